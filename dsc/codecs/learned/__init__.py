@@ -1,0 +1,1 @@
+"""Learned codecs: integer entropy networks, transforms, and the codecs made of them."""

@@ -1,0 +1,211 @@
+"""One codec file: a safetensors of float16 transforms, int8 integer networks and integer tables.
+
+The file's metadata holds the model's sizes and the self-test vector's expected hash. Whoever loads
+the file runs the self-test: a machine that does not reproduce the integers must not decode.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+import safetensors.torch
+import torch
+from numpy.typing import NDArray
+
+from dsc.codecs.entropy import Tables, build_tables
+from dsc.codecs.learned.integer import BIAS_LIMIT, LIMIT, IntegerConv
+from dsc.codecs.learned.model import (
+    SHARED,
+    Z_BUCKETS,
+    Z_LIMIT,
+    HyperPrior,
+    ModelSpec,
+    SharedLatentModel,
+    scale_table,
+)
+from dsc.errors import BitstreamError, SelfTestError
+
+KIND = "dsc shared-latent 1"
+
+
+@dataclass(frozen=True)
+class LoadedCodec:
+    """A codec file, ready for use.
+
+    Attributes
+    ----------
+    model
+        The network; integer layers frozen.
+    scale_tables
+        One table a scale index.
+    hyper_tables
+        By stream: one table for each (quality bucket, channel of ẑ).
+    """
+
+    model: SharedLatentModel
+    scale_tables: Tables
+    hyper_tables: dict[str, Tables]
+
+
+def export_codec(model: SharedLatentModel, card: dict[str, str]) -> bytes:
+    """Turn a trained model into a codec file.
+
+    Parameters
+    ----------
+    model
+        The trained (averaged) model; it is frozen by this call.
+    card
+        Facts about the training, for people.
+    """
+    tensors: dict[str, NDArray[np.generic]] = {}
+    integer = {name: m for name, m in model.named_modules() if isinstance(m, IntegerConv)}
+    for name, layer in integer.items():
+        layer.freeze()
+        tensors[f"{name}.weight"] = layer.weight.numpy().astype(np.int8)
+        tensors[f"{name}.bias"] = layer.bias.numpy().astype(np.int32)
+    for name, value in model.state_dict().items():
+        if name not in tensors and ".prior." not in name:
+            tensors[name] = value.detach().numpy().astype(np.float16)
+    tables = {"scale": _gaussian_tables()}
+    tables |= {f"hyper.{s}": _hyper_tables(e.prior) for s, e in model.entropy.items()}  # type: ignore[arg-type,union-attr]
+    for name, table in tables.items():
+        tensors[f"tables.{name}.frequencies"] = table.frequencies
+        tensors[f"tables.{name}.offsets"] = table.offsets
+        tensors[f"tables.{name}.lows"] = table.lows
+    metadata = {
+        "kind": KIND,
+        "model": json.dumps(model.spec.to_json()),  # the order of the modalities counts,
+        "self_test": self_test_hash(model),
+        "card": json.dumps(card, sort_keys=True),
+    }
+    return bytes(safetensors.numpy.save(dict(sorted(tensors.items())), metadata))
+
+
+def load_codec_file(data: bytes) -> LoadedCodec:
+    """Read a codec file and run its self-test.
+
+    Raises
+    ------
+    BitstreamError
+        When the bytes are not a codec file.
+    SelfTestError
+        When this machine does not reproduce the integers that the file promises.
+    """
+    metadata = read_metadata(data)
+    try:
+        tensors = safetensors.torch.load(data)
+        model = SharedLatentModel(ModelSpec.from_json(json.loads(metadata["model"])))
+        hyper = {name: _tables(tensors, f"hyper.{name}") for name in model.entropy}
+        scale = _tables(tensors, "scale")
+        state = {name: t.float() for name, t in tensors.items() if not name.startswith("tables.")}
+        _check_integers(model, state)
+        priors = {k: v for k, v in model.state_dict().items() if ".prior." in k}
+        model.load_state_dict(state | priors)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise BitstreamError(f"the codec file is damaged: {error}") from None
+    for layer in model.integer_modules():
+        layer.freeze_loaded()
+    model.requires_grad_(False)
+    found = self_test_hash(model)
+    if found != metadata["self_test"]:
+        raise SelfTestError(
+            f"the codec's integer networks give {found[:16]} here, the file promises "
+            f"{metadata['self_test'][:16]}: the file is damaged or this machine's arithmetic "
+            "differs; do not decode here, and report the machine"
+        )
+    return LoadedCodec(model, scale, hyper)
+
+
+def read_metadata(data: bytes) -> dict[str, str]:
+    """Read the metadata of a codec file without its tensors.
+
+    Raises
+    ------
+    BitstreamError
+        When the bytes are not a codec file of this kind.
+    """
+    try:
+        length = int.from_bytes(data[:8], "little")
+        if not 2 <= length <= min(len(data) - 8, 1 << 24):
+            raise ValueError("the header's length is out of range")
+        metadata = json.loads(data[8 : 8 + length])["__metadata__"]
+        if metadata["kind"] != KIND:
+            raise ValueError(f"kind {metadata['kind']!r}, expected {KIND!r}")
+        json.loads(metadata["model"])
+        str(metadata["self_test"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise BitstreamError(f"not a shared-latent codec file: {error}") from None
+    return dict(metadata)
+
+
+@torch.no_grad()
+def self_test_hash(model: SharedLatentModel) -> str:
+    """Hash the integers that all integer networks give for a fixed input."""
+    digest = hashlib.sha256()
+    shape = (2, 5, 9)  # batch, and an odd size of ẑ
+    quality = torch.tensor([7, 93])
+    size = (shape[1] * 4 - 3, shape[2] * 4 - 1)
+    channels = model.spec.shared_latents
+    context = _fixed_integers((2, channels, *size), LIMIT)
+    z = _fixed_integers((2, model.spec.hyper_latents, *shape[1:]), Z_LIMIT)
+    for name in model.entropy:
+        given = (None, None) if name == SHARED else (context, quality)
+        for part in model.entropy[name].synthesis(z, quality, size, *given):  # type: ignore[operator,union-attr]
+            digest.update(part.to(torch.int32).contiguous().cpu().numpy().astype("<i4").tobytes())
+    return digest.hexdigest()
+
+
+def _fixed_integers(shape: tuple[int, ...], limit: int) -> torch.Tensor:
+    """Fill a tensor from a fixed linear congruence: the same integers everywhere, for ever."""
+    count = int(np.prod(shape))
+    steps = np.arange(1, count + 1, dtype=np.uint64)
+    values = (steps * np.uint64(2654435761) % np.uint64(1 << 32)) >> np.uint64(12)
+    integers = values.astype(np.int64) % (2 * limit + 1) - limit
+    return torch.from_numpy(integers.astype(np.float32)).reshape(shape)
+
+
+def _check_integers(model: SharedLatentModel, state: dict[str, torch.Tensor]) -> None:
+    for name, layer in model.named_modules():
+        if isinstance(layer, IntegerConv):
+            if state[f"{name}.weight"].abs().max() > LIMIT:
+                raise ValueError(f"{name}: a weight is beyond ±{LIMIT}")
+            if state[f"{name}.bias"].abs().max() > BIAS_LIMIT:
+                raise ValueError(f"{name}: a bias is beyond ±{BIAS_LIMIT}")
+
+
+def _tables(tensors: dict[str, torch.Tensor], name: str) -> Tables:
+    frequencies = tensors[f"tables.{name}.frequencies"].numpy().astype(np.uint32)
+    offsets = tensors[f"tables.{name}.offsets"].numpy().astype(np.int64)
+    lows = tensors[f"tables.{name}.lows"].numpy().astype(np.int32)
+    sums = np.add.reduceat(frequencies.astype(np.int64), offsets[:-1])
+    if offsets[-1] != len(frequencies) or len(offsets) != len(lows) + 1 or (sums != 65536).any():
+        raise ValueError(f"tables {name} are not consistent")
+    return Tables(frequencies, offsets, lows)
+
+
+def _gaussian_tables() -> Tables:
+    mass, lows = [], []
+    for scale in scale_table().tolist():
+        reach = int(np.ceil(scale * 5.4))  # leaves 7e-8 to the escape
+        k = torch.arange(-reach, reach + 1, dtype=torch.float64)
+        ndtr = torch.special.ndtr
+        mass.append((ndtr((k + 0.5) / scale) - ndtr((k - 0.5) / scale)).numpy())
+        lows.append(-reach)
+    return build_tables(mass, lows)
+
+
+@torch.no_grad()
+def _hyper_tables(prior: HyperPrior) -> Tables:
+    bucket = torch.arange(Z_BUCKETS)
+    channels = prior.weight.shape[1]
+    z = torch.arange(-Z_LIMIT, Z_LIMIT + 1, dtype=torch.float32)
+    grid = z.view(1, 1, 1, -1).expand(Z_BUCKETS, channels, 1, -1)
+    mass = prior(grid, bucket)[:, :, 0].reshape(Z_BUCKETS * channels, -1).double()
+    # what lies beyond ±31 is clamped to it, so it counts there
+    mass = mass / mass.sum(1, keepdim=True).clamp_min(1.0)
+    rows = [row.numpy() * (1 - 2.0**-15) for row in mass]
+    return build_tables(rows, [-Z_LIMIT] * len(rows))
+

@@ -1,0 +1,86 @@
+"""Every error that dsc raises on purpose, under one root.
+
+A class also derives from the builtin that fits, so that code which knows nothing of dsc still
+catches it. A message names the file, the sample and the value, and says what to do. The exit code
+of the command line comes from here: 1 means that data is damaged or incomplete, 2 that the call
+was wrong.
+"""
+
+
+class DscError(Exception):
+    """Root of all errors of dsc."""
+
+    exit_code = 1
+
+    def __str__(self) -> str:  # KeyError would print the repr of its message
+        return str(self.args[0]) if self.args else ""
+
+
+class UsageError(DscError, ValueError):
+    """An option or argument that cannot be honoured."""
+
+    exit_code = 2
+
+
+class UnknownTaskError(UsageError, KeyError):
+    """A task was asked for that the source, archive or codec does not have."""
+
+
+class UnknownCodecError(UsageError, KeyError):
+    """A codec id or codec file was asked for that is not known."""
+
+
+class SourceNotFoundError(UsageError, FileNotFoundError):
+    """No data of the expected layout lies where the user pointed."""
+
+
+class ArchiveNotFoundError(UsageError, FileNotFoundError):
+    """No archive (no ``dsc.json``) lies where the user pointed."""
+
+
+class PlanMismatchError(UsageError, FileExistsError):
+    """The output already holds an archive, or part of one, made by another plan."""
+
+
+class SampleError(DscError, ValueError):
+    """One sample of the source cannot be read or encoded."""
+
+
+class MissingTaskError(DscError, KeyError):
+    """This sample does not have this task."""
+
+
+class CodecError(DscError, ValueError):
+    """A codec was given what it cannot encode."""
+
+
+class BitstreamError(DscError, ValueError):
+    """A bitstream cannot be decoded: it is damaged, or made by another codec."""
+
+
+class SelfTestError(DscError, RuntimeError):
+    """This machine does not reproduce a codec's self-test vector, so it must not decode."""
+
+
+class CorruptArchiveError(DscError, ValueError):
+    """A file of an archive is not what its checksum, header or record says."""
+
+
+class CorruptPackError(CorruptArchiveError):
+    """A pack's header, table or payload is damaged."""
+
+
+class UnsafeArchiveError(CorruptArchiveError):
+    """An archive asks for what no honest archive needs: links, absolute names, giant sizes."""
+
+
+class UnsupportedVersionError(DscError, ValueError):
+    """An archive or bitstream of a format version that this dsc does not know."""
+
+
+class TaskMismatchError(CorruptArchiveError):
+    """Streams of one shard do not hold the same samples."""
+
+
+class IncompleteError(DscError, RuntimeError):
+    """Work ended with something missing; what is done is kept and the call can be repeated."""

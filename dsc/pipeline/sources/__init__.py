@@ -1,0 +1,1 @@
+"""Dataset layouts that dsc can read."""

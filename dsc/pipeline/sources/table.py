@@ -1,0 +1,224 @@
+"""A table of which file holds which task of which sample, small enough for millions of files.
+
+A file's path is ``head + stem + tail``, where (head, tail) is one of a few templates (a directory
+and an ending) and the stem is its sample's. A sample costs its stem plus 12 bytes, a file 4 bytes.
+Samples come in natural order (2 before 10) of group and stem, whatever order files were listed in.
+"""
+
+import hashlib
+import re
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsc.errors import UsageError
+
+KEY_LIMIT = 80
+GROUP_LIMIT = 48
+_PLAIN = re.compile(r"[A-Za-z0-9-]+(?:_[A-Za-z0-9-]+)*")
+_DIGITS = re.compile(r"\d+")
+
+
+@dataclass(frozen=True, eq=False)
+class FileTable:
+    """Samples in order, and the file of each of their tasks.
+
+    Attributes
+    ----------
+    groups
+        Directory (or other) part that samples of one group share, as found.
+    prefixes
+        What the keys of a group begin with.
+    group
+        (N,) int32: the group of each sample.
+    stems, ends
+        All stems one after the other in UTF-8, and (N + 1,) int64 where each begins.
+    templates
+        (head, tail) pairs of paths.
+    files
+        By task, (N,) int32: the template of the sample's file, -1 where it has none.
+    """
+
+    groups: tuple[str, ...]
+    prefixes: tuple[str, ...]
+    group: NDArray[np.int32]
+    stems: bytes
+    ends: NDArray[np.int64]
+    templates: tuple[tuple[str, str], ...]
+    files: dict[str, NDArray[np.int32]]
+
+    def __len__(self) -> int:
+        """Give the number of samples."""
+        return len(self.group)
+
+    def stem(self, index: int) -> str:
+        """Give the part of a sample's file names that all its tasks share."""
+        return _text(self.stems[self.ends[index] : self.ends[index + 1]])
+
+    def key(self, index: int) -> str:
+        """Give the key of a sample."""
+        return join_key(self.prefixes[self.group[index]], self.stem(index))
+
+    def path(self, index: int, task: str) -> str | None:
+        """Give the path of a sample's file, None when it lacks the task."""
+        template = int(self.files[task][index])
+        if template < 0:
+            return None
+        head, tail = self.templates[template]
+        return f"{head}{self.stem(index)}{tail}"
+
+    def first_paths(self, task: str, count: int) -> list[str]:
+        """Give the first few files of a task, from which its dtype can be learned."""
+        rows = np.flatnonzero(self.files[task] >= 0)[:count]
+        return [path for row in rows if (path := self.path(int(row), task)) is not None]
+
+    def select(self, rows: Sequence[int] | NDArray[np.int64]) -> "FileTable":
+        """Give the table of these samples only, in this order."""
+        rows = np.asarray(rows, np.int64)
+        stems = [self.stems[self.ends[row] : self.ends[row + 1]] for row in rows]
+        files = {task: column[rows] for task, column in self.files.items()}
+        return FileTable(
+            self.groups,
+            self.prefixes,
+            self.group[rows],
+            b"".join(stems),
+            _ends(stems),
+            self.templates,
+            {task: column for task, column in files.items() if (column >= 0).any()},
+        )
+
+    def digest(self) -> str:
+        """Give a hash of everything listed: two equal digests mean the same keys and files."""
+        sha = hashlib.sha256(_bytes(repr((self.groups, self.prefixes, self.templates))))
+        for data in (self.group, self.ends, *(self.files[task] for task in sorted(self.files))):
+            sha.update(data.astype(f"<i{data.itemsize}").tobytes())
+        sha.update(self.stems + repr(sorted(self.files)).encode())
+        return sha.hexdigest()
+
+
+class TableBuilder:
+    """Collects files in any order and makes the table of them."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, dict[str, int]] = {}
+        self._count = 0
+        self._templates: dict[tuple[str, str], int] = {}
+        self._cells: dict[str, tuple[array[int], array[int]]] = {}
+
+    def add(self, group: str, stem: str, task: str, head: str, tail: str) -> None:
+        """Note that the file ``head + stem + tail`` holds `task` of sample (`group`, `stem`)."""
+        rows = self._rows.setdefault(group, {})
+        row = rows.get(stem)
+        if row is None:
+            row = rows[stem] = self._count
+            self._count += 1
+        template = self._templates.setdefault((head, tail), len(self._templates))
+        cells = self._cells.get(task)
+        if cells is None:
+            cells = self._cells[task] = (array("q"), array("i"))
+        cells[0].append(row)
+        cells[1].append(template)
+
+    def build(self, key_tail: str = "") -> FileTable:
+        """Make the table; `key_tail` follows the group's part in every key.
+
+        Raises
+        ------
+        UsageError
+            When two files claim the same task of the same sample.
+        """
+        groups = tuple(sorted(self._rows, key=natural_order))
+        members = [sorted(self._rows[group], key=natural_order) for group in groups]
+        old_rows = [self._rows[name][s] for name, part in zip(groups, members, strict=True) for s in part]
+        new_row = np.empty(self._count, np.int64)
+        new_row[old_rows] = np.arange(self._count)
+        templates = tuple(sorted(self._templates))
+        rank = {template: place for place, template in enumerate(templates)}
+        new_template = np.array([rank[template] for template in self._templates], np.int32)
+        stems = [_bytes(stem) for part in members for stem in part]
+        sizes = [len(part) for part in members]
+        table = FileTable(
+            groups,
+            tuple(group_prefix(group) + key_tail for group in groups),
+            np.repeat(np.arange(len(groups), dtype=np.int32), sizes),
+            b"".join(stems),
+            _ends(stems),
+            templates,
+            {},
+        )
+        for task, (rows, used) in self._cells.items():
+            places = new_row[np.frombuffer(rows, np.int64)]
+            chosen = new_template[np.frombuffer(used, np.int32)]
+            column = np.full(len(table), -1, np.int32)
+            column[places] = chosen
+            table.files[task] = column
+            _refuse_twins(table, task, places, chosen)
+        return table
+
+
+def natural_order(text: str) -> tuple[str, str]:
+    """Give a sort key by which numbers inside names count as numbers."""
+    return _DIGITS.sub(lambda digits: digits[0].zfill(20), text), text
+
+
+def group_prefix(group: str) -> str:
+    """Give what the keys of a group begin with: its path, joined by ``__``, in a key's letters."""
+    if not group:
+        return ""
+    return fit(_SEPARATOR.join(plain(part) for part in group.split("/")), GROUP_LIMIT) + _SEPARATOR
+
+
+def join_key(prefix: str, stem: str) -> str:
+    """Give the key of a sample; different (prefix, stem) give different keys."""
+    return fit(prefix + plain(stem), KEY_LIMIT)
+
+
+def plain(name: str) -> str:
+    """Spell a name in a key's letters; a name that had to be changed gets a hash of itself.
+
+    ``__`` separates the parts of a key, so a name that has it counts as one to be changed.
+    """
+    if _PLAIN.fullmatch(name) and name[0] != "-":
+        return name
+    spelled = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-") or "x"
+    return f"{spelled}-{_short_hash(name)}"
+
+
+def fit(text: str, limit: int) -> str:
+    """Cut a name to `limit` letters; what was cut off stays told apart by a hash."""
+    return text if len(text) <= limit else f"{text[: limit - 9]}-{_short_hash(text)}"
+
+
+_SEPARATOR = "__"
+
+
+def _short_hash(text: str) -> str:
+    return hashlib.sha256(_bytes(text)).hexdigest()[:8]
+
+
+def _bytes(name: str) -> bytes:
+    return name.encode("utf-8", "surrogateescape")  # a file name need not be valid UTF-8
+
+
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", "surrogateescape")
+
+
+def _ends(stems: Sequence[bytes]) -> NDArray[np.int64]:
+    return np.cumsum([0, *map(len, stems)], dtype=np.int64)
+
+
+def _refuse_twins(
+    table: FileTable, task: str, places: NDArray[np.int64], chosen: NDArray[np.int32]
+) -> None:
+    lost = np.flatnonzero(table.files[task][places] != chosen)
+    if len(lost):
+        row = int(places[lost[0]])
+        head, tail = table.templates[chosen[lost[0]]]
+        raise UsageError(
+            f"{head}{table.stem(row)}{tail} and {table.path(row, task)} are both {task} of sample "
+            f"{table.key(row)}; remove one of them, or point --root at the directory that is meant"
+        )

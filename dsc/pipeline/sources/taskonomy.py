@@ -1,0 +1,233 @@
+"""Taskonomy and Omnidata: files ``point_P_view_V_domain_D.(png|npy)`` in any published layout.
+
+The directory part of a path is the view's building (or component and building) once the parts
+that only name the domain are taken out, so all of these give the key
+``allensville__point_0_view_3``:
+
+    rgb/allensville/point_0_view_3_domain_rgb.png
+    allensville_rgb/point_0_view_3_domain_rgb.png
+    allensville_rgb/rgb/point_0_view_3_domain_rgb.png
+    allensville/rgb/point_0_view_3_domain_rgb.png
+
+Where directory and file name disagree, the directory is right: Omnidata keeps its valid masks as
+``mask_valid/.../point_0_view_3_domain_depth_zbuffer.png``.
+
+Depth counts are 1/512 m, unless `depth_unit` says otherwise, for all or for one component. When
+several units meet in one dataset, all depth is given in the coarsest of them (off by at most half
+a count), because an archive has one unit a task.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsc.errors import UsageError
+from dsc.pipeline.sources.decode import DTYPES, read_array
+from dsc.pipeline.sources.file_source import FileSource, probe_task
+from dsc.pipeline.sources.kinds import DepthUnit, parse_depth_unit
+from dsc.pipeline.sources.listing import FileTree, nothing_found
+from dsc.pipeline.sources.table import FileTable, TableBuilder
+from dsc.schemas import Task, TaskKind
+
+DEPTH_UNIT_M = 1 / 512
+INVALID_DEPTH = 65535
+LAYOUTS = (
+    "rgb/<building>/point_0_view_0_domain_rgb.png",
+    "<building>_rgb/point_0_view_0_domain_rgb.png",
+    "<component>/rgb/point_0_view_0_domain_rgb.png",
+    "rgb/<component>/<building>/point_0_view_0_domain_rgb.png",
+    "rgb/point_0_view_0_domain_rgb.png",
+)
+_FILE = re.compile(r"point_(\d{1,9}_view_\d{1,9})_domain_([A-Za-z0-9_]+)\.(png|npy|json)")
+_CAMERA = ("point_info", "fixatedpose", "nonfixatedpose")
+# what the published files of two domains are called, beside directories with the domain's name
+_FILE_NAMES = {"segmentsemantic": "segment_semantic", "class_places": "class_scene"}
+
+
+def _image(name: str, channels: int) -> Task:
+    dtype, top = ("uint8", 255) if channels == 3 else ("uint16", 65535)
+    return Task.model_validate(
+        {"name": name, "kind": "image", "dtype": dtype, "channels": channels}
+        | {"valid_range": (0, top)}
+    )
+
+
+def _depth(name: str) -> Task:
+    return Task(
+        name=name,
+        kind=TaskKind.DEPTH,
+        dtype="uint16",
+        unit_m=DEPTH_UNIT_M,
+        valid_range=(0, INVALID_DEPTH - 1),
+        invalid=(INVALID_DEPTH,),
+    )
+
+
+def _label(name: str) -> Task:
+    return Task(name=name, kind=TaskKind.LABEL, dtype="uint8", valid_range=(0, 255))
+
+
+DOMAINS: dict[str, Task] = {
+    task.name: task
+    for task in (
+        _image("rgb", 3),
+        _depth("depth_zbuffer"),
+        _depth("depth_euclidean"),
+        Task(
+            name="normal",
+            kind=TaskKind.NORMAL,
+            dtype="uint8",
+            channels=3,
+            valid_range=(0, 255),
+            invalid=(127,),
+        ),
+        _image("reshading", 3),
+        _image("principal_curvature", 3),
+        *(_image(f"edge_{what}", 1) for what in ("texture", "occlusion")),
+        *(_image(f"keypoints{what}", 1) for what in ("2d", "3d")),
+        *(_label(f"segment_unsup{what}") for what in ("2d", "25d")),
+        *(_label(name) for name in ("mask_valid", "segment_semantic", "semantic")),
+        *(
+            Task(name=name, kind=TaskKind.VECTOR, dtype="float32")
+            for name in ("class_object", "class_scene")
+        ),
+    )
+}
+
+
+class TaskonomySource(FileSource):
+    """A directory of Taskonomy views, opened."""
+
+    name: ClassVar[str] = "taskonomy"
+
+    @classmethod
+    def open(cls, root: str, depth_unit: object = None) -> Self:
+        """List the views under `root`.
+
+        Parameters
+        ----------
+        root
+            Directory or fsspec URL that holds any of `LAYOUTS`.
+        depth_unit
+            Metres a count of depth, as a number or ``1/4096``; or by component (any directory on
+            the way to the file), as ``{"hm3d": 1/4096}`` or ``hm3d=1/4096``.
+
+        Raises
+        ------
+        SourceNotFoundError
+            When there is no such file under `root`.
+        UsageError
+            When `depth_unit` cannot be understood, or two files claim one task of one view.
+        SampleError
+            When none of a task's first files can be read.
+        """
+        units = parse_depth_unit(depth_unit)
+        tree = FileTree(root)
+        tree.require_root(cls.name, root)
+        table, ignored = list_views(tree)
+        if not len(table):
+            raise nothing_found(cls.name, f"no view under {root}", LAYOUTS)
+        tasks = [_found_task(tree, table, name, units) for name in DOMAINS if name in table.files]
+        return cls(tree, table, tasks, {"depth_unit": units}, ignored)
+
+    def _decode(self, data: bytes, task: Task, path: str, where: str) -> NDArray[Any]:
+        array = read_array(data, task, where)
+        if task.kind is not TaskKind.DEPTH:
+            return array
+        own_m, unit_m = _unit_m(self.options.get("depth_unit"), path), task.unit_m or DEPTH_UNIT_M
+        return array if own_m == unit_m else _rescale(array, own_m / unit_m)
+
+
+def list_views(tree: FileTree) -> tuple[FileTable, list[str]]:
+    """List every view under a tree, and say what was left aside."""
+    builder = TableBuilder()
+    places: dict[str, tuple[str, str, bool]] = {}
+    ignored: dict[str, int] = {}
+    for directory, names in tree.walk():
+        places.clear()
+        head = f"{directory}/point_" if directory else "point_"
+        for name in names:
+            match = _FILE.fullmatch(name)
+            if match is None:
+                continue
+            stem, domain, suffix = match.groups()
+            if domain not in places:
+                places[domain] = _place(directory, domain)
+            task, group, known = places[domain]
+            if known and suffix == ("npy" if DOMAINS[task].kind is TaskKind.VECTOR else "png"):
+                builder.add(group, stem, task, head, f"_domain_{domain}.{suffix}")
+            else:
+                why = "camera data" if task in _CAMERA else "no domain that dsc knows"
+                note = f"{task} (.{suffix}): {'not a file of this domain' if known else why}"
+                ignored[note] = ignored.get(note, 0) + 1
+    notes = [f"{note}, {count} files" for note, count in sorted(ignored.items())]
+    return builder.build(key_tail="point_"), notes
+
+
+def _place(directory: str, file_domain: str) -> tuple[str, str, bool]:
+    """Tell the domain of a file, its building, and whether dsc knows the domain."""
+    parts = [part for part in directory.split("/") if part]
+    domain = _directory_domain(parts) or _FILE_NAMES.get(file_domain, file_domain)
+    names = {domain, *(alias for alias, name in _FILE_NAMES.items() if name == domain)}
+    kept = []
+    for part in parts:
+        ending = next((name for name in names if part.endswith(f"_{name}")), None)
+        if part not in names:
+            kept.append(part[: -len(ending) - 1] if ending else part)
+    return domain, "/".join(kept), domain in DOMAINS
+
+
+def _directory_domain(parts: list[str]) -> str | None:
+    known = {**{name: name for name in (*DOMAINS, *_CAMERA)}, **_FILE_NAMES}
+    for part in reversed(parts):
+        if part in known:
+            return known[part]
+    for part in reversed(parts):
+        endings = [name for name in known if part.endswith(f"_{name}") and part != f"_{name}"]
+        if endings:
+            return known[max(endings, key=len)]
+    return None
+
+
+def _found_task(tree: FileTree, table: FileTable, name: str, units: DepthUnit | None) -> Task:
+    task = DOMAINS[name]
+    if task.kind is TaskKind.DEPTH:
+        used = np.unique(table.files[name][table.files[name] >= 0])
+        directories = [table.templates[int(template)][0] for template in used]
+        return task.model_copy(
+            update={"unit_m": max(_unit_m(units, directory) for directory in directories)}
+        )
+    as_found = task.kind in (TaskKind.LABEL, TaskKind.VECTOR) or task.dtype == "uint16"
+    if not as_found:
+        return task
+    found = probe_task(tree, table, name, task.kind)
+    if task.kind is TaskKind.VECTOR:
+        channels = int(np.prod(found.shape, dtype=np.int64))
+    else:
+        channels = found.channels
+    if found.dtype not in DTYPES or channels not in (1, 3, *((channels,) if not task.is_map else ())):
+        raise UsageError(
+            f"{tree.where(table.first_paths(name, 1)[0])}: {found.dtype} of shape {found.shape} "
+            f"cannot be {name}; leave this domain out of --root, or convert it"
+        )
+    top = {"valid_range": (0, 65535 if found.dtype == "uint16" else 255)} if task.is_map else {}
+    return Task.model_validate(
+        task.model_dump() | {"dtype": found.dtype, "channels": channels} | top
+    )
+
+
+def _unit_m(units: DepthUnit | None, path: str) -> float:
+    """Give the depth unit of the component that a path lies in."""
+    if isinstance(units, Mapping):
+        parts = path.split("/")
+        return next((unit for name, unit in units.items() if name in parts), DEPTH_UNIT_M)
+    return DEPTH_UNIT_M if units is None else cast(float, units)
+
+
+def _rescale(depth: NDArray[Any], factor: float) -> NDArray[Any]:
+    # `factor` is below 1, for the dataset's unit is the coarsest: nothing can overflow
+    counts = np.rint(depth.astype(np.float64) * factor).astype(depth.dtype)
+    return np.where(depth == INVALID_DEPTH, depth, counts)

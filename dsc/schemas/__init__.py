@@ -1,0 +1,33 @@
+"""The data contracts: typed, frozen values that go to JSON and back. Nothing here knows torch."""
+
+from dsc.schemas.codec import CodecRecord
+from dsc.schemas.manifest import (
+    FORMAT_VERSION,
+    FailedSample,
+    FileRecord,
+    Manifest,
+    ShardRecord,
+    StreamRecord,
+    StreamTotals,
+)
+from dsc.schemas.quality import Quality
+from dsc.schemas.stream import Stream, required_streams
+from dsc.schemas.task import Task, TaskKind, resolve_task, resolve_tasks
+
+__all__ = [
+    "FORMAT_VERSION",
+    "CodecRecord",
+    "FailedSample",
+    "FileRecord",
+    "Manifest",
+    "Quality",
+    "ShardRecord",
+    "Stream",
+    "StreamRecord",
+    "StreamTotals",
+    "Task",
+    "TaskKind",
+    "required_streams",
+    "resolve_task",
+    "resolve_tasks",
+]

@@ -1,0 +1,172 @@
+"""The manifest (`dsc.json`) and the shard records (`shards.jsonl`).
+
+`dsc.json` is written last: its presence is the commit. It holds the hash of every other small
+file, `shards.jsonl` holds the hash of every shard, and the manifest holds its own hash, so that
+one flipped bit anywhere is found.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Self
+
+from pydantic import Field
+
+from dsc.errors import CorruptArchiveError, UnsupportedVersionError
+from dsc.schemas.base import Schema, canonical_json
+from dsc.schemas.codec import CodecRecord
+from dsc.schemas.quality import Quality
+from dsc.schemas.stream import Stream
+from dsc.schemas.task import Task
+
+FORMAT_VERSION = 1
+SHA256 = r"^[0-9a-f]{64}$"
+
+
+class FileRecord(Schema):
+    """Size and hash of one file; `path` is relative to the archive's root."""
+
+    path: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)*$")
+    bytes: int = Field(ge=0)
+    sha256: str = Field(pattern=SHA256)
+
+
+class StreamRecord(FileRecord):
+    """One tar: one stream of one shard.
+
+    Attributes
+    ----------
+    payload_bytes
+        Bytes of the bitstreams alone.
+    n_missing
+        Samples of the shard that do not have this stream.
+    """
+
+    payload_bytes: int = Field(ge=0)
+    n_missing: int = Field(ge=0)
+
+
+class FailedSample(Schema):
+    """A sample (or one task of it) that could not be encoded and was skipped on request."""
+
+    key: str
+    error: str
+
+
+class ShardRecord(Schema):
+    """One shard: the same samples in every stream.
+
+    Attributes
+    ----------
+    n
+        Number of the shard within its split, from 0.
+    first_index
+        Index, in the split, of its first sample.
+    samples
+        How many samples it holds.
+    source_bytes
+        Bytes of the source's files, by task, before compression.
+    """
+
+    n: int = Field(ge=0)
+    split: str = Field(pattern=r"^[a-z0-9][a-z0-9_]*$")
+    first_index: int = Field(ge=0)
+    samples: int = Field(ge=0)
+    keys: FileRecord
+    streams: Mapping[str, StreamRecord]
+    source_bytes: Mapping[str, int] = Field(default_factory=dict)
+    failed: tuple[FailedSample, ...] = ()
+
+
+class StreamTotals(Schema):
+    """Sums over the shards of one stream."""
+
+    payload_bytes: int = 0
+    stored_bytes: int = 0
+    n_missing: int = 0
+
+
+class Manifest(Schema):
+    """What an archive is.
+
+    Attributes
+    ----------
+    generation
+        Counts commits; `append` replaces ``dsc.json`` with generation + 1.
+    plan_sha256
+        Hash of the plan that made it.
+    source
+        Registered name of the source layout.
+    pack_size
+        Samples a pack (the last pack of a shard may hold fewer).
+    splits
+        Number of samples by split.
+    totals
+        Sums by stream.
+    source_bytes
+        Bytes of the source's files by task.
+    files
+        Every other file outside the shards, `shards.jsonl` included.
+    sha256
+        Hash of this manifest's canonical JSON with this field empty.
+    """
+
+    format_version: int = FORMAT_VERSION
+    generation: int = Field(default=1, ge=1)
+    created_by: str
+    plan_sha256: str = Field(pattern=SHA256)
+    source: str
+    tasks: tuple[Task, ...]
+    streams: tuple[Stream, ...]
+    codecs: tuple[CodecRecord, ...]
+    quality: Quality
+    pack_size: int = Field(ge=1, le=1 << 20)
+    shard_size: int = Field(ge=1)
+    max_pixels: int = Field(ge=0, description="pixels of the largest sample; decoders refuse more")
+    splits: Mapping[str, int]
+    totals: Mapping[str, StreamTotals]
+    source_bytes: Mapping[str, int]
+    n_failed: int = 0
+    files: tuple[FileRecord, ...]
+    sha256: str = ""
+
+    def sealed(self) -> Self:
+        """Give the same manifest with its own hash filled in."""
+        return self.model_copy(update={"sha256": self._hash()})
+
+    def _hash(self) -> str:
+        blank = self.model_dump(mode="json") | {"sha256": ""}
+        return hashlib.sha256(canonical_json(blank).encode()).hexdigest()
+
+    def to_file_bytes(self) -> bytes:
+        """Give the bytes of ``dsc.json``: indented for people, sorted, one newline at the end."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, indent=1, allow_nan=False)
+        return text.encode() + b"\n"
+
+    @classmethod
+    def from_file_bytes(cls, data: bytes, where: str) -> Self:
+        """Read ``dsc.json`` and check its version, its own hash and its spelling.
+
+        Raises
+        ------
+        UnsupportedVersionError
+            When `format_version` is not one that this dsc knows.
+        CorruptArchiveError
+            When the file is not what was written.
+        """
+        try:
+            version = json.loads(data).get("format_version")
+        except (ValueError, AttributeError):
+            raise CorruptArchiveError(f"{where}: not a JSON object; the file is damaged") from None
+        if version != FORMAT_VERSION:
+            raise UnsupportedVersionError(
+                f"{where}: format_version {version!r}, this dsc reads {FORMAT_VERSION}; "
+                f"install a dsc that writes version {version!r} or newer"
+            )
+        manifest = cls.from_json(data, where)
+        if manifest.sha256 != manifest._hash() or manifest.to_file_bytes() != data:
+            raise CorruptArchiveError(
+                f"{where}: the manifest does not match its own sha256; "
+                "it was damaged or edited: fetch it again from where the archive came from"
+            )
+        return manifest
