@@ -5,7 +5,7 @@ describing a sample is the same for all of them.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from dsc.pipeline.sources.base import SourceSample
 from dsc.pipeline.sources.decode import Found, check_sizes, probe, read_array
 from dsc.pipeline.sources.listing import FileTree
 from dsc.pipeline.sources.table import FileTable
-from dsc.schemas import Task, TaskKind
+from dsc.schemas import Task
 from dsc.schemas.base import canonical_json
 
 PROBES = 5
@@ -136,25 +136,18 @@ def fingerprint(tasks: Sequence[Task], content: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def probe_task(tree: FileTree, table: FileTable, task: str, kind: TaskKind | None) -> Found:
+def probe_task(tree: FileTree, table: FileTable, task: str, label: bool) -> Found:
     """Learn dtype and shape of a task from its first file that can be read.
 
     Raises
     ------
     SampleError
-        When none of the first few can.
+        When none of the first few can; the last one's error.
     """
-    return first_readable(
-        table.first_paths(task, PROBES),
-        lambda path: probe(tree.read(path), kind is TaskKind.LABEL, tree.where(path)),
-    )
-
-
-def first_readable(paths: Sequence[str], look: Callable[[str], Found]) -> Found:
-    """Give what `look` finds in the first file that it can read; raise its last error if none."""
+    paths = table.first_paths(task, PROBES)
     for path in paths[:-1]:
         try:
-            return look(path)
+            return probe(tree.read(path), label, tree.where(path))
         except SampleError:
             continue  # one damaged file must not hide the others; reading it will report it
-    return look(paths[-1])
+    return probe(tree.read(paths[-1]), label, tree.where(paths[-1]))

@@ -85,12 +85,13 @@ def make_task(name: str, found: Found, stated: Stated, where: str) -> Task:
     _check_map(name, kind, found, where)
     channels = 3 if kind == "rgb" else found.channels
     task_kind = TaskKind(kind) if kind in ("normal", "label") else TaskKind.IMAGE
+    usual = (127,) if kind == "normal" else ()
     return Task(
         name=name,
         kind=task_kind,
         dtype=cast(_DType, found.dtype),
         channels=channels,
-        invalid=stated.invalid or ((127,) if kind == "normal" else ()),
+        invalid=usual if stated.invalid is None else stated.invalid,
         valid_range=_full_range(found.dtype),
         classes=stated.classes,
     )
@@ -193,13 +194,13 @@ def _depth_task(name: str, found: Found, stated: Stated, where: str) -> Task:
     counts = "uint16" if found.dtype.startswith("float") else found.dtype
     usual = (0, 65535) if found.dtype == "uint16" else (0,)
     invalid = usual if stated.invalid is None else stated.invalid
-    low, high = _full_range(counts)
+    high = _full_range(counts)[1]
     return Task(
         name=name,
         kind=TaskKind.DEPTH,
         dtype=cast(_DType, counts),
         unit_m=DEPTH_UNIT_M if unit_m is None else unit_m,
-        valid_range=(low + (0 in invalid), high - (int(high) in invalid)),
+        valid_range=(float(0 in invalid), high - (int(high) in invalid)),
         invalid=invalid,
     )
 

@@ -29,7 +29,7 @@ class FileTree:
         if text.startswith("file://"):
             text = url2pathname(urlsplit(text).path)
         remote = "://" in text
-        self.local: Path | None = None if remote else Path(text).expanduser().absolute()
+        self.local: Path | None = None if remote else Path(os.path.abspath(Path(text).expanduser()))
         self.url: str = text.rstrip("/") if remote else str(self.local)
 
     def walk(self) -> Iterator[tuple[str, list[str]]]:

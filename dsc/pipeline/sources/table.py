@@ -93,8 +93,9 @@ class FileTable:
     def digest(self) -> str:
         """Give a hash of everything listed: two equal digests mean the same keys and files."""
         sha = hashlib.sha256(_bytes(repr((self.groups, self.prefixes, self.templates))))
-        for data in (self.group, self.ends, *(self.files[task] for task in sorted(self.files))):
-            sha.update(data.astype(f"<i{data.itemsize}").tobytes())
+        sha.update(self.ends.astype("<i8").tobytes())
+        for column in (self.group, *(self.files[task] for task in sorted(self.files))):
+            sha.update(column.astype("<i4").tobytes())
         sha.update(self.stems + repr(sorted(self.files)).encode())
         return sha.hexdigest()
 
@@ -131,32 +132,35 @@ class TableBuilder:
             When two files claim the same task of the same sample.
         """
         groups = tuple(sorted(self._rows, key=natural_order))
-        members = [sorted(self._rows[group], key=natural_order) for group in groups]
-        old_rows = [self._rows[name][s] for name, part in zip(groups, members, strict=True) for s in part]
         new_row = np.empty(self._count, np.int64)
-        new_row[old_rows] = np.arange(self._count)
-        templates = tuple(sorted(self._templates))
-        rank = {template: place for place, template in enumerate(templates)}
-        new_template = np.array([rank[template] for template in self._templates], np.int32)
-        stems = [_bytes(stem) for part in members for stem in part]
-        sizes = [len(part) for part in members]
+        stems: list[bytes] = []
+        for group in groups:
+            rows = self._rows[group]
+            for stem in sorted(rows, key=natural_order):
+                new_row[rows[stem]] = len(stems)
+                stems.append(_bytes(stem))
+        counts = [len(self._rows[group]) for group in groups]
         table = FileTable(
             groups,
             tuple(group_prefix(group) + key_tail for group in groups),
-            np.repeat(np.arange(len(groups), dtype=np.int32), sizes),
+            np.repeat(np.arange(len(groups), dtype=np.int32), counts),
             b"".join(stems),
             _ends(stems),
-            templates,
+            tuple(sorted(self._templates)),
             {},
         )
-        for task, (rows, used) in self._cells.items():
+        self._fill(table, new_row)
+        return table
+
+    def _fill(self, table: FileTable, new_row: NDArray[np.int64]) -> None:
+        rank = {template: place for place, template in enumerate(table.templates)}
+        new_template = np.array([rank[template] for template in self._templates], np.int32)
+        for task, (rows, used) in sorted(self._cells.items()):
             places = new_row[np.frombuffer(rows, np.int64)]
             chosen = new_template[np.frombuffer(used, np.int32)]
-            column = np.full(len(table), -1, np.int32)
+            column = table.files[task] = np.full(len(table), -1, np.int32)
             column[places] = chosen
-            table.files[task] = column
             _refuse_twins(table, task, places, chosen)
-        return table
 
 
 def natural_order(text: str) -> tuple[str, str]:

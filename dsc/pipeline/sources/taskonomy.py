@@ -19,7 +19,7 @@ a count), because an archive has one unit a task.
 
 import re
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self, cast
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,6 +130,7 @@ class TaskonomySource(FileSource):
         table, ignored = list_views(tree)
         if not len(table):
             raise nothing_found(cls.name, f"no view under {root}", LAYOUTS)
+        _check_components(units, table)
         tasks = [_found_task(tree, table, name, units) for name in DOMAINS if name in table.files]
         return cls(tree, table, tasks, {"depth_unit": units}, ignored)
 
@@ -193,38 +194,50 @@ def _directory_domain(parts: list[str]) -> str | None:
 
 
 def _found_task(tree: FileTree, table: FileTable, name: str, units: DepthUnit | None) -> Task:
+    """Complete a domain's task by what its files hold: the unit, or dtype and channels."""
     task = DOMAINS[name]
     if task.kind is TaskKind.DEPTH:
         used = np.unique(table.files[name][table.files[name] >= 0])
-        directories = [table.templates[int(template)][0] for template in used]
-        return task.model_copy(
-            update={"unit_m": max(_unit_m(units, directory) for directory in directories)}
-        )
-    as_found = task.kind in (TaskKind.LABEL, TaskKind.VECTOR) or task.dtype == "uint16"
-    if not as_found:
+        heads = [table.templates[int(template)][0] for template in used]
+        return task.model_copy(update={"unit_m": max(_unit_m(units, head) for head in heads)})
+    if task.kind not in (TaskKind.LABEL, TaskKind.VECTOR) and task.dtype == "uint8":
         return task
-    found = probe_task(tree, table, name, task.kind)
-    if task.kind is TaskKind.VECTOR:
-        channels = int(np.prod(found.shape, dtype=np.int64))
-    else:
-        channels = found.channels
-    if found.dtype not in DTYPES or channels not in (1, 3, *((channels,) if not task.is_map else ())):
+    found = probe_task(tree, table, name, label=task.kind is TaskKind.LABEL)
+    is_map = task.is_map
+    channels = found.channels if is_map else int(np.prod(found.shape, dtype=np.int64))
+    if found.dtype not in DTYPES or (is_map and channels not in (1, 3)):
         raise UsageError(
             f"{tree.where(table.first_paths(name, 1)[0])}: {found.dtype} of shape {found.shape} "
-            f"cannot be {name}; leave this domain out of --root, or convert it"
+            f"cannot be {name}; convert these files, or keep their directory out of --root"
         )
-    top = {"valid_range": (0, 65535 if found.dtype == "uint16" else 255)} if task.is_map else {}
-    return Task.model_validate(
-        task.model_dump() | {"dtype": found.dtype, "channels": channels} | top
-    )
+    as_found: dict[str, Any] = {"dtype": found.dtype, "channels": channels}
+    if is_map:
+        as_found["valid_range"] = (0, 65535 if found.dtype == "uint16" else 255)
+    return Task.model_validate(task.model_dump() | as_found)
 
 
 def _unit_m(units: DepthUnit | None, path: str) -> float:
-    """Give the depth unit of the component that a path lies in."""
+    """Give the depth unit of the component or building that a path lies in."""
     if isinstance(units, Mapping):
-        parts = path.split("/")
+        parts = _parts(path)
         return next((unit for name, unit in units.items() if name in parts), DEPTH_UNIT_M)
-    return DEPTH_UNIT_M if units is None else cast(float, units)
+    return DEPTH_UNIT_M if units is None else units
+
+
+def _parts(path: str) -> list[str]:
+    directory = path.rpartition("/")[0]
+    return _place(directory, "")[1].split("/")
+
+
+def _check_components(units: DepthUnit | None, table: FileTable) -> None:
+    """Refuse a unit for a component that is not there: a slip would scale depth silently."""
+    there = {part for group in table.groups for part in group.split("/")}
+    for name in units if isinstance(units, Mapping) else ():
+        if name not in there:
+            some = ", ".join(sorted(there)[:8]) or "none"
+            raise UsageError(
+                f"depth unit for {name!r}: no directory of that name below the root; found: {some}"
+            )
 
 
 def _rescale(depth: NDArray[Any], factor: float) -> NDArray[Any]:

@@ -1,0 +1,169 @@
+"""NYU Depth v2: a folder of image files, or the official labelled ``.mat``.
+
+The folder has one file a frame and task, numbered from 0 (the official number minus 1), with
+``train.txt``, ``test.txt`` and ``classes40.txt`` beside them where they are known:
+
+    nyu_images/<i>.jpg     rgb
+    nyu_depths/<i>.png     depth, 8 bits, metres = value / 25.5, filled in: nothing is missing
+    nyu_labels40/<i>.png   label, class number
+
+The key of frame i is ``nyu_000123``, in both forms.
+"""
+
+import re
+from typing import ClassVar, Self
+
+from dsc.errors import UsageError
+from dsc.pipeline.sources.base import Source
+from dsc.pipeline.sources.file_source import FileSource
+from dsc.pipeline.sources.kinds import parse_depth_unit
+from dsc.pipeline.sources.listing import FileTree, nothing_found
+from dsc.pipeline.sources.table import TableBuilder
+from dsc.schemas import Task, TaskKind
+
+DEPTH_UNIT_M = 1 / 25.5
+DIRECTORIES = {"nyu_images": "rgb", "nyu_depths": "depth", "nyu_labels40": "label"}
+LAYOUTS = ("nyu_images/0.jpg, nyu_depths/0.png, nyu_labels40/0.png", "nyu_depth_v2_labeled.mat")
+SPLITS = ("train", "test", "all")
+_FRAME = re.compile(r"(0|[1-9]\d{0,5})\.(?:png|jpe?g)", re.IGNORECASE)
+
+
+def open_nyuv2(root: str, split: str = "all", depth_unit: object = None) -> Source:
+    """Open either form: a folder of image files, or a ``.mat`` (or a folder that holds one).
+
+    Parameters
+    ----------
+    root
+        Directory, ``.mat`` file, or fsspec URL of one.
+    split
+        ``train`` or ``test`` (as listed in ``train.txt`` and ``test.txt``), or ``all``.
+    depth_unit
+        Metres a count of depth: 1/25.5 for the folder; 1/1000 for the ``.mat``, whose
+        floating-point metres become 16-bit counts.
+
+    Raises
+    ------
+    SourceNotFoundError
+        When there is neither under `root`.
+    UsageError
+        When the split is unknown or not listed.
+    """
+    if split not in SPLITS:
+        raise UsageError(f"split={split}: known are {', '.join(SPLITS)}")
+    tree = FileTree(root)
+    tree.require_root("nyuv2", root)
+    if tree.url.endswith(".mat"):
+        directory, _, name = tree.url.rpartition("/")
+        return _open_mat(FileTree(directory or "/"), name, split, depth_unit)
+    listing = dict(tree.walk())
+    if any(directory in listing for directory in DIRECTORIES):
+        return NyuV2Source.open_folder(tree, listing, split, depth_unit)
+    mats = [name for name in listing.get("", ()) if name.endswith(".mat") and "splits" not in name]
+    if not mats:
+        raise nothing_found("nyuv2", f"no frame under {root}", LAYOUTS)
+    return _open_mat(tree, mats[0], split, depth_unit)
+
+
+def _open_mat(tree: FileTree, name: str, split: str, depth_unit: object) -> Source:
+    from dsc.pipeline.sources.nyuv2_mat import NyuV2MatSource
+
+    return NyuV2MatSource.open_mat(tree, name, split, depth_unit)
+
+
+class NyuV2Source(FileSource):
+    """The frames of a folder, opened."""
+
+    name: ClassVar[str] = "nyuv2"
+
+    @classmethod
+    def open_folder(
+        cls, tree: FileTree, listing: dict[str, list[str]], split: str, depth_unit: object
+    ) -> Self:
+        """Make the source of a listed folder."""
+        builder = TableBuilder()
+        for directory, task in DIRECTORIES.items():
+            for name in listing.get(directory, ()):
+                match = _FRAME.fullmatch(name)
+                if match:
+                    builder.add("", match[1], task, f"{directory}/", name[match.end(1) :])
+        table = builder.build()
+        if split != "all":
+            wanted = set(read_split(tree, split))
+            table = table.select(
+                [row for row in range(len(table)) if int(table.stem(row)) in wanted]
+            )
+        if not len(table):
+            raise nothing_found("nyuv2", f"no frame of split {split} under {tree.url}", LAYOUTS)
+        unit_m = frame_unit_m(depth_unit)
+        tasks = [
+            _image_task(),
+            _depth_task(unit_m or DEPTH_UNIT_M),
+            _label_task(tree, listing),
+        ]
+        tasks = [task for task in tasks if task.name in table.files]
+        return cls(tree, table, tasks, {"split": split, "depth_unit": unit_m})
+
+    def key(self, index: int) -> str:
+        """Give the key of a frame: its number from 0."""
+        return frame_key(int(self.table.stem(self._check(index))))
+
+
+def frame_key(frame: int) -> str:
+    """Give the key of a frame."""
+    return f"nyu_{frame:06d}"
+
+
+def frame_unit_m(depth_unit: object) -> float | None:
+    """Read the one depth unit that this data set can have.
+
+    Raises
+    ------
+    UsageError
+        When units by component are given.
+    """
+    unit_m = parse_depth_unit(depth_unit)
+    if isinstance(unit_m, dict):
+        raise UsageError(f"depth unit {depth_unit}: nyuv2 has one camera; give one number")
+    return unit_m
+
+
+def read_split(tree: FileTree, split: str) -> list[int]:
+    """Read the frame numbers (from 0) of a split.
+
+    Raises
+    ------
+    UsageError
+        When the list is missing, or holds something else.
+    """
+    path = f"{split}.txt"
+    try:
+        words = tree.read(path).decode().split()
+        return sorted({int(word) for word in words})
+    except FileNotFoundError:
+        raise UsageError(
+            f"split={split}: {tree.where(path)} is missing; it lists the split's frame numbers, "
+            "from 0, one a line. Without it only split=all is possible"
+        ) from None
+    except ValueError as error:
+        raise UsageError(f"{tree.where(path)}: {error}; expected one number a line") from None
+
+
+def _image_task() -> Task:
+    return Task(name="rgb", kind=TaskKind.IMAGE, dtype="uint8", channels=3, valid_range=(0, 255))
+
+
+def _depth_task(unit_m: float) -> Task:
+    return Task(
+        name="depth", kind=TaskKind.DEPTH, dtype="uint8", unit_m=unit_m, valid_range=(1, 255)
+    )
+
+
+def _label_task(tree: FileTree, listing: dict[str, list[str]]) -> Task:
+    classes: tuple[str, ...] = ()
+    if "classes40.txt" in listing.get("", ()):
+        lines = tree.read("classes40.txt").decode().splitlines()
+        classes = tuple(line.split("\t")[-1].strip() for line in lines if line.strip())
+    top = len(classes) - 1 if classes else 255
+    return Task(
+        name="label", kind=TaskKind.LABEL, dtype="uint8", valid_range=(0, top), classes=classes
+    )

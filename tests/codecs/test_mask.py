@@ -1,0 +1,118 @@
+"""Masks come back bit for bit, cost nothing when empty, and are refused when damaged."""
+
+import contextlib
+import os
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+
+from dsc.codecs.mask import ALL_SET, BROTLI, JPEG_XL, decode_mask, encode_mask
+from dsc.errors import BitstreamError
+
+DATA = Path(os.environ.get("DSC_TEST_DATA", Path(__file__).parents[2] / "../shared/data"))
+
+
+def ragged_mask(height: int = 97, width: int = 131) -> np.ndarray:
+    """A mask with the ragged holes of a depth camera."""
+    rng = np.random.default_rng(1)
+    field = rng.normal(size=(height, width)).cumsum(0).cumsum(1)
+    return field > np.quantile(field, 0.8)
+
+
+def two_rectangles() -> np.ndarray:
+    mask = np.zeros((480, 640), bool)
+    mask[:20] = mask[100:200, 300:500] = True
+    return mask
+
+
+@settings(max_examples=60, deadline=None)
+@given(arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=40)))
+def test_any_mask_comes_back(mask):
+    decoded = decode_mask(encode_mask(mask), *mask.shape)
+    assert decoded.dtype == bool
+    assert np.array_equal(decoded, mask)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 999), (513, 1), (480, 640)])
+@pytest.mark.parametrize("share", [0.003, 0.5, 0.999])
+def test_noise_of_any_shape_comes_back(shape, share):
+    mask = np.random.default_rng(0).random(shape) < share
+    assert np.array_equal(decode_mask(encode_mask(mask), *shape), mask)
+
+
+def test_all_valid_costs_nothing():
+    assert encode_mask(np.zeros((480, 640), bool)) == b""
+    assert not decode_mask(b"", 480, 640).any()
+
+
+def test_all_invalid_and_rectangles_are_cheap():
+    assert encode_mask(np.ones((480, 640), bool)) == bytes([ALL_SET])
+    assert len(encode_mask(two_rectangles())) < 64
+
+
+def test_each_method_is_used_where_it_is_smaller():
+    assert encode_mask(two_rectangles())[0] == BROTLI
+    assert encode_mask(ragged_mask())[0] == JPEG_XL
+
+
+def test_a_view_that_is_not_contiguous_is_coded_as_it_looks():
+    mask = ragged_mask()[::2, ::-1]
+    assert np.array_equal(decode_mask(encode_mask(mask), *mask.shape), mask)
+
+
+@pytest.mark.parametrize("mask", [two_rectangles(), ragged_mask()], ids=["brotli", "jpeg-xl"])
+def test_every_cut_is_reported(mask):
+    data = encode_mask(mask)
+    for end in range(1, len(data)):
+        with pytest.raises(BitstreamError):
+            decode_mask(data[:end], *mask.shape)
+
+
+@pytest.mark.parametrize("mask", [two_rectangles(), ragged_mask()], ids=["brotli", "jpeg-xl"])
+@pytest.mark.parametrize("grow", [(1, 0), (0, 1), (-1, 0), (400, 400)])
+def test_another_size_is_reported(mask, grow):
+    with pytest.raises(BitstreamError, match="does not decode to"):
+        decode_mask(encode_mask(mask), mask.shape[0] + grow[0], mask.shape[1] + grow[1])
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(min_size=1, max_size=60))
+def test_random_bytes_give_a_mask_or_a_bitstream_error(data):
+    with contextlib.suppress(BitstreamError):
+        assert decode_mask(data, 9, 13).shape == (9, 13)
+
+
+def test_unknown_method_is_named():
+    with pytest.raises(BitstreamError, match="unknown method 77"):
+        decode_mask(bytes([77, 1, 2, 3]), 4, 4)
+
+
+def test_bits_after_the_last_pixel_are_reported():
+    packed = imagecodecs.brotli_encode(b"\xff", level=9)
+    with pytest.raises(BitstreamError, match="after the last pixel"):
+        decode_mask(bytes([BROTLI]) + packed, 1, 5)
+
+
+def test_other_values_than_0_and_1_are_reported():
+    image = np.full((8, 8), 7, np.uint8)
+    coded = imagecodecs.jpegxl_encode(image, lossless=True)
+    with pytest.raises(BitstreamError, match="value 7"):
+        decode_mask(bytes([JPEG_XL]) + coded, 8, 8)
+
+
+@pytest.mark.data
+def test_kinect_holes_take_less_than_half_of_png():
+    frames = sorted(DATA.glob("sevenscenes/*.depth.png"))[::30]
+    if not frames:
+        pytest.skip(f"no 7-Scenes frames under {DATA}; set DSC_TEST_DATA")
+    for frame in frames:
+        depth = imagecodecs.imread(str(frame))
+        mask = (depth == 0) | (depth == 65535)
+        data = encode_mask(mask)
+        assert np.array_equal(decode_mask(data, *mask.shape), mask)
+        assert 2 * len(data) < len(imagecodecs.png_encode(mask.astype(np.uint8) * 255, level=9))
