@@ -81,10 +81,9 @@ def load_pools(data: Path, views: Path | None) -> list[Pool]:
     if views is not None:
         found: Views = []
         for path in sorted(views.glob("*.npz")):
-            block = np.load(path)
-            names = {"rgb": "rgb", "depth_zbuffer": "depth", "normal": "normal"}
-            found += [{new: block[old][i] for old, new in names.items()}
-                      for i in range(len(block["rgb"]))]  # fmt: skip
+            with np.load(path) as block:
+                rows = zip(block["rgb"], block["depth_zbuffer"], block["normal"], strict=True)
+            found += [{"rgb": a, "depth": b, "normal": c} for a, b, c in rows]
         pools.append(Pool(found, {"rgb": RGB, "depth": VIEW_DEPTH, "normal": NORMAL}, 0.45))
     nyu = data / "nyuv2"
     if nyu.is_dir():

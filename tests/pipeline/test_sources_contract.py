@@ -15,6 +15,7 @@ import pytest
 
 from dsc.errors import SourceNotFoundError, UnknownTaskError, UsageError
 from dsc.pipeline.sources import SOURCES, Source, open_source, source_from_description
+from dsc.schemas import Task
 
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}")
 RNG = np.random.default_rng(0)
@@ -124,6 +125,11 @@ def test_description_is_json_that_opens_the_same_source(opened: Callable[[], Sou
     assert again.describe() == source.describe()
     assert again.tasks == source.tasks
     assert [again.key(i) for i in range(len(again))] == [source.key(i) for i in range(len(source))]
+
+
+def test_tasks_have_one_spelling_in_json(opened: Callable[[], Source]) -> None:
+    for task in opened().tasks:
+        assert Task.from_json(task.to_json()).to_json() == task.to_json()
 
 
 def test_pickled_source_reads_the_same(opened: Callable[[], Source]) -> None:

@@ -99,7 +99,7 @@ def sample_tasks() -> tuple[Task, ...]:
         DOMAINS["segment_semantic"].model_copy(
             update={
                 "classes": tuple(SEMANTIC_CLASSES),
-                "valid_range": (0, len(SEMANTIC_CLASSES) - 1),
+                "valid_range": (0.0, len(SEMANTIC_CLASSES) - 1.0),
             }
         ),
         DOMAINS["class_scene"].model_copy(

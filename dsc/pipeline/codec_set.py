@@ -1,0 +1,281 @@
+"""Several codecs that together code a dataset's tasks, behaving like one.
+
+Each codec has a slot, its place in the manifest's list; every task belongs to exactly one slot and
+every stream name is written by exactly one. A codec is made when it is first needed, so opening an
+archive to read its labels loads no network. A set pickles as JSON and weights, without the
+codecs that were made from them.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
+
+from dsc.codecs.base import Array, Codec, Sample
+from dsc.codecs.registry import codec_class, codec_from_config, make_codec
+from dsc.errors import CodecError, UnknownTaskError, UsageError
+from dsc.schemas import CodecRecord, Quality, Stream, Task, resolve_task
+from dsc.storage.archive import Archive
+
+DEFAULT_CODEC = "shared-latent"
+MAP_CODEC = "jxl"  # images and label maps that the wanted codec cannot take
+VALUE_CODEC = "vector"  # classes and vectors
+
+Weights = Callable[[CodecRecord], bytes | None]
+
+
+class CodecSet:
+    """An ordered list of codecs; see the module.
+
+    Parameters
+    ----------
+    records
+        The codecs, in slot order.
+    streams
+        The stream graph of all of them.
+    weights
+        Gives the weights file of a record; called when the codec is first needed.
+
+    Raises
+    ------
+    CodecError
+        When two codecs write one stream or carry one task.
+    """
+
+    def __init__(
+        self, records: Sequence[CodecRecord], streams: Sequence[Stream], weights: Weights
+    ) -> None:
+        self._records, self._streams, self._weights = tuple(records), tuple(streams), weights
+        self._made: dict[int, Codec] = {}
+        names = [name for record in self._records for name in record.streams]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise CodecError(f"two codecs write stream {', '.join(twice)}; rename the task")
+        self.slots = {
+            name: slot for slot, record in enumerate(self._records) for name in record.streams
+        }
+        self._task_slot: dict[str, int] = {}
+        for stream in self._streams:
+            for task in stream.carries:
+                slot = self.slots[stream.name]
+                if self._task_slot.setdefault(task, slot) != slot:
+                    raise CodecError(f"two codecs carry task {task}; choose one of them")
+
+    @classmethod
+    def of(cls, codecs: Sequence[Codec]) -> Self:
+        """Make the set of these codecs, in this order."""
+        files = {codec.id: codec.weights() for codec in codecs}
+        records = [_record(codec, files[codec.id]) for codec in codecs]
+        graph = [stream for codec in codecs for stream in codec.streams()]
+        made = cls(records, graph, WeightFiles([data for data in files.values() if data]))
+        made._made = dict(enumerate(codecs))
+        return made
+
+    @classmethod
+    def from_spec(cls, spec: str | None, tasks: Sequence[Task]) -> Self:
+        """Make the codecs that a ``--codec`` option asks for.
+
+        Parameters
+        ----------
+        spec
+            A codec id for every task that it can take, ``task=id`` for single tasks, or both:
+            ``avif``, ``rgb=avif,depth=jxl``, ``shared-latent,label=png``. Tasks that nothing is
+            said about go to `DEFAULT_CODEC`, and those that it cannot take to `MAP_CODEC` or
+            `VALUE_CODEC`.
+        tasks
+            The tasks to code, in order.
+
+        Raises
+        ------
+        UsageError
+            When the option cannot be read, or a codec cannot code a task given to it by name.
+        UnknownCodecError, UnknownTaskError
+            When it names a codec or task that is not there.
+        """
+        chosen = choose_codecs(spec, tasks)
+        try:
+            return cls.of(
+                [
+                    make_codec(codec_id, [task for task in tasks if chosen[task.name] == codec_id])
+                    for codec_id in dict.fromkeys(chosen[task.name] for task in tasks)
+                ]
+            )
+        except CodecError as error:
+            raise UsageError(f"--codec {spec or 'unset'}: {error}") from None
+
+    @classmethod
+    def from_archive(cls, archive: Archive) -> Self:
+        """Make the codecs that an archive was written with."""
+        manifest = archive.manifest
+        return cls(manifest.codecs, manifest.streams, archive.codec_file)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_made": {}}
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the tasks that the set codes."""
+        return tuple(self._task_slot)
+
+    def streams(self) -> tuple[Stream, ...]:
+        """Give the stream graph of all codecs."""
+        return self._streams
+
+    def records(self) -> tuple[CodecRecord, ...]:
+        """Give what an archive remembers of each codec, in slot order."""
+        return self._records
+
+    def weight_files(self) -> tuple[bytes, ...]:
+        """Give the weights files of all codecs that have one, in slot order, each once."""
+        found = {r.weights_sha256: self._weights(r) for r in self._records if r.weights_sha256}
+        return tuple(data for data in found.values() if data is not None)
+
+    def load(self) -> None:
+        """Make every codec now."""
+        for slot in range(len(self._records)):
+            self.codec(slot)
+
+    def codec(self, slot: int) -> Codec:
+        """Give the codec of a slot."""
+        if slot not in self._made:
+            record = self._records[slot]
+            made = codec_from_config(record.id, record.config, self._weights(record))
+            self._made[slot] = made
+        return self._made[slot]
+
+    def encode_batch(self, samples: Sequence[Sample], quality: Quality) -> list[dict[str, bytes]]:
+        """Encode the tasks that each sample has.
+
+        Raises
+        ------
+        CodecError
+            When an array does not fit its task.
+        """
+        coded: list[dict[str, bytes]] = [{} for _ in samples]
+        for slot in range(len(self._records)):
+            own = [self._own_tasks(slot, sample) for sample in samples]
+            present = [at for at, part in enumerate(own) if part]
+            if present:
+                found = self.codec(slot).encode_batch([own[at] for at in present], quality)
+                for at, streams in zip(present, found, strict=True):
+                    self._check_coded(slot, own[at], streams)
+                    coded[at].update(streams)
+        return coded
+
+    def _own_tasks(self, slot: int, sample: Sample) -> dict[str, Array]:
+        return {
+            name: sample[name]
+            for name, owner in self._task_slot.items()
+            if owner == slot and name in sample
+        }
+
+    def _check_coded(self, slot: int, sample: Sample, streams: Mapping[str, bytes]) -> None:
+        """Refuse what would be lost without a word: a stray stream, a task without a stream."""
+        record = self._records[slot]
+        stray = sorted(set(streams) - set(record.streams))
+        lost = [name for name in sample if not self._carriers(name) & set(streams)]
+        if stray or lost:
+            raise CodecError(
+                f"codec {record.id} gave undeclared streams {stray} and no stream for tasks {lost}"
+            )
+
+    def _carriers(self, task: str) -> set[str]:
+        return {stream.name for stream in self._streams if task in stream.carries}
+
+    def decode_batch(
+        self, streams: Sequence[Mapping[str, bytes]], tasks: Sequence[str], max_pixels: int
+    ) -> list[dict[str, Array]]:
+        """Decode `tasks` of several samples, by as few codecs as can be.
+
+        A task whose stream is not there is left out of that sample's result.
+
+        Raises
+        ------
+        UnknownTaskError
+            When no codec carries a task.
+        BitstreamError
+            When a bitstream is damaged.
+        """
+        unknown = [task for task in tasks if task not in self._task_slot]
+        if unknown:
+            raise UnknownTaskError(
+                f"no codec here codes {', '.join(unknown)}; found: {', '.join(self._task_slot)}"
+            )
+        decoded: list[dict[str, Array]] = [{} for _ in streams]
+        for slot in dict.fromkeys(self._task_slot[task] for task in tasks):
+            own = [task for task in tasks if self._task_slot[task] == slot]
+            names = self._records[slot].streams
+            given = [{name: s[name] for name in names if name in s} for s in streams]
+            found = self.codec(slot).decode_batch(given, own, max_pixels)
+            for sample, arrays in zip(decoded, found, strict=True):
+                sample.update(arrays)
+        return decoded
+
+
+class WeightFiles:
+    """Weights files at hand, by hash."""
+
+    def __init__(self, files: Sequence[bytes]) -> None:
+        self._files = {hashlib.sha256(data).hexdigest(): data for data in files}
+
+    def __call__(self, record: CodecRecord) -> bytes | None:
+        """Give the file that a record names."""
+        return self._files[record.weights_sha256] if record.weights_sha256 else None
+
+
+def choose_codecs(spec: str | None, tasks: Sequence[Task]) -> dict[str, str]:
+    """Choose a codec id for every task; see `CodecSet.from_spec`."""
+    general, chosen = _parse_spec(spec or "", [task.name for task in tasks])
+    rest = [task for task in tasks if task.name not in chosen]
+    taken = {task.name for task in _takes(general or DEFAULT_CODEC, rest)} if rest else set()
+    if general and rest and not taken:
+        raise UsageError(
+            f"--codec {spec}: {general} codes none of {', '.join(task.name for task in rest)}"
+        )
+    for task in rest:
+        fallback = MAP_CODEC if task.is_map else VALUE_CODEC
+        chosen[task.name] = (general or DEFAULT_CODEC) if task.name in taken else fallback
+    return chosen
+
+
+def _parse_spec(spec: str, available: Sequence[str]) -> tuple[str | None, dict[str, str]]:
+    general: str | None = None
+    chosen: dict[str, str] = {}
+    for part in filter(None, (piece.strip() for piece in spec.split(","))):
+        name, equals, codec_id = (piece.strip() for piece in part.rpartition("="))
+        codec_class(codec_id)
+        if equals:
+            chosen[resolve_task(name, available)] = codec_id
+        elif general is None:
+            general = codec_id
+        else:
+            raise UsageError(
+                f"--codec {spec}: both {general} and {codec_id} for all tasks; give one of them, "
+                "and others as task=codec"
+            )
+    return general, chosen
+
+
+def _takes(codec_id: str, tasks: Sequence[Task]) -> tuple[Task, ...]:
+    """List the tasks that a codec can code together."""
+    kind: Any = codec_class(codec_id)
+    if hasattr(kind, "supported"):  # joint codecs choose among the tasks; others judge each alone
+        chosen: tuple[Task, ...] = kind.supported(tasks)
+        return chosen
+    return tuple(task for task in tasks if _can_code(kind, task))
+
+
+def _can_code(kind: type[Codec], task: Task) -> bool:
+    try:
+        kind.for_tasks([task])
+    except CodecError:
+        return False
+    return True
+
+
+def _record(codec: Codec, weights: bytes | None) -> CodecRecord:
+    return CodecRecord(
+        id=codec.id,
+        config=codec.config(),
+        weights_sha256=hashlib.sha256(weights).hexdigest() if weights is not None else None,
+        streams=tuple(stream.name for stream in codec.streams()),
+    )

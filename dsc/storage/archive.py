@@ -1,0 +1,307 @@
+"""Reads an archive: manifest, shards, keys, packs and single bitstreams. It decodes nothing."""
+
+import bisect
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Any, Self
+
+import numpy as np
+
+from dsc.errors import (
+    ArchiveNotFoundError,
+    CorruptArchiveError,
+    CorruptPackError,
+    DscError,
+    TaskMismatchError,
+    UnknownTaskError,
+)
+from dsc.schemas import CodecRecord, FileRecord, Manifest, ShardRecord
+from dsc.storage.commit import MANIFEST, SHARDS
+from dsc.storage.fs import Root
+from dsc.storage.pack import Pack, decode_pack
+from dsc.storage.shard import idx_bytes
+from dsc.storage.tar import BLOCK, END, header_bytes, scan
+
+READ_BLOCK = 8 << 20
+
+
+class Archive:
+    """An open archive; cheap to open, picklable, thread-safe for reading.
+
+    Attributes
+    ----------
+    root
+        Where it is.
+    manifest, shards
+        What it is; shards in order of split and number.
+    """
+
+    def __init__(self, root: Root, manifest: Manifest, shards: tuple[ShardRecord, ...]) -> None:
+        self.root, self.manifest, self.shards = root, manifest, shards
+        self._starts = np.cumsum([0, *(shard.samples for shard in shards)]).tolist()
+        self._slots = {
+            stream: slot for slot, codec in enumerate(manifest.codecs) for stream in codec.streams
+        }
+        self._reset()
+
+    def _reset(self) -> None:
+        self._idx: dict[str, list[int]] = {}
+        self._keys: dict[int, tuple[str, ...]] = {}
+        self._by_key: dict[str, int] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_idx": {}, "_keys": {}, "_by_key": None}
+
+    @classmethod
+    def open(cls, url: object) -> Self:
+        """Open an archive by path or URL.
+
+        Raises
+        ------
+        ArchiveNotFoundError
+            When there is no ``dsc.json``.
+        UnsupportedVersionError, CorruptArchiveError
+            When it cannot be read, or ``shards.jsonl`` is not what the manifest says.
+        """
+        root = url if isinstance(url, Root) else Root(str(url))
+        try:
+            data = root.read(MANIFEST)
+        except FileNotFoundError:
+            raise ArchiveNotFoundError(
+                f"{root.url}: no {MANIFEST} there: no archive, or one whose making did not finish "
+                "(run the same `dsc compress` again to finish it)"
+            ) from None
+        manifest = Manifest.from_file_bytes(data, root.where(MANIFEST))
+        files = {record.path: record for record in manifest.files}
+        if SHARDS not in files:
+            raise CorruptArchiveError(f"{root.where(MANIFEST)}: it does not name {SHARDS}")
+        lines = read_checked(root, files[SHARDS]).splitlines()
+        shards = tuple(
+            ShardRecord.from_json(line, f"{root.where(SHARDS)} line {number}")
+            for number, line in enumerate(lines, 1)
+        )
+        check_shards(manifest, shards, root.where(SHARDS))
+        return cls(root, manifest, shards)
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def locate(self, index: int) -> tuple[int, int, int]:
+        """Give (shard, pack in the shard, sample in the pack) of a sample over all splits."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"sample {index} of {len(self)} in {self.root.url}")
+        shard = bisect.bisect_right(self._starts, index) - 1
+        pack, k = divmod(index - self._starts[shard], self.manifest.pack_size)
+        return shard, pack, k
+
+    def n_packs(self, shard: int) -> int:
+        """Give the number of packs of a shard, the same in every stream."""
+        return -(-self.shards[shard].samples // self.manifest.pack_size)
+
+    def keys(self, shard: int) -> tuple[str, ...]:
+        """Give the keys of a shard's samples."""
+        if shard not in self._keys:
+            record = self.shards[shard]
+            where = self.root.where(record.keys.path)
+            lines = read_checked(self.root, record.keys).splitlines()
+            try:
+                found = tuple(str(json.loads(line)["key"]) for line in lines)
+            except (ValueError, KeyError, TypeError):
+                raise CorruptArchiveError(f"{where}: a line is not {{'key': ...}}") from None
+            if len(found) != record.samples:
+                raise CorruptArchiveError(
+                    f"{where}: {len(found)} keys, the shard has {record.samples} samples"
+                )
+            self._keys[shard] = found
+        return self._keys[shard]
+
+    def key(self, index: int) -> str:
+        """Give the key of a sample."""
+        shard, _, _ = self.locate(index)
+        return self.keys(shard)[index - self._starts[shard]]
+
+    def index_of(self, key: str) -> int:
+        """Give the index of a key; KeyError (an UnknownKey message) when it is not there."""
+        if self._by_key is None:
+            every = (key for shard in range(len(self.shards)) for key in self.keys(shard))
+            self._by_key = {key: index for index, key in enumerate(every)}
+        if key not in self._by_key:
+            raise KeyError(f"{self.root.url}: no sample {key!r}; `dsc ls` lists the keys")
+        return self._by_key[key]
+
+    def codec_file(self, record: CodecRecord) -> bytes | None:
+        """Read a codec's weights, hash checked; None when it has none."""
+        if record.weights_sha256 is None:
+            return None
+        path = f"codecs/{record.weights_sha256}.safetensors"
+        files = {file.path: file for file in self.manifest.files}
+        if path not in files or files[path].sha256 != record.weights_sha256:
+            raise CorruptArchiveError(
+                f"{self.root.where(MANIFEST)}: codec {record.id} wants weights "
+                f"{record.weights_sha256[:16]}, which the archive does not name; "
+                "foreign weights are not used"
+            )
+        return read_checked(self.root, files[path])
+
+    def offsets(self, shard: int, stream: str) -> list[int]:
+        """Give where each pack's tar member starts, and where the last one ends.
+
+        From the ``.idx``; rebuilt from the tar when there is none.
+        """
+        record = self._record(shard, stream)
+        if record.path not in self._idx:
+            try:
+                data = self.root.read(f"{record.path}.idx")
+            except FileNotFoundError:
+                data = rebuild_idx(self.root, record)
+            self._idx[record.path] = self._check_idx(data, shard, record)
+        return self._idx[record.path]
+
+    def read_pack(self, shard: int, stream: str, pack: int) -> Pack:
+        """Read and check one pack: one range of bytes once the index is known."""
+        record, offsets = self._record(shard, stream), self.offsets(shard, stream)
+        member = self.root.read(record.path, offsets[pack], offsets[pack + 1])
+        return self._unwrap(memoryview(member), shard, stream, pack)
+
+    def iter_packs(self, shard: int, stream: str) -> Iterator[Pack]:
+        """Read all packs of one stream of a shard, by few large reads."""
+        record, offsets = self._record(shard, stream), self.offsets(shard, stream)
+        pack = 0
+        while pack < len(offsets) - 1:
+            stop = bisect.bisect_right(offsets, offsets[pack] + READ_BLOCK) - 1
+            stop = min(max(stop, pack + 1), len(offsets) - 1)
+            start = offsets[pack]
+            block = memoryview(self.root.read(record.path, start, offsets[stop]))
+            for number in range(pack, stop):
+                part = block[offsets[number] - start : offsets[number + 1] - start]
+                yield self._unwrap(part, shard, stream, number)
+            pack = stop
+
+    def payloads(self, index: int, streams: Sequence[str]) -> dict[str, memoryview | None]:
+        """Read the bitstreams of one sample; None where it does not have a stream."""
+        shard, pack, k = self.locate(index)
+        return {name: self.read_pack(shard, name, pack).payloads[k] for name in streams}
+
+    def _record(self, shard: int, stream: str) -> Any:
+        try:
+            return self.shards[shard].streams[stream]
+        except KeyError:
+            raise UnknownTaskError(f"{self.root.url}: this archive has no stream {stream}") from None
+
+    def _check_idx(self, data: bytes, shard: int, record: FileRecord) -> list[int]:
+        where = f"{self.root.where(record.path)}.idx"
+        if len(data) != 8 * (self.n_packs(shard) + 1):
+            raise CorruptArchiveError(
+                f"{where}: {len(data)} bytes, expected {8 * (self.n_packs(shard) + 1)}; "
+                "delete the file, it is rebuilt from the tar"
+            )
+        offsets = np.frombuffer(data, "<u8")
+        last = record.bytes - len(END)
+        rising = bool((offsets[1:] > offsets[:-1]).all())
+        if not rising or (offsets % BLOCK).any() or offsets[0] != 0 or offsets[-1] != last:
+            raise CorruptArchiveError(
+                f"{where}: the offsets do not fit the tar; delete the file, it is rebuilt"
+            )
+        return [int(offset) for offset in offsets]
+
+    def _unwrap(self, member: memoryview, shard: int, stream: str, pack: int) -> Pack:
+        """Check a member's header, padding and pack against what must stand there."""
+        record, size = self.shards[shard], self.manifest.pack_size
+        where = f"{self.root.where(record.streams[stream].path)}: pack {pack}"
+        head = bytes(member[:BLOCK])
+        try:
+            length = int(head[124:135], 8)
+            name = head[:100].rstrip(b"\0").decode("ascii")
+            expected = header_bytes(name, length)
+        except (ValueError, DscError):
+            expected = b""
+            length = 0
+        if head != expected or length + (-length % BLOCK) + BLOCK != len(member):
+            raise CorruptPackError(f"{where}: damaged tar header; run `dsc verify`")
+        if any(member[BLOCK + length :]):
+            raise CorruptPackError(f"{where}: padding is not zero; run `dsc verify`")
+        found = decode_pack(member[BLOCK : BLOCK + length], where)
+        first = record.first_index + pack * size
+        count = min(size, record.first_index + record.samples - first)
+        if found.first_index != first or len(found.payloads) != count:
+            raise TaskMismatchError(
+                f"{where}: holds samples {found.first_index} to "
+                f"{found.first_index + len(found.payloads) - 1}, expected {first} to "
+                f"{first + count - 1}; the streams of this shard are out of step"
+            )
+        if found.codec_slot != self._slots.get(stream):
+            raise TaskMismatchError(
+                f"{where}: written by codec {found.codec_slot}, the manifest says "
+                f"{self._slots.get(stream)}"
+            )
+        if not name.endswith(f".{stream}.pack"):
+            raise TaskMismatchError(f"{where}: member {name!r} is of another stream")
+        return found
+
+
+def read_checked(root: Root, record: FileRecord) -> bytes:
+    """Read a small file whole and check its size and hash.
+
+    Raises
+    ------
+    CorruptArchiveError
+        When it is missing, or not what the record says.
+    """
+    where = root.where(record.path)
+    try:
+        data = root.read(record.path, 0, record.bytes + 1)
+    except FileNotFoundError:
+        raise CorruptArchiveError(f"{where}: the file is missing") from None
+    found = hashlib.sha256(data).hexdigest()
+    if len(data) != record.bytes or found != record.sha256:
+        raise CorruptArchiveError(
+            f"{where}: sha256 {found[:16]} ({len(data)} bytes read), expected "
+            f"{record.sha256[:16]} ({record.bytes} bytes); the file is damaged"
+        )
+    return data
+
+
+def rebuild_idx(root: Root, record: FileRecord) -> bytes:
+    """Make an ``.idx`` from the tar itself."""
+
+    @lru_cache(maxsize=4)
+    def block(number: int) -> bytes:
+        return root.read(record.path, number * READ_BLOCK, (number + 1) * READ_BLOCK)
+
+    def read(start: int, end: int) -> bytes:
+        first, last = start // READ_BLOCK, max(end - 1, start) // READ_BLOCK
+        joined = b"".join(block(number) for number in range(first, last + 1))
+        return joined[start - first * READ_BLOCK : end - first * READ_BLOCK]
+
+    size = root.size(record.path)
+    members = list(scan(read, size, root.where(record.path)))
+    return idx_bytes([*(member.offset - BLOCK for member in members), size - len(END)])
+
+
+def check_shards(manifest: Manifest, shards: Sequence[ShardRecord], where: str) -> None:
+    """Check that the shard records fit the manifest and each other.
+
+    Raises
+    ------
+    CorruptArchiveError
+        When samples are counted twice or not at all, or a stream is missing.
+    """
+    streams = {stream.name for stream in manifest.streams}
+    counted: dict[str, int] = dict.fromkeys(manifest.splits, 0)
+    numbers: dict[str, int] = dict.fromkeys(manifest.splits, 0)
+    for record in shards:
+        split = record.split
+        in_order = split in counted and record.n == numbers[split]
+        if not in_order or record.first_index != counted[split] or not record.samples:
+            raise CorruptArchiveError(f"{where}: shard {split} {record.n} is out of order")
+        if set(record.streams) != streams:
+            raise CorruptArchiveError(
+                f"{where}: shard {split} {record.n} has streams {sorted(record.streams)}, "
+                f"the manifest has {sorted(streams)}"
+            )
+        counted[split] += record.samples
+        numbers[split] += 1
+    if counted != dict(manifest.splits):
+        raise CorruptArchiveError(f"{where}: {counted} samples, expected {dict(manifest.splits)}")

@@ -1,0 +1,185 @@
+"""Writes one shard: one tar a stream, its index, and the keys.
+
+Nothing has its final name before it has been written, flushed to disk, read back and checked, so
+a reader never sees half a shard and a killed writer leaves only ``.part`` files.
+"""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, Self
+
+import numpy as np
+
+from dsc.errors import CorruptArchiveError
+from dsc.schemas import FileRecord, StreamRecord
+from dsc.storage.fs import Root, part_name
+from dsc.storage.pack import encode_pack
+from dsc.storage.tar import BLOCK, END, member_bytes
+
+
+def stream_path(stream: str, split: str, n: int) -> str:
+    """Name a stream's tar: the stream is in the directory and in the file name."""
+    return f"{stream}/{split}-{stream}-{n:06d}.tar"
+
+
+def keys_path(split: str, n: int) -> str:
+    """Name a shard's keys file."""
+    return f"keys/{split}-keys-{n:06d}.jsonl"
+
+
+@dataclass
+class _StreamFile:
+    part: Path
+    file: BinaryIO
+    digest: "hashlib._Hash"
+    slot: int
+    offsets: list[int] = field(default_factory=list)
+    pending: list[bytes | None] = field(default_factory=list)
+    written: int = 0
+    payload_bytes: int = 0
+    n_missing: int = 0
+
+    def write(self, data: bytes) -> None:
+        self.file.write(data)
+        self.digest.update(data)
+        self.written += len(data)
+
+
+class ShardWriter:
+    """Writes the samples of one shard, in order.
+
+    Parameters
+    ----------
+    root
+        The archive.
+    split, n
+        Which shard.
+    first_index
+        Index, in the split, of the first sample.
+    streams
+        Codec slot by stream name.
+    pack_size
+        Samples a pack.
+    """
+
+    def __init__(
+        self,
+        root: Root,
+        split: str,
+        n: int,
+        first_index: int,
+        streams: Mapping[str, int],
+        pack_size: int,
+    ) -> None:
+        self._root, self._split, self._n = root, split, n
+        self._first, self._pack_size = first_index, pack_size
+        self._keys: list[str] = []
+        self._scratch = None if root.local else tempfile.TemporaryDirectory(prefix="dsc-")
+        self._files: dict[str, _StreamFile] = {}
+        try:
+            for stream, slot in streams.items():
+                part = self._part(stream_path(stream, split, n))
+                self._files[stream] = _StreamFile(part, part.open("wb"), hashlib.sha256(), slot)
+        except BaseException:
+            self.abort()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *rest: object) -> None:
+        self.abort()
+
+    def add(self, key: str, payloads: Mapping[str, bytes]) -> None:
+        """Add one sample; a stream that `payloads` lacks is marked missing."""
+        self._keys.append(key)
+        for stream, file in self._files.items():
+            payload = payloads.get(stream)
+            file.pending.append(payload)
+            if payload is None:
+                file.n_missing += 1
+            else:
+                file.payload_bytes += len(payload)
+        if len(self._keys) % self._pack_size == 0:
+            self._flush()
+
+    def finish(self) -> tuple[FileRecord, dict[str, StreamRecord]]:
+        """Write the rest, check every file by reading it back, and give the files their names.
+
+        Raises
+        ------
+        CorruptArchiveError
+            When the disk gives back other bytes than were written.
+        """
+        if len(self._keys) % self._pack_size:
+            self._flush()
+        records = {}
+        for stream, file in self._files.items():
+            file.write(END)
+            file.file.flush()
+            file.file.close()
+            path = stream_path(stream, self._split, self._n)
+            sha256 = file.digest.hexdigest()
+            _check_written(file.part, sha256, self._root.where(path))
+            self._root.put(file.part, path)
+            self._root.write(f"{path}.idx", idx_bytes([*file.offsets, file.written - len(END)]))
+            records[stream] = StreamRecord(
+                path=path,
+                bytes=file.written,
+                sha256=sha256,
+                payload_bytes=file.payload_bytes,
+                n_missing=file.n_missing,
+            )
+        lines = "".join(json.dumps({"key": key}, separators=(",", ":")) + "\n" for key in self._keys)
+        data = lines.encode("ascii")
+        path = keys_path(self._split, self._n)
+        self._root.write(path, data)
+        self._files = {}
+        self.abort()
+        return FileRecord(
+            path=path, bytes=len(data), sha256=hashlib.sha256(data).hexdigest()
+        ), records
+
+    def abort(self) -> None:
+        """Remove whatever is not finished; safe to call twice."""
+        for file in self._files.values():
+            file.file.close()
+            file.part.unlink(missing_ok=True)
+        self._files = {}
+        if self._scratch is not None:
+            self._scratch.cleanup()
+
+    def _part(self, path: str) -> Path:
+        if self._root.local is None or self._scratch is not None:
+            return Path(str(self._scratch and self._scratch.name)) / path.replace("/", "_")
+        target = self._root.local / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return part_name(target)
+
+    def _flush(self) -> None:
+        first = (len(self._keys) - 1) // self._pack_size * self._pack_size
+        for stream, file in self._files.items():
+            pack = encode_pack(file.pending, self._first + first, file.slot)
+            file.offsets.append(file.written)
+            file.write(member_bytes(f"{self._keys[first]}.{stream}.pack", pack))
+            file.pending = []
+
+
+def idx_bytes(offsets: list[int]) -> bytes:
+    """Give an ``.idx``: where each pack's member starts, then where the last one ends (u64)."""
+    if any(offset % BLOCK for offset in offsets):
+        raise ValueError("a tar member starts at a multiple of 512")
+    return np.asarray(offsets, "<u8").tobytes()
+
+
+def _check_written(part: Path, sha256: str, where: str) -> None:
+    with part.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != sha256:
+        raise CorruptArchiveError(
+            f"{where}: the disk gives back other bytes than were written; check the disk"
+        )

@@ -1,0 +1,163 @@
+"""Checks every byte of an archive and lists all damage; it never stops at the first."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from dsc.errors import DscError
+from dsc.schemas import FileRecord, StreamRecord
+from dsc.storage.archive import Archive, read_checked, rebuild_idx
+from dsc.storage.commit import MANIFEST
+from dsc.storage.fs import Root
+
+Progress = Callable[[int, int], None]
+READ_BLOCK = 8 << 20
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One piece of damage: which file, and what is wrong with it."""
+
+    path: str
+    detail: str
+
+
+def verify_archive(url: object, *, progress: Progress | None = None) -> list[Problem]:
+    """Check all files of an archive against the manifest, the shard records and themselves.
+
+    Sizes and hashes of every file; the structure of every tar; header, table and payload checksums
+    of every pack; that all streams of a shard hold the same samples; every index against the tar;
+    every key unique; no file that nothing names.
+
+    Parameters
+    ----------
+    url
+        The archive.
+    progress
+        Called with (files checked, files in all).
+
+    Returns
+    -------
+    list of Problem
+        Empty when the archive is intact.
+
+    Raises
+    ------
+    ArchiveNotFoundError
+        When there is no archive at all.
+    """
+    from dsc.errors import ArchiveNotFoundError
+
+    root = url if isinstance(url, Root) else Root(str(url))
+    try:
+        archive = Archive.open(root)
+    except ArchiveNotFoundError:
+        raise
+    except DscError as error:
+        return [Problem(MANIFEST, str(error))]
+    checks = list(_checks(archive))
+    problems: list[Problem] = []
+    for done, (path, check) in enumerate(checks, 1):
+        try:
+            check()
+        except (DscError, OSError) as error:
+            problems.append(Problem(path, str(error)))
+        if progress is not None:
+            progress(done, len(checks))
+    return problems + _strangers(archive) + _repeated_keys(archive)
+
+
+def _checks(archive: Archive) -> Iterator[tuple[str, Callable[[], None]]]:
+    for record in archive.manifest.files:
+        yield record.path, lambda record=record: _discard(read_checked(archive.root, record))  # type: ignore[misc]
+    for codec in archive.manifest.codecs:
+        yield MANIFEST, lambda codec=codec: _discard(archive.codec_file(codec))  # type: ignore[misc]
+    for number, shard in enumerate(archive.shards):
+        yield shard.keys.path, lambda number=number: _discard(archive.keys(number))  # type: ignore[misc]
+        for stream, found in shard.streams.items():
+            yield found.path, lambda n=number, s=stream, r=found: _check_stream(archive, n, s, r)  # type: ignore[misc]
+
+
+def _discard(value: object) -> None:
+    del value
+
+
+def _check_stream(archive: Archive, number: int, stream: str, record: StreamRecord) -> None:
+    """Check one tar; raises what is wrong with it."""
+    from dsc.errors import CorruptArchiveError
+
+    where = archive.root.where(record.path)
+    size = archive.root.size(record.path)
+    found = hash_file(archive.root, record)
+    if size != record.bytes or found != record.sha256:
+        raise CorruptArchiveError(
+            f"{where}: sha256 {found[:16]} ({size} bytes), expected {record.sha256[:16]} "
+            f"({record.bytes} bytes); {_first_damage(archive, number, stream)}"
+        )
+    rebuilt = rebuild_idx(archive.root, record)
+    idx = f"{record.path}.idx"
+    if archive.root.exists(idx) and archive.root.read(idx) != rebuilt:
+        raise CorruptArchiveError(f"{where}.idx: not what the tar says; delete it, it is rebuilt")
+    missing = payload_bytes = 0
+    for pack in archive.iter_packs(number, stream):
+        missing += sum(payload is None for payload in pack.payloads)
+        payload_bytes += sum(len(payload) for payload in pack.payloads if payload is not None)
+    if (missing, payload_bytes) != (record.n_missing, record.payload_bytes):
+        raise CorruptArchiveError(
+            f"{where}: {missing} missing and {payload_bytes} payload bytes, the record says "
+            f"{record.n_missing} and {record.payload_bytes}"
+        )
+
+
+def _first_damage(archive: Archive, number: int, stream: str) -> str:
+    """Say which pack is the first damaged one, for the message."""
+    try:
+        for _ in archive.iter_packs(number, stream):
+            pass
+    except (DscError, OSError) as error:
+        return f"first damage: {error}"
+    return "all packs are intact, so the damage lies between them"
+
+
+def hash_file(root: Root, record: FileRecord) -> str:
+    """Give the sha256 of a file, read in blocks."""
+    digest = hashlib.sha256()
+    at = 0
+    while block := root.read(record.path, at, at + READ_BLOCK):
+        digest.update(block)
+        at += len(block)
+        if len(block) < READ_BLOCK or at > record.bytes:
+            break
+    return digest.hexdigest()
+
+
+def _strangers(archive: Archive) -> list[Problem]:
+    """List files that nothing names (only where listing is possible)."""
+    named = {MANIFEST, *(record.path for record in archive.manifest.files)}
+    for shard in archive.shards:
+        named.add(shard.keys.path)
+        for record in shard.streams.values():
+            named |= {record.path, f"{record.path}.idx"}
+    if archive.root.url.startswith("http"):
+        return []
+    return [
+        Problem(path, "the archive does not name this file; remove it if it is not yours")
+        for path in archive.root.list()
+        if path not in named
+    ]
+
+
+def _repeated_keys(archive: Archive) -> list[Problem]:
+    seen: dict[str, int] = {}
+    problems = []
+    for number, shard in enumerate(archive.shards):
+        try:
+            keys = archive.keys(number)
+        except (DscError, OSError):
+            continue  # already listed
+        for key in keys:
+            if key in seen:
+                first = archive.shards[seen[key]].keys.path
+                problems.append(Problem(shard.keys.path, f"key {key!r} is also in {first}"))
+            seen[key] = number
+    return problems
