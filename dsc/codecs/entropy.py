@@ -165,7 +165,9 @@ class SymbolDecoder:
             outside = np.flatnonzero(coded == np.repeat(tables.escapes[used], counts))
             coded += np.repeat(tables.lows[used], counts)
             if len(outside):
-                raw = self._coder.decode(constriction.stream.model.Uniform(_CHUNK), 2 * len(outside))
+                raw = self._coder.decode(
+                    constriction.stream.model.Uniform(_CHUNK), 2 * len(outside)
+                )
                 high, low = raw.reshape(-1, 2).astype(np.int64).T
                 coded[outside] = high * _CHUNK + low - ESCAPE_OFFSET
         except (AssertionError, ValueError) as error:

@@ -68,9 +68,9 @@ class Pool:
 
 
 def _halve(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    return (
-        x[:, ::2, ::2] + x[:, 1::2, ::2] + x[:, ::2, 1::2] + x[:, 1::2, 1::2]
-    ) * np.float32(0.25)
+    return (x[:, ::2, ::2] + x[:, 1::2, ::2] + x[:, ::2, 1::2] + x[:, 1::2, 1::2]) * np.float32(
+        0.25
+    )
 
 
 def load_pools(data: Path, views: Path | None) -> list[Pool]:
@@ -169,6 +169,16 @@ def train(args: argparse.Namespace) -> None:
     _save(checkpoint, model, average, optimiser, done)
 
 
+def export(checkpoint: Path, target: Path) -> None:
+    """Write the averaged weights of a checkpoint as a codec file."""
+    from dsc.codecs.learned.weights import export_codec
+
+    state = torch.load(checkpoint, weights_only=True)
+    model = SharedLatentModel(ModelSpec())
+    model.load_state_dict(state["average"])
+    target.write_bytes(export_codec(model, {"steps": str(state["step"])}))
+
+
 def _cosine(progress: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
 
@@ -190,8 +200,7 @@ def _qualities(rng: np.random.Generator, inputs: Mapping[str, Tensor]) -> dict[s
     common = rng.integers(1, 101, count)
     apart = rng.random() < 0.5
     return {
-        name: torch.from_numpy(rng.integers(1, 101, count) if apart else common)
-        for name in inputs
+        name: torch.from_numpy(rng.integers(1, 101, count) if apart else common) for name in inputs
     }
 
 
@@ -233,7 +242,12 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--bfloat16", action=argparse.BooleanOptionalAction, default=True)
-    train(parser.parse_args())
+    parser.add_argument("--export", help="write the checkpoint as a codec file here, do not train")
+    args = parser.parse_args()
+    if args.export:
+        export(Path(args.out) / "checkpoint.pt", Path(args.export))
+    else:
+        train(args)
 
 
 if __name__ == "__main__":

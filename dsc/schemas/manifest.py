@@ -156,7 +156,7 @@ class Manifest(Schema):
         """
         try:
             version = json.loads(data).get("format_version")
-        except (ValueError, AttributeError):
+        except (ValueError, AttributeError, RecursionError):
             raise CorruptArchiveError(f"{where}: not a JSON object; the file is damaged") from None
         if version != FORMAT_VERSION:
             raise UnsupportedVersionError(

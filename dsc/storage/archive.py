@@ -108,7 +108,7 @@ class Archive:
             lines = read_checked(self.root, record.keys).splitlines()
             try:
                 found = tuple(str(json.loads(line)["key"]) for line in lines)
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 raise CorruptArchiveError(f"{where}: a line is not {{'key': ...}}") from None
             if len(found) != record.samples:
                 raise CorruptArchiveError(
@@ -188,7 +188,9 @@ class Archive:
         try:
             return self.shards[shard].streams[stream]
         except KeyError:
-            raise UnknownTaskError(f"{self.root.url}: this archive has no stream {stream}") from None
+            raise UnknownTaskError(
+                f"{self.root.url}: this archive has no stream {stream}"
+            ) from None
 
     def _check_idx(self, data: bytes, shard: int, record: FileRecord) -> list[int]:
         where = f"{self.root.where(record.path)}.idx"

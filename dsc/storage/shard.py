@@ -134,7 +134,9 @@ class ShardWriter:
                 payload_bytes=file.payload_bytes,
                 n_missing=file.n_missing,
             )
-        lines = "".join(json.dumps({"key": key}, separators=(",", ":")) + "\n" for key in self._keys)
+        lines = "".join(
+            json.dumps({"key": key}, separators=(",", ":")) + "\n" for key in self._keys
+        )
         data = lines.encode("ascii")
         path = keys_path(self._split, self._n)
         self._root.write(path, data)

@@ -62,7 +62,7 @@ def header_bytes(name: str, size: int) -> bytes:
             bytes(100),
             b"ustar\x0000",
             bytes(32 + 32),
-            b"0000000\0" + b"0000000\0",
+            bytes(8 + 8),
             bytes(155 + 12),
         ]
     )
@@ -108,7 +108,9 @@ def scan(read: Callable[[int, int], bytes], size: int, where: str) -> Iterator[M
         yield member
         at = stop + padding
     if size != at + len(END) or read(at, size) != END:
-        raise CorruptArchiveError(f"{where}: {size - at} bytes after the last member, expected 1024")
+        raise CorruptArchiveError(
+            f"{where}: {size - at} bytes after the last member, expected 1024"
+        )
 
 
 def _parse(header: bytes, at: int, where: str) -> Member:

@@ -300,7 +300,9 @@ class SharedLatentModel(nn.Module):
         parts, flags = [], []
         for name, m in self.spec.modalities.items():
             found = own.get(name)
-            parts.append(some.new_zeros(batch, m.latents, height, width) if found is None else found)
+            parts.append(
+                some.new_zeros(batch, m.latents, height, width) if found is None else found
+            )
             flags.append(some.new_full((batch, 1, height, width), float(found is not None)))
         features = torch.cat(parts, dim=1)
         joint = self.joint_blocks(self.joint_entry(torch.cat([features, *flags], dim=1)))

@@ -208,4 +208,3 @@ def _hyper_tables(prior: HyperPrior) -> Tables:
     mass = mass / mass.sum(1, keepdim=True).clamp_min(1.0)
     rows = [row.numpy() * (1 - 2.0**-15) for row in mass]
     return build_tables(rows, [-Z_LIMIT] * len(rows))
-

@@ -269,7 +269,9 @@ def _room_surface(
         if inside.any():
             u, v = _wall_coordinates(scene, points[inside], panel.wall)
             label[at[inside]] = panel.label
-            color[at[inside]] = _panel_color(panel.label, panel.material, u, v, panel.low, panel.high)
+            color[at[inside]] = _panel_color(
+                panel.label, panel.material, u, v, panel.low, panel.high
+            )
 
 
 def _panel_color(

@@ -282,7 +282,9 @@ def _shelf(p: Placer) -> None:
         at = -wide + 0.06
         while at < wide - 0.1 and p.rng.random() < 0.75 and z < tall - 0.2:
             thick, high = p.rng.uniform(0.02, 0.06), p.rng.uniform(0.07, 0.13)
-            p.put("box", (at + thick, 0, z + high), (thick, 0.1, high), "book", _any_material(p.rng))
+            p.put(
+                "box", (at + thick, 0, z + high), (thick, 0.1, high), "book", _any_material(p.rng)
+            )
             at += 2 * thick + 0.005
 
 

@@ -1,0 +1,110 @@
+"""An HTTP server with byte ranges that counts what it sends, and can misbehave on request."""
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+
+@dataclass
+class Traffic:
+    """What was asked for and sent, by path; and faults to inject."""
+
+    requests: Counter[str] = field(default_factory=Counter)
+    sent: Counter[str] = field(default_factory=Counter)
+    ranges: bool = True
+    fail_next: int = 0  # answer 500 this many times
+    cut_next: int = 0  # send half a body and drop the connection, this many times
+    dead: bool = False  # drop every connection
+    dead_after_bytes: int | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def total(self, prefix: str = "") -> int:
+        return sum(count for path, count in self.sent.items() if path.startswith(prefix))
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def __init__(self, root: Path, traffic: Traffic, *args: object) -> None:
+        self.root, self.traffic = root, traffic
+        super().__init__(*args)  # type: ignore[arg-type]
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+    def do_HEAD(self) -> None:  # noqa: N802
+        self._answer(body=False)
+
+    def do_GET(self) -> None:  # noqa: N802
+        self._answer(body=True)
+
+    def _answer(self, *, body: bool) -> None:
+        traffic, name = self.traffic, self.path.lstrip("/")
+        over = traffic.dead_after_bytes is not None and traffic.total() >= traffic.dead_after_bytes
+        if traffic.dead or over:
+            self.close_connection = True
+            return
+        with traffic.lock:
+            traffic.requests[name] += 1
+            fail = traffic.fail_next > 0
+            traffic.fail_next -= fail
+            cut = not fail and body and traffic.cut_next > 0
+            traffic.cut_next -= cut
+        path = self.root / name
+        if fail or not path.is_file():
+            self._send(500 if fail else 404, b"", None, body)
+            return
+        data = path.read_bytes()
+        asked = self.headers.get("Range")
+        if asked and traffic.ranges:
+            first, _, last = asked.removeprefix("bytes=").partition("-")
+            if first == "":
+                start, stop = max(len(data) - int(last), 0), len(data)
+            else:
+                start, stop = int(first), min(int(last) + 1 if last else len(data), len(data))
+            if start >= len(data):
+                self._send(416, b"", f"bytes */{len(data)}", body)
+                return
+            part = data[start:stop]
+            self._send(206, part, f"bytes {start}-{stop - 1}/{len(data)}", body, cut)
+        else:
+            self._send(200, data, None, body, cut)
+
+    def _send(
+        self, code: int, data: bytes, content_range: str | None, body: bool, cut: bool = False
+    ) -> None:
+        self.send_response(code)
+        self.send_header("Content-Length", str(len(data)))
+        if self.traffic.ranges:
+            self.send_header("Accept-Ranges", "bytes")
+        if content_range:
+            self.send_header("Content-Range", content_range)
+        self.end_headers()
+        if body:
+            part = data[: len(data) // 2] if cut else data
+            self.wfile.write(part)
+            with self.traffic.lock:
+                self.traffic.sent[self.path.lstrip("/")] += len(part)
+            if cut:
+                self.close_connection = True
+
+
+@contextmanager
+def serve(directory: str | Path) -> Iterator[tuple[str, Traffic]]:
+    """Serve a directory on loopback; gives (url, traffic)."""
+    traffic = Traffic()
+    handler = partial(_Handler, Path(directory), traffic)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)  # type: ignore[arg-type]
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}", traffic
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
