@@ -11,6 +11,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -32,6 +33,10 @@ def tables_of(model: GaussianConditional) -> Tables:
         rows.append(np.diff(row[: int(length)].numpy()).astype(np.uint32))
     offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
     return Tables(np.concatenate(rows), offsets, model._offset.numpy().astype(np.int32))
+
+
+def ours_decode(data: bytes, indexes: np.ndarray, tables: Tables) -> np.ndarray:
+    return SymbolDecoder(data).get(indexes, tables)
 
 
 def main() -> None:
@@ -68,8 +73,8 @@ def main() -> None:
         for _ in range(args.rounds):
             times["te"].append(timed(theirs_encode))
             times["oe"].append(timed(ours_encode))
-            times["td"].append(timed(lambda: model.decompress([theirs], index)))
-            times["od"].append(timed(lambda: SymbolDecoder(ours).get(narrow, tables)))
+            times["td"].append(timed(partial(model.decompress, [theirs], index)))
+            times["od"].append(timed(partial(ours_decode, ours, narrow, tables)))
         m = {key: statistics.median(values) for key, values in times.items()}
         count = symbols.numel()
         print(f"{count:9} {'compressai':10} {m['te']:10.2f} {m['td']:10.2f} {len(theirs):9}")

@@ -47,7 +47,7 @@ class SampleError(DscError, ValueError):
 
 
 class MissingTaskError(DscError, KeyError):
-    """This sample does not have this task."""
+    """A sample does not have the task that is asked for."""
 
 
 class CodecError(DscError, ValueError):
@@ -59,7 +59,7 @@ class BitstreamError(DscError, ValueError):
 
 
 class SelfTestError(DscError, RuntimeError):
-    """This machine does not reproduce a codec's self-test vector, so it must not decode."""
+    """A codec's self-test is not reproduced on this machine, so it must not decode."""
 
 
 class CorruptArchiveError(DscError, ValueError):

@@ -63,10 +63,10 @@ class CodecSet:
     @classmethod
     def of(cls, codecs: Sequence[Codec]) -> Self:
         """Make the set of these codecs, in this order."""
-        files = {codec.id: codec.weights() for codec in codecs}
-        records = [_record(codec, files[codec.id]) for codec in codecs]
+        files = [codec.weights() for codec in codecs]
+        records = [_record(codec, data) for codec, data in zip(codecs, files, strict=True)]
         graph = [stream for codec in codecs for stream in codec.streams()]
-        made = cls(records, graph, WeightFiles([data for data in files.values() if data]))
+        made = cls(records, graph, WeightFiles([data for data in files if data is not None]))
         made._made = dict(enumerate(codecs))
         return made
 

@@ -42,7 +42,7 @@ class _ClampThrough(torch.autograd.Function):
         return x.clamp(low, high)
 
     @staticmethod
-    def backward(ctx, grad: Tensor):  # type: ignore[no-untyped-def]  # noqa: ANN205
+    def backward(ctx, grad: Tensor):  # type: ignore[no-untyped-def]
         (x,) = ctx.saved_tensors
         low, high = ctx.bounds
         blocked = ((x < low) & (grad > 0)) | ((x > high) & (grad < 0))

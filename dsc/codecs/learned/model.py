@@ -316,6 +316,15 @@ class SharedLatentModel(nn.Module):
         out: Tensor = self.synthesis[task](torch.cat([y_shared, y_task], dim=1))
         return out
 
+    def quicken_synthesis(self) -> None:
+        """Run the synthesis of 8-bit tasks in bfloat16: half the time, pixels within rounding.
+
+        Depth keeps float32: eight bits of mantissa would be a relative error of 0.4 %.
+        """
+        for name, network in self.synthesis.items():
+            if name != "depth":
+                network.to(torch.bfloat16, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
     def integer_modules(self) -> list[IntegerConv]:
         """List the layers of all integer networks."""
         return [m for m in self.modules() if isinstance(m, IntegerConv)]

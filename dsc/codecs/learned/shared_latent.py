@@ -25,6 +25,7 @@ from torch import Tensor
 
 from dsc.codecs.base import Array, Sample, check_array
 from dsc.codecs.entropy import SymbolDecoder, SymbolEncoder
+from dsc.codecs.learned.modality import from_planes, modality_of, to_planes
 from dsc.codecs.learned.model import (
     MEAN_STEPS,
     SHARED,
@@ -33,7 +34,6 @@ from dsc.codecs.learned.model import (
     quality_bucket,
     quantise_hyper,
 )
-from dsc.codecs.learned.modality import from_planes, modality_of, to_planes
 from dsc.codecs.learned.weights import LoadedCodec, load_codec_file
 from dsc.codecs.mask import decode_mask, encode_mask
 from dsc.errors import BitstreamError, CodecError, UnknownTaskError
@@ -158,10 +158,13 @@ class SharedLatentCodec:
         arrays = {task.name: check_array(task, sample[task.name]) for task in present}
         size = _common_size(arrays)
         headers: dict[str, bytes] = {}
+        masks: dict[bytes, bytes] = {}  # depth and normals mostly have the same holes
         inputs: dict[str, Tensor] = {}
         for task in present:
             planes, invalid, offset = to_planes(task, arrays[task.name])
-            headers[task.name] = _task_header(task, quality.of(task.name), invalid, offset)
+            headers[task.name] = _task_header(
+                task, quality.of(task.name), invalid, offset, masks
+            )
             inputs[self._modality[task.name]] = _pad_to_16(torch.from_numpy(planes)[None])
         latents = self._loaded.model.analyse(inputs)
         quality_shared = max(quality.of(task.name) for task in present)
@@ -302,7 +305,9 @@ class SharedLatentCodec:
         return out
 
     def _synthesise(self, task: str, latents: Sequence[Latents], device: str) -> list[Array]:
-        model, modality = self._loaded.model.to(device), self._modality[task]
+        model, modality = self._loaded.model, self._modality[task]
+        if next(model.parameters()).device != torch.device(device):
+            model.to(device)
         y_shared = self._dequantise(SHARED, [x.streams[SHARED] for x in latents], device)
         y_task = self._dequantise(modality, [x.streams[task] for x in latents], device)
         planes = model.synthesise(modality, y_shared, y_task).float().cpu().numpy()
@@ -343,7 +348,7 @@ class SharedLatentCodec:
         return index, mean
 
     def _hyper_indexes(self, name: str, z: Tensor, quality: int) -> NDArray[np.uint8]:
-        """Number the table of each element of ẑ: one a channel, in the quality's bucket."""
+        """Give the table of each element of ẑ: one a channel, in the quality's bucket."""
         channels = z.shape[1]
         bucket = int(quality_bucket(torch.tensor([quality]))[0])
         numbers = (bucket * channels + np.arange(channels)).astype(np.uint8)
@@ -393,13 +398,20 @@ def _pad_to_16(x: Tensor) -> Tensor:
 
 
 def _task_header(
-    task: Task, quality: int, invalid: NDArray[np.bool_] | None, offset: float
+    task: Task,
+    quality: int,
+    invalid: NDArray[np.bool_] | None,
+    offset: float,
+    masks: dict[bytes, bytes],
 ) -> bytes:
     header = struct.pack("<B", quality | (MASK_FLAG if invalid is not None else 0))
     if task.kind is TaskKind.DEPTH:
         header += struct.pack("<e", offset)
     if invalid is not None:
-        mask = encode_mask(invalid)
+        bits = np.packbits(invalid).tobytes()
+        if bits not in masks:
+            masks[bits] = encode_mask(invalid)
+        mask = masks[bits]
         header += struct.pack("<I", len(mask)) + mask
     return header
 

@@ -104,11 +104,14 @@ def load_codec_file(data: bytes) -> LoadedCodec:
         _check_integers(model, state)
         priors = {k: v for k, v in model.state_dict().items() if ".prior." in k}
         model.load_state_dict(state | priors)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
         raise BitstreamError(f"the codec file is damaged: {error}") from None
     for layer in model.integer_modules():
         layer.freeze_loaded()
     model.requires_grad_(False)
+    model.eval()
+    if bfloat16_is_fast():
+        model.quicken_synthesis()
     found = self_test_hash(model)
     if found != metadata["self_test"]:
         raise SelfTestError(
@@ -117,6 +120,12 @@ def load_codec_file(data: bytes) -> LoadedCodec:
             "differs; do not decode here, and report the machine"
         )
     return LoadedCodec(model, scale, hyper)
+
+
+def bfloat16_is_fast() -> bool:
+    """Tell whether this CPU multiplies bfloat16 natively."""
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 def read_metadata(data: bytes) -> dict[str, str]:

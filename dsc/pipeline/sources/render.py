@@ -356,7 +356,7 @@ def _blur(x: Float, side: np.float32) -> Float:
 
 
 def _sensor(rgb: Float, scene: Scene, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Expose, tone-map, blur by the lens, add signal-dependent noise, encode as sRGB-like 8 bits."""
+    """Expose, tone-map, blur by the lens, add noise, encode as sRGB-like 8 bits."""
     exposed = rgb * scene.exposure.astype(np.float32) * np.float32(1.6)
     mapped = exposed / (1 + np.float32(0.35) * exposed)
     encoded = np.maximum(_blur(mapped, np.float32(0.15)), 0) ** np.float32(1 / 2.2)

@@ -1,0 +1,1 @@
+"""Classical codecs from imagecodecs behind the interface of `dsc.codecs.base`, one file a codec."""
