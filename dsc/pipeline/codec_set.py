@@ -7,18 +7,17 @@ codecs that were made from them.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Self
 
 from dsc.codecs.base import Array, Codec, Sample
-from dsc.codecs.registry import codec_class, codec_from_config, make_codec
+from dsc.codecs.registry import codec_from_config, make_codec
 from dsc.errors import CodecError, UnknownTaskError, UsageError
-from dsc.schemas import CodecRecord, Quality, Stream, Task, resolve_task
+from dsc.pipeline.codec_spec import choose_codecs
+from dsc.schemas import CodecRecord, Quality, Stream, Task
 from dsc.storage.archive import Archive
-
-DEFAULT_CODEC = "shared-latent"
-MAP_CODEC = "jxl"  # images and label maps that the wanted codec cannot take
-VALUE_CODEC = "vector"  # classes and vectors
 
 Weights = Callable[[CodecRecord], bytes | None]
 
@@ -77,10 +76,7 @@ class CodecSet:
         Parameters
         ----------
         spec
-            A codec id for every task that it can take, ``task=id`` for single tasks, or both:
-            ``avif``, ``rgb=avif,depth=jxl``, ``shared-latent,label=png``. Tasks that nothing is
-            said about go to `DEFAULT_CODEC`, and those that it cannot take to `MAP_CODEC` or
-            `VALUE_CODEC`.
+            See `dsc.pipeline.codec_spec`.
         tasks
             The tasks to code, in order.
 
@@ -129,11 +125,6 @@ class CodecSet:
         found = {r.weights_sha256: self._weights(r) for r in self._records if r.weights_sha256}
         return tuple(data for data in found.values() if data is not None)
 
-    def load(self) -> None:
-        """Make every codec now."""
-        for slot in range(len(self._records)):
-            self.codec(slot)
-
     def codec(self, slot: int) -> Codec:
         """Give the codec of a slot."""
         if slot not in self._made:
@@ -143,7 +134,7 @@ class CodecSet:
         return self._made[slot]
 
     def encode_batch(self, samples: Sequence[Sample], quality: Quality) -> list[dict[str, bytes]]:
-        """Encode the tasks that each sample has.
+        """Encode the tasks that each sample has; the same bytes whatever else the machine does.
 
         Raises
         ------
@@ -155,7 +146,9 @@ class CodecSet:
             own = [self._own_tasks(slot, sample) for sample in samples]
             present = [at for at, part in enumerate(own) if part]
             if present:
-                found = self.codec(slot).encode_batch([own[at] for at in present], quality)
+                codec = self.codec(slot)
+                with single_thread():
+                    found = codec.encode_batch([own[at] for at in present], quality)
                 for at, streams in zip(present, found, strict=True):
                     self._check_coded(slot, own[at], streams)
                     coded[at].update(streams)
@@ -222,54 +215,19 @@ class WeightFiles:
         return self._files[record.weights_sha256] if record.weights_sha256 else None
 
 
-def choose_codecs(spec: str | None, tasks: Sequence[Task]) -> dict[str, str]:
-    """Choose a codec id for every task; see `CodecSet.from_spec`."""
-    general, chosen = _parse_spec(spec or "", [task.name for task in tasks])
-    rest = [task for task in tasks if task.name not in chosen]
-    taken = {task.name for task in _takes(general or DEFAULT_CODEC, rest)} if rest else set()
-    if general and rest and not taken:
-        raise UsageError(
-            f"--codec {spec}: {general} codes none of {', '.join(task.name for task in rest)}"
-        )
-    for task in rest:
-        fallback = MAP_CODEC if task.is_map else VALUE_CODEC
-        chosen[task.name] = (general or DEFAULT_CODEC) if task.name in taken else fallback
-    return chosen
-
-
-def _parse_spec(spec: str, available: Sequence[str]) -> tuple[str | None, dict[str, str]]:
-    general: str | None = None
-    chosen: dict[str, str] = {}
-    for part in filter(None, (piece.strip() for piece in spec.split(","))):
-        name, equals, codec_id = (piece.strip() for piece in part.rpartition("="))
-        codec_class(codec_id)
-        if equals:
-            chosen[resolve_task(name, available)] = codec_id
-        elif general is None:
-            general = codec_id
-        else:
-            raise UsageError(
-                f"--codec {spec}: both {general} and {codec_id} for all tasks; give one of them, "
-                "and others as task=codec"
-            )
-    return general, chosen
-
-
-def _takes(codec_id: str, tasks: Sequence[Task]) -> tuple[Task, ...]:
-    """List the tasks that a codec can code together."""
-    kind: Any = codec_class(codec_id)
-    if hasattr(kind, "supported"):  # joint codecs choose among the tasks; others judge each alone
-        chosen: tuple[Task, ...] = kind.supported(tasks)
-        return chosen
-    return tuple(task for task in tasks if _can_code(kind, task))
-
-
-def _can_code(kind: type[Codec], task: Task) -> bool:
+@contextmanager
+def single_thread() -> Iterator[None]:
+    """Hold torch to one thread: sums of floats, and so bytes, depend on how many there are."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
     try:
-        kind.for_tasks([task])
-    except CodecError:
-        return False
-    return True
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _record(codec: Codec, weights: bytes | None) -> CodecRecord:

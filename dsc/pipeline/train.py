@@ -68,9 +68,9 @@ class Pool:
 
 
 def _halve(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    return (x[:, ::2, ::2] + x[:, 1::2, ::2] + x[:, ::2, 1::2] + x[:, 1::2, 1::2]) * np.float32(
-        0.25
-    )
+    total = x[:, ::2, ::2] + x[:, 1::2, ::2] + x[:, ::2, 1::2] + x[:, 1::2, 1::2]
+    mean: NDArray[np.float32] = total * np.float32(0.25)
+    return mean
 
 
 def load_pools(data: Path, views: Path | None) -> list[Pool]:
@@ -120,24 +120,8 @@ def train(args: argparse.Namespace) -> None:
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
     pools = load_pools(Path(args.data), Path(args.views) if args.views else None)
-    model = SharedLatentModel(ModelSpec())
-    average = SharedLatentModel(ModelSpec()).requires_grad_(False)
-    checkpoint = out / "checkpoint.pt"
-    done = 0
-    optimiser = torch.optim.Adam(model.parameters(), lr=args.lr)
-    if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
-        model.load_state_dict(state["model"])
-        average.load_state_dict(state["average"])
-        optimiser.load_state_dict(state["optimiser"])
-        done = state["step"]
-    else:
-        planes = {name: torch.cat([pool.batch(rng, 256, 128)[0][name] for pool in pools
-                                   if name in pool.tasks])
-                  for name in model.spec.modalities}  # fmt: skip
-        initialise_klt(model, planes)
-        average.load_state_dict(model.state_dict())
-    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model, average, optimiser, done = _start(out / "checkpoint.pt", pools, rng, args.lr)
+    model = model.to(memory_format=torch.channels_last)
     shares = np.array([pool.share for pool in pools])
     start, steps_at_start = time.monotonic(), done
     log = csv.writer((out / "log.csv").open("a", buffering=1))
@@ -165,8 +149,32 @@ def train(args: argparse.Namespace) -> None:
             speed = (done - steps_at_start) / max(elapsed * 60, 1e-9)
             print(f"{done} {elapsed:.1f} min {speed:.2f} steps/s {row}", flush=True)
         if done % 1000 == 0:
-            _save(checkpoint, model, average, optimiser, done)
-    _save(checkpoint, model, average, optimiser, done)
+            _save(out / "checkpoint.pt", model, average, optimiser, done)
+    _save(out / "checkpoint.pt", model, average, optimiser, done)
+
+
+def _start(
+    checkpoint: Path, pools: Sequence[Pool], rng: np.random.Generator, lr: float
+) -> tuple[SharedLatentModel, SharedLatentModel, torch.optim.Optimizer, int]:
+    """Give model, its moving average, optimiser and steps done: from a checkpoint or afresh."""
+    model = SharedLatentModel(ModelSpec())
+    average = SharedLatentModel(ModelSpec()).requires_grad_(False)
+    optimiser = torch.optim.Adam(model.parameters(), lr=lr)
+    if checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)
+        model.load_state_dict(state["model"])
+        average.load_state_dict(state["average"])
+        optimiser.load_state_dict(state["optimiser"])
+        return model, average, optimiser, int(state["step"])
+    planes = {}
+    for name in model.spec.modalities:
+        having = [pool for pool in pools if name in pool.tasks]
+        if not having:
+            raise SystemExit(f"no training data has {name}; render views (--views) or give --data")
+        planes[name] = torch.cat([pool.batch(rng, 256, 128)[0][name] for pool in having])
+    initialise_klt(model, planes)
+    average.load_state_dict(model.state_dict())
+    return model, average, optimiser, 0
 
 
 def export(checkpoint: Path, target: Path) -> None:

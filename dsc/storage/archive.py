@@ -40,7 +40,7 @@ class Archive:
 
     def __init__(self, root: Root, manifest: Manifest, shards: tuple[ShardRecord, ...]) -> None:
         self.root, self.manifest, self.shards = root, manifest, shards
-        self._starts = np.cumsum([0, *(shard.samples for shard in shards)]).tolist()
+        self._starts: list[int] = np.cumsum([0, *(shard.samples for shard in shards)]).tolist()
         self._slots = {
             stream: slot for slot, codec in enumerate(manifest.codecs) for stream in codec.streams
         }
@@ -120,7 +120,7 @@ class Archive:
     def key(self, index: int) -> str:
         """Give the key of a sample."""
         shard, _, _ = self.locate(index)
-        return self.keys(shard)[index - self._starts[shard]]
+        return self.keys(shard)[index - int(self._starts[shard])]
 
     def index_of(self, key: str) -> int:
         """Give the index of a key; KeyError (an UnknownKey message) when it is not there."""

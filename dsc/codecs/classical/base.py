@@ -94,8 +94,9 @@ class TaskCodec(ABC):
         """Give the tasks; everything else stands in the bitstreams."""
         return {"tasks": [task.model_dump(mode="json") for task in self.tasks]}
 
-    def weights(self) -> None:
+    def weights(self) -> bytes | None:
         """Give None: nothing is trained."""
+        return None
 
     def streams(self) -> tuple[Stream, ...]:
         """Give one stream a task; none requires another."""

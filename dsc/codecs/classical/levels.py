@@ -31,7 +31,7 @@ def relative_error(quality: int) -> float:
 
     The steps between are equal in logarithm: 1.6 % at 20, 0.53 % at 40, 0.18 % at 60, 0.06 % at 80.
     """
-    exact = WORST * (BEST / WORST) ** ((quality - 1) / 99)
+    exact: float = WORST * (BEST / WORST) ** ((quality - 1) / 99)
     return round(exact * UNIT) / UNIT
 
 
@@ -87,14 +87,16 @@ class Levels:
 
     def encode(self, array: NDArray[Any]) -> NDArray[Any]:
         """Turn native counts (H, W) into levels (H, W) of `dtype`, 0 where invalid."""
-        return self._level_of.astype(self.dtype)[array]
+        levels: NDArray[Any] = self._level_of.astype(self.dtype)[array]
+        return levels
 
     def decode(self, levels: NDArray[Any]) -> NDArray[Any]:
         """Turn levels back into native counts; every invalid pixel is the first invalid value."""
         lowest = 0 if self.task.invalid else 1
         if levels.min() < lowest or levels.max() >= len(self._counts):
             raise ValueError(f"a level is outside {lowest} to {len(self._counts) - 1}")
-        return self._counts.astype(self.task.dtype)[levels]
+        counts: NDArray[Any] = self._counts.astype(self.task.dtype)[levels]
+        return counts
 
 
 @lru_cache(maxsize=64)

@@ -59,7 +59,7 @@ class LossyHeader:
         cls, task: Task, data: bytes, size: tuple[int, int], masked: bool
     ) -> tuple[Self, int]:
         """Read the header; give it and where the image starts."""
-        start, mask, span = 0, None, None
+        start, mask = 0, None
         if masked:
             if not task.invalid:
                 raise ValueError("a mask, but the task has no invalid value")

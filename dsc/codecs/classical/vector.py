@@ -28,6 +28,8 @@ class VectorCodec(TaskCodec):
             return f"codes classes and vectors, not {task.kind.value} maps; use jxl or png"
         if task.kind is TaskKind.CLASS and (task.channels or np.dtype(task.dtype).kind not in "ui"):
             return "codes a class as one integer; make this task a vector"
+        if task.channels == 0 and task.kind is TaskKind.VECTOR:
+            return "cannot code a vector of no values; leave this task out"
         return None
 
     def encode_task(self, task: Task, array: Array, quality: int) -> bytes:

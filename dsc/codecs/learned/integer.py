@@ -31,7 +31,7 @@ def clamp_through(x: Tensor, low: int, high: int) -> Tensor:
     """Clamp; outside the range the gradient passes only where it points back inside."""
     if not x.requires_grad:
         return x.clamp(low, high)
-    return _ClampThrough.apply(x, low, high)  # type: ignore[no-untyped-call,no-any-return]
+    return _ClampThrough.apply(x, low, high)  # type: ignore[no-any-return]
 
 
 class _ClampThrough(torch.autograd.Function):

@@ -23,12 +23,13 @@ class GatedBlock(nn.Module):
         self.depthwise = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
         self.expand = pointwise(channels, 2 * channels)
         self.project = pointwise(channels, channels)
-        nn.init.zeros_(self.project.weight)
-        nn.init.zeros_(self.project.bias)
+        for parameter in self.project.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to the same shape."""
-        return x + self.project(F.glu(self.expand(self.depthwise(x)), dim=1))
+        gated: Tensor = self.project(F.glu(self.expand(self.depthwise(x)), dim=1))
+        return x + gated
 
 
 class TaskAnalysis(nn.Module):
@@ -44,7 +45,8 @@ class TaskAnalysis(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Analyse (B, c, H, W), H and W multiples of 16."""
         x = self.blocks_8(self.stem(F.pixel_unshuffle(x, 8)))
-        return self.blocks_16(self.down(F.pixel_unshuffle(x, 2)))
+        features: Tensor = self.blocks_16(self.down(F.pixel_unshuffle(x, 2)))
+        return features
 
 
 class TaskSynthesis(nn.Module):

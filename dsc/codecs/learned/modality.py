@@ -115,8 +115,10 @@ def _push_pull(weighted: Float, weight: Float) -> Float:
     small_weight = _halve(np.pad(weight, pad))
     coarse = _push_pull(small, small_weight)
     fine = np.repeat(np.repeat(coarse, 2, axis=1), 2, axis=2)[:, :height, :width]
-    return np.where(weight > 0, weighted / np.maximum(weight, 1e-9), fine)
+    filled: Float = np.where(weight > 0, weighted / np.maximum(weight, 1e-9), fine)
+    return filled
 
 
 def _halve(x: Float) -> Float:
-    return x[..., ::2, ::2] + x[..., 1::2, ::2] + x[..., ::2, 1::2] + x[..., 1::2, 1::2]
+    total: Float = x[..., ::2, ::2] + x[..., 1::2, ::2] + x[..., ::2, 1::2] + x[..., 1::2, 1::2]
+    return total

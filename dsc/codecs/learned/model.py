@@ -10,9 +10,9 @@ Rate is variable by gains (Cui et al., "Asymmetric gained deep image compression
 multiplied by a gain that depends on the quality before it is rounded, and divided after.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +20,8 @@ from torch import Tensor, nn
 
 from dsc.codecs.learned.integer import BIAS_UNIT, LIMIT, IntegerConv, clamp_through, round_half_up
 from dsc.codecs.learned.layers import GatedBlock, TaskAnalysis, TaskSynthesis, pointwise
+
+M = TypeVar("M", bound=nn.Module)
 
 SHARED = "shared"
 MEAN_STEPS = 16  # the mean of a latent is coded in sixteenths of a quantiser step
@@ -137,7 +139,8 @@ class HyperAnalysis(nn.Module):
         """Analyse y (in quantiser steps); asinh tames its range."""
         x = self.block(self.entry(torch.asinh(y)))
         x = F.silu(self.down_1(F.pixel_unshuffle(x, 2)))
-        return self.down_2(F.pixel_unshuffle(x, 2))
+        z: Tensor = self.down_2(F.pixel_unshuffle(x, 2))
+        return z
 
 
 class HyperSynthesis(nn.Module):
@@ -251,35 +254,44 @@ class StreamEntropy(nn.Module):
         self.prior = HyperPrior(spec.hyper_latents)
 
 
+def _modules(members: dict[str, M]) -> Mapping[str, M]:
+    """Register modules by name; typed as the mapping that a ModuleDict is."""
+    return cast(Mapping[str, M], nn.ModuleDict(cast(dict[str, nn.Module], members)))
+
+
 class SharedLatentModel(nn.Module):
     """Analysis, entropy models and synthesis of all modalities."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.analysis = nn.ModuleDict()
-        self.synthesis = nn.ModuleDict()
-        self.gain = nn.ModuleDict()
-        self.entropy = nn.ModuleDict()
-        self.private = nn.ModuleDict()  # own features to own latent
-        self.joint_private = nn.ModuleDict()  # joint features to own latent
-        for name, m in spec.modalities.items():
-            self.analysis[name] = TaskAnalysis(m.channels, m.width_8, m.latents, m.blocks)
-            self.synthesis[name] = TaskSynthesis(
-                spec.shared_latents + m.latents, m.channels, m.width_8, m.latents, m.blocks
-            )
-            self.gain[name] = Gain(m.latents, m.lambda_range, m.channels)
-            self.entropy[name] = StreamEntropy(spec, m.latents, spec.shared_latents)
-            self.private[name] = pointwise(m.latents, m.latents)
-            self.joint_private[name] = pointwise(spec.joint_width, m.latents)
+        sizes, shared, joint = spec.modalities, spec.shared_latents, spec.joint_width
+        depth_like = sizes.get("depth") or next(iter(sizes.values()))
+        self.analysis = _modules(
+            {n: TaskAnalysis(m.channels, m.width_8, m.latents, m.blocks) for n, m in sizes.items()}
+        )
+        self.synthesis = _modules(
+            {
+                n: TaskSynthesis(shared + m.latents, m.channels, m.width_8, m.latents, m.blocks)
+                for n, m in sizes.items()
+            }
+        )
+        self.gain = _modules(
+            {n: Gain(m.latents, m.lambda_range, m.channels) for n, m in sizes.items()}
+            | {SHARED: Gain(shared, depth_like.lambda_range, depth_like.channels)}
+        )
+        self.entropy = _modules(
+            {n: StreamEntropy(spec, m.latents, shared) for n, m in sizes.items()}
+            | {SHARED: StreamEntropy(spec, shared, 0)}
+        )
+        # from a task's own features, and from the joint ones, to its latent
+        self.private = _modules({n: pointwise(m.latents, m.latents) for n, m in sizes.items()})
+        self.joint_private = _modules({n: pointwise(joint, m.latents) for n, m in sizes.items()})
         widest = sum(m.latents for m in spec.modalities.values())
         self.joint_entry = pointwise(widest + len(spec.modalities), spec.joint_width)
         self.joint_blocks = nn.Sequential(*(GatedBlock(spec.joint_width) for _ in range(2)))
         self.to_shared = pointwise(widest, spec.shared_latents)
         self.joint_shared = pointwise(spec.joint_width, spec.shared_latents)
-        depth_like = spec.modalities.get("depth") or next(iter(spec.modalities.values()))
-        self.gain[SHARED] = Gain(spec.shared_latents, depth_like.lambda_range, depth_like.channels)
-        self.entropy[SHARED] = StreamEntropy(spec, spec.shared_latents, 0)
 
     def analyse(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Give the latents of all streams, not yet scaled by a gain.
@@ -323,7 +335,7 @@ class SharedLatentModel(nn.Module):
         """
         for name, network in self.synthesis.items():
             if name != "depth":
-                network.to(torch.bfloat16, memory_format=torch.channels_last)  # type: ignore[call-overload]
+                network.to(torch.bfloat16).to(memory_format=torch.channels_last)
 
     def integer_modules(self) -> list[IntegerConv]:
         """List the layers of all integer networks."""
@@ -356,8 +368,3 @@ def lambdas(spec: ModalitySpec, quality: Tensor) -> Tensor:
 def quantise_hyper(z: Tensor) -> Tensor:
     """Round and clamp z to ẑ."""
     return clamp_through(round_half_up(z), -Z_LIMIT, Z_LIMIT)
-
-
-def modality_names(spec: ModelSpec) -> Sequence[str]:
-    """List the modalities in stream order."""
-    return tuple(spec.modalities)

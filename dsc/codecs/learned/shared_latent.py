@@ -162,9 +162,7 @@ class SharedLatentCodec:
         inputs: dict[str, Tensor] = {}
         for task in present:
             planes, invalid, offset = to_planes(task, arrays[task.name])
-            headers[task.name] = _task_header(
-                task, quality.of(task.name), invalid, offset, masks
-            )
+            headers[task.name] = _task_header(task, quality.of(task.name), invalid, offset, masks)
             inputs[self._modality[task.name]] = _pad_to_16(torch.from_numpy(planes)[None])
         latents = self._loaded.model.analyse(inputs)
         quality_shared = max(quality.of(task.name) for task in present)
@@ -185,7 +183,7 @@ class SharedLatentCodec:
         model = self._loaded.model
         q = torch.tensor([quality])
         scaled = y * model.gain[name](q.float())
-        z = quantise_hyper(model.entropy[name].analysis(pad_hyper(scaled)))  # type: ignore[operator,union-attr]
+        z = quantise_hyper(model.entropy[name].analysis(pad_hyper(scaled)))
         index, mean = self._entropy_parameters(name, z, q, y.shape, context, context_quality)
         symbols = torch.floor(scaled - mean / MEAN_STEPS + 0.5)
         coder = SymbolEncoder()
@@ -266,7 +264,7 @@ class SharedLatentCodec:
         if np.abs(z_symbols).max() > 127:
             raise BitstreamError(f"stream {name}: a hyper-latent is out of range")
         z = torch.from_numpy(z_symbols.astype(np.float32))
-        y_shape = (1, model.gain[name].log_gain.shape[1], height, width)  # type: ignore[union-attr,index]
+        y_shape = (1, model.gain[name].log_gain.shape[1], height, width)
         q = torch.tensor([quality])
         index, mean = self._entropy_parameters(name, z, q, y_shape, context, context_quality)
         symbols = coder.get(_uint8(index), self._loaded.scale_tables)
@@ -344,7 +342,7 @@ class SharedLatentCodec:
         size = (y_shape[-2], y_shape[-1])
         network = self._loaded.model.entropy[name].synthesis
         with torch.autocast(z.device.type, enabled=False):
-            index, mean = network(z, quality, size, context, given)  # type: ignore[operator]
+            index, mean = network(z, quality, size, context, given)
         return index, mean
 
     def _hyper_indexes(self, name: str, z: Tensor, quality: int) -> NDArray[np.uint8]:

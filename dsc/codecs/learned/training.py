@@ -122,7 +122,8 @@ def gaussian_likelihood(residual: Tensor, index: Tensor) -> Tensor:
     half = 0.5
     upper = torch.special.ndtr((half - distance) * inverse)
     lower = torch.special.ndtr((-half - distance) * inverse)
-    return (upper - lower).clamp_min(1e-9)
+    mass: Tensor = (upper - lower).clamp_min(1e-9)
+    return mass
 
 
 def _bits(likelihood: Tensor) -> Tensor:
@@ -175,7 +176,7 @@ def initialise_klt(model: SharedLatentModel, planes: Mapping[str, Tensor]) -> No
 def _principal(x: Tensor, count: int) -> Tensor:
     """Give the `count` leading principal directions (count, C) of (B, C, H, W)."""
     rows = x.permute(0, 2, 3, 1).reshape(-1, x.shape[1]).double()
-    _, vectors = torch.linalg.eigh(rows.T @ rows)
+    vectors: Tensor = torch.linalg.eigh(rows.T @ rows).eigenvectors
     return vectors.flip(1)[:, :count].T.float()
 
 

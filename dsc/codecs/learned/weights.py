@@ -70,7 +70,7 @@ def export_codec(model: SharedLatentModel, card: dict[str, str]) -> bytes:
         if name not in tensors and ".prior." not in name:
             tensors[name] = value.detach().numpy().astype(np.float16)
     tables = {"scale": _gaussian_tables()}
-    tables |= {f"hyper.{s}": _hyper_tables(e.prior) for s, e in model.entropy.items()}  # type: ignore[arg-type,union-attr]
+    tables |= {f"hyper.{s}": _hyper_tables(e.prior) for s, e in model.entropy.items()}
     for name, table in tables.items():
         tensors[f"tables.{name}.frequencies"] = table.frequencies
         tensors[f"tables.{name}.offsets"] = table.offsets
@@ -124,7 +124,7 @@ def load_codec_file(data: bytes) -> LoadedCodec:
 
 def bfloat16_is_fast() -> bool:
     """Tell whether this CPU multiplies bfloat16 natively."""
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
@@ -162,7 +162,7 @@ def self_test_hash(model: SharedLatentModel) -> str:
     z = _fixed_integers((2, model.spec.hyper_latents, *shape[1:]), Z_LIMIT)
     for name in model.entropy:
         given = (None, None) if name == SHARED else (context, quality)
-        for part in model.entropy[name].synthesis(z, quality, size, *given):  # type: ignore[operator,union-attr]
+        for part in model.entropy[name].synthesis(z, quality, size, *given):
             digest.update(part.to(torch.int32).contiguous().cpu().numpy().astype("<i4").tobytes())
     return digest.hexdigest()
 

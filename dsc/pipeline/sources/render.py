@@ -77,7 +77,8 @@ def _rays(scene: Scene, size: int) -> Float:
     grid = ((np.arange(size) + 0.5) / size * 2 - 1) * scene.tangent
     right, down, forward = scene.axes
     rays = forward + grid[None, :, None] * right + grid[:, None, None] * down
-    return rays.astype(np.float32)
+    found: Float = rays.astype(np.float32)
+    return found
 
 
 def _trace(scene: Scene, rays: Float) -> tuple[Float, NDArray[np.int32]]:
@@ -143,10 +144,10 @@ def _intersect(solid: Solid, origin: Float, rays: Float) -> Float:
     else:
         enter, leave = _slab(oz, dz, hz)
         if solid.shape == "box":
-            sides = (_slab(ox, dx, hx), _slab(oy, dy, hy))
+            sides = [_slab(ox, dx, hx), _slab(oy, dy, hy)]
         else:
             flat = (dx * dx + dy * dy, ox * dx + oy * dy, ox * ox + oy * oy - hx * hx)
-            sides = (_quadratic(*flat),)
+            sides = [_quadratic(*flat)]
         for low, high in sides:
             enter, leave = np.maximum(enter, low), np.minimum(leave, high)
     return np.where((enter < leave) & (leave > 0), enter, np.float32(np.inf))
@@ -362,13 +363,14 @@ def _sensor(rgb: Float, scene: Scene, rng: np.random.Generator) -> NDArray[np.ui
     encoded = np.maximum(_blur(mapped, np.float32(0.15)), 0) ** np.float32(1 / 2.2)
     level = np.float32(rng.uniform(0.003, 0.01))
     noise = rng.standard_normal(encoded.shape, np.float32) * level
-    return np.rint((encoded + noise) * 255).clip(0, 255).astype(np.uint8)
+    rounded: NDArray[np.uint8] = np.rint((encoded + noise) * 255).clip(0, 255).astype(np.uint8)
+    return rounded
 
 
 def _encode_normal(scene: Scene, normal: Float, missing: NDArray[np.bool_]) -> NDArray[np.uint8]:
     camera = normal @ scene.axes.T.astype(np.float32)
     camera = camera * np.array([1, -1, -1], np.float32)
-    encoded = np.rint(camera * 127.5 + 127.5).clip(0, 255).astype(np.uint8)
+    encoded: NDArray[np.uint8] = np.rint(camera * 127.5 + 127.5).clip(0, 255).astype(np.uint8)
     encoded[missing] = 127
     return encoded
 
@@ -376,4 +378,5 @@ def _encode_normal(scene: Scene, normal: Float, missing: NDArray[np.bool_]) -> N
 def _scene_vector(kind: int, rng: np.random.Generator) -> Float:
     scores = rng.random(len(SCENE_CLASSES)) * 0.1
     scores[kind] += 1
-    return (scores / scores.sum()).astype(np.float32)
+    vector: Float = (scores / scores.sum()).astype(np.float32)
+    return vector

@@ -226,8 +226,8 @@ def _table(p: Placer) -> None:
                 at = (sx * (hx - 0.06), sy * (hy - 0.06), height / 2)
                 p.put("box", at, (0.03, 0.03, height / 2), "table", top)
     for _ in range(int(p.rng.integers(0, 4))):
-        at = (p.rng.uniform(-0.3, 0.3), p.rng.uniform(-0.25, 0.25))
-        _small_thing(p, at, height + 0.025)
+        place = (p.rng.uniform(-0.3, 0.3), p.rng.uniform(-0.25, 0.25))
+        _small_thing(p, place, height + 0.025)
 
 
 def _small_thing(p: Placer, at: tuple[float, float], z: float) -> None:

@@ -14,7 +14,8 @@ def albedo(material: Material, u: Float, v: Float) -> Float:
     s, t = u / np.float32(material.period_m), v / np.float32(material.period_m)
     mix = _PATTERNS[material.pattern](s, t, material.seed)[:, None]
     first, second = material.color.astype(np.float32), material.second.astype(np.float32)
-    return first + (second - first) * mix
+    mixed: Float = first + (second - first) * mix
+    return mixed
 
 
 def value_noise(s: Float, t: Float, seed: int, octaves: int = 3) -> Float:
@@ -33,7 +34,8 @@ def value_noise(s: Float, t: Float, seed: int, octaves: int = 3) -> Float:
         total += weight * (low * (1 - fy) + high * fy)
         norm += weight
         weight *= np.float32(0.5)
-    return total / norm
+    noise: Float = total / norm
+    return noise
 
 
 def _plain(s: Float, t: Float, seed: int) -> Float:
@@ -48,11 +50,13 @@ def _wood(s: Float, t: Float, seed: int) -> Float:
     rings = s * 4 + 1.5 * value_noise(s, t * 0.3, seed, 2)
     grain = value_noise(s * 24, t * 1.5, seed + 99, 2)
     plank = _LATTICE[np.floor(s * 1.5).astype(np.int32) & 255, seed & 255]
-    return np.clip(0.45 * (rings - np.floor(rings)) + 0.35 * grain + 0.4 * plank - 0.1, 0, 1)
+    mixed: Float = 0.45 * (rings - np.floor(rings)) + 0.35 * grain + 0.4 * plank - 0.1
+    return mixed.clip(0, 1)
 
 
 def _checker(s: Float, t: Float, seed: int) -> Float:
-    return ((np.floor(s) + np.floor(t)) % 2).astype(np.float32)
+    odd: Float = ((np.floor(s) + np.floor(t)) % 2).astype(np.float32)
+    return odd
 
 
 def _tiles(s: Float, t: Float, seed: int) -> Float:
@@ -69,7 +73,8 @@ def _stripes(s: Float, t: Float, seed: int) -> Float:
 
 def _fabric(s: Float, t: Float, seed: int) -> Float:
     weave = np.sin(s * 40) * np.sin(t * 40)
-    return np.clip(0.3 + 0.2 * weave + 0.4 * value_noise(s * 4, t * 4, seed, 3), 0, 1)
+    mixed: Float = 0.3 + 0.2 * weave + 0.4 * value_noise(s * 4, t * 4, seed, 3)
+    return mixed.clip(0, 1)
 
 
 def _plaster(s: Float, t: Float, seed: int) -> Float:
@@ -78,7 +83,8 @@ def _plaster(s: Float, t: Float, seed: int) -> Float:
 
 def _dots(s: Float, t: Float, seed: int) -> Float:
     x, y = s * 2 - np.floor(s * 2) - 0.5, t * 2 - np.floor(t * 2) - 0.5
-    return (x * x + y * y < 0.08).astype(np.float32)
+    inside: Float = (x * x + y * y < 0.08).astype(np.float32)
+    return inside
 
 
 _PATTERNS = {

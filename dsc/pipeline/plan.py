@@ -1,0 +1,251 @@
+"""The plan of a compression: everything that determines an archive's bytes, hashed.
+
+Two runs of one plan give the same bytes in every file, wherever and in how many pieces they run.
+What only decides whether a run succeeds (workers, retries, what happens to samples that cannot be
+read) is therefore not part of it.
+
+When nobody says otherwise, sizes are chosen from a few samples, encoded at fixed places of the
+source. A pack: the power of two at which the packs of the largest stream hold 112 to 224 KiB, so
+that they stay below 256 KiB although samples differ; smaller packs cost more of a tar's 512-byte
+headers, larger ones make reading one sample dear. A shard: at most 1024 samples, which at a tenth
+of a second a sample is two minutes of work, what a killed worker can lose; at most 128 MiB of the
+largest stream; and for small datasets a power of two that gives about four shards, so that there
+is work for more than one worker.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from pydantic import Field
+
+from dsc.errors import CodecError, PlanMismatchError, SampleError, UsageError
+from dsc.pipeline.codec_set import CodecSet
+from dsc.pipeline.sources.base import Source
+from dsc.schemas import FORMAT_VERSION, CodecRecord, Manifest, Quality, Stream, Task
+from dsc.schemas.base import Schema, canonical_json
+
+PROBES = 4
+PACK_BYTES = 224 << 10
+MAX_PACK = 1024
+SHARD_BYTES = 128 << 20
+MAX_SHARD = 1024
+FEW_SHARDS = 4
+OTHER_DATA = "source: the data, its place or its options (they are known only by hash)"
+
+
+class Plan(Schema):
+    """What is compressed, and how.
+
+    Attributes
+    ----------
+    created_by
+        Version of dsc: another one may write other bytes.
+    source
+        What `Source.describe` gave.
+    samples
+        Samples of the split.
+    shard_size, pack_size
+        Samples a shard and a pack; the last ones may hold fewer.
+    """
+
+    format_version: int = FORMAT_VERSION
+    created_by: str
+    source: dict[str, Any]
+    split: str = Field(pattern=r"^[a-z0-9][a-z0-9_]*$")
+    samples: int = Field(ge=1)
+    tasks: tuple[Task, ...] = Field(min_length=1)
+    streams: tuple[Stream, ...]
+    codecs: tuple[CodecRecord, ...]
+    quality: Quality
+    shard_size: int = Field(ge=1)
+    pack_size: int = Field(ge=1, le=1 << 20)
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the canonical JSON."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+    @property
+    def shards(self) -> int:
+        """Number of shards."""
+        return -(-self.samples // self.shard_size)
+
+    def range(self, n: int) -> range:
+        """Give the indices of the samples of a shard."""
+        if not 0 <= n < self.shards:
+            raise IndexError(f"shard {n} of {self.shards}")
+        return range(n * self.shard_size, min((n + 1) * self.shard_size, self.samples))
+
+
+def make_plan(
+    source: Source,
+    tasks: Sequence[Task],
+    codec_set: CodecSet,
+    quality: Quality,
+    shard_size: int | None = None,
+    pack_size: int | None = None,
+    split: str = "train",
+    on_error: str = "fail",
+) -> Plan:
+    """Plan the compression of a source.
+
+    Parameters
+    ----------
+    tasks
+        The tasks to compress, in order.
+    shard_size, pack_size
+        Samples a shard and a pack; chosen as the module says when None. A pack is never larger
+        than a shard.
+    on_error
+        Whether a probed sample that cannot be encoded is an error (``fail``) or passed over.
+
+    Raises
+    ------
+    UsageError
+        When a size or the split is out of range, or the source is empty.
+    SampleError
+        When a probed sample cannot be read or encoded, unless `on_error` is ``skip``.
+    """
+    samples = len(source)
+    if not samples:
+        raise UsageError(f"source {source.name} holds no sample; point --root at the data")
+    _check_sizes(shard_size, pack_size, split)
+    if shard_size is None or pack_size is None:
+        stream_bytes = probe(source, tasks, codec_set, quality, on_error)
+        shard_size = shard_size or max(choose_shard_size(samples, stream_bytes), pack_size or 1)
+        pack_size = pack_size or choose_pack_size(stream_bytes)
+    return Plan(
+        created_by=created_by(),
+        source=source.describe(),
+        split=split,
+        samples=samples,
+        tasks=tuple(tasks),
+        streams=codec_set.streams(),
+        codecs=codec_set.records(),
+        quality=quality,
+        shard_size=shard_size,
+        pack_size=min(pack_size, shard_size),
+    )
+
+
+def _check_sizes(shard_size: int | None, pack_size: int | None, split: str) -> None:
+    if shard_size is not None and shard_size < 1:
+        raise UsageError(f"--shard-size {shard_size}: at least 1 sample")
+    if pack_size is not None and not 1 <= pack_size <= 1 << 20:
+        raise UsageError(f"--pack {pack_size}: 1 to {1 << 20} samples")
+    if not split or not split.replace("_", "a").isalnum() or split != split.lower():
+        raise UsageError(f"split {split!r}: lower-case letters, digits and _ only")
+
+
+def probe(
+    source: Source, tasks: Sequence[Task], codec_set: CodecSet, quality: Quality, on_error: str
+) -> float:
+    """Measure the largest stream: its mean bytes a sample, over a few samples; 0 if none can be."""
+    names = [task.name for task in tasks]
+    payloads: dict[str, list[int]] = {}
+    for index in probe_indices(len(source)):
+        try:
+            arrays = source.read(index, names).arrays
+            coded = codec_set.encode_batch([arrays], quality)[0]
+        except (SampleError, CodecError) as error:
+            if on_error == "skip":
+                continue
+            raise SampleError(
+                f"sample {source.key(index)} ({index}): {error}; repair it, or leave out what "
+                "cannot be read with --on-error skip"
+            ) from error
+        for stream, payload in coded.items():
+            payloads.setdefault(stream, []).append(len(payload))
+    return max((sum(sizes) / len(sizes) for sizes in payloads.values()), default=0.0)
+
+
+def probe_indices(samples: int) -> list[int]:
+    """Give up to four indices, in the middles of as many equal parts."""
+    count = min(PROBES, samples)
+    return [(2 * part + 1) * samples // (2 * count) for part in range(count)]
+
+
+def choose_pack_size(stream_bytes: float) -> int:
+    """Choose samples a pack from the largest stream's bytes a sample; see the module."""
+    return min(_power_of_two_below(PACK_BYTES / max(stream_bytes, 1.0)), MAX_PACK)
+
+
+def choose_shard_size(samples: int, stream_bytes: float) -> int:
+    """Choose samples a shard from the number of samples and the largest stream's bytes."""
+    few = 1 << (-(-samples // FEW_SHARDS) - 1).bit_length()
+    return min(few, _power_of_two_below(SHARD_BYTES / max(stream_bytes, 1.0)), MAX_SHARD)
+
+
+def _power_of_two_below(limit: float) -> int:
+    return 1 << max(int(limit).bit_length() - 1, 0)
+
+
+def created_by() -> str:
+    """Name this dsc and its version."""
+    try:
+        return f"dsc {version('dsc')}"
+    except PackageNotFoundError:  # run from a source tree that was never installed
+        return "dsc (not installed)"
+
+
+def check_same_plan(plan: Plan, old: Plan | Manifest, where: str) -> None:
+    """Check that an output was made, or begun, by this plan.
+
+    Raises
+    ------
+    PlanMismatchError
+        When it was not; the message lists each field that differs, old and new.
+    """
+    old_sha256 = old.sha256 if isinstance(old, Plan) else old.plan_sha256
+    if old_sha256 == plan.sha256:
+        return
+    found = "\n".join(f"  {line}" for line in differences(plan, old))
+    raise PlanMismatchError(
+        f"{where} holds {'part of ' if isinstance(old, Plan) else ''}an archive made by another "
+        f"plan:\n{found}\n"
+        "Choose another --out, repeat the earlier options, or replace it with --overwrite"
+    )
+
+
+def differences(plan: Plan, old: Plan | Manifest) -> list[str]:
+    """List the fields in which a plan differs from an earlier one, as ``field: old -> new``."""
+    new_json = plan.model_dump(mode="json")
+    if isinstance(old, Plan):
+        old_json = old.model_dump(mode="json")
+    else:  # a finished archive remembers less, and the rest by hash
+        old_json = old.model_dump(mode="json", include=set(new_json) - {"source"})
+        old_json |= {"source": {"name": old.source}}
+        old_json |= {"split": ",".join(old.splits), "samples": sum(old.splits.values())}
+        new_json["source"] = {"name": plan.source.get("name")}
+    return [*_compare("", old_json, new_json)] or [OTHER_DATA]
+
+
+def _compare(path: str, old: Any, new: Any) -> Iterator[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in sorted(old.keys() | new.keys()):
+            yield from _compare(f"{path}.{name}".lstrip("."), old.get(name), new.get(name))
+    elif isinstance(old, list) and isinstance(new, list):
+        both = [_by_name(old), _by_name(new)]
+        if list(both[0]) != list(both[1]):
+            yield f"{path}: {', '.join(both[0]) or 'none'} -> {', '.join(both[1]) or 'none'}"
+        else:
+            for name in both[0]:
+                yield from _compare(f"{path}.{name}", both[0][name], both[1][name])
+    elif old != new:
+        yield f"{path}: {_short(old)} -> {_short(new)}"
+
+
+def _by_name(values: list[Any]) -> dict[str, Any]:
+    """Key a list's entries by the name they carry, so that a message can name them."""
+    named = [value if isinstance(value, dict) else {} for value in values]
+    return {
+        str(entry.get("name") or entry.get("id") or _short(value)): value
+        for entry, value in zip(named, values, strict=True)
+    }
+
+
+def _short(value: Any) -> str:
+    text = canonical_json(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

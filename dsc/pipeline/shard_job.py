@@ -1,0 +1,247 @@
+"""One shard, one job: read its samples, encode them, write its files, and its record last.
+
+A job is idempotent and deterministic: run twice, killed and run again, or run on another worker,
+it leaves the same bytes. A shard is done when its record lies in ``.dsc/records`` and checks out
+against the files; nothing else is evidence. Memory is bounded by one batch of samples and one pack
+a stream.
+
+A sample that cannot be read or encoded keeps its key and its index, with every stream marked
+missing, and is listed in the record with the reason, so that indices are those of the source.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from dsc.codecs.base import Array
+from dsc.errors import CodecError, CorruptArchiveError, PlanMismatchError, SampleError
+from dsc.pipeline.codec_set import CodecSet
+from dsc.pipeline.plan import Plan
+from dsc.pipeline.sources.base import Source
+from dsc.schemas import FailedSample, FileRecord, ShardRecord
+from dsc.schemas.base import Schema
+from dsc.storage.fs import Root
+from dsc.storage.shard import ShardWriter
+from dsc.storage.verify import hash_file
+
+WORK = ".dsc"
+PLAN = f"{WORK}/plan.json"
+BATCH_SAMPLES = 8
+BATCH_BYTES = 64 << 20
+
+
+class JobRecord(Schema):
+    """What a finished job leaves: the shard's record, and what the manifest needs beside it."""
+
+    plan_sha256: str
+    max_pixels: int
+    shard: ShardRecord
+
+
+@dataclass
+class _Item:
+    """A sample on its way through a job: its arrays, or why it has none."""
+
+    key: str
+    arrays: Mapping[str, Array] = field(default_factory=dict)
+    source_bytes: Mapping[str, int] = field(default_factory=dict)
+    error: str | None = None
+    payloads: dict[str, bytes] = field(default_factory=dict)
+
+
+def encode_shard(
+    plan: Plan,
+    root: Root,
+    n: int,
+    source: Source,
+    codec_set: CodecSet,
+    on_error: str = "fail",
+    advance: Callable[[int], None] | None = None,
+) -> JobRecord:
+    """Encode and write a shard, unless it is there already.
+
+    Parameters
+    ----------
+    root
+        The archive.
+    n
+        Which shard of the plan.
+    on_error
+        ``fail``, or ``skip`` to mark samples that cannot be encoded as missing.
+    advance
+        Called with the number of samples encoded since the last call.
+
+    Raises
+    ------
+    SampleError
+        When a sample cannot be read or encoded and `on_error` is ``fail``.
+    PlanMismatchError
+        When the output was given to another plan meanwhile.
+    OSError
+        When the source cannot be reached or the output cannot be written; trying again may help.
+    """
+    done = check_record(plan, root, n)
+    if done is not None:
+        return done
+    tally = _Tally(plan)
+    with ShardWriter(
+        root, plan.split, n, plan.range(n).start, codec_set.slots, plan.pack_size
+    ) as writer:
+        for batch in _batches(plan, n, source, on_error):
+            _encode(batch, plan, codec_set, on_error)
+            for item in batch:
+                writer.add(item.key, item.payloads)
+                tally.add(item)
+            if advance is not None:
+                advance(len(batch))
+        check_owner(plan, root)
+        keys, streams = writer.finish()
+    shard = ShardRecord(
+        n=n,
+        split=plan.split,
+        first_index=plan.range(n).start,
+        samples=len(plan.range(n)),
+        keys=keys,
+        streams=streams,
+        source_bytes=tally.source_bytes,
+        failed=tuple(tally.failed),
+    )
+    record = JobRecord(plan_sha256=plan.sha256, max_pixels=tally.max_pixels, shard=shard)
+    root.write(record_path(plan, n), record.to_json().encode())
+    return record
+
+
+class _Tally:
+    """Sums over the samples of a shard."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._maps = [task.name for task in plan.tasks if task.is_map]
+        self.source_bytes = {task.name: 0 for task in plan.tasks}
+        self.failed: list[FailedSample] = []
+        self.max_pixels = 0
+
+    def add(self, item: _Item) -> None:
+        if item.error is not None:
+            self.failed.append(FailedSample(key=item.key, error=item.error))
+            return
+        for name in self.source_bytes:
+            self.source_bytes[name] += item.source_bytes.get(name, 0)
+        for name in self._maps:
+            if name in item.arrays:
+                height, width = item.arrays[name].shape[:2]
+                self.max_pixels = max(self.max_pixels, height * width)
+
+
+def _batches(plan: Plan, n: int, source: Source, on_error: str) -> Iterator[list[_Item]]:
+    """Read a shard's samples in batches of bounded number and size."""
+    batch: list[_Item] = []
+    size = 0
+    names = [task.name for task in plan.tasks]
+    for index in plan.range(n):
+        item = _read(source, index, names, on_error)
+        batch.append(item)
+        size += sum(array.nbytes for array in item.arrays.values())
+        if len(batch) == BATCH_SAMPLES or size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _read(source: Source, index: int, names: list[str], on_error: str) -> _Item:
+    try:
+        sample = source.read(index, names)
+    except SampleError as error:
+        key = source.key(index)
+        if on_error == "skip":
+            return _Item(key, error=str(error))
+        raise SampleError(_advice(key, index, error)) from error
+    return _Item(sample.key, sample.arrays, sample.source_bytes)
+
+
+def _encode(batch: list[_Item], plan: Plan, codec_set: CodecSet, on_error: str) -> None:
+    """Fill in the payloads of a batch; a sample that cannot be encoded is found one by one."""
+    whole = [item for item in batch if item.error is None]
+    try:
+        coded = codec_set.encode_batch([item.arrays for item in whole], plan.quality)
+    except CodecError:
+        for item in whole:
+            _encode_alone(item, plan, codec_set, on_error)
+        return
+    for item, payloads in zip(whole, coded, strict=True):
+        item.payloads = payloads
+
+
+def _encode_alone(item: _Item, plan: Plan, codec_set: CodecSet, on_error: str) -> None:
+    try:
+        item.payloads = codec_set.encode_batch([item.arrays], plan.quality)[0]
+    except CodecError as error:
+        if on_error != "skip":
+            raise SampleError(_advice(item.key, None, error)) from error
+        item.error = f"sample {item.key}: {error}"
+
+
+def _advice(key: str, index: int | None, error: Exception) -> str:
+    text = str(error)
+    if key not in text:
+        text = f"sample {key}{'' if index is None else f' ({index})'}: {text}"
+    return f"{text}; repair it, or leave it out with --on-error skip"
+
+
+def check_owner(plan: Plan, root: Root) -> None:
+    """Check that the output still belongs to this plan.
+
+    A worker can outlive its driver by seconds; it must not write into what a later run has begun.
+    """
+    try:
+        found = Plan.from_json(root.read(PLAN), root.where(PLAN)).sha256
+    except FileNotFoundError:
+        found = "none"
+    if found != plan.sha256:
+        raise PlanMismatchError(
+            f"{root.where(PLAN)}: another run has taken this output over (its plan is "
+            f"{found[:16]}, this one {plan.sha256[:16]}); let only one run at a time write to it"
+        )
+
+
+def record_path(plan: Plan, n: int) -> str:
+    """Name the record of a shard."""
+    return f"{WORK}/records/{plan.split}-{n:06d}.json"
+
+
+def check_record(plan: Plan, root: Root, n: int, hashes: bool = True) -> JobRecord | None:
+    """Give the record of a shard if the shard is done; None if it must be made (again).
+
+    Parameters
+    ----------
+    hashes
+        Whether to read the files and compare their hashes, or to compare sizes only.
+    """
+    path = record_path(plan, n)
+    try:
+        record = JobRecord.from_json(root.read(path), root.where(path))
+    except (FileNotFoundError, CorruptArchiveError):
+        return None
+    shard = record.shard
+    ours = (plan.sha256, plan.split, n) == (record.plan_sha256, shard.split, shard.n)
+    if not ours or not _index_files_fit(plan, root, shard):
+        return None
+    files = [shard.keys, *shard.streams.values()]
+    return record if all(_file_fits(root, file, hashes) for file in files) else None
+
+
+def _index_files_fit(plan: Plan, root: Root, shard: ShardRecord) -> bool:
+    packs = -(-shard.samples // plan.pack_size)
+    paths = [f"{stream.path}.idx" for stream in shard.streams.values()]
+    try:
+        return all(root.size(path) == 8 * (packs + 1) for path in paths)
+    except FileNotFoundError:
+        return False
+
+
+def _file_fits(root: Root, file: FileRecord, hashes: bool) -> bool:
+    try:
+        if root.size(file.path) != file.bytes:
+            return False
+        return not hashes or hash_file(root, file) == file.sha256
+    except FileNotFoundError:
+        return False
