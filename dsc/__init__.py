@@ -1,1 +1,56 @@
-"""Dataset compression."""
+"""Multi-modal vision datasets as sharded archives whose tasks are fetched and decoded apart.
+
+The names below are loaded when they are first used, so that ``import dsc`` stays light.
+
+compress
+    Turn a dataset into an archive.
+open
+    Read an archive: by index, by key, in batches.
+fetch
+    Copy only some tasks' bitstreams of an archive, local or remote.
+unpack
+    The stage that lets stock webdataset read an archive.
+load_codec
+    The codec of an archive, or one by name.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from dsc.errors import DscError
+
+if TYPE_CHECKING:
+    from dsc.jobs.driver import compress
+    from dsc.pipeline.fetch import fetch
+    from dsc.pipeline.load_codec import load_codec
+    from dsc.pipeline.reader import Dataset
+    from dsc.storage.pack import unpack
+
+    open = Dataset.open
+
+__version__ = "0.1.0"
+
+__all__ = ["DscError", "__version__", "compress", "fetch", "load_codec", "open", "unpack"]
+
+_PUBLIC = {
+    "compress": "dsc.jobs.driver:compress",
+    "fetch": "dsc.pipeline.fetch:fetch",
+    "load_codec": "dsc.pipeline.load_codec:load_codec",
+    "open": "dsc.pipeline.reader:Dataset.open",
+    "unpack": "dsc.storage.pack:unpack",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'dsc' has no attribute {name!r}")
+    module, _, path = _PUBLIC[name].partition(":")
+    value: Any = import_module(module)
+    for attribute in path.split("."):
+        value = getattr(value, attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PUBLIC})

@@ -1,4 +1,4 @@
-"""Entropy coding of integer symbols with stored integer tables, by constriction's range coder.
+"""Entropy coding of integer symbols with stored integer tables, by constriction's ANS coder.
 
 Symbols are coded *grouped by table*: all symbols of table 0 first, then those of table 1, and so
 on, each group in one call. That is several times faster than one model a symbol. The tables are
@@ -15,6 +15,7 @@ from typing import Any
 
 import constriction
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from dsc.errors import BitstreamError, CodecError
@@ -88,10 +89,13 @@ def build_tables(mass: list[NDArray[np.float64]], lows: list[int]) -> Tables:
 
 
 class SymbolEncoder:
-    """Writes groups of symbols into one bitstream, first in first out."""
+    """Writes groups of symbols into one bitstream; a decoder reads them in the same order.
+
+    The coder is a stack (ANS), so the groups are kept until `finish` and coded last to first.
+    """
 
     def __init__(self) -> None:
-        self._coder = constriction.stream.queue.RangeEncoder()
+        self._groups: list[tuple[Int, Any]] = []
 
     def put(self, symbols: Int, indexes: NDArray[np.uint8], tables: Tables) -> None:
         """Append symbols, each under the table that its index names.
@@ -102,31 +106,38 @@ class SymbolEncoder:
             int32, any shape.
         indexes
             uint8 table numbers, the same number of elements.
+
+        Raises
+        ------
+        CodecError
+            When a symbol is beyond what an escape can hold.
         """
         order, used, counts = _grouping(indexes)
-        coded = symbols.ravel()[order]
-        values = coded - np.repeat(tables.lows[used], counts)
+        symbols = symbols.ravel()[order]
+        coded = symbols - np.repeat(tables.lows[used], counts)
         escape = np.repeat(tables.escapes[used], counts)
-        outside = (values < 0) | (values >= escape)
-        if outside.any():
-            values[outside] = escape[outside]
+        outside = (coded < 0) | (coded >= escape)
+        coded[outside] = escape[outside]
         start = 0
         for index, count in zip(used.tolist(), counts.tolist(), strict=True):
-            self._coder.encode(values[start : start + count], tables.models[index])
+            self._groups.append((coded[start : start + count], tables.models[index]))
             start += count
         if outside.any():
-            self._put_raw(coded[outside])
+            self._put_raw(symbols[outside])
 
     def _put_raw(self, values: Int) -> None:
         shifted = values.astype(np.int64) + ESCAPE_OFFSET
         if shifted.min() < 0 or shifted.max() >= 1 << ESCAPE_BITS:
             raise CodecError(f"a latent of {values[np.abs(values).argmax()]} is out of range")
         halves = np.stack([shifted // _CHUNK, shifted % _CHUNK], axis=1).astype(np.int32)
-        self._coder.encode(halves.ravel(), constriction.stream.model.Uniform(_CHUNK))
+        self._groups.append((halves.ravel(), constriction.stream.model.Uniform(_CHUNK)))
 
     def finish(self) -> bytes:
         """Give the bitstream: little-endian 32-bit words; empty when nothing was put."""
-        return bytes(self._coder.get_compressed().astype("<u4").tobytes())
+        coder = constriction.stream.stack.AnsCoder()
+        for values, model in reversed(self._groups):
+            coder.encode_reverse(values, model)
+        return bytes(coder.get_compressed().astype("<u4").tobytes())
 
 
 class SymbolDecoder:
@@ -136,57 +147,59 @@ class SymbolDecoder:
     ----------
     data
         What `SymbolEncoder.finish` gave.
+
+    Raises
+    ------
+    BitstreamError
+        When the bytes cannot be what an encoder wrote.
     """
 
     def __init__(self, data: bytes | memoryview) -> None:
         if len(data) % 4:
             raise BitstreamError(f"{len(data)} bytes are no whole number of 32-bit words")
         words = np.frombuffer(data, "<u4").astype(np.uint32)
-        self._coder = constriction.stream.queue.RangeDecoder(words)
+        try:
+            self._coder = constriction.stream.stack.AnsCoder(words)
+        except ValueError as error:
+            raise BitstreamError(f"these words end no bitstream: {error}") from None
 
     def get(self, indexes: NDArray[np.uint8], tables: Tables) -> Int:
         """Read as many symbols as there are indexes, in the shape of `indexes`.
 
-        Raises
-        ------
-        BitstreamError
-            When the bytes are not what an encoder wrote.
+        Damage may show here or, at the latest, in `check_end`.
         """
         order, used, counts = _grouping(indexes)
         symbols = np.empty(indexes.size, np.int32)
         if not len(used):
             return symbols.reshape(indexes.shape)
-        try:
-            groups = [
-                self._coder.decode(tables.models[index], count)
-                for index, count in zip(used.tolist(), counts.tolist(), strict=True)
-            ]
-            coded = np.concatenate(groups)
-            outside = np.flatnonzero(coded == np.repeat(tables.escapes[used], counts))
-            coded += np.repeat(tables.lows[used], counts)
-            if len(outside):
-                raw = self._coder.decode(
-                    constriction.stream.model.Uniform(_CHUNK), 2 * len(outside)
-                )
-                high, low = raw.reshape(-1, 2).astype(np.int64).T
-                coded[outside] = high * _CHUNK + low - ESCAPE_OFFSET
-        except (AssertionError, ValueError) as error:
-            raise BitstreamError(f"the entropy coder lost its place: {error}") from None
+        groups = [
+            self._coder.decode(tables.models[index], count)
+            for index, count in zip(used.tolist(), counts.tolist(), strict=True)
+        ]
+        coded = np.concatenate(groups)
+        outside = np.flatnonzero(coded == np.repeat(tables.escapes[used], counts))
+        coded += np.repeat(tables.lows[used], counts)
+        if len(outside):
+            raw = self._coder.decode(constriction.stream.model.Uniform(_CHUNK), 2 * len(outside))
+            high, low = raw.reshape(-1, 2).astype(np.int64).T
+            coded[outside] = high * _CHUNK + low - ESCAPE_OFFSET
         symbols[order] = coded
         return symbols.reshape(indexes.shape)
 
     def check_end(self) -> None:
-        """Raise `BitstreamError` when more was written than has been read."""
-        if not self._coder.maybe_exhausted():
-            raise BitstreamError("bytes are left over after the last symbol")
+        """Raise `BitstreamError` unless all that was written has been read, and no more."""
+        if not self._coder.is_empty():
+            raise BitstreamError("the entropy coder does not end where the symbols end")
 
 
 def _grouping(
     indexes: NDArray[np.uint8],
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
     """Give the stable order by index, the indexes in use, and how many symbols each has."""
-    flat = indexes.ravel()
+    flat = np.ascontiguousarray(indexes).ravel()
     counts = np.bincount(flat, minlength=1)
     used = np.flatnonzero(counts)
-    # uint8 makes this a radix sort: a quarter of the time of sorting int32
-    return np.argsort(flat, kind="stable"), used, counts[used]
+    # both sort bytes by radix; numpy's is 4 to 20 times faster up to the cache's size, then slower
+    if flat.size <= 1 << 17:
+        return np.argsort(flat, kind="stable"), used, counts[used]
+    return torch.sort(torch.from_numpy(flat), stable=True).indices.numpy(), used, counts[used]

@@ -15,11 +15,11 @@ is work for more than one worker.
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from pydantic import Field
 
+from dsc import __version__
 from dsc.errors import CodecError, PlanMismatchError, SampleError, UsageError
 from dsc.pipeline.codec_set import CodecSet
 from dsc.pipeline.sources.base import Source
@@ -184,10 +184,7 @@ def _power_of_two_below(limit: float) -> int:
 
 def created_by() -> str:
     """Name this dsc and its version."""
-    try:
-        return f"dsc {version('dsc')}"
-    except PackageNotFoundError:  # run from a source tree that was never installed
-        return "dsc (not installed)"
+    return f"dsc {__version__}"
 
 
 def check_same_plan(plan: Plan, old: Plan | Manifest, where: str) -> None:

@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import accumulate
 from typing import Any, Self
 
 import numpy as np
@@ -16,15 +17,17 @@ from dsc.errors import (
     DscError,
     TaskMismatchError,
     UnknownTaskError,
+    UnsafeArchiveError,
 )
 from dsc.schemas import CodecRecord, FileRecord, Manifest, ShardRecord
 from dsc.storage.commit import MANIFEST, SHARDS
 from dsc.storage.fs import Root
 from dsc.storage.pack import Pack, decode_pack
-from dsc.storage.shard import idx_bytes
-from dsc.storage.tar import BLOCK, END, header_bytes, scan
+from dsc.storage.shard import KEY, idx_bytes
+from dsc.storage.tar import BLOCK, END, Member, header_bytes, scan
 
 READ_BLOCK = 8 << 20
+MAX_TOTAL_SAMPLES = 1 << 48
 
 
 class Archive:
@@ -40,7 +43,7 @@ class Archive:
 
     def __init__(self, root: Root, manifest: Manifest, shards: tuple[ShardRecord, ...]) -> None:
         self.root, self.manifest, self.shards = root, manifest, shards
-        self._starts: list[int] = np.cumsum([0, *(shard.samples for shard in shards)]).tolist()
+        self._starts = list(accumulate((shard.samples for shard in shards), initial=0))
         self._slots = {
             stream: slot for slot, codec in enumerate(manifest.codecs) for stream in codec.streams
         }
@@ -86,7 +89,7 @@ class Archive:
         return cls(root, manifest, shards)
 
     def __len__(self) -> int:
-        return int(self._starts[-1])
+        return self._starts[-1]
 
     def locate(self, index: int) -> tuple[int, int, int]:
         """Give (shard, pack in the shard, sample in the pack) of a sample over all splits."""
@@ -107,9 +110,14 @@ class Archive:
             where = self.root.where(record.keys.path)
             lines = read_checked(self.root, record.keys).splitlines()
             try:
-                found = tuple(str(json.loads(line)["key"]) for line in lines)
+                found = tuple(json.loads(line)["key"] for line in lines)
             except (ValueError, KeyError, TypeError, RecursionError):
                 raise CorruptArchiveError(f"{where}: a line is not {{'key': ...}}") from None
+            for key in found:  # an export makes file names of them
+                if not isinstance(key, str) or not KEY.fullmatch(key):
+                    raise UnsafeArchiveError(
+                        f"{where}: {str(key)[:100]!r} is no sample key (A-Z a-z 0-9 _ - only)"
+                    )
             if len(found) != record.samples:
                 raise CorruptArchiveError(
                     f"{where}: {len(found)} keys, the shard has {record.samples} samples"
@@ -120,7 +128,7 @@ class Archive:
     def key(self, index: int) -> str:
         """Give the key of a sample."""
         shard, _, _ = self.locate(index)
-        return self.keys(shard)[index - int(self._starts[shard])]
+        return self.keys(shard)[index - self._starts[shard]]
 
     def index_of(self, key: str) -> int:
         """Give the index of a key; KeyError (an UnknownKey message) when it is not there."""
@@ -153,7 +161,8 @@ class Archive:
         record = self._record(shard, stream)
         if record.path not in self._idx:
             try:
-                data = self.root.read(f"{record.path}.idx")
+                limit = 8 * (self.n_packs(shard) + 1) + 1
+                data = self.root.read(f"{record.path}.idx", 0, limit)
             except FileNotFoundError:
                 data = rebuild_idx(self.root, record)
             self._idx[record.path] = self._check_idx(data, shard, record)
@@ -253,7 +262,7 @@ def read_checked(root: Root, record: FileRecord) -> bytes:
     """
     where = root.where(record.path)
     try:
-        data = root.read(record.path, 0, record.bytes + 1)
+        data = root.read(record.path, 0, record.bytes + 1)  # no more than there is
     except FileNotFoundError:
         raise CorruptArchiveError(f"{where}: the file is missing") from None
     found = hashlib.sha256(data).hexdigest()
@@ -267,6 +276,18 @@ def read_checked(root: Root, record: FileRecord) -> bytes:
 
 def rebuild_idx(root: Root, record: FileRecord) -> bytes:
     """Make an ``.idx`` from the tar itself."""
+    return idx_of(scan_file(root, record))
+
+
+def idx_of(members: Sequence[Member]) -> bytes:
+    """Give the ``.idx`` that fits these members of a tar."""
+    ends = [member.offset + member.size for member in members] or [0]
+    last = ends[-1] + -ends[-1] % BLOCK
+    return idx_bytes([*(member.offset - BLOCK for member in members), last])
+
+
+def scan_file(root: Root, record: FileRecord) -> list[Member]:
+    """List the members of a tar, its structure checked; see `scan`."""
 
     @lru_cache(maxsize=4)
     def block(number: int) -> bytes:
@@ -278,8 +299,7 @@ def rebuild_idx(root: Root, record: FileRecord) -> bytes:
         return joined[start - first * READ_BLOCK : end - first * READ_BLOCK]
 
     size = root.size(record.path)
-    members = list(scan(read, size, root.where(record.path)))
-    return idx_bytes([*(member.offset - BLOCK for member in members), size - len(END)])
+    return list(scan(read, size, root.where(record.path)))
 
 
 def check_shards(manifest: Manifest, shards: Sequence[ShardRecord], where: str) -> None:
@@ -305,5 +325,10 @@ def check_shards(manifest: Manifest, shards: Sequence[ShardRecord], where: str) 
             )
         counted[split] += record.samples
         numbers[split] += 1
+        if sum(counted.values()) > MAX_TOTAL_SAMPLES:
+            raise UnsafeArchiveError(
+                f"{where}: shard {split} {record.n} declares {record.samples} samples; "
+                "no archive is that large"
+            )
     if counted != dict(manifest.splits):
         raise CorruptArchiveError(f"{where}: {counted} samples, expected {dict(manifest.splits)}")

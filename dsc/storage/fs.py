@@ -9,14 +9,16 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dsc.errors import UnsafeArchiveError
+from dsc.errors import UnsafeArchiveError, UsageError
 
 T = TypeVar("T")
 RETRIES = 4
 TIMEOUT_S = 30
+CONNECTIONS = 8
 FORBIDDEN = ("pipe:", "reference:", "::")
 
 
@@ -41,8 +43,10 @@ class Root:
         if text.startswith("file://"):
             text = text[len("file://") :]
         self.url = text.rstrip("/") if len(text) > 1 else text
-        self.local: Path | None = None if "://" in text else Path(text)
+        # absolute, because a worker may run in another directory
+        self.local: Path | None = None if "://" in text else Path(text).absolute()
         self._filesystem: Any = None
+        self._pid = os.getpid()
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_filesystem": None}
@@ -66,25 +70,44 @@ class Root:
         """
         if self.local is not None:
             with self._local(path).open("rb") as file:
+                # `read(n)` allocates n bytes first, and n may come from a hostile record
+                size = os.fstat(file.fileno()).st_size
+                stop = size if end is None else min(end, size)
+                if start >= stop:
+                    return b""
                 file.seek(start)
-                return file.read() if end is None else file.read(max(end - start, 0))
+                return file.read(stop - start)
         return self._retry(path, lambda fs, full: _remote_read(fs, full, start, end))
 
     def read_many(self, path: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """Read several byte ranges of one file."""
-        return [self.read(path, start, end) for start, end in ranges]
+        if self.local is not None or len(ranges) < 2:
+            return [self.read(path, start, end) for start, end in ranges]
+        self._fs()  # made once, not once a thread
+        with ThreadPoolExecutor(min(CONNECTIONS, len(ranges))) as pool:
+            return list(pool.map(lambda limits: self.read(path, *limits), ranges))
 
     def exists(self, path: str) -> bool:
         """Tell whether a file is there."""
         if self.local is not None:
             return self._local(path).is_file()
-        return self._retry(path, lambda fs, full: bool(fs.exists(full)))
+        if not self._is_http:
+            return self._retry(path, lambda fs, full: bool(fs.exists(full)))
+        try:  # fsspec's own answer is "no" for a network that fails, too
+            self.size(path)
+        except FileNotFoundError:
+            return False
+        return True
 
     def size(self, path: str) -> int:
         """Give a file's size in bytes; FileNotFoundError when it is not there."""
         if self.local is not None:
             return self._local(path).stat().st_size
-        return self._retry(path, lambda fs, full: int(fs.info(full)["size"] or 0))
+        if self._is_http:
+            from dsc.storage.http import file_size
+
+            return self._retry(path, file_size)
+        return self._retry(path, lambda fs, full: int(fs.info(full)["size"]))
 
     def list(self, prefix: str = "") -> list[str]:
         """List all files below `prefix`, relative to the root, sorted."""
@@ -147,28 +170,38 @@ class Root:
     def _local(self, path: str) -> Path:
         return Path(str(self.local)) / check_relative(path)
 
+    @property
+    def _is_http(self) -> bool:
+        return self.url.startswith(("http://", "https://"))
+
     def _fs(self) -> Any:
-        if self._filesystem is None:
+        # a forked worker (of a data loader, say) must not use its parent's connections
+        if self._filesystem is None or self._pid != os.getpid():
             import fsspec
 
             options: dict[str, Any] = {}
-            if self.url.startswith("http"):
+            if self._is_http:
                 import aiohttp
 
                 limits = aiohttp.ClientTimeout(total=None, connect=TIMEOUT_S, sock_read=TIMEOUT_S)
                 options = {"client_kwargs": {"timeout": limits}, "skip_instance_cache": True}
-            self._filesystem, _ = fsspec.core.url_to_fs(self.url, **options)
+            try:
+                self._filesystem, _ = fsspec.core.url_to_fs(self.url, **options)
+            except (ValueError, ImportError) as error:
+                raise UsageError(f"{self.url}: {error}; check the URL's scheme") from None
+            self._pid = os.getpid()
         return self._filesystem
 
     def _retry(self, path: str, call: Callable[[Any, str], T]) -> T:
         full = f"{self.url}/{check_relative(path)}"
+        filesystem = self._fs()
         for attempt in range(RETRIES):
             try:
-                return call(self._fs(), full)
+                return call(filesystem, full)
             except FileNotFoundError:
                 raise FileNotFoundError(f"{full}: there is no such file") from None
             except Exception as error:  # every filesystem has network errors of its own
-                if attempt == RETRIES - 1 or isinstance(error, PermissionError):
+                if attempt == RETRIES - 1 or _is_final(error):
                     raise OSError(
                         f"{full}: {type(error).__name__}: {error}; "
                         "check the network and run the same command again"
@@ -209,11 +242,18 @@ def publish(part: Path, target: Path) -> None:
         os.close(folder)
 
 
+def _is_final(error: Exception) -> bool:
+    """Tell whether asking again is useless: refused, or a request that the server calls wrong."""
+    status = getattr(error, "status", None)
+    wrong = isinstance(status, int) and 400 <= status < 500 and status not in (408, 429)
+    return wrong or isinstance(error, PermissionError)
+
+
 def _remote_read(fs: Any, full: str, start: int, end: int | None) -> bytes:
+    if full.startswith(("http://", "https://")):
+        from dsc.storage.http import read_range
+
+        return read_range(fs, full, start, end)
     if start == 0 and end is None:
         return bytes(fs.cat_file(full))
-    data = bytes(fs.cat_file(full, start=start, end=end))
-    if end is not None and len(data) > end - start:
-        # a server that knows no ranges sends the whole file
-        return data[start:end]
-    return data
+    return bytes(fs.cat_file(full, start=start, end=end))

@@ -6,6 +6,8 @@ a reader never sees half a shard and a killed writer leaves only ``.part`` files
 
 import hashlib
 import json
+import os
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,11 +16,13 @@ from typing import BinaryIO, Self
 
 import numpy as np
 
-from dsc.errors import CorruptArchiveError
+from dsc.errors import CorruptArchiveError, UsageError
 from dsc.schemas import FileRecord, StreamRecord
 from dsc.storage.fs import Root, part_name
 from dsc.storage.pack import encode_pack
-from dsc.storage.tar import BLOCK, END, member_bytes
+from dsc.storage.tar import BLOCK, END, MAX_NAME, member_bytes
+
+KEY = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 
 def stream_path(stream: str, split: str, n: int) -> str:
@@ -29,6 +33,11 @@ def stream_path(stream: str, split: str, n: int) -> str:
 def keys_path(split: str, n: int) -> str:
     """Name a shard's keys file."""
     return f"keys/{split}-keys-{n:06d}.jsonl"
+
+
+def member_name(first_key: str, stream: str) -> str:
+    """Name a pack's tar member."""
+    return f"{first_key}.{stream}.pack"
 
 
 @dataclass
@@ -95,7 +104,15 @@ class ShardWriter:
         self.abort()
 
     def add(self, key: str, payloads: Mapping[str, bytes]) -> None:
-        """Add one sample; a stream that `payloads` lacks is marked missing."""
+        """Add one sample; a stream that `payloads` lacks is marked missing.
+
+        Raises
+        ------
+        UsageError
+            When the key is not 1 to 80 letters, digits, ``_`` and ``-``, is too long for a tar
+            member's name, or `payloads` has a stream that the shard does not write.
+        """
+        self._check(key, payloads)
         self._keys.append(key)
         for stream, file in self._files.items():
             payload = payloads.get(stream)
@@ -121,6 +138,7 @@ class ShardWriter:
         for stream, file in self._files.items():
             file.write(END)
             file.file.flush()
+            os.fsync(file.file.fileno())
             file.file.close()
             path = stream_path(stream, self._split, self._n)
             sha256 = file.digest.hexdigest()
@@ -155,6 +173,24 @@ class ShardWriter:
         if self._scratch is not None:
             self._scratch.cleanup()
 
+    def _check(self, key: str, payloads: Mapping[str, bytes]) -> None:
+        if not KEY.fullmatch(key):
+            raise UsageError(
+                f"sample key {key!r}: 1 to 80 of A-Z a-z 0-9 _ - only; rename the source's file"
+            )
+        longest = max(self._files, key=len, default="")
+        if len(member_name(key, longest)) > MAX_NAME:
+            raise UsageError(
+                f"sample key {key!r} with stream {longest!r}: a tar member's name holds "
+                f"{MAX_NAME} characters, {member_name(key, longest)!r} has "
+                f"{len(member_name(key, longest))}; shorten the source's file name"
+            )
+        if not payloads.keys() <= self._files.keys():
+            raise UsageError(
+                f"sample {key}: streams {sorted(payloads.keys() - self._files.keys())} are not "
+                f"written by this shard, which has {sorted(self._files)}"
+            )
+
     def _part(self, path: str) -> Path:
         if self._root.local is None or self._scratch is not None:
             return Path(str(self._scratch and self._scratch.name)) / path.replace("/", "_")
@@ -167,7 +203,7 @@ class ShardWriter:
         for stream, file in self._files.items():
             pack = encode_pack(file.pending, self._first + first, file.slot)
             file.offsets.append(file.written)
-            file.write(member_bytes(f"{self._keys[first]}.{stream}.pack", pack))
+            file.write(member_bytes(member_name(self._keys[first], stream), pack))
             file.pending = []
 
 

@@ -14,6 +14,7 @@ from dsc.storage.fs import check_relative
 BLOCK = 512
 END = bytes(2 * BLOCK)
 MAX_MEMBER = 0o77777777777
+MAX_NAME = 100
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def member_bytes(name: str, data: bytes) -> bytes:
 def header_bytes(name: str, size: int) -> bytes:
     """Give the header of a regular file: mode 0444, owner 0, time 0."""
     check_relative(name)
-    if len(name) > 100 or size > MAX_MEMBER:
+    if len(name) > MAX_NAME or size > MAX_MEMBER:
         raise UnsafeArchiveError(f"{name}: too long a name or too big a member for USTAR ({size})")
     fields = b"".join(
         [

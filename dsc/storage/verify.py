@@ -4,14 +4,16 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from dsc.errors import DscError
+from dsc.errors import ArchiveNotFoundError, CorruptArchiveError, DscError
 from dsc.schemas import FileRecord, StreamRecord
-from dsc.storage.archive import Archive, read_checked, rebuild_idx
+from dsc.storage.archive import Archive, idx_of, read_checked, scan_file
 from dsc.storage.commit import MANIFEST
 from dsc.storage.fs import Root
+from dsc.storage.shard import member_name
 
 Progress = Callable[[int, int], None]
 READ_BLOCK = 8 << 20
+WORK = ".dsc/"
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,8 @@ def verify_archive(url: object, *, progress: Progress | None = None) -> list[Pro
 
     Sizes and hashes of every file; the structure of every tar; header, table and payload checksums
     of every pack; that all streams of a shard hold the same samples; every index against the tar;
-    every key unique; no file that nothing names.
+    the manifest's sums; every key unique; no file that nothing names, save the work files of a
+    running or resumable job in ``.dsc``.
 
     Parameters
     ----------
@@ -46,8 +49,6 @@ def verify_archive(url: object, *, progress: Progress | None = None) -> list[Pro
     ArchiveNotFoundError
         When there is no archive at all.
     """
-    from dsc.errors import ArchiveNotFoundError
-
     root = url if isinstance(url, Root) else Root(str(url))
     try:
         archive = Archive.open(root)
@@ -64,7 +65,7 @@ def verify_archive(url: object, *, progress: Progress | None = None) -> list[Pro
             problems.append(Problem(path, str(error)))
         if progress is not None:
             progress(done, len(checks))
-    return problems + _strangers(archive) + _repeated_keys(archive)
+    return problems + _wrong_totals(archive) + _strangers(archive) + _repeated_keys(archive)
 
 
 def _checks(archive: Archive) -> Iterator[tuple[str, Callable[[], None]]]:
@@ -84,8 +85,6 @@ def _discard(value: object) -> None:
 
 def _check_stream(archive: Archive, number: int, stream: str, record: StreamRecord) -> None:
     """Check one tar; raises what is wrong with it."""
-    from dsc.errors import CorruptArchiveError
-
     where = archive.root.where(record.path)
     size = archive.root.size(record.path)
     found = hash_file(archive.root, record)
@@ -94,10 +93,17 @@ def _check_stream(archive: Archive, number: int, stream: str, record: StreamReco
             f"{where}: sha256 {found[:16]} ({size} bytes), expected {record.sha256[:16]} "
             f"({record.bytes} bytes); {_first_damage(archive, number, stream)}"
         )
-    rebuilt = rebuild_idx(archive.root, record)
+    members = scan_file(archive.root, record)
+    rebuilt = idx_of(members)
     idx = f"{record.path}.idx"
-    if archive.root.exists(idx) and archive.root.read(idx) != rebuilt:
+    if archive.root.exists(idx) and archive.root.read(idx, 0, len(rebuilt) + 1) != rebuilt:
         raise CorruptArchiveError(f"{where}.idx: not what the tar says; delete it, it is rebuilt")
+    firsts = archive.keys(number)[:: archive.manifest.pack_size]
+    for member, key in zip(members, firsts, strict=False):  # the packs themselves are counted below
+        if member.name != member_name(key, stream):
+            raise CorruptArchiveError(
+                f"{where}: member {member.name!r}, expected {member_name(key, stream)!r}"
+            )
     missing = payload_bytes = 0
     for pack in archive.iter_packs(number, stream):
         missing += sum(payload is None for payload in pack.payloads)
@@ -131,6 +137,24 @@ def hash_file(root: Root, record: FileRecord) -> str:
     return digest.hexdigest()
 
 
+def _wrong_totals(archive: Archive) -> list[Problem]:
+    """Compare the manifest's sums with those over the shard records."""
+    problems = []
+    for stream, totals in archive.manifest.totals.items():
+        records = [shard.streams[stream] for shard in archive.shards if stream in shard.streams]
+        found = (
+            sum(record.payload_bytes for record in records),
+            sum(record.n_missing for record in records),
+        )
+        if found != (totals.payload_bytes, totals.n_missing):
+            detail = (
+                f"stream {stream}: {totals.payload_bytes} payload bytes and {totals.n_missing} "
+                f"missing, the shards have {found[0]} and {found[1]}"
+            )
+            problems.append(Problem(MANIFEST, detail))
+    return problems
+
+
 def _strangers(archive: Archive) -> list[Problem]:
     """List files that nothing names (only where listing is possible)."""
     named = {MANIFEST, *(record.path for record in archive.manifest.files)}
@@ -141,9 +165,14 @@ def _strangers(archive: Archive) -> list[Problem]:
     if archive.root.url.startswith("http"):
         return []
     return [
-        Problem(path, "the archive does not name this file; remove it if it is not yours")
+        Problem(
+            path,
+            "left by a writer that was killed; remove it"
+            if path.endswith(".part")
+            else "the archive does not name this file; remove it if it is not yours",
+        )
         for path in archive.root.list()
-        if path not in named
+        if path not in named and not path.startswith(WORK)
     ]
 
 

@@ -86,19 +86,19 @@ def test_random_bytes_never_crash_the_decoder() -> None:
     refused = 0
     for _ in range(200):
         try:
-            decoder = SymbolDecoder(rng.bytes(int(rng.integers(0, 200))))
+            decoder = SymbolDecoder(rng.bytes(4 * int(rng.integers(1, 60))))
             decoder.get(indexes, TABLES)
             decoder.check_end()
         except BitstreamError:
             refused += 1
-    assert refused > 150
+    assert refused > 190  # an ANS coder may empty itself by chance, when it holds one word
 
 
 def test_bytes_left_over_are_an_error() -> None:
     data = round_trip(np.arange(-9, 9, dtype=np.int32), np.full(18, 8, np.uint8))
-    decoder = SymbolDecoder(data + b"\1\2\3\4" * 3)
+    decoder = SymbolDecoder(b"\1\2\3\4" * 3 + data)
     decoder.get(np.full(18, 8, np.uint8), TABLES)
-    with pytest.raises(BitstreamError, match="left over"):
+    with pytest.raises(BitstreamError, match="does not end"):
         decoder.check_end()
 
 
@@ -125,4 +125,4 @@ def test_golden_words_do_not_change() -> None:
     assert (len(data), hashlib.sha256(data).hexdigest()[:32]) == GOLDEN
 
 
-GOLDEN = (56, "c9b66d5b524f7bee4327e9082df5dbdf")
+GOLDEN = (56, "d99a5ca49783c46b638a045c05b7572e")

@@ -1,9 +1,9 @@
 """AVIF (AV1 by libaom, speed 6): images 4:4:4, normals as plain RGB planes, depth in 12 bits.
 
 RGB is 4:4:4 in YCbCr, half a decibel better than 4:2:0 at equal bytes. Normals are coded without a
-colour transform (identity matrix, 4:4:4): 10 % less angle error at equal bytes than YCbCr. Gray
-maps are 4:0:0. Depth and 16-bit intensities have 12 bits. Speed 6 is 3 MPix/s; speed 4 gains
-0.4 dB and takes six times as long, speed 8 takes a third and loses 0.9 dB.
+colour transform (identity matrix, 4:4:4), which has 10 to 30 % less angle error at equal bytes than
+YCbCr. Gray maps are 4:0:0. Depth and 16-bit intensities have 12 bits. Speed 6 is 3 MPix/s; speed 4
+gains 0.4 dB and takes six times as long, speed 8 takes a third and loses 0.9 dB.
 """
 
 from typing import Any, ClassVar

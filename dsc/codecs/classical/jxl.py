@@ -2,7 +2,7 @@
 
 `jxl` codes images and normals lossily, depth with a relative error that holds for every pixel
 (`dsc.codecs.classical.levels`), labels losslessly. Lossy JPEG XL works in a perceptual colour space
-made for photographs: on normals AVIF has a third less angle error at equal bytes.
+made for photographs: on normals AVIF has half the angle error at equal bytes.
 """
 
 from typing import ClassVar

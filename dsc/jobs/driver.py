@@ -1,0 +1,152 @@
+"""Compresses a dataset: plans, makes what is missing, commits.
+
+A run can be stopped at any moment and repeated: it goes on where it was, and ends in the same
+bytes as a run that was never stopped. It ends in one of three ways: with an archive, with an error
+that names what is missing and how to go on, or with nothing touched.
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from dsc.errors import IncompleteError
+from dsc.jobs.local import Job, is_full_disk, run_here
+from dsc.jobs.output import claim, finished_shards, open_output
+from dsc.jobs.request import Request
+from dsc.jobs.tally import Progress, Tally
+from dsc.pipeline.codec_set import CodecSet
+from dsc.pipeline.commit import commit
+from dsc.pipeline.plan import make_plan
+from dsc.pipeline.sources import Source
+from dsc.schemas import Manifest, Quality
+
+LISTED = 8  # failures spelled out in a message
+
+
+def compress(
+    source: str | Source,
+    out: str | os.PathLike[str],
+    *,
+    tasks: Sequence[str] | str | None = None,
+    root: str | os.PathLike[str] | None = None,
+    sample: int | None = None,
+    codec: str | None = None,
+    quality: str | int | Quality = "60",
+    shard_size: int | None = None,
+    pack: int | None = None,
+    split: str = "train",
+    workers: int = 0,
+    address: str | None = None,
+    on_error: str = "fail",
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    **layout: Any,
+) -> Manifest:
+    """Compress a dataset into an archive, or finish one that was begun; give its manifest.
+
+    Parameters
+    ----------
+    source, root, sample, layout
+        Name of a layout and the directory or URL of its data, or the number of views to render,
+        and what else the layout takes (``depth_unit``); or an open source.
+    out
+        Directory or fsspec URL of the archive.
+    tasks, codec, quality
+        What is coded (names or aliases; None for all), by which codecs (`dsc.pipeline.codec_spec`),
+        how well (1 to 100: ``60`` or ``rgb=60,depth=80``).
+    shard_size, pack, split
+        Samples a shard and a pack, chosen by `dsc.pipeline.plan` when None; name of the split.
+    workers, address
+        Worker processes on this machine, or a Ray cluster; neither: in this process.
+    on_error
+        ``fail`` or ``skip`` what cannot be read; a run that failed can be finished with ``skip``.
+    overwrite
+        Replace what is at `out`.
+    progress
+        See `dsc.jobs.tally.Tally`.
+
+    Raises
+    ------
+    UsageError
+        When an argument cannot be honoured; `PlanMismatchError` when `out` holds another archive.
+    SampleError, IncompleteError
+        When the first samples cannot be read; when shards are missing in the end.
+    """
+    return run(
+        Request(
+            source, os.fspath(out), tasks, root, sample, codec, quality, shard_size, pack, split,
+            workers, address, on_error, overwrite, layout,
+        ),
+        progress,
+    )  # fmt: skip
+
+
+def run(request: Request, progress: Progress | None = None) -> Manifest:
+    """Do what a request asks for; see `compress`."""
+    request.check()
+    output = open_output(request.out, request.overwrite)
+    source = request.open_source()
+    tasks = request.choose_tasks(source)
+    codec_set = CodecSet.from_spec(request.codec, tasks)
+    plan = make_plan(
+        source,
+        tasks,
+        codec_set,
+        request.choose_quality(tasks),
+        output.shard_size if request.shard_size is None else request.shard_size,
+        output.pack_size if request.pack is None else request.pack,
+        request.split,
+        request.on_error,
+    )
+    job, tally = Job(plan, output.root, source, codec_set, request.on_error), Tally(plan, progress)
+    with _explained(job, tally, request.again()):
+        finished = claim(output, plan, request.overwrite)
+        if finished is not None:
+            return finished
+        for record in finished_shards(plan, job.root):
+            tally.done(record, resumed=True)
+        failures = _make(job, tally, request)
+        if failures:
+            raise _incomplete(job, tally, failures, request.again())
+        return commit(plan, job.root, list(tally.records.values()), codec_set)
+
+
+def _make(job: Job, tally: Tally, request: Request) -> dict[int, str]:
+    """Make the missing shards where the request wants it; give those that cannot be made."""
+    missing = tally.missing
+    if not missing:
+        return {}
+    if not request.workers and request.address is None:
+        return run_here(job, missing, tally)
+    from dsc.jobs.on_ray import run_on_ray
+
+    return run_on_ray(job, missing, tally, request.workers, request.address)
+
+
+@contextmanager
+def _explained(job: Job, tally: Tally, again: str) -> Iterator[None]:
+    """Say what is kept and how to go on, when a run is stopped from outside."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"{job.root.url}: stopped; {tally}. To go on: {again}") from None
+    except OSError as error:
+        if not is_full_disk(error):
+            raise
+        raise IncompleteError(
+            f"{job.root.url}: the disk is full ({error.strerror}); {tally}. "
+            f"Make room and go on: {again}"
+        ) from error
+
+
+def _incomplete(job: Job, tally: Tally, failures: Mapping[int, str], again: str) -> IncompleteError:
+    split = job.plan.split
+    lines = [f"  {split} {n}: {why}" for n, why in sorted(failures.items())[:LISTED]]
+    if len(failures) > LISTED:
+        lines.append(f"  and {len(failures) - LISTED} more")
+    listed = "\n".join(lines)
+    return IncompleteError(
+        f"{job.root.url}: {len(failures)} of {job.plan.shards} shards could not be made:\n"
+        f"{listed}\n{tally}. To go on: {again}"
+    )

@@ -1,0 +1,94 @@
+"""Runs shard jobs in this process, and says what an error means for a run.
+
+A shard that fails does not stop the others: what can be finished is finished, and the reasons are
+collected.
+"""
+
+import errno
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+from functools import partial
+
+from dsc.errors import DscError, PlanMismatchError, SelfTestError, UsageError
+from dsc.jobs.tally import Tally
+from dsc.pipeline.codec_set import CodecSet
+from dsc.pipeline.plan import Plan
+from dsc.pipeline.shard_job import JobRecord, encode_shard
+from dsc.pipeline.sources.base import Source
+from dsc.storage.fs import Root
+
+RETRIES = 3
+BACK_OFF_S = 0.5
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a worker needs to make any shard; it travels by pickle."""
+
+    plan: Plan
+    root: Root
+    source: Source
+    codec_set: CodecSet
+    on_error: str
+
+
+class Verdict(Enum):
+    """What an error of one shard means."""
+
+    RETRY = "it may pass"
+    FAILED = "this shard cannot be made; others can"
+    FATAL = "no shard can be made"
+
+
+def judge(error: BaseException) -> Verdict:
+    """Tell what an error means for the run.
+
+    A failing disk or network may recover, a full disk does not; a damaged sample is its shard's
+    matter; everything else, such as a bug, would meet every shard.
+    """
+    if isinstance(error, UsageError | PlanMismatchError | SelfTestError):
+        return Verdict.FATAL
+    if isinstance(error, DscError):
+        return Verdict.FAILED
+    if isinstance(error, OSError):
+        return Verdict.FATAL if is_full_disk(error) else Verdict.RETRY
+    return Verdict.FATAL
+
+
+def is_full_disk(error: BaseException) -> bool:
+    """Tell whether an error says that the disk or the quota is full."""
+    return isinstance(error, OSError) and error.errno in FULL_DISK
+
+
+def run_here(job: Job, shards: Iterable[int], tally: Tally) -> dict[int, str]:
+    """Make shards one after the other.
+
+    Returns
+    -------
+    dict of int to str
+        For each shard that could not be made, why.
+    """
+    failures: dict[int, str] = {}
+    for n in shards:
+        for attempt in range(RETRIES + 1):
+            try:
+                tally.done(_encode(job, n, tally))
+                break
+            except (DscError, OSError) as error:
+                tally.give_up(n)
+                verdict = judge(error)
+                if verdict is Verdict.FATAL:
+                    raise
+                if verdict is Verdict.FAILED or attempt == RETRIES:
+                    failures[n] = str(error)
+                    break
+                time.sleep(BACK_OFF_S * 2**attempt)
+    return failures
+
+
+def _encode(job: Job, n: int, tally: Tally) -> JobRecord:
+    advance = partial(tally.advance, n)
+    return encode_shard(job.plan, job.root, n, job.source, job.codec_set, job.on_error, advance)

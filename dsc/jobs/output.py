@@ -1,0 +1,132 @@
+"""The state of an output before and during a run: untouched, begun, or finished.
+
+A plan lies in ``.dsc/plan.json`` before the first shard is written, so a later run knows whether
+what it finds is its own. An old archive is destroyed only by ``--overwrite``, only when the new
+plan stands, and manifest first: at no moment does a manifest name files that are gone.
+"""
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from dsc.errors import UsageError
+from dsc.pipeline.commit import clear_work, strangers, sweep
+from dsc.pipeline.plan import Plan, check_same_plan
+from dsc.pipeline.shard_job import PLAN, JobRecord, check_record
+from dsc.schemas import Manifest
+from dsc.storage.commit import MANIFEST
+from dsc.storage.fs import Root
+
+HASH_THREADS = 4
+
+
+@dataclass(frozen=True)
+class Output:
+    """What lies at an output: the manifest of a finished archive, or the plan of a begun one."""
+
+    root: Root
+    manifest: Manifest | None = None
+    plan: Plan | None = None
+
+    @property
+    def shard_size(self) -> int | None:
+        """The shard size in use there, for a run that does not ask for one."""
+        found = self.manifest or self.plan
+        return found.shard_size if found else None
+
+    @property
+    def pack_size(self) -> int | None:
+        """The pack size in use there, for a run that does not ask for one."""
+        found = self.manifest or self.plan
+        return found.pack_size if found else None
+
+
+def open_output(url: str | os.PathLike[str], overwrite: bool) -> Output:
+    """Look at an output.
+
+    Parameters
+    ----------
+    overwrite
+        Whether what is there is to be replaced; then it is not read.
+
+    Raises
+    ------
+    UsageError
+        When no archive can be written there.
+    CorruptArchiveError, UnsupportedVersionError
+        When an archive or plan is there that cannot be read.
+    """
+    root = Root(absolute(os.fspath(url)))
+    if root.url.startswith(("http://", "https://")):
+        raise UsageError(f"--out {root.url}: HTTP cannot be written to; give a directory or s3://")
+    if root.local is not None and root.local.is_file():
+        raise UsageError(f"--out {root.url} is a file; give a directory")
+    if overwrite:
+        return Output(root)
+    try:
+        manifest = Manifest.from_file_bytes(root.read(MANIFEST), root.where(MANIFEST))
+        return Output(root, manifest=manifest)
+    except FileNotFoundError:
+        pass
+    try:
+        return Output(root, plan=Plan.from_json(root.read(PLAN), root.where(PLAN)))
+    except FileNotFoundError:
+        return Output(root)
+
+
+def absolute(url: str) -> str:
+    """Spell a local path so that it means the same in every process of this machine."""
+    return url if "://" in url else str(Path(url).expanduser().absolute())
+
+
+def claim(output: Output, plan: Plan, overwrite: bool) -> Manifest | None:
+    """Make an output this plan's, unless it is so already.
+
+    Returns
+    -------
+    Manifest or None
+        The manifest when the archive is finished: then there is nothing to do.
+
+    Raises
+    ------
+    PlanMismatchError
+        When the output was made, or begun, by another plan.
+    UsageError
+        When files lie there that are not of an archive.
+    """
+    root = output.root
+    if output.manifest is not None:
+        check_same_plan(plan, output.manifest, root.url)
+        clear_work(root)  # a run that was killed right after its commit leaves these
+        return output.manifest
+    if output.plan is not None:
+        check_same_plan(plan, output.plan, root.url)
+        sweep(root, only_parts=True)
+        return None
+    if overwrite:
+        root.remove(MANIFEST)
+        root.remove(PLAN)
+        sweep(root)
+    foreign = strangers(root)
+    if foreign:
+        raise UsageError(
+            f"--out {root.url} holds files that are not of an archive ({', '.join(foreign[:4])}); "
+            "give an empty or new directory"
+        )
+    root.write(PLAN, plan.to_json().encode())
+    return None
+
+
+def finished_shards(plan: Plan, root: Root) -> Iterator[JobRecord]:
+    """Give the records of the shards that are done, every file's hash checked."""
+    begun = len(root.list(str(Path(PLAN).parent / "records")))
+    if not begun:
+        return
+    # hashing leaves Python's lock and remote reads wait for the network: threads pay for both
+    with ThreadPoolExecutor(HASH_THREADS) as pool:
+        for record in pool.map(partial(check_record, plan, root), range(plan.shards)):
+            if record is not None:
+                yield record

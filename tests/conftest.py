@@ -1,0 +1,37 @@
+"""Fixtures for all tests: the real datasets, and one real Ray for the whole run."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """The directory of real datasets: ``DSC_TEST_DATA``, else ``../shared/data``."""
+    given = os.environ.get("DSC_TEST_DATA")
+    root = Path(given) if given else REPOSITORY.parent / "shared" / "data"
+    if not root.is_dir():
+        pytest.skip(f"no real data at {root}; set DSC_TEST_DATA to a directory that has them")
+    return root
+
+
+@pytest.fixture(scope="session")
+def ray_session() -> Iterator[Any]:
+    """A real Ray on this machine with two slots, started once and stopped at the end."""
+    ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'dsc[ray]'")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    ray.init(
+        address="local",
+        num_cpus=2,
+        include_dashboard=False,
+        object_store_memory=100 << 20,
+        log_to_driver=False,
+        logging_level="ERROR",
+    )
+    yield ray
+    ray.shutdown()

@@ -1,0 +1,99 @@
+"""Write the golden bitstreams of the classical codecs that do not exist yet; never replace one.
+
+    python -m tests.golden.make_classical
+
+A golden case is three files, ``<codec>/<case>.json`` (codec config, quality, what must come out),
+``.bin`` (the bitstream) and, for lossy ones, ``.npy`` (the decoded array). They are how an archive
+written today is known to be readable tomorrow, so a case that no longer decodes is mended in the
+code. A format that changes on purpose gets a new case beside the old one.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+
+from dsc.codecs.mask import encode_mask
+from dsc.codecs.registry import make_codec
+from dsc.schemas import Quality, Task, TaskKind
+from tests.codecs import test_classical as tasks
+from tests.codecs.conformance import make_sample
+
+ROOT = Path(__file__).parent / "classical"
+SIZE = (19, 26)
+QUALITY = 60
+MAPS = (tasks.RGB, tasks.SHADING, tasks.EDGES, tasks.KINECT, tasks.NORMAL, tasks.LABEL16)
+VALUES = (tasks.CLASS, tasks.POSE)
+
+
+def main() -> None:
+    """Write what is missing and say what was written."""
+    for codec_id, codec_tasks in tasks.TASKS.items():
+        for task in (*MAPS, *VALUES):
+            if task in codec_tasks:
+                write_case(codec_id, task)
+    rng = np.random.default_rng(2)
+    ragged = rng.normal(size=(60, 80)).cumsum(0).cumsum(1) > 0
+    box = np.zeros((60, 80), bool)
+    box[10:30, 20:70] = True
+    for name, mask in (("all", np.ones((6, 8), bool)), ("box", box), ("ragged", ragged)):
+        expected = {"shape": mask.shape, "sha256": sha256(mask)}
+        write(f"mask/{name}", json_bytes(expected), encode_mask(mask))
+
+
+def write_case(codec_id: str, task: Task) -> None:
+    """Encode one task's sample and write what it decodes to."""
+    codec = make_codec(codec_id, [task])
+    sample = make_sample([task], SIZE, seed=3)
+    streams = codec.encode_batch([sample], Quality(default=QUALITY))
+    (decoded,) = codec.decode_batch(streams, [task.name], SIZE[0] * SIZE[1])
+    array = decoded[task.name]
+    exact = np.array_equal(array, sample[task.name]) or (
+        codec_id == "jxl" and task.kind is TaskKind.DEPTH
+    )
+    expected = {
+        "codec": codec_id,
+        "config": codec.config(),
+        "task": task.name,
+        "quality": QUALITY,
+        "dtype": str(array.dtype),
+        "shape": array.shape,
+        "exact": exact,
+        "sha256": sha256(array),
+    }
+    write(
+        f"{codec_id}/{task.name}",
+        json_bytes(expected),
+        streams[0][task.name],
+        None if exact else array,
+    )
+
+
+def write(case: str, expected: bytes, data: bytes, array: np.ndarray | None = None) -> None:
+    """Write the files of a case unless one of them is there."""
+    path = ROOT / case
+    if any(path.with_suffix(suffix).exists() for suffix in (".json", ".bin", ".npy")):
+        print(f"kept    {case}")
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.with_suffix(".bin").write_bytes(data)
+    if array is not None:
+        np.save(path.with_suffix(".npy"), array)
+    path.with_suffix(".json").write_bytes(expected)
+    print(f"written {case}: {len(data)} bytes")
+
+
+def json_bytes(value: object) -> bytes:
+    """Give JSON that is easy to read in a diff."""
+    return json.dumps(value, indent=1, sort_keys=True).encode() + b"\n"
+
+
+def sha256(array: np.ndarray) -> str:
+    """Hash an array's values, little-endian, in C order."""
+    little = array.astype(array.dtype.newbyteorder("<"))
+    return hashlib.sha256(little.tobytes()).hexdigest()
+
+
+if __name__ == "__main__":
+    main()
