@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from dsc.pipeline.reader import Dataset
     from dsc.storage.pack import unpack
 
-    open = Dataset.open
+    open = Dataset.open  # noqa: A001 - `dsc.open` is the name that users expect
 
 __version__ = "0.1.0"
 

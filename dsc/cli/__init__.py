@@ -45,7 +45,7 @@ def root(
         typer.Option("--version", help="Show the version.", callback=_print_version, is_eager=True),
     ] = False,
 ) -> None:
-    """Turn a multi-modal vision dataset into a small archive whose tasks can be used apart.
+    r"""Turn a multi-modal vision dataset into a small archive whose tasks can be used apart.
 
     [bold]Try it[/bold], without any data of your own:
 

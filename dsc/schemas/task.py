@@ -103,7 +103,9 @@ class Task(Schema):
         mask = np.zeros(array.shape[:2], bool)
         for value in self.invalid:
             equal = array == value
-            mask |= equal.all(axis=-1) if array.ndim == 3 else equal
+            if array.ndim == 3:  # channel by channel: `all` along a short axis is slow
+                equal = np.logical_and.reduce([equal[..., c] for c in range(array.shape[2])])
+            mask |= equal
         return mask
 
     def to_physical(self, array: "NDArray[Any]") -> "NDArray[Any]":

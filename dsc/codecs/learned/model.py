@@ -328,14 +328,16 @@ class SharedLatentModel(nn.Module):
         out: Tensor = self.synthesis[task](torch.cat([y_shared, y_task], dim=1))
         return out
 
-    def quicken_synthesis(self) -> None:
-        """Run the synthesis of 8-bit tasks in bfloat16: half the time, pixels within rounding.
+    def quicken(self) -> None:
+        """Run the synthesis of 8-bit tasks in bfloat16: 1.5 times as fast for 0.05 dB.
 
-        Depth keeps float32: eight bits of mantissa would be a relative error of 0.4 %.
+        Depth keeps float32: eight bits of mantissa would be a relative error of 0.4 %. Analysis
+        keeps it too: it would lose as much again and gain little.
         """
         for name, network in self.synthesis.items():
             if name != "depth":
-                network.to(torch.bfloat16).to(memory_format=torch.channels_last)
+                network.to(torch.bfloat16)
+        self.to(memory_format=torch.channels_last)
 
     def integer_modules(self) -> list[IntegerConv]:
         """List the layers of all integer networks."""

@@ -111,7 +111,7 @@ def load_codec_file(data: bytes) -> LoadedCodec:
     model.requires_grad_(False)
     model.eval()
     if bfloat16_is_fast():
-        model.quicken_synthesis()
+        model.quicken()
     found = self_test_hash(model)
     if found != metadata["self_test"]:
         raise SelfTestError(
