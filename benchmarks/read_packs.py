@@ -81,7 +81,9 @@ def main() -> None:
         stored = Archive.open(root).manifest.totals["rgb"]
         packed = stored.stored_bytes / stored.payload_bytes - 1
         one_each = plain.stat().st_size / stored.payload_bytes - 1
-        print(f"storage over payload: packs of 64 {packed:+.2%}, one member a sample {one_each:+.2%}")
+        print(
+            f"storage over payload: packs of 64 {packed:+.2%}, one member a sample {one_each:+.2%}"
+        )
 
 
 if __name__ == "__main__":

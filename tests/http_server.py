@@ -29,6 +29,7 @@ class Traffic:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else every answer waits 40 ms for an acknowledgement
 
     def __init__(self, root: Path, traffic: Traffic, *args: object) -> None:
         self.root, self.traffic = root, traffic

@@ -11,9 +11,7 @@ from dsc.schemas import Task, resolve_task, resolve_tasks
 from dsc.storage.archive import Archive
 
 
-def load_codec(
-    name: str | os.PathLike[str], tasks: Sequence[str | Task] | None = None
-) -> Codec:
+def load_codec(name: str | os.PathLike[str], tasks: Sequence[str | Task] | None = None) -> Codec:
     """Load a codec.
 
     Parameters

@@ -15,6 +15,7 @@ from dsc.codecs.learned.weights import load_codec_file, read_metadata
 from dsc.errors import BitstreamError, CodecError, SelfTestError
 from dsc.pipeline.sources.render import render_view
 from dsc.schemas import Quality, Task, TaskKind, required_streams
+from tests.codecs.conformance import CodecConformance
 
 RGB = Task(name="rgb", kind=TaskKind.IMAGE, dtype="uint8", channels=3)
 DEPTH = Task(
@@ -230,3 +231,9 @@ def test_config_and_weights_give_the_codec_back(codec: SharedLatentCodec, sample
 
 def test_weights_fit_the_size_limit() -> None:
     assert len(default_weights()) < 8 << 20
+
+
+class TestSharedLatentConformance(CodecConformance):
+    @pytest.fixture
+    def codec(self) -> SharedLatentCodec:
+        return SharedLatentCodec.for_tasks(TASKS)

@@ -18,7 +18,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from dsc.codecs.learned.modality import fill_invalid
+from dsc.codecs.fill import fill_invalid
 from dsc.codecs.mask import decode_mask, encode_mask
 from dsc.schemas import Task, TaskKind
 

@@ -1,0 +1,303 @@
+"""``dsc compress``: a dataset in, an archive out."""
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dsc.cli.output import JsonOption, emit, note, say
+from dsc.cli.progress import progress
+from dsc.cli.summary import show_summary
+
+if TYPE_CHECKING:
+    from dsc.pipeline.sources import Source
+    from dsc.pipeline.summary import Summary
+    from dsc.schemas import FailedSample
+
+LISTED = 20  # failed samples that are spelled out for people; --json has all
+DATA = "Data"
+BITS = "Compression"
+RUN = "Running"
+
+
+def compress(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="Layout of the dataset: taskonomy (Omnidata too), nyuv2, folder, hdf5.",
+            metavar="SOURCE",
+        ),
+    ],
+    out: Annotated[
+        str | None,
+        typer.Option(
+            help="Directory or fsspec URL of the archive. Default: ./SOURCE-dsc.", metavar="ARCHIVE"
+        ),
+    ] = None,
+    tasks: Annotated[
+        str | None,
+        typer.Option(
+            help="Tasks, with commas; aliases such as depth and normals work. Default: all.",
+            metavar="A,B",
+            rich_help_panel=DATA,
+        ),
+    ] = None,
+    root: Annotated[
+        str | None,
+        typer.Option(
+            help="Directory or fsspec URL of the data. Default: ./SOURCE or ./data/SOURCE.",
+            metavar="DIR",
+            rich_help_panel=DATA,
+        ),
+    ] = None,
+    sample: Annotated[
+        int | None,
+        typer.Option(
+            help="Render this many indoor views instead of reading data.",
+            min=1,
+            metavar="N",
+            rich_help_panel=DATA,
+        ),
+    ] = None,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            help="Pixels a side of rendered views. Default: 256.",
+            metavar="PX",
+            rich_help_panel=DATA,
+        ),
+    ] = None,
+    depth_unit: Annotated[
+        str | None,
+        typer.Option(
+            help="Metres a count of depth where the layout's own does not hold: 0.001, 1/4096, "
+            "or by component hm3d=1/4096.",
+            metavar="M",
+            rich_help_panel=DATA,
+        ),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of the split, in file names; of nyuv2, test and train choose the frames. "
+            "Default: train.",
+            metavar="NAME",
+            rich_help_panel=DATA,
+        ),
+    ] = None,
+    layout: Annotated[
+        str | None,
+        typer.Option(
+            help="Of folder: directories, suffixes or classes, where it cannot be told.",
+            metavar="NAME",
+            rich_help_panel=DATA,
+        ),
+    ] = None,
+    kinds: Annotated[
+        str | None,
+        typer.Option(
+            help="Of folder and hdf5: what tasks are, where their names do not tell: "
+            "left=image,height=depth.",
+            metavar="TASK=KIND",
+            rich_help_panel=DATA,
+        ),
+    ] = None,
+    codec: Annotated[
+        str | None,
+        typer.Option(
+            help="One codec, or one a task: avif; rgb=avif,depth=jxl; shared-latent,label=png. "
+            "Default: the learned codec shared-latent, jxl for what it does not code.",
+            metavar="SPEC",
+            rich_help_panel=BITS,
+        ),
+    ] = None,
+    quality: Annotated[
+        str,
+        typer.Option(
+            help="1 (smallest) to 100 (best), for all or by task: 60 or rgb=60,depth=80. "
+            "Label maps are always lossless.",
+            metavar="Q",
+            rich_help_panel=BITS,
+        ),
+    ] = "60",
+    shard_size: Annotated[
+        int | None,
+        typer.Option(
+            help="Samples a shard, the unit of work and of resuming. Default: from the data.",
+            metavar="N",
+            rich_help_panel=BITS,
+        ),
+    ] = None,
+    pack: Annotated[
+        int | None,
+        typer.Option(
+            help="Samples a pack (a tar member). Default: packs of 64 to 256 KiB. 1 gives one "
+            "member a sample.",
+            metavar="P",
+            rich_help_panel=BITS,
+        ),
+    ] = None,
+    workers: Annotated[
+        int,
+        typer.Option(
+            help="Worker processes on this machine, by Ray; 0 works in this process.",
+            min=0,
+            metavar="N",
+            rich_help_panel=RUN,
+        ),
+    ] = 0,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="Address of a Ray cluster to work on.", metavar="RAY", rich_help_panel=RUN
+        ),
+    ] = None,
+    on_error: Annotated[
+        str,
+        typer.Option(
+            help="fail: a sample that cannot be read stops its shard. skip: it is left out, counted "
+            "and listed, and the exit code is 1.",
+            metavar="fail|skip",
+            rich_help_panel=RUN,
+        ),
+    ] = "fail",
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Replace what is at --out.", rich_help_panel=RUN),
+    ] = False,
+    json_: JsonOption = False,
+) -> None:
+    r"""Compress a dataset into an archive, or go on with one that was interrupted.
+
+    Every task gets a bitstream of its own, so that it can be fetched and decoded without the
+    others. What is finished stays: run the same command again after Ctrl-C, a crash or a full disk,
+    and only the missing shards are made.
+
+    [bold]Examples[/bold]
+
+    \b
+      # views rendered on the spot, no dataset needed
+      dsc compress taskonomy --sample 24 --tasks rgb,depth --out demo
+      # Taskonomy on disk, on four cores
+      dsc compress taskonomy --root /data/taskonomy --tasks rgb,depth,normals --workers 4
+      # your own folders rgb/0001.jpg, depth/0001.png with depth in millimetres
+      dsc compress folder --root scans --depth-unit 0.001 --out scans-dsc
+      # classical codecs instead of the learned one
+      dsc compress nyuv2 --root nyu --codec rgb=avif,depth=jxl,label=png
+    """
+    from dsc.jobs.driver import compress as run
+
+    data = _find_data(source, root, sample)
+    place = out or f"./{source}-dsc"
+    options = {"size": size, "depth_unit": depth_unit, "layout": layout, "kinds": _pairs(kinds)}
+    opened, given = _open(source, data, split, options, sample)
+    with progress("compress", "samples") as report:
+        run(
+            opened,
+            place,
+            tasks=tasks,
+            sample=sample,
+            codec=codec,
+            quality=quality,
+            shard_size=shard_size,
+            pack=pack,
+            split=split or "train",
+            workers=workers,
+            address=address,
+            on_error=on_error,
+            overwrite=overwrite,
+            progress=lambda done, total, _: report(done, total),
+            **given,
+        )
+    _report(place, json_)
+
+
+def _open(
+    source: str, root: str | None, split: str | None, options: Mapping[str, Any], sample: int | None
+) -> tuple["str | Source", dict[str, Any]]:
+    """Give what the driver opens, or the open source where the driver cannot know the option."""
+    given = {name: value for name, value in options.items() if value is not None}
+    if source == "nyuv2" and split in ("train", "test") and sample is None:
+        from dsc.pipeline.sources import open_source
+
+        return open_source(source, root, split=split, **given), {}
+    return source, {"root": root, **given}
+
+
+def _find_data(source: str, root: str | None, sample: int | None) -> str | None:
+    """Find the data where nobody said where it is.
+
+    Raises
+    ------
+    UsageError
+        When the layout is unknown, or there is nothing in the usual places.
+    """
+    from dsc.errors import UsageError
+    from dsc.pipeline.sources import SOURCES
+
+    if source not in SOURCES:
+        advice = ""
+        if Path(source).exists():
+            advice = f"; for the data in that directory: dsc compress LAYOUT --root {source}"
+        raise UsageError(f"no layout {source!r}; known: {', '.join(SOURCES)}{advice}")
+    if root is not None or sample is not None or source == "sample":
+        return root
+    usual = [Path(source), Path("data") / source]
+    for directory in usual:
+        if directory.is_dir():
+            note(f"--root not given, reading ./{directory}")
+            return str(directory)
+    raise UsageError(
+        f"where is the {source} data? No --root was given, and neither ./{usual[0]} nor "
+        f"./{usual[1]} is there. Give --root DIR"
+        + (", or render views with --sample N" if source == "taskonomy" else "")
+    )
+
+
+def _pairs(text: str | None) -> dict[str, str] | None:
+    from dsc.errors import UsageError
+
+    if text is None:
+        return None
+    parts = [part.partition("=") for part in text.split(",") if part.strip()]
+    if not all(name and value for name, _, value in parts):
+        raise UsageError(f"--kinds {text}: write task=kind with commas, for example height=depth")
+    return {name.strip(): value.strip() for name, _, value in parts}
+
+
+def _report(out: str, as_json: bool) -> None:
+    from dsc.pipeline.summary import summarise
+    from dsc.storage.archive import Archive
+
+    archive = Archive.open(out)
+    summary = summarise(archive)
+    failed = [sample for shard in archive.shards for sample in shard.failed]
+    value = {
+        "archive": out,
+        **summary.to_json(),
+        "failed": [{"key": sample.key, "error": sample.error} for sample in failed],
+    }
+    emit(as_json, value, lambda: _show(out, summary))
+    if failed:
+        _list_failed(failed, len(archive))
+        raise typer.Exit(1)
+
+
+def _show(out: str, summary: "Summary") -> None:
+    show_summary(out, summary)
+    task = next((row.name for row in summary.rows if row.source_bytes is not None), "depth")
+    place, name = shlex.quote(out), out.rstrip("/").rpartition("/")[2] or "archive"
+    say("Next:")
+    say(f"  dsc verify {place} --deep")
+    say(f"  dsc view {place} --out {shlex.quote(name + '.html')}")
+    say(f"  dsc fetch {place} --tasks {task} --out {shlex.quote(f'{name}-{task}')}")
+
+
+def _list_failed(failed: "list[FailedSample]", samples: int) -> None:
+    note(f"{len(failed)} of {samples} samples could not be read and are missing in the archive:")
+    for sample in failed[:LISTED]:
+        note(f"  {sample.key}: {sample.error}")
+    if len(failed) > LISTED:
+        note(f"  and {len(failed) - LISTED} more; --json lists all")
