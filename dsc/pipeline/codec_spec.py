@@ -1,9 +1,9 @@
 """Reads a ``--codec`` option: which codec codes which task.
 
 The option is a codec id for every task that it can take, ``task=id`` for single tasks, or both:
-``avif``, ``rgb=avif,depth=jxl``, ``shared-latent,label=png``. Tasks that nothing is said about go
-to `DEFAULT_CODEC`, and those that the codec for all tasks cannot take go to `MAP_CODEC` or
-`VALUE_CODEC`.
+``avif``, ``rgb=avif,depth=jxl``, ``shared-latent,label=png``. When no codec is named for all tasks,
+rgb and depth go to `DEFAULT_CODEC`. What a codec for all tasks cannot take, and what is left, goes
+to the classical codec that is best for its kind (`classical_codec`).
 """
 
 from collections.abc import Sequence
@@ -12,11 +12,12 @@ from typing import Any
 from dsc.codecs.base import Codec
 from dsc.codecs.registry import codec_class
 from dsc.errors import CodecError, UsageError
-from dsc.schemas import Task, resolve_task
+from dsc.schemas import Task, TaskKind, resolve_task
 
 DEFAULT_CODEC = "shared-latent"
-MAP_CODEC = "jxl"
-VALUE_CODEC = "vector"
+# Normals are left out: rendered normals are flat regions with sharp edges, which AVIF codes in a
+# third of the bits today (benchmarks/real_data.py). `--codec shared-latent` codes them jointly.
+DEFAULT_KINDS = (TaskKind.IMAGE, TaskKind.DEPTH)
 
 
 def choose_codecs(spec: str | None, tasks: Sequence[Task]) -> dict[str, str]:
@@ -38,15 +39,24 @@ def choose_codecs(spec: str | None, tasks: Sequence[Task]) -> dict[str, str]:
     """
     general, chosen = _parse_spec(spec or "", [task.name for task in tasks])
     rest = [task for task in tasks if task.name not in chosen]
-    taken = {task.name for task in _takes(general or DEFAULT_CODEC, rest)} if rest else set()
+    offered = [task for task in rest if general or task.kind in DEFAULT_KINDS]
+    taken = {task.name for task in _takes(general or DEFAULT_CODEC, offered)}
     if general and rest and not taken:
         raise UsageError(
             f"--codec {spec}: {general} codes none of {', '.join(task.name for task in rest)}"
         )
     for task in rest:
-        fallback = MAP_CODEC if task.is_map else VALUE_CODEC
-        chosen[task.name] = (general or DEFAULT_CODEC) if task.name in taken else fallback
+        usual = general or DEFAULT_CODEC
+        chosen[task.name] = usual if task.name in taken else classical_codec(task)
     return chosen
+
+
+def classical_codec(task: Task) -> str:
+    """Give the classical codec that is best for a task's kind."""
+    if not task.is_map:
+        return "vector"
+    eight_bits = task.kind in (TaskKind.IMAGE, TaskKind.NORMAL) and task.dtype == "uint8"
+    return "avif" if eight_bits else "jxl"
 
 
 def _parse_spec(spec: str, available: Sequence[str]) -> tuple[str | None, dict[str, str]]:

@@ -132,7 +132,7 @@ class _Tally:
 
 
 def _batches(plan: Plan, n: int, source: Source, on_error: str) -> Iterator[list[_Item]]:
-    """Read a shard's samples in batches of bounded number and size."""
+    """Read a shard's samples in batches of bounded number and size, each gone with the next."""
     batch: list[_Item] = []
     size = 0
     names = [task.name for task in plan.tasks]
@@ -142,7 +142,8 @@ def _batches(plan: Plan, n: int, source: Source, on_error: str) -> Iterator[list
         size += sum(array.nbytes for array in item.arrays.values())
         if len(batch) == BATCH_SAMPLES or size >= BATCH_BYTES:
             yield batch
-            batch, size = [], 0
+            batch.clear()  # not a new list: the caller still holds this one while we read on
+            size = 0
     if batch:
         yield batch
 

@@ -82,11 +82,11 @@ def joint(monkeypatch: pytest.MonkeyPatch) -> type[JointCodec]:
 @pytest.mark.parametrize(
     ("spec", "chosen"),
     [
-        (None, ["shared-latent", "shared-latent", "jxl", "jxl", "jxl", "vector"]),
-        ("shared-latent", ["shared-latent", "shared-latent", "jxl", "jxl", "jxl", "vector"]),
+        (None, ["shared-latent", "shared-latent", "avif", "jxl", "jxl", "vector"]),
+        ("shared-latent", ["shared-latent", "shared-latent", "avif", "jxl", "jxl", "vector"]),
         ("png", ["png"] * 5 + ["vector"]),
         ("png,depth=jxl", ["png", "jxl", "png", "png", "png", "vector"]),
-        ("rgb=avif,label=png", ["avif", "shared-latent", "jxl", "png", "jxl", "vector"]),
+        ("rgb=avif,label=png", ["avif", "shared-latent", "avif", "png", "jxl", "vector"]),
         (" depth = png , jxl ", ["jxl", "png", "jxl", "jxl", "jxl", "vector"]),
     ],
 )

@@ -2,9 +2,9 @@
 
 import os
 import pickle
+import shutil
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -197,8 +197,6 @@ def test_threads_share_a_dataset(archive: Path) -> None:
 
 
 def test_a_damaged_pack_names_file_pack_and_key(archive: Path, tmp_path: Path) -> None:
-    import shutil
-
     copy = tmp_path / "copy"
     shutil.copytree(archive, copy)
     path = copy / "depth/train-depth-000001.tar"
@@ -214,7 +212,7 @@ def test_a_damaged_pack_names_file_pack_and_key(archive: Path, tmp_path: Path) -
 
 
 @pytest.fixture
-def spoiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def spoiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An archive in which every checksum is right, but one bitstream is not one."""
     original = PngCodec.encode_task
     wanted = SAMPLES[12]["depth"]
@@ -227,7 +225,7 @@ def spoiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(PngCodec, "encode_task", encode)
     compress(PixelSource(), tmp_path, codec="png", shard_size=8, pack=3)
     monkeypatch.undo()
-    yield tmp_path
+    return tmp_path
 
 
 def test_a_bitstream_that_cannot_be_decoded_names_file_pack_and_key(spoiled: Path) -> None:
