@@ -88,9 +88,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if body:
             part = data[: len(data) // 2] if cut else data
-            self.wfile.write(part)
+            # counted first: a client that has the bytes must find them counted
             with self.traffic.lock:
                 self.traffic.sent[self.path.lstrip("/")] += len(part)
+            self.wfile.write(part)
             if cut:
                 self.close_connection = True
 

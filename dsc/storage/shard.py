@@ -10,6 +10,7 @@ import os
 import re
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Self
@@ -167,7 +168,8 @@ class ShardWriter:
     def abort(self) -> None:
         """Remove whatever is not finished; safe to call twice."""
         for file in self._files.values():
-            file.file.close()
+            with suppress(OSError):  # a full disk refuses what is still buffered
+                file.file.close()
             file.part.unlink(missing_ok=True)
         self._files = {}
         if self._scratch is not None:

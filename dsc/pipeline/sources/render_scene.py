@@ -1,363 +1,253 @@
-"""Procedural indoor scenes: a room, furniture made of solids, lights and a camera.
+"""Draws a procedural indoor scene: room, openings, furniture, lights; and finds it a camera."""
 
-A scene is drawn from a random generator alone; it knows nothing of image sizes, so the same scene
-can be rendered at any. Lengths are metres, z points up, the room is [0, w] × [0, d] × [0, h].
-"""
-
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-Vector = NDArray[np.float64]
-Rng = np.random.Generator
+from dsc.pipeline.sources import render_furniture as furniture
+from dsc.pipeline.sources.render_builder import Builder
+from dsc.pipeline.sources.render_furniture import Maker
+from dsc.pipeline.sources.render_room import Rect, draw_surfaces, fill_walls, trim, wall_place
+from dsc.pipeline.sources.render_solids import (
+    LABEL,
+    SCENE_CLASSES,
+    Light,
+    Opening,
+    Palette,
+    Rng,
+    Scene,
+    Shape,
+    Solid,
+    draw_palette,
+    glow,
+    metal,
+    tint,
+)
+from dsc.pipeline.sources.render_trace import Camera, trace
 
-SEMANTIC_CLASSES = (
-    "void", "wall", "floor", "ceiling", "table", "chair", "sofa", "bed", "shelf", "cabinet",
-    "lamp", "ball", "box", "picture", "window", "door", "vase", "book", "plant", "rug",
-)  # fmt: skip
-SCENE_CLASSES = (
-    "living_room", "bedroom", "kitchen", "office", "dining_room", "bathroom", "corridor", "storage",
-)  # fmt: skip
-LABEL = {name: number for number, name in enumerate(SEMANTIC_CLASSES)}
-
-PATTERNS = ("plain", "noise", "wood", "checker", "tiles", "stripes", "fabric", "plaster", "dots")
-
-
-@dataclass(frozen=True)
-class Material:
-    """Colours in linear light (0 to 1), a pattern with its period in metres, and gloss 0 to 1."""
-
-    color: Vector
-    second: Vector
-    pattern: str
-    period_m: float
-    gloss: float
-    seed: int
-
-
-@dataclass(frozen=True)
-class Solid:
-    """A box, sphere or upright cylinder.
-
-    Attributes
-    ----------
-    half
-        Half sizes of a box; (r, r, r) of a sphere; (r, r, half height) of a cylinder.
-    yaw
-        Turn about the vertical, radians.
-    """
-
-    shape: Literal["box", "sphere", "cylinder"]
-    center: Vector
-    half: Vector
-    yaw: float
-    label: int
-    material: Material
-
-
-@dataclass(frozen=True)
-class Panel:
-    """A rectangle on a wall: picture, window or door; `hole` lets rays out of the room."""
-
-    wall: int  # 0: x = 0, 1: x = w, 2: y = 0, 3: y = d
-    low: tuple[float, float]
-    high: tuple[float, float]
-    label: int
-    material: Material
-    hole: bool
-
-
-@dataclass(frozen=True)
-class Light:
-    """A point light: position in metres, colour times power."""
-
-    position: Vector
-    power: Vector
-
-
-@dataclass
-class Scene:
-    """Everything that is rendered."""
-
-    room: Vector
-    kind: int
-    surfaces: tuple[Material, Material, Material]  # wall, floor, ceiling
-    solids: list[Solid] = field(default_factory=list)
-    panels: list[Panel] = field(default_factory=list)
-    lights: list[Light] = field(default_factory=list)
-    eye: Vector = field(default_factory=lambda: np.zeros(3))
-    axes: Vector = field(default_factory=lambda: np.eye(3))  # rows: right, down, forward
-    tangent: float = 1.0  # of half the field of view
-    exposure: Vector = field(default_factory=lambda: np.ones(3))
+# at the walls, and in the middle; a piece that comes twice is twice as likely
+PIECES: dict[str, tuple[tuple[Maker, ...], tuple[Maker, ...]]] = {
+    "living_room": (
+        (furniture.sofa, furniture.sofa, furniture.shelf, furniture.cabinet, furniture.plant,
+         furniture.floor_lamp),
+        (furniture.coffee_table, furniture.sofa, furniture.stool, furniture.plant),
+    ),
+    "bedroom": (
+        (furniture.bed, furniture.bed, furniture.nightstand, furniture.wardrobe, furniture.cabinet,
+         furniture.floor_lamp),
+        (furniture.stool, furniture.chair, furniture.clutter),
+    ),
+    "kitchen": (
+        (furniture.counter, furniture.counter, furniture.counter, furniture.shelf, furniture.plant),
+        (furniture.table, furniture.stool, furniture.stool, furniture.chair),
+    ),
+    "office": (
+        (furniture.desk, furniture.desk, furniture.shelf, furniture.shelf, furniture.cabinet,
+         furniture.plant),
+        (furniture.desk, furniture.chair, furniture.clutter),
+    ),
+    "dining_room": (
+        (furniture.cabinet, furniture.cabinet, furniture.plant, furniture.floor_lamp,
+         furniture.chair),
+        (furniture.table, furniture.table, furniture.chair),
+    ),
+    "bathroom": (
+        (furniture.cabinet, furniture.counter, furniture.stool, furniture.plant, furniture.shelf),
+        (furniture.stool, furniture.clutter),
+    ),
+    "corridor": (
+        (furniture.cabinet, furniture.plant, furniture.chair, furniture.shelf,
+         furniture.floor_lamp),
+        (furniture.stool, furniture.clutter),
+    ),
+    "storage": (
+        (furniture.shelf, furniture.shelf, furniture.wardrobe, furniture.clutter,
+         furniture.clutter),
+        (furniture.clutter, furniture.clutter, furniture.chair, furniture.table),
+    ),
+}  # fmt: skip
+_MIDDLES = ("living_room", "bedroom", "office", "dining_room")
 
 
 def make_scene(rng: Rng) -> Scene:
     """Draw a scene."""
     kind = int(rng.integers(len(SCENE_CLASSES)))
-    narrow = SCENE_CLASSES[kind] == "corridor"
-    room = np.array([
-        rng.uniform(1.6, 2.4) if narrow else rng.uniform(3, 6.5),
-        rng.uniform(4, 8),
-        rng.uniform(2.3, 3.2),
-    ])  # fmt: skip
-    surfaces = (
-        material(rng, ("plain", "plaster", "plaster", "stripes", "tiles"), light=0.75, period=0.6),
-        material(rng, ("wood", "tiles", "checker", "fabric", "noise"), light=0.45, period=0.5),
-        material(rng, ("plain", "plaster"), light=0.85, period=0.8),
-    )
-    scene = Scene(room, kind, surfaces)
-    _camera(rng, scene)
-    _panels(rng, scene)
-    _furnish(rng, scene)
-    for _ in range(int(rng.integers(1, 3))):
-        color = np.array([1.0, rng.uniform(0.82, 1.0), rng.uniform(0.6, 1.05)])
-        place = room * np.array([rng.uniform(0.2, 0.8), rng.uniform(0.2, 0.8), 0.0])
-        place[2] = room[2] - rng.uniform(0.1, 0.5)
-        scene.lights.append(Light(place, color * rng.uniform(2.5, 5.0)))
-    scene.exposure = rng.uniform(0.75, 1.3) * rng.uniform(0.94, 1.06, 3)
+    name = SCENE_CLASSES[kind]
+    wide = {"corridor": (1.5, 2.3), "bathroom": (2.0, 3.2)}.get(name, (2.9, 6.0))
+    room = rng.uniform((wide[0], 3.0, 2.3), (wide[1], 7.0, 3.1))
+    if rng.random() < 0.5:
+        room[:2] = room[1::-1]
+    palette = draw_palette(rng)
+    scene = Scene(room, kind, draw_surfaces(rng, palette, name), outside=int(rng.integers(1 << 30)))
+    scene.is_night = bool(rng.random() < 0.2)
+    taken: list[Rect] = []
+    fill_walls(rng, scene, palette, taken)
+    trim(rng, scene, palette)
+    _furnish(rng, scene, palette, PIECES[name], taken)
+    _light(rng, scene)
     return scene
 
 
-def material(
-    rng: Rng, patterns: tuple[str, ...], light: float, period: float, gloss: float = 0.2
-) -> Material:
-    """Draw a material whose brightness lies around `light`."""
-    hue = rng.random(3)
-    saturation = rng.beta(1.4, 1.8)
-    color = light * rng.uniform(0.6, 1.2) * ((1 - saturation) + saturation * hue / hue.max())
-    second = np.clip(color * rng.uniform(0.35, 1.5) + rng.normal(0, 0.05, 3), 0.02, 1)
-    pattern = str(rng.choice(patterns))
-    shine = gloss * float(rng.random() < 0.5) * rng.random()
-    return Material(
-        color.clip(0.02, 1), second, pattern, period * rng.uniform(0.4, 1.6), shine,
-        int(rng.integers(1 << 30)),
-    )  # fmt: skip
+def choose_camera(rng: Rng, scene: Scene) -> Camera:
+    """Draw a few cameras and keep that with most to see, judged by a handful of rays."""
+    x, y = (a.ravel() for a in np.meshgrid(*[np.linspace(-0.9, 0.9, 12, dtype=np.float32)] * 2))
+    best, best_score = None, -np.inf
+    for _ in range(6):
+        camera = _draw_camera(rng, scene)
+        depth, owner = trace(scene, camera, x, y, camera.rays(x, y))
+        blocked = float((depth < 0.9).mean())
+        variety, room_ahead = min(len(np.unique(owner)), 14), float(np.median(depth))
+        score = 1.5 * (variety + room_ahead) - 40 * max(blocked - 0.1, 0)
+        if best is None or score > best_score:
+            best, best_score = camera, score
+        if blocked < 0.1 and rng.random() < 0.06:
+            return camera  # some views are of an empty corner, as in any dataset
+    return best if best is not None else _draw_camera(rng, scene)
 
 
-def _any_material(rng: Rng) -> Material:
-    return material(rng, PATTERNS, rng.uniform(0.25, 0.8), rng.uniform(0.05, 0.4), 0.6)
-
-
-def _wood(rng: Rng) -> Material:
-    return material(rng, ("wood", "wood", "plain", "noise"), rng.uniform(0.2, 0.7), 0.25, 0.5)
-
-
-def _camera(rng: Rng, scene: Scene) -> None:
-    width, depth, height = scene.room
-    scene.eye = np.array([
-        rng.uniform(0.25, 0.75) * width, rng.uniform(0.06, 0.25) * depth,
-        min(rng.uniform(1.1, 1.8), height - 0.4),
-    ])  # fmt: skip
-    yaw, pitch, roll = rng.normal(0, 0.35), rng.normal(-0.18, 0.14), rng.normal(0, 0.02)
+def _draw_camera(rng: Rng, scene: Scene) -> Camera:
+    room = scene.room
+    eye = np.array([*rng.uniform(0.08, 0.92, 2) * room[:2], rng.uniform(1.0, 1.75)])
+    eye[:2] = eye[:2].clip(0.25, room[:2] - 0.25)
+    goal = room[:2] * rng.uniform(0.3, 0.7, 2) + rng.normal(0, 0.4, 2)
+    yaw = np.arctan2(goal[0] - eye[0], goal[1] - eye[1]) + rng.normal(0, 0.25)
+    pitch, roll = rng.normal(-0.2, 0.14), rng.normal(0, 0.015)
     forward = np.array([np.sin(yaw) * np.cos(pitch), np.cos(yaw) * np.cos(pitch), np.sin(pitch)])
     right = np.array([np.cos(yaw), -np.sin(yaw), 0.0])
     down = np.cross(forward, right)
-    right, down = (
-        right * np.cos(roll) + down * np.sin(roll), down * np.cos(roll) - right * np.sin(roll),
-    )  # fmt: skip
-    scene.axes = np.stack([right, down, forward])
-    scene.tangent = float(np.tan(np.radians(rng.uniform(45, 75)) / 2))
+    turned = right * np.cos(roll) + down * np.sin(roll)
+    down = down * np.cos(roll) - right * np.sin(roll)
+    tangent = float(np.tan(np.radians(rng.uniform(50, 75)) / 2))
+    return Camera(eye, np.stack([turned, down, forward]), tangent)
 
 
-def _panels(rng: Rng, scene: Scene) -> None:
-    for wall in (0, 1, 3):
-        length = scene.room[1] if wall < 2 else scene.room[0]
-        at = rng.uniform(0.2, 0.6)
-        while at < length - 0.8:
-            name = str(rng.choice(["picture", "window", "door", "none"], p=[0.4, 0.2, 0.12, 0.28]))
-            wide = {"picture": 0.7, "window": 1.2, "door": 0.9, "none": 0.8}[name]
-            wide *= rng.uniform(0.7, 1.4)
-            if at + wide > length - 0.1:
-                break
-            low, high = {
-                "picture": (rng.uniform(1.1, 1.4), rng.uniform(1.6, 2.1)),
-                "window": (rng.uniform(0.8, 1.1), rng.uniform(1.8, 2.2)),
-                "door": (0.0, 2.05),
-                "none": (0.0, 0.0),
-            }[name]
-            if name != "none":
-                hole = name != "picture" and rng.random() < 0.25
-                scene.panels.append(
-                    Panel(wall, (at, low), (at + wide, high), LABEL[name], _any_material(rng), hole)
-                )
-            at += wide + rng.uniform(0.2, 1.2)
+def _furnish(
+    rng: Rng, scene: Scene, palette: Palette, choices: tuple[tuple[Maker, ...], tuple[Maker, ...]],
+    taken: list[Rect],
+) -> None:  # fmt: skip
+    """Place furniture along the walls, then in the middle, each on free floor."""
+    area = float(scene.room[0] * scene.room[1])
+    amount = rng.choice([0.3, 0.9, 1.4, 2.0], p=[0.08, 0.27, 0.4, 0.25])
+    counts = rng.poisson(amount * np.array([1.5 + area * 0.17, 0.4 + area * 0.07]))
+    for makers, count, at_wall in zip(choices, counts, (True, False), strict=True):
+        for number in range(int(count)):
+            b = Builder(rng, palette)
+            # the piece named first is what makes the room: a bedroom has a bed
+            makers[int(rng.integers(len(makers))) if number else 0](b)
+            local = _rect(b.parts)
+            for _ in range(10):
+                place = _place(rng, scene, local, at_wall)
+                rect = _turned(local, *place)
+                if _fits(scene, rect, taken):
+                    taken.append(rect)
+                    scene.pieces.append([part.moved(*place) for part in b.parts])
+                    break
+    if rng.random() < (0.6 if SCENE_CLASSES[scene.kind] in _MIDDLES else 0.25):
+        b = Builder(rng, palette)
+        furniture.rug(b)
+        x, y = scene.room[:2] * rng.uniform(0.4, 0.6, 2)
+        turn = float(rng.choice([0, np.pi / 2]) + (rng.random() < 0.3) * rng.normal(0, 0.3))
+        scene.pieces.append([part.moved(x, y, turn) for part in b.parts])
 
 
-Maker = Callable[["Placer"], None]
+def _place(rng: Rng, scene: Scene, local: Rect, at_wall: bool) -> tuple[float, float, float]:
+    """Draw where a piece that covers `local` might stand: x, y, yaw."""
+    w, d, _ = scene.room
+    if not at_wall:
+        yaw = float(rng.integers(4) * np.pi / 2)
+        if rng.random() < 0.6:
+            yaw += float(rng.normal(0, 0.35))
+        return float(w * rng.uniform(0.2, 0.8)), float(d * rng.uniform(0.2, 0.8)), yaw
+    wall = int(rng.integers(4))
+    length = float(d if wall < 2 else w)
+    reach = max(-local[0], local[2]) + 0.03
+    along = float(rng.uniform(min(reach, length / 2), max(length - reach, length / 2)))
+    return wall_place(scene, wall, along, local[3] + 0.03)
 
 
-@dataclass
-class Placer:
-    """Puts the parts of one piece of furniture at a place and turn of the room."""
-
-    rng: Rng
-    solids: list[Solid]
-    x: float
-    y: float
-    yaw: float
-
-    def put(
-        self, shape: Literal["box", "sphere", "cylinder"], at: tuple[float, float, float],
-        half: tuple[float, float, float], label: str, what: Material,
-    ) -> None:  # fmt: skip
-        """Add a solid; `at` is its centre in the piece's own frame."""
-        cos, sin = np.cos(self.yaw), np.sin(self.yaw)
-        center = np.array([
-            self.x + cos * at[0] - sin * at[1], self.y + sin * at[0] + cos * at[1], at[2],
-        ])  # fmt: skip
-        self.solids.append(
-            Solid(shape, center, np.array(half, float), self.yaw, LABEL[label], what)
-        )
+def _rect(parts: Sequence[Solid]) -> Rect:
+    centers = np.stack([part.center[:2] for part in parts])
+    half = np.stack([part.half[:2] for part in parts])
+    yaw = np.array([part.yaw for part in parts])
+    cos, sin = np.abs(np.cos(yaw))[:, None], np.abs(np.sin(yaw))[:, None]
+    reach = cos * half + sin * half[:, ::-1]
+    low, high = (centers - reach).min(axis=0), (centers + reach).max(axis=0)
+    return float(low[0]), float(low[1]), float(high[0]), float(high[1])
 
 
-def _table(p: Placer) -> None:
-    top, height = _wood(p.rng), p.rng.uniform(0.5, 0.78)
-    hx, hy = p.rng.uniform(0.35, 0.8), p.rng.uniform(0.3, 0.5)
-    if p.rng.random() < 0.25:
-        p.put("cylinder", (0, 0, height), (hy, hy, 0.025), "table", top)
-        p.put("cylinder", (0, 0, height / 2), (0.05, 0.05, height / 2), "table", top)
-    else:
-        p.put("box", (0, 0, height), (hx, hy, 0.025), "table", top)
-        for sx in (-1, 1):
-            for sy in (-1, 1):
-                at = (sx * (hx - 0.06), sy * (hy - 0.06), height / 2)
-                p.put("box", at, (0.03, 0.03, height / 2), "table", top)
-    for _ in range(int(p.rng.integers(0, 4))):
-        place = (p.rng.uniform(-0.3, 0.3), p.rng.uniform(-0.25, 0.25))
-        _small_thing(p, place, height + 0.025)
+def _turned(rect: Rect, x: float, y: float, yaw: float) -> Rect:
+    """Give the upright rectangle around a rectangle turned about the origin and moved."""
+    middle = np.array([rect[0] + rect[2], rect[1] + rect[3]]) / 2
+    half = np.array([rect[2] - rect[0], rect[3] - rect[1]]) / 2
+    turn = np.array([[np.cos(yaw), -np.sin(yaw)], [np.sin(yaw), np.cos(yaw)]])
+    center, reach = turn @ middle + [x, y], np.abs(turn) @ half
+    low, high = center - reach, center + reach
+    return float(low[0]), float(low[1]), float(high[0]), float(high[1])
 
 
-def _small_thing(p: Placer, at: tuple[float, float], z: float) -> None:
-    what, size = _any_material(p.rng), p.rng.uniform(0.05, 0.13)
-    draw = p.rng.random()
-    if draw < 0.3:
-        p.put("sphere", (*at, z + size), (size, size, size), "ball", what)
-    elif draw < 0.55:
-        tall = size * p.rng.uniform(1, 1.8)
-        p.put("cylinder", (*at, z + tall), (size * 0.7, size * 0.7, tall), "vase", what)
-    elif draw < 0.8:
-        p.put("box", (*at, z + 0.02), (size * 1.2, size * 0.9, 0.02), "book", what)
-    else:
-        p.put("box", (*at, z + size), (size, size * 0.8, size), "box", what)
+def _fits(scene: Scene, rect: Rect, taken: list[Rect]) -> bool:
+    x0, y0, x1, y1 = rect
+    inside = x0 > 0.01 and y0 > 0.01 and x1 < scene.room[0] - 0.01 and y1 < scene.room[1] - 0.01
+    return inside and all(
+        x1 + 0.05 < a or x0 - 0.05 > c or y1 + 0.05 < b or y0 - 0.05 > e for a, b, c, e in taken
+    )
 
 
-def _chair(p: Placer) -> None:
-    what, seat = _any_material(p.rng), p.rng.uniform(0.4, 0.5)
-    p.put("box", (0, 0, seat), (0.22, 0.22, 0.025), "chair", what)
-    p.put("box", (0, 0.2, seat + 0.28), (0.22, 0.02, 0.25), "chair", what)
-    for sx in (-0.19, 0.19):
-        for sy in (-0.19, 0.19):
-            p.put("cylinder", (sx, sy, seat / 2), (0.02, 0.02, seat / 2), "chair", what)
+def _light(rng: Rng, scene: Scene) -> None:
+    """Add lamps at the ceiling, windows as lights by day, and sometimes the sun."""
+    w, d, h = scene.room
+    windows = [o for o in scene.openings if o.label == LABEL["window"]]
+    by_day = bool(windows) and not scene.is_night
+    area = float(w * d)
+    lamps = 1 + int(area > 18 and rng.random() < 0.5)
+    if by_day and rng.random() < 0.45:
+        lamps = 0
+    warm = tint(0.1, rng.uniform(0.0, 0.4), 1.0)
+    for lamp in range(lamps):
+        spot = np.array([w * rng.uniform(0.35, 0.65), d * (lamp + rng.uniform(0.35, 0.65)) / lamps])
+        drop = float(rng.choice([0.0, 0.0, rng.uniform(0.4, 0.8)]))
+        _fixture(rng, scene, spot, drop, warm)
+        spread = np.array([[0.16, 0.0, 0.0], [0.0, 0.16, 0.0]])
+        power = warm * rng.uniform(0.8, 1.3) * (1.2 + 0.14 * area) / lamps
+        scene.lights.append(Light(np.array([*spot, h - 0.22 - drop]), spread, power))
+    if not by_day:
+        return
+    opening = windows[int(rng.integers(len(windows)))]
+    scene.lights.append(_window_light(rng, scene, opening))
+    if rng.random() < 0.5:
+        inward = -scene.lights[-1].facing
+        side = np.array([-inward[1], inward[0], 0.0]) * rng.normal(0, 0.5)
+        sun = inward + side + np.array([0, 0, rng.uniform(0.35, 0.9)])
+        scene.sun = sun / np.linalg.norm(sun)
 
 
-def _sofa(p: Placer) -> None:
-    what = material(p.rng, ("fabric", "plain", "stripes", "noise"), p.rng.uniform(0.2, 0.7), 0.1)
-    wide = p.rng.uniform(0.7, 1.1)
-    p.put("box", (0, 0, 0.22), (wide, 0.4, 0.2), "sofa", what)
-    p.put("box", (0, 0.36, 0.55), (wide, 0.1, 0.35), "sofa", what)
-    for side in (-1, 1):
-        p.put("box", (side * (wide + 0.08), 0, 0.32), (0.09, 0.42, 0.3), "sofa", what)
-    for at in np.linspace(-wide * 0.6, wide * 0.6, int(p.rng.integers(1, 4))):
-        p.put("box", (at, 0.15, 0.52), (0.19, 0.08, 0.15), "sofa", _any_material(p.rng))
+def _window_light(rng: Rng, scene: Scene, opening: Opening) -> Light:
+    (u0, v0), (u1, v1) = opening.low, opening.high
+    axis, far = opening.wall // 2, opening.wall % 2
+    position, across, facing = np.zeros(3), np.zeros(3), np.zeros(3)
+    position[axis] = far * scene.room[axis] + (0.05 - 0.1 * far)
+    position[1 - axis], position[2] = (u0 + u1) / 2, (v0 + v1) / 2
+    across[1 - axis], facing[axis] = (u1 - u0) / 2, 1 - 2 * far
+    area = (u1 - u0) * (v1 - v0)
+    color = np.array([0.9, 1.0, 1.12]) * rng.uniform(3.0, 5.0) * (0.6 + 0.5 * area)
+    return Light(position, np.stack([across, [0, 0, (v1 - v0) / 2]]), color, facing)
 
 
-def _bed(p: Placer) -> None:
-    wide = p.rng.uniform(0.5, 0.9)
-    p.put("box", (0, 0, 0.15), (wide, 1.0, 0.15), "bed", _wood(p.rng))
-    p.put("box", (0, -0.05, 0.4), (wide * 0.97, 0.93, 0.11), "bed", _any_material(p.rng))
-    p.put("box", (0, 1.0, 0.5), (wide, 0.04, 0.45), "bed", _wood(p.rng))
-    p.put("box", (0, 0.7, 0.55), (wide * 0.6, 0.18, 0.06), "bed", _any_material(p.rng))
-
-
-def _shelf(p: Placer) -> None:
-    what, tall, wide = _wood(p.rng), p.rng.uniform(1.0, 2.0), p.rng.uniform(0.35, 0.7)
-    for side in (-wide, wide):
-        p.put("box", (side, 0, tall / 2), (0.02, 0.16, tall / 2), "shelf", what)
-    p.put("box", (0, 0.15, tall / 2), (wide, 0.01, tall / 2), "shelf", what)
-    for z in np.linspace(0.05, tall, int(p.rng.integers(3, 6))):
-        p.put("box", (0, 0, z), (wide, 0.16, 0.015), "shelf", what)
-        at = -wide + 0.06
-        while at < wide - 0.1 and p.rng.random() < 0.75 and z < tall - 0.2:
-            thick, high = p.rng.uniform(0.02, 0.06), p.rng.uniform(0.07, 0.13)
-            p.put(
-                "box", (at + thick, 0, z + high), (thick, 0.1, high), "book", _any_material(p.rng)
-            )
-            at += 2 * thick + 0.005
-
-
-def _cabinet(p: Placer) -> None:
-    what, tall = _wood(p.rng), p.rng.uniform(0.4, 1.0)
-    hx, hy = p.rng.uniform(0.3, 0.7), p.rng.uniform(0.2, 0.35)
-    p.put("box", (0, 0, tall), (hx, hy, tall), "cabinet", what)
-    for at in np.linspace(-hx * 0.6, hx * 0.6, int(p.rng.integers(1, 4))):
-        p.put("sphere", (at, -hy, tall * 1.2), (0.025, 0.025, 0.025), "cabinet", what)
-    _small_thing(p, (0.1, 0.0), 2 * tall)
-
-
-def _lamp(p: Placer) -> None:
-    what, tall = _any_material(p.rng), p.rng.uniform(1.1, 1.6)
-    p.put("cylinder", (0, 0, tall / 2), (0.02, 0.02, tall / 2), "lamp", what)
-    p.put("cylinder", (0, 0, 0.02), (0.15, 0.15, 0.02), "lamp", what)
-    p.put("cylinder", (0, 0, tall), (0.17, 0.17, 0.13), "lamp", _any_material(p.rng))
-
-
-def _plant(p: Placer) -> None:
-    p.put("cylinder", (0, 0, 0.17), (0.15, 0.15, 0.17), "plant", _any_material(p.rng))
-    green = Material(
-        np.array([0.1, 0.4, 0.1]), np.array([0.2, 0.55, 0.15]), "noise", 0.05, 0.1,
-        int(p.rng.integers(1 << 30)),
-    )  # fmt: skip
-    for _ in range(int(p.rng.integers(3, 7))):
-        size = p.rng.uniform(0.08, 0.2)
-        at = (p.rng.normal(0, 0.12), p.rng.normal(0, 0.12), p.rng.uniform(0.4, 0.9))
-        p.put("sphere", at, (size, size, size), "plant", green)
-
-
-def _clutter(p: Placer) -> None:
-    for _ in range(int(p.rng.integers(1, 5))):
-        size = p.rng.uniform(0.1, 0.28)
-        at = (p.rng.normal(0, 0.25), p.rng.normal(0, 0.25))
-        if p.rng.random() < 0.4:
-            p.put("sphere", (*at, size), (size, size, size), "ball", _any_material(p.rng))
-        else:
-            half = (size, size * p.rng.uniform(0.5, 1), size * p.rng.uniform(0.4, 1))
-            p.put("box", (*at, half[2]), half, "box", _any_material(p.rng))
-
-
-def _rug(p: Placer) -> None:
-    what = material(p.rng, ("fabric", "stripes", "checker", "dots"), 0.5, 0.2)
-    half = (p.rng.uniform(0.5, 1.1), p.rng.uniform(0.4, 0.8), 0.008)
-    p.put("box", (0, 0, 0.008), half, "rug", what)
-
-
-FURNITURE: dict[str, tuple[Maker, ...]] = {
-    "living_room": (_sofa, _sofa, _table, _lamp, _shelf, _rug, _plant, _cabinet, _clutter),
-    "bedroom": (_bed, _bed, _cabinet, _lamp, _rug, _chair, _shelf),
-    "kitchen": (_cabinet, _cabinet, _cabinet, _table, _chair, _chair, _plant),
-    "office": (_table, _table, _chair, _chair, _shelf, _shelf, _lamp, _clutter),
-    "dining_room": (_table, _chair, _chair, _chair, _chair, _cabinet, _rug, _plant),
-    "bathroom": (_cabinet, _cabinet, _rug, _plant, _clutter),
-    "corridor": (_cabinet, _plant, _lamp, _rug, _clutter),
-    "storage": (_clutter, _clutter, _clutter, _shelf, _shelf, _cabinet),
-}
-
-
-def _furnish(rng: Rng, scene: Scene) -> None:
-    """Place furniture in front of the camera, apart from each other and from the eye."""
-    choices = FURNITURE[SCENE_CLASSES[scene.kind]]
-    taken: list[tuple[float, float]] = [(scene.eye[0], scene.eye[1])]
-    for _ in range(int(rng.integers(3, 12))):
-        maker = choices[int(rng.integers(len(choices)))]
-        for _ in range(8):
-            x = rng.uniform(0.4, scene.room[0] - 0.4)
-            y = rng.uniform(scene.eye[1] + 0.9, max(scene.room[1] - 0.4, scene.eye[1] + 1.0))
-            if all((x - a) ** 2 + (y - b) ** 2 > 0.75**2 for a, b in taken):
-                yaw = rng.choice([0, np.pi / 2, -np.pi / 2, np.pi]) + rng.normal(0, 0.15)
-                if rng.random() < 0.25:
-                    yaw = rng.uniform(-np.pi, np.pi)
-                maker(Placer(rng, scene.solids, x, y, float(yaw)))
-                taken.append((x, y))
-                break
+def _fixture(
+    rng: Rng, scene: Scene, spot: NDArray[np.float64], drop: float, color: NDArray[np.float64]
+) -> None:
+    """Hang a lamp from the ceiling."""
+    b = Builder(rng, draw_palette(rng))
+    h, radius = float(scene.room[2]), float(rng.uniform(0.12, 0.24))
+    x, y = float(spot[0]), float(spot[1])
+    shine = glow(color, 2.5)
+    if drop:
+        b.put("lamp", metal(rng), (x, y, h - drop), (0.015, 0.015, drop), "cylinder",
+              casts=False)  # fmt: skip
+    is_globe = bool(drop) and rng.random() < 0.5
+    high = 2 * radius if is_globe else 0.16 if drop else 0.06
+    shape: Shape = "sphere" if is_globe else "cylinder"
+    size = (2 * radius, 2 * radius, high)
+    b.put("lamp", shine, (x, y, h - drop - high), size, shape, casts=False)
+    scene.pieces.append(b.parts)
