@@ -45,16 +45,16 @@ def root(
         typer.Option("--version", help="Show the version.", callback=_print_version, is_eager=True),
     ] = False,
 ) -> None:
-    r"""Turn a multi-modal vision dataset into a small archive whose tasks can be used apart.
+    """Turn a multi-modal vision dataset into a small archive whose tasks can be used apart.
 
     [bold]Try it[/bold], without any data of your own:
 
-    \b
       dsc compress taskonomy --sample 24 --tasks rgb,depth --out demo
       dsc info demo
       dsc fetch demo --tasks depth --out demo-depth
       dsc view demo --out demo.html
 
-    [bold]Exit codes[/bold]: 0 done, 1 the data is damaged or incomplete, 2 the call was wrong.
-    Interrupted work goes on when the same command is run again.
+    [bold]Exit codes[/bold]: 0 done, 1 the data is damaged or incomplete, 2
+    the call was wrong. Interrupted work goes on when the same command is run
+    again.
     """

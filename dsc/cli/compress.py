@@ -157,8 +157,8 @@ def compress(
     on_error: Annotated[
         str,
         typer.Option(
-            help="fail: a sample that cannot be read stops its shard. skip: it is left out, counted "
-            "and listed, and the exit code is 1.",
+            help="fail: a sample that cannot be read stops its shard. skip: it is left out and "
+            "listed, and the exit code is 1.",
             metavar="fail|skip",
             rich_help_panel=RUN,
         ),
@@ -169,15 +169,15 @@ def compress(
     ] = False,
     json_: JsonOption = False,
 ) -> None:
-    r"""Compress a dataset into an archive, or go on with one that was interrupted.
+    """Compress a dataset into an archive, or go on with one that was interrupted.
 
-    Every task gets a bitstream of its own, so that it can be fetched and decoded without the
-    others. What is finished stays: run the same command again after Ctrl-C, a crash or a full disk,
-    and only the missing shards are made.
+    Every task gets a bitstream of its own, so that it can be fetched and
+    decoded without the others. What is finished stays: run the same command
+    again after Ctrl-C, a crash or a full disk, and only the missing shards
+    are made.
 
     [bold]Examples[/bold]
 
-    \b
       # views rendered on the spot, no dataset needed
       dsc compress taskonomy --sample 24 --tasks rgb,depth --out demo
       # Taskonomy on disk, on four cores

@@ -21,7 +21,6 @@ def fetch(
         typer.Argument(
             help="Path, http(s):// or other fsspec URL of an archive.",
             metavar="URL",
-            show_default=False,
         ),
     ],
     out: Annotated[
@@ -35,16 +34,16 @@ def fetch(
     ] = None,
     json_: JsonOption = False,
 ) -> None:
-    r"""Copy some tasks of an archive, and nothing of the others, into an archive of their own.
+    """Copy some tasks of an archive, and nothing of the others, into an archive of their own.
 
-    Only the bitstreams of these tasks and of what they require cross the network, each file checked
-    by its sha256. Codec weights that came with dsc are not downloaded. After Ctrl-C or a lost
-    connection the same command goes on at the byte where it stopped. More tasks can be fetched into
-    the same directory later.
+    Only the bitstreams of these tasks and of what they require cross the
+    network, each file checked by its sha256. Codec weights that came with dsc
+    are not downloaded. After Ctrl-C or a lost connection the same command
+    goes on at the byte where it stopped. More tasks can be fetched into the
+    same directory later.
 
     [bold]Examples[/bold]
 
-    \b
       dsc fetch https://example.org/taskonomy-dsc --tasks depth --out depth-only
       dsc fetch s3://bucket/taskonomy-dsc --tasks rgb,normals --out /data/copy
       python -c 'import dsc; print(dsc.open("depth-only")[0]["depth"])'
@@ -102,16 +101,16 @@ def export(
     ] = False,
     json_: JsonOption = False,
 ) -> None:
-    r"""Decode an archive to files as its source had them.
+    """Decode an archive to files as its source had them.
 
-    Taskonomy's names and encodings for taskonomy and rendered views, NYUv2's folders for nyuv2, and
-    one directory a task for everything else. Maps are written as PNG (16-bit where the source was),
-    without loss, also where the source had JPEG; vectors as .npy. Files that are there are kept, so
-    an interrupted export goes on.
+    Taskonomy's names and encodings for taskonomy and rendered views, NYUv2's
+    folders for nyuv2, and one directory a task for everything else. Maps are
+    written as PNG (16-bit where the source was), without loss, also where the
+    source had JPEG; vectors as .npy. Files that are there are kept, so an
+    interrupted export goes on.
 
     [bold]Examples[/bold]
 
-    \b
       dsc export demo --tasks depth --out demo-files
       dsc export https://example.org/taskonomy-dsc --tasks rgb --out /data/rgb
     """

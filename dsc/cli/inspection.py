@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from dsc.storage.verify import Problem
 
 ArchiveArgument = Annotated[
-    str, typer.Argument(help="Path or URL of an archive.", metavar="ARCHIVE", show_default=False)
+    str, typer.Argument(help="Path or URL of an archive.", metavar="ARCHIVE")
 ]
 
 
 def info(archive: ArchiveArgument, json_: JsonOption = False) -> None:
-    r"""Show what an archive holds: tasks, streams, codecs, splits, sizes.
+    """Show what an archive holds: tasks, streams, codecs, splits, sizes.
 
-    Only the manifest and the shard records are read, so it is quick over a network too.
+    Only the manifest and the shard records are read, so it is quick over a
+    network too.
 
     [bold]Examples[/bold]
 
-    \b
       dsc info demo
       dsc info https://example.org/taskonomy-dsc --json
     """
@@ -52,12 +52,11 @@ def _show_info(where: str, opened: "Archive", summary: "Summary") -> None:
     show_summary(where, summary)
     say("")
     splits = ", ".join(f"{name} {count}" for name, count in manifest.splits.items())
-    say(f"Source {manifest.source}; splits: {splits}; {len(opened.shards)} shards of up to ")
-    say(
-        f"{manifest.shard_size} samples, packs of {manifest.pack_size}; quality {_quality(opened)}."
-    )
-    say(f"Written by {manifest.created_by}, format {manifest.format_version}, generation ")
-    say(f"{manifest.generation}, plan {manifest.plan_sha256[:12]}.")
+    say(f"source {manifest.source}; splits {splits}; quality {_quality(opened)}")
+    sizes = f"{len(opened.shards)} shards of up to {manifest.shard_size} samples"
+    say(f"{sizes}, packs of {manifest.pack_size}")
+    made = f"format {manifest.format_version}, generation {manifest.generation}"
+    say(f"written by {manifest.created_by}, {made}, plan {manifest.plan_sha256[:12]}")
     if manifest.n_failed:
         say(f"{manifest.n_failed} samples could not be read when it was made: dsc ls --failed")
     rows = []
@@ -97,11 +96,10 @@ def ls(
     ] = False,
     json_: JsonOption = False,
 ) -> None:
-    r"""List an archive's samples by index and key, its shards, or its files.
+    """List an archive's samples by index and key, its shards, or its files.
 
     [bold]Examples[/bold]
 
-    \b
       dsc ls demo -n 5
       dsc ls demo --shards
       dsc ls demo --streams
@@ -184,14 +182,14 @@ def verify(
     ] = False,
     json_: JsonOption = False,
 ) -> None:
-    r"""Check every byte of an archive and list all damage; exit code 1 when there is any.
+    """Check every byte of an archive and list all damage; exit code 1 when there is any.
 
-    Sizes, hashes and checksums of all files, and that all streams hold the same samples. With
-    --deep every bitstream is decoded too, which takes as long as reading the whole dataset.
+    Sizes, hashes and checksums of all files, and that all streams hold the
+    same samples. With --deep every bitstream is decoded too, which takes as
+    long as reading the whole dataset.
 
     [bold]Examples[/bold]
 
-    \b
       dsc verify demo
       dsc verify demo --deep --json
     """

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 JSON_WANTED = "dsc.json"
+LOG_COLUMNS = 400
 
 
 def _note_json(context: typer.Context, value: bool) -> bool:
@@ -57,7 +58,7 @@ def note(text: str) -> None:
 
 
 def show_table(
-    columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "", total: bool = False
+    columns: Sequence[str], rows: Sequence[Sequence[str]], *, total: bool = False
 ) -> None:
     """Print a table on stdout: the first column to the left, numbers to the right.
 
@@ -68,22 +69,18 @@ def show_table(
     """
     from rich.console import Console
 
-    table = _table(columns, rows, title, total)
     console = Console(highlight=False)
-    if not console.is_terminal:
-        # a log or a pipe has no width: the table must not be folded to 80 columns
-        console = Console(highlight=False, width=max(console.measure(table).maximum, 80))
-    console.print(table)
+    if not console.is_terminal:  # a log or a pipe has no width: nothing must be folded for it
+        console = Console(highlight=False, width=LOG_COLUMNS)
+    console.print(_table(columns, rows, total))
 
 
-def _table(
-    columns: Sequence[str], rows: Sequence[Sequence[str]], title: str, total: bool
-) -> "Table":
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], total: bool) -> "Table":
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(box=box.SIMPLE_HEAD)
     for at, column in enumerate(columns):
         table.add_column(column, justify="right" if at else "left", overflow="fold")
     for at, row in enumerate(rows):

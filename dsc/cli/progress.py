@@ -85,26 +85,32 @@ class Meter:
     def __init__(self, label: str, unit: str, now_s: float) -> None:
         self._label, self._unit = label, unit
         self._began_s = self._shown_s = now_s
-        self._first_done: int | None = None
+        self._first: tuple[int, float] | None = None
         self._complete = False
 
     def line(self, done: int, total: int, now_s: float) -> str | None:
         """Give the line to show now: one each few seconds, and one at the end; else None."""
-        if self._first_done is None:
-            self._first_done = done  # what an earlier run left must not flatter the rate
+        if self._first is None:
+            self._first = (done, now_s)
         complete = done >= total
         due = now_s - self._shown_s >= SECONDS_BETWEEN_LINES or complete
         if not due or self._complete:
             return None
         self._shown_s, self._complete = now_s, complete
-        elapsed_s = max(now_s - self._began_s, 1e-9)
-        rate = (done - self._first_done) / elapsed_s
+        elapsed_s = now_s - self._began_s
+        rate = self._rate_since(*self._first, done, now_s)
         share = f"{100 * done / total:.0f} %" if total else "100 %"
         if complete:
             tail = f"in {seconds_text(elapsed_s)}"
         else:
             tail = f"ETA {seconds_text((total - done) / rate)}" if rate > 0 else "ETA unknown"
         return f"{self._label}: {self._count(done, total)} ({share}), {self._rate(rate)}, {tail}"
+
+    def _rate_since(self, first_done: int, first_s: float, done: int, now_s: float) -> float:
+        # what an earlier run had left comes with the first report, and must not flatter the rate
+        if done > first_done and now_s > first_s:
+            return (done - first_done) / (now_s - first_s)
+        return done / max(now_s - self._began_s, 1e-9)
 
     def _count(self, done: int, total: int) -> str:
         if self._unit == BYTES:

@@ -16,7 +16,7 @@ from dsc.jobs.output import claim, finished_shards, open_output
 from dsc.jobs.request import Request
 from dsc.jobs.tally import Progress, Tally
 from dsc.pipeline.codec_set import CodecSet
-from dsc.pipeline.commit import commit
+from dsc.pipeline.commit import commit, sweep
 from dsc.pipeline.plan import make_plan
 from dsc.pipeline.sources import Source
 from dsc.schemas import Manifest, Quality
@@ -121,7 +121,12 @@ def _make(job: Job, tally: Tally, request: Request) -> dict[int, str]:
         return run_here(job, missing, tally)
     from dsc.jobs.on_ray import run_on_ray
 
-    return run_on_ray(job, missing, tally, request.workers, request.address)
+    try:
+        return run_on_ray(job, missing, tally, request.workers, request.address)
+    except BaseException:
+        # a worker may be interrupted while it cleans up after an interrupt
+        sweep(job.root, only_parts=True)
+        raise
 
 
 @contextmanager

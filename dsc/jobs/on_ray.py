@@ -9,6 +9,7 @@ plan of a hundred thousand shards costs no more than a plan of ten.
 import contextlib
 import logging
 import os
+import socket
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
@@ -25,6 +26,7 @@ IN_FLIGHT_PER_SLOT = 2
 OBJECT_STORE_BYTES = 200 << 20
 SLOTS_EVERY_S = 5.0
 STOP_WITHIN_S = 10.0
+CONNECT_WITHIN_S = 10.0
 
 
 def run_on_ray(
@@ -63,6 +65,8 @@ def session(workers: int, address: str | None) -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
+    if address is not None:
+        _check_answers(address)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
@@ -83,6 +87,20 @@ def session(workers: int, address: str | None) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """Refuse an address where nothing listens: Ray itself takes minutes to give up."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        return  # "auto" and the like, which Ray looks up
+    try:
+        socket.create_connection((host, int(port)), CONNECT_WITHIN_S).close()
+    except OSError as error:
+        raise UsageError(
+            f"--address {address}: no Ray answers there ({error}); "
+            "start one with `ray start --head`, or use --workers N on this machine"
+        ) from error
 
 
 class _Run:

@@ -89,6 +89,8 @@ def sweep(root: Root, keep: Iterable[str] = (), only_parts: bool = False) -> Non
     only_parts
         Remove nothing but what a killed writer left unfinished.
     """
+    if only_parts and root.local is None:
+        return  # a remote file appears whole or not at all, so there are none
     kept = set(keep)
     for path in root.list():
         if path in kept or (path.partition("/")[0] in kept and not _PART.fullmatch(path)):

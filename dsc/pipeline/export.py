@@ -102,8 +102,8 @@ def native_path(manifest: Manifest, task: Task, key: str) -> str:
     """Give the path of a task's file in the layout of the archive's source."""
     suffix = "png" if task.is_map and task.dtype in ("uint8", "uint16") else "npy"
     if manifest.source in ("taskonomy", "sample"):
-        directory = "/".join([task.name, *key.split("__")[:-1]])
-        return f"{directory}/{key.split('__')[-1]}_domain_{task.name}.{suffix}"
+        *places, view = key.split("__")
+        return "/".join([task.name, *places, f"{view}_domain_{task.name}.{suffix}"])
     frame = re.fullmatch(r"nyu_(\d+)", key)
     if manifest.source == "nyuv2" and frame and task.name in NYUV2 and _is_8_bit(manifest):
         return f"{NYUV2[task.name]}/{int(frame[1])}.{suffix}"

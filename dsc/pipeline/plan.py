@@ -5,9 +5,9 @@ What only decides whether a run succeeds (workers, retries, what happens to samp
 read) is therefore not part of it.
 
 When nobody says otherwise, sizes are chosen from a few samples, encoded at fixed places of the
-source. A pack: the power of two at which the packs of the largest stream hold 112 to 224 KiB, so
-that they stay below 256 KiB although samples differ; smaller packs cost more of a tar's 512-byte
-headers, larger ones make reading one sample dear. A shard: at most 1024 samples, which at a tenth
+source. A pack: the power of two at which the packs of the largest stream hold 112 to 224 KiB, but
+64 samples as long as that takes at most 1 MiB of it: the other streams are often ten times smaller,
+and with fewer than 64 samples of 1 kB a tar's headers cost them more than 1.5 %. A shard: at most 1024 samples, which at a tenth
 of a second a sample is two minutes of work, what a killed worker can lose; at most 128 MiB of the
 largest stream; and for small datasets a power of two that gives about four shards, so that there
 is work for more than one worker.
@@ -28,6 +28,7 @@ from dsc.schemas.base import Schema, canonical_json
 
 PROBES = 4
 PACK_BYTES = 224 << 10
+WIDE_PACK, WIDE_PACK_BYTES = 64, 1 << 20
 MAX_PACK = 1024
 SHARD_BYTES = 128 << 20
 MAX_SHARD = 1024
@@ -169,7 +170,9 @@ def probe_indices(samples: int) -> list[int]:
 
 def choose_pack_size(stream_bytes: float) -> int:
     """Choose samples a pack from the largest stream's bytes a sample; see the module."""
-    return min(_power_of_two_below(PACK_BYTES / max(stream_bytes, 1.0)), MAX_PACK)
+    usual = _power_of_two_below(PACK_BYTES / max(stream_bytes, 1.0))
+    wide = min(_power_of_two_below(WIDE_PACK_BYTES / max(stream_bytes, 1.0)), WIDE_PACK)
+    return min(max(usual, wide), MAX_PACK)
 
 
 def choose_shard_size(samples: int, stream_bytes: float) -> int:

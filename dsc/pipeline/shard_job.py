@@ -194,13 +194,13 @@ def check_owner(plan: Plan, root: Root) -> None:
     A worker can outlive its driver by seconds; it must not write into what a later run has begun.
     """
     try:
-        found = Plan.from_json(root.read(PLAN), root.where(PLAN)).sha256
+        found = root.read(PLAN)
     except FileNotFoundError:
-        found = "none"
-    if found != plan.sha256:
+        found = b""
+    if found != plan.to_json().encode():
         raise PlanMismatchError(
-            f"{root.where(PLAN)}: another run has taken this output over (its plan is "
-            f"{found[:16]}, this one {plan.sha256[:16]}); let only one run at a time write to it"
+            f"{root.where(PLAN)} is not the plan of this run ({plan.sha256[:16]}) any more: another "
+            "run has taken this output over; let only one at a time write to it"
         )
 
 

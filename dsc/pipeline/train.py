@@ -106,7 +106,7 @@ def load_pools(data: Path, views: Path | None) -> list[Pool]:
 def choose_tasks(rng: np.random.Generator, tasks: Sequence[str]) -> list[str]:
     """Draw which tasks a step codes: all of them, one of them, or any other subset."""
     draw = rng.random()
-    if draw < 0.45 or len(tasks) == 1:
+    if draw < 0.35 or len(tasks) == 1:
         return list(tasks)
     if draw < 0.85:
         return [tasks[rng.integers(len(tasks))]]

@@ -12,6 +12,8 @@ from dsc.pipeline.plan import (
     MAX_PACK,
     MAX_SHARD,
     PACK_BYTES,
+    WIDE_PACK,
+    WIDE_PACK_BYTES,
     Plan,
     check_same_plan,
     choose_pack_size,
@@ -43,12 +45,12 @@ def test_shards_hold_every_sample_exactly_once(samples: int, shard_size: int) ->
 
 
 @given(st.floats(1, 1e9))
-def test_packs_of_the_largest_stream_stay_below_256_kib(stream_bytes: float) -> None:
+def test_packs_hold_64_samples_or_stay_below_256_kib(stream_bytes: float) -> None:
     pack = choose_pack_size(stream_bytes)
     assert pack & (pack - 1) == 0
     assert 1 <= pack <= MAX_PACK
-    assert pack == 1 or pack * stream_bytes <= PACK_BYTES < 256 << 10
-    assert pack == MAX_PACK or pack * stream_bytes >= 64 << 10
+    assert pack == 1 or pack * stream_bytes <= (PACK_BYTES if pack > WIDE_PACK else WIDE_PACK_BYTES)
+    assert pack in (MAX_PACK, WIDE_PACK) or pack * stream_bytes >= 64 << 10
 
 
 @given(st.integers(1, 10_000_000), st.floats(0, 1e9))

@@ -183,6 +183,27 @@ def test_a_whole_tar_that_lacks_a_pack_is_refused(root: Path, lost: int) -> None
     refuse(root, CorruptArchiveError, "expected 32|out of step")
 
 
+def test_data_hidden_in_a_members_padding_is_refused(root: Path) -> None:
+    packs = packs_of(root)
+    data = bytearray(tar_of(packs))
+    data[512 + len(packs[0])] = 1
+    (root / TAR).write_bytes(data)
+    forge(root)
+    refuse(root, CorruptPackError, "padding is not zero")
+
+
+def test_a_bitstream_replaced_with_its_checksum_is_found_by_verify(root: Path) -> None:
+    """Every pack is true to itself, so only the recorded hash can tell."""
+    packs = packs_of(root)
+    archive = Archive.open(root)
+    old = [bytes(p) for p in archive.read_pack(0, "rgb", 1).payloads if p is not None]
+    packs[1] = encode_pack([bytes(len(p)) for p in old], 3, 0)
+    (root / TAR).write_bytes(tar_of(packs))
+    problems = verify_archive(root)
+    assert [problem.path for problem in problems] == [TAR]
+    assert "sha256" in problems[0].detail
+
+
 def test_swapped_packs_are_refused(root: Path) -> None:
     packs = packs_of(root)
     replace_tar(root, tar_of([packs[1], packs[0], packs[2]]))
@@ -240,6 +261,7 @@ def test_sums_that_are_not_the_shards_sums_are_found_by_verify(
         lambda shards: shards.reverse(),
         lambda shards: shards[1].update(first_index=7),
         lambda shards: shards[1].update(samples=0),
+        lambda shards: shards.append(shards[-1] | {"n": 3, "first_index": 23, "samples": 0}),
         lambda shards: shards[1]["streams"].pop("depth"),
         lambda shards: shards[1].update(split="other"),
     ],

@@ -1,0 +1,90 @@
+"""``dsc view``: a page to look at."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dsc.cli.inspection import ArchiveArgument
+from dsc.cli.output import JsonOption, emit, say
+from dsc.cli.progress import progress
+from dsc.cli.text import bytes_text
+
+if TYPE_CHECKING:
+    from dsc.pipeline.view import ViewReport
+
+
+def view(
+    archive: ArchiveArgument,
+    out: Annotated[
+        str | None,
+        typer.Option(help="The HTML file. Default: ./NAME.html.", metavar="FILE"),
+    ] = None,
+    source_root: Annotated[
+        str | None,
+        typer.Option(
+            "--source-root",
+            "--root",
+            help="Where the archive's source lies, to show originals and errors. Rendered views "
+            "need none.",
+            metavar="DIR",
+        ),
+    ] = None,
+    tasks: Annotated[
+        str | None, typer.Option(help="Tasks to show, with commas. Default: all.", metavar="A,B")
+    ] = None,
+    samples: Annotated[
+        int, typer.Option("-n", "--samples", help="How many samples to show.", min=1)
+    ] = 12,
+    measure: Annotated[
+        int,
+        typer.Option(
+            help="How many samples to compare with their originals, for means and worst samples.",
+            min=1,
+        ),
+    ] = 48,
+    json_: JsonOption = False,
+) -> None:
+    """Write one HTML page that shows what an archive kept, to be opened in any browser.
+
+    Bytes a task, a sheet of samples with original, decoded and error map of
+    every task, means of the metrics, and the worst samples. The page holds
+    everything itself and asks no server for anything.
+
+    [bold]Examples[/bold]
+
+      dsc view demo --out demo.html
+      dsc view taskonomy-dsc --source-root /data/taskonomy -n 24
+    """
+    from dsc.pipeline.view import write_view
+
+    place = out or f"{archive.rstrip('/').rpartition('/')[2] or 'archive'}.html"
+    with progress("view", "samples") as report:
+        found = write_view(
+            archive,
+            place,
+            samples=samples,
+            measured=measure,
+            source_root=source_root,
+            tasks=tasks,
+            progress=report,
+        )
+    value = {
+        "out": place,
+        "bytes": found.page_bytes,
+        "samples": found.shown,
+        "measured": found.measured,
+        "means": found.means,
+        "worst": found.worst,
+    }
+    emit(json_, value, lambda: _show(place, found))
+
+
+def _show(place: str, found: "ViewReport") -> None:
+    from dsc.pipeline.view_page import metric_text
+
+    say(f"{place}: {found.shown} samples, {bytes_text(found.page_bytes)}")
+    for task, values in found.means.items():
+        say(f"{task}: " + ", ".join(metric_text(name, value) for name, value in values.items()))
+    if not found.measured:
+        say("decoded only; --source-root DIR sets the originals beside them")
+    say(f"Open {place} in a browser.")

@@ -1,0 +1,211 @@
+"""Turns native arrays into small pictures for a page: colour maps, palettes, error maps, data URIs.
+
+Depth runs through Turbo from near (blue) to far (red), labels get well-spread hues, invalid pixels
+are gray, and errors run from black to yellow with the end of the scale in the caption.
+"""
+
+import base64
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsc.pipeline.metrics import angles_deg, peak_of
+from dsc.schemas import Task, TaskKind
+
+Array = NDArray[Any]
+RGB = NDArray[np.uint8]
+
+LARGEST_SIDE = 256  # pixels of a thumbnail
+WEBP_LEVEL = 85
+ERROR_WEBP_LEVEL = 60  # error maps are mostly noise, which costs most and tells least
+INVALID_GRAY = 128
+ERROR_ENDS = {  # where yellow may lie: the first that 99 % of a map's errors stay below
+    TaskKind.IMAGE: (0.02, 0.05, 0.1, 0.2, 0.5, 1.0),
+    TaskKind.DEPTH: (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0),
+    TaskKind.NORMAL: (2.0, 5.0, 10.0, 30.0, 90.0, 180.0),
+}
+# Anton Mikhailov's polynomial for Google's Turbo (Apache-2.0), powers 0 to 5, by channel
+_TURBO = np.array(
+    [
+        [0.13572138, 4.61539260, -42.66032258, 132.13108234, -152.94239396, 59.28637943],
+        [0.09140261, 2.19418839, 4.84296658, -14.18503333, 4.27729857, 2.82956604],
+        [0.10667330, 12.64194608, -60.58204836, 110.36276771, -89.90310912, 27.34824973],
+    ]
+)
+_HEAT = np.array([[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]])
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A thumbnail, ready for ``<img src>``."""
+
+    title: str
+    caption: str
+    uri: str
+    width: int
+    height: int
+
+
+def task_pictures(task: Task, decoded: Array, original: Array | None) -> list[Picture]:
+    """Give original, decoded and error map of one map task; decoded alone without an original."""
+    reference = decoded if original is None else original
+    scale = _scale(task, reference)
+    caption = _scale_text(task, scale)
+    lossless = task.kind is TaskKind.LABEL
+    level = None if lossless else WEBP_LEVEL
+    pictures = [_picture("decoded", caption, colour(task, decoded, scale), level)]
+    if original is not None:
+        shown = colour(task, original, scale)
+        pictures.insert(0, _picture("original", caption, shown, level))
+        error, end = error_map(task, original, decoded)
+        level = None if lossless else ERROR_WEBP_LEVEL
+        pictures.append(_picture("error", end, error, level))
+    return pictures
+
+
+def value_text(task: Task, value: Array) -> str:
+    """Spell a class or a vector: the class's name, or the largest entries of the vector."""
+    if task.kind is TaskKind.CLASS:
+        return _class_name(task, int(value))
+    order = np.argsort(value)[::-1][:3]
+    return ", ".join(f"{_class_name(task, int(at))} {float(value[at]):.3g}" for at in order)
+
+
+def colour(task: Task, array: Array, scale: tuple[float, float]) -> RGB:
+    """Give an array as (h, w, 3) uint8 for the eye, at most `LARGEST_SIDE` pixels a side.
+
+    Parameters
+    ----------
+    scale
+        Physical values (metres, counts) at the two ends of the colours; unused for labels,
+        normals and 8-bit images.
+    """
+    small = _shrink(array, mean=task.kind is TaskKind.IMAGE)
+    if task.kind is TaskKind.DEPTH:
+        depth_m = task.to_physical(small)
+        shown = turbo(_unit_interval(depth_m, scale))
+        shown[~np.isfinite(depth_m)] = INVALID_GRAY
+        return shown
+    if task.kind is TaskKind.LABEL and small.ndim == 2:
+        return label_colours(small)
+    if task.kind is TaskKind.IMAGE and task.dtype != "uint8":
+        small = np.rint(255 * _unit_interval(small.astype(np.float64), scale))
+    return _rgb(small.astype(np.uint8))
+
+
+def error_map(task: Task, original: Array, decoded: Array) -> tuple[RGB, str]:
+    """Give where and how much a decoded map is off, and a caption that says what yellow means."""
+    if task.kind is TaskKind.LABEL:
+        differs = original != decoded
+        differs = differs.any(-1) if differs.ndim == 3 else differs
+        return heat(_shrink(differs.astype(np.float64))), f"{int(differs.sum())} pixels differ"
+    if task.kind is TaskKind.DEPTH:
+        truth, found = task.to_physical(original), task.to_physical(decoded)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            error = np.abs(found - truth) / truth
+        unit = "{:.0%} of the depth"
+    elif task.kind is TaskKind.NORMAL:
+        error = angles_deg(task.to_physical(original), task.to_physical(decoded))
+        unit = "{:.0f} degrees"
+    else:
+        difference = np.abs(original.astype(np.float64) - decoded) / peak_of(task)
+        error = difference.mean(-1) if difference.ndim == 3 else difference
+        unit = "{:.0%} of the range"
+    small, end = _shrink(error), _error_end(error, ERROR_ENDS[task.kind])
+    shown = heat(_unit_interval(small, (0.0, end)))
+    shown[~np.isfinite(small)] = INVALID_GRAY
+    return shown, "0 to " + unit.format(end)
+
+
+def _error_end(error: Array, ends: tuple[float, ...]) -> float:
+    finite = error[np.isfinite(error)]
+    most = float(np.percentile(finite, 99)) if finite.size else 0.0
+    return next((end for end in ends if end >= most), ends[-1])
+
+
+def turbo(values: Array) -> RGB:
+    """Map [0, 1] (H, W) to the colours of Turbo, (H, W, 3) uint8."""
+    powers = np.nan_to_num(values)[..., None] ** np.arange(6)
+    colours: RGB = np.rint(np.clip(powers @ _TURBO.T, 0, 1) * 255).astype(np.uint8)
+    return colours
+
+
+def heat(values: Array) -> RGB:
+    """Map [0, 1] (H, W) to black, purple, red, orange, yellow, (H, W, 3) uint8."""
+    at = np.nan_to_num(values) * (len(_HEAT) - 1)
+    stops = np.arange(len(_HEAT))
+    return np.stack([np.interp(at, stops, _HEAT[:, c]) for c in range(3)], -1).astype(np.uint8)
+
+
+def label_colours(labels: Array) -> RGB:
+    """Give every label a colour of its own, the same on every page; neighbours differ most."""
+    number = labels.astype(np.int64)
+    hue = (number * 0.618033988749895) % 1.0  # golden ratio: consecutive hues lie far apart
+    light = 0.55 + 0.25 * ((number * 7) % 3 - 1) / 2
+    phase = (hue[..., None] + np.array([0, 2 / 3, 1 / 3])) % 1.0
+    wave = np.clip(np.abs(phase * 6 - 3) - 1, 0, 1)
+    mixed = (light[..., None] + 0.42 * (wave - 0.5)).clip(0, 1)
+    colours: RGB = np.rint(255 * mixed).astype(np.uint8)
+    return colours
+
+
+def _picture(title: str, caption: str, pixels: RGB, level: int | None) -> Picture:
+    """Encode a thumbnail: WebP of that level, or lossless PNG."""
+    import imagecodecs
+
+    if level is None:
+        kind, data = "png", bytes(imagecodecs.png_encode(pixels, level=9))
+    else:
+        kind, data = "webp", bytes(imagecodecs.webp_encode(pixels, level=level, lossless=False))
+    uri = f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
+    return Picture(title, caption, uri, pixels.shape[1], pixels.shape[0])
+
+
+def _scale(task: Task, array: Array) -> tuple[float, float]:
+    """Choose the values at the ends of the colours; a few outliers must not flatten the rest."""
+    if task.kind is TaskKind.IMAGE:
+        values = array.astype(np.float64)
+    elif task.kind is TaskKind.DEPTH:
+        values = task.to_physical(array)
+    else:
+        return 0.0, 1.0
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        return 0.0, 1.0
+    low, high = (float(end) for end in np.percentile(finite, (1, 99)))
+    return low, max(high, low + 1e-6)
+
+
+def _scale_text(task: Task, scale: tuple[float, float]) -> str:
+    return f"{scale[0]:.2f} to {scale[1]:.2f} m" if task.kind is TaskKind.DEPTH else ""
+
+
+def _unit_interval(values: Array, scale: tuple[float, float]) -> NDArray[np.float64]:
+    low, high = scale
+    return np.clip((values.astype(np.float64) - low) / (high - low), 0, 1)
+
+
+def _shrink(array: Array, mean: bool = False) -> Array:
+    """Reduce to thumbnail size by a whole factor: means of blocks, or every n-th pixel."""
+    factor = math.ceil(max(array.shape[:2]) / LARGEST_SIDE)
+    if factor <= 1:
+        return array
+    if not mean:
+        return array[factor // 2 :: factor, factor // 2 :: factor]
+    height, width = (max(side // factor, 1) for side in array.shape[:2])
+    cut = array[: height * factor, : width * factor].astype(np.float64)
+    blocks = cut.reshape(height, -1, width, cut.shape[1] // width, *cut.shape[2:])
+    means: Array = blocks.mean((1, 3)).round()
+    return means
+
+
+def _rgb(pixels: RGB) -> RGB:
+    planes = np.repeat(pixels[..., None], 3, -1) if pixels.ndim == 2 else pixels
+    return np.ascontiguousarray(planes)
+
+
+def _class_name(task: Task, at: int) -> str:
+    return task.classes[at] if 0 <= at < len(task.classes) else str(at)

@@ -1,0 +1,50 @@
+"""Progress is shown seldom enough for a log, and numbers are spelled so that they can be read."""
+
+import pytest
+
+from dsc.cli.progress import Meter
+from dsc.cli.text import bytes_text, ratio_text, seconds_text
+
+
+def test_a_log_gets_a_line_each_few_seconds_and_one_at_the_end() -> None:
+    meter = Meter("compress", "samples", 100.0)
+    lines = [meter.line(done, 1000, 100.0 + done / 50) for done in range(0, 1001)]
+    shown = [(done, line) for done, line in enumerate(lines) if line is not None]
+    assert [done for done, _ in shown] == [250, 500, 750, 1000]
+    assert shown[0][1] == "compress: 250 of 1000 samples (25 %), 50.0 samples/s, ETA 15 s"
+    assert shown[-1][1] == "compress: 1000 of 1000 samples (100 %), 50.0 samples/s, in 20 s"
+
+
+def test_what_an_earlier_run_left_does_not_flatter_the_rate() -> None:
+    meter = Meter("fetch", "bytes", 0.0)
+    assert meter.line(8_000_000, 10_000_000, 0.0) is None
+    line = meter.line(9_000_000, 10_000_000, 10.0)
+    assert line == "fetch: 9.00 MB of 10.0 MB (90 %), 100 kB/s, ETA 10 s"
+
+
+def test_the_end_is_told_once() -> None:
+    meter = Meter("verify", "files", 0.0)
+    assert meter.line(3, 3, 1.0) is not None
+    assert meter.line(3, 3, 9.0) is None
+
+
+def test_nothing_to_do_is_no_division_by_zero() -> None:
+    assert Meter("fetch", "bytes", 0.0).line(0, 0, 0.0) is not None
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.00 kB"), (12_345, "12.3 kB"), (999_600, "1.00 MB")],
+)
+def test_bytes_have_three_digits(count: int, text: str) -> None:
+    assert bytes_text(count) == text
+
+
+def test_durations_and_ratios() -> None:
+    assert [seconds_text(s) for s in (0.42, 12.3, 185, 7620)] == [
+        "0.4 s",
+        "12 s",
+        "3 min 05 s",
+        "2 h 07 min",
+    ]
+    assert [ratio_text(r) for r in (None, 0.5, 7.891, 12.34)] == ["–", "0.50 ×", "7.89 ×", "12.3 ×"]
