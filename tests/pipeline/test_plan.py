@@ -45,7 +45,7 @@ def test_shards_hold_every_sample_exactly_once(samples: int, shard_size: int) ->
 
 
 @given(st.floats(1, 1e9))
-def test_packs_hold_64_samples_or_stay_below_256_kib(stream_bytes: float) -> None:
+def test_packs_hold_128_samples_or_stay_below_256_kib(stream_bytes: float) -> None:
     pack = choose_pack_size(stream_bytes)
     assert pack & (pack - 1) == 0
     assert 1 <= pack <= MAX_PACK
