@@ -50,15 +50,15 @@ def data_sets(data: Path, views: int) -> dict[str, Setup]:
         )
     if (data / "nyuv2").is_dir():
         found["NYUv2 test, 640×480"] = Setup(
-            open_source("nyuv2", str(data / "nyuv2"), split="test"), None, 12
+            open_source("nyuv2", str(data / "nyuv2"), split="test"), None, 6
         )
     if (data / "sevenscenes").is_dir():
         found["7-Scenes, 640×480, depth with holes"] = Setup(
-            open_source("folder", str(data / "sevenscenes")), None, 12
+            open_source("folder", str(data / "sevenscenes")), None, 6
         )
     if views:
         names = ("rgb", "depth_zbuffer", "normal", "segment_semantic")
-        found["rendered views, 256 px"] = Setup(open_source("sample", n=views), names, 40)
+        found["rendered views, 256 px"] = Setup(open_source("sample", n=views), names, 16)
     return found
 
 
@@ -159,7 +159,8 @@ def main() -> None:
         print(f"\n## {title}: {count} samples, quality {args.quality}")
         print(
             f"source {figures['source_bytes'] / 1e6:.2f} MB, payload "
-            f"{figures['payload_bytes'] / 1e6:.3f} MB, stored {figures['stored_bytes'] / 1e6:.3f} MB"
+            f"{figures['payload_bytes'] / 1e6:.3f} MB, "
+            f"stored {figures['stored_bytes'] / 1e6:.3f} MB"
             f" ({figures['source_bytes'] / figures['stored_bytes']:.1f} times smaller), "
             f"of which shared {figures['shared_bytes'] / 1e6:.3f} MB"
         )

@@ -3,10 +3,30 @@
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
+from dsc.cli.compress_options import (
+    AddressOption,
+    CodecOption,
+    DepthUnitOption,
+    KindsOption,
+    LayoutOption,
+    OnErrorOption,
+    OutOption,
+    OverwriteOption,
+    PackOption,
+    QualityOption,
+    RootOption,
+    SampleOption,
+    ShardSizeOption,
+    SizeOption,
+    SourceArgument,
+    SplitOption,
+    TasksOption,
+    WorkersOption,
+)
 from dsc.cli.output import JsonOption, emit, note, say
 from dsc.cli.progress import progress
 from dsc.cli.summary import show_summary
@@ -17,156 +37,27 @@ if TYPE_CHECKING:
     from dsc.schemas import FailedSample
 
 LISTED = 20  # failed samples that are spelled out for people; --json has all
-DATA = "Data"
-BITS = "Compression"
-RUN = "Running"
 
 
 def compress(
-    source: Annotated[
-        str,
-        typer.Argument(
-            help="Layout of the dataset: taskonomy (Omnidata too), nyuv2, folder, hdf5.",
-            metavar="SOURCE",
-        ),
-    ],
-    out: Annotated[
-        str | None,
-        typer.Option(
-            help="Directory or fsspec URL of the archive. Default: ./SOURCE-dsc.", metavar="ARCHIVE"
-        ),
-    ] = None,
-    tasks: Annotated[
-        str | None,
-        typer.Option(
-            help="Tasks, with commas; aliases such as depth and normals work. Default: all.",
-            metavar="A,B",
-            rich_help_panel=DATA,
-        ),
-    ] = None,
-    root: Annotated[
-        str | None,
-        typer.Option(
-            help="Directory or fsspec URL of the data. Default: ./SOURCE or ./data/SOURCE.",
-            metavar="DIR",
-            rich_help_panel=DATA,
-        ),
-    ] = None,
-    sample: Annotated[
-        int | None,
-        typer.Option(
-            help="Render this many indoor views instead of reading data.",
-            min=1,
-            metavar="N",
-            rich_help_panel=DATA,
-        ),
-    ] = None,
-    size: Annotated[
-        int | None,
-        typer.Option(
-            help="Pixels a side of rendered views. Default: 256.",
-            metavar="PX",
-            rich_help_panel=DATA,
-        ),
-    ] = None,
-    depth_unit: Annotated[
-        str | None,
-        typer.Option(
-            help="Metres a count of depth where the layout's own does not hold: 0.001, 1/4096, "
-            "or by component hm3d=1/4096.",
-            metavar="M",
-            rich_help_panel=DATA,
-        ),
-    ] = None,
-    split: Annotated[
-        str | None,
-        typer.Option(
-            help="Name of the split, in file names; of nyuv2, test and train choose the frames. "
-            "Default: train.",
-            metavar="NAME",
-            rich_help_panel=DATA,
-        ),
-    ] = None,
-    layout: Annotated[
-        str | None,
-        typer.Option(
-            help="Of folder: directories, suffixes or classes, where it cannot be told.",
-            metavar="NAME",
-            rich_help_panel=DATA,
-        ),
-    ] = None,
-    kinds: Annotated[
-        str | None,
-        typer.Option(
-            help="Of folder and hdf5: what tasks are, where their names do not tell: "
-            "left=image,height=depth.",
-            metavar="TASK=KIND",
-            rich_help_panel=DATA,
-        ),
-    ] = None,
-    codec: Annotated[
-        str | None,
-        typer.Option(
-            help="One codec, or one a task: avif; rgb=avif,depth=jxl; shared-latent,label=png. "
-            "Default: the learned codec shared-latent, jxl for what it does not code.",
-            metavar="SPEC",
-            rich_help_panel=BITS,
-        ),
-    ] = None,
-    quality: Annotated[
-        str,
-        typer.Option(
-            help="1 (smallest) to 100 (best), for all or by task: 60 or rgb=60,depth=80. "
-            "Label maps are always lossless.",
-            metavar="Q",
-            rich_help_panel=BITS,
-        ),
-    ] = "60",
-    shard_size: Annotated[
-        int | None,
-        typer.Option(
-            help="Samples a shard, the unit of work and of resuming. Default: from the data.",
-            metavar="N",
-            rich_help_panel=BITS,
-        ),
-    ] = None,
-    pack: Annotated[
-        int | None,
-        typer.Option(
-            help="Samples a pack (a tar member). Default: packs of 64 to 256 KiB. 1 gives one "
-            "member a sample.",
-            metavar="P",
-            rich_help_panel=BITS,
-        ),
-    ] = None,
-    workers: Annotated[
-        int,
-        typer.Option(
-            help="Worker processes on this machine, by Ray; 0 works in this process.",
-            min=0,
-            metavar="N",
-            rich_help_panel=RUN,
-        ),
-    ] = 0,
-    address: Annotated[
-        str | None,
-        typer.Option(
-            help="Address of a Ray cluster to work on.", metavar="RAY", rich_help_panel=RUN
-        ),
-    ] = None,
-    on_error: Annotated[
-        str,
-        typer.Option(
-            help="fail: a sample that cannot be read stops its shard. skip: it is left out and "
-            "listed, and the exit code is 1.",
-            metavar="fail|skip",
-            rich_help_panel=RUN,
-        ),
-    ] = "fail",
-    overwrite: Annotated[
-        bool,
-        typer.Option("--overwrite", help="Replace what is at --out.", rich_help_panel=RUN),
-    ] = False,
+    source: SourceArgument,
+    out: OutOption = None,
+    tasks: TasksOption = None,
+    root: RootOption = None,
+    sample: SampleOption = None,
+    size: SizeOption = None,
+    depth_unit: DepthUnitOption = None,
+    split: SplitOption = None,
+    layout: LayoutOption = None,
+    kinds: KindsOption = None,
+    codec: CodecOption = None,
+    quality: QualityOption = "60",
+    shard_size: ShardSizeOption = None,
+    pack: PackOption = None,
+    workers: WorkersOption = 0,
+    address: AddressOption = None,
+    on_error: OnErrorOption = "fail",
+    overwrite: OverwriteOption = False,
     json_: JsonOption = False,
 ) -> None:
     """Compress a dataset into an archive, or go on with one that was interrupted.
@@ -195,22 +86,11 @@ def compress(
     opened, given = _open(source, data, split, options, sample)
     with progress("compress", "samples") as report:
         run(
-            opened,
-            place,
-            tasks=tasks,
-            sample=sample,
-            codec=codec,
-            quality=quality,
-            shard_size=shard_size,
-            pack=pack,
-            split=split or "train",
-            workers=workers,
-            address=address,
-            on_error=on_error,
-            overwrite=overwrite,
-            progress=lambda done, total, _: report(done, total),
-            **given,
-        )
+            opened, place, tasks=tasks, sample=sample, codec=codec, quality=quality,
+            shard_size=shard_size, pack=pack, split=split or "train", workers=workers,
+            address=address, on_error=on_error, overwrite=overwrite,
+            progress=lambda done, total, _: report(done, total), **given,
+        )  # fmt: skip
     _report(place, json_)
 
 

@@ -13,35 +13,40 @@ if TYPE_CHECKING:
     from dsc.pipeline.view import ViewReport
 
 
+PageOption = Annotated[
+    str | None, typer.Option("--out", help="The HTML file. Default: ./NAME.html.", metavar="FILE")
+]
+SourceRootOption = Annotated[
+    str | None,
+    typer.Option(
+        "--source-root",
+        "--root",
+        help="Where the archive's source lies, to show originals and errors. Rendered views "
+        "need none.",
+        metavar="DIR",
+    ),
+]
+TasksOption = Annotated[
+    str | None, typer.Option(help="Tasks to show, with commas. Default: all.", metavar="A,B")
+]
+SamplesOption = Annotated[
+    int, typer.Option("-n", "--samples", help="How many samples to show.", min=1)
+]
+MeasureOption = Annotated[
+    int,
+    typer.Option(
+        help="How many samples to compare with their originals, for means and worst samples.", min=1
+    ),
+]
+
+
 def view(
     archive: ArchiveArgument,
-    out: Annotated[
-        str | None,
-        typer.Option(help="The HTML file. Default: ./NAME.html.", metavar="FILE"),
-    ] = None,
-    source_root: Annotated[
-        str | None,
-        typer.Option(
-            "--source-root",
-            "--root",
-            help="Where the archive's source lies, to show originals and errors. Rendered views "
-            "need none.",
-            metavar="DIR",
-        ),
-    ] = None,
-    tasks: Annotated[
-        str | None, typer.Option(help="Tasks to show, with commas. Default: all.", metavar="A,B")
-    ] = None,
-    samples: Annotated[
-        int, typer.Option("-n", "--samples", help="How many samples to show.", min=1)
-    ] = 12,
-    measure: Annotated[
-        int,
-        typer.Option(
-            help="How many samples to compare with their originals, for means and worst samples.",
-            min=1,
-        ),
-    ] = 48,
+    out: PageOption = None,
+    source_root: SourceRootOption = None,
+    tasks: TasksOption = None,
+    samples: SamplesOption = 12,
+    measure: MeasureOption = 48,
     json_: JsonOption = False,
 ) -> None:
     """Write one HTML page that shows what an archive kept, to be opened in any browser.

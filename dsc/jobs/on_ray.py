@@ -82,7 +82,7 @@ def session(workers: int, address: str | None) -> Iterator[Any]:
             )
     except (ConnectionError, ValueError, RuntimeError) as error:
         where = f"--address {address}" if address else f"--workers {workers}"
-        raise UsageError(f"{where}: Ray does not answer: {error}") from error
+        raise UsageError(f"{where}: {_why(error)}") from error
     try:
         yield ray
     finally:
@@ -101,6 +101,16 @@ def _check_answers(address: str) -> None:
             f"--address {address}: no Ray answers there ({error}); "
             "start one with `ray start --head`, or use --workers N on this machine"
         ) from error
+
+
+def _why(error: BaseException) -> str:
+    """Say why Ray could not be had."""
+    if "AuthToken" in f"{error} {error.__cause__}":
+        return (
+            "this Ray wants a token; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH (or "
+            "RAY_AUTH_TOKEN) to the token that its head node was started with"
+        )
+    return f"Ray does not answer: {error}"
 
 
 class _Run:

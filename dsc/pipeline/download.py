@@ -98,7 +98,7 @@ def _fill(source: Root, record: FileRecord, part: Path, advance: Advance) -> int
                 held = 0
                 continue
             except Exception as error:  # every filesystem has network errors of its own
-                if _is_local(error):
+                if _is_final(error):
                     raise
                 problem = error
             read += held - before
@@ -112,10 +112,11 @@ class _NoRangesError(Exception):
     """The server sends whole files only, and a part of this one is here already."""
 
 
-def _is_local(error: Exception) -> bool:
-    """Tell a full disk or a missing permission from a network that fails."""
+def _is_final(error: Exception) -> bool:
+    """Tell a full or closed disk from a network that fails and may recover."""
     full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
-    return isinstance(error, OSError) and (error.errno in full or error.filename is not None)
+    closed = isinstance(error, PermissionError)
+    return closed or (isinstance(error, OSError) and error.errno in full)
 
 
 def _wait_or_give_up(

@@ -6,11 +6,11 @@ read) is therefore not part of it.
 
 When nobody says otherwise, sizes are chosen from a few samples, encoded at fixed places of the
 source. A pack: the power of two at which the packs of the largest stream hold 112 to 224 KiB, but
-128 samples as long as that takes at most 1 MiB of it: the other streams are often ten times smaller,
-and with fewer samples of 0.7 to 1 kB the headers of tar and pack cost them more than 2 %. A shard: at most 1024 samples, which at a tenth
-of a second a sample is two minutes of work, what a killed worker can lose; at most 128 MiB of the
-largest stream; and for small datasets a power of two that gives about four shards, so that there
-is work for more than one worker.
+128 samples as long as that takes at most 1 MiB of it: the other streams are often ten times
+smaller, and with fewer samples of 0.7 to 1 kB the headers cost them more than 2 %. A shard: at most
+1024 samples, which at a tenth of a second a sample is two minutes of work, what a killed worker can
+lose; at most 128 MiB of the largest stream; and for small datasets a power of two that gives about
+four shards, so that there is work for more than one worker.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Each command does what its help says, prints one JSON object on request, and exits as designed."""
+"""Each command does what its help says, gives one JSON object on request, exits as designed."""
 
 import json
 import os
@@ -78,6 +78,21 @@ def test_compress_finds_data_in_the_usual_place_and_names_the_archive_after_it(
     assert ran.code == 0
     assert "data/taskonomy" in ran.err
     assert len(Archive.open("taskonomy-dsc")) == 4
+
+
+@pytest.mark.data
+def test_a_split_of_nyuv2_chooses_its_frames(dsc: Command, tmp_path: Path, data_root: Path) -> None:
+    root = tmp_path / "nyu"
+    (root / "nyu_depths").mkdir(parents=True)
+    frames = [int(word) for word in (data_root / "nyuv2" / "test.txt").read_text().split()[:3]]
+    for frame in frames:
+        shutil.copy(data_root / "nyuv2" / "nyu_depths" / f"{frame}.png", root / "nyu_depths")
+    (root / "test.txt").write_text(f"{frames[0]}\n{frames[2]}\n")
+    words = ("--root", root, "--split", "test", "--codec", "png", "--out", tmp_path / "a")
+    assert dsc("compress", "nyuv2", *words).code == 0
+    found = dsc("ls", tmp_path / "a", "--json").json()["samples"]
+    assert [entry["key"] for entry in found] == [f"nyu_{frames[i]:06d}" for i in (0, 2)]
+    assert {entry["split"] for entry in found} == {"test"}
 
 
 def test_info_sums_up_the_archive(dsc: Command, archive: Path) -> None:
@@ -195,7 +210,18 @@ def test_json_of_numbers_that_json_does_not_know_is_null(
 
 def test_overwrite_replaces_an_archive(dsc: Command, archive: Path, tmp_path: Path) -> None:
     shutil.copytree(archive, tmp_path / "a")
-    words = ("--sample", 2, "--size", 32, "--tasks", "rgb", "--codec", "png", "--out", tmp_path / "a")
+    words = (
+        "--sample",
+        2,
+        "--size",
+        32,
+        "--tasks",
+        "rgb",
+        "--codec",
+        "png",
+        "--out",
+        tmp_path / "a",
+    )
     assert dsc("compress", "taskonomy", *words, "--overwrite").code == 0
     assert len(Archive.open(tmp_path / "a")) == 2
     assert dsc("verify", tmp_path / "a").code == 0

@@ -33,12 +33,17 @@ def codec() -> SharedLatentCodec:
     return SharedLatentCodec.for_tasks(TASKS)
 
 
-@pytest.fixture(scope="module")
-def sample() -> dict[str, np.ndarray]:
+def golden_sample() -> dict[str, np.ndarray]:
+    """A rendered view with a hole in depth and normals."""
     view = render_view(8, 128)
     view["depth_zbuffer"][10:20, 5:30] = 65535
     view["normal"][10:20, 5:30] = 127
     return {name: view[name] for name in NAMES}
+
+
+@pytest.fixture(scope="module")
+def sample() -> dict[str, np.ndarray]:
+    return golden_sample()
 
 
 @pytest.fixture(autouse=True)

@@ -4,6 +4,7 @@ Both nodes are on this machine, each in a session of its own, and only what they
 """
 
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -11,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -21,9 +23,9 @@ from tests.jobs.faults import REPOSITORY, descendants, finished, kill, tree, wai
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
-SAMPLES, SHARD = 64, 4
-OPTIONS = ["--sample", str(SAMPLES), "--tasks", "rgb,depth", "--codec", "png"]
-SIZES = ["--shard-size", str(SHARD), "--pack", "2"]
+SAMPLES, SIZE, SHARD = 64, 96, 4
+OPTIONS = ["--sample", str(SAMPLES), "--size", str(SIZE), "--tasks", "rgb,depth", "--codec", "png"]
+OPTIONS += ["--shard-size", str(SHARD), "--pack", "2"]
 
 
 def free_port() -> int:
@@ -32,16 +34,20 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def environment(token: str) -> dict[str, str]:
+    """Give the environment of one cluster's members, which know each other by a token."""
+    ours = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token, "RAY_USAGE_STATS_ENABLED": "0"}
+    return {**os.environ, **ours, "OMP_NUM_THREADS": "1", "RAY_ADDRESS": ""}
+
+
 @contextmanager
-def node(*options: str) -> Iterator[subprocess.Popen[bytes]]:
+def node(token: str, *options: str) -> Iterator[subprocess.Popen[bytes]]:
     """Start a Ray node with one slot; kill it, and all that it started, at the end."""
     ray = Path(sys.executable).with_name("ray")
-    environment = os.environ | {"RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
-    environment.pop("RAY_ADDRESS", None)
     process = subprocess.Popen(
         [ray, "start", *options, "--num-cpus=1", f"--object-store-memory={100 << 20}", "--block"],
         cwd=REPOSITORY,
-        env=environment,
+        env=environment(token),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -59,27 +65,32 @@ def end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-@contextmanager
-def cluster() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """Give the address of a cluster of two nodes, and the second one."""
+@dataclass(frozen=True)
+class Cluster:
+    """Two nodes that know each other."""
+
+    address: str
+    environment: dict[str, str]
+    second: subprocess.Popen[bytes]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """A head node and a second one that has joined it."""
     # sockets lie in there, and their paths are limited to 107 bytes
     scratch = tempfile.mkdtemp(prefix="dsc-ray-", dir="/tmp")
-    address = f"127.0.0.1:{free_port()}"
-    port = address.rpartition(":")[2]
+    port, token = free_port(), secrets.token_hex(32)
+    address = f"127.0.0.1:{port}"
+    head = [f"--port={port}", "--include-dashboard=false", f"--temp-dir={scratch}"]
+    here = "--node-ip-address=127.0.0.1"
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, scratch, ignore_errors=True)
-        stack.enter_context(
-            node(
-                "--head",
-                "--node-ip-address=127.0.0.1",
-                f"--port={port}",
-                "--include-dashboard=false",
-                f"--temp-dir={scratch}",
-            )
-        )
-        wait_for(lambda: is_open(int(port)))
-        second = stack.enter_context(node(f"--address={address}", "--node-ip-address=127.0.0.1"))
-        yield address, second
+        stack.enter_context(node(token, "--head", here, *head))
+        wait_for(lambda: is_open(port))
+        second = stack.enter_context(node(token, f"--address={address}", here))
+        made = Cluster(address, environment(token), second)
+        wait_for(lambda: cpus(made) == 2, timeout_s=90)
+        yield made
 
 
 def is_open(port: int) -> bool:
@@ -88,48 +99,69 @@ def is_open(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def cpus(address: str) -> int:
-    code = f"import ray; ray.init(address={address!r}, log_to_driver=False); \
-print('CPUS', int(ray.cluster_resources().get('CPU', 0)))"
+def cpus(cluster: Cluster) -> int:
+    """Count the cluster's CPUs, as a driver sees them."""
+    code = (
+        f"import ray; ray.init(address={cluster.address!r}, log_to_driver=False); "
+        "print('CPUS', int(ray.cluster_resources().get('CPU', 0)))"
+    )
     ran = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-c", code],
+        env=cluster.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
     found = [line.split()[1] for line in ran.stdout.splitlines() if line.startswith("CPUS")]
     return int(found[0]) if found else 0
 
 
-def test_a_cluster_that_loses_a_node_finishes_the_archive_byte_for_byte(tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    with cluster() as (address, second):
-        wait_for(lambda: cpus(address) == 2, timeout_s=90)
-        command = [sys.executable, "-m", "dsc", "compress", "taskonomy", *OPTIONS, *SIZES]
-        job = subprocess.Popen(
-            [*command, "--out", str(out), "--address", address],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+def is_busy(node: subprocess.Popen[bytes]) -> bool:
+    """Tell whether a worker of this node is making a shard."""
+    for pid in descendants(node.pid):
         try:
-            wait_for(lambda: len(finished(out)) >= 3 or job.poll() is not None, timeout_s=120)
-            assert job.poll() is None, job.communicate()
-            lost_at = len(finished(out))
-            end(second)
-            said, complaints = job.communicate(timeout=240)
-        finally:
-            kill([job.pid])
-    assert job.returncode == 0, (said, complaints)
-    assert lost_at < SAMPLES // SHARD
-    assert verify_archive(out) == []
-    compress(
-        "taskonomy",
-        tmp_path / "reference",
-        sample=SAMPLES,
-        tasks="rgb,depth",
-        codec="png",
-        shard_size=SHARD,
-        pack=2,
+            if b"encode_on_worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                return True
+        except OSError:
+            continue
+    return False
+
+
+def compress_on(cluster: Cluster, out: Path) -> subprocess.Popen[str]:
+    """Start ``dsc compress --address``."""
+    command = [sys.executable, "-m", "dsc", "compress", "taskonomy", *OPTIONS]
+    return subprocess.Popen(
+        [*command, "--out", str(out), "--address", cluster.address],
+        cwd=REPOSITORY,
+        env=cluster.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
+
+
+def test_a_cluster_that_loses_a_node_finishes_the_archive_byte_for_byte(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    job = compress_on(cluster, out)
+    try:
+        wait_for(
+            lambda: (len(finished(out)) >= 3 and is_busy(cluster.second)) or job.poll() is not None,
+            timeout_s=120,
+        )
+        assert job.poll() is None, job.communicate()
+        end(cluster.second)
+        assert len(finished(out)) < SAMPLES // SHARD
+        said, complaints = job.communicate(timeout=240)
+    finally:
+        kill([job.pid])
+    assert job.returncode == 0, (said, complaints)
+    assert verify_archive(out) == []
+    given = {"size": SIZE, "tasks": "rgb,depth", "codec": "png", "shard_size": SHARD, "pack": 2}
+    compress("taskonomy", tmp_path / "reference", sample=SAMPLES, **given)  # type: ignore[arg-type]
     assert tree(out) == tree(tmp_path / "reference")
 
 

@@ -178,6 +178,22 @@ def test_without_ray_the_message_says_what_to_install(
         compress(PixelSource(), tmp_path, workers=2, **GIVEN)
 
 
+def test_a_cluster_that_wants_a_token_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ray = pytest.importorskip("ray")
+
+    def refuse(**options: Any) -> None:
+        # what Ray 2.60 raises, shortened
+        reason = RuntimeError("Failed to connect to GCS. RPC error: InvalidAuthToken: ...")
+        raise ConnectionError("Failed to connect to Ray cluster at head:6379") from reason
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", refuse)
+    with pytest.raises(UsageError, match=r"--address auto: .*RAY_AUTH_TOKEN"):
+        compress(PixelSource(), tmp_path, address="auto", **GIVEN)
+
+
 def test_a_worker_with_another_dsc_is_refused(
     ray_session: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

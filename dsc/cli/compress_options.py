@@ -1,0 +1,152 @@
+"""The options of ``dsc compress``."""
+
+from typing import Annotated
+
+import typer
+
+DATA = "Data"
+BITS = "Compression"
+RUN = "Running"
+
+SourceArgument = Annotated[
+    str,
+    typer.Argument(
+        help="Layout of the dataset: taskonomy (Omnidata too), nyuv2, folder, hdf5.",
+        metavar="SOURCE",
+    ),
+]
+OutOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Directory or fsspec URL of the archive. Default: ./SOURCE-dsc.", metavar="ARCHIVE"
+    ),
+]
+TasksOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Tasks, with commas; aliases such as depth and normals work. Default: all.",
+        metavar="A,B",
+        rich_help_panel=DATA,
+    ),
+]
+RootOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Directory or fsspec URL of the data. Default: ./SOURCE or ./data/SOURCE.",
+        metavar="DIR",
+        rich_help_panel=DATA,
+    ),
+]
+SampleOption = Annotated[
+    int | None,
+    typer.Option(
+        help="Render this many indoor views instead of reading data.",
+        min=1,
+        metavar="N",
+        rich_help_panel=DATA,
+    ),
+]
+SizeOption = Annotated[
+    int | None,
+    typer.Option(
+        help="Pixels a side of rendered views. Default: 256.",
+        metavar="PX",
+        rich_help_panel=DATA,
+    ),
+]
+DepthUnitOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Metres a count of depth where the layout's own does not hold: 0.001, 1/4096, "
+        "or by component hm3d=1/4096.",
+        metavar="M",
+        rich_help_panel=DATA,
+    ),
+]
+SplitOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Name of the split, in file names; of nyuv2, test and train choose the frames. "
+        "Default: train.",
+        metavar="NAME",
+        rich_help_panel=DATA,
+    ),
+]
+LayoutOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Of folder: directories, suffixes or classes, where it cannot be told.",
+        metavar="NAME",
+        rich_help_panel=DATA,
+    ),
+]
+KindsOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Of folder and hdf5: what tasks are, where their names do not tell: "
+        "left=image,height=depth.",
+        metavar="TASK=KIND",
+        rich_help_panel=DATA,
+    ),
+]
+CodecOption = Annotated[
+    str | None,
+    typer.Option(
+        help="One codec, or one a task: avif; rgb=avif,depth=jxl; shared-latent,label=png. "
+        "Default: the learned codec shared-latent, jxl for what it does not code.",
+        metavar="SPEC",
+        rich_help_panel=BITS,
+    ),
+]
+QualityOption = Annotated[
+    str,
+    typer.Option(
+        help="1 (smallest) to 100 (best), for all or by task: 60 or rgb=60,depth=80. "
+        "Label maps are always lossless.",
+        metavar="Q",
+        rich_help_panel=BITS,
+    ),
+]
+ShardSizeOption = Annotated[
+    int | None,
+    typer.Option(
+        help="Samples a shard, the unit of work and of resuming. Default: from the data.",
+        metavar="N",
+        rich_help_panel=BITS,
+    ),
+]
+PackOption = Annotated[
+    int | None,
+    typer.Option(
+        help="Samples a pack (a tar member). Default: packs of 64 to 256 KiB. 1 gives one "
+        "member a sample.",
+        metavar="P",
+        rich_help_panel=BITS,
+    ),
+]
+WorkersOption = Annotated[
+    int,
+    typer.Option(
+        help="Worker processes on this machine, by Ray; 0 works in this process.",
+        min=0,
+        metavar="N",
+        rich_help_panel=RUN,
+    ),
+]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(help="Address of a Ray cluster to work on.", metavar="RAY", rich_help_panel=RUN),
+]
+OnErrorOption = Annotated[
+    str,
+    typer.Option(
+        help="fail: a sample that cannot be read stops its shard. skip: it is left out and "
+        "listed, and the exit code is 1.",
+        metavar="fail|skip",
+        rich_help_panel=RUN,
+    ),
+]
+OverwriteOption = Annotated[
+    bool,
+    typer.Option("--overwrite", help="Replace what is at --out.", rich_help_panel=RUN),
+]
