@@ -167,7 +167,8 @@ def _report(out: str, as_json: bool) -> None:
 
 def _show(out: str, summary: "Summary") -> None:
     show_summary(out, summary)
-    task = next((row.name for row in summary.rows if row.source_bytes is not None), "depth")
+    tasks = [row for row in summary.rows if row.source_bytes is not None]
+    task = min(tasks, key=lambda row: row.kind != "depth").name  # any will do, depth is the usual
     place, name = shlex.quote(out), out.rstrip("/").rpartition("/")[2] or "archive"
     say("Next:")
     say(f"  dsc verify {place} --deep")

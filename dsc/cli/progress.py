@@ -12,6 +12,7 @@ from dsc.cli.text import bytes_text, seconds_text
 
 Report = Callable[[int, int], None]
 SECONDS_BETWEEN_LINES = 5.0
+EARLY_SECONDS = 1.0
 BYTES = "bytes"
 
 
@@ -107,8 +108,9 @@ class Meter:
         return f"{self._label}: {self._count(done, total)} ({share}), {self._rate(rate)}, {tail}"
 
     def _rate_since(self, first_done: int, first_s: float, done: int, now_s: float) -> float:
-        # what an earlier run had left comes with the first report, and must not flatter the rate
-        if done > first_done and now_s > first_s:
+        # what an earlier run had left comes with an early report, and must not flatter the rate
+        left_over = first_s - self._began_s < EARLY_SECONDS
+        if left_over and done > first_done and now_s > first_s:
             return (done - first_done) / (now_s - first_s)
         return done / max(now_s - self._began_s, 1e-9)
 
