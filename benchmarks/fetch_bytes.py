@@ -2,7 +2,7 @@
 
     python benchmarks/fetch_bytes.py
 
-Beside it: what stock webdataset reads for depth when all tasks of a sample lie in one tar (all of it).
+Beside it, all streams of the archive: what a reader of one tar for all tasks has to read.
 """
 
 import argparse

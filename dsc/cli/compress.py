@@ -1,9 +1,8 @@
 """``dsc compress``: a dataset in, an archive out."""
 
 import shlex
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -32,7 +31,6 @@ from dsc.cli.progress import progress
 from dsc.cli.summary import show_summary
 
 if TYPE_CHECKING:
-    from dsc.pipeline.sources import Source
     from dsc.pipeline.summary import Summary
     from dsc.schemas import FailedSample
 
@@ -83,27 +81,15 @@ def compress(
     data = _find_data(source, root, sample)
     place = out or f"./{source}-dsc"
     options = {"size": size, "depth_unit": depth_unit, "layout": layout, "kinds": _pairs(kinds)}
-    opened, given = _open(source, data, split, options, sample)
+    given = {name: value for name, value in options.items() if value is not None}
     with progress("compress", "samples") as report:
         run(
-            opened, place, tasks=tasks, sample=sample, codec=codec, quality=quality,
-            shard_size=shard_size, pack=pack, split=split or "train", workers=workers,
-            address=address, on_error=on_error, overwrite=overwrite,
+            source, place, tasks=tasks, root=data, sample=sample, codec=codec, quality=quality,
+            shard_size=shard_size, pack=pack, split=split, workers=workers, address=address,
+            on_error=on_error, overwrite=overwrite,
             progress=lambda done, total, _: report(done, total), **given,
         )  # fmt: skip
     _report(place, json_)
-
-
-def _open(
-    source: str, root: str | None, split: str | None, options: Mapping[str, Any], sample: int | None
-) -> tuple["str | Source", dict[str, Any]]:
-    """Give what the driver opens, or the open source where the driver cannot know the option."""
-    given = {name: value for name, value in options.items() if value is not None}
-    if source == "nyuv2" and split in ("train", "test") and sample is None:
-        from dsc.pipeline.sources import open_source
-
-        return open_source(source, root, split=split, **given), {}
-    return source, {"root": root, **given}
 
 
 def _find_data(source: str, root: str | None, sample: int | None) -> str | None:

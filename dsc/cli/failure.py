@@ -22,9 +22,8 @@ from dsc.cli.output import JSON_WANTED, note, print_json
 from dsc.errors import DscError
 
 INTERRUPTED = 130
-STATE_IS_KEPT = (
-    "interrupted: what is finished is kept; run the same command again and it goes on from there"
-)
+RESUMABLE = ("compress", "fetch", "export")
+STATE_IS_KEPT = "what is finished is kept; run the same command again and it goes on from there"
 
 
 class FailureGroup(TyperGroup):
@@ -34,8 +33,9 @@ class FailureGroup(TyperGroup):
         """Run a command; see the module."""
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
-            _end(ctx, STATE_IS_KEPT, INTERRUPTED, prefix="")
+        except KeyboardInterrupt as interrupt:
+            kept = STATE_IS_KEPT if ctx.invoked_subcommand in RESUMABLE else "nothing was changed"
+            _end(ctx, str(interrupt) or kept, INTERRUPTED, prefix="interrupted: ")
         except Exception as error:
             if _belongs_to_typer(error) or os.environ.get("DSC_DEBUG") == "1":
                 raise

@@ -35,7 +35,7 @@ def compress(
     quality: str | int | Quality = "60",
     shard_size: int | None = None,
     pack: int | None = None,
-    split: str = "train",
+    split: str | None = None,
     workers: int = 0,
     address: str | None = None,
     on_error: str = "fail",
@@ -56,7 +56,8 @@ def compress(
         What is coded (names or aliases; None for all), by which codecs (`dsc.pipeline.codec_spec`),
         how well (1 to 100: ``60`` or ``rgb=60,depth=80``).
     shard_size, pack, split
-        Samples a shard and a pack, chosen by `dsc.pipeline.plan` when None; name of the split.
+        Samples a shard and a pack, chosen by `dsc.pipeline.plan` when None; name of the split, and
+        of nyuv2 the frames (``train``, ``test``; None for all, called train).
     workers, address
         Worker processes on this machine, or a Ray cluster; neither: in this process.
     on_error
@@ -96,7 +97,7 @@ def run(request: Request, progress: Progress | None = None) -> Manifest:
         request.choose_quality(tasks),
         output.shard_size if request.shard_size is None else request.shard_size,
         output.pack_size if request.pack is None else request.pack,
-        request.split,
+        request.split or "train",
         request.on_error,
     )
     job, tally = Job(plan, output.root, source, codec_set, request.on_error), Tally(plan, progress)

@@ -27,7 +27,7 @@ class Request:
     quality: str | int | Quality
     shard_size: int | None
     pack: int | None
-    split: str
+    split: str | None
     workers: int
     address: str | None
     on_error: str
@@ -65,7 +65,8 @@ class Request:
                 raise UsageError(f"an open source takes no {', '.join(extra)}")
             return self.source
         if self.sample is None:
-            return open_source(self.source, root, **self.layout)
+            frames = {"split": self.split} if self.source == "nyuv2" and self.split else {}
+            return open_source(self.source, root, **self.layout, **frames)
         if self.source not in ("taskonomy", "sample"):
             raise UsageError(
                 f"--sample renders Taskonomy's layout; it does not go with {self.source}"
@@ -113,12 +114,20 @@ class Request:
             "--quality": self.quality if isinstance(self.quality, str | int) else None,
             "--shard-size": self.shard_size,
             "--pack": self.pack,
+            "--split": self.split,
             "--workers": self.workers or None,
             "--address": self.address,
             "--on-error": self.on_error if self.on_error != "fail" else None,
-            **{f"--{name.replace('_', '-')}": value for name, value in self.layout.items()},
+            **{f"--{name.replace('_', '-')}": _word(value) for name, value in self.layout.items()},
         }
         given = [[name, str(value)] for name, value in options.items() if value is not None]
         return "dsc compress " + shlex.join(
             [self.source, *(word for pair in given for word in pair)]
         )
+
+
+def _word(value: Any) -> Any:
+    """Spell a mapping as the command line does: ``name=value`` with commas."""
+    if isinstance(value, Mapping):
+        return ",".join(f"{name}={part}" for name, part in value.items())
+    return value

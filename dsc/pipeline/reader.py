@@ -45,7 +45,8 @@ class Dataset:
     archive
         The archive.
     tasks
-        Names or aliases of the tasks to read, in order; None for all.
+        Names or aliases of the tasks to read, in order (a list, or text with commas); None for
+        all.
     native
         Give the integers of the source's files instead of metres and unit vectors.
 
@@ -56,11 +57,12 @@ class Dataset:
     """
 
     def __init__(
-        self, archive: Archive, tasks: Sequence[str] | None = None, native: bool = False
+        self, archive: Archive, tasks: Sequence[str] | str | None = None, native: bool = False
     ) -> None:
         found = {task.name: task for task in archive.manifest.tasks}
         try:
-            names = resolve_tasks(tasks, list(found))
+            wanted = tasks.split(",") if isinstance(tasks, str) else tasks
+            names = resolve_tasks(wanted, list(found))
         except UnknownTaskError as error:
             raise UnknownTaskError(f"{archive.root.url}: {error}") from None
         self.native = native
@@ -71,7 +73,10 @@ class Dataset:
 
     @classmethod
     def open(
-        cls, url: str | os.PathLike[str], tasks: Sequence[str] | None = None, native: bool = False
+        cls,
+        url: str | os.PathLike[str],
+        tasks: Sequence[str] | str | None = None,
+        native: bool = False,
     ) -> Self:
         """Open an archive by path or URL; see the class.
 

@@ -1,7 +1,6 @@
 """Each command does what its help says, gives one JSON object on request, exits as designed."""
 
 import json
-import os
 import re
 import shutil
 import signal
@@ -155,7 +154,13 @@ def test_stdout_holds_one_json_object_also_on_failure(dsc: Command, tmp_path: Pa
 def test_ctrl_c_keeps_state_and_the_same_command_goes_on(tmp_path: Path) -> None:
     words = "compress taskonomy --sample 16 --size 48 --tasks rgb --codec png --shard-size 1"
     command = [sys.executable, "-m", "dsc", *words.split(), "--out", str(tmp_path / "a")]
-    child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ)
+    child = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        # a test run in the background of a shell ignores SIGINT, and its children would too
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    )
     records = tmp_path / "a" / ".dsc" / "records"
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and len(list(records.glob("*.json"))) < 2:
@@ -163,7 +168,9 @@ def test_ctrl_c_keeps_state_and_the_same_command_goes_on(tmp_path: Path) -> None
     child.send_signal(signal.SIGINT)
     _, err = child.communicate(timeout=60)
     assert child.returncode == 130, err
+    assert "interrupted: " in err
     assert "kept" in err
+    assert "dsc compress taskonomy" in err
     assert "Traceback" not in err
     kept = {path.name: path.stat().st_mtime_ns for path in records.glob("*.json")}
     assert 2 <= len(kept) < 16

@@ -5,13 +5,17 @@
 
 import random
 import re
+import shutil
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dsc.jobs.driver import compress
+from dsc.storage.fs import Root
 from dsc.storage.verify import verify_archive
 from tests.jobs.faults import KILLS, descendants, finished, kill, start, tree, wait_for
 from tests.jobs.sources import PixelSource, reads
@@ -55,6 +59,61 @@ def test_a_driver_killed_at_random_moments_resumes_byte_for_byte(
             assert shards_read(log) == set(range(SHARDS)) - kept
         assert tree(out) == reference
     assert killed == KILLS
+
+
+class Crash(BaseException):
+    """The end of a process, as far as a test can play it."""
+
+
+class Crashing:
+    """Lets the first `steps` changes to an output happen, and none after them."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, steps: int) -> None:
+        self.left = steps
+        for name in ("write", "put", "remove"):
+            patch.setattr(Root, name, self._limited(getattr(Root, name)))
+
+    def _limited(self, change: Callable[..., None]) -> Callable[..., None]:
+        def limited(*args: object) -> None:
+            if self.left == 0:
+                raise Crash
+            self.left -= 1
+            change(*args)
+
+        return limited
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["new", "overwrite"])
+def test_a_run_may_stop_before_any_change_it_makes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: bool
+) -> None:
+    given: dict[str, Any] = {"codec": "png", "shard_size": 3, "tasks": ["rgb"] if old else None}
+
+    def run(out: Path) -> None:
+        compress(PixelSource(n=6), out, pack=2, overwrite=old, **given)
+
+    run(tmp_path / "whole")
+    compress(PixelSource(n=4, seed=1), tmp_path / "old", split="old", **given)
+    steps, whole = 0, tree(tmp_path / "whole")
+    while True:
+        out = tmp_path / f"out-{steps}"
+        if old:
+            shutil.copytree(tmp_path / "old", out)
+        with monkeypatch.context() as patch:
+            Crashing(patch, steps)
+            try:
+                run(out)
+                break
+            except Crash:
+                pass
+        if (out / "dsc.json").exists():  # of the old archive, or of the new one: whole, or none
+            named = [p for p in verify_archive(out) if not p.path.startswith(".dsc/")]
+            assert named == []
+        run(out)
+        assert tree(out) == whole
+        steps += 1
+    assert steps > 15
+    assert tree(out) == whole
 
 
 def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(
