@@ -199,8 +199,8 @@ def check_owner(plan: Plan, root: Root) -> None:
         found = b""
     if found != plan.to_json().encode():
         raise PlanMismatchError(
-            f"{root.where(PLAN)} is not the plan of this run ({plan.sha256[:16]}) any more: another "
-            "run has taken this output over; let only one at a time write to it"
+            f"{root.where(PLAN)} is not the plan of this run ({plan.sha256[:16]}) any more: "
+            "another run has taken this output over; let only one at a time write to it"
         )
 
 

@@ -254,18 +254,24 @@ def test_a_lasting_network_error_is_given_up_and_named(tmp_path: Path) -> None:
 
 
 def test_samples_done_never_exceed_the_total_and_end_there(tmp_path: Path) -> None:
-    (tmp_path / "marks").mkdir()
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    for index in range(23):
+        if index != 9:  # this one fails once, after the first batch of its shard was counted
+            (marks / PixelSource().key(index)).touch()
     told: list[tuple[int, int, dict[str, Any]]] = []
-    source = PixelSource(flaky=tmp_path / "marks")
     compress(
-        source,
+        PixelSource(flaky=marks),
         tmp_path / "out",
+        codec="png",
+        shard_size=12,
+        pack=4,
         progress=lambda *args: told.append(args),
-        **(GIVEN | {"shard_size": 2}),
     )
-    assert all(done <= total == 23 for done, total, _ in told)
-    assert told[-1][0] == 23
-    assert told[-1][2]["shards_done"] == told[-1][2]["shards_total"] == 12
+    done = [count for count, _, _ in told]
+    assert done == [8, 8, 12, 12, 20, 23, 23]
+    assert {total for _, total, _ in told} == {23}
+    assert told[-1][2]["shards_done"] == told[-1][2]["shards_total"] == 2
     assert told[-1][2]["payload_bytes"] > 0
 
 
