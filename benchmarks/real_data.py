@@ -144,6 +144,44 @@ def row(name: str, values: dict[str, Any], bytes_key: str, count: int, pixels: f
     )
 
 
+def summary(everything: dict[str, Any]) -> str:
+    """Give two Markdown tables: bytes and distortion; bytes of others at equal distortion."""
+    lines = [
+        "| data | task | source kB | payload kB | stored kB | distortion |",
+        "|" + " --- |" * 6,
+    ]
+    beside = [
+        "| data | task | dsc bpp (read alone) | " + " | ".join(CLASSICAL) + " |",
+        "|" + " --- |" * (3 + len(CLASSICAL)),
+    ]
+    for title, figures in everything.items():
+        count, short = figures["samples"], title.split(",")[0]
+        for task, mine in figures["tasks"].items():
+            keys = [k for k in ("psnr_db", "ms_ssim", "absrel", "rmse_m", "delta_1.25",
+                                "mean_angle_deg", "identical", "invalid_exact") if k in mine]  # fmt: skip
+            shown = ", ".join(f"{key} {mine[key]:.4g}" for key in keys)
+            sizes = (
+                mine[k] / count / 1000 for k in ("source_bytes", "payload_bytes", "stored_bytes")
+            )
+            row_sizes = " | ".join(f"{size:.2f}" for size in sizes)
+            lines.append(f"| {short} | {task} | {row_sizes} | {shown} |")
+            if mine.get("classical"):
+                bpp, alone = (
+                    8 * mine[k] / figures["pixels"] for k in ("payload_bytes", "alone_bytes")
+                )
+                others = (mine["classical"].get(name) for name in CLASSICAL)
+                cells = " | ".join(f"{o['bpp']:.3f}" if o else "" for o in others)
+                both = f"{bpp:.3f}" + (f" ({alone:.3f})" if alone > bpp else "")
+                beside.append(f"| {short} | {task} | {both} | {cells} |")
+        total = " | ".join(
+            f"{figures[k] / count / 1000:.2f}"
+            for k in ("source_bytes", "payload_bytes", "stored_bytes")
+        )
+        times = figures["source_bytes"] / figures["stored_bytes"]
+        lines.append(f"| {short} | **all** | {total} | {times:.1f} times smaller |")
+    return "\n".join([*lines, "", *beside])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", default=os.environ.get("DSC_TEST_DATA", "../shared/data"))
@@ -186,7 +224,10 @@ def main() -> None:
                 other = classical_figures(codec_id, task, arrays, target)
                 if other is not None:
                     mine["classical"][codec_id] = other
+                    other["bpp"] = 8 * other["payload_bytes"] / part
                     print(row(codec_id, other, "payload_bytes", len(arrays), part))
+    print()
+    print(summary(everything))
     if args.out:
         Path(args.out).parent.mkdir(parents=True, exist_ok=True)
         Path(args.out).write_text(json.dumps(everything, indent=1))
