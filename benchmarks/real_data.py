@@ -30,6 +30,8 @@ from dsc.pipeline.sources.base import Source
 from dsc.schemas import Quality, Task, TaskKind, required_streams
 
 LEAD = {TaskKind.IMAGE: "psnr_db", TaskKind.DEPTH: "absrel", TaskKind.NORMAL: "mean_angle_deg"}
+METRICS = ("psnr_db", "ms_ssim", "absrel", "rmse_m", "delta_1.25", "mean_angle_deg",
+           "identical", "invalid_exact")  # fmt: skip
 CLASSICAL = ("png", "jpeg", "webp", "avif", "jxl")
 
 
@@ -130,12 +132,7 @@ def classical_figures(
 
 
 def row(name: str, values: dict[str, Any], bytes_key: str, count: int, pixels: float) -> str:
-    shown = [
-        f"{key} {values[key]:.4g}"
-        for key in ("psnr_db", "ms_ssim", "absrel", "rmse_m", "delta_1.25", "mean_angle_deg",
-                    "identical", "invalid_exact")
-        if key in values
-    ]  # fmt: skip
+    shown = [f"{key} {values[key]:.4g}" for key in METRICS if key in values]
     size = values[bytes_key]
     mark = f" q{values['quality']}" if "quality" in values else ""
     return (
@@ -157,9 +154,7 @@ def summary(everything: dict[str, Any]) -> str:
     for title, figures in everything.items():
         count, short = figures["samples"], title.split(",")[0]
         for task, mine in figures["tasks"].items():
-            keys = [k for k in ("psnr_db", "ms_ssim", "absrel", "rmse_m", "delta_1.25",
-                                "mean_angle_deg", "identical", "invalid_exact") if k in mine]  # fmt: skip
-            shown = ", ".join(f"{key} {mine[key]:.4g}" for key in keys)
+            shown = ", ".join(f"{key} {mine[key]:.4g}" for key in METRICS if key in mine)
             sizes = (
                 mine[k] / count / 1000 for k in ("source_bytes", "payload_bytes", "stored_bytes")
             )

@@ -44,7 +44,8 @@ class TaskAnalysis(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Analyse (B, c, H, W), H and W multiples of 16."""
-        x = self.blocks_8(self.stem(F.pixel_unshuffle(x, 8)))
+        x = self.stem(F.pixel_unshuffle(x, 8)).to(self.down.weight.dtype)
+        x = self.blocks_8(x)
         features: Tensor = self.blocks_16(self.down(F.pixel_unshuffle(x, 2)))
         return features
 

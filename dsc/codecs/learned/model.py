@@ -306,7 +306,7 @@ class SharedLatentModel(nn.Module):
         dict
             y by stream, ``shared`` first: (B, C, H/16, W/16).
         """
-        own = {name: self.analysis[name](x) for name, x in inputs.items()}
+        own = {name: self.analysis[name](x).float() for name, x in inputs.items()}
         some = next(iter(own.values()))
         batch, _, height, width = some.shape
         parts, flags = [], []
@@ -331,9 +331,11 @@ class SharedLatentModel(nn.Module):
     def quicken(self) -> None:
         """Run the synthesis of 8-bit tasks in bfloat16: 1.5 times as fast for 0.05 dB.
 
-        Depth keeps float32: eight bits of mantissa would be a relative error of 0.4 %. Analysis
-        keeps it too: it would lose as much again and gain little.
+        Depth keeps float32: eight bits of mantissa would be a relative error of 0.4 %. So does the
+        analysis of rgb, which would lose as much again; that of normals, after its stem, does not.
         """
+        if "normal" in self.analysis:
+            self.analysis["normal"].to(torch.bfloat16).stem.float()
         for name, network in self.synthesis.items():
             if name != "depth":
                 network.to(torch.bfloat16)
