@@ -102,11 +102,8 @@ class Request:
         """Say how to go on: the command, without ``--overwrite``, which would begin anew."""
         if not isinstance(self.source, str):
             return "call dsc.compress again with the same arguments, without overwrite"
-        words = (
-            self.tasks if isinstance(self.tasks, str) or self.tasks is None else list(self.tasks)
-        )
         options = {
-            "--tasks": words if isinstance(words, str) or words is None else ",".join(words),
+            "--tasks": _word(self.tasks),
             "--out": self.out,
             "--root": self.root,
             "--sample": self.sample,
@@ -127,7 +124,7 @@ class Request:
 
 
 def _word(value: Any) -> Any:
-    """Spell a mapping as the command line does: ``name=value`` with commas."""
+    """Spell a list or mapping as the command line does: with commas, as ``name=value``."""
     if isinstance(value, Mapping):
         return ",".join(f"{name}={part}" for name, part in value.items())
-    return value
+    return ",".join(value) if isinstance(value, list | tuple) else value

@@ -2,8 +2,10 @@
 
 import errno
 import os
+import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -402,7 +404,7 @@ def test_the_command_to_go_on_is_one_that_works(tmp_path: Path) -> None:
             tmp_path / "an archive",
             sample=8,
             size=32,
-            tasks="rgb,depth",
+            tasks=["rgb", "depth"],
             codec="png",
             quality="rgb=50",
             shard_size=2,
@@ -419,6 +421,9 @@ def test_the_command_to_go_on_is_one_that_works(tmp_path: Path) -> None:
     ):
         assert words in command
     assert "--overwrite" not in command
+    words = shlex.split(command)[1:]
+    subprocess.run([sys.executable, "-m", "dsc", *words], check=True, capture_output=True)
+    assert verify_archive(tmp_path / "an archive") == []
 
 
 def test_an_output_may_be_any_fsspec_url(tmp_path: Path, reference: dict[str, bytes]) -> None:
