@@ -25,6 +25,7 @@ from torch import Tensor
 
 from dsc.codecs.base import Array, Sample, check_array
 from dsc.codecs.entropy import SymbolDecoder, SymbolEncoder
+from dsc.codecs.learned.header import read_task_header, task_header
 from dsc.codecs.learned.modality import from_planes, modality_of, to_planes
 from dsc.codecs.learned.model import (
     MEAN_STEPS,
@@ -35,11 +36,9 @@ from dsc.codecs.learned.model import (
     quantise_hyper,
 )
 from dsc.codecs.learned.weights import LoadedCodec, load_codec_file
-from dsc.codecs.mask import decode_mask, encode_mask
 from dsc.errors import BitstreamError, CodecError, UnknownTaskError
-from dsc.schemas import Quality, Stream, Task, TaskKind
+from dsc.schemas import Quality, Stream, Task
 
-MASK_FLAG = 128
 MAX_SIDE = 65535
 BATCH_PIXELS = 1 << 20  # most pixels of one synthesis call
 
@@ -162,7 +161,7 @@ class SharedLatentCodec:
         inputs: dict[str, Tensor] = {}
         for task in present:
             planes, invalid, offset = to_planes(task, arrays[task.name])
-            headers[task.name] = _task_header(task, quality.of(task.name), invalid, offset, masks)
+            headers[task.name] = task_header(task, quality.of(task.name), invalid, offset, masks)
             inputs[self._modality[task.name]] = _pad_to_16(torch.from_numpy(planes)[None])
         latents = self._loaded.model.analyse(inputs)
         quality_shared = max(quality.of(task.name) for task in present)
@@ -235,7 +234,7 @@ class SharedLatentCodec:
         for name in tasks:
             task = self._task[name]
             data = _required(streams, name)
-            own, offset, mask, start = _read_task_header(task, data, (height, width))
+            own, offset, mask, start = read_task_header(task, data, (height, width))
             found[name], _ = self._decode_stream(
                 self._modality[name], data[start:], own, (height, width), context, quality_shared
             )
@@ -393,50 +392,6 @@ def _common_size(arrays: Mapping[str, Array]) -> tuple[int, int]:
 def _pad_to_16(x: Tensor) -> Tensor:
     height, width = x.shape[-2:]
     return torch.nn.functional.pad(x, (0, -width % 16, 0, -height % 16), mode="replicate")
-
-
-def _task_header(
-    task: Task,
-    quality: int,
-    invalid: NDArray[np.bool_] | None,
-    offset: float,
-    masks: dict[bytes, bytes],
-) -> bytes:
-    header = struct.pack("<B", quality | (MASK_FLAG if invalid is not None else 0))
-    if task.kind is TaskKind.DEPTH:
-        header += struct.pack("<e", offset)
-    if invalid is not None:
-        bits = np.packbits(invalid).tobytes()
-        if bits not in masks:
-            masks[bits] = encode_mask(invalid)
-        mask = masks[bits]
-        header += struct.pack("<I", len(mask)) + mask
-    return header
-
-
-def _read_task_header(
-    task: Task, data: bytes, size: tuple[int, int]
-) -> tuple[int, float, NDArray[np.bool_] | None, int]:
-    """Give quality, offset, mask, and where the coder's words start."""
-    try:
-        (first,) = struct.unpack_from("<B", data)
-        at, offset, mask = 1, 0.0, None
-        if task.kind is TaskKind.DEPTH:
-            (offset,) = struct.unpack_from("<e", data, at)
-            at += 2
-        if first & MASK_FLAG:
-            (length,) = struct.unpack_from("<I", data, at)
-            at += 4
-            if length > len(data) - at:
-                raise BitstreamError(f"stream {task.name}: a mask of {length} bytes is not there")
-            mask = decode_mask(bytes(data[at : at + length]), *size)
-            at += length
-    except struct.error:
-        raise BitstreamError(f"stream {task.name}: {len(data)} bytes are no header") from None
-    quality = first & ~MASK_FLAG
-    if not 1 <= quality <= 100 or not np.isfinite(offset):
-        raise BitstreamError(f"stream {task.name}: quality {quality}, offset {offset}")
-    return quality, offset, mask, at
 
 
 def _required(streams: Mapping[str, bytes], name: str) -> bytes:
