@@ -8,6 +8,7 @@ OUT ?= out
 export OMP_NUM_THREADS ?= 1
 
 demo: $(VENV)/.installed
+	rm -rf $(OUT)/demo $(OUT)/demo-depth
 	$(VENV)/bin/dsc compress taskonomy --sample 24 --tasks rgb,depth,normals,segment_semantic --out $(OUT)/demo
 	$(VENV)/bin/dsc verify $(OUT)/demo --deep
 	$(VENV)/bin/dsc fetch $(OUT)/demo --tasks depth --out $(OUT)/demo-depth
