@@ -109,9 +109,9 @@ def choose_tasks(rng: np.random.Generator, tasks: Sequence[str]) -> list[str]:
     if draw < 0.35 or len(tasks) == 1:
         return list(tasks)
     if draw < 0.85:
-        return [tasks[rng.integers(len(tasks))]]
+        return [tasks[int(rng.integers(len(tasks)))]]
     subset = [task for task in tasks if rng.random() < 0.5]
-    return subset or [tasks[rng.integers(len(tasks))]]
+    return subset or [tasks[int(rng.integers(len(tasks)))]]
 
 
 def train(args: argparse.Namespace) -> None:

@@ -4,12 +4,16 @@ Every pattern is averaged over a pixel's footprint, exactly for hard edges (the 
 square wave) and by fading octaves for noise, so that distant tiles turn gray and do not shimmer.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from dsc.pipeline.sources.render_solids import Material, tint
 
-Float = NDArray[np.float32]
+Float = NDArray[
+    np.floating[Any]
+]  # float32 at run time; numpy's types lose it beside a Python float
 _SIDE = 257  # one more than the period, so that the right and upper neighbours need no wrapping
 _LATTICE = np.pad(
     np.random.Generator(np.random.PCG64(20210)).random((256, 256), np.float32), (0, 1), mode="wrap"

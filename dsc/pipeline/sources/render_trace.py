@@ -5,13 +5,16 @@ along the camera's axis is 1, so that its parameter t is z-depth in metres.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dsc.pipeline.sources.render_solids import Scene, Solid, Vector
 
-Float = NDArray[np.float32]
+Float = NDArray[
+    np.floating[Any]
+]  # float32 at run time; numpy's types lose it beside a Python float
 Index = NDArray[np.int32]
 ROOM = -1  # owner of what no solid owns
 NEAR_M = 0.05
