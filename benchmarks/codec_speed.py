@@ -1,6 +1,6 @@
 """Speed of the learned codec on one core: encoding all tasks, decoding each.
 
-    python benchmarks/codec_speed.py
+    python -m benchmarks.codec_speed
 
 256-px rendered views, quality 60, batches of 8, everything from native arrays to bytes and back.
 Megapixels are of the sample (256 × 256), whatever the number of tasks.

@@ -1,6 +1,6 @@
 """Entropy coding beside compressai's own path, on the same symbols and the same tables.
 
-    python benchmarks/entropy_coding.py
+    python -m benchmarks.entropy_coding
 
 compressai's path is `EntropyModel.compress`/`decompress` as its users call it, lists and all; ours
 is `SymbolEncoder`/`SymbolDecoder`, sort and scatter included. Rounds alternate between the two, so

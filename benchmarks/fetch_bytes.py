@@ -1,6 +1,6 @@
 """What `dsc fetch --tasks depth` moves over HTTP, counted by the server.
 
-    python benchmarks/fetch_bytes.py
+    python -m benchmarks.fetch_bytes
 
 Beside it, all streams of the archive: what a reader of one tar for all tasks has to read.
 """

@@ -1,6 +1,6 @@
 """Peak memory of `dsc compress` at two sizes of one dataset, each in a process of its own.
 
-    python benchmarks/memory.py
+    python -m benchmarks.memory
 
 Peak resident memory must not grow with the number of samples: the ratio should be close to 1.
 """

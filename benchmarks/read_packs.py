@@ -1,6 +1,6 @@
 """Reading bitstreams without decoding, beside stock webdataset with one member a sample.
 
-    python benchmarks/read_packs.py
+    python -m benchmarks.read_packs
 
 Both read the same 20,000 bitstreams of 0.5 to 3 kB from local tars, every byte into Python bytes or
 memoryviews; ours checks every CRC on the way. Rounds alternate. Also prints the storage overhead.

@@ -1,6 +1,6 @@
 """Make docs/views.jpg: rendered views, original beside decoded, with the bytes of each.
 
-python benchmarks/readme_picture.py
+python -m benchmarks.readme_picture
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """The main job on real data: bytes and distortion a task, beside classical codecs.
 
-    python benchmarks/real_data.py --out out/real.json
+    python -m benchmarks.real_data --out out/real.json
 
 Data sets (those that are there): Taskonomy-format views, NYUv2's test split, 7-Scenes, and rendered
 views. For each: an archive by the default codecs; bytes of the source's files, payload and stored
@@ -28,6 +28,7 @@ from dsc.pipeline.metrics import MeanMetrics, measure, peak_of, psnr_db
 from dsc.pipeline.sources import open_source
 from dsc.pipeline.sources.base import Source
 from dsc.schemas import Quality, Task, TaskKind, required_streams
+from dsc.storage.archive import Archive
 
 LEAD = {TaskKind.IMAGE: "psnr_db", TaskKind.DEPTH: "absrel", TaskKind.NORMAL: "mean_angle_deg"}
 METRICS = ("psnr_db", "ms_ssim", "absrel", "rmse_m", "delta_1.25", "mean_angle_deg",
@@ -64,11 +65,14 @@ def data_sets(data: Path, views: int) -> dict[str, Setup]:
     return found
 
 
-def archive_figures(setup: Setup, quality: str) -> dict[str, Any]:
-    """Compress, read back, measure: figures by task."""
+def archive_figures(setup: Setup, quality: str, tried: Sequence[int]) -> dict[str, Any]:
+    """Compress, read back, measure: figures by task, and the same of the `tried` samples alone."""
     with tempfile.TemporaryDirectory() as folder:
         manifest = dsc.compress(setup.source, folder, tasks=setup.tasks, quality=quality)
-        archive = dsc.open(folder, native=True)
+        archive, stored = dsc.open(folder, native=True), Archive.open(folder)
+        graph = {t.name: required_streams(manifest.streams, [t.name]) for t in manifest.tasks}
+        part = {task.name: MeanMetrics() for task in manifest.tasks}
+        part_bytes = {t.name: {"payload_bytes": 0, "alone_bytes": 0} for t in manifest.tasks}
         means = {task.name: MeanMetrics() for task in manifest.tasks}
         pixels = 0
         for index in range(len(archive)):
@@ -76,8 +80,16 @@ def archive_figures(setup: Setup, quality: str) -> dict[str, Any]:
             decoded = archive[index]
             pixels += next(a.shape[0] * a.shape[1] for a in given.values() if a.ndim > 1)
             for task in manifest.tasks:
-                if task.name in given:
-                    means[task.name].add(measure(task, given[task.name], decoded[task.name]))
+                if task.name not in given:
+                    continue
+                values = measure(task, given[task.name], decoded[task.name])
+                means[task.name].add(values)
+                if index in tried:
+                    part[task.name].add(values)
+                    found = stored.payloads(index, graph[task.name])
+                    sizes = {name: len(data or b"") for name, data in found.items()}
+                    part_bytes[task.name]["payload_bytes"] += sizes[task.name]
+                    part_bytes[task.name]["alone_bytes"] += sum(sizes.values())
     figures: dict[str, Any] = {"samples": len(archive), "pixels": pixels, "tasks": {}}
     for task in manifest.tasks:
         needed = required_streams(manifest.streams, [task.name])
@@ -88,6 +100,7 @@ def archive_figures(setup: Setup, quality: str) -> dict[str, Any]:
             "stored_bytes": own.stored_bytes,
             "alone_bytes": sum(manifest.totals[name].payload_bytes for name in needed),
             **means[task.name].means(),
+            "tried": {**part_bytes[task.name], **part[task.name].means()},
         }
     figures["shared_bytes"] = (
         manifest.totals["shared"].payload_bytes if "shared" in manifest.totals else 0
@@ -164,8 +177,9 @@ def summary(everything: dict[str, Any]) -> str:
             row_sizes = " | ".join(f"{size:.2f}" for size in sizes)
             lines.append(f"| {short} | {task} | {row_sizes} | {shown} |")
             if mine.get("classical"):
+                same = mine["tried"]
                 bpp, alone = (
-                    8 * mine[k] / figures["pixels"] for k in ("payload_bytes", "alone_bytes")
+                    8 * same[k] / same["pixels"] for k in ("payload_bytes", "alone_bytes")
                 )
                 others = (mine["classical"].get(name) for name in CLASSICAL)
                 cells = " | ".join(f"{o['bpp']:.3f}" if o else "" for o in others)
@@ -192,7 +206,9 @@ def main() -> None:
     for title, setup in data_sets(Path(args.data), args.views).items():
         if args.only not in title:
             continue
-        figures = archive_figures(setup, args.quality)
+        samples = len(setup.source)
+        tried = range(0, samples, max(1, samples // setup.tried))[: setup.tried]
+        figures = archive_figures(setup, args.quality, tried)
         everything[title] = figures
         count, pixels = figures["samples"], figures["pixels"]
         print(f"\n## {title}: {count} samples, quality {args.quality}")
@@ -203,7 +219,6 @@ def main() -> None:
             f" ({figures['source_bytes'] / figures['stored_bytes']:.1f} times smaller), "
             f"of which shared {figures['shared_bytes'] / 1e6:.3f} MB"
         )
-        tried = range(0, count, max(1, count // setup.tried))[: setup.tried]
         for task in setup.source.tasks:
             if task.name not in figures["tasks"] or not task.is_map:
                 continue
@@ -220,7 +235,12 @@ def main() -> None:
             ]
             part = sum(array.shape[0] * array.shape[1] for array in arrays)
             mine["classical"] = {}
-            target = mine.get(LEAD.get(task.kind, ""), 0.0)
+            same = mine["tried"]
+            print(row("dsc, same samples", same, "payload_bytes", len(arrays), part))
+            if same["alone_bytes"] != same["payload_bytes"]:
+                print(row("  read alone", same, "alone_bytes", len(arrays), part))
+            same["pixels"] = part
+            target = same.get(LEAD.get(task.kind, ""), 0.0)
             for codec_id in CLASSICAL:
                 other = classical_figures(codec_id, task, arrays, target)
                 if other is not None:

@@ -1,6 +1,6 @@
 """Render training views into .npz blocks of 100, for `python -m dsc.pipeline.train --views`.
 
-    python benchmarks/render_pool.py --out runs/views --count 1400
+    python -m benchmarks.render_pool --out runs/views --count 1400
 
 The first index is 100000, far from the small indexes that tests and figures use.
 """
