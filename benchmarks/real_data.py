@@ -65,10 +65,14 @@ def data_sets(data: Path, views: int) -> dict[str, Setup]:
     return found
 
 
-def archive_figures(setup: Setup, quality: str, tried: Sequence[int]) -> dict[str, Any]:
+def archive_figures(
+    setup: Setup, quality: str, codec: str | None, tried: Sequence[int]
+) -> dict[str, Any]:
     """Compress, read back, measure: figures by task, and the same of the `tried` samples alone."""
     with tempfile.TemporaryDirectory() as folder:
-        manifest = dsc.compress(setup.source, folder, tasks=setup.tasks, quality=quality)
+        manifest = dsc.compress(
+            setup.source, folder, tasks=setup.tasks, quality=quality, codec=codec
+        )
         archive, stored = dsc.open(folder, native=True), Archive.open(folder)
         graph = {t.name: required_streams(manifest.streams, [t.name]) for t in manifest.tasks}
         part = {task.name: MeanMetrics() for task in manifest.tasks}
@@ -199,6 +203,7 @@ def main() -> None:
     parser.add_argument("--data", default=os.environ.get("DSC_TEST_DATA", "../shared/data"))
     parser.add_argument("--views", type=int, default=200)
     parser.add_argument("--quality", default="60")
+    parser.add_argument("--codec", help="as in `dsc compress`; the default codecs unless told")
     parser.add_argument("--only", default="", help="data sets whose title holds this")
     parser.add_argument("--out", help="write all figures here as JSON")
     args = parser.parse_args()
@@ -208,7 +213,7 @@ def main() -> None:
             continue
         samples = len(setup.source)
         tried = range(0, samples, max(1, samples // setup.tried))[: setup.tried]
-        figures = archive_figures(setup, args.quality, tried)
+        figures = archive_figures(setup, args.quality, args.codec, tried)
         everything[title] = figures
         count, pixels = figures["samples"], figures["pixels"]
         print(f"\n## {title}: {count} samples, quality {args.quality}")

@@ -46,8 +46,8 @@ class SampleError(DscError, ValueError):
     """One sample of the source cannot be read or encoded."""
 
 
-class MissingTaskError(DscError, KeyError):
-    """A sample does not have the task that is asked for."""
+class UnknownSampleError(UsageError, KeyError):
+    """A key was asked for that no sample of the archive has."""
 
 
 class CodecError(DscError, ValueError):

@@ -83,11 +83,8 @@ class Request:
         UnknownTaskError
             When the source lacks one; the message lists those it has.
         """
-        words = self.tasks
-        if isinstance(words, str):
-            words = [word.strip() for word in words.split(",") if word.strip()]
         found = {task.name: task for task in source.tasks}
-        chosen = tuple(found[name] for name in resolve_tasks(words, list(found)))
+        chosen = tuple(found[name] for name in resolve_tasks(self.tasks, list(found)))
         if not chosen:
             raise UsageError(f"no task to compress; found: {', '.join(found) or 'none'}")
         return chosen

@@ -15,8 +15,8 @@ from dsc.errors import CodecError, UsageError
 from dsc.schemas import Task, TaskKind, resolve_task
 
 DEFAULT_CODEC = "shared-latent"
-# Normals are left out: rendered normals are flat regions with sharp edges, which AVIF codes in a
-# third of the bits today (benchmarks/real_data.py). `--codec shared-latent` codes them jointly.
+# Normals are left out: rendered normals are flat regions with sharp edges, which AVIF codes far
+# better today (`python -m benchmarks.real_data --only rendered --codec shared-latent`).
 DEFAULT_KINDS = (TaskKind.IMAGE, TaskKind.DEPTH)
 
 

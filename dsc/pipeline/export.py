@@ -83,8 +83,6 @@ def export(
     CorruptArchiveError, BitstreamError
         When a sample cannot be decoded.
     """
-    if isinstance(tasks, str):
-        tasks = [name for name in (part.strip() for part in tasks.split(",")) if name]
     dataset = Dataset.open(os.fspath(url), tasks, native=True)
     root = Root(os.fspath(out))
     _claim(root, dataset.manifest, overwrite)

@@ -188,8 +188,6 @@ def _wanted_tasks(
     archive: Archive, tasks: Sequence[str] | str | None, target: Root
 ) -> tuple[str, ...]:
     """Resolve the asked tasks, and add those that the directory holds already."""
-    if isinstance(tasks, str):
-        tasks = [name for name in (part.strip() for part in tasks.split(",")) if name]
     available = [task.name for task in archive.manifest.tasks]
     try:
         asked = resolve_tasks(tasks, available)

@@ -61,8 +61,7 @@ class Dataset:
     ) -> None:
         found = {task.name: task for task in archive.manifest.tasks}
         try:
-            wanted = tasks.split(",") if isinstance(tasks, str) else tasks
-            names = resolve_tasks(wanted, list(found))
+            names = resolve_tasks(tasks, list(found))
         except UnknownTaskError as error:
             raise UnknownTaskError(f"{archive.root.url}: {error}") from None
         self.native = native

@@ -89,8 +89,6 @@ def write_view(
     """
     if samples < 1:
         raise UsageError(f"--samples {samples}: at least 1")
-    if isinstance(tasks, str):
-        tasks = [name for name in (part.strip() for part in tasks.split(",")) if name]
     archive = Archive.open(os.fspath(url))
     viewer = _Viewer(archive, tasks, source_root)
     shown = spread(len(archive), samples)

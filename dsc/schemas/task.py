@@ -142,8 +142,21 @@ def resolve_task(name: str, available: Sequence[str]) -> str:
     raise UnknownTaskError(f"no task {name!r} here; found: {', '.join(available) or 'none'}")
 
 
-def resolve_tasks(names: Sequence[str] | None, available: Sequence[str]) -> tuple[str, ...]:
-    """Resolve several names, in order and without repeats; None means every task."""
+def resolve_tasks(names: Sequence[str] | str | None, available: Sequence[str]) -> tuple[str, ...]:
+    """Resolve several names, in order and without repeats.
+
+    Parameters
+    ----------
+    names
+        A sequence, or text with commas (``rgb,depth``); None means every task.
+
+    Raises
+    ------
+    UnknownTaskError
+        When a name fits nothing in `available`.
+    """
     if names is None:
         return tuple(available)
+    if isinstance(names, str):
+        names = [name for name in (part.strip() for part in names.split(",")) if name]
     return tuple(dict.fromkeys(resolve_task(name, available) for name in names))

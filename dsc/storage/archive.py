@@ -16,6 +16,7 @@ from dsc.errors import (
     CorruptPackError,
     DscError,
     TaskMismatchError,
+    UnknownSampleError,
     UnknownTaskError,
     UnsafeArchiveError,
 )
@@ -131,12 +132,12 @@ class Archive:
         return self.keys(shard)[index - self._starts[shard]]
 
     def index_of(self, key: str) -> int:
-        """Give the index of a key; KeyError (an UnknownKey message) when it is not there."""
+        """Give the index of a key; `UnknownSampleError` when it is not there."""
         if self._by_key is None:
             every = (key for shard in range(len(self.shards)) for key in self.keys(shard))
             self._by_key = {key: index for index, key in enumerate(every)}
         if key not in self._by_key:
-            raise KeyError(f"{self.root.url}: no sample {key!r}; `dsc ls` lists the keys")
+            raise UnknownSampleError(f"{self.root.url}: no sample {key!r}; `dsc ls` lists the keys")
         return self._by_key[key]
 
     def codec_file(self, record: CodecRecord) -> bytes | None:

@@ -95,6 +95,8 @@ def test_aliases_find_the_source_name() -> None:
     names = ("rgb", "depth_zbuffer", "normal")
     assert resolve_task("depth", names) == "depth_zbuffer"
     assert resolve_tasks(["normals", "rgb", "normal"], names) == ("normal", "rgb")
+    assert resolve_tasks(" normals,rgb, ", names) == ("normal", "rgb")
+    assert resolve_tasks(None, names) == names
     assert resolve_task("depth", ("depth", "depth_zbuffer")) == "depth"
     with pytest.raises(UnknownTaskError, match="found: rgb, depth_zbuffer, normal"):
         resolve_task("labels", names)
