@@ -13,7 +13,6 @@ a loader's CPU workers; `synthesize` (the network) suits a GPU, one call a batch
 import struct
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any, ClassVar, Self
@@ -26,6 +25,7 @@ from torch import Tensor
 from dsc.codecs.base import Array, Sample, check_array
 from dsc.codecs.entropy import SymbolDecoder, SymbolEncoder
 from dsc.codecs.learned.header import read_task_header, task_header
+from dsc.codecs.learned.latents import Latents, StreamLatent
 from dsc.codecs.learned.modality import from_planes, modality_of, to_planes
 from dsc.codecs.learned.model import (
     MEAN_STEPS,
@@ -41,47 +41,6 @@ from dsc.schemas import Quality, Stream, Task
 
 MAX_SIDE = 65535
 BATCH_PIXELS = 1 << 20  # most pixels of one synthesis call
-
-
-@dataclass(frozen=True)
-class StreamLatent:
-    """One stream's integers.
-
-    Attributes
-    ----------
-    symbols
-        int32 (C, h, w): coded residuals, in quantiser steps.
-    mean
-        int16 (C, h, w): predicted means, in sixteenths of a step; ŷ = symbols + mean / 16.
-    quality
-        1 to 100.
-    """
-
-    symbols: NDArray[np.int32]
-    mean: NDArray[np.int16]
-    quality: int
-
-
-@dataclass(frozen=True)
-class Latents:
-    """All integers of one sample, as decoded: the same on every machine.
-
-    Attributes
-    ----------
-    size
-        (H, W) of the sample in pixels.
-    streams
-        Latents by stream name.
-    offsets
-        Median log depth by depth task, ln(metres).
-    masks
-        Invalid mask (H, W) by task, where the task has one.
-    """
-
-    size: tuple[int, int]
-    streams: Mapping[str, StreamLatent]
-    offsets: Mapping[str, float]
-    masks: Mapping[str, NDArray[np.bool_]]
 
 
 class SharedLatentCodec:
