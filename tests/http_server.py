@@ -16,6 +16,7 @@ class Traffic:
 
     requests: Counter[str] = field(default_factory=Counter)
     sent: Counter[str] = field(default_factory=Counter)
+    starts: dict[str, list[int]] = field(default_factory=dict)  # first byte of each range asked for
     ranges: bool = True
     fail_next: int = 0  # answer 500 this many times
     cut_next: int = 0  # send half a body and drop the connection, this many times
@@ -71,6 +72,8 @@ class _Handler(BaseHTTPRequestHandler):
             if start >= len(data):
                 self._send(416, b"", f"bytes */{len(data)}", body)
                 return
+            with traffic.lock:
+                traffic.starts.setdefault(name, []).append(start)
             part = data[start:stop]
             self._send(206, part, f"bytes {start}-{stop - 1}/{len(data)}", body, cut)
         else:

