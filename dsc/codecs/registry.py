@@ -13,6 +13,7 @@ CODECS: dict[str, str] = {
     "jpeg": "dsc.codecs.classical.jpeg:JpegCodec",
     "webp": "dsc.codecs.classical.webp:WebpCodec",
     "avif": "dsc.codecs.classical.avif:AvifCodec",
+    "av1": "dsc.codecs.classical.av1:Av1Codec",
     "jxl": "dsc.codecs.classical.jxl:JxlCodec",
     "jxl-lossless": "dsc.codecs.classical.jxl:JxlLosslessCodec",
     "vector": "dsc.codecs.classical.vector:VectorCodec",

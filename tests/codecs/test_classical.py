@@ -28,6 +28,7 @@ TASKS = {
     "jpeg": LOSSY,
     "webp": (*LOSSY, *LABELS),
     "avif": (*LOSSY, EDGES),
+    "av1": (*LOSSY, EDGES),
     "jxl": (*LOSSY, EDGES, *LABELS),
     "jxl-lossless": (*LOSSY, EDGES, *LABELS),
     "vector": (CLASS, VECTOR, POSE),

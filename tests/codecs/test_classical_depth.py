@@ -88,7 +88,7 @@ def test_depth_already_coarser_than_the_levels_is_kept_exact():
     assert np.array_equal(round_trip("jxl", task, sample, 60), sample)
 
 
-@pytest.mark.parametrize("codec_id", ["jpeg", "webp", "avif"])
+@pytest.mark.parametrize("codec_id", ["jpeg", "webp", "avif", "av1"])
 @pytest.mark.parametrize(("quality", "limit"), [(50, 0.04), (95, 0.012)])
 def test_lossy_depth_is_close_on_average(codec_id, quality, limit):
     task = depth_task(invalid=(0, 65535))
@@ -99,7 +99,7 @@ def test_lossy_depth_is_close_on_average(codec_id, quality, limit):
     assert error.mean() < limit
 
 
-@pytest.mark.parametrize("codec_id", ["jpeg", "webp", "avif", "jxl"])
+@pytest.mark.parametrize("codec_id", ["jpeg", "webp", "avif", "av1", "jxl"])
 def test_every_invalid_value_comes_back_as_the_first_one(codec_id):
     task = depth_task(invalid=(65535, 0, 9))
     depth = make_sample([task], (40, 40))["depth"]
@@ -108,7 +108,7 @@ def test_every_invalid_value_comes_back_as_the_first_one(codec_id):
     assert set(decoded[task.invalid_mask(depth)]) == {65535}
 
 
-@pytest.mark.parametrize("codec_id", ["jpeg", "webp", "avif", "jxl"])
+@pytest.mark.parametrize("codec_id", ["jpeg", "webp", "avif", "av1", "jxl"])
 def test_an_invalid_value_amid_the_range_is_never_made(codec_id):
     task = depth_task("uint8", (100, 101, 102))
     depth = np.tile(np.arange(60, 160, dtype=np.uint8), (64, 1))
@@ -117,7 +117,7 @@ def test_an_invalid_value_amid_the_range_is_never_made(codec_id):
     assert not task.invalid_mask(decoded).any()
 
 
-@pytest.mark.parametrize("codec_id", ["jpeg", "webp", "avif"])
+@pytest.mark.parametrize("codec_id", ["jpeg", "webp", "avif", "av1"])
 def test_lossy_counts_stay_in_the_range_of_the_sample(codec_id):
     task = depth_task()
     depth = make_sample([task], (48, 48))["depth"]
@@ -127,7 +127,7 @@ def test_lossy_counts_stay_in_the_range_of_the_sample(codec_id):
     assert decoded[valid].max() <= depth[valid].max()
 
 
-@pytest.mark.parametrize("codec_id", ["jpeg", "webp", "avif", "jxl", "png", "jxl-lossless"])
+@pytest.mark.parametrize("codec_id", ["jpeg", "webp", "avif", "av1", "jxl", "png", "jxl-lossless"])
 def test_a_valid_zero_is_coded(codec_id):
     task = depth_task(invalid=())
     depth = make_sample([task], (16, 16))["depth"]

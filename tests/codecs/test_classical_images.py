@@ -13,7 +13,7 @@ from dsc.schemas import Quality, Task
 from tests.codecs.conformance import make_sample
 from tests.codecs.test_classical import COLOURS, EDGES, LABEL, LABEL16, NORMAL, RGB, SHADING
 
-LOSSY_CODECS = ["jpeg", "webp", "avif", "jxl"]
+LOSSY_CODECS = ["jpeg", "webp", "avif", "av1", "jxl"]
 
 
 def coded(codec_id: str, task: Task, array: np.ndarray, quality: int) -> tuple[int, np.ndarray]:

@@ -1,0 +1,70 @@
+"""AV1 pictures without container: the same pixels as the AVIF file's, 270 bytes less."""
+
+import struct
+
+import imagecodecs
+import numpy as np
+import pytest
+
+from dsc.codecs.classical.av1_still import bare, contain
+from dsc.codecs.classical.avif import SlowAvifCodec
+from dsc.codecs.registry import make_codec
+from dsc.errors import BitstreamError
+from dsc.pipeline.sources.render import render_view
+from dsc.schemas import Quality, Task, TaskKind
+
+RGB = Task(name="rgb", kind=TaskKind.IMAGE, dtype="uint8", channels=3)
+DEPTH = Task(
+    name="depth_zbuffer", kind=TaskKind.DEPTH, dtype="uint16", unit_m=1 / 512, invalid=(65535,)
+)
+NORMAL = Task(name="normal", kind=TaskKind.NORMAL, dtype="uint8", channels=3, invalid=(127,))
+LAYOUTS = {
+    "rgb": {"pixelformat": "444"},
+    "identity": {"pixelformat": "444", "matrix": 0},
+    "gray": {"pixelformat": "400"},
+    "deep": {"pixelformat": "400", "bitspersample": 12},
+}
+
+
+@pytest.mark.parametrize("size", [(1, 1), (37, 53), (480, 640), (70, 5000)])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_picture_without_container_decodes_to_the_same_pixels(size, layout) -> None:
+    rng = np.random.default_rng(0)
+    image = np.cumsum(rng.integers(-2, 3, (*size, 3)), axis=1).astype(np.uint8)
+    if layout == "deep":
+        image = image.astype(np.uint16) * 16
+    coded = imagecodecs.avif_encode(image, level=60, speed=8, numthreads=1, **LAYOUTS[layout])
+    picture = bare(coded)
+    assert len(coded) - len(picture) >= 270
+    found = imagecodecs.avif_decode(contain(picture))
+    assert np.array_equal(found, imagecodecs.avif_decode(coded))
+
+
+def test_obus_that_an_encoder_lays_out_otherwise_are_kept_whole() -> None:
+    coded = imagecodecs.avif_encode(np.full((9, 8, 3), 70, np.uint8), level=60, speed=8)
+    at = coded.index(b"mdat")
+    obus = coded[at + 4 :] + bytes([15 << 3 | 2, 1, 0])  # a padding OBU behind the frame
+    picture = bare(coded[: at - 4] + struct.pack(">I4s", len(obus) + 8, b"mdat") + obus)
+    assert picture == b"\0" + obus
+    found = imagecodecs.avif_decode(contain(picture))
+    assert np.array_equal(found, imagecodecs.avif_decode(coded))
+
+
+@pytest.mark.parametrize("data", [b"", b"\0", b"\x07abc", b"\xff" * 40, bytes(40)])
+def test_bytes_that_are_no_picture_are_a_bitstream_error(data) -> None:
+    codec = make_codec("av1", [RGB])
+    header = struct.pack("<BHH", 1, 8, 8)
+    with pytest.raises(BitstreamError, match="rgb"):
+        codec.decode_batch([{"rgb": header + data}], ["rgb"], 64)
+
+
+@pytest.mark.parametrize("task", [RGB, DEPTH, NORMAL], ids=lambda task: task.name)
+def test_the_codec_gives_the_pixels_of_avif_at_speed_4_for_270_bytes_less(task) -> None:
+    sample = {task.name: render_view(8, 96)[task.name]}
+    streams, decoded = [], []
+    for codec in (SlowAvifCodec([task]), make_codec("av1", [task])):
+        (coded,) = codec.encode_batch([sample], Quality(default=40))
+        streams.append(coded[task.name])
+        decoded += codec.decode_batch([coded], [task.name], 96 * 96)
+    assert np.array_equal(decoded[0][task.name], decoded[1][task.name])
+    assert len(streams[0]) - len(streams[1]) >= 270
