@@ -6,6 +6,7 @@ import imagecodecs
 import numpy as np
 import pytest
 
+from dsc.codecs.classical.av1 import av1_level
 from dsc.codecs.classical.av1_still import bare, contain
 from dsc.codecs.classical.avif import SlowAvifCodec
 from dsc.codecs.registry import make_codec
@@ -62,9 +63,19 @@ def test_bytes_that_are_no_picture_are_a_bitstream_error(data) -> None:
 def test_the_codec_gives_the_pixels_of_avif_at_speed_4_for_270_bytes_less(task) -> None:
     sample = {task.name: render_view(8, 96)[task.name]}
     streams, decoded = [], []
-    for codec in (SlowAvifCodec([task]), make_codec("av1", [task])):
-        (coded,) = codec.encode_batch([sample], Quality(default=40))
+    for codec, quality in (
+        (SlowAvifCodec([task]), av1_level(40)),
+        (make_codec("av1", [task]), 40),
+    ):
+        (coded,) = codec.encode_batch([sample], Quality(default=quality))
         streams.append(coded[task.name])
         decoded += codec.decode_batch([coded], [task.name], 96 * 96)
     assert np.array_equal(decoded[0][task.name], decoded[1][task.name])
     assert len(streams[0]) - len(streams[1]) >= 270
+
+
+def test_quality_is_a_scale_of_a_hundred_different_or_growing_steps() -> None:
+    levels = [av1_level(quality) for quality in range(1, 101)]
+    assert levels == sorted(levels)
+    assert levels[0] == 1
+    assert levels[-1] == 100
