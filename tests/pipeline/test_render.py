@@ -169,3 +169,8 @@ def test_views_are_varied():
     assert contrast.min() > 15
     assert len(labels) >= 12
     assert len({int(view(index)["class_scene"].argmax()) for index in VIEWS}) >= 5
+
+
+def test_a_band_of_one_face_alone_is_rendered():
+    view = render_view(87, seed=1)  # its upper rows hold nothing but one wall
+    assert view["rgb"].shape == (256, 256, 3)

@@ -17,7 +17,7 @@ from dsc.pipeline.sources.render_solids import SCENE_CLASSES, SEMANTIC_CLASSES, 
 from dsc.pipeline.sources.render_surface import Surfaces, surfaces
 from dsc.pipeline.sources.render_trace import Camera, Float, Index, trace
 
-__all__ = ["SCENE_CLASSES", "SEMANTIC_CLASSES", "render_view"]
+__all__ = ["SCENE_CLASSES", "SEMANTIC_CLASSES", "Film", "render_scene", "render_view"]
 
 DEPTH_MISSING = 65535
 DEPTH_UNIT_M = 1 / 512
@@ -51,6 +51,40 @@ def render_view(index: int, size: int = 256, seed: int = 0) -> dict[str, NDArray
     rng = np.random.Generator(np.random.PCG64([seed, index]))
     scene = make_scene(rng)
     camera = choose_camera(rng, scene)
+    exposure, tint = rng.uniform(0.22, 0.36), rng.normal(1, 0.04, 3)
+    vector = _scene_vector(rng, scene.kind)
+    vignette = rng.uniform(0.1, 0.6) if rng.random() < 0.4 else 0.0
+    film = Film(exposure, tint, vignette, rng.uniform(0.004, 0.01), [seed, index, size])
+    return {**render_scene(scene, camera, film, size), "class_scene": vector}
+
+
+@dataclass(frozen=True)
+class Film:
+    """How light becomes 8 bits.
+
+    Attributes
+    ----------
+    exposure
+        Brightness that the view's mean is brought near to.
+    tint
+        Gain of each channel (3,), about 1.
+    vignette
+        How much darker the corners are; 0 for none.
+    noise
+        Standard deviation of the noise at medium brightness, on a scale of 1.
+    grain_seed
+        Seed of the noise.
+    """
+
+    exposure: float
+    tint: NDArray[np.float64]
+    vignette: float
+    noise: float
+    grain_seed: list[int]
+
+
+def render_scene(scene: Scene, camera: Camera, film: Film, size: int) -> dict[str, NDArray[Any]]:
+    """Render any scene; gives `render_view`'s maps, with the labels that the solids carry."""
     rows = max(1, _BAND_PIXELS // size)
     tops = range(0, size, rows)
     bands = [_band(scene, camera, size, top, min(top + rows, size)) for top in tops]
@@ -58,7 +92,7 @@ def render_view(index: int, size: int = 256, seed: int = 0) -> dict[str, NDArray
         np.concatenate([getattr(band, name) for band in bands], axis=-2)
         for name in ("radiance", "depth", "normal", "label")
     )
-    gain = _exposure(rng, radiance)
+    gain = _exposure(film, radiance)
     linear = _expose(radiance, gain)
     for band in bands:
         # the mean of a pixel is taken after exposure: one sample far beyond white would outshine
@@ -67,13 +101,11 @@ def render_view(index: int, size: int = 256, seed: int = 0) -> dict[str, NDArray
     missing = ~(depth * 512 < DEPTH_MISSING - 0.5)
     counts = np.rint(np.where(missing, 1, depth) * 512).clip(1, None).astype(np.uint16)
     counts[missing], label[missing] = DEPTH_MISSING, 0
-    vector = _scene_vector(rng, scene.kind)
     return {
-        "rgb": _encode_rgb(rng, linear, [seed, index, size]),
+        "rgb": _encode_rgb(film, linear),
         "depth_zbuffer": counts,
         "normal": _encode_normal(camera, normal, missing),
         "segment_semantic": label,
-        "class_scene": vector,
     }
 
 
@@ -145,6 +177,8 @@ def _corners(
     face: Index, seen: Float,
 ) -> Float:  # fmt: skip
     """Give the radiance of four rays a pixel (3, 4, N), in the light that its neighbours have."""
+    if not len(row):  # a band may hold nothing but one wall
+        return np.zeros((3, 4, 0), np.float32)
     dy, dx = (np.repeat([corner[k] for corner in _CORNERS], len(row)) for k in (0, 1))
     rows, columns = np.tile(row, 4), np.tile(column, 4)
     found, rays, _ = _look(scene, camera, face.shape[1], rows + 0.5 + dy, columns + 0.5 + dx)
@@ -161,12 +195,12 @@ def _corners(
     return radiance.reshape(3, 4, -1)
 
 
-def _exposure(rng: np.random.Generator, radiance: Float) -> Float:
+def _exposure(film: Film, radiance: Float) -> Float:
     """Choose the gain of each channel, as a camera does, but not all the way: dark stays darker."""
     step = max(1, radiance.shape[-1] // 64)
     brightness = radiance[:, ::step, ::step].mean(axis=0) + np.float32(1e-3)
     key = float(np.exp(np.log(brightness).mean()))
-    gain = rng.uniform(0.22, 0.36) / key**0.85 * rng.normal(1, 0.04, 3)
+    gain = film.exposure / key**0.85 * film.tint
     return np.asarray(gain, np.float32)
 
 
@@ -179,17 +213,15 @@ def _expose(radiance: Float, gain: Float) -> Float:
     return np.asarray(np.clip(curved, 0, 1))
 
 
-def _encode_rgb(
-    rng: np.random.Generator, linear: Float, noise_seed: list[int]
-) -> NDArray[np.uint8]:
+def _encode_rgb(film: Film, linear: Float) -> NDArray[np.uint8]:
     """Add vignette and signal-dependent noise; give 8 bits (H, W, 3)."""
     size = linear.shape[-1]
-    if rng.random() < 0.4:
+    if film.vignette:
         place = (np.arange(size) + 0.5) / size - 0.5
-        fall = 1 - rng.uniform(0.1, 0.6) * (place[:, None] ** 2 + place**2)
+        fall = 1 - film.vignette * (place[:, None] ** 2 + place**2)
         linear = linear * fall.astype(np.float32)
-    level = np.float32(rng.uniform(0.004, 0.01))
-    grain = np.random.Generator(np.random.PCG64(noise_seed))
+    level = np.float32(film.noise)
+    grain = np.random.Generator(np.random.PCG64(film.grain_seed))
     encoded = linear ** np.float32(1 / 2.2)
     noise = grain.standard_normal(encoded.shape, np.float32) * level * (1.4 - 0.8 * encoded)
     return np.asarray(np.rint((encoded + noise) * 255).clip(0, 255).transpose(1, 2, 0), np.uint8)
