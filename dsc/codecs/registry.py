@@ -17,7 +17,10 @@ CODECS: dict[str, str] = {
     "jxl": "dsc.codecs.classical.jxl:JxlCodec",
     "jxl-lossless": "dsc.codecs.classical.jxl:JxlLosslessCodec",
     "vector": "dsc.codecs.classical.vector:VectorCodec",
+    "residual": "dsc.codecs.residual:ResidualCodec",
+    "independent": "dsc.codecs.learned.independent:IndependentCodec",
     "shared-latent": "dsc.codecs.learned.shared_latent:SharedLatentCodec",
+    "chained": "dsc.codecs.learned.chained:ChainedCodec",
 }
 
 

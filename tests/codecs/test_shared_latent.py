@@ -239,6 +239,8 @@ def test_weights_fit_the_size_limit() -> None:
 
 
 class TestSharedLatentConformance(CodecConformance):
+    sees_every_cut = False  # an empty coder decodes on, and may end empty; checksums see the cut
+
     @pytest.fixture
     def codec(self) -> SharedLatentCodec:
         return SharedLatentCodec.for_tasks(TASKS)

@@ -1,41 +1,43 @@
-"""Write the learned codec's golden bitstreams, once; nothing that exists is ever overwritten.
+"""Write the learned codecs' golden bitstreams, once; nothing that exists is ever overwritten.
 
-    python -m tests.golden.make_learned
+    python -m tests.golden.make_learned independent
 
 A rendered view is coded with the weights that ship; the streams and the hash of the integers they
 decode to are kept. New weights need new goldens: move the old ones to a folder of their own, with
 the weights they belong to, and keep decoding them.
 """
 
+import argparse
 import hashlib
 import json
 from pathlib import Path
 
-from dsc.codecs.learned.shared_latent import default_weights
+from dsc.codecs.learned.conditional_codec import default_weights
+from dsc.codecs.registry import codec_class
 from dsc.schemas import Quality
-from tests.codecs.test_shared_latent import (
-    GOLDEN,
-    NAMES,
-    TASKS,
-    SharedLatentCodec,
-    golden_sample,
-    latent_hash,
-)
+from tests.codecs.learned_golden import GOLDEN, TASKS, golden_sample, latent_hash
+
+FOLDERS = {"shared-latent": GOLDEN, "independent": GOLDEN / "independent",
+           "chained": GOLDEN / "chained"}  # fmt: skip
 
 
 def main() -> None:
-    GOLDEN.mkdir(parents=True, exist_ok=True)
-    if any(GOLDEN.iterdir()):
-        raise SystemExit(f"{GOLDEN} is not empty; goldens are never rewritten")
-    codec = SharedLatentCodec.for_tasks(TASKS)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("codec", choices=FOLDERS)
+    codec_id = parser.parse_args().codec
+    folder: Path = FOLDERS[codec_id]
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(path.is_file() for path in folder.iterdir()):
+        raise SystemExit(f"{folder} is not empty; goldens are never rewritten")
+    codec = codec_class(codec_id).for_tasks(TASKS)
     (streams,) = codec.encode_batch([golden_sample()], Quality(default=60, tasks={"normal": 20}))
-    for name in ("shared", *NAMES):
-        Path(GOLDEN / f"{name}.bin").write_bytes(streams[name])
+    for name, data in streams.items():
+        Path(folder / f"{name}.bin").write_bytes(data)
     facts = {
-        "weights_sha256": hashlib.sha256(default_weights()).hexdigest(),
+        "weights_sha256": hashlib.sha256(default_weights(codec_id)).hexdigest(),
         "latents_sha256": latent_hash(codec, streams),
     }
-    (GOLDEN / "latents.json").write_text(json.dumps(facts, indent=1) + "\n")
+    (folder / "latents.json").write_text(json.dumps(facts, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -8,8 +8,11 @@ library has a Winograd or FFT form of those. Requantisation is by powers of two,
 
 Training uses the very same arithmetic with straight-through gradients (Ballé et al., "Integer
 networks for data compression with latent-variable models", ICLR 2019), so that nothing is lost at
-export.
+export. `set_exact` turns the arithmetic of a network into plain floating point, to measure what the
+integers cost.
 """
+
+import math
 
 import torch
 import torch.nn.functional as F
@@ -32,6 +35,17 @@ def clamp_through(x: Tensor, low: int, high: int) -> Tensor:
     if not x.requires_grad:
         return x.clamp(low, high)
     return _ClampThrough.apply(x, low, high)  # type: ignore[no-any-return]
+
+
+def set_exact(network: nn.Module, exact: bool) -> None:
+    """Choose integer arithmetic (the default) or plain floating point, for comparison only.
+
+    In floating point nothing is rounded, weights have no limits and activations no upper one; a
+    rectifier still rectifies.
+    """
+    for module in network.modules():
+        if isinstance(module, IntegerConv):
+            module.exact = exact
 
 
 class _ClampThrough(torch.autograd.Function):
@@ -86,6 +100,7 @@ class IntegerConv(nn.Module):
             raise ValueError(f"fan-in {fan_in} ({inputs} to {outputs}) is not exact in float32")
         self.kernel, self.shift, self.low, self.high = kernel, shift, low, high
         self.frozen = False
+        self.exact = True
         shape = (outputs, 1 if self.depthwise else inputs, kernel, kernel)
         self.weight = nn.Parameter(torch.randn(shape) / fan_in**0.5)
         self.bias = nn.Parameter(torch.zeros(outputs))
@@ -116,10 +131,27 @@ class IntegerConv(nn.Module):
         scaled = self.bias * (BIAS_UNIT * 2.0**self.shift)
         return clamp_through(round_half_up(scaled), -BIAS_LIMIT, BIAS_LIMIT)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map integers (B, inputs, H, W) to integers (B, outputs, H, W), both in float32."""
+    def forward(self, x: Tensor, rows: slice | None = None) -> Tensor:
+        """Map integers (B, inputs, H, W) to integers (B, outputs, H, W), both in float32.
+
+        With `rows`, only those outputs are computed.
+        """
+        if not self.exact:
+            return self._forward_float(x, rows)
+        weight, bias = self.weight_int(), self.bias_int()
+        if rows is not None:
+            weight, bias = weight[rows], bias[rows]
         groups = x.shape[1] if self.depthwise else 1
-        sums = F.conv2d(
-            x, self.weight_int(), self.bias_int(), padding=self.kernel // 2, groups=groups
-        )
+        sums = F.conv2d(x, weight, bias, padding=self.kernel // 2, groups=groups)
         return clamp_through(round_half_up(sums * 2.0**-self.shift), self.low, self.high)
+
+    def _forward_float(self, x: Tensor, rows: slice | None) -> Tensor:
+        unit = 2.0**-self.shift if self.frozen else 1.0
+        weight = self.weight * unit
+        bias = self.bias * (unit if self.frozen else BIAS_UNIT)
+        if rows is not None:
+            weight, bias = weight[rows], bias[rows]
+        groups = x.shape[1] if self.depthwise else 1
+        sums = F.conv2d(x, weight, bias, padding=self.kernel // 2, groups=groups)
+        low = -math.inf if self.low == -LIMIT else self.low
+        return sums.clamp(low, math.inf if self.high == LIMIT else self.high)

@@ -16,19 +16,14 @@ import torch
 from numpy.typing import NDArray
 
 from dsc.codecs.entropy import Tables, build_tables
+from dsc.codecs.learned.conditional import ConditionalModel
+from dsc.codecs.learned.entropy_model import Z_BUCKETS, Z_LIMIT, HyperPrior, scale_table
 from dsc.codecs.learned.integer import BIAS_LIMIT, LIMIT, IntegerConv
-from dsc.codecs.learned.model import (
-    SHARED,
-    Z_BUCKETS,
-    Z_LIMIT,
-    HyperPrior,
-    ModelSpec,
-    SharedLatentModel,
-    scale_table,
-)
+from dsc.codecs.learned.spec import ModelSpec
 from dsc.errors import BitstreamError, SelfTestError
 
-KIND = "dsc shared-latent 1"
+KIND = "dsc conditional 2"
+KINDS = ("dsc shared-latent 1", KIND)  # the first has no entry of the spec that came later
 
 
 @dataclass(frozen=True)
@@ -45,12 +40,12 @@ class LoadedCodec:
         By stream: one table for each (quality bucket, channel of ẑ).
     """
 
-    model: SharedLatentModel
+    model: ConditionalModel
     scale_tables: Tables
     hyper_tables: dict[str, Tables]
 
 
-def export_codec(model: SharedLatentModel, card: dict[str, str]) -> bytes:
+def export_codec(model: ConditionalModel, card: dict[str, str]) -> bytes:
     """Turn a trained model into a codec file.
 
     Parameters
@@ -69,7 +64,7 @@ def export_codec(model: SharedLatentModel, card: dict[str, str]) -> bytes:
     for name, value in model.state_dict().items():
         if name not in tensors and ".prior." not in name:
             tensors[name] = value.detach().numpy().astype(np.float16)
-    tables = {"scale": _gaussian_tables()}
+    tables = {"scale": gaussian_tables()}
     tables |= {f"hyper.{s}": _hyper_tables(e.prior) for s, e in model.entropy.items()}
     for name, table in tables.items():
         tensors[f"tables.{name}.frequencies"] = table.frequencies
@@ -97,7 +92,7 @@ def load_codec_file(data: bytes) -> LoadedCodec:
     metadata = read_metadata(data)
     try:
         tensors = safetensors.torch.load(data)
-        model = SharedLatentModel(ModelSpec.from_json(json.loads(metadata["model"])))
+        model = ConditionalModel(ModelSpec.from_json(json.loads(metadata["model"])))
         hyper = {name: _tables(tensors, f"hyper.{name}") for name in model.entropy}
         scale = _tables(tensors, "scale")
         state = {name: t.float() for name, t in tensors.items() if not name.startswith("tables.")}
@@ -134,36 +129,44 @@ def read_metadata(data: bytes) -> dict[str, str]:
     Raises
     ------
     BitstreamError
-        When the bytes are not a codec file of this kind.
+        When the bytes are not a codec file of a kind that is known here.
     """
     try:
         length = int.from_bytes(data[:8], "little")
         if not 2 <= length <= min(len(data) - 8, 1 << 24):
             raise ValueError("the header's length is out of range")
         metadata = json.loads(data[8 : 8 + length])["__metadata__"]
-        if metadata["kind"] != KIND:
-            raise ValueError(f"kind {metadata['kind']!r}, expected {KIND!r}")
+        if metadata["kind"] not in KINDS:
+            raise ValueError(
+                f"kind {metadata['kind']!r}, this dsc reads {' and '.join(map(repr, KINDS))}; "
+                "a newer dsc may have written it"
+            )
         json.loads(metadata["model"])
         str(metadata["self_test"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise BitstreamError(f"not a shared-latent codec file: {error}") from None
+        raise BitstreamError(f"not a learned codec file: {error}") from None
     return dict(metadata)
 
 
 @torch.no_grad()
-def self_test_hash(model: SharedLatentModel) -> str:
+def self_test_hash(model: ConditionalModel) -> str:
     """Hash the integers that all integer networks give for a fixed input."""
     digest = hashlib.sha256()
-    shape = (2, 5, 9)  # batch, and an odd size of ẑ
+    spec, shape = model.spec, (2, 5, 9)  # batch, and an odd size of ẑ
     quality = torch.tensor([7, 93])
     size = (shape[1] * 4 - 3, shape[2] * 4 - 1)
-    channels = model.spec.shared_latents
-    context = _fixed_integers((2, channels, *size), LIMIT)
-    z = _fixed_integers((2, model.spec.hyper_latents, *shape[1:]), Z_LIMIT)
-    for name in model.entropy:
-        given = (None, None) if name == SHARED else (context, quality)
-        for part in model.entropy[name].synthesis(z, quality, size, *given):
-            digest.update(part.to(torch.int32).contiguous().cpu().numpy().astype("<i4").tobytes())
+    z = _fixed_integers((2, spec.hyper_latents, *shape[1:]), Z_LIMIT)
+    for name, entropy in model.entropy.items():
+        required = spec.requires(name)
+        context = _fixed_integers((2, sum(map(spec.latents, required)), *size), LIMIT)
+        qualities = quality[:, None].expand(2, len(required))
+        given = (context, qualities) if required else (None, None)
+        start = entropy.synthesis(z, quality, size, *given)
+        known = _fixed_integers((2, spec.latents(name), *size), LIMIT)
+        for step in range(entropy.count):
+            for part in entropy.predict(step, start, known):
+                integers = part.to(torch.int32).contiguous().cpu().numpy()
+                digest.update(integers.astype("<i4").tobytes())
     return digest.hexdigest()
 
 
@@ -176,7 +179,7 @@ def _fixed_integers(shape: tuple[int, ...], limit: int) -> torch.Tensor:
     return torch.from_numpy(integers.astype(np.float32)).reshape(shape)
 
 
-def _check_integers(model: SharedLatentModel, state: dict[str, torch.Tensor]) -> None:
+def _check_integers(model: ConditionalModel, state: dict[str, torch.Tensor]) -> None:
     for name, layer in model.named_modules():
         if isinstance(layer, IntegerConv):
             if state[f"{name}.weight"].abs().max() > LIMIT:
@@ -195,7 +198,8 @@ def _tables(tensors: dict[str, torch.Tensor], name: str) -> Tables:
     return Tables(frequencies, offsets, lows)
 
 
-def _gaussian_tables() -> Tables:
+def gaussian_tables() -> Tables:
+    """Make the tables of all scale indexes: zero-mean Gaussians."""
     mass, lows = [], []
     for scale in scale_table().tolist():
         reach = int(np.ceil(scale * 5.4))  # leaves 7e-8 to the escape

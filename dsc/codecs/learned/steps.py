@@ -1,0 +1,114 @@
+"""Coding a latent in steps: which elements each step codes, and the integer network between them.
+
+The channels of a latent are cut into `steps` groups and its positions into as many phases: the
+four of each 2×2 square, or the two colours of a checkerboard. Step s codes phase p of group s XOR
+p. After the first step, every position knows some of its channels, and of every channel some
+neighbours (Li et al., "Neural video compression with diverse contexts", CVPR 2023, section 3.3; two
+steps: DCVC-RT, CVPR 2025).
+
+What is known goes in as the deviation from the mean that ẑ predicted, in quarters of a quantiser
+step, zero where nothing is known yet; what comes out is added to that mean and to the scale index.
+A network whose last layers are zero thus codes as it would without steps.
+"""
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor, nn
+
+from dsc.codecs.learned.integer import LIMIT, IntegerConv
+
+SCALE_TURN = 63  # a correction may lead from any scale index to any other
+MEAN_TURN = 4095
+PHASES = ((0, 0), (0, 1), (1, 0), (1, 1))  # (y, x) within each 2×2 square
+
+
+def group_of(steps: int, step: int, phase: tuple[int, int]) -> int:
+    """Give the group of channels that `step` codes at positions of a phase."""
+    y, x = phase
+    return step ^ (2 * y + x if steps == 4 else y ^ x)
+
+
+def group_rows(channels: int, steps: int, group: int) -> slice:
+    """Give the channels of a group."""
+    return slice(channels * group // steps, channels * (group + 1) // steps)
+
+
+@lru_cache(maxsize=64)
+def step_elements(steps: int, channels: int, height: int, width: int) -> tuple[Tensor, ...]:
+    """Give the flat indexes of what each step codes, ascending.
+
+    They are indexes into (height, width, channels); of a single step, simply all.
+    """
+    step = torch.zeros(height, width, channels, dtype=torch.uint8)
+    for number in range(1, steps):
+        for y, x in PHASES:
+            rows = group_rows(channels, steps, group_of(steps, number, (y, x)))
+            step[y::2, x::2, rows] = number
+    flat = step.view(-1)
+    return tuple((flat == number).nonzero().view(-1) for number in range(steps))
+
+
+@lru_cache(maxsize=64)
+def step_inverse(steps: int, channels: int, height: int, width: int) -> Tensor:
+    """Give, for each element, its place among all that the steps code one after another."""
+    return torch.cat(step_elements(steps, channels, height, width)).argsort()
+
+
+def step_mask(steps: int, step: int, like: Tensor) -> Tensor:
+    """Give 1 where `step` codes, 0 elsewhere, as (1, C, h, w) of the dtype of `like`."""
+    _, channels, height, width = like.shape
+    mask = like.new_zeros(height * width * channels)
+    mask[step_elements(steps, channels, height, width)[step].to(like.device)] = 1
+    return mask.view(1, height, width, channels).permute(0, 3, 1, 2)
+
+
+class StepNetwork(nn.Module):
+    """The integer network of one step after the first: from what is known to corrections.
+
+    Parameters
+    ----------
+    latents
+        Channels of the latent, a multiple of the number of steps.
+    width
+        Channels of the hyper-synthesis, whose last features have twice as many.
+    """
+
+    def __init__(self, latents: int, width: int) -> None:
+        super().__init__()
+        self.spread = IntegerConv(2 * latents, 2 * latents, kernel=5, shift=6, low=-LIMIT)
+        self.gather = IntegerConv(2 * latents, width, shift=8)
+        self.mix = IntegerConv(3 * width, 2 * width, shift=8)
+        self.scale = IntegerConv(2 * width, latents, shift=8, low=-SCALE_TURN, high=SCALE_TURN)
+        self.mean = IntegerConv(2 * width, latents, shift=6, low=-MEAN_TURN, high=MEAN_TURN)
+        with torch.no_grad():
+            self.scale.weight.zero_()
+            self.mean.weight.zero_()
+
+    def forward(
+        self, features: Tensor, known: Tensor, steps: int, step: int
+    ) -> tuple[Tensor, Tensor]:
+        """Give corrections of scale indexes and means, zero where `step` does not code.
+
+        Parameters
+        ----------
+        features
+            Last features of the hyper-synthesis, (B, 2 width, h, w), integers in [0, 127].
+        known
+            (B, C, h, w), integers in [-127, 127]: what earlier steps coded, zero elsewhere.
+
+        Returns
+        -------
+        scale, mean
+            Integers (B, C, h, w).
+        """
+        spread = self.spread(torch.cat([known, known.abs()], dim=1))
+        x = self.mix(torch.cat([features, self.gather(spread)], dim=1))
+        scale, mean = torch.zeros_like(known), torch.zeros_like(known)
+        for y, x0 in PHASES:
+            part = x[:, :, y::2, x0::2].contiguous()
+            if part.numel():
+                rows = group_rows(known.shape[1], steps, group_of(steps, step, (y, x0)))
+                scale[:, rows, y::2, x0::2] = self.scale(part, rows)
+                mean[:, rows, y::2, x0::2] = self.mean(part, rows)
+        return scale, mean

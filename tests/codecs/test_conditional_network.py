@@ -1,0 +1,214 @@
+"""Conditional networks in training: specs, gradients, starts, arithmetic."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from dsc.codecs.learned.coding import estimated_bits
+from dsc.codecs.learned.integer import set_exact
+from dsc.codecs.learned.layers import SLOPES, guide_channels, guide_planes
+from dsc.codecs.learned.network import make_network
+from dsc.codecs.learned.spec import KINDS, ModelSpec, sized
+from dsc.codecs.learned.warm_start import Trained, load_trained, warm_start
+from dsc.codecs.learned.weights import export_codec
+from dsc.errors import UsageError
+from tests.codecs.conditional_cases import (
+    MODALITY,
+    all_quality,
+    network_of,
+    view_planes,
+)
+
+
+@pytest.fixture(scope="module")
+def planes() -> dict[str, Tensor]:
+    return view_planes(4)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def files(planes: dict[str, Tensor]) -> dict[str, bytes]:
+    return {kind: export_codec(network_of(kind, planes), {}) for kind in KINDS}
+
+
+def test_an_unwanted_required_task_gets_no_gradient_but_is_charged(
+    planes: dict[str, Tensor],
+) -> None:
+    network = network_of("chained", planes)
+    coded = network.code(planes, {}, ["normal"], all_quality(50, 4))
+    assert set(coded.rate) == {"depth", "normal"}
+    assert set(coded.planes) == set(coded.distortion) == {"normal"}
+    (sum(coded.rate.values()) + coded.distortion["normal"]).sum().backward()
+    assert all(p.grad is None for p in network.analysis["depth"].parameters())
+    assert all(
+        p.grad is not None and p.grad.abs().sum() > 0
+        for p in network.synthesis["normal"].parameters()
+        if p.requires_grad
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_spec_survives_json_and_gives_the_network_back(kind: str) -> None:
+    network = make_network(kind, size="tiny")
+    spec = json.loads(json.dumps(network.spec_json()))
+    again = make_network(kind, spec=spec)
+    again.load_state_dict(network.state_dict())
+    assert again.spec == network.spec
+    assert again.required(["rgb"])[-1] == "rgb"
+
+
+def test_the_first_versions_spec_means_what_it_meant() -> None:
+    old = {key: value for key, value in ModelSpec().to_json().items()
+           if key in ("modalities", "shared_latents", "joint_width", "hyper_width",
+                      "hyper_latents")}  # fmt: skip
+    for sizes in old["modalities"].values():
+        del sizes["refine"]
+    spec = ModelSpec.from_json(old)
+    assert (spec.kind, spec.context_steps, spec.guided) == ("shared-latent", 1, False)
+
+
+@pytest.mark.parametrize(
+    ("chain", "complaint"),
+    [({"rgb": ["normal"], "normal": ["rgb"]}, "each other"), ({"rgb": ["edges"]}, "there are not")],
+)
+def test_an_impossible_chain_is_refused(chain: dict[str, list[str]], complaint: str) -> None:
+    spec = sized("chained", list(MODALITY), "tiny").to_json()
+    with pytest.raises(ValueError, match=complaint):
+        ModelSpec.from_json(spec | {"chain": chain})
+
+
+@pytest.mark.parametrize("size", ["fast", "base"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_shipped_sizes_stay_below_eight_megabytes(kind: str, size: str) -> None:
+    network = make_network(kind, size=size)
+    assert 2 * sum(p.numel() for p in network.parameters()) < 8e6
+
+
+def test_unknown_sizes_and_modalities_are_refused() -> None:
+    with pytest.raises(UsageError, match="unknown size 'huge'"):
+        sized("chained", ["rgb"], "huge")
+    with pytest.raises(UsageError, match="edges"):
+        sized("chained", ["rgb", "edges"], "tiny")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_warm_start_of_the_same_network_is_that_network(
+    kind: str, planes: dict[str, Tensor]
+) -> None:
+    trained = network_of(kind, planes)
+    fresh = make_network(kind, size="tiny")
+    assert warm_start(fresh, Trained(trained.spec, trained.state_dict())) == []
+    quality = all_quality(60, 4)
+    for name, bits in estimated_bits(fresh, planes, quality).items():
+        assert torch.equal(bits, estimated_bits(trained, planes, quality)[name])
+
+
+@pytest.mark.parametrize("averaged", [True, False])
+def test_a_checkpoint_and_a_codec_file_give_the_trained_network(
+    files: dict[str, bytes], planes: dict[str, Tensor], tmp_path: Path, averaged: bool
+) -> None:
+    trained = network_of("chained", planes)
+    state = {"average": trained.state_dict()} if averaged else {"network": trained.state_dict()}
+    torch.save(state | {"spec": trained.spec_json()}, tmp_path / "checkpoint.pt")
+    (tmp_path / "chained.safetensors").write_bytes(files["chained"])
+    quality = all_quality(60, 4)
+    expected = {n: x.sum() for n, x in estimated_bits(trained, planes, quality).items()}
+    for name, slack in (("checkpoint.pt", 1e-9), ("chained.safetensors", 0.2)):
+        again = make_network("chained", size="tiny")
+        missed = warm_start(again, load_trained(tmp_path / name))
+        assert all(".prior." in part for part in missed)  # a codec file has tables instead
+        for stream, bits in estimated_bits(again, planes, quality).items():
+            assert abs(float(bits.sum() / expected[stream]) - 1) <= slack
+
+
+def test_new_parts_start_silent(planes: dict[str, Tensor]) -> None:
+    """Steps, refinement and deeper blocks change nothing until they are trained."""
+    small = sized("shared-latent", list(MODALITY), "tiny").to_json() | {"context_steps": 1}
+    for sizes in small["modalities"].values():
+        sizes["refine"] = [0, 0]
+    old = make_network("shared-latent", spec=small)
+    torch.manual_seed(1)
+    old.initialise(planes)
+    new = make_network("shared-latent", size="tiny")
+    warm_start(new, Trained(old.spec, old.state_dict()))
+    quality = all_quality(60, 4)
+    with torch.no_grad():
+        before, after = (n.eval().code(planes, {}, list(planes), quality) for n in (old, new))
+    for name in MODALITY:
+        assert torch.equal(before.rate[name], after.rate[name])
+        assert torch.allclose(before.planes[name], after.planes[name], atol=1e-5)
+
+
+def test_refinement_leaves_the_klt_start_as_it_is(planes: dict[str, Tensor]) -> None:
+    quality = all_quality(70, 4)
+    found = []
+    for refine in ([0, 0], [8, 1]):
+        spec = sized("independent", list(MODALITY), "tiny").to_json()
+        spec["modalities"]["rgb"]["refine"] = refine
+        network = make_network("independent", spec=spec)
+        network.initialise(planes)
+        with torch.no_grad():
+            found.append(network.synthesise("rgb", torch.randn(1, 16, 4, 4).fill_(0.3), {}))
+            assert network.eval().code(planes, {}, ["rgb"], quality).distortion["rgb"].max() < 1000
+    assert torch.allclose(found[0], found[1], atol=1e-5)
+
+
+def test_a_shared_latents_share_moves_into_the_tasks_own(planes: dict[str, Tensor]) -> None:
+    trained = make_network("shared-latent", size="tiny")
+    torch.manual_seed(2)
+    trained.initialise(planes)
+    with torch.no_grad():
+        trained.to_shared.weight.normal_(std=0.3)
+        for name in MODALITY:
+            trained.synthesis[name].entry.weight[:, :8].normal_(std=0.3)
+            trained.joint_private[name].weight.zero_()
+        trained.joint_shared.weight.zero_()
+    chained = make_network("chained", size="tiny")
+    chained.initialise(planes)
+    warm_start(chained, Trained(trained.spec, trained.state_dict()))
+    quality = all_quality(100, 4)
+    for name in MODALITY:
+        alone = {name: planes[name]}
+        with torch.no_grad():
+            before, after = (
+                n.eval().code(alone, {}, [name], quality).planes[name] for n in (trained, chained)
+            )
+        assert (after - before).square().mean() < 0.02 * before.var()
+
+
+def test_guide_planes_hold_the_normal_of_a_tilted_surface() -> None:
+    """Half log depth of slope tan(tilt) / 2 f, times 2 f and squashed, is sin(tilt)."""
+    y, x = torch.meshgrid(torch.arange(8.0), torch.arange(8.0), indexing="ij")
+    tan = 0.75
+    planes = (x * tan / SLOPES[1])[None, None]
+    guide = guide_planes(planes)
+    assert guide.shape[1] == guide_channels(1)
+    across, down = guide[0, 3:5, 1:-1, 1:-1]
+    assert torch.allclose(across, torch.full_like(across, 0.6), atol=1e-5)
+    assert torch.equal(down, torch.zeros_like(down))
+    steep = guide_planes(torch.where(x > 3, 5.0, 0.0)[None, None] + y * 0)
+    assert steep[:, 1:].abs().max() <= 1
+
+
+def test_floating_point_arithmetic_is_a_switch(planes: dict[str, Tensor]) -> None:
+    network = network_of("independent", planes)
+    quality = all_quality(60, 4)
+    exact = estimated_bits(network, planes, quality)
+    set_exact(network, False)
+    plain = estimated_bits(network, planes, quality)
+    set_exact(network, True)
+    for name, bits in exact.items():
+        assert not torch.equal(plain[name], bits)
+        assert abs(float(plain[name].sum() / bits.sum()) - 1) < 0.05
+        assert torch.equal(estimated_bits(network, planes, quality)[name], bits)
