@@ -8,11 +8,13 @@ from typing import Annotated
 import typer
 
 from dsc import __version__
+from dsc.cli.bench import bench
 from dsc.cli.compress import compress
 from dsc.cli.copying import export, fetch
 from dsc.cli.failure import FailureGroup
 from dsc.cli.inspection import info, ls, verify
 from dsc.cli.report import view
+from dsc.cli.train import train
 
 app = typer.Typer(
     name="dsc",
@@ -23,8 +25,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (compress, info, ls, verify, fetch, export, view):
+for command in (compress, info, ls, verify, fetch, export, view, train):
     app.command()(command)
+app.add_typer(bench)
 
 
 def main() -> None:

@@ -1,0 +1,1 @@
+"""Trains learned codecs: data, objective, schedule, checkpoints, export."""
