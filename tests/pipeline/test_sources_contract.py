@@ -79,10 +79,10 @@ MAKERS: dict[str, Callable[[Path], str]] = {
 }
 
 
-@pytest.fixture(params=[*MAKERS, "sample"])
+@pytest.fixture(params=[*MAKERS, "sample", "clevr"])
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Source]:
     name = request.param
-    if name == "sample":
+    if name in ("sample", "clevr"):
         return lambda: open_source(name, n=3, size=32, seed=5)
     root = MAKERS[name](tmp_path)
     options = {"depth_unit": "1/25.5"} if name == "nyuv2" else {}
@@ -94,7 +94,7 @@ def all_tasks(source: Source) -> list[str]:
 
 
 def test_every_source_is_covered_here() -> None:
-    assert set(SOURCES) == {*MAKERS, "sample"}
+    assert set(SOURCES) == {*MAKERS, "sample", "clevr"}
 
 
 def test_two_openings_give_the_same_samples_in_the_same_order(

@@ -16,6 +16,7 @@ SOURCES: dict[str, str] = {
     "folder": "dsc.pipeline.sources.folder:FolderSource.open",
     "hdf5": "dsc.pipeline.sources.hdf5:Hdf5Source.open",
     "sample": "dsc.pipeline.sources.sample:SampleSource.open",
+    "clevr": "dsc.pipeline.sources.clevr:ClevrSource.open",
 }
 
 
