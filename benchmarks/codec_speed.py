@@ -1,62 +1,33 @@
-"""Speed of the learned codec on one core: encoding all tasks, decoding each.
+"""Speed of a codec on one core: encoding all tasks, decoding each.
 
-    python -m benchmarks.codec_speed
+    python -m benchmarks.codec_speed --codec shared-latent
 
-256-px rendered views, quality 60, batches of 8, everything from native arrays to bytes and back.
-Megapixels are of the sample (256 × 256), whatever the number of tasks.
+256-px rendered views, quality 60, from native arrays to bytes and back. The same figures, beside
+quality, on any set of samples: `dsc bench rd`.
 """
 
 import argparse
-import statistics
-import time
-from collections.abc import Callable
 
-import torch
-
-from dsc.codecs.learned.shared_latent import SharedLatentCodec
-from dsc.pipeline.sources import open_source
-from dsc.schemas import Quality
-
-
-def speed(call: Callable[[], object], pixels: int, rounds: int) -> float:
-    times = []
-    for _ in range(rounds + 1):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return pixels / statistics.median(times[1:]) / 1e6
+from dsc.pipeline.bench.candidates import parse_candidates
+from dsc.pipeline.bench.datasets import source_set
+from dsc.pipeline.bench.speed import measure_speed
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--views", type=int, default=8)
+    parser.add_argument("--codec", default="shared-latent", help="as in `dsc bench rd --codecs`")
     parser.add_argument("--rounds", type=int, default=9)
     args = parser.parse_args()
-    torch.set_num_threads(1)
-    source = open_source("sample", n=args.views)
-    tasks = SharedLatentCodec.supported(source.tasks)
-    names = [task.name for task in tasks]
-    samples = [source.read(i, names).arrays for i in range(args.views)]
-    pixels = sum(sample["rgb"].shape[0] * sample["rgb"].shape[1] for sample in samples)
-    codec, quality = SharedLatentCodec.for_tasks(tasks), Quality(default=60)
-    streams = codec.encode_batch(samples, quality)
-
-    def encode() -> object:
-        return codec.encode_batch(samples, quality)
-
-    print(f"encode {'+'.join(names):28} {speed(encode, pixels, args.rounds):6.2f} MPix/s")
-    for name in names:
-
-        def unpack(name: str = name) -> object:
-            return [codec.unpack_latents(s, [name], 1 << 24) for s in streams]
-
-        def decode(name: str = name) -> object:
-            return codec.decode_batch(streams, [name], 1 << 24)
-
-        print(
-            f"decode {name:28} {speed(decode, pixels, args.rounds):6.2f} MPix/s "
-            f"(latents alone {speed(unpack, pixels, args.rounds):6.2f})"
-        )
+    data = source_set("sample", None, n=2)
+    for candidate in parse_candidates(args.codec):
+        group = [task for tasks in candidate.groups(data.schemas()) for task in tasks]
+        found = measure_speed(data, candidate, group, quality=60, rounds=args.rounds)
+        names = "+".join(task.name for task in group)
+        print(f"{candidate.name}: encode {names} {found['encode_mpix_s']:.2f} MPix/s")
+        for name, speed in found["decode_mpix_s"].items():
+            kmac = found["decode_kmac_px"][name]
+            print(f"  decode {name:28} {speed:6.2f} MPix/s"
+                  + ("" if kmac is None else f", {kmac:.1f} kMAC a pixel"))  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""Benchmarks that compare codecs on datasets: rate, distortion, speed; ``dsc bench``."""
