@@ -2,16 +2,18 @@
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from dsc.cli.compress_options import (
     AddressOption,
+    AutoSamplesOption,
     CodecOption,
     DepthUnitOption,
     KindsOption,
     LayoutOption,
+    MaxErrorOption,
     OnErrorOption,
     OutOption,
     OverwriteOption,
@@ -23,16 +25,18 @@ from dsc.cli.compress_options import (
     SizeOption,
     SourceArgument,
     SplitOption,
+    TargetOption,
     TasksOption,
     WorkersOption,
 )
 from dsc.cli.output import JsonOption, emit, note, say
-from dsc.cli.progress import progress
+from dsc.cli.progress import later
+from dsc.cli.rate import show_choice, show_reached
 from dsc.cli.summary import show_summary
 
 if TYPE_CHECKING:
     from dsc.pipeline.summary import Summary
-    from dsc.schemas import FailedSample
+    from dsc.schemas import FailedSample, Manifest
 
 LISTED = 20  # failed samples that are spelled out for people; --json has all
 
@@ -50,6 +54,9 @@ def compress(
     kinds: KindsOption = None,
     codec: CodecOption = None,
     quality: QualityOption = "60",
+    target: TargetOption = None,
+    max_error: MaxErrorOption = None,
+    auto_samples: AutoSamplesOption = 32,
     shard_size: ShardSizeOption = None,
     pack: PackOption = None,
     workers: WorkersOption = 0,
@@ -73,21 +80,25 @@ def compress(
       dsc compress taskonomy --root /data/taskonomy --tasks rgb,depth,normals --workers 4
       # your own folders rgb/0001.jpg, depth/0001.png with depth in millimetres
       dsc compress folder --root scans --depth-unit 0.001 --out scans-dsc
-      # classical codecs instead of the learned one
       dsc compress nyuv2 --root nyu --codec rgb=avif,depth=jxl,label=png
+      # each task as good as it must be, whichever codec does it in the fewest bytes
+      dsc compress nyuv2 --root nyu --codec auto --target rgb=38dB,depth=0.5%
+      # no depth pixel off by more than 1 %
+      dsc compress folder --root scans --max-error depth=1%
     """
     from dsc.jobs.driver import compress as run
 
     data = _find_data(source, root, sample)
     place = out or f"./{source}-dsc"
-    options = {"size": size, "depth_unit": depth_unit, "layout": layout, "kinds": _pairs(kinds)}
-    given = {name: value for name, value in options.items() if value is not None}
-    with progress("compress", "samples") as report:
+    given = _given(size=size, depth_unit=depth_unit, layout=layout, kinds=_pairs(kinds))
+    with later("try codecs", "candidates") as tried, later("compress", "samples") as report:
         run(
             source, place, tasks=tasks, root=data, sample=sample, codec=codec, quality=quality,
+            target=target, max_error=max_error, auto_samples=auto_samples,
             shard_size=shard_size, pack=pack, split=split, workers=workers, address=address,
             on_error=on_error, overwrite=overwrite,
-            progress=lambda done, total, _: report(done, total), **given,
+            progress=lambda done, total, _: report(done, total), on_trial=tried,
+            on_choice=None if json_ else show_choice, **given,
         )  # fmt: skip
     _report(place, json_)
 
@@ -108,7 +119,7 @@ def _find_data(source: str, root: str | None, sample: int | None) -> str | None:
         if Path(source).exists():
             advice = f"; for the data in that directory: dsc compress LAYOUT --root {source}"
         raise UsageError(f"no layout {source!r}; known: {', '.join(SOURCES)}{advice}")
-    if root is not None or sample is not None or source == "sample":
+    if root is not None or sample is not None or source in ("sample", "clevr"):
         return root
     usual = [Path(source), Path("data") / source]
     for directory in usual:
@@ -120,6 +131,10 @@ def _find_data(source: str, root: str | None, sample: int | None) -> str | None:
         f"./{usual[1]} is there. Give --root DIR"
         + (", or render views with --sample N" if source == "taskonomy" else "")
     )
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _pairs(text: str | None) -> dict[str, str] | None:
@@ -144,15 +159,18 @@ def _report(out: str, as_json: bool) -> None:
         "archive": out,
         **summary.to_json(),
         "failed": [{"key": sample.key, "error": sample.error} for sample in failed],
+        "reached": [one.model_dump(mode="json") for one in archive.manifest.reached],
+        "choice": archive.manifest.choice and archive.manifest.choice.model_dump(mode="json"),
     }
-    emit(as_json, value, lambda: _show(out, summary))
+    emit(as_json, value, lambda: _show(out, summary, archive.manifest))
     if failed:
         _list_failed(failed, len(archive))
         raise typer.Exit(1)
 
 
-def _show(out: str, summary: "Summary") -> None:
+def _show(out: str, summary: "Summary", manifest: "Manifest") -> None:
     show_summary(out, summary)
+    show_reached(manifest)
     tasks = [row for row in summary.rows if row.source_bytes is not None]
     task = min(tasks, key=lambda row: row.kind != "depth").name  # any will do, depth is the usual
     place, name = shlex.quote(out), out.rstrip("/").rpartition("/")[2] or "archive"

@@ -92,8 +92,10 @@ KindsOption = Annotated[
 CodecOption = Annotated[
     str | None,
     typer.Option(
-        help="One codec, or one a task: avif; rgb=avif,depth=jxl; shared-latent,label=png. "
-        "Default: the learned codec shared-latent, jxl for what it does not code.",
+        help="One codec, or one a task: avif; rgb=avif,depth=jxl; shared-latent,label=png; or a "
+        "codec file: my.safetensors. auto tries all on samples of the data and takes the cheapest "
+        "at equal distortion. Default: the learned codec shared-latent, jxl for what it does not "
+        "code.",
         metavar="SPEC",
         rich_help_panel=BITS,
     ),
@@ -101,9 +103,37 @@ CodecOption = Annotated[
 QualityOption = Annotated[
     str,
     typer.Option(
-        help="1 (smallest) to 100 (best), for all or by task: 60 or rgb=60,depth=80. "
-        "Label maps are always lossless.",
+        help="1 (smallest) to 100 (best), for all or by task: 60 or rgb=60,depth=80. What tasks "
+        "share has one too: shared=70. Label maps are always lossless.",
         metavar="Q",
+        rich_help_panel=BITS,
+    ),
+]
+TargetOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Instead of a quality, what each sample is to reach in the fewest bytes: rgb=38dB or "
+        "0.98msssim; depth=0.5% (AbsRel) or 2cm (RMSE); normal=1deg.",
+        metavar="T",
+        rich_help_panel=BITS,
+    ),
+]
+MaxErrorOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Largest error of any valid pixel, guaranteed by a second stream: depth=1%, "
+        "depth=5mm; images in counts: gray=2. Without a codec for the task, the cheapest one "
+        "below it is found by trying.",
+        metavar="E",
+        rich_help_panel=BITS,
+    ),
+]
+AutoSamplesOption = Annotated[
+    int,
+    typer.Option(
+        help="Samples that codecs are tried on, where dsc chooses.",
+        min=1,
+        metavar="N",
         rich_help_panel=BITS,
     ),
 ]

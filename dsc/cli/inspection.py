@@ -8,6 +8,7 @@ import typer
 
 from dsc.cli.output import JsonOption, emit, note, print_json, say, show_table
 from dsc.cli.progress import progress
+from dsc.cli.rate import quality_text, show_choice, show_reached
 from dsc.cli.summary import show_summary
 from dsc.cli.text import bytes_text
 
@@ -52,7 +53,7 @@ def _show_info(where: str, opened: "Archive", summary: "Summary") -> None:
     show_summary(where, summary)
     say("")
     splits = ", ".join(f"{name} {count}" for name, count in manifest.splits.items())
-    say(f"source {manifest.source}; splits {splits}; quality {_quality(opened)}")
+    say(f"source {manifest.source}; splits {splits}; quality {quality_text(manifest.quality)}")
     sizes = f"{len(opened.shards)} shards of up to {manifest.shard_size} samples"
     say(f"{sizes}, packs of {manifest.pack_size}")
     made = f"format {manifest.format_version}, generation {manifest.generation}"
@@ -70,16 +71,18 @@ def _show_info(where: str, opened: "Archive", summary: "Summary") -> None:
         rows.append([task.name, task.dtype, shape, unit or classes, invalid])
     show_table(("task", "dtype", "shape", "unit", "invalid"), rows)
     graph = [
-        [s.name, ", ".join(s.carries) or "–", ", ".join(s.requires) or "–"]
+        [
+            s.name,
+            ", ".join(s.carries) or "–",
+            ", ".join(s.requires) or "–",
+            bytes_text(manifest.totals[s.name].payload_bytes),
+        ]
         for s in manifest.streams
     ]
-    show_table(("stream", "carries", "requires"), graph)
-
-
-def _quality(opened: "Archive") -> str:
-    quality = opened.manifest.quality
-    own = "".join(f", {name} {value}" for name, value in quality.tasks.items())
-    return f"{quality.default}{own}"
+    show_table(("stream", "carries", "requires", "payload"), graph)
+    show_reached(manifest)
+    if manifest.choice is not None:
+        show_choice(manifest.choice)
 
 
 def ls(

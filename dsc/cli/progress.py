@@ -6,7 +6,7 @@ Work reports (done, total) as often as it likes; what is shown is thinned out he
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from dsc.cli.text import bytes_text, seconds_text
 
@@ -34,6 +34,20 @@ def progress(label: str, unit: str) -> Iterator[Report]:
     """
     show = _bar if sys.stderr.isatty() else _lines
     with show(label, unit) as report:
+        yield report
+
+
+@contextmanager
+def later(label: str, unit: str) -> Iterator[Report]:
+    """Show progress from the first report on: work that comes before it does not count."""
+    with ExitStack() as stack:
+        shown: list[Report] = []
+
+        def report(done: int, total: int) -> None:
+            if not shown:
+                shown.append(stack.enter_context(progress(label, unit)))
+            shown[0](done, total)
+
         yield report
 
 

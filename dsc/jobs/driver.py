@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from dsc.errors import IncompleteError
+from dsc.jobs.codecs import OnChoice, choose_coding
 from dsc.jobs.local import Job, is_full_disk, run_here
 from dsc.jobs.output import claim, finished_shards, open_output
 from dsc.jobs.request import Request
 from dsc.jobs.tally import Progress, Tally
-from dsc.pipeline.codec_set import CodecSet
+from dsc.pipeline.auto_codec import DEFAULT_SAMPLES, Report
 from dsc.pipeline.commit import commit, sweep
 from dsc.pipeline.plan import make_plan
 from dsc.pipeline.sources import Source
@@ -33,6 +34,9 @@ def compress(
     sample: int | None = None,
     codec: str | None = None,
     quality: str | int | Quality = "60",
+    target: str | None = None,
+    max_error: str | None = None,
+    auto_samples: int = DEFAULT_SAMPLES,
     shard_size: int | None = None,
     pack: int | None = None,
     split: str | None = None,
@@ -41,6 +45,8 @@ def compress(
     on_error: str = "fail",
     overwrite: bool = False,
     progress: Progress | None = None,
+    on_choice: OnChoice | None = None,
+    on_trial: Report | None = None,
     **layout: Any,
 ) -> Manifest:
     """Compress a dataset into an archive, or finish one that was begun; give its manifest.
@@ -50,22 +56,20 @@ def compress(
     source, root, sample, layout
         Name of a layout and the directory or URL of its data, or the number of views to render,
         and what else the layout takes (``depth_unit``); or an open source.
-    out
-        Directory or fsspec URL of the archive.
-    tasks, codec, quality
+    out, overwrite
+        Directory or fsspec URL of the archive; whether what is there is replaced.
+    tasks, codec, quality, target, max_error, auto_samples
         What is coded (names or aliases; None for all), by which codecs (`dsc.pipeline.codec_spec`),
-        how well (1 to 100: ``60`` or ``rgb=60,depth=80``).
+        how well: 1 to 100 (``60``, ``rgb=60,depth=80``), a distortion that each sample is to
+        reach (``rgb=38dB``), the largest error of a valid pixel (``depth=1%``; `dsc.schemas.
+        target`); how many samples codecs are tried on where dsc chooses them (``auto``).
     shard_size, pack, split
-        Samples a shard and a pack, chosen by `dsc.pipeline.plan` when None; name of the split, and
-        of nyuv2 the frames (``train``, ``test``; None for all, called train).
-    workers, address
-        Worker processes on this machine, or a Ray cluster; neither: in this process.
-    on_error
-        ``fail`` or ``skip`` what cannot be read; a run that failed can be finished with ``skip``.
-    overwrite
-        Replace what is at `out`.
-    progress
-        See `dsc.jobs.tally.Tally`.
+        Samples a shard and a pack (None: `dsc.pipeline.plan`); name of the split, of nyuv2 frames.
+    workers, address, on_error
+        Worker processes here, or a Ray cluster, or neither; ``fail`` or ``skip`` unread samples.
+    progress, on_choice, on_trial
+        See `dsc.jobs.tally.Tally`; called with the `Choice` of codecs, and with (candidates
+        tried, candidates in all) on the way there.
 
     Raises
     ------
@@ -77,28 +81,35 @@ def compress(
     return run(
         Request(
             source, os.fspath(out), tasks, root, sample, codec, quality, shard_size, pack, split,
-            workers, address, on_error, overwrite, layout,
+            workers, address, on_error, overwrite, layout, target, max_error, auto_samples,
         ),
-        progress,
+        progress, on_choice, on_trial,
     )  # fmt: skip
 
 
-def run(request: Request, progress: Progress | None = None) -> Manifest:
+def run(
+    request: Request,
+    progress: Progress | None = None,
+    on_choice: OnChoice | None = None,
+    on_trial: Report | None = None,
+) -> Manifest:
     """Do what a request asks for; see `compress`."""
     request.check()
     output = open_output(request.out, request.overwrite)
     source = request.open_source()
     tasks = request.choose_tasks(source)
-    codec_set = CodecSet.from_spec(request.codec, tasks)
+    coding = choose_coding(request, source, tasks, output, on_choice, on_trial)
+    codec_set = coding.codec_set
     plan = make_plan(
         source,
         tasks,
         codec_set,
-        request.choose_quality(tasks),
+        coding.quality,
         output.shard_size if request.shard_size is None else request.shard_size,
         output.pack_size if request.pack is None else request.pack,
         request.split or "train",
         request.on_error,
+        coding.choice,
     )
     job, tally = Job(plan, output.root, source, codec_set, request.on_error), Tally(plan, progress)
     with _explained(job, tally, request.again()):

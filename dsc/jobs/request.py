@@ -8,8 +8,9 @@ from typing import Any
 
 from dsc.errors import UsageError
 from dsc.jobs.output import absolute
+from dsc.pipeline.auto_codec import DEFAULT_SAMPLES
 from dsc.pipeline.sources import Source, open_source
-from dsc.schemas import Quality, Task, resolve_tasks
+from dsc.schemas import Bound, Quality, Target, Task, resolve_tasks
 
 ON_ERROR = ("fail", "skip")
 
@@ -33,6 +34,9 @@ class Request:
     on_error: str
     overwrite: bool
     layout: Mapping[str, Any] = field(default_factory=dict)
+    target: str | None = None
+    max_error: str | None = None
+    auto_samples: int = DEFAULT_SAMPLES
 
     def check(self) -> None:
         """Refuse what can be refused before anything is opened.
@@ -48,6 +52,8 @@ class Request:
             raise UsageError(f"--workers {self.workers}: 0 (in this process) or more")
         if self.workers and self.address:
             raise UsageError("--workers starts a Ray here, --address uses one: give one of them")
+        if self.auto_samples < 1:
+            raise UsageError(f"--auto-samples {self.auto_samples}: at least 1")
 
     def open_source(self) -> Source:
         """Open the dataset.
@@ -67,13 +73,14 @@ class Request:
         if self.sample is None:
             frames = {"split": self.split} if self.source == "nyuv2" and self.split else {}
             return open_source(self.source, root, **self.layout, **frames)
-        if self.source not in ("taskonomy", "sample"):
+        if self.source not in ("taskonomy", "sample", "clevr"):
             raise UsageError(
                 f"--sample renders Taskonomy's layout; it does not go with {self.source}"
             )
         if root is not None:
             raise UsageError(f"--sample {self.sample} renders views, --root {root} reads them")
-        return open_source("sample", None, **{"n": self.sample, **self.layout})
+        name = "clevr" if self.source == "clevr" else "sample"
+        return open_source(name, None, **{"n": self.sample, **self.layout})
 
     def choose_tasks(self, source: Source) -> tuple[Task, ...]:
         """Give the tasks to compress, in the order asked for.
@@ -89,11 +96,24 @@ class Request:
             raise UsageError(f"no task to compress; found: {', '.join(found) or 'none'}")
         return chosen
 
-    def choose_quality(self, tasks: Sequence[Task]) -> Quality:
-        """Give the quality of each task."""
-        if isinstance(self.quality, Quality):
-            return self.quality
-        return Quality.parse(str(self.quality), [task.name for task in tasks])
+    def choose_quality(self, tasks: Sequence[Task], streams: Sequence[str] = ()) -> Quality:
+        """Give the quality of each task, with the targets and bounds.
+
+        Parameters
+        ----------
+        streams
+            Names of streams that have a quality of their own, such as ``shared``.
+        """
+        quality = self.quality
+        if not isinstance(quality, Quality):
+            quality = Quality.parse(str(quality), [*(task.name for task in tasks), *streams])
+        targets = {**quality.targets, **Target.parse(self.target or "", tasks)}
+        bounds = {**quality.max_error, **self.bounds(tasks)}
+        return quality.model_copy(update={"targets": targets, "max_error": bounds})
+
+    def bounds(self, tasks: Sequence[Task]) -> dict[str, Bound]:
+        """Give the bounds that ``--max-error`` asks for."""
+        return Bound.parse(self.max_error or "", tasks)
 
     def again(self) -> str:
         """Say how to go on: the command, without ``--overwrite``, which would begin anew."""
@@ -106,6 +126,9 @@ class Request:
             "--sample": self.sample,
             "--codec": self.codec,
             "--quality": self.quality if isinstance(self.quality, str | int) else None,
+            "--target": self.target,
+            "--max-error": self.max_error,
+            "--auto-samples": self.auto_samples if self.auto_samples != DEFAULT_SAMPLES else None,
             "--shard-size": self.shard_size,
             "--pack": self.pack,
             "--split": self.split,

@@ -10,16 +10,25 @@ import hashlib
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Self
 
 from dsc.codecs.base import Array, Codec, Sample
-from dsc.codecs.registry import codec_from_config, make_codec
+from dsc.codecs.registry import codec_from_config
 from dsc.errors import CodecError, UnknownTaskError, UsageError
-from dsc.pipeline.codec_spec import choose_codecs
+from dsc.pipeline.codec_spec import Spec, choose_codecs, is_joint, make
 from dsc.schemas import CodecRecord, Quality, Stream, Task
 from dsc.storage.archive import Archive
 
 Weights = Callable[[CodecRecord], bytes | None]
+
+
+@dataclass(frozen=True)
+class Component:
+    """Tasks of one codec whose streams are connected: the quality of one may concern another."""
+
+    slot: int
+    tasks: tuple[str, ...]
 
 
 class CodecSet:
@@ -70,7 +79,9 @@ class CodecSet:
         return made
 
     @classmethod
-    def from_spec(cls, spec: str | None, tasks: Sequence[Task]) -> Self:
+    def from_spec(
+        cls, spec: str | Spec | None, tasks: Sequence[Task], bounded: Sequence[str] = ()
+    ) -> Self:
         """Make the codecs that a ``--codec`` option asks for.
 
         Parameters
@@ -79,6 +90,8 @@ class CodecSet:
             See `dsc.pipeline.codec_spec`.
         tasks
             The tasks to code, in order.
+        bounded
+            Names of the tasks whose error is to be bounded, pixel by pixel.
 
         Raises
         ------
@@ -87,16 +100,29 @@ class CodecSet:
         UnknownCodecError, UnknownTaskError
             When it names a codec or task that is not there.
         """
-        chosen = choose_codecs(spec, tasks)
+        text = spec.text if isinstance(spec, Spec) else spec
         try:
-            return cls.of(
-                [
-                    make_codec(codec_id, [task for task in tasks if chosen[task.name] == codec_id])
-                    for codec_id in dict.fromkeys(chosen[task.name] for task in tasks)
-                ]
-            )
+            return cls.assigned(choose_codecs(spec, tasks), tasks, bounded)
         except CodecError as error:
-            raise UsageError(f"--codec {spec or 'unset'}: {error}") from None
+            raise UsageError(f"--codec {text or 'unset'}: {error}") from None
+
+    @classmethod
+    def assigned(
+        cls, words: Mapping[str, str], tasks: Sequence[Task], bounded: Sequence[str] = ()
+    ) -> Self:
+        """Make the codecs named for each task; see `from_spec`.
+
+        Raises
+        ------
+        CodecError
+            When a codec cannot code its tasks.
+        """
+        codecs = []
+        for word in dict.fromkeys(words[task.name] for task in tasks):
+            own = [task for task in tasks if words[task.name] == word]
+            together = [own] if is_joint(word) else _apart(own, bounded)
+            codecs += [_bounded(make(word, group), bounded) for group in together]
+        return cls.of(codecs)
 
     @classmethod
     def from_archive(cls, archive: Archive) -> Self:
@@ -111,6 +137,31 @@ class CodecSet:
     def tasks(self) -> tuple[str, ...]:
         """Names of the tasks that the set codes."""
         return tuple(self._task_slot)
+
+    def components(self) -> tuple[Component, ...]:
+        """Give the connected parts of the stream graph, in its own order."""
+        part_of: dict[str, set[str]] = {}
+        for stream in self._streams:
+            joined = {stream.name}.union(*(part_of[name] for name in stream.requires))
+            for name in joined:
+                part_of[name] = joined
+        parts = {min(part): part for part in part_of.values()}
+        order = [stream for stream in self._streams if stream.carries]
+        found: dict[str, list[str]] = {}
+        for stream in order:
+            found.setdefault(min(part_of[stream.name]), []).extend(stream.carries)
+        slots = {first: self.slots[next(iter(parts[first]))] for first in found}
+        return tuple(
+            Component(slots[first], tuple(dict.fromkeys(tasks))) for first, tasks in found.items()
+        )
+
+    def tasks_in_order(self) -> tuple[str, ...]:
+        """Name the tasks, each after those that its streams require."""
+        return tuple(dict.fromkeys(task for s in self._streams for task in s.carries))
+
+    def codec_name(self, task: str) -> str:
+        """Name the codec of a task, for people."""
+        return self._records[self._task_slot[task]].label
 
     def streams(self) -> tuple[Stream, ...]:
         """Give the stream graph of all codecs."""
@@ -203,6 +254,15 @@ class CodecSet:
                 sample.update(arrays)
         return decoded
 
+    def decode_alone(
+        self, streams: Mapping[str, bytes], tasks: Sequence[str], max_pixels: int
+    ) -> dict[str, Array]:
+        """Decode tasks of one sample as it was encoded, on one thread."""
+        if not tasks:
+            return {}
+        with single_thread():
+            return self.decode_batch([streams], tasks, max_pixels)[0]
+
 
 class WeightFiles:
     """Weights files at hand, by hash."""
@@ -228,6 +288,21 @@ def single_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def _apart(tasks: Sequence[Task], bounded: Sequence[str]) -> list[list[Task]]:
+    """Part the tasks with a bound from the others, which then keep a plain codec."""
+    groups = [[t for t in tasks if (t.name in bounded) is wanted] for wanted in (False, True)]
+    return [group for group in groups if group]
+
+
+def _bounded(codec: Codec, bounded: Sequence[str]) -> Codec:
+    own = [task.name for task in codec.tasks if task.name in bounded]
+    if not own:
+        return codec
+    from dsc.codecs.residual import ResidualCodec  # brings torch, which labels do without
+
+    return ResidualCodec(codec, own)
 
 
 def _record(codec: Codec, weights: bytes | None) -> CodecRecord:

@@ -1,27 +1,86 @@
 """Reads a ``--codec`` option: which codec codes which task.
 
-The option is a codec id for every task that it can take, ``task=id`` for single tasks, or both:
-``avif``, ``rgb=avif,depth=jxl``, ``shared-latent,label=png``. When no codec is named for all tasks,
-rgb and depth go to `DEFAULT_CODEC`. What a codec for all tasks cannot take, and what is left, goes
-to the classical codec that is best for its kind (`classical_codec`).
+The option is a word for every task that the codec can take, ``task=word`` for single tasks, or
+both: ``avif``, ``rgb=avif,depth=jxl``, ``shared-latent,label=png``. A word is a codec id or a codec
+file (``my.safetensors``), whose metadata says which codec it is of. What no word is for, and what a
+codec for all tasks cannot take, goes to the default for its kind (`default_codec`). The word
+``auto`` stands for a choice that `dsc.pipeline.auto_codec` makes by trying; ``auto+my.safetensors``
+tries a codec file as well.
 """
 
+import json
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from dsc.codecs.base import Codec
-from dsc.codecs.registry import codec_class
-from dsc.errors import CodecError, UsageError
+from dsc.codecs.registry import CODECS, codec_class, make_codec
+from dsc.errors import CodecError, UnknownCodecError, UsageError
 from dsc.schemas import Task, TaskKind, resolve_task
 
-DEFAULT_CODEC = "shared-latent"
-# Normals are left out: rendered normals are flat regions with sharp edges, which AVIF codes far
-# better today (`python -m benchmarks.real_data --only rendered --codec shared-latent`).
-DEFAULT_KINDS = (TaskKind.IMAGE, TaskKind.DEPTH)
+AUTO = "auto"
+FILE_SUFFIX = ".safetensors"
+MAX_HEADER_BYTES = 1 << 24
 
 
-def choose_codecs(spec: str | None, tasks: Sequence[Task]) -> dict[str, str]:
-    """Choose a codec id for every task.
+@dataclass(frozen=True)
+class Spec:
+    """A ``--codec`` option, read: the word for all tasks, words by task, files that auto tries."""
+
+    text: str
+    general: str | None = None
+    chosen: dict[str, str] = field(default_factory=dict)
+    extra: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str | None, available: Sequence[str]) -> "Spec":
+        """Read an option; None or an empty text names nothing.
+
+        Raises
+        ------
+        UsageError
+            When it names two codecs for all tasks.
+        UnknownCodecError, UnknownTaskError
+            When it names a codec or task that is not there.
+        """
+        general: str | None = None
+        chosen: dict[str, str] = {}
+        extra: list[str] = []
+        for part in filter(None, (piece.strip() for piece in (text or "").split(","))):
+            name, equals, word = (piece.strip() for piece in part.rpartition("="))
+            if word.startswith(f"{AUTO}+"):
+                extra += word.split("+")[1:]
+                word = AUTO
+            for known in [word] * (word != AUTO) + extra:
+                codec_id_of(known)
+            if equals:
+                chosen[resolve_task(name, available)] = word
+            elif general is None:
+                general = word
+            else:
+                raise UsageError(
+                    f"--codec {text}: both {general} and {word} for all tasks; give one of them, "
+                    "and others as task=codec"
+                )
+        return cls(text or "", general, chosen, tuple(extra))
+
+    def automatic(self, tasks: Sequence[Task], bounded: Sequence[str]) -> tuple[Task, ...]:
+        """List the tasks whose codec is to be chosen by trying.
+
+        These are the tasks with the word ``auto``, and those with a bound and no word: what a
+        bound costs depends most on the codec below it.
+        """
+        return tuple(
+            task
+            for task in tasks
+            if self.chosen.get(task.name, self.general) == AUTO
+            or (task.name in bounded and self.general is None and task.name not in self.chosen)
+        )
+
+
+def choose_codecs(spec: str | Spec | None, tasks: Sequence[Task]) -> dict[str, str]:
+    """Choose a word for every task, none of them ``auto``.
 
     Parameters
     ----------
@@ -37,58 +96,117 @@ def choose_codecs(spec: str | None, tasks: Sequence[Task]) -> dict[str, str]:
     UnknownCodecError, UnknownTaskError
         When it names a codec or task that is not there.
     """
-    general, chosen = _parse_spec(spec or "", [task.name for task in tasks])
+    if not isinstance(spec, Spec):
+        spec = Spec.parse(spec, [task.name for task in tasks])
+    general = None if spec.general == AUTO else spec.general
+    chosen = {task.name: spec.chosen[task.name] for task in tasks if task.name in spec.chosen}
     rest = [task for task in tasks if task.name not in chosen]
-    offered = [task for task in rest if general or task.kind in DEFAULT_KINDS]
-    taken = {task.name for task in _takes(general or DEFAULT_CODEC, offered)}
+    taken = {task.name for task in takes(general, rest)} if general else set()
     if general and rest and not taken:
         raise UsageError(
-            f"--codec {spec}: {general} codes none of {', '.join(task.name for task in rest)}"
+            f"--codec {spec.text}: {general} codes none of {', '.join(task.name for task in rest)}"
         )
     for task in rest:
-        usual = general or DEFAULT_CODEC
-        chosen[task.name] = usual if task.name in taken else classical_codec(task)
+        chosen[task.name] = general if general and task.name in taken else default_codec(task)
     return chosen
+
+
+def default_codec(task: Task) -> str:
+    """Give the codec of a task that none was named for: the cheapest measured for its kind."""
+    return "label-context" if task.kind is TaskKind.LABEL else classical_codec(task)
 
 
 def classical_codec(task: Task) -> str:
     """Give the classical codec that is best for a task's kind."""
     if not task.is_map:
         return "vector"
-    eight_bits = task.kind in (TaskKind.IMAGE, TaskKind.NORMAL) and task.dtype == "uint8"
-    return "avif" if eight_bits else "jxl"
+    deep_image = task.kind is TaskKind.IMAGE and task.dtype != "uint8"
+    return "jxl" if deep_image or task.kind is TaskKind.LABEL else "av1"
 
 
-def _parse_spec(spec: str, available: Sequence[str]) -> tuple[str | None, dict[str, str]]:
-    general: str | None = None
-    chosen: dict[str, str] = {}
-    for part in filter(None, (piece.strip() for piece in spec.split(","))):
-        name, equals, codec_id = (piece.strip() for piece in part.rpartition("="))
-        codec_class(codec_id)
-        if equals:
-            chosen[resolve_task(name, available)] = codec_id
-        elif general is None:
-            general = codec_id
-        else:
-            raise UsageError(
-                f"--codec {spec}: both {general} and {codec_id} for all tasks; give one of them, "
-                "and others as task=codec"
-            )
-    return general, chosen
-
-
-def _takes(codec_id: str, tasks: Sequence[Task]) -> tuple[Task, ...]:
+def takes(word: str, tasks: Sequence[Task]) -> tuple[Task, ...]:
     """List the tasks that a codec can code together."""
-    kind: Any = codec_class(codec_id)
-    if hasattr(kind, "supported"):  # joint codecs choose among the tasks; others judge each alone
-        chosen: tuple[Task, ...] = kind.supported(tasks)
+    if not tasks:  # and nothing is imported for them
+        return ()
+    if not is_joint(word):
+        return tuple(task for task in tasks if can_code(word, [task]))
+    kind: Any = codec_class(codec_id_of(word))
+    chosen: tuple[Task, ...] = kind.supported(tasks)
+    if not chosen or not word.endswith(FILE_SUFFIX) or can_code(word, chosen):
         return chosen
-    return tuple(task for task in tasks if _can_code(kind, task))
+    return tuple(task for task in chosen if can_code(word, [task]))  # a file may know fewer
 
 
-def _can_code(kind: type[Codec], task: Task) -> bool:
+def is_joint(word: str) -> bool:
+    """Tell whether a codec codes several tasks together; others code each one alone."""
+    return hasattr(codec_class(codec_id_of(word)), "supported")
+
+
+def can_code(word: str, tasks: Sequence[Task]) -> bool:
+    """Tell whether a codec can be made for these tasks together."""
     try:
-        kind.for_tasks([task])
+        make(word, tasks)
     except CodecError:
         return False
     return True
+
+
+def make(word: str, tasks: Sequence[Task]) -> Codec:
+    """Make the codec that a word names, for these tasks.
+
+    Raises
+    ------
+    CodecError
+        When it cannot code one of them.
+    BitstreamError
+        When the codec file is damaged.
+    """
+    if not word.endswith(FILE_SUFFIX):
+        return make_codec(word, tasks)
+    config = {"tasks": [task.model_dump(mode="json") for task in tasks]}
+    return codec_class(codec_id_of(word)).from_config(config, Path(word).read_bytes())
+
+
+def codec_id_of(word: str) -> str:
+    """Give the registry id of the codec that a word names.
+
+    Raises
+    ------
+    UnknownCodecError
+        When it is neither a registered codec nor the file of one.
+    """
+    if not word.endswith(FILE_SUFFIX):
+        if word not in CODECS:
+            known = ", ".join(CODECS)
+            raise UnknownCodecError(
+                f"unknown codec {word!r}; known: {known}, {AUTO}, or a codec file (*{FILE_SUFFIX})"
+            )
+        return word
+    metadata = _file_metadata(word)
+    kind = str(metadata.get("kind", "")).split()
+    found = kind[1] if len(kind) == 3 and kind[0] == "dsc" else ""
+    if found not in CODECS:  # one kind of file for several codecs: the model says which
+        try:
+            found = str(json.loads(metadata["model"])["kind"])
+        except (KeyError, TypeError, ValueError):
+            found = ""
+    if found not in CODECS:
+        raise UnknownCodecError(
+            f"--codec {word}: a file of kind {metadata.get('kind')!r}, which is no codec known "
+            f"here ({', '.join(CODECS)}); give a file that `dsc train` exported"
+        )
+    return found
+
+
+def _file_metadata(path: str) -> dict[str, Any]:
+    """Read the metadata of a safetensors file."""
+    try:
+        with Path(path).open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if not 2 <= length <= MAX_HEADER_BYTES:
+                raise ValueError("the header's length is out of range")
+            return dict(json.loads(file.read(length)).get("__metadata__", {}))
+    except FileNotFoundError:
+        raise UnknownCodecError(f"--codec {path}: no such file") from None
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise UnknownCodecError(f"--codec {path}: not a codec file: {error}") from None

@@ -14,6 +14,7 @@ from dsc.pipeline.codec_set import CodecSet
 from dsc.pipeline.plan import Plan
 from dsc.pipeline.shard_job import WORK, JobRecord, check_record
 from dsc.schemas import FileRecord, Manifest, ShardRecord, StreamTotals, Task, required_streams
+from dsc.schemas.reached import merge_reached
 from dsc.storage.commit import (
     MANIFEST,
     SHARDS,
@@ -136,6 +137,8 @@ def _manifest(plan: Plan, records: Sequence[JobRecord], files: Iterable[FileReco
         source_bytes=_source_bytes(plan.tasks, shards),
         n_failed=sum(len(shard.failed) for shard in shards),
         files=tuple(sorted(files, key=lambda file: file.path)),
+        choice=plan.choice,
+        reached=merge_reached(record.reached for record in records),
     )
 
 

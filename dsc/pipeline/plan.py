@@ -17,14 +17,16 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from dsc import __version__
 from dsc.errors import CodecError, PlanMismatchError, SampleError, UsageError
 from dsc.pipeline.codec_set import CodecSet
+from dsc.pipeline.rate_control import RateControl
 from dsc.pipeline.sources.base import Source
 from dsc.schemas import FORMAT_VERSION, CodecRecord, Manifest, Quality, Stream, Task
 from dsc.schemas.base import Schema, canonical_json
+from dsc.schemas.choice import Choice
 
 PROBES = 4
 PACK_BYTES = 224 << 10
@@ -33,6 +35,7 @@ MAX_PACK = 1024
 SHARD_BYTES = 128 << 20
 MAX_SHARD = 1024
 FEW_SHARDS = 4
+OTHER_CHOICE = "choice: what --codec auto was asked, or what it measured"
 OTHER_DATA = "source: the data, its place or its options (they are known only by hash)"
 
 
@@ -49,6 +52,8 @@ class Plan(Schema):
         Samples of the split.
     shard_size, pack_size
         Samples a shard and a pack; the last ones may hold fewer.
+    choice
+        How the codecs were chosen, where that was left to dsc.
     """
 
     format_version: int = FORMAT_VERSION
@@ -62,6 +67,13 @@ class Plan(Schema):
     quality: Quality
     shard_size: int = Field(ge=1)
     pack_size: int = Field(ge=1, le=1 << 20)
+    choice: Choice | None = None
+
+    @model_serializer(mode="wrap")
+    def _dump(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out a choice that was not made: plans without it keep their hashes."""
+        whole: dict[str, Any] = handler(self)
+        return {k: v for k, v in whole.items() if k != "choice" or v is not None}
 
     @property
     def sha256(self) -> str:
@@ -89,6 +101,7 @@ def make_plan(
     pack_size: int | None = None,
     split: str = "train",
     on_error: str = "fail",
+    choice: Choice | None = None,
 ) -> Plan:
     """Plan the compression of a source.
 
@@ -101,6 +114,8 @@ def make_plan(
         than a shard.
     on_error
         Whether a probed sample that cannot be encoded is an error (``fail``) or passed over.
+    choice
+        Where the codecs come from, if they were chosen by trying.
 
     Raises
     ------
@@ -128,6 +143,7 @@ def make_plan(
         quality=quality,
         shard_size=shard_size,
         pack_size=min(pack_size, shard_size),
+        choice=None if choice is None else choice.stored(),
     )
 
 
@@ -146,10 +162,14 @@ def probe(
     """Measure the largest stream: its mean bytes a sample, over a few samples; 0 if none can be."""
     names = [task.name for task in tasks]
     payloads: dict[str, list[int]] = {}
+    control = RateControl(codec_set, tasks, quality) if quality.is_checked else None
     for index in probe_indices(len(source)):
         try:
             arrays = source.read(index, names).arrays
-            coded = codec_set.encode_batch([arrays], quality)[0]
+            if control is None:
+                coded = codec_set.encode_batch([arrays], quality)[0]
+            else:
+                coded = control.encode(arrays).payloads
         except (SampleError, CodecError) as error:
             if on_error == "skip":
                 continue
@@ -215,11 +235,12 @@ def differences(plan: Plan, old: Plan | Manifest) -> list[str]:
     if isinstance(old, Plan):
         old_json = old.model_dump(mode="json")
     else:  # a finished archive remembers less, and the rest by hash
-        old_json = old.model_dump(mode="json", include=set(new_json) - {"source"})
+        old_json = old.model_dump(mode="json", include={*new_json, "choice"} - {"source"})
         old_json |= {"source": {"name": old.source}}
         old_json |= {"split": ",".join(old.splits), "samples": sum(old.splits.values())}
         new_json["source"] = {"name": plan.source.get("name")}
-    return [*_compare("", old_json, new_json)] or [OTHER_DATA]
+    other_choice = old_json.pop("choice", None) != new_json.pop("choice", None)
+    return [*_compare("", old_json, new_json), *[OTHER_CHOICE] * other_choice] or [OTHER_DATA]
 
 
 def _compare(path: str, old: Any, new: Any) -> Iterator[str]:

@@ -9,16 +9,18 @@ A sample that cannot be read or encoded keeps its key and its index, with every 
 missing, and is listed in the record with the reason, so that indices are those of the source.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dsc.codecs.base import Array
 from dsc.errors import CodecError, CorruptArchiveError, PlanMismatchError, SampleError
 from dsc.pipeline.codec_set import CodecSet
 from dsc.pipeline.plan import Plan
+from dsc.pipeline.rate_control import Coded, RateControl
 from dsc.pipeline.sources.base import Source
-from dsc.schemas import FailedSample, FileRecord, ShardRecord
+from dsc.schemas import FailedSample, FileRecord, ShardRecord, StreamRecord
 from dsc.schemas.base import Schema
+from dsc.schemas.reached import Reached
 from dsc.storage.fs import Root
 from dsc.storage.shard import ShardWriter
 from dsc.storage.verify import hash_file
@@ -35,6 +37,7 @@ class JobRecord(Schema):
     plan_sha256: str
     max_pixels: int
     shard: ShardRecord
+    reached: tuple[Reached, ...] = ()
 
 
 @dataclass
@@ -45,7 +48,7 @@ class _Item:
     arrays: Mapping[str, Array] = field(default_factory=dict)
     source_bytes: Mapping[str, int] = field(default_factory=dict)
     error: str | None = None
-    payloads: dict[str, bytes] = field(default_factory=dict)
+    coded: Coded = field(default_factory=Coded)
 
 
 def encode_shard(
@@ -82,30 +85,21 @@ def encode_shard(
     done = check_record(plan, root, n)
     if done is not None:
         return done
-    tally = _Tally(plan)
+    control = RateControl(codec_set, plan.tasks, plan.quality) if plan.quality.is_checked else None
+    tally = _Tally(plan, control.blank() if control else ())
     with ShardWriter(
         root, plan.split, n, plan.range(n).start, codec_set.slots, plan.pack_size
     ) as writer:
         for batch in _batches(plan, n, source, on_error):
-            _encode(batch, plan, codec_set, on_error)
+            _encode(batch, plan, codec_set, control, on_error)
             for item in batch:
-                writer.add(item.key, item.payloads)
+                writer.add(item.key, item.coded.payloads)
                 tally.add(item)
             if advance is not None:
                 advance(len(batch))
         check_owner(plan, root)
         keys, streams = writer.finish()
-    shard = ShardRecord(
-        n=n,
-        split=plan.split,
-        first_index=plan.range(n).start,
-        samples=len(plan.range(n)),
-        keys=keys,
-        streams=streams,
-        source_bytes=tally.source_bytes,
-        failed=tuple(tally.failed),
-    )
-    record = JobRecord(plan_sha256=plan.sha256, max_pixels=tally.max_pixels, shard=shard)
+    record = tally.record(plan, n, keys, streams)
     root.write(record_path(plan, n), record.to_json().encode())
     return record
 
@@ -113,7 +107,8 @@ def encode_shard(
 class _Tally:
     """Sums over the samples of a shard."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, asked: Sequence[Reached]) -> None:
+        self.reached = list(asked)
         self._maps = [task.name for task in plan.tasks if task.is_map]
         self.source_bytes = {task.name: 0 for task in plan.tasks}
         self.failed: list[FailedSample] = []
@@ -129,6 +124,31 @@ class _Tally:
             if name in item.arrays:
                 height, width = item.arrays[name].shape[:2]
                 self.max_pixels = max(self.max_pixels, height * width)
+        for task, metric, value, quality in item.coded.reached:
+            for at, one in enumerate(self.reached):
+                if (one.task, one.metric) == (task, metric):
+                    self.reached[at] = one.with_sample(item.key, value, quality)
+
+    def record(
+        self, plan: Plan, n: int, keys: FileRecord, streams: Mapping[str, StreamRecord]
+    ) -> JobRecord:
+        """Give the record of the shard whose files these are."""
+        shard = ShardRecord(
+            n=n,
+            split=plan.split,
+            first_index=plan.range(n).start,
+            samples=len(plan.range(n)),
+            keys=keys,
+            streams=streams,
+            source_bytes=self.source_bytes,
+            failed=tuple(self.failed),
+        )
+        return JobRecord(
+            plan_sha256=plan.sha256,
+            max_pixels=self.max_pixels,
+            shard=shard,
+            reached=tuple(self.reached),
+        )
 
 
 def _batches(plan: Plan, n: int, source: Source, on_error: str) -> Iterator[list[_Item]]:
@@ -159,22 +179,36 @@ def _read(source: Source, index: int, names: list[str], on_error: str) -> _Item:
     return _Item(sample.key, sample.arrays, sample.source_bytes)
 
 
-def _encode(batch: list[_Item], plan: Plan, codec_set: CodecSet, on_error: str) -> None:
+def _encode(
+    batch: list[_Item],
+    plan: Plan,
+    codec_set: CodecSet,
+    control: RateControl | None,
+    on_error: str,
+) -> None:
     """Fill in the payloads of a batch; a sample that cannot be encoded is found one by one."""
     whole = [item for item in batch if item.error is None]
-    try:
-        coded = codec_set.encode_batch([item.arrays for item in whole], plan.quality)
-    except CodecError:
-        for item in whole:
-            _encode_alone(item, plan, codec_set, on_error)
-        return
-    for item, payloads in zip(whole, coded, strict=True):
-        item.payloads = payloads
+    if control is None:
+        try:
+            coded = codec_set.encode_batch([item.arrays for item in whole], plan.quality)
+        except CodecError:
+            pass
+        else:
+            for item, payloads in zip(whole, coded, strict=True):
+                item.coded = Coded(payloads)
+            return
+    for item in whole:
+        _encode_alone(item, plan, codec_set, control, on_error)
 
 
-def _encode_alone(item: _Item, plan: Plan, codec_set: CodecSet, on_error: str) -> None:
+def _encode_alone(
+    item: _Item, plan: Plan, codec_set: CodecSet, control: RateControl | None, on_error: str
+) -> None:
     try:
-        item.payloads = codec_set.encode_batch([item.arrays], plan.quality)[0]
+        if control is None:
+            item.coded = Coded(codec_set.encode_batch([item.arrays], plan.quality)[0])
+        else:
+            item.coded = control.encode(item.arrays)
     except CodecError as error:
         if on_error != "skip":
             raise SampleError(_advice(item.key, None, error)) from error

@@ -147,7 +147,7 @@ def _stream_row(archive: Archive, stream: Stream) -> Row:
 
 
 def _codecs(archive: Archive, streams: Sequence[str]) -> str:
-    found = [c.id for c in archive.manifest.codecs if set(c.streams) & set(streams)]
+    found = [c.label for c in archive.manifest.codecs if set(c.streams) & set(streams)]
     return ", ".join(dict.fromkeys(found))
 
 

@@ -12,19 +12,24 @@ from dsc.schemas.manifest import (
 )
 from dsc.schemas.quality import Quality
 from dsc.schemas.stream import Stream, required_streams
+from dsc.schemas.target import Bound, BoundKind, Metric, Target
 from dsc.schemas.task import Task, TaskKind, resolve_task, resolve_tasks
 
 __all__ = [
     "FORMAT_VERSION",
+    "Bound",
+    "BoundKind",
     "CodecRecord",
     "FailedSample",
     "FileRecord",
     "Manifest",
+    "Metric",
     "Quality",
     "ShardRecord",
     "Stream",
     "StreamRecord",
     "StreamTotals",
+    "Target",
     "Task",
     "TaskKind",
     "required_streams",

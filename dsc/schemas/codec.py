@@ -27,3 +27,10 @@ class CodecRecord(Schema):
     config: dict[str, Any] = Field(default_factory=dict)
     weights_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     streams: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """Name of the codec for people: of one over another, both."""
+        base = self.config.get("base")
+        below = base.get("id") if isinstance(base, dict) else None
+        return f"{below} + {self.id}" if below else self.id

@@ -8,14 +8,16 @@ one flipped bit anywhere is found.
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Self
+from typing import Any, Self
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from dsc.errors import CorruptArchiveError, UnsupportedVersionError
 from dsc.schemas.base import Schema, canonical_json
+from dsc.schemas.choice import Choice
 from dsc.schemas.codec import CodecRecord
 from dsc.schemas.quality import Quality
+from dsc.schemas.reached import Reached
 from dsc.schemas.stream import Stream
 from dsc.schemas.task import Task
 
@@ -107,6 +109,10 @@ class Manifest(Schema):
         Bytes of the source's files by task.
     files
         Every other file outside the shards, `shards.jsonl` included.
+    choice
+        How the codecs were chosen, where that was left to dsc.
+    reached
+        What came of each target and bound.
     sha256
         Hash of this manifest's canonical JSON with this field empty.
     """
@@ -128,7 +134,15 @@ class Manifest(Schema):
     source_bytes: Mapping[str, int]
     n_failed: int = 0
     files: tuple[FileRecord, ...]
+    choice: Choice | None = None
+    reached: tuple[Reached, ...] = ()
     sha256: str = ""
+
+    @model_serializer(mode="wrap")
+    def _dump(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what was not asked for: archives without it keep their bytes."""
+        whole: dict[str, Any] = handler(self)
+        return {k: v for k, v in whole.items() if k not in ("choice", "reached") or v}
 
     def sealed(self) -> Self:
         """Give the same manifest with its own hash filled in."""

@@ -1,12 +1,13 @@
-"""Quality: one scale, 1 to 100, for every codec, and one value a task."""
+"""Quality: one scale, 1 to 100, for every codec; one value a task, and targets and bounds."""
 
 from collections.abc import Mapping, Sequence
-from typing import Self
+from typing import Any, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer
 
 from dsc.errors import UsageError
 from dsc.schemas.base import Schema
+from dsc.schemas.target import Bound, Target
 from dsc.schemas.task import resolve_task
 
 DEFAULT_QUALITY = 60
@@ -20,11 +21,17 @@ class Quality(Schema):
     default
         Quality of a task that `tasks` does not name, 1 (smallest) to 100 (best).
     tasks
-        Quality by task name.
+        Quality by task name, or by the name of a stream that is no task's own (``shared``).
+    targets
+        Distortion to reach in each sample, by task name; the quality is then searched.
+    max_error
+        Largest error of a valid pixel, by task name.
     """
 
     default: int = Field(default=DEFAULT_QUALITY, ge=1, le=100)
     tasks: Mapping[str, int] = Field(default_factory=dict)
+    targets: Mapping[str, Target] = Field(default_factory=dict)
+    max_error: Mapping[str, Bound] = Field(default_factory=dict)
 
     @field_validator("tasks")
     @classmethod
@@ -34,13 +41,37 @@ class Quality(Schema):
                 raise ValueError(f"quality of {name} must be 1 to 100, got {value}")
         return tasks
 
+    @model_serializer(mode="wrap")
+    def _dump(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what is not asked for: archives without it keep their hashes."""
+        whole: dict[str, Any] = handler(self)
+        return {k: v for k, v in whole.items() if k in ("default", "tasks") or v}
+
     def of(self, task: str) -> int:
         """Give the quality of one task."""
         return self.tasks.get(task, self.default)
 
+    def own(self, name: str) -> int | None:
+        """Give the quality that was given for a task or stream by name; None when none was."""
+        return self.tasks.get(name)
+
+    def having(self, qualities: Mapping[str, int]) -> Self:
+        """Give the same with other qualities for some tasks."""
+        return self.model_copy(update={"tasks": {**self.tasks, **qualities}})
+
+    @property
+    def is_checked(self) -> bool:
+        """Whether something is promised of each sample: a target or a bound."""
+        return bool(self.targets or self.max_error)
+
     @classmethod
     def parse(cls, text: str, available: Sequence[str]) -> Self:
         """Read ``60`` or ``rgb=60,depth=80`` or ``50,depth=80``; task names may be aliases.
+
+        Parameters
+        ----------
+        available
+            Names of the tasks, and of streams that several tasks share.
 
         Raises
         ------

@@ -73,7 +73,7 @@ class JointCodec:
 
 @pytest.fixture
 def joint(monkeypatch: pytest.MonkeyPatch) -> type[JointCodec]:
-    """The joint codec under the id of the default one, whose network these tests do not need."""
+    """The joint codec under the id of a shipped one, whose network these tests do not need."""
     monkeypatch.setattr(JointCodec, "made", 0)
     monkeypatch.setitem(registry.CODECS, "shared-latent", f"{__name__}:JointCodec")
     return JointCodec
@@ -82,11 +82,11 @@ def joint(monkeypatch: pytest.MonkeyPatch) -> type[JointCodec]:
 @pytest.mark.parametrize(
     ("spec", "chosen"),
     [
-        (None, ["shared-latent", "shared-latent", "avif", "jxl", "jxl", "vector"]),
-        ("shared-latent", ["shared-latent", "shared-latent", "avif", "jxl", "jxl", "vector"]),
+        (None, ["av1", "av1", "av1", "label-context", "jxl", "vector"]),
+        ("shared-latent", [*["shared-latent"] * 2, "av1", "label-context", "jxl", "vector"]),
         ("png", ["png"] * 5 + ["vector"]),
         ("png,depth=jxl", ["png", "jxl", "png", "png", "png", "vector"]),
-        ("rgb=avif,label=png", ["avif", "shared-latent", "avif", "png", "jxl", "vector"]),
+        ("rgb=avif,label=png", ["avif", "av1", "av1", "png", "jxl", "vector"]),
         (" depth = png , jxl ", ["jxl", "png", "jxl", "jxl", "jxl", "vector"]),
     ],
 )
@@ -99,7 +99,8 @@ def test_an_option_gives_each_task_one_codec(
 
 def test_a_task_that_the_codec_cannot_take_goes_to_the_default_for_its_kind() -> None:
     found = choose_codecs("jpeg", ALL)
-    assert (found["rgb"], found["label"], found["class_scene"]) == ("jpeg", "jxl", "vector")
+    assert (found["rgb"], found["label"]) == ("jpeg", "label-context")
+    assert found["class_scene"] == "vector"
 
 
 def test_labels_are_lossless_whatever_codec_is_asked_for() -> None:

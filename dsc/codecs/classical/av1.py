@@ -32,4 +32,5 @@ class Av1Codec(AvifCodec):
 
 def av1_level(quality: int) -> int:
     """Give libavif's quality for ours, 1 to 100: 60 is 46, about 37 dB or AbsRel 0.4 %."""
-    return max(1, round(100 * (quality / 100) ** 1.5))
+    level: float = 100 * (quality / 100) ** 1.5
+    return max(1, round(level))

@@ -40,6 +40,7 @@ class AvifCodec(ImageCodec):
         if image.ndim == 2:
             # imagecodecs codes a (H, W) array losslessly whatever the level; 4:0:0 of RGB it does.
             image, options = np.repeat(image[..., None], 3, axis=2), {"pixelformat": "400"}
+            quality = min(quality or 0, 99)  # 100 is lossless, which is written as RGB all the same
         if task.kind is TaskKind.NORMAL:
             options["matrix"] = imagecodecs.AVIF.MATRIX_COEFFICIENTS.IDENTITY
         if image.dtype == np.uint16:
