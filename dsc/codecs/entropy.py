@@ -125,6 +125,10 @@ class SymbolEncoder:
         if outside.any():
             self._put_raw(symbols[outside])
 
+    def put_uniform(self, values: Int, size: int) -> None:
+        """Append integers from 0 to below `size` (2 to 2^16), all of them equally likely."""
+        self._groups.append((values, constriction.stream.model.Uniform(size)))
+
     def _put_raw(self, values: Int) -> None:
         shifted = values.astype(np.int64) + ESCAPE_OFFSET
         if shifted.min() < 0 or shifted.max() >= 1 << ESCAPE_BITS:
@@ -185,6 +189,11 @@ class SymbolDecoder:
             coded[outside] = high * _CHUNK + low - ESCAPE_OFFSET
         symbols[order] = coded
         return symbols.reshape(indexes.shape)
+
+    def get_uniform(self, count: int, size: int) -> Int:
+        """Read `count` integers from 0 to below `size`."""
+        found: Int = self._coder.decode(constriction.stream.model.Uniform(size), count)
+        return found
 
     def check_end(self) -> None:
         """Raise `BitstreamError` unless all that was written has been read, and no more."""

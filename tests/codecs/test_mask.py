@@ -11,7 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from dsc.codecs.mask import ALL_SET, BROTLI, JPEG_XL, decode_mask, encode_mask
+from dsc.codecs.mask import (
+    ALL_SET,
+    BROTLI,
+    CONTEXT_SET,
+    CONTEXT_UNSET,
+    JPEG_XL,
+    decode_mask,
+    encode_mask,
+)
 from dsc.errors import BitstreamError
 
 DATA = Path(os.environ.get("DSC_TEST_DATA", Path(__file__).parents[2] / "../shared/data"))
@@ -27,6 +35,16 @@ def ragged_mask(height: int = 97, width: int = 131) -> np.ndarray:
 def two_rectangles() -> np.ndarray:
     mask = np.zeros((480, 640), bool)
     mask[:20] = mask[100:200, 300:500] = True
+    return mask
+
+
+def ten_discs() -> np.ndarray:
+    rng = np.random.default_rng(4)
+    y, x = np.mgrid[:200, :300]
+    mask = np.zeros((200, 300), bool)
+    for _ in range(10):
+        radius = rng.uniform(8, 30)
+        mask |= (y - rng.uniform(20, 200)) ** 2 + (x - rng.uniform(20, 300)) ** 2 < radius**2
     return mask
 
 
@@ -58,6 +76,15 @@ def test_all_invalid_and_rectangles_are_cheap():
 def test_each_method_is_used_where_it_is_smaller():
     assert encode_mask(two_rectangles())[0] == BROTLI
     assert encode_mask(ragged_mask())[0] == JPEG_XL
+    assert encode_mask(ten_discs())[0] == CONTEXT_UNSET
+    assert encode_mask(~ten_discs())[0] == CONTEXT_SET
+
+
+def test_round_holes_take_less_than_half_of_jpeg_xl():
+    mask = ten_discs()
+    coded = imagecodecs.jpegxl_encode(mask.astype(np.uint8), lossless=True, effort=7)
+    assert np.array_equal(decode_mask(encode_mask(mask), *mask.shape), mask)
+    assert 2 * len(encode_mask(mask)) < len(coded)
 
 
 def test_a_view_that_is_not_contiguous_is_coded_as_it_looks():
@@ -65,7 +92,9 @@ def test_a_view_that_is_not_contiguous_is_coded_as_it_looks():
     assert np.array_equal(decode_mask(encode_mask(mask), *mask.shape), mask)
 
 
-@pytest.mark.parametrize("mask", [two_rectangles(), ragged_mask()], ids=["brotli", "jpeg-xl"])
+@pytest.mark.parametrize(
+    "mask", [two_rectangles(), ragged_mask(), ten_discs()], ids=["brotli", "jpeg-xl", "context"]
+)
 def test_every_cut_is_reported(mask):
     data = encode_mask(mask)
     for end in range(1, len(data)):
@@ -73,7 +102,9 @@ def test_every_cut_is_reported(mask):
             decode_mask(data[:end], *mask.shape)
 
 
-@pytest.mark.parametrize("mask", [two_rectangles(), ragged_mask()], ids=["brotli", "jpeg-xl"])
+@pytest.mark.parametrize(
+    "mask", [two_rectangles(), ragged_mask(), ten_discs()], ids=["brotli", "jpeg-xl", "context"]
+)
 @pytest.mark.parametrize("grow", [(1, 0), (0, 1), (-1, 0), (400, 400)])
 def test_another_size_is_reported(mask, grow):
     with pytest.raises(BitstreamError, match="does not decode to"):

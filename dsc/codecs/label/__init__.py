@@ -1,0 +1,1 @@
+"""The lossless codec of label maps."""
