@@ -29,6 +29,7 @@ TASKS = {
     "webp": (*LOSSY, *LABELS),
     "avif": (*LOSSY, EDGES),
     "av1": (*LOSSY, EDGES),
+    "av1-fast": (*LOSSY, EDGES),
     "jxl": (*LOSSY, EDGES, *LABELS),
     "jxl-lossless": (*LOSSY, EDGES, *LABELS),
     "vector": (CLASS, VECTOR, POSE),

@@ -30,6 +30,16 @@ class Av1Codec(AvifCodec):
         return super().read_image(contain(data), out)
 
 
+class FastAv1Codec(Av1Codec):
+    """The same at libaom's speed 6: encodes about five times as fast.
+
+    It takes 9 % more bytes on photographs and 10 to 25 % more on depth.
+    """
+
+    id: ClassVar[str] = "av1-fast"
+    speed: ClassVar[int] = 6
+
+
 def av1_level(quality: int) -> int:
     """Give libavif's quality for ours, 1 to 100: 60 is 46, about 37 dB or AbsRel 0.4 %."""
     level: float = 100 * (quality / 100) ** 1.5
