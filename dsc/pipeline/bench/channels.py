@@ -149,17 +149,20 @@ def _stream_of(words: bytes, streams: Mapping[str, bytes]) -> str | None:
 
 def _in_place(parts: Sequence[_Part], wanted: NDArray[np.int32], stream: str) -> Float:
     """Give the bits of each element of a latent (C, h, w), whatever the steps it came in."""
-    channels, height, width = shape = wanted.shape
-    symbols, bits = np.zeros(wanted.size, np.int32), np.zeros(wanted.size)
-    elements = [slice(None)] if len(parts) == 1 else step_elements(len(parts), *shape)
-    for at, part in zip(elements, parts, strict=True):
-        symbols[at], bits[at] = part.symbols.ravel(), part.bits.ravel()
-    if len(parts) > 1:  # several steps go position by position
-        symbols = symbols.reshape(height, width, channels).transpose(2, 0, 1)
-        bits = bits.reshape(height, width, channels).transpose(2, 0, 1)
-    if not np.array_equal(symbols.reshape(shape), wanted):
+    symbols: NDArray[np.int32] = np.concatenate([part.symbols.ravel() for part in parts])
+    bits: Float = np.concatenate([part.bits.ravel() for part in parts])
+    if len(parts) == 1:
+        symbols, bits = symbols.reshape(wanted.shape), bits.reshape(wanted.shape)
+    else:  # several steps go position by position
+        channels, height, width = wanted.shape
+        steps = step_elements(len(parts), channels, height, width)
+        where = np.argsort(np.concatenate([step.numpy() for step in steps]))
+        positions = (height, width, channels)
+        symbols = symbols[where].reshape(positions).transpose(2, 0, 1)
+        bits = bits[where].reshape(positions).transpose(2, 0, 1)
+    if not np.array_equal(symbols, wanted):
         raise CodecError(f"stream {stream}: its symbols come in an order that is not known here")
-    return bits.reshape(shape)
+    return bits
 
 
 def _sum(before: Float, more: Float) -> Float:
