@@ -2,7 +2,6 @@
 
 import json
 import math
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -18,7 +17,7 @@ from dsc.codecs.learned.independent import IndependentCodec
 from dsc.codecs.learned.plane_coder import real_bits, synthesise_planes
 from dsc.codecs.learned.spec import KINDS
 from dsc.codecs.learned.stream_coder import StreamCoder
-from dsc.codecs.learned.weights import export_codec, load_codec_file, read_metadata
+from dsc.codecs.learned.weights import load_codec_file, read_metadata
 from dsc.errors import BitstreamError, CodecError, SelfTestError
 from dsc.schemas import Quality, required_streams
 from tests.codecs.conditional_cases import (
@@ -32,27 +31,10 @@ from tests.codecs.conditional_cases import (
     as_planes,
     make_view,
     network_of,
-    view_planes,
 )
 from tests.codecs.conformance import CodecConformance
 
-
-@pytest.fixture(scope="module")
-def planes() -> dict[str, Tensor]:
-    return view_planes(4)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def files(planes: dict[str, Tensor]) -> dict[str, bytes]:
-    return {kind: export_codec(network_of(kind, planes), {}) for kind in KINDS}
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module", params=KINDS)

@@ -1,7 +1,6 @@
 """Conditional networks in training: specs, gradients, starts, arithmetic."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,32 +13,14 @@ from dsc.codecs.learned.layers import SLOPES, guide_channels, guide_planes
 from dsc.codecs.learned.network import make_network
 from dsc.codecs.learned.spec import KINDS, ModelSpec, sized
 from dsc.codecs.learned.warm_start import Trained, load_trained, warm_start
-from dsc.codecs.learned.weights import export_codec
 from dsc.errors import UsageError
 from tests.codecs.conditional_cases import (
     MODALITY,
     all_quality,
     network_of,
-    view_planes,
 )
 
-
-@pytest.fixture(scope="module")
-def planes() -> dict[str, Tensor]:
-    return view_planes(4)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def files(planes: dict[str, Tensor]) -> dict[str, bytes]:
-    return {kind: export_codec(network_of(kind, planes), {}) for kind in KINDS}
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_an_unwanted_required_task_gets_no_gradient_but_is_charged(

@@ -8,7 +8,7 @@ data. `write_sample` writes the same views as files in Taskonomy's layout.
 import io
 import os
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
@@ -38,7 +38,7 @@ class SampleSource:
 
     def __init__(self, n: int, size: int, seed: int) -> None:
         self._n, self._size, self._seed = n, size, seed
-        self._tasks = {task.name: task for task in sample_tasks()}
+        self._tasks = {task.name: task for task in self._rendered()}
 
     @classmethod
     def open(cls, n: int = 100, size: int = SIZE, seed: int = 0) -> Self:
@@ -50,7 +50,7 @@ class SampleSource:
             When `n` or `size` is out of range.
         """
         if int(n) < 1:
-            raise UsageError(f"--sample {n}: at least 1 view")
+            raise UsageError(f"{n} views: at least 1, as in --sample 24")
         if not 16 <= int(size) <= LARGEST:
             raise UsageError(f"size={size}: views are 16 to {LARGEST} pixels wide and high")
         return cls(int(n), int(size), int(seed))
@@ -80,7 +80,7 @@ class SampleSource:
         """
         key = self.key(index)
         chosen = [task_of(self._tasks, name) for name in tasks]
-        arrays = _render(index, self._size, self._seed, chosen)
+        arrays = self._arrays(index, chosen)
         sizes = {name: len(_as_file(array)) for name, array in arrays.items()}
         return SourceSample(key, arrays, sizes)
 
@@ -88,6 +88,16 @@ class SampleSource:
         """Give the JSON from which `source_from_description` makes the same source again."""
         options = {"n": self._n, "size": self._size, "seed": self._seed}
         return {"name": self.name, "root": None, "options": options}
+
+    def _rendered(self) -> tuple[Task, ...]:
+        return sample_tasks()
+
+    def _view(self, index: int) -> Mapping[str, NDArray[Any]]:
+        return render_view(index, size=self._size, seed=self._seed)
+
+    def _arrays(self, index: int, tasks: Sequence[Task]) -> dict[str, NDArray[Any]]:
+        view, where = self._view(index), f"rendered view {index}"
+        return {task.name: fit_to_task(np.asarray(view[task.name]), task, where) for task in tasks}
 
 
 def sample_tasks() -> tuple[Task, ...]:
@@ -127,10 +137,10 @@ def write_sample(
     UsageError
         When `n` or `size` is out of range.
     """
-    SampleSource.open(n, size, seed)
+    source = SampleSource.open(n, size, seed)
     for task in sample_tasks():
         (Path(root) / task.name / BUILDING).mkdir(parents=True, exist_ok=True)
-    write = partial(_write_view, Path(root), size, seed)
+    write = partial(_write_view, source, Path(root))
     if workers <= 1:
         for index in range(n):
             write(index)
@@ -140,21 +150,13 @@ def write_sample(
             pass
 
 
-def _write_view(root: Path, size: int, seed: int, index: int) -> None:
-    for name, array in _render(index, size, seed, sample_tasks()).items():
+def _write_view(source: SampleSource, root: Path, index: int) -> None:
+    for name, array in source._arrays(index, source.tasks).items():
         suffix = "png" if array.ndim > 1 else "npy"
         path = root / name / BUILDING / f"point_{index}_view_0_domain_{name}.{suffix}"
         part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
         part.write_bytes(_as_file(array))
         os.replace(part, path)
-
-
-def _render(index: int, size: int, seed: int, tasks: Sequence[Task]) -> dict[str, NDArray[Any]]:
-    view = render_view(index, size=size, seed=seed)
-    return {
-        task.name: fit_to_task(np.asarray(view[task.name]), task, f"rendered view {index}")
-        for task in tasks
-    }
 
 
 def _as_file(array: NDArray[Any]) -> bytes:
