@@ -30,6 +30,10 @@ class UnknownCodecError(UsageError, KeyError):
     """A codec id or codec file was asked for that is not known."""
 
 
+class StateMismatchError(UsageError):
+    """A stream's state that cannot be honoured: of other data, or of another version."""
+
+
 class SourceNotFoundError(UsageError, FileNotFoundError):
     """No data of the expected layout lies where the user pointed."""
 
@@ -48,6 +52,10 @@ class SampleError(DscError, ValueError):
 
 class UnknownSampleError(UsageError, KeyError):
     """A key was asked for that no sample of the archive has."""
+
+
+class MissingTaskError(DscError, KeyError):
+    """A sample lacks a task that was asked for."""
 
 
 class CodecError(DscError, ValueError):

@@ -19,10 +19,26 @@ class Traffic:
     starts: dict[str, list[int]] = field(default_factory=dict)  # first byte of each range asked for
     ranges: bool = True
     fail_next: int = 0  # answer 500 this many times
+    drop_next: int = 0  # drop the connection without an answer, this many times
     cut_next: int = 0  # send half a body and drop the connection, this many times
+    stall_next: int = 0  # send half a body and then nothing, this many times
+    damage_next: int = 0  # flip a bit in the middle of a body, this many times
+    only: str = ""  # these five befall only paths that end with this
+    stale: dict[str, bytes] = field(default_factory=dict)  # what is served instead, by path
+    meet: threading.Barrier | None = None  # requests for .tar wait here for each other
     dead: bool = False  # drop every connection
     dead_after_bytes: int | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
+    closing: threading.Event = field(default_factory=threading.Event)
+
+    def fault(self, name: str, body: bool) -> str:
+        """Give what befalls this request: the first fault that is due."""
+        for kind in ("fail", "drop", "cut", "stall", "damage"):
+            due = getattr(self, f"{kind}_next")
+            if due > 0 and name.endswith(self.only) and (body or kind in ("fail", "drop")):
+                setattr(self, f"{kind}_next", due - 1)
+                return kind
+        return ""
 
     def total(self, prefix: str = "") -> int:
         return sum(count for path, count in self.sent.items() if path.startswith(prefix))
@@ -53,15 +69,17 @@ class _Handler(BaseHTTPRequestHandler):
             return
         with traffic.lock:
             traffic.requests[name] += 1
-            fail = traffic.fail_next > 0
-            traffic.fail_next -= fail
-            cut = not fail and body and traffic.cut_next > 0
-            traffic.cut_next -= cut
+            fault = traffic.fault(name, body)
         path = self.root / name
-        if fail or not path.is_file():
-            self._send(500 if fail else 404, b"", None, body)
+        if traffic.meet is not None and name.endswith(".tar"):
+            traffic.meet.wait(20)  # in vain, it ends this connection with an error
+        if fault == "drop":
+            self.close_connection = True
             return
-        data = path.read_bytes()
+        if fault == "fail" or not path.is_file():
+            self._send(500 if fault == "fail" else 404, b"", None, body)
+            return
+        data = traffic.stale[name] if name in traffic.stale else path.read_bytes()
         asked = self.headers.get("Range")
         if asked and traffic.ranges:
             first, _, last = asked.removeprefix("bytes=").partition("-")
@@ -75,12 +93,12 @@ class _Handler(BaseHTTPRequestHandler):
             with traffic.lock:
                 traffic.starts.setdefault(name, []).append(start)
             part = data[start:stop]
-            self._send(206, part, f"bytes {start}-{stop - 1}/{len(data)}", body, cut)
+            self._send(206, part, f"bytes {start}-{stop - 1}/{len(data)}", body, fault)
         else:
-            self._send(200, data, None, body, cut)
+            self._send(200, data, None, body, fault)
 
     def _send(
-        self, code: int, data: bytes, content_range: str | None, body: bool, cut: bool = False
+        self, code: int, data: bytes, content_range: str | None, body: bool, fault: str = ""
     ) -> None:
         self.send_response(code)
         self.send_header("Content-Length", str(len(data)))
@@ -90,12 +108,17 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Range", content_range)
         self.end_headers()
         if body:
-            part = data[: len(data) // 2] if cut else data
+            half = len(data) // 2
+            part = data[:half] if fault in ("cut", "stall") else data
+            if fault == "damage" and data:
+                part = data[:half] + bytes([data[half] ^ 1]) + data[half + 1 :]
             # counted first: a client that has the bytes must find them counted
             with self.traffic.lock:
                 self.traffic.sent[self.path.lstrip("/")] += len(part)
             self.wfile.write(part)
-            if cut:
+            if fault == "stall":
+                self.traffic.closing.wait(60)
+            if fault in ("cut", "stall"):
                 self.close_connection = True
 
 
@@ -110,6 +133,7 @@ def serve(directory: str | Path) -> Iterator[tuple[str, Traffic]]:
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}", traffic
     finally:
+        traffic.closing.set()
         server.shutdown()
         server.server_close()
         thread.join()

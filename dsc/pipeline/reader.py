@@ -1,22 +1,24 @@
 """Random access to an archive's samples: by index, key, slice or batch, decoded.
 
-Only the streams that the chosen tasks require are read. The last pack of every stream is kept, so
-reading in order costs one read a pack. A dataset can be pickled, forked and shared by threads.
+Only the streams that the chosen tasks require are read, side by side over a network. The packs that
+were used last are kept, so reading in order costs one read a pack; one sample of a remote archive
+takes at most two requests a stream once the index of its shard is known. A dataset can be pickled,
+forked and shared by threads.
 """
 
 import os
-import threading
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Self, overload
+from collections.abc import Iterator, Sequence
+from typing import Any, Self, overload
 
 from dsc.codecs.base import Array
-from dsc.errors import BitstreamError, CorruptPackError, UnknownTaskError
-from dsc.pipeline.codec_set import CodecSet
+from dsc.errors import BitstreamError, UnknownTaskError
+from dsc.pipeline.decoding import SampleDecoder
 from dsc.schemas import Manifest, Task, required_streams, resolve_task, resolve_tasks
+from dsc.schemas.size import parse_bytes
 from dsc.storage.archive import Archive
-from dsc.storage.fs import Root
-from dsc.storage.pack import Pack
+from dsc.storage.cache import PackCache
+from dsc.storage.pack_reader import PackReader
+from dsc.storage.sample_reader import Place, SampleReader
 
 
 class Sample(dict[str, Array | None]):
@@ -27,14 +29,6 @@ class Sample(dict[str, Array | None]):
 
     def __missing__(self, name: str) -> Array | None:
         return self[resolve_task(name, list(self))]
-
-
-class Place(NamedTuple):
-    """Where a sample lies: shard of the archive, pack of the shard, sample of the pack."""
-
-    shard: int
-    pack: int
-    k: int
 
 
 class Dataset:
@@ -49,6 +43,8 @@ class Dataset:
         all.
     native
         Give the integers of the source's files instead of metres and unit vectors.
+    cache
+        Where packs of a remote archive are kept, if anywhere.
 
     Raises
     ------
@@ -57,7 +53,11 @@ class Dataset:
     """
 
     def __init__(
-        self, archive: Archive, tasks: Sequence[str] | str | None = None, native: bool = False
+        self,
+        archive: Archive,
+        tasks: Sequence[str] | str | None = None,
+        native: bool = False,
+        cache: PackCache | None = None,
     ) -> None:
         found = {task.name: task for task in archive.manifest.tasks}
         try:
@@ -67,7 +67,7 @@ class Dataset:
         self.native = native
         self.tasks: tuple[Task, ...] = tuple(found[name] for name in names)
         self.streams = required_streams(archive.manifest.streams, names) if names else ()
-        self._archive = archive
+        self._archive, self._cache = archive, cache
         self._begin()
 
     @classmethod
@@ -76,27 +76,38 @@ class Dataset:
         url: str | os.PathLike[str],
         tasks: Sequence[str] | str | None = None,
         native: bool = False,
+        cache: str | os.PathLike[str] | None = None,
+        cache_limit: int | str = "10GB",
     ) -> Self:
         """Open an archive by path or URL; see the class.
 
+        Parameters
+        ----------
+        cache
+            Directory in which packs of a remote archive are kept; None keeps none.
+        cache_limit
+            The most that the directory may hold: bytes, or text such as ``"10GB"``.
+
         Raises
         ------
+        UsageError
+            When the directory cannot be a cache; see `dsc.storage.cache.PackCache`.
         ArchiveNotFoundError
             When there is no archive.
         UnsupportedVersionError, CorruptArchiveError
             When its manifest cannot be read.
         """
-        return cls(Archive.open(os.fspath(url)), tasks, native)
+        kept = cache and PackCache(cache, parse_bytes(cache_limit, "cache_limit"))
+        return cls(Archive.open(os.fspath(url)), tasks, native, kept or None)
 
     def _begin(self) -> None:
         """Start with nothing held: what belongs to a process or thread is not handed on."""
         self._pid = os.getpid()
-        self._lock = threading.Lock()
-        self._last: dict[str, tuple[int, int, Pack]] = {}
-        self._codecs = CodecSet.from_archive(self._archive)
+        self._samples = SampleReader(PackReader(self._archive, self._cache), self.streams)
+        self._decoder = SampleDecoder(self._archive, self.tasks, native=self.native)
 
     def __getstate__(self) -> dict[str, Any]:
-        dropped = ("_pid", "_lock", "_last", "_codecs")
+        dropped = ("_pid", "_samples", "_decoder")
         return {name: value for name, value in self.__dict__.items() if name not in dropped}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -106,8 +117,7 @@ class Dataset:
     def _after_fork(self) -> None:
         # a connection, or a lock that another thread held, must not be used in a forked process
         if self._pid != os.getpid():
-            old = self._archive
-            self._archive = Archive(Root(old.root.url), old.manifest, old.shards)
+            self._archive = self._archive.fresh()
             self._begin()
 
     @property
@@ -149,7 +159,7 @@ class Dataset:
     def __iter__(self) -> Iterator[Sample]:
         """Read all samples in order."""
         for index in range(len(self)):
-            yield self[index]
+            yield self._read([index], in_order=True)[0]
 
     def batch(self, indices: Sequence[int]) -> list[Sample]:
         """Read and decode several samples together.
@@ -166,89 +176,25 @@ class Dataset:
             was measured; normals float32 (H, W, 3) of unit length; everything else as in the
             source. With `native`, all as in the source. None where the sample lacks the task.
         """
-        self._after_fork()
-        places = [self._place(index) for index in indices]
-        decoded = self._decode(places, self._payloads(places))
-        return [self._finish(arrays) for arrays in decoded]
+        return self._read([self._index(index) for index in indices])
 
     def payloads(self, indices: Sequence[int]) -> list[dict[str, memoryview | None]]:
         """Read the bitstreams that the tasks require, undecoded."""
         self._after_fork()
-        return self._payloads([self._place(index) for index in indices])
+        places = [Place(*self._archive.locate(self._index(index))) for index in indices]
+        return self._samples.read(places)
 
-    def _place(self, index: int) -> Place:
+    def _index(self, index: int) -> int:
         count = len(self)
         if not -count <= index < count:
             raise IndexError(f"sample {index} of {count} in {self._archive.root.url}")
-        return Place(*self._archive.locate(index % count))
+        return index % count
 
-    def _key(self, place: Place) -> str:
-        return self._archive.keys(place.shard)[place.pack * self.manifest.pack_size + place.k]
-
-    def _payloads(self, places: Sequence[Place]) -> list[dict[str, memoryview | None]]:
-        """Read in the order in which things lie, so that each pack is read once."""
-        found: list[dict[str, memoryview | None]] = [{} for _ in places]
-        by_pack: dict[tuple[int, int], list[int]] = defaultdict(list)
-        for at, place in enumerate(places):
-            by_pack[place.shard, place.pack].append(at)
-        for (shard, pack), members in sorted(by_pack.items()):
-            for stream in self.streams:
-                try:
-                    payloads = self._pack(shard, stream, pack).payloads
-                except CorruptPackError as error:
-                    key = self._key(places[members[0]])
-                    raise CorruptPackError(f"{error}; it holds sample {key}") from error
-                for at in members:
-                    found[at][stream] = payloads[places[at].k]
-        return found
-
-    def _pack(self, shard: int, stream: str, pack: int) -> Pack:
-        with self._lock:
-            held = self._last.get(stream)
-        if held is not None and held[:2] == (shard, pack):
-            return held[2]
-        read = self._archive.read_pack(shard, stream, pack)
-        with self._lock:
-            self._last[stream] = (shard, pack, read)
-        return read
-
-    def _decode(
-        self, places: Sequence[Place], payloads: Sequence[Mapping[str, memoryview | None]]
-    ) -> list[dict[str, Array]]:
-        given = [
-            {name: bytes(data) for name, data in sample.items() if data is not None}
-            for sample in payloads
-        ]
-        names = [task.name for task in self.tasks]
-        max_pixels = self.manifest.max_pixels
-        try:
-            return self._codecs.decode_batch(given, names, max_pixels)
-        except BitstreamError:
-            for place, sample in zip(places, given, strict=True):
-                self._find_damage(place, sample, names, max_pixels)
-            raise
-
-    def _find_damage(
-        self, place: Place, sample: Mapping[str, bytes], names: Sequence[str], max_pixels: int
-    ) -> None:
-        """Decode task by task, to name the file, pack and key that is damaged."""
-        for name in names:
-            try:
-                self._codecs.decode_batch([sample], [name], max_pixels)
-            except BitstreamError as error:
-                record = self._archive.shards[place.shard].streams
-                needed = required_streams(self.manifest.streams, [name])
-                paths = ", ".join(self._archive.root.where(record[s].path) for s in needed)
-                raise BitstreamError(
-                    f"{paths}: pack {place.pack}, sample {self._key(place)}: "
-                    f"task {name} cannot be decoded: {error}"
-                ) from error
-
-    def _finish(self, arrays: Mapping[str, Array]) -> Sample:
-        sample = Sample()
-        for task in self.tasks:
-            array = arrays.get(task.name)
-            if array is not None and not self.native:
-                array = task.to_physical(array)
-            sample[task.name] = array
-        return sample
+    def _read(self, indices: Sequence[int], in_order: bool = False) -> list[Sample]:
+        self._after_fork()
+        places = [Place(*self._archive.locate(index)) for index in indices]
+        found = self._decoder.decode(indices, self._samples.read(places, in_order))
+        for one in found:
+            if isinstance(one, BitstreamError):
+                raise one
+        return [Sample(one.arrays) for one in found if not isinstance(one, BitstreamError)]

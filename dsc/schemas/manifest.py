@@ -2,7 +2,8 @@
 
 `dsc.json` is written last: its presence is the commit. It holds the hash of every other small
 file, `shards.jsonl` holds the hash of every shard, and the manifest holds its own hash, so that
-one flipped bit anywhere is found.
+one flipped bit anywhere is found. An archive that grows gets its records in a new file
+(`shards.000002.jsonl` for generation 2), because readers of the old generation still want theirs.
 """
 
 import hashlib
@@ -23,6 +24,7 @@ from dsc.schemas.task import Task
 
 FORMAT_VERSION = 1
 SHA256 = r"^[0-9a-f]{64}$"
+SHARDS = "shards.jsonl"
 
 
 class FileRecord(Schema):
@@ -88,6 +90,44 @@ class StreamTotals(Schema):
     n_missing: int = 0
 
 
+def shards_path(generation: int) -> str:
+    """Name the file of the shard records that a generation writes."""
+    return SHARDS if generation == 1 else f"shards.{generation:06d}.jsonl"
+
+
+class Appended(Schema):
+    """What one append added.
+
+    Attributes
+    ----------
+    generation
+        The generation that it made.
+    plan_sha256
+        Hash of its plan.
+    source
+        Registered name of the layout it read.
+    samples
+        How many samples it added.
+    tasks
+        Names of the tasks it added.
+    choice
+        How their codecs were chosen, where that was left to dsc.
+    """
+
+    generation: int = Field(ge=2)
+    created_by: str
+    plan_sha256: str = Field(pattern=SHA256)
+    source: str
+    samples: int = Field(default=0, ge=0)
+    tasks: tuple[str, ...] = ()
+    choice: Choice | None = None
+
+    @model_serializer(mode="wrap")
+    def _dump(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        whole: dict[str, Any] = handler(self)
+        return {k: v for k, v in whole.items() if k != "choice" or v}
+
+
 class Manifest(Schema):
     """What an archive is.
 
@@ -96,7 +136,7 @@ class Manifest(Schema):
     generation
         Counts commits; `append` replaces ``dsc.json`` with generation + 1.
     plan_sha256
-        Hash of the plan that made it.
+        Hash of the plan that made generation 1; it stays, so that copies know where they belong.
     source
         Registered name of the source layout.
     pack_size
@@ -113,6 +153,8 @@ class Manifest(Schema):
         How the codecs were chosen, where that was left to dsc.
     reached
         What came of each target and bound.
+    appended
+        What was added since generation 1, in order.
     sha256
         Hash of this manifest's canonical JSON with this field empty.
     """
@@ -136,13 +178,20 @@ class Manifest(Schema):
     files: tuple[FileRecord, ...]
     choice: Choice | None = None
     reached: tuple[Reached, ...] = ()
+    appended: tuple[Appended, ...] = ()
     sha256: str = ""
 
     @model_serializer(mode="wrap")
     def _dump(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what was not asked for: archives without it keep their bytes."""
         whole: dict[str, Any] = handler(self)
-        return {k: v for k, v in whole.items() if k not in ("choice", "reached") or v}
+        return {k: v for k, v in whole.items() if k not in ("choice", "reached", "appended") or v}
+
+    @property
+    def shards_path(self) -> str:
+        """Path of the file that holds the shard records of this generation."""
+        own = shards_path(self.generation)
+        return own if any(file.path == own for file in self.files) else SHARDS
 
     def sealed(self) -> Self:
         """Give the same manifest with its own hash filled in."""

@@ -1,14 +1,16 @@
 """Reads an archive: manifest, shards, keys, packs and single bitstreams. It decodes nothing."""
 
 import bisect
+import copy
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from itertools import accumulate
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dsc.errors import (
     ArchiveNotFoundError,
@@ -20,15 +22,19 @@ from dsc.errors import (
     UnknownTaskError,
     UnsafeArchiveError,
 )
-from dsc.schemas import CodecRecord, FileRecord, Manifest, ShardRecord
-from dsc.storage.commit import MANIFEST, SHARDS
-from dsc.storage.fs import Root
+from dsc.schemas import CodecRecord, FileRecord, Manifest, ShardRecord, StreamRecord
+from dsc.storage.commit import MANIFEST
+from dsc.storage.fs import CONNECTIONS, Root
+from dsc.storage.keys import Hashes, KeyIndex, hash_keys, new_factor, parse_keys
 from dsc.storage.pack import Pack, decode_pack
 from dsc.storage.shard import KEY, idx_bytes
 from dsc.storage.tar import BLOCK, END, Member, header_bytes, scan
 
 READ_BLOCK = 8 << 20
 MAX_TOTAL_SAMPLES = 1 << 48
+IDX_READS = 3
+KEPT_KEYS = 1 << 18
+Offsets = NDArray[np.int64]  # in bytes, (n_packs + 1,)
 
 
 class Archive:
@@ -51,12 +57,12 @@ class Archive:
         self._reset()
 
     def _reset(self) -> None:
-        self._idx: dict[str, list[int]] = {}
+        self._idx: dict[str, Offsets] = {}
         self._keys: dict[int, tuple[str, ...]] = {}
-        self._by_key: dict[str, int] | None = None
+        self._key_index: KeyIndex | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_idx": {}, "_keys": {}, "_by_key": None}
+        return self.__dict__ | {"_idx": {}, "_keys": {}, "_key_index": None}
 
     @classmethod
     def open(cls, url: object) -> Self:
@@ -67,7 +73,7 @@ class Archive:
         ArchiveNotFoundError
             When there is no ``dsc.json``.
         UnsupportedVersionError, CorruptArchiveError
-            When it cannot be read, or ``shards.jsonl`` is not what the manifest says.
+            When it cannot be read, or its shard records are not what the manifest says.
         """
         root = url if isinstance(url, Root) else Root(str(url))
         try:
@@ -79,15 +85,23 @@ class Archive:
             ) from None
         manifest = Manifest.from_file_bytes(data, root.where(MANIFEST))
         files = {record.path: record for record in manifest.files}
-        if SHARDS not in files:
-            raise CorruptArchiveError(f"{root.where(MANIFEST)}: it does not name {SHARDS}")
-        lines = read_checked(root, files[SHARDS]).splitlines()
+        listed = manifest.shards_path
+        if listed not in files:
+            raise CorruptArchiveError(f"{root.where(MANIFEST)}: it does not name {listed}")
+        lines = read_checked(root, files[listed]).splitlines()
         shards = tuple(
-            ShardRecord.from_json(line, f"{root.where(SHARDS)} line {number}")
+            ShardRecord.from_json(line, f"{root.where(listed)} line {number}")
             for number, line in enumerate(lines, 1)
         )
-        check_shards(manifest, shards, root.where(SHARDS))
+        check_shards(manifest, shards, root.where(listed))
         return cls(root, manifest, shards)
+
+    def fresh(self) -> Self:
+        """Give the same archive with connections and counts of its own, as after a fork."""
+        other = copy.copy(self)
+        other.root = self.root.fresh()
+        other._idx, other._key_index = dict(self._idx), self._key_index
+        return other
 
     def __len__(self) -> int:
         return self._starts[-1]
@@ -106,25 +120,24 @@ class Archive:
 
     def keys(self, shard: int) -> tuple[str, ...]:
         """Give the keys of a shard's samples."""
-        if shard not in self._keys:
-            record = self.shards[shard]
-            where = self.root.where(record.keys.path)
-            lines = read_checked(self.root, record.keys).splitlines()
-            try:
-                found = tuple(json.loads(line)["key"] for line in lines)
-            except (ValueError, KeyError, TypeError, RecursionError):
-                raise CorruptArchiveError(f"{where}: a line is not {{'key': ...}}") from None
-            for key in found:  # an export makes file names of them
-                if not isinstance(key, str) or not KEY.fullmatch(key):
-                    raise UnsafeArchiveError(
-                        f"{where}: {str(key)[:100]!r} is no sample key (A-Z a-z 0-9 _ - only)"
-                    )
-            if len(found) != record.samples:
-                raise CorruptArchiveError(
-                    f"{where}: {len(found)} keys, the shard has {record.samples} samples"
-                )
+        found = self._keys.get(shard)
+        if found is None:
+            found = self._read_keys(shard)
+            held = list(self._keys)  # the first came first
+            if sum(self.shards[number].samples for number in held) > KEPT_KEYS:
+                self._keys.pop(held[0], None)
             self._keys[shard] = found
-        return self._keys[shard]
+        return found
+
+    def _read_keys(self, shard: int) -> tuple[str, ...]:
+        record = self.shards[shard]
+        where = self.root.where(record.keys.path)
+        found = parse_keys(read_checked(self.root, record.keys), where)
+        if len(found) != record.samples:
+            raise CorruptArchiveError(
+                f"{where}: {len(found)} keys, the shard has {record.samples} samples"
+            )
+        return found
 
     def key(self, index: int) -> str:
         """Give the key of a sample."""
@@ -133,12 +146,26 @@ class Archive:
 
     def index_of(self, key: str) -> int:
         """Give the index of a key; `UnknownSampleError` when it is not there."""
-        if self._by_key is None:
-            every = (key for shard in range(len(self.shards)) for key in self.keys(shard))
-            self._by_key = {key: index for index, key in enumerate(every)}
-        if key not in self._by_key:
-            raise UnknownSampleError(f"{self.root.url}: no sample {key!r}; `dsc ls` lists the keys")
-        return self._by_key[key]
+        if self._key_index is None:
+            self._key_index = self._index_keys()
+        found = self._key_index.candidates(key) if KEY.fullmatch(key) else []
+        for index in found:
+            if self.key(index) == key:
+                return index
+        raise UnknownSampleError(f"{self.root.url}: no sample {key!r}; `dsc ls` lists the keys")
+
+    def _index_keys(self) -> KeyIndex:
+        factor = new_factor()
+        shards = range(len(self.shards))
+
+        def hashes(shard: int) -> Hashes:
+            return hash_keys(self._read_keys(shard), factor)
+
+        if self.root.local is not None:
+            return KeyIndex(map(hashes, shards), factor)
+        self.root.connect()
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
+            return KeyIndex(pool.map(hashes, shards), factor)
 
     def codec_file(self, record: CodecRecord) -> bytes | None:
         """Read a codec's weights, hash checked; None when it has none."""
@@ -154,30 +181,43 @@ class Archive:
             )
         return read_checked(self.root, files[path])
 
-    def offsets(self, shard: int, stream: str) -> list[int]:
+    def offsets(self, shard: int, stream: str) -> Offsets:
         """Give where each pack's tar member starts, and where the last one ends.
 
         From the ``.idx``; rebuilt from the tar when there is none.
         """
-        record = self._record(shard, stream)
+        record = self.record(shard, stream)
         if record.path not in self._idx:
-            try:
-                limit = 8 * (self.n_packs(shard) + 1) + 1
-                data = self.root.read(f"{record.path}.idx", 0, limit)
-            except FileNotFoundError:
-                data = rebuild_idx(self.root, record)
-            self._idx[record.path] = self._check_idx(data, shard, record)
+            self._idx[record.path] = self._read_idx(shard, record)
         return self._idx[record.path]
+
+    def extent(self, shard: int, stream: str, pack: int) -> tuple[int, int]:
+        """Give where a pack's tar member starts and ends."""
+        start, end = self.offsets(shard, stream)[pack : pack + 2].tolist()
+        return start, end
+
+    def forget_offsets(self, shard: int, stream: str) -> None:
+        """Read the ``.idx`` again when it is wanted next: it may be what was damaged."""
+        self._idx.pop(self.record(shard, stream).path, None)
+
+    def span(self, shard: int, pack: int) -> tuple[int, int]:
+        """Give the index, in the split, of a pack's first sample, and how many it holds."""
+        record, size = self.shards[shard], self.manifest.pack_size
+        first = record.first_index + pack * size
+        return first, min(size, record.first_index + record.samples - first)
+
+    def slot(self, stream: str) -> int | None:
+        """Give which of the manifest's codecs writes a stream."""
+        return self._slots.get(stream)
 
     def read_pack(self, shard: int, stream: str, pack: int) -> Pack:
         """Read and check one pack: one range of bytes once the index is known."""
-        record, offsets = self._record(shard, stream), self.offsets(shard, stream)
-        member = self.root.read(record.path, offsets[pack], offsets[pack + 1])
-        return self._unwrap(memoryview(member), shard, stream, pack)
+        member = self.root.read(self.record(shard, stream).path, *self.extent(shard, stream, pack))
+        return self.unwrap(memoryview(member), shard, stream, pack)
 
     def iter_packs(self, shard: int, stream: str) -> Iterator[Pack]:
         """Read all packs of one stream of a shard, by few large reads."""
-        record, offsets = self._record(shard, stream), self.offsets(shard, stream)
+        record, offsets = self.record(shard, stream), self.offsets(shard, stream).tolist()
         pack = 0
         while pack < len(offsets) - 1:
             stop = bisect.bisect_right(offsets, offsets[pack] + READ_BLOCK) - 1
@@ -186,7 +226,7 @@ class Archive:
             block = memoryview(self.root.read(record.path, start, offsets[stop]))
             for number in range(pack, stop):
                 part = block[offsets[number] - start : offsets[number + 1] - start]
-                yield self._unwrap(part, shard, stream, number)
+                yield self.unwrap(part, shard, stream, number)
             pack = stop
 
     def payloads(self, index: int, streams: Sequence[str]) -> dict[str, memoryview | None]:
@@ -194,7 +234,8 @@ class Archive:
         shard, pack, k = self.locate(index)
         return {name: self.read_pack(shard, name, pack).payloads[k] for name in streams}
 
-    def _record(self, shard: int, stream: str) -> Any:
+    def record(self, shard: int, stream: str) -> StreamRecord:
+        """Give the record of one stream's tar."""
         try:
             return self.shards[shard].streams[stream]
         except KeyError:
@@ -202,7 +243,23 @@ class Archive:
                 f"{self.root.url}: this archive has no stream {stream}"
             ) from None
 
-    def _check_idx(self, data: bytes, shard: int, record: FileRecord) -> list[int]:
+    def _read_idx(self, shard: int, record: FileRecord) -> Offsets:
+        limit = 8 * (self.n_packs(shard) + 1) + 1
+        repeats = 1 if self.root.local is not None else IDX_READS
+        for attempt in range(repeats):
+            try:
+                data = self.root.read(f"{record.path}.idx", 0, limit)
+            except FileNotFoundError:
+                data = rebuild_idx(self.root, record)
+            try:
+                return self._check_idx(data, shard, record)
+            except CorruptArchiveError:  # on its way, perhaps
+                if attempt == repeats - 1:
+                    raise
+                self.root.counts.add("refetched_damaged")
+        raise CorruptArchiveError(f"{self.root.where(record.path)}.idx: not read")
+
+    def _check_idx(self, data: bytes, shard: int, record: FileRecord) -> Offsets:
         where = f"{self.root.where(record.path)}.idx"
         if len(data) != 8 * (self.n_packs(shard) + 1):
             raise CorruptArchiveError(
@@ -216,41 +273,49 @@ class Archive:
             raise CorruptArchiveError(
                 f"{where}: the offsets do not fit the tar; delete the file, it is rebuilt"
             )
-        return [int(offset) for offset in offsets]
+        return offsets.astype(np.int64)
 
-    def _unwrap(self, member: memoryview, shard: int, stream: str, pack: int) -> Pack:
+    def unwrap(self, member: memoryview, shard: int, stream: str, pack: int) -> Pack:
         """Check a member's header, padding and pack against what must stand there."""
-        record, size = self.shards[shard], self.manifest.pack_size
-        where = f"{self.root.where(record.streams[stream].path)}: pack {pack}"
-        head = bytes(member[:BLOCK])
-        try:
-            length = int(head[124:135], 8)
-            name = head[:100].rstrip(b"\0").decode("ascii")
-            expected = header_bytes(name, length)
-        except (ValueError, DscError):
-            expected = b""
-            length = 0
-        if head != expected or length + (-length % BLOCK) + BLOCK != len(member):
-            raise CorruptPackError(f"{where}: damaged tar header; run `dsc verify`")
+        where = f"{self.root.where(self.record(shard, stream).path)}: pack {pack}"
+        name, length = check_head(bytes(member[:BLOCK]), len(member), where)
         if any(member[BLOCK + length :]):
             raise CorruptPackError(f"{where}: padding is not zero; run `dsc verify`")
         found = decode_pack(member[BLOCK : BLOCK + length], where)
-        first = record.first_index + pack * size
-        count = min(size, record.first_index + record.samples - first)
+        first, count = self.span(shard, pack)
         if found.first_index != first or len(found.payloads) != count:
             raise TaskMismatchError(
                 f"{where}: holds samples {found.first_index} to "
                 f"{found.first_index + len(found.payloads) - 1}, expected {first} to "
                 f"{first + count - 1}; the streams of this shard are out of step"
             )
-        if found.codec_slot != self._slots.get(stream):
+        if found.codec_slot != self.slot(stream):
             raise TaskMismatchError(
                 f"{where}: written by codec {found.codec_slot}, the manifest says "
-                f"{self._slots.get(stream)}"
+                f"{self.slot(stream)}"
             )
         if not name.endswith(f".{stream}.pack"):
             raise TaskMismatchError(f"{where}: member {name!r} is of another stream")
         return found
+
+
+def check_head(head: bytes, member_bytes: int, where: str) -> tuple[str, int]:
+    """Give name and length of a tar member of which the header and the size are known.
+
+    Raises
+    ------
+    CorruptPackError
+        When one does not fit the other.
+    """
+    try:
+        length = int(head[124:135], 8)
+        name = head[:100].rstrip(b"\0").decode("ascii")
+        expected = header_bytes(name, length)
+    except (ValueError, DscError):
+        name, length, expected = "", 0, b""
+    if head != expected or length + (-length % BLOCK) + BLOCK != member_bytes:
+        raise CorruptPackError(f"{where}: damaged tar header; run `dsc verify`")
+    return name, length
 
 
 def read_checked(root: Root, record: FileRecord) -> bytes:

@@ -4,6 +4,7 @@ Writing is atomic: a reader sees the old file, no file, or the whole new one. Re
 range where the server can do it.
 """
 
+import copy
 import os
 import shutil
 import time
@@ -11,12 +12,16 @@ import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
-from dsc.errors import UnsafeArchiveError, UsageError
+from dsc.errors import DscError, UnsafeArchiveError
+from dsc.storage.counts import ReadCounts
+from dsc.storage.http import check_size, file_size, read_range
+from dsc.storage.remote import cat_range, connect, is_final
 
 T = TypeVar("T")
 RETRIES = 4
+BACKOFF_S = 0.2
 TIMEOUT_S = 30
 CONNECTIONS = 8
 FORBIDDEN = ("pipe:", "reference:", "::")
@@ -29,6 +34,16 @@ class Root:
     ----------
     url
         A local path or an fsspec URL (``http://``, ``s3://``, ``memory://``, ...).
+    timeout_s
+        The longest wait for a connection, and for the next bytes of an answer, in seconds; None
+        for 30. Filesystems other than HTTP and S3 keep limits of their own.
+    retries
+        How often a request is made, the first time included, before it fails; None for 4.
+
+    Attributes
+    ----------
+    counts
+        What was read through it. A pickled or `fresh` root counts anew.
 
     Raises
     ------
@@ -36,7 +51,9 @@ class Root:
         For URLs that would run a command or chain other URLs.
     """
 
-    def __init__(self, url: str | Path) -> None:
+    def __init__(
+        self, url: str | Path, timeout_s: float | None = None, retries: int | None = None
+    ) -> None:
         text = str(url)
         if any(mark in text for mark in FORBIDDEN):
             raise UnsafeArchiveError(f"{text}: such URLs are not opened; give a plain path or URL")
@@ -45,8 +62,16 @@ class Root:
         self.url = text.rstrip("/") if len(text) > 1 else text
         # absolute, because a worker may run in another directory
         self.local: Path | None = None if "://" in text else Path(text).absolute()
+        self.timeout_s, self.retries = timeout_s, retries
+        self.counts = ReadCounts()
         self._filesystem: Any = None
         self._pid = os.getpid()
+
+    def fresh(self) -> Self:
+        """Give the same place with connections and counts of its own, as after a fork."""
+        other = copy.copy(self)
+        other.counts, other._filesystem, other._pid = ReadCounts(), None, os.getpid()
+        return other
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_filesystem": None}
@@ -58,11 +83,20 @@ class Root:
         """Name a file for a message."""
         return f"{self.url}/{path}"
 
-    def read(self, path: str, start: int = 0, end: int | None = None) -> bytes:
+    def read(
+        self, path: str, start: int = 0, end: int | None = None, file_bytes: int | None = None
+    ) -> bytes:
         """Read bytes [start, end) of a file; fewer only when the file ends before.
+
+        Parameters
+        ----------
+        file_bytes
+            The size that the whole file must have, where it is known.
 
         Raises
         ------
+        CorruptArchiveError
+            When the file is seen to have another size.
         FileNotFoundError
             When it is not there.
         OSError
@@ -72,18 +106,25 @@ class Root:
             with self._local(path).open("rb") as file:
                 # `read(n)` allocates n bytes first, and n may come from a hostile record
                 size = os.fstat(file.fileno()).st_size
+                check_size(self.where(path), size, file_bytes)
                 stop = size if end is None else min(end, size)
                 if start >= stop:
                     return b""
                 file.seek(start)
-                return file.read(stop - start)
-        return self._retry(path, lambda fs, full: _remote_read(fs, full, start, end))
+                data = file.read(stop - start)
+            self.counts.add("requests")
+        else:
+            data = self._retry(
+                path, lambda fs, full: self._read_remote(fs, full, start, end, file_bytes)
+            )
+        self.counts.add("bytes_read", len(data))
+        return data
 
     def read_many(self, path: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """Read several byte ranges of one file."""
         if self.local is not None or len(ranges) < 2:
             return [self.read(path, start, end) for start, end in ranges]
-        self._fs()  # made once, not once a thread
+        self.connect()  # once, not once a thread
         with ThreadPoolExecutor(min(CONNECTIONS, len(ranges))) as pool:
             return list(pool.map(lambda limits: self.read(path, *limits), ranges))
 
@@ -104,8 +145,6 @@ class Root:
         if self.local is not None:
             return self._local(path).stat().st_size
         if self._is_http:
-            from dsc.storage.http import file_size
-
             return self._retry(path, file_size)
         return self._retry(path, lambda fs, full: int(fs.info(full)["size"]))
 
@@ -167,6 +206,11 @@ class Root:
         elif self.exists(path):
             self._retry(path, lambda fs, full: fs.rm_file(full))
 
+    def connect(self) -> None:
+        """Connect now, if it is remote; every call does it where it is needed."""
+        if self.local is None:
+            self._fs()
+
     def _local(self, path: str) -> Path:
         return Path(str(self.local)) / check_relative(path)
 
@@ -177,37 +221,38 @@ class Root:
     def _fs(self) -> Any:
         # a forked worker (of a data loader, say) must not use its parent's connections
         if self._filesystem is None or self._pid != os.getpid():
-            import fsspec
-
-            options: dict[str, Any] = {}
-            if self._is_http:
-                import aiohttp
-
-                limits = aiohttp.ClientTimeout(total=None, connect=TIMEOUT_S, sock_read=TIMEOUT_S)
-                options = {"client_kwargs": {"timeout": limits}, "skip_instance_cache": True}
-            try:
-                self._filesystem, _ = fsspec.core.url_to_fs(self.url, **options)
-            except (ValueError, ImportError) as error:
-                raise UsageError(f"{self.url}: {error}; check the URL's scheme") from None
+            limit = TIMEOUT_S if self.timeout_s is None else self.timeout_s
+            self._filesystem = connect(self.url, limit)
             self._pid = os.getpid()
         return self._filesystem
 
     def _retry(self, path: str, call: Callable[[Any, str], T]) -> T:
         full = f"{self.url}/{check_relative(path)}"
         filesystem = self._fs()
-        for attempt in range(RETRIES):
+        attempts = RETRIES if self.retries is None else max(1, self.retries)
+        for attempt in range(attempts):
             try:
                 return call(filesystem, full)
             except FileNotFoundError:
                 raise FileNotFoundError(f"{full}: there is no such file") from None
+            except DscError:
+                raise
             except Exception as error:  # every filesystem has network errors of its own
-                if attempt == RETRIES - 1 or _is_final(error):
+                if attempt == attempts - 1 or is_final(error):
                     raise OSError(
                         f"{full}: {type(error).__name__}: {error}; "
                         "check the network and run the same command again"
                     ) from error
-                time.sleep(0.2 * 3**attempt)
+                self.counts.add("retries")
+                time.sleep(BACKOFF_S * 3**attempt)
         raise OSError(f"{full}: not reached")
+
+    def _read_remote(
+        self, fs: Any, full: str, start: int, end: int | None, file_bytes: int | None
+    ) -> bytes:
+        self.counts.add("requests")
+        read = read_range if self._is_http else cat_range
+        return read(fs, full, start, end, file_bytes)
 
 
 def check_relative(path: str) -> str:
@@ -240,20 +285,3 @@ def publish(part: Path, target: Path) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
-
-
-def _is_final(error: Exception) -> bool:
-    """Tell whether asking again is useless: refused, or a request that the server calls wrong."""
-    status = getattr(error, "status", None)
-    wrong = isinstance(status, int) and 400 <= status < 500 and status not in (408, 429)
-    return wrong or isinstance(error, PermissionError)
-
-
-def _remote_read(fs: Any, full: str, start: int, end: int | None) -> bytes:
-    if full.startswith(("http://", "https://")):
-        from dsc.storage.http import read_range
-
-        return read_range(fs, full, start, end)
-    if start == 0 and end is None:
-        return bytes(fs.cat_file(full))
-    return bytes(fs.cat_file(full, start=start, end=end))

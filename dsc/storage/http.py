@@ -8,12 +8,16 @@ asked-for bytes are ever kept in memory. fsspec still makes the session and hold
 
 from typing import Any
 
+from dsc.errors import CorruptArchiveError
+
 GONE = (404, 410)
 NOT_SATISFIABLE = 416
 IDENTITY = {"Accept-Encoding": "identity"}  # a compressed body has other offsets
 
 
-def read_range(fs: Any, url: str, start: int, end: int | None) -> bytes:
+def read_range(
+    fs: Any, url: str, start: int, end: int | None, file_bytes: int | None = None
+) -> bytes:
     """Read bytes [start, end) of a URL; fewer only when the file ends before.
 
     Parameters
@@ -22,9 +26,13 @@ def read_range(fs: Any, url: str, start: int, end: int | None) -> bytes:
         An fsspec HTTP filesystem.
     end
         None for all the rest.
+    file_bytes
+        The size that the whole file must have, where it is known.
 
     Raises
     ------
+    CorruptArchiveError
+        When the server tells another size.
     FileNotFoundError
         When the server says that it is not there.
     PermissionError
@@ -38,7 +46,7 @@ def read_range(fs: Any, url: str, start: int, end: int | None) -> bytes:
 
     if end is not None and end <= start:
         return b""
-    return bytes(sync(fs.loop, _read, fs, url, start, end))
+    return bytes(sync(fs.loop, _read, fs, url, start, end, file_bytes))
 
 
 def file_size(fs: Any, url: str) -> int:
@@ -48,15 +56,36 @@ def file_size(fs: Any, url: str) -> int:
     return int(sync(fs.loop, _size, fs, url))
 
 
-async def _read(fs: Any, url: str, start: int, end: int | None) -> bytes:
+def check_size(url: str, found: int, expected: int | None) -> None:
+    """Refuse a file of another size than the archive's records say.
+
+    Raises
+    ------
+    CorruptArchiveError
+        When it has another size; None expects nothing.
+    """
+    if expected is not None and found != expected:
+        raise CorruptArchiveError(
+            f"{url}: the file has {found} bytes, the archive's records say {expected}: it is cut, "
+            "or of another version of the archive (an old copy in a proxy or mirror?); open the "
+            "archive again, and clear or repair the copy when that does not help"
+        )
+
+
+async def _read(fs: Any, url: str, start: int, end: int | None, file_bytes: int | None) -> bytes:
     session = await fs.set_session()
     headers = dict(IDENTITY)
     if start or end is not None:
         headers["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
     async with session.get(fs.encode_url(url), headers=headers, **fs.kwargs) as answer:
-        if answer.status == NOT_SATISFIABLE and "Range" in headers:
+        past_the_end = answer.status == NOT_SATISFIABLE and "Range" in headers
+        if not past_the_end:
+            _check_status(answer, url)
+        total = _total(answer)
+        if total is not None:
+            check_size(url, total, file_bytes)
+        if past_the_end:
             return b""
-        _check_status(answer, url)
         length = None if end is None else end - start
         if answer.status != 206:
             return await _take(answer.content, start, length)
@@ -80,15 +109,21 @@ async def _size(fs: Any, url: str) -> int:
     async with session.get(place, headers=headers, **fs.kwargs) as answer:
         if answer.status != NOT_SATISFIABLE:
             _check_status(answer, url)
-        partial = answer.status in (206, NOT_SATISFIABLE)
-        total = str(
-            answer.headers.get("Content-Range", "").rpartition("/")[2]
-            if partial
-            else answer.headers.get("Content-Length", "")
-        )
-    if not total.isdigit():
+        total = _total(answer)
+    if total is None:
         raise OSError(f"{url}: the server does not tell the file's size")
-    return int(total)
+    return total
+
+
+def _total(answer: Any) -> int | None:
+    """Give the size of the whole file; None when the answer does not tell it."""
+    if answer.status in (206, NOT_SATISFIABLE):
+        told = answer.headers.get("Content-Range", "").rpartition("/")[2]
+    elif "Content-Encoding" in answer.headers:  # then the length is that of what is sent
+        told = ""
+    else:
+        told = answer.headers.get("Content-Length", "")
+    return int(told) if told.isdigit() else None
 
 
 def _check_status(answer: Any, url: str) -> None:

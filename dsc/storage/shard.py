@@ -19,6 +19,7 @@ import numpy as np
 
 from dsc.errors import CorruptArchiveError, UsageError
 from dsc.schemas import FileRecord, StreamRecord
+from dsc.storage.commit import write_file
 from dsc.storage.fs import Root, part_name
 from dsc.storage.pack import encode_pack
 from dsc.storage.tar import BLOCK, END, MAX_NAME, member_bytes
@@ -74,6 +75,8 @@ class ShardWriter:
         Codec slot by stream name.
     pack_size
         Samples a pack.
+    keys_there
+        The keys file, where the shard stands and only gets more streams; else it is written.
     """
 
     def __init__(
@@ -84,9 +87,10 @@ class ShardWriter:
         first_index: int,
         streams: Mapping[str, int],
         pack_size: int,
+        keys_there: FileRecord | None = None,
     ) -> None:
         self._root, self._split, self._n = root, split, n
-        self._first, self._pack_size = first_index, pack_size
+        self._first, self._pack_size, self._keys_there = first_index, pack_size, keys_there
         self._keys: list[str] = []
         self._scratch = None if root.local else tempfile.TemporaryDirectory(prefix="dsc-")
         self._files: dict[str, _StreamFile] = {}
@@ -153,17 +157,10 @@ class ShardWriter:
                 payload_bytes=file.payload_bytes,
                 n_missing=file.n_missing,
             )
-        lines = "".join(
-            json.dumps({"key": key}, separators=(",", ":")) + "\n" for key in self._keys
-        )
-        data = lines.encode("ascii")
-        path = keys_path(self._split, self._n)
-        self._root.write(path, data)
+        keys = self._keys_there or self._write_keys()
         self._files = {}
         self.abort()
-        return FileRecord(
-            path=path, bytes=len(data), sha256=hashlib.sha256(data).hexdigest()
-        ), records
+        return keys, records
 
     def abort(self) -> None:
         """Remove whatever is not finished; safe to call twice."""
@@ -174,6 +171,12 @@ class ShardWriter:
         self._files = {}
         if self._scratch is not None:
             self._scratch.cleanup()
+
+    def _write_keys(self) -> FileRecord:
+        lines = "".join(
+            json.dumps({"key": key}, separators=(",", ":")) + "\n" for key in self._keys
+        )
+        return write_file(self._root, keys_path(self._split, self._n), lines.encode("ascii"))
 
     def _check(self, key: str, payloads: Mapping[str, bytes]) -> None:
         if not KEY.fullmatch(key):

@@ -5,15 +5,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from dsc.errors import ArchiveNotFoundError, CorruptArchiveError, DscError
-from dsc.schemas import FileRecord, StreamRecord
+from dsc.schemas import FileRecord, Manifest, StreamRecord
 from dsc.storage.archive import Archive, idx_of, read_checked, scan_file
-from dsc.storage.commit import MANIFEST
+from dsc.storage.commit import MANIFEST, NEXT, OWN, PART, PLAN, WORK
 from dsc.storage.fs import Root
 from dsc.storage.shard import member_name
 
 Progress = Callable[[int, int], None]
 READ_BLOCK = 8 << 20
-WORK = ".dsc/"
 
 
 @dataclass(frozen=True)
@@ -29,8 +28,9 @@ def verify_archive(url: object, *, progress: Progress | None = None) -> list[Pro
 
     Sizes and hashes of every file; the structure of every tar; header, table and payload checksums
     of every pack; that all streams of a shard hold the same samples; every index against the tar;
-    the manifest's sums; every key unique; no file that nothing names, save the work files of a
-    running or resumable job in ``.dsc``.
+    the manifest's sums; every key unique; no file that nothing names, save those of work under way,
+    of which there is a plan in ``.dsc``: an append writes shards that no manifest names yet, and a
+    README that only the next one does.
 
     Parameters
     ----------
@@ -65,18 +65,52 @@ def verify_archive(url: object, *, progress: Progress | None = None) -> list[Pro
             problems.append(Problem(path, str(error)))
         if progress is not None:
             progress(done, len(checks))
-    return problems + _wrong_totals(archive) + _strangers(archive) + _repeated_keys(archive)
+    problems += _wrong_totals(archive) + _strangers(archive) + _repeated_keys(archive)
+    if problems and _has_grown(archive):  # what looks wrong may belong to the new generation
+        return verify_archive(root, progress=progress)
+    return problems
+
+
+def _has_grown(archive: Archive) -> bool:
+    where = archive.root.where(MANIFEST)
+    try:
+        now = Manifest.from_file_bytes(archive.root.read(MANIFEST), where)
+    except (DscError, OSError):
+        return False
+    return now.generation > archive.manifest.generation
 
 
 def _checks(archive: Archive) -> Iterator[tuple[str, Callable[[], None]]]:
     for record in archive.manifest.files:
-        yield record.path, lambda record=record: _discard(read_checked(archive.root, record))  # type: ignore[misc]
+        yield record.path, lambda record=record: _check_small(archive, record)  # type: ignore[misc]
     for codec in archive.manifest.codecs:
         yield MANIFEST, lambda codec=codec: _discard(archive.codec_file(codec))  # type: ignore[misc]
     for number, shard in enumerate(archive.shards):
         yield shard.keys.path, lambda number=number: _discard(archive.keys(number))  # type: ignore[misc]
         for stream, found in shard.streams.items():
             yield found.path, lambda n=number, s=stream, r=found: _check_stream(archive, n, s, r)  # type: ignore[misc]
+
+
+def _check_small(archive: Archive, record: FileRecord) -> None:
+    try:
+        read_checked(archive.root, record)
+    except CorruptArchiveError:
+        coming = coming_files(archive).get(record.path, record)
+        if coming == record:
+            raise
+        read_checked(archive.root, coming)
+
+
+def coming_files(archive: Archive) -> dict[str, FileRecord]:
+    """List the files that the next generation names, while an append is about to commit it."""
+    root = archive.root
+    try:
+        coming = Manifest.from_file_bytes(root.read(NEXT), root.where(NEXT))
+    except (DscError, OSError):
+        return {}
+    if coming.generation != archive.manifest.generation + 1:
+        return {}
+    return {file.path: file for file in coming.files}
 
 
 def _discard(value: object) -> None:
@@ -164,6 +198,7 @@ def _strangers(archive: Archive) -> list[Problem]:
             named |= {record.path, f"{record.path}.idx"}
     if archive.root.url.startswith("http"):
         return []
+    under_way = archive.root.exists(PLAN)
     return [
         Problem(
             path,
@@ -172,7 +207,9 @@ def _strangers(archive: Archive) -> list[Problem]:
             else "the archive does not name this file; remove it if it is not yours",
         )
         for path in archive.root.list()
-        if path not in named and not path.startswith(WORK)
+        if path not in named
+        and not path.startswith(f"{WORK}/")
+        and not (under_way and (OWN.fullmatch(path) or PART.fullmatch(path)))
     ]
 
 

@@ -106,13 +106,13 @@ def test_no_archive_is_said_so(tmp_path: Path) -> None:
 @pytest.fixture
 def pack_reads(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[int, str, int]]:
     counts: Counter[tuple[int, str, int]] = Counter()
-    original = Archive.read_pack
+    original = Archive.unwrap
 
-    def count(self: Archive, shard: int, stream: str, pack: int) -> object:
+    def count(self: Archive, member: memoryview, shard: int, stream: str, pack: int) -> object:
         counts[shard, stream, pack] += 1
-        return original(self, shard, stream, pack)
+        return original(self, member, shard, stream, pack)
 
-    monkeypatch.setattr(Archive, "read_pack", count)
+    monkeypatch.setattr(Archive, "unwrap", count)
     return counts
 
 
@@ -166,7 +166,9 @@ def test_a_dataset_works_in_a_forked_process(archive: Path) -> None:
     with serve(archive) as (url, _):
         for views in (Dataset.open(url, native=True), Dataset.open(archive, native=True)):
             check(views[0], 0)  # connections and caches are warm before the fork
-            with views._lock:  # as if another thread were reading
+            samples = views._samples
+            # as if another thread were reading
+            with samples._packs._lock, samples._tables._lock, samples._reader._lock:
                 assert in_child(views) == b"same"
             check(views[22], 22)
 

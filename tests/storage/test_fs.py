@@ -1,5 +1,6 @@
 """Files: whole or not at all when written; the asked-for bytes or an error when read."""
 
+import gc
 import multiprocessing
 import os
 import pickle
@@ -118,6 +119,45 @@ def test_a_forked_worker_reads_with_connections_of_its_own(folder: Path) -> None
             child.terminate()
             child.join()
         assert root.read("f", 0, 4) == DATA[:4]
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_process_does_not_take_away_its_parents_connections(folder: Path) -> None:
+    """The two share an epoll instance: a connection closed in one is deaf in the other."""
+    with serve(folder) as (url, _):
+        roots = [Root(url, timeout_s=2) for _ in range(3)]
+        for root in roots:
+            root.read("f", 0, 1)  # the parent is connected
+        pid = os.fork()
+        if pid == 0:  # nothing of pytest must run here
+            roots[0].read("f", 0, 1)
+            roots.clear()
+            del root
+            gc.collect()
+            os._exit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+        for root in roots:
+            assert root.read("f", 10, 20) == DATA[10:20]
+            assert root.counts.as_dict()["retries"] == 0
+
+
+def test_time_limit_and_repetitions_are_the_callers(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dsc.storage.fs.BACKOFF_S", 0.01)
+    with serve(folder) as (url, traffic):
+        traffic.stall_next = 1
+        root = Root(url, timeout_s=0.2, retries=2)
+        assert root.read("f", 0, 100) == DATA[:100]
+        traffic.fail_next = 2
+        with pytest.raises(OSError, match=f"{url}/f: .*check the network"):
+            root.read("f", 0, 100)
+        assert (traffic.requests["f"], traffic.fail_next) == (4, 0)
+        counts = root.counts.as_dict()
+        assert (counts["requests"], counts["retries"], counts["bytes_read"]) == (4, 2, 100)
+        other = pickle.loads(pickle.dumps(root))
+        assert (other.timeout_s, other.retries, other.fresh().retries) == (0.2, 2, 2)
+        assert sum(other.counts.as_dict().values()) == 0
 
 
 def test_an_unknown_scheme_is_said_at_once() -> None:
