@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from dsc import __version__
+from dsc.cli.append import append
 from dsc.cli.bench import bench
 from dsc.cli.compress import compress
 from dsc.cli.copying import export, fetch
@@ -25,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (compress, info, ls, verify, fetch, export, view, train):
+for command in (compress, append, info, ls, verify, fetch, export, view, train):
     app.command()(command)
 app.add_typer(bench)
 

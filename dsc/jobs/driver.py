@@ -112,23 +112,32 @@ def run(
         coding.choice,
     )
     job, tally = Job(plan, output.root, source, codec_set, request.on_error), Tally(plan, progress)
-    with _explained(job, tally, request.again()):
+    with explained(job, tally, request.again()):
         finished = claim(output, plan, request.overwrite)
         if finished is not None:
             return finished
         for record in finished_shards(plan, job.root):
             tally.done(record, resumed=True)
-        failures = _make(job, tally, request)
-        if failures:
-            raise _incomplete(job, tally, failures, request.again())
+        make_shards(job, tally, request)
         return commit(plan, job.root, list(tally.records.values()), codec_set)
 
 
-def _make(job: Job, tally: Tally, request: Request) -> dict[int, str]:
-    """Make the missing shards where the request wants it; give those that cannot be made."""
+def make_shards(job: Job, tally: Tally, request: Request) -> None:
+    """Make the missing shards where the request wants it.
+
+    Raises
+    ------
+    IncompleteError
+        When some cannot be made; the others are.
+    """
     missing = tally.missing
-    if not missing:
-        return {}
+    if missing:
+        failures = _make(job, missing, tally, request)
+        if failures:
+            raise _incomplete(job, tally, failures, request.again())
+
+
+def _make(job: Job, missing: Sequence[int], tally: Tally, request: Request) -> dict[int, str]:
     if not request.workers and request.address is None:
         return run_here(job, missing, tally)
     from dsc.jobs.on_ray import run_on_ray
@@ -142,7 +151,7 @@ def _make(job: Job, tally: Tally, request: Request) -> dict[int, str]:
 
 
 @contextmanager
-def _explained(job: Job, tally: Tally, again: str) -> Iterator[None]:
+def explained(job: Job, tally: Tally, again: str) -> Iterator[None]:
     """Say what is kept and how to go on, when a run is stopped from outside."""
     try:
         yield
@@ -158,8 +167,8 @@ def _explained(job: Job, tally: Tally, again: str) -> Iterator[None]:
 
 
 def _incomplete(job: Job, tally: Tally, failures: Mapping[int, str], again: str) -> IncompleteError:
-    split = job.plan.split
-    lines = [f"  {split} {n}: {why}" for n, why in sorted(failures.items())[:LISTED]]
+    places = {n: job.plan.place(n) for n in sorted(failures)[:LISTED]}
+    lines = [f"  {place.split} {place.n}: {failures[n]}" for n, place in places.items()]
     if len(failures) > LISTED:
         lines.append(f"  and {len(failures) - LISTED} more")
     listed = "\n".join(lines)

@@ -6,7 +6,7 @@ collected.
 
 import errno
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
@@ -17,6 +17,7 @@ from dsc.pipeline.codec_set import CodecSet
 from dsc.pipeline.plan import Plan
 from dsc.pipeline.shard_job import JobRecord, encode_shard
 from dsc.pipeline.sources.base import Source
+from dsc.schemas import ShardRecord
 from dsc.storage.fs import Root
 
 RETRIES = 3
@@ -26,13 +27,28 @@ FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 @dataclass(frozen=True)
 class Job:
-    """All that a worker needs to make any shard; it travels by pickle."""
+    """All that a worker needs to make any shard; it travels by pickle.
+
+    Attributes
+    ----------
+    standing
+        The shards that are there and get more streams, by number of the job; empty when all
+        shards are new.
+    """
 
     plan: Plan
     root: Root
     source: Source
     codec_set: CodecSet
     on_error: str
+    standing: tuple[ShardRecord, ...] = ()
+
+    def encode(self, n: int, advance: Callable[[int], None] | None = None) -> JobRecord:
+        """Make one shard; see `encode_shard`."""
+        standing = self.standing[n] if self.standing else None
+        return encode_shard(
+            self.plan, self.root, n, self.source, self.codec_set, self.on_error, standing, advance
+        )
 
 
 class Verdict(Enum):
@@ -75,7 +91,7 @@ def run_here(job: Job, shards: Iterable[int], tally: Tally) -> dict[int, str]:
     for n in shards:
         for attempt in range(RETRIES + 1):
             try:
-                tally.done(_encode(job, n, tally))
+                tally.done(job.encode(n, partial(tally.advance, n)))
                 break
             except (DscError, OSError) as error:
                 tally.give_up(n)
@@ -87,8 +103,3 @@ def run_here(job: Job, shards: Iterable[int], tally: Tally) -> dict[int, str]:
                     break
                 time.sleep(BACK_OFF_S * 2**attempt)
     return failures
-
-
-def _encode(job: Job, n: int, tally: Tally) -> JobRecord:
-    advance = partial(tally.advance, n)
-    return encode_shard(job.plan, job.root, n, job.source, job.codec_set, job.on_error, advance)

@@ -20,7 +20,7 @@ from dsc.errors import UsageError
 from dsc.jobs.local import RETRIES, Job, Verdict, judge
 from dsc.jobs.tally import Tally
 from dsc.pipeline.plan import created_by
-from dsc.pipeline.shard_job import JobRecord, encode_shard
+from dsc.pipeline.shard_job import JobRecord
 
 IN_FLIGHT_PER_SLOT = 2
 OBJECT_STORE_BYTES = 200 << 20
@@ -190,9 +190,7 @@ def encode_on_worker(job: list[Any], n: int) -> JobRecord:
             f"a worker on {os.uname().nodename} runs {created_by()}, this job was planned by "
             f"{opened.plan.created_by}; install the same version on every node"
         )
-    return encode_shard(
-        opened.plan, opened.root, n, opened.source, opened.codec_set, opened.on_error
-    )
+    return opened.encode(n)
 
 
 @lru_cache(maxsize=1)

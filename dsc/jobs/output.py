@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from dsc.errors import UsageError
+from dsc.errors import CorruptArchiveError, UsageError
 from dsc.pipeline.commit import clear_work, strangers, sweep
 from dsc.pipeline.plan import Plan, check_same_plan
-from dsc.pipeline.shard_job import PLAN, JobRecord, check_record
+from dsc.pipeline.shard_job import JobRecord, check_record
 from dsc.schemas import Manifest
-from dsc.storage.commit import MANIFEST
+from dsc.storage.commit import MANIFEST, PLAN
 from dsc.storage.fs import Root
 
 HASH_THREADS = 4
@@ -59,11 +59,7 @@ def open_output(url: str | os.PathLike[str], overwrite: bool) -> Output:
     CorruptArchiveError, UnsupportedVersionError
         When an archive or plan is there that cannot be read.
     """
-    root = Root(absolute(os.fspath(url)))
-    if root.url.startswith(("http://", "https://")):
-        raise UsageError(f"--out {root.url}: HTTP cannot be written to; give a directory or s3://")
-    if root.local is not None and root.local.is_file():
-        raise UsageError(f"--out {root.url} is a file; give a directory")
+    root = writable(url)
     if overwrite:
         return Output(root)
     try:
@@ -75,6 +71,24 @@ def open_output(url: str | os.PathLike[str], overwrite: bool) -> Output:
         return Output(root, plan=Plan.from_json(root.read(PLAN), root.where(PLAN)))
     except FileNotFoundError:
         return Output(root)
+
+
+def writable(url: str | os.PathLike[str], option: str = "--out ") -> Root:
+    """Give the root of an archive that is to be written.
+
+    Raises
+    ------
+    UsageError
+        When nothing can be written there.
+    """
+    root = Root(absolute(os.fspath(url)))
+    if root.url.startswith(("http://", "https://")):
+        raise UsageError(
+            f"{option}{root.url}: HTTP cannot be written to; give a directory or s3://"
+        )
+    if root.local is not None and root.local.is_file():
+        raise UsageError(f"{option}{root.url} is a file; give a directory")
+    return root
 
 
 def absolute(url: str) -> str:
@@ -100,7 +114,8 @@ def claim(output: Output, plan: Plan, overwrite: bool) -> Manifest | None:
     root = output.root
     if output.manifest is not None:
         check_same_plan(plan, output.manifest, root.url)
-        clear_work(root)  # a run that was killed right after its commit leaves these
+        if not _is_growing(root):
+            clear_work(root)  # a run that was killed right after its commit leaves these
         return output.manifest
     if output.plan is not None:
         check_same_plan(plan, output.plan, root.url)
@@ -118,6 +133,14 @@ def claim(output: Output, plan: Plan, overwrite: bool) -> Manifest | None:
         )
     root.write(PLAN, plan.to_json().encode())
     return None
+
+
+def _is_growing(root: Root) -> bool:
+    """Tell whether an append is under way, or was begun; what it has made is its own affair."""
+    try:
+        return Plan.from_json(root.read(PLAN), root.where(PLAN)).growth is not None
+    except (FileNotFoundError, CorruptArchiveError):
+        return False
 
 
 def finished_shards(plan: Plan, root: Root) -> Iterator[JobRecord]:

@@ -4,7 +4,7 @@ import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from dsc.errors import UsageError
 from dsc.jobs.output import absolute
@@ -19,6 +19,7 @@ ON_ERROR = ("fail", "skip")
 class Request:
     """The arguments of `dsc.jobs.driver.compress`, which documents them."""
 
+    anew: ClassVar[str] = "without overwrite"
     source: str | Source
     out: str
     tasks: Sequence[str] | str | None
@@ -118,8 +119,17 @@ class Request:
     def again(self) -> str:
         """Say how to go on: the command, without ``--overwrite``, which would begin anew."""
         if not isinstance(self.source, str):
-            return "call dsc.compress again with the same arguments, without overwrite"
-        options = {
+            return f"call dsc.{self.command()[0]} again with the same arguments, {self.anew}"
+        given = [[name, str(value)] for name, value in self.options().items() if value is not None]
+        return shlex.join(["dsc", *self.command(), *(word for pair in given for word in pair)])
+
+    def command(self) -> list[str]:
+        """Give the command's name and arguments."""
+        return ["compress", str(self.source)]
+
+    def options(self) -> dict[str, Any]:
+        """Give the command's options, None for what was not asked for."""
+        return {
             "--tasks": _word(self.tasks),
             "--out": self.out,
             "--root": self.root,
@@ -137,10 +147,6 @@ class Request:
             "--on-error": self.on_error if self.on_error != "fail" else None,
             **{f"--{name.replace('_', '-')}": _word(value) for name, value in self.layout.items()},
         }
-        given = [[name, str(value)] for name, value in options.items() if value is not None]
-        return "dsc compress " + shlex.join(
-            [self.source, *(word for pair in given for word in pair)]
-        )
 
 
 def _word(value: Any) -> Any:

@@ -48,8 +48,8 @@ class Tally:
     def done(self, record: JobRecord, resumed: bool = False) -> None:
         """Count a finished shard."""
         shard, info = record.shard, self._info
-        self._partly.pop(shard.n, None)
-        self.records[shard.n] = record
+        self._partly.pop(record.n, None)
+        self.records[record.n] = record
         self._samples += shard.samples
         info["shards_done"] += 1
         info["shards_resumed"] += resumed

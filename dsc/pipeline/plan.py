@@ -22,6 +22,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from dsc import __version__
 from dsc.errors import CodecError, PlanMismatchError, SampleError, UsageError
 from dsc.pipeline.codec_set import CodecSet
+from dsc.pipeline.growth import Growth, Place, Run, find_place
 from dsc.pipeline.rate_control import RateControl
 from dsc.pipeline.sources.base import Source
 from dsc.schemas import FORMAT_VERSION, CodecRecord, Manifest, Quality, Stream, Task
@@ -54,6 +55,8 @@ class Plan(Schema):
         Samples a shard and a pack; the last ones may hold fewer.
     choice
         How the codecs were chosen, where that was left to dsc.
+    growth
+        What it adds to an archive that is there; None when it makes a new one.
     """
 
     format_version: int = FORMAT_VERSION
@@ -68,12 +71,13 @@ class Plan(Schema):
     shard_size: int = Field(ge=1)
     pack_size: int = Field(ge=1, le=1 << 20)
     choice: Choice | None = None
+    growth: Growth | None = None
 
     @model_serializer(mode="wrap")
     def _dump(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out a choice that was not made: plans without it keep their hashes."""
+        """Leave out what was not asked for: plans without it keep their hashes."""
         whole: dict[str, Any] = handler(self)
-        return {k: v for k, v in whole.items() if k != "choice" or v is not None}
+        return {k: v for k, v in whole.items() if k not in ("choice", "growth") or v is not None}
 
     @property
     def sha256(self) -> str:
@@ -81,15 +85,29 @@ class Plan(Schema):
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
     @property
+    def runs(self) -> tuple[Run, ...]:
+        """The shards that it writes."""
+        if self.growth is not None:
+            return self.growth.runs
+        return (Run(split=self.split, samples=self.samples, shard_size=self.shard_size),)
+
+    @property
     def shards(self) -> int:
         """Number of shards."""
-        return -(-self.samples // self.shard_size)
+        return sum(run.shards for run in self.runs)
+
+    @property
+    def first_slot(self) -> int:
+        """Slot, in the archive's list, of its first codec."""
+        return self.growth.first_slot if self.growth else 0
+
+    def place(self, n: int) -> Place:
+        """Say which shard job `n` writes, and of which samples."""
+        return find_place(self.runs, n)
 
     def range(self, n: int) -> range:
         """Give the indices of the samples of a shard."""
-        if not 0 <= n < self.shards:
-            raise IndexError(f"shard {n} of {self.shards}")
-        return range(n * self.shard_size, min((n + 1) * self.shard_size, self.samples))
+        return self.place(n).indices
 
 
 def make_plan(
@@ -152,6 +170,17 @@ def _check_sizes(shard_size: int | None, pack_size: int | None, split: str) -> N
         raise UsageError(f"--shard-size {shard_size}: at least 1 sample")
     if pack_size is not None and not 1 <= pack_size <= 1 << 20:
         raise UsageError(f"--pack {pack_size}: 1 to {1 << 20} samples")
+    check_split(split)
+
+
+def check_split(split: str) -> None:
+    """Refuse a name that no split can have.
+
+    Raises
+    ------
+    UsageError
+        For anything but lower-case letters, digits and ``_``.
+    """
     if not split or not split.replace("_", "a").isalnum() or split != split.lower():
         raise UsageError(f"split {split!r}: lower-case letters, digits and _ only")
 
@@ -222,10 +251,11 @@ def check_same_plan(plan: Plan, old: Plan | Manifest, where: str) -> None:
     if old_sha256 == plan.sha256:
         return
     found = "\n".join(f"  {line}" for line in differences(plan, old))
+    begun = isinstance(old, Plan)
     raise PlanMismatchError(
-        f"{where} holds {'part of ' if isinstance(old, Plan) else ''}an archive made by another "
-        f"plan:\n{found}\n"
+        f"{where} holds {'part of ' if begun else ''}an archive made by another plan:\n{found}\n"
         "Choose another --out, repeat the earlier options, or replace it with --overwrite"
+        + ("" if begun else "; to add samples or a task to it, use dsc append")
     )
 
 

@@ -21,20 +21,26 @@ from dsc.pipeline.sources.base import Source
 from dsc.schemas import FailedSample, FileRecord, ShardRecord, StreamRecord
 from dsc.schemas.base import Schema
 from dsc.schemas.reached import Reached
+from dsc.storage.commit import PLAN, WORK
 from dsc.storage.fs import Root
 from dsc.storage.shard import ShardWriter
 from dsc.storage.verify import hash_file
 
-WORK = ".dsc"
-PLAN = f"{WORK}/plan.json"
 BATCH_SAMPLES = 8
 BATCH_BYTES = 64 << 20
 
 
 class JobRecord(Schema):
-    """What a finished job leaves: the shard's record, and what the manifest needs beside it."""
+    """What a finished job leaves: the shard's record, and what the manifest needs beside it.
+
+    Attributes
+    ----------
+    n
+        Number of the job; within a split, shards have numbers of their own.
+    """
 
     plan_sha256: str
+    n: int
     max_pixels: int
     shard: ShardRecord
     reached: tuple[Reached, ...] = ()
@@ -58,6 +64,7 @@ def encode_shard(
     source: Source,
     codec_set: CodecSet,
     on_error: str = "fail",
+    standing: ShardRecord | None = None,
     advance: Callable[[int], None] | None = None,
 ) -> JobRecord:
     """Encode and write a shard, unless it is there already.
@@ -70,6 +77,8 @@ def encode_shard(
         Which shard of the plan.
     on_error
         ``fail``, or ``skip`` to mark samples that cannot be encoded as missing.
+    standing
+        The shard that is there already and gets more streams.
     advance
         Called with the number of samples encoded since the last call.
 
@@ -87,8 +96,11 @@ def encode_shard(
         return done
     control = RateControl(codec_set, plan.tasks, plan.quality) if plan.quality.is_checked else None
     tally = _Tally(plan, control.blank() if control else ())
+    place = plan.place(n)
+    slots = {stream: plan.first_slot + slot for stream, slot in codec_set.slots.items()}
+    there = standing.keys if standing else None
     with ShardWriter(
-        root, plan.split, n, plan.range(n).start, codec_set.slots, plan.pack_size
+        root, place.split, place.n, place.first_index, slots, plan.pack_size, there
     ) as writer:
         for batch in _batches(plan, n, source, on_error):
             _encode(batch, plan, codec_set, control, on_error)
@@ -133,11 +145,12 @@ class _Tally:
         self, plan: Plan, n: int, keys: FileRecord, streams: Mapping[str, StreamRecord]
     ) -> JobRecord:
         """Give the record of the shard whose files these are."""
+        place = plan.place(n)
         shard = ShardRecord(
-            n=n,
-            split=plan.split,
-            first_index=plan.range(n).start,
-            samples=len(plan.range(n)),
+            n=place.n,
+            split=place.split,
+            first_index=place.first_index,
+            samples=len(place.indices),
             keys=keys,
             streams=streams,
             source_bytes=self.source_bytes,
@@ -145,6 +158,7 @@ class _Tally:
         )
         return JobRecord(
             plan_sha256=plan.sha256,
+            n=n,
             max_pixels=self.max_pixels,
             shard=shard,
             reached=tuple(self.reached),
@@ -240,7 +254,8 @@ def check_owner(plan: Plan, root: Root) -> None:
 
 def record_path(plan: Plan, n: int) -> str:
     """Name the record of a shard."""
-    return f"{WORK}/records/{plan.split}-{n:06d}.json"
+    place = plan.place(n)
+    return f"{WORK}/records/{place.split}-{place.n:06d}.json"
 
 
 def check_record(plan: Plan, root: Root, n: int, hashes: bool = True) -> JobRecord | None:
@@ -256,8 +271,9 @@ def check_record(plan: Plan, root: Root, n: int, hashes: bool = True) -> JobReco
         record = JobRecord.from_json(root.read(path), root.where(path))
     except (FileNotFoundError, CorruptArchiveError):
         return None
-    shard = record.shard
-    ours = (plan.sha256, plan.split, n) == (record.plan_sha256, shard.split, shard.n)
+    shard, place = record.shard, plan.place(n)
+    wanted = (plan.sha256, n, place.split, place.n)
+    ours = wanted == (record.plan_sha256, record.n, shard.split, shard.n)
     if not ours or not _index_files_fit(plan, root, shard):
         return None
     files = [shard.keys, *shard.streams.values()]
