@@ -4,8 +4,12 @@ The names below are loaded when they are first used, so that ``import dsc`` stay
 
 compress
     Turn a dataset into an archive.
+append
+    Add new samples, or a new task, to an archive.
 open
     Read an archive: by index, by key, in batches.
+stream
+    Stream some tasks into a training loop: shuffled, resumable, decoded.
 fetch
     Copy only some tasks' bitstreams of an archive, local or remote.
 unpack
@@ -20,23 +24,37 @@ from typing import TYPE_CHECKING, Any
 from dsc.errors import DscError
 
 if TYPE_CHECKING:
+    from dsc.jobs.append import append
     from dsc.jobs.driver import compress
     from dsc.pipeline.fetch import fetch
     from dsc.pipeline.load_codec import load_codec
     from dsc.pipeline.reader import Dataset
+    from dsc.pipeline.streaming.open_stream import stream
     from dsc.storage.pack import unpack
 
     open = Dataset.open  # noqa: A001 - `dsc.open` is the name that users expect
 
 __version__ = "0.1.0"
 
-__all__ = ["DscError", "__version__", "compress", "fetch", "load_codec", "open", "unpack"]
+__all__ = [
+    "DscError",
+    "__version__",
+    "append",
+    "compress",
+    "fetch",
+    "load_codec",
+    "open",
+    "stream",
+    "unpack",
+]
 
 _PUBLIC = {
+    "append": "dsc.jobs.append:append",
     "compress": "dsc.jobs.driver:compress",
     "fetch": "dsc.pipeline.fetch:fetch",
     "load_codec": "dsc.pipeline.load_codec:load_codec",
     "open": "dsc.pipeline.reader:Dataset.open",
+    "stream": "dsc.pipeline.streaming.open_stream:stream",
     "unpack": "dsc.storage.pack:unpack",
 }
 

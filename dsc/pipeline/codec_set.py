@@ -159,6 +159,10 @@ class CodecSet:
         """Name the tasks, each after those that its streams require."""
         return tuple(dict.fromkeys(task for s in self._streams for task in s.carries))
 
+    def slot_of(self, task: str) -> int:
+        """Give the slot of the codec that carries a task."""
+        return self._task_slot[task]
+
     def codec_name(self, task: str) -> str:
         """Name the codec of a task, for people."""
         return self._records[self._task_slot[task]].label

@@ -1,0 +1,1 @@
+"""Streams an archive's chosen tasks into a training loop; `dsc.stream`."""

@@ -1,0 +1,301 @@
+"""One reader of a stream, in one process: from steps of an epoch to batches.
+
+A feed holds what belongs to a process (connections, threads, packs in memory, codecs) and nothing
+of where the stream stands.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dsc.errors import BitstreamError, CorruptArchiveError, CorruptPackError
+from dsc.pipeline.decoding import Decoded, Payloads, SampleDecoder
+from dsc.pipeline.streaming.collate import INDEX, LATENTS, Batch, collate
+from dsc.pipeline.streaming.options import StreamOptions
+from dsc.pipeline.streaming.order import EpochOrder, Ints, join
+from dsc.pipeline.streaming.partition import Partition
+from dsc.pipeline.streaming.report import SkippedSample, StreamReport
+from dsc.pipeline.streaming.source import StreamSource
+from dsc.pipeline.streaming.supply import Found, Key, Shelf, Supply
+from dsc.storage.cache import PackCache
+from dsc.storage.pack import Pack
+from dsc.storage.pack_reader import PackReader
+
+ARCHIVE = "__archive__"
+REMOTE_READS = 8
+SLOT = "__latents_{}__"
+
+
+@dataclass(frozen=True)
+class BatchRequest:
+    """The samples of one batch: archive of the mixture, pack, place in the pack, index."""
+
+    step: int
+    archive: list[int]
+    pack: list[int]
+    place: list[int]
+    index: list[int]
+    keys: Sequence[Key]
+
+
+class Feed:
+    """See the module.
+
+    Parameters
+    ----------
+    sources
+        The archives, opened in this process.
+    lists
+        Names whose values stay a list in a batch.
+    keeps_step
+        Whether a batch of which nothing is left is replaced by the one before, because other ranks
+        wait for it.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[StreamSource],
+        options: StreamOptions,
+        lists: frozenset[str],
+        keeps_step: bool,
+    ) -> None:
+        self._sources, self._options, self._lists = sources, options, lists
+        self._keeps_step = keeps_step
+        self.report = StreamReport()
+        remote = any(source.archive.root.local is None for source in sources)
+        cache = PackCache(options.cache, options.cache_bytes) if options.cache and remote else None
+        self._readers = [PackReader(source.archive, cache, max_gap=0) for source in sources]
+        shelves = [
+            Shelf(source.table, reader, source.streams)
+            for source, reader in zip(sources, self._readers, strict=True)
+        ]
+        prefetch = options.prefetch_bytes if remote else 0
+        self._supply = Supply(
+            shelves, options.memory_bytes, prefetch, REMOTE_READS, options.on_error == "skip"
+        )
+        self._decoders = [
+            SampleDecoder(
+                source.archive,
+                source.tasks,
+                as_latents=options.decode == "latents" or options.device is not None,
+                native=options.native,
+                missing_is_error=options.missing == "error" and source.lacks_some,
+            )
+            for source in sources
+        ]
+        self._tasks = {task.name: task for source in sources for task in source.tasks}
+        self._last: Batch | None = None
+
+    def run(
+        self, order: EpochOrder, partition: Partition, rank: int, steps: Iterable[int]
+    ) -> Iterator[tuple[int, Batch | None]]:
+        """Give the batches of a rank at some steps; None where it has no sample there."""
+        requests = (self._request(order, partition, rank, step) for step in steps)
+        for request, packs in self._supply.follow(requests):
+            yield request.step, self._batch(request, packs)
+
+    def close(self) -> None:
+        """Let go of threads and packs."""
+        self._supply.close()
+
+    def take_report(self) -> StreamReport:
+        """Give what was counted since this was last asked."""
+        found, self.report = self.report, StreamReport()
+        for reader in self._readers:
+            found.reads.update(reader.take_counts())
+        return found
+
+    def _request(
+        self, order: EpochOrder, partition: Partition, rank: int, step: int
+    ) -> BatchRequest:
+        places = join([order.locate(*span) for span in partition.spans(step, rank)])
+        place, index = np.empty_like(places.ordinal), np.empty_like(places.ordinal)
+        for number in np.unique(places.archive):
+            at = np.flatnonzero(places.archive == number)
+            table = self._sources[int(number)].table
+            pack = places.pack[at]
+            place[at] = _in_pack(table.kept, pack, places.ordinal[at])
+            index[at] = table.first[pack] + place[at]
+        archive, packs = places.archive.tolist(), places.pack.tolist()
+        keys = list(dict.fromkeys(zip(archive, packs, strict=True)))
+        return BatchRequest(step, archive, packs, place.tolist(), index.tolist(), keys)
+
+    def _batch(
+        self, request: BatchRequest, packs: Mapping[Key, Mapping[str, Found]]
+    ) -> Batch | None:
+        if not request.index:
+            return None
+        if self._options.decode == "bytes":
+            batch = self._bytes(request, packs)
+        else:
+            batch = self._decoded(self._whole(request, packs))
+        return self._counted(batch, request)
+
+    def _whole(
+        self, request: BatchRequest, packs: Mapping[Key, Mapping[str, Found]]
+    ) -> list[tuple[int, int, Payloads]]:
+        """Give archive, index and bitstreams of the samples whose bitstreams are intact."""
+        whole = []
+        for archive, pack, place, index in zip(
+            request.archive, request.pack, request.place, request.index, strict=True
+        ):
+            payloads = self._payloads(packs[archive, pack], archive, place, index)
+            if payloads is not None:
+                whole.append((archive, index, payloads))
+        return whole
+
+    def _counted(self, batch: Batch | None, request: BatchRequest) -> Batch | None:
+        if batch is None and self._keeps_step:
+            if self._last is None:
+                raise CorruptArchiveError(
+                    f"{self._where(request.archive[0])}: every sample of the first batch is "
+                    f"damaged (index {request.index[0]} and on); run `dsc verify`"
+                )
+            self.report.repeated += 1
+            return self._last
+        if batch is not None:
+            self.report.batches += 1
+            self.report.samples += len(batch[INDEX])
+            self._last = batch if self._keeps_step else None
+        return batch
+
+    def _payloads(
+        self, streams: Mapping[str, Found], archive: int, place: int, index: int
+    ) -> Payloads | None:
+        """Give a sample's bitstreams; None when they are damaged and that is passed over."""
+        out = {}
+        for name, pack in streams.items():
+            if isinstance(pack, CorruptArchiveError):
+                self._damaged(archive, index, pack)
+                return None
+            payload = pack.payloads[place]
+            if isinstance(payload, CorruptPackError):
+                self._damaged(archive, index, payload)
+                return None
+            out[name] = payload
+        return out
+
+    def _damaged(self, archive: int, index: int, error: Exception) -> None:
+        """Raise, or count, with the sample's key."""
+        source = self._sources[archive].archive
+        key = source.key(index)
+        if self._options.on_error == "fail":
+            text = str(error)
+            told = text if key in text else f"{text}; wanted for sample {key} ({index})"
+            raise type(error)(f"{told}; stream with on_error='skip' to go on without it")
+        self.report.skip(SkippedSample(source.root.url, key, index, str(error)))
+
+    def _bytes(
+        self, request: BatchRequest, packs: Mapping[Key, Mapping[str, Found]]
+    ) -> Batch | None:
+        """Give bitstreams as they are: column by column where nothing is damaged or missing."""
+        import torch
+
+        archives, indices = request.archive, request.index
+        names = dict.fromkeys(name for source in self._sources for name in source.streams)
+        intact = all(type(pack) is Pack for found in packs.values() for pack in found.values())
+        if intact and not any(decoder.missing_is_error for decoder in self._decoders):
+            batch = Batch((name, _column(name, request, packs)) for name in names)
+        else:
+            whole = self._whole(request, packs)
+            for archive, index, payloads in whole:
+                self._decoders[archive].check_complete(index, payloads)
+            if not whole:
+                return None
+            batch = Batch((name, [_copy(p.get(name)) for _, _, p in whole]) for name in names)
+            archives, indices = [a for a, _, _ in whole], [i for _, i, _ in whole]
+        batch[INDEX] = torch.tensor(indices)
+        if len(self._sources) > 1:
+            batch[ARCHIVE] = torch.tensor(archives)
+        return batch
+
+    def _decoded(self, whole: Sequence[tuple[int, int, Payloads]]) -> Batch | None:
+        found: list[Decoded | BitstreamError] = [Decoded(-1)] * len(whole)
+        for number, decoder in enumerate(self._decoders):
+            at = [i for i, (archive, _, _) in enumerate(whole) if archive == number]
+            if at:
+                decoded = decoder.decode([whole[i][1] for i in at], [whole[i][2] for i in at])
+                for i, one in zip(at, decoded, strict=True):
+                    found[i] = one
+        samples: list[Decoded] = []
+        archives: list[int] = []
+        for (archive, index, _), one in zip(whole, found, strict=True):
+            if isinstance(one, BitstreamError):
+                self._damaged(archive, index, one)
+            else:
+                samples.append(one)
+                archives.append(archive)
+        return self._collate(samples, archives) if samples else None
+
+    def _collate(self, samples: Sequence[Decoded], archives: Sequence[int]) -> Batch:
+        rows: list[Mapping[str, Any]] = []
+        for sample, archive in zip(samples, archives, strict=True):
+            row: dict[str, Any] = {**sample.arrays, INDEX: sample.index}
+            if len(self._sources) > 1:
+                row[ARCHIVE] = archive
+            rows.append(row if self._options.transform is None else self._options.transform(row))
+        batch = collate(rows, self._tasks, self._lists)
+        for slot in samples[0].latents:
+            from dsc.codecs.learned.latent_batch import LatentBatch
+
+            batch[SLOT.format(slot)] = LatentBatch.stack([s.latents[slot] for s in samples])
+        return batch
+
+    def finish(self, batch: Batch) -> Batch:
+        """Do what is done in the training process: name the latents, or synthesise them."""
+        slots = self._decoders[0].latent_tasks
+        device = self._options.device
+        if self._options.decode == "latents":
+            (slot,) = slots
+            batch[LATENTS] = batch.pop(SLOT.format(slot))
+        made = {}
+        for slot, tasks in slots.items() if self._options.decode == "pixels" else ():
+            latents = batch.pop(SLOT.format(slot)).to(device, non_blocking=True)
+            codec = self._decoders[0].codec(slot)
+            made.update(codec.synthesize_tensors(latents, tasks, self._options.native))
+        if device is None:
+            return batch
+        moved = {name: _move(value, device) for name, value in batch.items()}
+        order = [*self._tasks, *moved]
+        return Batch(
+            (name, value) for name in dict.fromkeys(order)
+            if (value := made.get(name, moved.get(name))) is not None
+        )  # fmt: skip
+
+    def _where(self, archive: int) -> str:
+        return self._sources[archive].archive.root.url
+
+
+def _in_pack(kept: Mapping[int, Ints], pack: Ints, ordinal: Ints) -> Ints:
+    """Turn ordinals among the samples that take part into places in their packs."""
+    if not kept:
+        return ordinal
+    out = ordinal.copy()
+    for number in np.unique(pack):
+        if int(number) in kept:
+            at = pack == number
+            out[at] = kept[int(number)][ordinal[at]]
+    return out
+
+
+def _column(
+    name: str, request: BatchRequest, packs: Mapping[Key, Mapping[str, Found]]
+) -> list[bytes | None]:
+    """Copy the bitstreams of one stream; None where a sample or archive does not have it."""
+    columns = {key: getattr(packs[key].get(name), "payloads", None) for key in request.keys}
+    keys = zip(request.archive, request.pack, strict=True)
+    found = (
+        column[place] if (column := columns[key]) is not None else None
+        for key, place in zip(keys, request.place, strict=True)
+    )
+    return [None if payload is None else bytes(payload) for payload in found]
+
+
+def _copy(payload: memoryview | None) -> bytes | None:
+    return None if payload is None else bytes(payload)
+
+
+def _move(value: Any, device: str) -> Any:
+    return value.to(device, non_blocking=True) if hasattr(value, "to") else value

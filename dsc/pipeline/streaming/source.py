@@ -1,0 +1,114 @@
+"""One archive of a stream: which split, tasks and streams of it are read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+from dsc.errors import UnknownTaskError
+from dsc.pipeline.streaming.state import fingerprint
+from dsc.pipeline.streaming.table import PackTable, choose_split
+from dsc.schemas import Task, required_streams, resolve_tasks
+from dsc.storage.archive import Archive
+from dsc.storage.fs import Root
+from dsc.storage.pack_reader import PackReader
+
+
+@dataclass(frozen=True)
+class StreamSource:
+    """See the module.
+
+    Attributes
+    ----------
+    tasks
+        In the order asked for.
+    streams
+        Those that the tasks require; nothing else is read.
+    """
+
+    archive: Archive
+    split: str
+    table: PackTable
+    tasks: tuple[Task, ...]
+    streams: tuple[str, ...]
+
+    @classmethod
+    def open(
+        cls,
+        url: str,
+        tasks: Sequence[str] | str | None,
+        split: str | None,
+        skip_missing: bool,
+        timeout_s: float | None = None,
+    ) -> Self:
+        """Open an archive.
+
+        Parameters
+        ----------
+        timeout_s
+            Seconds that a server may be silent; None for the default.
+
+        Raises
+        ------
+        ArchiveNotFoundError, CorruptArchiveError, UnsupportedVersionError
+            When it cannot be opened.
+        UnknownTaskError, UsageError
+            When it lacks a task or the split.
+        """
+        archive = Archive.open(Root(url, timeout_s=timeout_s))
+        known = {task.name: task for task in archive.manifest.tasks}
+        try:
+            names = resolve_tasks(tasks, list(known))
+        except UnknownTaskError as error:
+            raise UnknownTaskError(f"{archive.root.url}: {error}") from None
+        if not names:
+            raise UnknownTaskError(f"{archive.root.url}: no task to read; found: {list(known)}")
+        chosen = choose_split(archive, split)
+        table = PackTable.of(archive, chosen)
+        if skip_missing:
+            carriers = [
+                [s.name for s in archive.manifest.streams if name in s.carries] for name in names
+            ]
+            table = table.without_missing(archive, PackReader(archive), carriers)
+        streams = required_streams(archive.manifest.streams, names)
+        return cls(archive, chosen, table, tuple(known[name] for name in names), streams)
+
+    @property
+    def samples(self) -> int:
+        """How many samples take part."""
+        return int(self.table.counts.sum())
+
+    @property
+    def pack_bytes(self) -> float:
+        """Mean bytes of a pack, all streams that are read together."""
+        shards = [s for s in self.archive.shards if s.split == self.split]
+        whole = sum(shard.streams[name].bytes for shard in shards for name in self.streams)
+        return whole / max(len(self.table.shard), 1)
+
+    @property
+    def lacks_some(self) -> bool:
+        """Whether some sample of the archive lacks one of the streams."""
+        return any(self.archive.manifest.totals[name].n_missing for name in self.streams)
+
+    def lacking_tasks(self) -> frozenset[str]:
+        """Name the tasks that some sample lacks."""
+        totals, streams = self.archive.manifest.totals, self.archive.manifest.streams
+        return frozenset(
+            task.name
+            for task in self.tasks
+            if all(totals[s.name].n_missing for s in streams if task.name in s.carries)
+        )
+
+    def fingerprint(self) -> int:
+        """Hash what the order of its samples depends on: not the tasks, unless some are skipped."""
+        kept = {pack: places.tolist() for pack, places in self.table.kept.items()}
+        return fingerprint(
+            self.archive.manifest.plan_sha256,
+            self.archive.manifest.pack_size,
+            self.split,
+            [shard.samples for shard in self.archive.shards if shard.split == self.split],
+            sorted(kept.items()),
+        )
+
+    def in_this_process(self) -> Self:
+        """Give the same with connections of its own: those of a parent must not be used."""
+        return replace(self, archive=self.archive.fresh())
