@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dsc.cli.compress import _find_data, _given, _list_failed, _pairs
 from dsc.cli.compress_options import (
     BITS,
     DATA,
@@ -27,6 +26,7 @@ from dsc.cli.inspection import ArchiveArgument
 from dsc.cli.output import JsonOption, emit, say
 from dsc.cli.progress import later
 from dsc.cli.rate import show_choice, show_reached
+from dsc.cli.source_data import find_data, layout_options, list_failed
 from dsc.cli.summary import show_summary
 
 if TYPE_CHECKING:
@@ -130,8 +130,8 @@ def append(
     """
     from dsc.jobs.append import append as run
 
-    data = _find_data(source, root, sample)
-    given = _given(size=size, depth_unit=depth_unit, layout=layout, kinds=_pairs(kinds))
+    data = find_data(source, root, sample)
+    given = layout_options(size, depth_unit, layout, kinds)
     with later("try codecs", "candidates") as tried, later("append", "samples") as report:
         found = run(
             archive, source, tasks=tasks, root=data, sample=sample, codec=codec, quality=quality,
@@ -161,7 +161,7 @@ def _report(where: str, found: "AppendReport", as_json: bool) -> None:
     }
     emit(as_json, value, lambda: _show(where, found, summary))
     if found.failed:
-        _list_failed(list(found.failed), summary.samples)
+        list_failed(list(found.failed), summary.samples)
         raise typer.Exit(1)
 
 

@@ -1,8 +1,7 @@
 """``dsc compress``: a dataset in, an archive out."""
 
 import shlex
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -29,16 +28,16 @@ from dsc.cli.compress_options import (
     TasksOption,
     WorkersOption,
 )
-from dsc.cli.output import JsonOption, emit, note, say
+from dsc.cli.output import JsonOption, emit, say
 from dsc.cli.progress import later
 from dsc.cli.rate import show_choice, show_reached
+from dsc.cli.source_data import find_data, layout_options, list_failed
 from dsc.cli.summary import show_summary
 
 if TYPE_CHECKING:
     from dsc.pipeline.summary import Summary
-    from dsc.schemas import FailedSample, Manifest
+    from dsc.schemas import Manifest
 
-LISTED = 20  # failed samples that are spelled out for people; --json has all
 
 
 def compress(
@@ -88,9 +87,9 @@ def compress(
     """
     from dsc.jobs.driver import compress as run
 
-    data = _find_data(source, root, sample)
+    data = find_data(source, root, sample)
     place = out or f"./{source}-dsc"
-    given = _given(size=size, depth_unit=depth_unit, layout=layout, kinds=_pairs(kinds))
+    given = layout_options(size, depth_unit, layout, kinds)
     with later("try codecs", "candidates") as tried, later("compress", "samples") as report:
         run(
             source, place, tasks=tasks, root=data, sample=sample, codec=codec, quality=quality,
@@ -101,51 +100,6 @@ def compress(
             on_choice=None if json_ else show_choice, **given,
         )  # fmt: skip
     _report(place, json_)
-
-
-def _find_data(source: str, root: str | None, sample: int | None) -> str | None:
-    """Find the data where nobody said where it is.
-
-    Raises
-    ------
-    UsageError
-        When the layout is unknown, or there is nothing in the usual places.
-    """
-    from dsc.errors import UsageError
-    from dsc.pipeline.sources import SOURCES
-
-    if source not in SOURCES:
-        advice = ""
-        if Path(source).exists():
-            advice = f"; for the data in that directory: dsc compress LAYOUT --root {source}"
-        raise UsageError(f"no layout {source!r}; known: {', '.join(SOURCES)}{advice}")
-    if root is not None or sample is not None or source in ("sample", "clevr"):
-        return root
-    usual = [Path(source), Path("data") / source]
-    for directory in usual:
-        if directory.is_dir():
-            note(f"--root not given, reading ./{directory}")
-            return str(directory)
-    raise UsageError(
-        f"where is the {source} data? No --root was given, and neither ./{usual[0]} nor "
-        f"./{usual[1]} is there. Give --root DIR"
-        + (", or render views with --sample N" if source == "taskonomy" else "")
-    )
-
-
-def _given(**options: Any) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if value is not None}
-
-
-def _pairs(text: str | None) -> dict[str, str] | None:
-    from dsc.errors import UsageError
-
-    if text is None:
-        return None
-    parts = [part.partition("=") for part in text.split(",") if part.strip()]
-    if not all(name and value for name, _, value in parts):
-        raise UsageError(f"--kinds {text}: write task=kind with commas, for example height=depth")
-    return {name.strip(): value.strip() for name, _, value in parts}
 
 
 def _report(out: str, as_json: bool) -> None:
@@ -164,7 +118,7 @@ def _report(out: str, as_json: bool) -> None:
     }
     emit(as_json, value, lambda: _show(out, summary, archive.manifest))
     if failed:
-        _list_failed(failed, len(archive))
+        list_failed(failed, len(archive))
         raise typer.Exit(1)
 
 
@@ -178,11 +132,3 @@ def _show(out: str, summary: "Summary", manifest: "Manifest") -> None:
     say(f"  dsc verify {place} --deep")
     say(f"  dsc view {place} --out {shlex.quote(name + '.html')}")
     say(f"  dsc fetch {place} --tasks {task} --out {shlex.quote(f'{name}-{task}')}")
-
-
-def _list_failed(failed: "list[FailedSample]", samples: int) -> None:
-    note(f"{len(failed)} of {samples} samples could not be read and are missing in the archive:")
-    for sample in failed[:LISTED]:
-        note(f"  {sample.key}: {sample.error}")
-    if len(failed) > LISTED:
-        note(f"  and {len(failed) - LISTED} more; --json lists all")

@@ -58,6 +58,9 @@ def _show_info(where: str, opened: "Archive", summary: "Summary") -> None:
     say(f"{sizes}, packs of {manifest.pack_size}")
     made = f"format {manifest.format_version}, generation {manifest.generation}"
     say(f"written by {manifest.created_by}, {made}, plan {manifest.plan_sha256[:12]}")
+    for one in manifest.appended:
+        what = ", ".join(one.tasks) if one.tasks else f"{one.samples} samples"
+        say(f"generation {one.generation} added {what} (from {one.source}, by {one.created_by})")
     if manifest.n_failed:
         say(f"{manifest.n_failed} samples could not be read when it was made: dsc ls --failed")
     rows = []

@@ -217,6 +217,11 @@ def _held_tasks(archive: Archive, target: Root) -> set[str]:
             f"{found.plan_sha256[:12]}; this one is {archive.manifest.plan_sha256[:12]}); "
             "give another directory"
         )
+    if archive.manifest.appended[: len(found.appended)] != found.appended:
+        raise PlanMismatchError(
+            f"--out {target.url}: it has grown by itself (generation {found.generation}) and is "
+            "no copy of this archive any more; give another directory"
+        )
     return {task.name for task in found.tasks}
 
 

@@ -174,13 +174,7 @@ def _check_sizes(shard_size: int | None, pack_size: int | None, split: str) -> N
 
 
 def check_split(split: str) -> None:
-    """Refuse a name that no split can have.
-
-    Raises
-    ------
-    UsageError
-        For anything but lower-case letters, digits and ``_``.
-    """
+    """Refuse a name that no split can have, with a `UsageError`."""
     if not split or not split.replace("_", "a").isalnum() or split != split.lower():
         raise UsageError(f"split {split!r}: lower-case letters, digits and _ only")
 

@@ -16,7 +16,7 @@ import dsc
 from dsc.storage.archive import Archive
 from tests.cli.conftest import Command
 
-COMMANDS = ("compress", "info", "ls", "verify", "fetch", "export", "view")
+COMMANDS = ("compress", "append", "info", "ls", "verify", "fetch", "export", "view")
 TASKS = ["rgb", "depth_zbuffer", "normal", "segment_semantic", "class_scene"]
 
 

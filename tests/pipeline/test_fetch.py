@@ -370,3 +370,13 @@ def test_the_manifest_of_a_copy_is_sealed(archive: Path, tmp_path: Path) -> None
     assert listed == {"shards.jsonl": hashlib.sha256(lines).hexdigest()}
     for line in lines.splitlines():
         assert set(ShardRecord.from_json(line).streams) == {"depth"}
+
+
+def test_a_copy_that_has_grown_by_itself_is_not_fetched_into(tmp_path: Path) -> None:
+    options = {"size": 32, "codec": "rgb=jpeg,depth=png"}
+    dsc.compress("taskonomy", tmp_path / "a", sample=4, tasks="rgb,depth", **options)
+    shutil.copytree(tmp_path / "a", tmp_path / "copy")
+    dsc.append(tmp_path / "copy", "taskonomy", sample=6, size=32)
+    with pytest.raises(PlanMismatchError, match=r"grown by itself \(generation 2\)"):
+        dsc.fetch(tmp_path / "a", "rgb", tmp_path / "copy")
+    assert len(dsc.open(tmp_path / "copy")) == 6
