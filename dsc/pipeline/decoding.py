@@ -59,7 +59,7 @@ class SampleDecoder:
         if as_latents:
             for task in self.tasks:
                 slot = self._codecs.slot_of(task.name)
-                if hasattr(self._codecs.codec(slot), "unpack_latents"):
+                if hasattr(self._codecs.codec(slot), "unpack_batch"):
                     self.latent_tasks.setdefault(slot, []).append(task.name)
         latent = {name for names in self.latent_tasks.values() for name in names}
         self._array_tasks = [task for task in self.tasks if task.name not in latent]
@@ -103,10 +103,10 @@ class SampleDecoder:
         limit = self.archive.manifest.max_pixels
         out = [Decoded(index) for index in indices]
         for slot, tasks in self.latent_tasks.items():
-            codec = self.codec(slot)
-            for sample, streams in zip(out, given, strict=True):
-                present = [name for name in tasks if self._has(name, streams)]
-                sample.latents[slot] = codec.unpack_latents(streams, present, limit)
+            present = [[name for name in tasks if self._has(name, one)] for one in given]
+            latents = self.codec(slot).unpack_batch(given, present, limit)
+            for sample, latent in zip(out, latents, strict=True):
+                sample.latents[slot] = latent
         if self._array_tasks:
             names = [task.name for task in self._array_tasks]
             for sample, arrays in zip(

@@ -5,18 +5,13 @@ import copy
 import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from itertools import accumulate
 from typing import Any, Self
-
-import numpy as np
-from numpy.typing import NDArray
 
 from dsc.errors import (
     ArchiveNotFoundError,
     CorruptArchiveError,
     CorruptPackError,
-    DscError,
     TaskMismatchError,
     UnknownSampleError,
     UnknownTaskError,
@@ -27,14 +22,22 @@ from dsc.storage.commit import MANIFEST
 from dsc.storage.fs import CONNECTIONS, Root
 from dsc.storage.keys import Hashes, KeyIndex, hash_keys, new_factor, parse_keys
 from dsc.storage.pack import Pack, decode_pack
-from dsc.storage.shard import KEY, idx_bytes
-from dsc.storage.tar import BLOCK, END, Member, header_bytes, scan
+from dsc.storage.shard import KEY
+from dsc.storage.tar import BLOCK
+from dsc.storage.tar_index import (
+    READ_BLOCK,
+    Offsets,
+    check_head,
+    idx_of,
+    read_idx,
+    rebuild_idx,
+    scan_file,
+)
 
-READ_BLOCK = 8 << 20
+__all__ = ["READ_BLOCK", "Archive", "idx_of", "read_checked", "rebuild_idx", "scan_file"]
+
 MAX_TOTAL_SAMPLES = 1 << 48
-IDX_READS = 3
 KEPT_KEYS = 1 << 18
-Offsets = NDArray[np.int64]  # in bytes, (n_packs + 1,)
 
 
 class Archive:
@@ -188,7 +191,7 @@ class Archive:
         """
         record = self.record(shard, stream)
         if record.path not in self._idx:
-            self._idx[record.path] = self._read_idx(shard, record)
+            self._idx[record.path] = read_idx(self.root, record, self.n_packs(shard))
         return self._idx[record.path]
 
     def extent(self, shard: int, stream: str, pack: int) -> tuple[int, int]:
@@ -243,38 +246,6 @@ class Archive:
                 f"{self.root.url}: this archive has no stream {stream}"
             ) from None
 
-    def _read_idx(self, shard: int, record: FileRecord) -> Offsets:
-        limit = 8 * (self.n_packs(shard) + 1) + 1
-        repeats = 1 if self.root.local is not None else IDX_READS
-        for attempt in range(repeats):
-            try:
-                data = self.root.read(f"{record.path}.idx", 0, limit)
-            except FileNotFoundError:
-                data = rebuild_idx(self.root, record)
-            try:
-                return self._check_idx(data, shard, record)
-            except CorruptArchiveError:  # on its way, perhaps
-                if attempt == repeats - 1:
-                    raise
-                self.root.counts.add("refetched_damaged")
-        raise CorruptArchiveError(f"{self.root.where(record.path)}.idx: not read")
-
-    def _check_idx(self, data: bytes, shard: int, record: FileRecord) -> Offsets:
-        where = f"{self.root.where(record.path)}.idx"
-        if len(data) != 8 * (self.n_packs(shard) + 1):
-            raise CorruptArchiveError(
-                f"{where}: {len(data)} bytes, expected {8 * (self.n_packs(shard) + 1)}; "
-                "delete the file, it is rebuilt from the tar"
-            )
-        offsets = np.frombuffer(data, "<u8")
-        last = record.bytes - len(END)
-        rising = bool((offsets[1:] > offsets[:-1]).all())
-        if not rising or (offsets % BLOCK).any() or offsets[0] != 0 or offsets[-1] != last:
-            raise CorruptArchiveError(
-                f"{where}: the offsets do not fit the tar; delete the file, it is rebuilt"
-            )
-        return offsets.astype(np.int64)
-
     def unwrap(self, member: memoryview, shard: int, stream: str, pack: int) -> Pack:
         """Check a member's header, padding and pack against what must stand there."""
         where = f"{self.root.where(self.record(shard, stream).path)}: pack {pack}"
@@ -299,25 +270,6 @@ class Archive:
         return found
 
 
-def check_head(head: bytes, member_bytes: int, where: str) -> tuple[str, int]:
-    """Give name and length of a tar member of which the header and the size are known.
-
-    Raises
-    ------
-    CorruptPackError
-        When one does not fit the other.
-    """
-    try:
-        length = int(head[124:135], 8)
-        name = head[:100].rstrip(b"\0").decode("ascii")
-        expected = header_bytes(name, length)
-    except (ValueError, DscError):
-        name, length, expected = "", 0, b""
-    if head != expected or length + (-length % BLOCK) + BLOCK != member_bytes:
-        raise CorruptPackError(f"{where}: damaged tar header; run `dsc verify`")
-    return name, length
-
-
 def read_checked(root: Root, record: FileRecord) -> bytes:
     """Read a small file whole and check its size and hash.
 
@@ -338,34 +290,6 @@ def read_checked(root: Root, record: FileRecord) -> bytes:
             f"{record.sha256[:16]} ({record.bytes} bytes); the file is damaged"
         )
     return data
-
-
-def rebuild_idx(root: Root, record: FileRecord) -> bytes:
-    """Make an ``.idx`` from the tar itself."""
-    return idx_of(scan_file(root, record))
-
-
-def idx_of(members: Sequence[Member]) -> bytes:
-    """Give the ``.idx`` that fits these members of a tar."""
-    ends = [member.offset + member.size for member in members] or [0]
-    last = ends[-1] + -ends[-1] % BLOCK
-    return idx_bytes([*(member.offset - BLOCK for member in members), last])
-
-
-def scan_file(root: Root, record: FileRecord) -> list[Member]:
-    """List the members of a tar, its structure checked; see `scan`."""
-
-    @lru_cache(maxsize=4)
-    def block(number: int) -> bytes:
-        return root.read(record.path, number * READ_BLOCK, (number + 1) * READ_BLOCK)
-
-    def read(start: int, end: int) -> bytes:
-        first, last = start // READ_BLOCK, max(end - 1, start) // READ_BLOCK
-        joined = b"".join(block(number) for number in range(first, last + 1))
-        return joined[start - first * READ_BLOCK : end - first * READ_BLOCK]
-
-    size = root.size(record.path)
-    return list(scan(read, size, root.where(record.path)))
 
 
 def check_shards(manifest: Manifest, shards: Sequence[ShardRecord], where: str) -> None:

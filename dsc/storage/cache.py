@@ -10,10 +10,10 @@ holds at any time, also after a process was killed or stopped:
 - nothing is deleted that a cache did not write, and nothing inside an archive is touched;
 - a disk that is full or cannot be written ends the writing, with one warning, not the reading.
 
-In the directory: ``dsc-cache.txt`` marks it as a cache's own; ``packs/<2 hex>/<name>`` are the
-entries, with the time of their last use; ``parts/<name>.part`` is one that is being fetched, locked
-by who fetches it. ``size`` holds an upper bound of the bytes in use, changed only while it is
-locked: bytes are added before they are written and taken off after they are deleted.
+In the directory, besides a marker: ``packs/<2 hex>/<name>`` are the entries, with the time of their
+last use; ``parts/<name>.part`` is one that is being fetched, locked by who fetches it; ``size``
+holds an upper bound of the bytes in use, changed only while it is locked: bytes are added before
+they are written and taken off after they are deleted.
 """
 
 import os
@@ -37,11 +37,6 @@ SLACK = 10  # making room frees one part in so many, so that few calls must look
 Fetch = Callable[[Sequence[str]], Mapping[str, bytes]]
 Check = Callable[[str, bytes], object]
 Claims = dict[str, tuple[int, Path]]
-
-
-def pack_name(sha256: str, pack: int) -> str:
-    """Name a pack for the cache: hash of its tar (from the shard's record), and its number."""
-    return f"{sha256}-{pack}"
 
 
 class PackCache:
@@ -85,9 +80,6 @@ class PackCache:
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_impatient_until": 0.0}  # another machine's clock differs
 
-    def __repr__(self) -> str:
-        return f"PackCache({str(self.directory)!r}, {self.limit_bytes})"
-
     def get_many(
         self,
         names: Sequence[str],
@@ -100,7 +92,7 @@ class PackCache:
         Parameters
         ----------
         names
-            See `pack_name`.
+            See `dsc.storage.cache_files.pack_name`.
         fetch
             Called with names that are not there; gives the bytes of each, checked. It may be
             called more than once, with different names. What it raises is passed on.
@@ -224,12 +216,9 @@ class PackCache:
             self._stop_writing(error, counts)
 
     def _may_wait(self, begun: float, counts: ReadCounts) -> bool:
-        if self._is_impatient():
-            return False
-        if time.monotonic() - begun < self.wait_s:
-            return True
-        self._give_up_waiting(counts)
-        return False
+        if not self._is_impatient() and time.monotonic() - begun >= self.wait_s:
+            self._give_up_waiting(counts)
+        return not self._is_impatient()
 
     def _is_impatient(self) -> bool:
         return time.monotonic() < self._impatient_until
@@ -286,16 +275,11 @@ class PackCache:
 
     def _make_room(self, account: int, size: int, counts: ReadCounts) -> int:
         """Delete entries, least recently used first, until `size` fits; give what is in use."""
-        files.sweep(self.directory)
-        entries = files.entries(self.directory)
-        used = sum(taken for _, taken, _ in entries)  # exact, where the file `size` is a bound
+        used = self.used_bytes()  # exact, where the file `size` is a bound
         if used + size > self.limit_bytes:
             wanted = self.limit_bytes - max(size, self.limit_bytes // SLACK)
-            for _, taken, path in sorted(entries):
-                if used > wanted and path.parent != files.parts(self.directory):
-                    path.unlink(missing_ok=True)
-                    used -= taken
-                    counts.add("cache_evicted")
+            used, evicted = files.evict(self.directory, wanted)
+            counts.add("cache_evicted", evicted)
         files.write_number(account, used)
         return used
 

@@ -23,6 +23,11 @@ PLAN = ".dsc/plan.json"  # of an archive that is being made
 BLOCK = 4096
 
 
+def pack_name(sha256: str, pack: int) -> str:
+    """Name a pack for the cache: hash of its tar (from the shard's record), and its number."""
+    return f"{sha256}-{pack}"
+
+
 def check_place(directory: Path) -> None:
     """Refuse a directory in which a cache could harm what it did not write.
 
@@ -111,6 +116,30 @@ def entries(directory: Path) -> list[tuple[int, int, Path]]:
     return found
 
 
+def evict(directory: Path, wanted: int) -> tuple[int, int]:
+    """Delete entries, least recently used first, and parts left behind.
+
+    Parameters
+    ----------
+    wanted
+        The bytes that may stay in use.
+
+    Returns
+    -------
+    tuple of int
+        Bytes in use, and how many entries were deleted.
+    """
+    sweep(directory)
+    listed = entries(directory)
+    used, evicted = sum(taken for _, taken, _ in listed), 0
+    for _, taken, path in sorted(listed):
+        if used > wanted and path.parent != parts(directory):
+            path.unlink(missing_ok=True)
+            used -= taken
+            evicted += 1
+    return used, evicted
+
+
 def claim(directory: Path, name: str, alone: bool = False) -> tuple[int, Path] | None:
     """Lock the part of an entry, if nobody else has; gives its descriptor and path.
 
@@ -123,8 +152,12 @@ def claim(directory: Path, name: str, alone: bool = False) -> tuple[int, Path] |
     path = parts(directory) / f"{name}{own}.part"
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     # who held it before may have finished or deleted it: then what is locked is no part any more
-    if lock_within(descriptor, 0) and is_at(descriptor, path):
-        return descriptor, path
+    try:
+        if lock_within(descriptor, 0) and is_at(descriptor, path):
+            return descriptor, path
+    except OSError:  # a filesystem without locks
+        os.close(descriptor)
+        raise
     os.close(descriptor)
     return None
 

@@ -16,7 +16,8 @@ from typing import Any, Self, TypeVar
 
 from dsc.errors import DscError, UnsafeArchiveError
 from dsc.storage.counts import ReadCounts
-from dsc.storage.http import check_size, file_size, read_range
+from dsc.storage.http import file_size, read_range
+from dsc.storage.local import read_ranges
 from dsc.storage.remote import cat_range, connect, is_final
 
 T = TypeVar("T")
@@ -103,15 +104,7 @@ class Root:
             When the network fails again and again; the message names the URL.
         """
         if self.local is not None:
-            with self._local(path).open("rb") as file:
-                # `read(n)` allocates n bytes first, and n may come from a hostile record
-                size = os.fstat(file.fileno()).st_size
-                check_size(self.where(path), size, file_bytes)
-                stop = size if end is None else min(end, size)
-                if start >= stop:
-                    return b""
-                file.seek(start)
-                data = file.read(stop - start)
+            (data,) = read_ranges(self._local(path), [(start, end)], file_bytes)
             self.counts.add("requests")
         else:
             data = self._retry(
@@ -120,13 +113,20 @@ class Root:
         self.counts.add("bytes_read", len(data))
         return data
 
-    def read_many(self, path: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
-        """Read several byte ranges of one file."""
-        if self.local is not None or len(ranges) < 2:
-            return [self.read(path, start, end) for start, end in ranges]
+    def read_many(
+        self, path: str, ranges: Sequence[tuple[int, int]], file_bytes: int | None = None
+    ) -> list[bytes]:
+        """Read several byte ranges of one file; see `read`."""
+        if self.local is not None:
+            found = read_ranges(self._local(path), ranges, file_bytes)
+            self.counts.add("requests")
+            self.counts.add("bytes_read", sum(map(len, found)))
+            return found
+        if len(ranges) < 2:
+            return [self.read(path, start, end, file_bytes) for start, end in ranges]
         self.connect()  # once, not once a thread
         with ThreadPoolExecutor(min(CONNECTIONS, len(ranges))) as pool:
-            return list(pool.map(lambda limits: self.read(path, *limits), ranges))
+            return list(pool.map(lambda at: self.read(path, at[0], at[1], file_bytes), ranges))
 
     def exists(self, path: str) -> bool:
         """Tell whether a file is there."""

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc.errors import CorruptPackError
-from dsc.storage.archive import Archive, check_head
+from dsc.storage.archive import Archive
 from dsc.storage.pack import HEADER, MAGIC, MISSING, VERSION
 from dsc.storage.tar import BLOCK
+from dsc.storage.tar_index import check_head
 
 
 @dataclass(frozen=True)

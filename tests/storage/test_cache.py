@@ -23,7 +23,8 @@ from hypothesis import strategies as st
 
 from dsc.errors import CorruptArchiveError, UsageError
 from dsc.storage import cache_files
-from dsc.storage.cache import PackCache, pack_name
+from dsc.storage.cache import PackCache
+from dsc.storage.cache_files import pack_name
 from dsc.storage.counts import ReadCounts
 from tests.archives import build_archive
 
@@ -175,9 +176,9 @@ def test_a_directory_that_is_or_lies_in_an_archive_is_refused(tmp_path: Path, in
     before = files_in(tmp_path)
     with pytest.raises(UsageError, match="archive"):
         PackCache(tmp_path / "a" / inside, ROOMY)
-    (tmp_path / "link").symlink_to(tmp_path / "a")
+    (tmp_path / "link").symlink_to(tmp_path / "a" / inside)
     with pytest.raises(UsageError, match="archive"):
-        PackCache(tmp_path / "link" / inside, ROOMY)
+        PackCache(tmp_path / "link" / "cache", ROOMY)
     assert [path for path in files_in(tmp_path) if path.name != "link"] == before
 
 
@@ -420,9 +421,17 @@ def test_a_process_killed_in_a_fetch_leaves_no_lock_and_no_part(tmp_path: Path) 
         child.join()
         assert len(list(cache_files.parts(cache.directory).iterdir())) == 2
         assert cache.get_many([name(1)], Fetcher()) == {name(1): data_of(name(1))}
-    PackCache(cache.directory, ROOMY)
-    assert not list(cache_files.parts(cache.directory).iterdir())
     cache.get_many([name(1)], refuse)
+
+
+def test_a_cache_that_is_opened_deletes_the_parts_of_killed_processes_alone(tmp_path: Path) -> None:
+    cache = PackCache(tmp_path / "c", ROOMY)
+    with in_a_fetch(cache, [name(1)]) as killed, in_a_fetch(cache, [name(2)]):
+        killed.kill()
+        killed.join()
+        PackCache(cache.directory, ROOMY)
+        left = [path.name for path in cache_files.parts(cache.directory).iterdir()]
+        assert left == [f"{name(2)}.part"]
 
 
 def test_parts_of_a_killed_writer_do_not_use_up_the_limit(tmp_path: Path) -> None:
@@ -477,26 +486,44 @@ def test_a_process_stopped_while_it_counts_is_not_waited_for(tmp_path: Path) -> 
     cache.get_many([name(1)], refuse)
 
 
-def test_the_lock_of_a_reader_is_not_kept_by_a_process_that_it_forked(tmp_path: Path) -> None:
-    cache = PackCache(tmp_path / "c", ROOMY, wait_s=600)
+def test_a_process_forked_in_the_middle_keeps_no_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache, counts = PackCache(tmp_path / "c", ROOMY, wait_s=0.3), ReadCounts()
     children: list[ForkProcess] = []
+    original = cache_files.read_number
 
-    def fetch(names: Sequence[str]) -> Mapping[str, bytes]:
+    def fork_and_read(descriptor: int) -> int | None:
         child = FORK.Process(target=time.sleep, args=(600,))
         child.start()
         children.append(child)
-        return {one: data_of(one) for one in names}
+        return original(descriptor)
 
+    monkeypatch.setattr(cache_files, "read_number", fork_and_read)
     try:
-        cache.get_many([name(1)], fetch)
-        cache.get_many([name(2)], Fetcher())  # `size` is not locked
-        for path in files_in(cache.directory):
-            path.unlink()
-        cache.get_many([name(1)], Fetcher())
+        for number in (1, 2):
+            cache.get_many([name(number)], Fetcher(), counts=counts)
     finally:
         for child in children:
             child.kill()
             child.join()
+    assert counts.as_dict()["cache_timeouts"] == 0
+    cache.get_many([name(1), name(2)], refuse)
+
+
+def test_a_pack_finished_between_the_look_and_the_claim_is_not_fetched_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache, other = PackCache(tmp_path / "c", ROOMY), PackCache(tmp_path / "c", ROOMY)
+    original = cache_files.claim
+
+    def claim(directory: Path, one: str, alone: bool = False) -> tuple[int, Path] | None:
+        monkeypatch.setattr(cache_files, "claim", original)
+        other.get_many([one], Fetcher())
+        return original(directory, one, alone)
+
+    monkeypatch.setattr(cache_files, "claim", claim)
+    assert cache.get_many([name(1)], refuse) == {name(1): data_of(name(1))}
 
 
 def test_two_processes_may_make_one_directory_a_cache_at_once(tmp_path: Path) -> None:

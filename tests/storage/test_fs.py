@@ -149,6 +149,8 @@ def test_time_limit_and_repetitions_are_the_callers(
         traffic.stall_next = 1
         root = Root(url, timeout_s=0.2, retries=2)
         assert root.read("f", 0, 100) == DATA[:100]
+        limits = root._fs().client_kwargs["timeout"]
+        assert (limits.connect, limits.sock_read) == (0.2, 0.2)
         traffic.fail_next = 2
         with pytest.raises(OSError, match=f"{url}/f: .*check the network"):
             root.read("f", 0, 100)

@@ -280,11 +280,11 @@ def _watched(loader: "DataLoader[Any]", url: str) -> Iterator[Any]:
     """Iterate over a loader; say what to do when a worker was killed."""
     try:
         yield from loader
-    except RuntimeError as error:
-        if not str(error).startswith("DataLoader worker (pid"):
+    except (RuntimeError, ConnectionError, EOFError) as error:
+        if isinstance(error, RuntimeError) and "DataLoader worker (pid" not in str(error)[:40]:
             raise
         raise IncompleteError(
-            f"{url}: a worker process died ({error}); often memory was short: use fewer workers, "
-            "smaller batches or less prefetch. state_dict() holds what was delivered: a new stream "
-            "goes on from it"
+            f"{url}: a worker process died ({type(error).__name__}: {error}); often memory was "
+            "short: use fewer workers, smaller batches or less prefetch. state_dict() holds what "
+            "was delivered: a new stream goes on from it"
         ) from error

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dsc.errors import UsageError
 from dsc.pipeline.streaming.order import Ints
@@ -63,15 +64,25 @@ class PackTable:
         carriers
             For each task, the streams that carry it; a sample has the task if one is there.
         """
+        jobs = [
+            (at, names)
+            for at, shard in enumerate(self.shard.tolist())
+            for names in carriers
+            if all(archive.shards[shard].streams[name].n_missing for name in names)
+        ]
+
+        def present(job: tuple[int, Sequence[str]]) -> NDArray[np.bool_]:
+            at, names = job
+            place = int(self.shard[at]), int(self.pack[at])
+            lacks = [reader.missing(place[0], name, place[1]) for name in names]
+            there: NDArray[np.bool_] = ~np.logical_and.reduce(lacks)
+            return there
+
+        whole: dict[int, NDArray[np.bool_]] = {}
+        for (at, _), there in zip(jobs, reader.each(present, jobs), strict=True):
+            whole[at] = whole[at] & there if at in whole else there
         counts, kept = self.counts.copy(), dict(self.kept)
-        for at in range(len(self.shard)):
-            shard, pack = int(self.shard[at]), int(self.pack[at])
-            streams = archive.shards[shard].streams
-            there = np.ones(int(self.counts[at]), bool)
-            for names in carriers:
-                if all(streams[name].n_missing for name in names):
-                    has = [~reader.missing(shard, name, pack) for name in names]
-                    there &= np.logical_or.reduce(has)
+        for at, there in whole.items():
             if not there.all():
                 kept[at] = np.flatnonzero(there).astype(np.int64)
                 counts[at] = len(kept[at])
