@@ -11,6 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from dsc.errors import IncompleteError, StateMismatchError, UsageError
@@ -30,6 +33,8 @@ from dsc.pipeline.streaming.report import StreamReport
 from dsc.pipeline.streaming.source import StreamSource
 from dsc.pipeline.streaming.state import StreamState, fingerprint
 from dsc.pipeline.streaming.topology import Topology
+
+SMALL_BYTES = 32 << 10  # a pipe takes less faster than shared memory does
 
 
 class Stream(IterableDataset[Batch]):
@@ -246,7 +251,7 @@ class Stream(IterableDataset[Batch]):
             self._position = partition.position(step + 1)
             self.report.add(report)
             if batch is not None:
-                yield self._feed.finish(batch)
+                yield self._feed.finish(_arrived(batch))
         self._go_to(epoch + 1, 0)
         self._loader = ((self.epoch, 0), loader)
 
@@ -257,6 +262,7 @@ class Stream(IterableDataset[Batch]):
         return DataLoader(
             _InWorkers(self),
             batch_size=None,
+            collate_fn=_as_it_is,
             num_workers=self.options.workers,
             pin_memory=on_gpu,
             persistent_workers=True,
@@ -273,7 +279,29 @@ class _InWorkers(IterableDataset[tuple[Batch | None, StreamReport]]):
         info = get_worker_info()
         worker, workers = (0, 1) if info is None else (info.id, info.num_workers)
         for _, batch in self._stream._from_feed(worker, workers):
-            yield batch, self._stream._feed.take_report()
+            yield None if batch is None else _to_send(batch), self._stream._feed.take_report()
+
+
+def _as_it_is(item: Any) -> Any:
+    return item
+
+
+def _to_send(batch: Batch) -> Batch:
+    """Give a batch with small tensors as arrays: each tensor costs a file of shared memory."""
+    return Batch((name, _small_as_array(value)) for name, value in batch.items())
+
+
+def _small_as_array(value: Any) -> Any:
+    small = isinstance(value, Tensor) and value.nbytes < SMALL_BYTES
+    return value.numpy() if small else value
+
+
+def _arrived(batch: Batch) -> Batch:
+    """Undo `_to_send`."""
+    return Batch(
+        (name, torch.from_numpy(value) if isinstance(value, np.ndarray) else value)
+        for name, value in batch.items()
+    )
 
 
 def _watched(loader: "DataLoader[Any]", url: str) -> Iterator[Any]:
