@@ -9,12 +9,16 @@ from dsc.errors import UnknownCodecError
 from dsc.schemas import Task
 
 CODECS: dict[str, str] = {
+    "raw": "dsc.codecs.classical.raw:RawCodec",
     "png": "dsc.codecs.classical.png:PngCodec",
     "jpeg": "dsc.codecs.classical.jpeg:JpegCodec",
     "webp": "dsc.codecs.classical.webp:WebpCodec",
     "avif": "dsc.codecs.classical.avif:AvifCodec",
     "av1": "dsc.codecs.classical.av1:Av1Codec",
     "av1-fast": "dsc.codecs.classical.av1:FastAv1Codec",
+    "jpeg-bare": "dsc.codecs.classical.jpeg_bare:JpegBareCodec",
+    "webp-bare": "dsc.codecs.classical.webp_bare:WebpBareCodec",
+    "av1-small": "dsc.codecs.classical.av1_small:Av1SmallCodec",
     "jxl": "dsc.codecs.classical.jxl:JxlCodec",
     "jxl-lossless": "dsc.codecs.classical.jxl:JxlLosslessCodec",
     "vector": "dsc.codecs.classical.vector:VectorCodec",

@@ -30,13 +30,16 @@ TASKS = {
     "avif": (*LOSSY, EDGES),
     "av1": (*LOSSY, EDGES),
     "av1-fast": (*LOSSY, EDGES),
+    "jpeg-bare": LOSSY,
+    "webp-bare": (*LOSSY, *LABELS),
+    "av1-small": (*LOSSY, EDGES),
     "jxl": (*LOSSY, EDGES, *LABELS),
     "jxl-lossless": (*LOSSY, EDGES, *LABELS),
     "vector": (CLASS, VECTOR, POSE),
 }
 
 
-BARE = ("av1", "av1-fast")  # without container
+BARE = ("av1", "av1-fast", "jpeg-bare", "webp-bare", "av1-small")  # without container
 
 
 class TestClassical(CodecConformance):

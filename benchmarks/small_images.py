@@ -1,0 +1,137 @@
+"""Codecs on images of 32 and 64 pixels, where headers weigh: bytes, PSNR and speed.
+
+    DSC_TEST_DATA=../shared/data python -m benchmarks.small_images
+
+Reads ``cifar100/test.zip`` and ``tiny_imagenet40/val.zip``, images evenly spaced over the classes.
+Bytes are those of whole streams, dsc's header included. PSNR is that of the mean squared error over
+all images. Bytes at equal PSNR are interpolated in their logarithm between qualities. Speeds are
+images over CPU time of this process on one thread, at quality 60. The JPEGs of Tiny-ImageNet are
+4:2:0 themselves, which favours coders of that above 28 dB.
+"""
+
+import argparse
+import os
+import time
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+
+from dsc.codecs.base import Codec
+from dsc.codecs.registry import make_codec
+from dsc.schemas import Quality, Task
+
+SETS = {
+    "CIFAR-100, 32 px": "cifar100/test.zip",
+    "Tiny-ImageNet-40, 64 px": "tiny_imagenet40/val.zip",
+}
+CODECS = ("png", "jpeg", "jpeg-bare", "webp", "webp-bare", "av1", "av1-fast", "av1-small")
+REFERENCE = "webp"
+QUALITIES = (2, 10, 20, 30, 40, 50, 60, 70, 80, 90)
+PRINTED = (20, 40, 60, 80)
+TARGETS_DB = (22, 24, 26, 28, 30, 32, 34)
+SPEED_QUALITY = 60
+RGB = Task(name="rgb", kind="image", dtype="uint8", channels=3)
+READERS: dict[str, Callable[[bytes], np.ndarray]] = {
+    ".png": imagecodecs.png_decode,
+    ".JPEG": imagecodecs.jpeg8_decode,
+}
+
+
+@dataclass(frozen=True)
+class Point:
+    """A codec at one quality: bytes an image, PSNR, images a CPU second."""
+
+    payload_bytes: float
+    psnr_db: float
+    encode_s: float
+    decode_s: float
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=int, default=200, help="of each set")
+    args = parser.parse_args()
+    root = Path(os.environ.get("DSC_TEST_DATA", "../shared/data"))
+    for title, file in SETS.items():
+        images = list(read_images(root / file, args.images))
+        print(f"{title}: {len(images)} images, {images[0].nbytes} bytes raw\n")
+        curves = {codec: [measure(codec, images, q) for q in QUALITIES] for codec in CODECS}
+        print_qualities(curves)
+        print_equal(curves)
+
+
+def read_images(path: Path, count: int) -> Iterator[np.ndarray]:
+    """Give (H, W, 3) images evenly spaced over a zip file's sorted names."""
+    with zipfile.ZipFile(path) as file:
+        names = sorted(name for name in file.namelist() if Path(name).suffix in READERS)
+        for at in np.linspace(0, len(names) - 1, count).astype(int):
+            yield READERS[Path(names[at]).suffix](file.read(names[at]))
+
+
+def measure(codec_id: str, images: Sequence[np.ndarray], quality: int) -> Point:
+    codec: Codec = make_codec(codec_id, [RGB])
+    samples = [{RGB.name: image} for image in images]
+    codec.encode_batch(samples[:1], Quality(default=quality))  # imports are not timed
+    start = time.process_time()
+    streams = codec.encode_batch(samples, Quality(default=quality))
+    middle = time.process_time()
+    decoded = codec.decode_batch(streams, [RGB.name], images[0].size)
+    end = time.process_time()
+    error = np.mean(
+        [
+            np.square(image.astype(float) - found[RGB.name]).mean()
+            for image, found in zip(images, decoded, strict=True)
+        ]
+    )
+    return Point(
+        float(np.mean([len(stream[RGB.name]) for stream in streams])),
+        float(10 * np.log10(255**2 / error)) if error else float("inf"),
+        len(images) / max(middle - start, 1e-9),
+        len(images) / max(end - middle, 1e-9),
+    )
+
+
+def print_qualities(curves: dict[str, list[Point]]) -> None:
+    """Bytes and dB at each quality, and speeds."""
+    print("| codec | " + " | ".join(f"q {q}: B, dB" for q in PRINTED) + " | enc/s | dec/s |")
+    print("| --- |" + " ---: |" * (len(PRINTED) + 2))
+    for codec, points in curves.items():
+        found = dict(zip(QUALITIES, points, strict=True))
+        cells = [f"{found[q].payload_bytes:.0f}, {found[q].psnr_db:.1f}" for q in PRINTED]
+        speed = found[SPEED_QUALITY]
+        print(f"| {codec} | " + " | ".join(cells)
+              + f" | {speed.encode_s:,.0f} | {speed.decode_s:,.0f} |")  # fmt: skip
+    print()
+
+
+def print_equal(curves: dict[str, list[Point]]) -> None:
+    """Bytes an image at equal PSNR, and of what the reference takes."""
+    reference = [bytes_at(curves[REFERENCE], target) for target in TARGETS_DB]
+    print(f"| bytes, and % of {REFERENCE} | " + " | ".join(f"{t} dB" for t in TARGETS_DB) + " |")
+    print("| --- |" + " ---: |" * len(TARGETS_DB))
+    for codec, points in curves.items():
+        if np.isinf(points[0].psnr_db):
+            continue
+        cells = []
+        for target, other in zip(TARGETS_DB, reference, strict=True):
+            found = bytes_at(points, target)
+            share = "" if np.isnan(other) else f", {100 * found / other:.0f} %"
+            cells.append("-" if np.isnan(found) else f"{found:.0f}{share}")
+        print(f"| {codec} | " + " | ".join(cells) + " |")
+    print()
+
+
+def bytes_at(points: Sequence[Point], psnr_db: float) -> float:
+    """Interpolate the bytes at a PSNR; NaN outside of what was measured."""
+    ordered = sorted(points, key=lambda point: point.psnr_db)
+    logs = np.log([point.payload_bytes for point in ordered])
+    psnrs = [point.psnr_db for point in ordered]
+    return float(np.exp(np.interp(psnr_db, psnrs, logs, np.nan, np.nan)))
+
+
+if __name__ == "__main__":
+    main()
