@@ -14,6 +14,8 @@ fetch
     Copy only some tasks' bitstreams of an archive, local or remote.
 unpack
     The stage that lets stock webdataset read an archive.
+LatentEmbedding
+    A layer from a learned codec's latents to features, to train without synthesis.
 load_codec
     The codec of an archive, or one by name.
 """
@@ -24,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from dsc.errors import DscError
 
 if TYPE_CHECKING:
+    from dsc.codecs.learned.latent_embedding import LatentEmbedding
     from dsc.jobs.append import append
     from dsc.jobs.driver import compress
     from dsc.pipeline.fetch import fetch
@@ -38,6 +41,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "DscError",
+    "LatentEmbedding",
     "__version__",
     "append",
     "compress",
@@ -49,6 +53,7 @@ __all__ = [
 ]
 
 _PUBLIC = {
+    "LatentEmbedding": "dsc.codecs.learned.latent_embedding:LatentEmbedding",
     "append": "dsc.jobs.append:append",
     "compress": "dsc.jobs.driver:compress",
     "fetch": "dsc.pipeline.fetch:fetch",

@@ -10,13 +10,11 @@ Without one, a task's stream starts with ``u8 used | u16 height | u16 width``: b
 that the i-th stream that the network requires was there and was used. A sample without depth is
 coded all the same. Coder words hold ẑ, then the symbols of ŷ step by step.
 
-Decoding has two halves. `unpack_latents` (entropy decoding: integers only, exact everywhere) suits
-a loader's CPU workers; `synthesize` (the network) suits a GPU, one call a batch.
+Decoding has two halves. `unpack_batch` (entropy decoding: integers only, exact everywhere) suits a
+loader's CPU workers; `synthesize_tensors` (the network) suits a GPU, one call a batch.
 """
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any, ClassVar, Self
@@ -25,27 +23,22 @@ import torch
 from torch import Tensor
 
 from dsc.codecs.base import Array, Sample, check_array
-from dsc.codecs.learned.header import (
-    SHARED_HEADER_BYTES,
-    SIZE_HEADER_BYTES,
-    read_shared_header,
-    read_size_header,
-    read_task_header,
-    shared_header,
-    size_header,
-    task_header,
-)
+from dsc.codecs.learned.conditional import Gain
+from dsc.codecs.learned.header import shared_header, size_header, task_header
+from dsc.codecs.learned.latent_batch import LatentBatch
 from dsc.codecs.learned.latents import Latents
-from dsc.codecs.learned.modality import from_planes, modality_of, to_planes
-from dsc.codecs.learned.plane_coder import encode_planes, synthesise_planes
+from dsc.codecs.learned.modality import modality_of, to_planes
+from dsc.codecs.learned.naming import Naming
+from dsc.codecs.learned.plane_coder import encode_planes
 from dsc.codecs.learned.spec import SHARED
 from dsc.codecs.learned.stream_coder import StreamCoder
+from dsc.codecs.learned.synthesis import to_arrays, to_tensors
+from dsc.codecs.learned.unpack import unpack
 from dsc.codecs.learned.weights import LoadedCodec, load_codec_file
-from dsc.errors import BitstreamError, CodecError, UnknownTaskError
+from dsc.errors import CodecError, UnknownTaskError
 from dsc.schemas import Quality, Stream, Task
 
 MAX_SIDE = 65535
-BATCH_PIXELS = 1 << 20  # most pixels of one synthesis call
 
 
 class ConditionalCodec:
@@ -81,6 +74,8 @@ class ConditionalCodec:
                 known = ", ".join(self._spec.modalities)
                 raise CodecError(f"task {task.name}: these weights code {known} only")
         self._coder = StreamCoder(self._loaded)
+        own = {SHARED: SHARED} if self._spec.is_joint else {}
+        self._naming = Naming(own | self._name, self._task)
 
     @classmethod
     def for_tasks(cls, tasks: Sequence[Task]) -> Self:
@@ -124,9 +119,22 @@ class ConditionalCodec:
                 found.append(Stream(name=name, carries=(name,), requires=required))
         return tuple(found)
 
+    def gains(self, tasks: Sequence[str]) -> dict[str, Gain]:
+        """Give the gain of every stream that tasks require, those required first, by its name.
+
+        Raises
+        ------
+        UnknownTaskError
+            When this codec does not code a task.
+        """
+        self._check_tasks(tasks)
+        needed = self._spec.required([self._modality[task] for task in tasks])
+        gain, names = self._loaded.model.gain, self._naming.names
+        return {names[stream]: gain[stream] for stream in needed if stream in names}
+
     def _required(self, stream: str) -> dict[str, str]:
         """Name the streams that one requires here: of the network, as the archive calls them."""
-        names = {SHARED: SHARED} | self._name
+        names = self._naming.names
         return {n: names[n] for n in self._spec.requires(stream) if n in names}
 
     # ---- encoding
@@ -169,17 +177,12 @@ class ConditionalCodec:
     def decode_batch(
         self, streams: Sequence[Mapping[str, bytes]], tasks: Sequence[str], max_pixels: int
     ) -> list[dict[str, Array]]:
-        """Decode `tasks`: entropy decoding sample by sample, synthesis by batches of one size."""
-        for task in tasks:
-            if task not in self._task:
-                raise UnknownTaskError(f"{self.id} does not code {task!r} here")
-        latents = [
-            self.unpack_latents(given, [t for t in tasks if given.get(t) is not None], max_pixels)
-            for given in streams
-        ]
+        """Decode `tasks`: entropy decoding and synthesis by batches of one size."""
+        self._check_tasks(tasks)
+        present = [[t for t in tasks if given.get(t) is not None] for given in streams]
+        latents = self.unpack_batch(streams, present, max_pixels)
         return self.synthesize(latents, tasks)
 
-    @torch.inference_mode()
     def unpack_latents(
         self, streams: Mapping[str, bytes], tasks: Sequence[str], max_pixels: int
     ) -> Latents | None:
@@ -190,55 +193,38 @@ class ConditionalCodec:
         BitstreamError
             When a stream is missing or damaged, or declares more than `max_pixels`.
         """
-        if not tasks:
-            return None
-        found = Latents((0, 0), {}, {}, {})
-        for name in tasks:
-            found = self._unpack(self._modality[name], streams, max_pixels, found)
-        return found
+        return self.unpack_batch([streams], [tasks], max_pixels)[0]
 
-    def _unpack(
-        self, stream: str, streams: Mapping[str, bytes], max_pixels: int, found: Latents
-    ) -> Latents:
-        """Decode a stream and, first, those that it requires; give `found` with them."""
-        name = self._name_of(stream)
-        if name in found.streams:
-            return found
-        data = streams.get(name)
-        if data is None:
-            raise BitstreamError(f"stream {name} is required and not here")
-        required = self._spec.requires(stream)
-        start, size = 0, found.size
-        if stream == SHARED:
-            quality, size = read_shared_header(data, max_pixels)
-            start = SHARED_HEADER_BYTES
-        elif not self._spec.is_joint:
-            used, size = read_size_header(name, data, len(required), max_pixels)
-            start = SIZE_HEADER_BYTES
-            required = tuple(r for r, there in zip(required, used, strict=True) if there)
-        if found.streams and size != found.size:
-            raise BitstreamError(f"stream {name}: {size} pixels, the others have {found.size}")
-        found = replace(found, size=size)
-        for other in required:
-            found = self._unpack(other, streams, max_pixels, found)
-        offsets, masks = dict(found.offsets), dict(found.masks)
-        if stream != SHARED:
-            header = data[start:]
-            quality, offsets[name], mask, length = read_task_header(
-                self._task[name], header, found.size
-            )
-            start += length
-            if mask is not None:
-                masks[name] = mask
-        given = {other: found.streams[self._name_of(other)] for other in required}
-        latent = self._coder.decode(stream, data[start:], quality, found.size, given)
-        return Latents(found.size, {**found.streams, name: latent}, offsets, masks)
+    @torch.inference_mode()
+    def unpack_batch(
+        self,
+        streams: Sequence[Mapping[str, bytes]],
+        tasks: Sequence[Sequence[str]],
+        max_pixels: int,
+    ) -> list[Latents | None]:
+        """Decode the integers of several samples: what `unpack_latents` gives of each, faster.
 
-    def _name_of(self, stream: str) -> str:
-        """Give an archive's name of one of the network's streams."""
-        if stream != SHARED and stream not in self._name:
-            raise BitstreamError(f"a stream requires {stream}, which no task here is")
-        return SHARED if stream == SHARED else self._name[stream]
+        Parameters
+        ----------
+        streams
+            The bitstreams of each sample.
+        tasks
+            The tasks of each sample to decode.
+        max_pixels
+            As in `decode_batch`.
+
+        Raises
+        ------
+        BitstreamError
+            When a stream of any sample is missing or damaged, or declares more than `max_pixels`.
+        """
+        some = [at for at, names in enumerate(tasks) if names]
+        wanted = [[self._modality[name] for name in tasks[at]] for at in some]
+        found = unpack(self._coder, self._naming, [streams[at] for at in some], wanted, max_pixels)
+        out: list[Latents | None] = [None] * len(streams)
+        for at, latents in zip(some, found, strict=True):
+            out[at] = latents
+        return out
 
     @torch.inference_mode()
     def synthesize(
@@ -253,46 +239,45 @@ class ConditionalCodec:
         tasks
             The tasks to synthesise, where a sample has them.
         device
-            Where the network runs; the weights are moved there.
+            Where the network runs.
         """
-        out: list[dict[str, Array]] = [{} for _ in latents]
-        groups: dict[tuple[tuple[int, int], frozenset[str]], list[int]] = defaultdict(list)
-        for at, latent in enumerate(latents):
-            if latent is not None:
-                groups[latent.size, frozenset(latent.streams)].append(at)
-        for (size, there), members in groups.items():
-            count = max(1, BATCH_PIXELS // (size[0] * size[1]))
-            for start in range(0, len(members), count):
-                part = members[start : start + count]
-                chosen = [given for at in part if (given := latents[at]) is not None]
-                arrays = self._synthesise(chosen, [t for t in tasks if t in there], device)
-                for at, found in zip(part, arrays, strict=True):
-                    out[at] = found
-        return out
+        return to_arrays(self._coder, self._naming, latents, tasks, device)
 
-    def _synthesise(
-        self, latents: Sequence[Latents], tasks: Sequence[str], device: str
-    ) -> list[dict[str, Array]]:
-        """Turn samples of one size with the same streams into native arrays."""
-        streams = {
-            stream: [x.streams[name] for x in latents]
-            for stream, name in ({SHARED: SHARED} | self._name).items()
-            if name in latents[0].streams
-        }
-        wanted = [self._modality[task] for task in tasks]
-        planes = synthesise_planes(self._coder, streams, wanted, device)
-        height, width = latents[0].size
-        out: list[dict[str, Array]] = [{} for _ in latents]
+    @torch.no_grad()  # not inference_mode: what comes out may be trained on
+    def synthesize_tensors(
+        self, batch: LatentBatch, tasks: Sequence[str], native: bool = False
+    ) -> dict[str, Tensor]:
+        """Turn a batch of integers into tensors on the batch's device.
+
+        The network is called once a batch on an accelerator, unless memory demands parts, and by
+        parts of some megapixel on a CPU; nothing goes through the host.
+
+        Parameters
+        ----------
+        tasks
+            The tasks to synthesise; those that the batch has no stream of are left out.
+        native
+            Give the integers of the source's files, as `synthesize` does: (B, H, W) for depth.
+
+        Returns
+        -------
+        dict
+            By task: images uint8 (B, 3, H, W) in channels_last memory; depth float32 (B, H, W) in
+            metres and normals float32 (B, 3, H, W) of unit length, NaN where nothing was measured.
+
+        Raises
+        ------
+        UnknownTaskError
+            When this codec does not code a task.
+        """
+        self._check_tasks(tasks)
+        wanted = [task for task in tasks if task in batch.streams]
+        return to_tensors(self._coder, self._naming, batch, wanted, native)
+
+    def _check_tasks(self, tasks: Sequence[str]) -> None:
         for task in tasks:
-            decoded = planes[self._modality[task]].float().cpu().numpy()
-            for at, latent in enumerate(latents):
-                out[at][task] = from_planes(
-                    self._task[task],
-                    decoded[at, :, :height, :width],
-                    latent.masks.get(task),
-                    latent.offsets[task],
-                )
-        return out
+            if task not in self._task:
+                raise UnknownTaskError(f"{self.id} does not code {task!r} here")
 
 
 def default_weights(codec_id: str = "shared-latent") -> bytes:

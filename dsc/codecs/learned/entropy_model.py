@@ -6,7 +6,7 @@ Hyper-analysis and prior are floating point: only the encoder and training use t
 and export the other.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from dsc.codecs.learned.integer import BIAS_UNIT, LIMIT, IntegerConv, clamp_through, round_half_up
 from dsc.codecs.learned.layers import GatedBlock, pointwise
 from dsc.codecs.learned.spec import ModelSpec
-from dsc.codecs.learned.steps import StepNetwork
+from dsc.codecs.learned.steps import StepNetwork, take_step
 
 MEAN_STEPS = 16  # the mean of a latent is coded in sixteenths of a quantiser step
 MEAN_LIMIT = 4095
@@ -39,6 +39,8 @@ class StreamEntropy(nn.Module):
     def __init__(self, spec: ModelSpec, latents: int, required: tuple[int, ...]) -> None:
         super().__init__()
         self.count = spec.context_steps
+        if latents % self.count:
+            raise ValueError(f"{latents} channels cannot be coded in {self.count} equal steps")
         self.analysis = HyperAnalysis(latents, spec.hyper_width, spec.hyper_latents)
         self.synthesis = HyperSynthesis(
             latents, spec.hyper_width, spec.hyper_latents, sum(required), len(required)
@@ -67,6 +69,18 @@ class StreamEntropy(nn.Module):
         scale, mean = self.steps[step - 1](start.features, known, self.count, step)
         index = clamp_through(start.scale + scale, 0, SCALE_LEVELS - 1)
         return index, clamp_through(start.mean + mean, -MEAN_LIMIT, MEAN_LIMIT)
+
+    def predict_own(self, step: int, start: "Prediction", known: Tensor) -> tuple[Tensor, Tensor]:
+        """Give what `predict` gives where `step` codes, in the order of `take_step`."""
+        index, mean = (
+            take_step(x.permute(0, 2, 3, 1), self.count, step) for x in (start.scale, start.mean)
+        )
+        if step:
+            network = cast(StepNetwork, self.steps[step - 1])
+            scale_turn, mean_turn = network.own(start.features, known, self.count, step)
+            index.add_(scale_turn).clamp_(0, SCALE_LEVELS - 1)
+            mean.add_(mean_turn).clamp_(-MEAN_LIMIT, MEAN_LIMIT)
+        return index, mean
 
 
 class HyperAnalysis(nn.Module):

@@ -69,7 +69,7 @@ def from_planes(
     if task.kind is TaskKind.DEPTH:
         log_depth = np.clip(planes[0] / np.float32(LOG_DEPTH_SCALE) + np.float32(offset), -20, 20)
         counts = np.rint(np.exp(log_depth) / np.float32(task.unit_m or 1.0))
-        low, high = _valid_counts(task, int(limit))
+        low, high = valid_counts(task, int(limit))
         native = np.clip(counts, low, high).astype(task.dtype)
     elif task.kind is TaskKind.NORMAL:
         vector = planes / np.maximum(np.linalg.norm(planes, axis=0, keepdims=True), 1e-6)
@@ -82,7 +82,7 @@ def from_planes(
     return np.ascontiguousarray(native)
 
 
-def _valid_counts(task: Task, limit: int) -> tuple[int, int]:
+def valid_counts(task: Task, limit: int) -> tuple[int, int]:
     """Give the widest range of counts around the middle that holds no invalid value."""
     low = max((v + 1 for v in task.invalid if v < limit // 2), default=0)
     high = min((v - 1 for v in task.invalid if v >= limit // 2), default=limit)

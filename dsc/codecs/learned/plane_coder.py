@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from dsc.codecs.learned.conditional import Given
+from dsc.codecs.learned.conditional import ConditionalModel, Given
+from dsc.codecs.learned.latent_batch import StreamBatch
 from dsc.codecs.learned.latents import StreamLatent
 from dsc.codecs.learned.spec import SHARED
-from dsc.codecs.learned.stream_coder import StreamCoder
+from dsc.codecs.learned.stream_coder import StreamCoder, dequantise
 from dsc.codecs.learned.weights import LoadedCodec
 
 
@@ -36,7 +37,7 @@ def encode_planes(
         y = model.analyse(name, inputs, features, given)
         words[name], latents[name] = coder.encode(name, y, qualities[name], required)
         if not spec.is_joint and any(name in spec.requires(later) for later in order[at + 1 :]):
-            y = coder.dequantise(name, [latents[name]], "cpu")
+            y = dequantise(model.gain[name], StreamBatch.stack([latents[name]]))
             planes = model.synthesise(name, y, given) if spec.guided else None
             given[name] = Given(y, planes)
     return words
@@ -55,18 +56,27 @@ def synthesise_planes(
     streams
         Latents of each sample of a batch, all of one size, by stream; with all that is required.
     device
-        Where the network runs; the weights are moved there.
+        Where the network runs.
     """
-    model = coder.model
-    if next(model.parameters()).device != torch.device(device):
-        model.to(device)
+    where = torch.device(device)
+    batches = {
+        name: StreamBatch.stack(latents).each(lambda tensor: tensor.to(where))
+        for name, latents in streams.items()
+    }
+    return planes_of_batch(coder.model_on(where), batches, wanted)
+
+
+def planes_of_batch(
+    model: ConditionalModel, streams: Mapping[str, StreamBatch], wanted: Sequence[str]
+) -> dict[str, Tensor]:
+    """Synthesise as `synthesise_planes` does, where model and batch are, in one call."""
     spec = model.spec
     given: dict[str, Given] = {}
     planes: dict[str, Tensor] = {}
     for name in spec.required(wanted):
         if name not in streams:
             continue
-        y = coder.dequantise(name, list(streams[name]), device)
+        y = dequantise(model.gain[name], streams[name])
         required = spec.guided and any(name in spec.requires(other) for other in wanted)
         if name != SHARED and (name in wanted or required):
             planes[name] = model.synthesise(name, y, given)

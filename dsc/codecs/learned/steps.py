@@ -11,6 +11,7 @@ step, zero where nothing is known yet; what comes out is added to that mean and 
 A network whose last layers are zero thus codes as it would without steps.
 """
 
+from collections.abc import Iterator
 from functools import lru_cache
 
 import torch
@@ -49,10 +50,21 @@ def step_elements(steps: int, channels: int, height: int, width: int) -> tuple[T
     return tuple((flat == number).nonzero().view(-1) for number in range(steps))
 
 
-@lru_cache(maxsize=64)
-def step_inverse(steps: int, channels: int, height: int, width: int) -> Tensor:
-    """Give, for each element, its place among all that the steps code one after another."""
-    return torch.cat(step_elements(steps, channels, height, width)).argsort()
+def take_step(x: Tensor, steps: int, step: int) -> Tensor:
+    """Give the elements of (B, h, w, C) that `step` codes, (B, h, w, C / steps), in order."""
+    batch, height, width, channels = x.shape
+    out = x.new_empty(batch, height, width, channels // steps)
+    for y, x0 in PHASES:
+        rows = group_rows(channels, steps, group_of(steps, step, (y, x0)))
+        out[:, y::2, x0::2] = x[:, y::2, x0::2, rows]
+    return out
+
+
+def put_step(x: Tensor, steps: int, step: int, own: Tensor) -> None:
+    """Write the elements of (B, h, w, C) that `step` codes: the inverse of `take_step`."""
+    for y, x0 in PHASES:
+        rows = group_rows(x.shape[-1], steps, group_of(steps, step, (y, x0)))
+        x[:, y::2, x0::2, rows] = own[:, y::2, x0::2]
 
 
 def step_mask(steps: int, step: int, like: Tensor) -> Tensor:
@@ -102,13 +114,28 @@ class StepNetwork(nn.Module):
         scale, mean
             Integers (B, C, h, w).
         """
-        spread = self.spread(torch.cat([known, known.abs()], dim=1))
-        x = self.mix(torch.cat([features, self.gather(spread)], dim=1))
         scale, mean = torch.zeros_like(known), torch.zeros_like(known)
-        for y, x0 in PHASES:
-            part = x[:, :, y::2, x0::2].contiguous()
-            if part.numel():
-                rows = group_rows(known.shape[1], steps, group_of(steps, step, (y, x0)))
-                scale[:, rows, y::2, x0::2] = self.scale(part, rows)
-                mean[:, rows, y::2, x0::2] = self.mean(part, rows)
+        for (y, x), rows, *found in self._by_phase(features, known, steps, step):
+            scale[:, rows, y::2, x::2], mean[:, rows, y::2, x::2] = found
         return scale, mean
+
+    def own(self, features: Tensor, known: Tensor, steps: int, step: int) -> tuple[Tensor, Tensor]:
+        """Give what `forward` gives where `step` codes, in the order of `take_step`."""
+        batch, channels, height, width = known.shape
+        shape = (batch, height, width, channels // steps)
+        scale, mean = known.new_empty(shape), known.new_empty(shape)
+        for (y, x), _, *found in self._by_phase(features, known, steps, step):
+            scale[:, y::2, x::2], mean[:, y::2, x::2] = (p.permute(0, 2, 3, 1) for p in found)
+        return scale, mean
+
+    def _by_phase(
+        self, features: Tensor, known: Tensor, steps: int, step: int
+    ) -> Iterator[tuple[tuple[int, int], slice, Tensor, Tensor]]:
+        """Give each phase, the channels that `step` codes there, and their corrections."""
+        spread = self.spread(torch.cat([known, known.abs()], dim=1))
+        mixed = self.mix(torch.cat([features, self.gather(spread)], dim=1))
+        for y, x in PHASES:
+            part = mixed[:, :, y::2, x::2].contiguous()
+            if part.numel():
+                rows = group_rows(known.shape[1], steps, group_of(steps, step, (y, x)))
+                yield (y, x), rows, self.scale(part, rows), self.mean(part, rows)

@@ -1,7 +1,7 @@
-"""Codes the integers of one stream: ẑ, then the symbols of ŷ step by step, under a codec file."""
+"""Codes the integers of a stream: ẑ, then the symbols of ŷ step by step, under a codec file."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dsc.codecs.entropy import SymbolDecoder, SymbolEncoder
+from dsc.codecs.learned.conditional import ConditionalModel, Gain
 from dsc.codecs.learned.entropy_model import (
     MEAN_STEPS,
     Prediction,
@@ -19,15 +20,35 @@ from dsc.codecs.learned.entropy_model import (
     quality_bucket,
     quantise_hyper,
 )
+from dsc.codecs.learned.latent_batch import StreamBatch
 from dsc.codecs.learned.latents import StreamLatent
 from dsc.codecs.learned.rate import KAPPA, KAPPAS, SymbolChooser
-from dsc.codecs.learned.steps import step_elements, step_inverse
+from dsc.codecs.learned.steps import put_step, take_step
 from dsc.codecs.learned.weights import LoadedCodec
 from dsc.errors import BitstreamError
 
 
+@dataclass(frozen=True)
+class CodedStream:
+    """One sample's coder words of a stream, and what they are decoded with.
+
+    Attributes
+    ----------
+    words
+        What `StreamCoder.encode` gave.
+    quality
+        1 to 100.
+    required
+        Those of the streams it requires that are there, decoded.
+    """
+
+    words: bytes
+    quality: int
+    required: Mapping[str, StreamLatent]
+
+
 class StreamCoder:
-    """Codes and decodes streams of one sample at a time.
+    """Codes streams of one sample at a time, and decodes those of several.
 
     Parameters
     ----------
@@ -43,6 +64,18 @@ class StreamCoder:
         self.model = loaded.model
         self._choose = SymbolChooser(loaded.scale_tables)
         self._kappa = kappa
+        self._copies: dict[torch.device, ConditionalModel] = {}
+
+    def model_on(self, device: torch.device) -> ConditionalModel:
+        """Give the model on a device: a copy, but on a CPU.
+
+        Entropy decoding goes on where the model is, also while another device synthesises.
+        """
+        if device.type == "cpu":
+            return self.model
+        if device not in self._copies:
+            self._copies[device] = self._loaded.on_device(device)
+        return self._copies[device]
 
     def encode(
         self, name: str, y: Tensor, quality: int, required: Mapping[str, StreamLatent]
@@ -65,54 +98,45 @@ class StreamCoder:
         kappa = KAPPAS.get(name, KAPPA) if self._kappa is None else self._kappa
         coder = SymbolEncoder()
         coder.put(_int32(z), self._hyper_indexes(name, z, quality), self._loaded.hyper_tables[name])
-        walk = _Walk(entropy, start, (y.shape[-2], y.shape[-1]))
-        for at, index, mean in walk:
-            residual = walk.take(scaled, at) - mean / MEAN_STEPS
+        walk = _Walk(entropy, start)
+        for step, index, mean in walk:
+            residual = walk.take(scaled, step) - mean / MEAN_STEPS
             symbols = self._choose(residual, index, kappa)
             coder.put(_int32(symbols), index.to(torch.uint8).numpy(), self._loaded.scale_tables)
-            walk.learn(at, symbols, mean)
-        return coder.finish(), walk.latent(quality)
+            walk.learn(step, symbols, mean)
+        return coder.finish(), walk.latents([quality])[0]
 
-    def decode(
-        self,
-        name: str,
-        words: bytes,
-        quality: int,
-        size: tuple[int, int],
-        required: Mapping[str, StreamLatent],
-    ) -> StreamLatent:
-        """Decode what `encode` gave for an image of `size` (H, W).
+    def decode_batch(
+        self, name: str, coded: Sequence[CodedStream], size: tuple[int, int]
+    ) -> list[StreamLatent]:
+        """Decode what `encode` gave for images of `size` (H, W), all of them in step.
+
+        The networks are called once for all samples, each of which gets the same integers as alone.
 
         Raises
         ------
         BitstreamError
-            When the words are damaged.
+            When words are damaged.
         """
-        entropy, spec = self.model.entropy[name], self.model.spec
         height, width = -(-size[0] // 16), -(-size[1] // 16)
-        blank = torch.empty(1, spec.hyper_latents, -(-height // 4), -(-width // 4))
-        coder = SymbolDecoder(words)
-        hyper = coder.get(
-            self._hyper_indexes(name, blank, quality), self._loaded.hyper_tables[name]
-        )
-        if np.abs(hyper).max() > 127:
-            raise BitstreamError(f"stream {name}: a hyper-latent is out of range")
-        z = torch.from_numpy(hyper.astype(np.float32))
-        start = self._start(name, z, quality, (height, width), required)
-        walk = _Walk(entropy, start, (height, width))
-        for at, index, mean in walk:
-            symbols = coder.get(index.to(torch.uint8).numpy(), self._loaded.scale_tables)
-            walk.learn(at, torch.from_numpy(symbols).float(), mean)
-        coder.check_end()
-        return walk.latent(quality)
-
-    def dequantise(self, name: str, latents: list[StreamLatent], device: str) -> Tensor:
-        """Give ŷ over its gain, (B, C, h, w) float32, of samples of one size."""
-        symbols = torch.from_numpy(np.stack([x.symbols for x in latents])).to(device).float()
-        mean = torch.from_numpy(np.stack([x.mean for x in latents])).to(device).float()
-        quality = torch.tensor([float(x.quality) for x in latents], device=device)
-        gain: Tensor = self.model.gain[name](quality)
-        return (symbols + mean / MEAN_STEPS) / gain
+        decoders = [SymbolDecoder(one.words) for one in coded]
+        z = torch.empty(len(coded), self.model.spec.hyper_latents, -(-height // 4), -(-width // 4))
+        for own, one, decoder in zip(z, coded, decoders, strict=True):
+            indexes = self._hyper_indexes(name, own[None], one.quality)
+            hyper = decoder.get(indexes, self._loaded.hyper_tables[name])
+            if np.abs(hyper).max() > 127:
+                raise BitstreamError(f"stream {name}: a hyper-latent is out of range")
+            own.copy_(torch.from_numpy(hyper[0]))
+        walk = _Walk(self.model.entropy[name], self._predict(name, z, coded, (height, width)))
+        for step, index, mean in walk:
+            symbols = [
+                decoder.get(own, self._loaded.scale_tables)
+                for own, decoder in zip(index.to(torch.uint8).numpy(), decoders, strict=True)
+            ]
+            walk.learn(step, torch.from_numpy(np.stack(symbols)).float(), mean)
+        for decoder in decoders:
+            decoder.check_end()
+        return walk.latents([one.quality for one in coded])
 
     def _start(
         self,
@@ -122,21 +146,36 @@ class StreamCoder:
         size: tuple[int, int],
         required: Mapping[str, StreamLatent],
     ) -> Prediction:
+        """Run the hyper-synthesis of one sample."""
+        return self._predict(name, z, [CodedStream(b"", quality, required)], size)
+
+    def _predict(
+        self, name: str, z: Tensor, coded: Sequence[CodedStream], size: tuple[int, int]
+    ) -> Prediction:
         """Run the hyper-synthesis; a required stream that is absent counts as zeros."""
-        spec = self.model.spec
-        names, context, qualities = spec.requires(name), None, None
+        names, context, qualities = self.model.spec.requires(name), None, None
         if names:
-            parts = [
-                _context(required[n]) if n in required else torch.zeros(1, spec.latents(n), *size)
-                for n in names
-            ]
-            context = torch.cat(parts, dim=1)
-            qualities = torch.tensor([[required[n].quality if n in required else 0 for n in names]])
+            context = torch.cat([self._context(one, names, size) for one in coded])
+            qualities = torch.tensor(
+                [[x.required[n].quality if n in x.required else 0 for n in names] for x in coded]
+            )
         with torch.autocast(z.device.type, enabled=False):
             found: Prediction = self.model.entropy[name].synthesis(
-                z, torch.tensor([quality]), size, context, qualities
+                z, torch.tensor([one.quality for one in coded]), size, context, qualities
             )
         return found
+
+    def _context(self, one: CodedStream, names: Sequence[str], size: tuple[int, int]) -> Tensor:
+        """Give what the streams that are required tell, (1, C', h, w)."""
+        parts = []
+        for name in names:
+            latent = one.required.get(name)
+            if latent is None:
+                parts.append(torch.zeros(1, self.model.spec.latents(name), *size))
+            else:
+                symbols, mean = torch.from_numpy(latent.symbols), torch.from_numpy(latent.mean)
+                parts.append(context_of(symbols[None].float(), mean[None].float()))
+        return torch.cat(parts, dim=1)
 
     def _hyper_indexes(self, name: str, z: Tensor, quality: int) -> NDArray[np.uint8]:
         """Give the table of each element of ẑ: one a channel, in the quality's bucket."""
@@ -153,55 +192,48 @@ class _Walk:
     position by position, which is how convolutions leave their results in memory.
     """
 
-    def __init__(self, entropy: StreamEntropy, start: Prediction, size: tuple[int, int]) -> None:
-        self._entropy, self._start = entropy, start
-        shape = (start.scale.shape[1], *size)
-        self._latent_shape = shape
-        self._places = step_elements(entropy.count, *shape)
-        self._shape = shape if entropy.count == 1 else (*size, shape[0])
-        self._symbols: list[Tensor] = []
-        self._means: list[Tensor] = []
-        self._known = torch.zeros(1, *shape).to(memory_format=torch.channels_last)
-        self._flat_known = self._known.permute(0, 2, 3, 1).view(-1)
+    def __init__(self, entropy: StreamEntropy, start: Prediction) -> None:
+        self._entropy, self._start, self._count = entropy, start, entropy.count
+        batch, channels, height, width = start.scale.shape
+        shape = (batch, height, width, channels)
+        self._known = torch.zeros(shape).permute(0, 3, 1, 2)
+        self._symbols = torch.empty(shape, dtype=torch.int32)
+        self._mean = torch.empty(shape, dtype=torch.int16)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Give of each step its places in the latent, and their scale indexes and means."""
-        for step, places in enumerate(self._places):
-            index, mean = self._entropy.predict(step, self._start, self._known)
-            yield places, self.take(index, places), self.take(mean, places)
+    def __iter__(self) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """Give each step, and the scale indexes and means that it codes under, (B, ...)."""
+        if self._count == 1:
+            yield 0, self._start.scale, self._start.mean
+            return
+        for step in range(self._count):
+            yield step, *self._entropy.predict_own(step, self._start, self._known)
 
-    def take(self, x: Tensor, at: Tensor) -> Tensor:
-        """Give the elements of (1, C, h, w) at some places."""
-        flat = x if self._entropy.count == 1 else x.permute(0, 2, 3, 1)
-        return flat.reshape(-1)[at]
+    def take(self, x: Tensor, step: int) -> Tensor:
+        """Give what a step codes of (B, C, h, w), in order."""
+        return x if self._count == 1 else take_step(x.permute(0, 2, 3, 1), self._count, step)
 
-    def learn(self, at: Tensor, symbols: Tensor, mean: Tensor) -> None:
+    def learn(self, step: int, symbols: Tensor, mean: Tensor) -> None:
         """Note what a step coded, for the steps after it."""
-        self._symbols.append(symbols)
-        self._means.append(mean)
-        if len(self._symbols) < self._entropy.count:
-            self._flat_known[at] = deviation(symbols, mean, self.take(self._start.mean, at))
+        if self._count == 1:
+            self._symbols.copy_(symbols.permute(0, 2, 3, 1))
+            self._mean.copy_(mean.permute(0, 2, 3, 1))
+            return
+        put_step(self._symbols, self._count, step, symbols)
+        put_step(self._mean, self._count, step, mean)
+        if step + 1 < self._count:
+            seen = deviation(symbols, mean, self.take(self._start.mean, step))
+            put_step(self._known.permute(0, 2, 3, 1), self._count, step, seen)
 
-    def latent(self, quality: int) -> StreamLatent:
-        """Give all that was coded."""
-        symbols, mean = (
-            self._shaped(parts, dtype)
-            for parts, dtype in ((self._symbols, torch.int32), (self._means, torch.int16))
-        )
-        return StreamLatent(symbols, mean, quality)
-
-    def _shaped(self, parts: list[Tensor], dtype: torch.dtype) -> NDArray[Any]:
-        """Put what the steps coded in its places, (C, h, w)."""
-        if self._entropy.count == 1:
-            return parts[0].to(dtype).view(self._shape).numpy()
-        back = step_inverse(self._entropy.count, *self._latent_shape)
-        flat = torch.cat(parts).to(dtype)[back]
-        return flat.view(self._shape).numpy().transpose(2, 0, 1)
+    def latents(self, qualities: Sequence[int]) -> list[StreamLatent]:
+        """Give all that was coded, by sample."""
+        symbols, mean = (x.permute(0, 3, 1, 2).numpy() for x in (self._symbols, self._mean))
+        return [StreamLatent(*own) for own in zip(symbols, mean, qualities, strict=True)]
 
 
-def _context(latent: StreamLatent) -> Tensor:
-    symbols = torch.from_numpy(latent.symbols)[None].float()
-    return context_of(symbols, torch.from_numpy(latent.mean)[None].float())
+def dequantise(gain: Gain, batch: StreamBatch) -> Tensor:
+    """Give ŷ over its gain, (B, C, h, w) float32, where both are."""
+    scale: Tensor = gain(batch.quality.float())
+    return (batch.symbols.float() + batch.mean.float() / MEAN_STEPS) / scale
 
 
 def _int32(x: Tensor) -> NDArray[np.int32]:

@@ -6,6 +6,7 @@ the file runs the self-test: a machine that does not reproduce the integers must
 
 import hashlib
 import json
+from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,6 +44,16 @@ class LoadedCodec:
     model: ConditionalModel
     scale_tables: Tables
     hyper_tables: dict[str, Tables]
+
+    def on_device(self, device: torch.device) -> ConditionalModel:
+        """Copy the network to a device, in bfloat16 where that has it and the CPU's has it not."""
+        model = deepcopy(self.model).to(device)
+        if device.type == "cuda":
+            if torch.cuda.get_device_capability(device) >= (8, 0):
+                model.quicken()
+            else:
+                model.float()
+        return model
 
 
 def export_codec(model: ConditionalModel, card: dict[str, str]) -> bytes:
