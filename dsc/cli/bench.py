@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dsc.cli.bench_stream import stream
 from dsc.cli.output import JsonOption, emit, note, say
 from dsc.cli.progress import progress
 
@@ -21,10 +22,11 @@ QUICK_SAMPLES = 1
 
 bench = typer.Typer(
     name="bench",
-    help="Compare codecs on real data: rate, distortion, speed.",
+    help="Compare codecs (rate, distortion, speed) and streaming with others.",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
+bench.command()(stream)
 
 OutOption = Annotated[
     Path, typer.Option(help="Directory for tables, plots and results.", metavar="DIR")

@@ -1,0 +1,1 @@
+"""How archives stream into a training loop, beside webdataset, MosaicML streaming and litdata."""
