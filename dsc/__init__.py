@@ -10,6 +10,8 @@ open
     Read an archive: by index, by key, in batches.
 stream
     Stream some tasks into a training loop: shuffled, resumable, decoded.
+ReplayBuffer
+    Compressed exemplars of old classes under a budget in bytes.
 fetch
     Copy only some tasks' bitstreams of an archive, local or remote.
 unpack
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from dsc.pipeline.load_codec import load_codec
     from dsc.pipeline.reader import Dataset
     from dsc.pipeline.streaming.open_stream import stream
+    from dsc.replay.buffer import ReplayBuffer
     from dsc.storage.pack import unpack
 
     open = Dataset.open  # noqa: A001 - `dsc.open` is the name that users expect
@@ -42,6 +45,7 @@ __version__ = "0.1.0"
 __all__ = [
     "DscError",
     "LatentEmbedding",
+    "ReplayBuffer",
     "__version__",
     "append",
     "compress",
@@ -54,6 +58,7 @@ __all__ = [
 
 _PUBLIC = {
     "LatentEmbedding": "dsc.codecs.learned.latent_embedding:LatentEmbedding",
+    "ReplayBuffer": "dsc.replay.buffer:ReplayBuffer",
     "append": "dsc.jobs.append:append",
     "compress": "dsc.jobs.driver:compress",
     "fetch": "dsc.pipeline.fetch:fetch",

@@ -14,6 +14,7 @@ from dsc.cli.compress import compress
 from dsc.cli.copying import export, fetch
 from dsc.cli.failure import FailureGroup
 from dsc.cli.inspection import info, ls, verify
+from dsc.cli.replay import replay
 from dsc.cli.report import view
 from dsc.cli.train import train
 
@@ -29,6 +30,7 @@ app = typer.Typer(
 for command in (compress, append, info, ls, verify, fetch, export, view, train):
     app.command()(command)
 app.add_typer(bench)
+app.add_typer(replay)
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ from dsc.cli.output import JSON_WANTED, note, print_json
 from dsc.errors import DscError
 
 INTERRUPTED = 130
-RESUMABLE = ("compress", "append", "fetch", "export", "bench")
+RESUMABLE = ("compress", "append", "fetch", "export", "bench", "replay")
 STATE_IS_KEPT = "what is finished is kept; run the same command again and it goes on from there"
 
 

@@ -1,0 +1,239 @@
+"""What a byte of memory buys: GDumb's final accuracy at equal bytes, codec beside codec.
+
+    python -m benchmarks.replay --out replay-results
+
+CIFAR-100's first 20 classes at 32 pixels (100 images each) and 40 classes of Tiny-ImageNet at 64
+pixels (200 each), from ``$DSC_TEST_DATA``; classes come in four steps, in an order of the seed. The
+memory is a class-balanced `ReplayBuffer` with the codec at each of its qualities; budgets count
+payloads, labels, index and the policy's state. GDumb then trains one small network on the memory
+alone, the same number of steps for all. A codec is shown at the quality with the best mean over the
+seeds, chosen on the runs that are shown, which favours codecs with several qualities a little; all
+runs are in results.csv. Differences are taken seed by seed, with 95 % intervals of Student's t.
+
+Each run is kept as it ends: stopped at any moment, the same command goes on.
+"""
+
+import argparse
+import multiprocessing
+import os
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from dsc.codecs.registry import CODECS
+from dsc.pipeline.bench.environment import environment
+from dsc.replay.checkpoint import Row
+from dsc.replay.learners.base import Recipe
+from dsc.replay.metrics import paired_interval
+from dsc.replay.plan import DataConfig, RunConfig, ScenarioConfig, Sweep
+from dsc.replay.plots import draw
+from dsc.replay.summary import Summary, difference_text, summarise
+from dsc.replay.sweep import compute, write_tables
+from dsc.schemas.size import parse_bytes
+
+ARMS = (
+    "raw", "png", "jpeg:20", "jpeg:50", "webp:5", "webp:20", "jpeg-bare:10", "jpeg-bare:30",
+    "webp-bare:5", "webp-bare:20", "av1-small:20", "av1-small:40",
+)  # fmt: skip
+FILES = ("png", "jpeg", "webp")  # what people have without dsc
+RAW = "raw"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One data set, its steps and its budgets in bytes."""
+
+    name: str
+    place: str
+    classes: int
+    increment: int
+    budgets: tuple[int, ...]
+    arms: tuple[str, ...] = ARMS
+    per_class: int | None = None
+    steps: int = 600
+
+    @property
+    def title(self) -> str:
+        """Name the set as the tables do."""
+        return f"{self.name}, {self.classes} classes"
+
+    def sweep(self, data: str, seeds: Sequence[int]) -> Sweep:
+        """Give the runs of this set, with the codecs that there are."""
+        known = tuple(arm for arm in self.arms if arm.partition(":")[0] in CODECS)
+        return Sweep(
+            data=DataConfig(
+                place=str(Path(data) / self.place), classes=self.classes, per_class=self.per_class
+            ),
+            scenario=ScenarioConfig(increment=self.increment),
+            learners=("gdumb",), budgets=self.budgets, codecs=known, seeds=tuple(seeds),
+            recipe=Recipe(network="resnet8-early", steps=self.steps, batch=32, lr=0.1),
+            evaluate="last",
+        )  # fmt: skip
+
+
+SETTINGS = (
+    Setting("CIFAR-100 at 32 pixels", "cifar100", 20, 5, (50_000, 200_000)),
+    Setting("Tiny-ImageNet at 64 pixels", "tiny_imagenet40", 40, 10,
+            (50_000, 500_000, 2_000_000)),
+)  # fmt: skip
+QUICK = {
+    "classes": 4, "increment": 2, "per_class": 20, "steps": 20, "budgets": (20_000,),
+    "arms": ("raw", "webp:20"),
+}  # fmt: skip
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", default=os.environ.get("DSC_TEST_DATA", "../shared/data"))
+    parser.add_argument("--out", type=Path, required=True, help="directory for results")
+    parser.add_argument("--sets", help="only these, with commas: cifar100,tiny_imagenet40")
+    parser.add_argument("--budgets", help="only these of each set, with commas: 50kB,2MB")
+    parser.add_argument("--seeds", type=int, default=3, help="paired seeds, from 0")
+    parser.add_argument("--processes", type=int, default=2, help="runs at a time, a thread each")
+    parser.add_argument("--minutes", type=float, help="begin no run after so many minutes")
+    parser.add_argument("--quick", action="store_true", help="two arms, two seeds, 20 steps")
+    args = parser.parse_args(words)
+    settings = [replace(one, **QUICK) if args.quick else one for one in SETTINGS]
+    settings = chosen(settings, args.sets, args.budgets)
+    seeds = range(2 if args.quick else args.seeds)
+    plans = {one: one.sweep(args.data, seeds).runs() for one in settings}
+    # all arms of a seed before the next one: whenever it is stopped, there are whole seeds
+    runs = sorted((run for found in plans.values() for run in found), key=lambda run: run.seed)
+    results = run_all(runs, args.out, args.processes, args.minutes)
+    text = report(plans, results, args.out)
+    (args.out / "replay.md").write_text(text, encoding="utf-8")
+    print(text)
+
+
+def chosen(settings: Sequence[Setting], sets: str | None, budgets: str | None) -> list[Setting]:
+    """Leave out what was not asked for."""
+    places = None if sets is None else sets.split(",")
+    sizes = (
+        None if budgets is None else [parse_bytes(size, "--budgets") for size in budgets.split(",")]
+    )
+    kept = [
+        replace(one, budgets=tuple(b for b in one.budgets if sizes is None or b in sizes))
+        for one in settings
+        if places is None or one.place in places
+    ]
+    if not any(one.budgets for one in kept):
+        raise SystemExit(f"--sets {sets} --budgets {budgets}: there are no such runs")
+    return [one for one in kept if one.budgets]
+
+
+def run_all(
+    runs: Sequence[RunConfig], out: Path, processes: int, minutes: float | None
+) -> dict[str, Row]:
+    """Compute runs side by side; write the tables as each ends; give results by id."""
+    began, found = time.monotonic(), {}
+    context = multiprocessing.get_context("spawn")
+    deadline = None if minutes is None else time.time() + 60 * minutes
+    with ProcessPoolExecutor(processes, context, torch.set_num_threads, (1,)) as pool:
+        waiting = {pool.submit(one_run, run, out, deadline): run for run in runs}
+        for future in as_completed(waiting):
+            row = future.result()
+            if row is None:
+                continue
+            found[row["id"]] = row
+            write_tables([found[run.id] for run in runs if run.id in found], out)
+            print(
+                f"{len(found)} of {len(runs)}, {time.monotonic() - began:.0f} s: "
+                f"{Path(row['config']['data']['place']).name} {waiting[future].arm} "
+                f"{waiting[future].budget} seed {waiting[future].seed}: "
+                f"{row['exemplars']} exemplars, {row['last_accuracy']:.1f} %", flush=True,
+            )  # fmt: skip
+    return found
+
+
+def one_run(run: RunConfig, out: Path, deadline: float | None) -> Row | None:
+    """Compute a run in a process of its own; None when there is no time for it any more."""
+    if deadline is not None and time.time() > deadline:
+        return None
+    return compute(run, out)
+
+
+def report(plans: dict[Setting, list[RunConfig]], results: dict[str, Row], out: Path) -> str:
+    """Draw accuracy over bytes; write a table for each set."""
+    lines = []
+    for setting, runs in plans.items():
+        rows = [results[run.id] for run in runs if run.id in results]
+        if not rows:
+            continue
+        lines += [f"### {setting.title}", ""]
+        lines += [
+            "| budget, bytes | codec | exemplars | bytes used | accuracy, % | less raw | "
+            "less the best of PNG, JPEG, WebP |",
+            "| ---: | --- | ---: | ---: | ---: | ---: | ---: |",
+        ]
+        shown = best_of_each(summarise(rows))
+        lines += [line(one, shown, rows) for one in shown]
+        lines.append("")
+        folder = out / setting.place
+        folder.mkdir(parents=True, exist_ok=True)
+        kept = {(one.arm, one.budget) for one in shown}
+        draw([row for row in rows if key_of(row) in kept], folder)
+    about = environment()
+    seeds = sorted({row["config"]["seed"] for row in results.values()})
+    lines.append(f"Seeds {seeds}; {about['cpu']}, torch {about['versions']['torch']}.")
+    return "\n".join(lines) + "\n"
+
+
+def key_of(row: Row) -> tuple[str, int]:
+    config = RunConfig.model_validate(row["config"])
+    return config.arm, config.budget
+
+
+def codec_of(one: Summary) -> str:
+    return one.arm.rstrip("0123456789").rstrip("-")
+
+
+def best_of_each(summaries: Iterable[Summary]) -> list[Summary]:
+    """Give each codec at each budget at its best quality, of those that all seeds have."""
+    found: dict[tuple[int, str], Summary] = {}
+    for one in summaries:
+        key = (one.budget, codec_of(one))
+        if key not in found or rank(one) > rank(found[key]):
+            found[key] = one
+    return sorted(found.values(), key=lambda one: one.budget)
+
+
+def rank(one: Summary) -> tuple[int, float]:
+    return one.seeds, one.means["last_accuracy"] or 0.0
+
+
+def line(one: Summary, shown: Sequence[Summary], rows: Sequence[Row]) -> str:
+    """Write one row of the table."""
+    others = [other for other in shown if other.budget == one.budget]
+    files = [other for other in others if codec_of(other) in FILES]
+    best = max(files, key=rank, default=None)
+    raw = next((other for other in others if other.arm == RAW), None)
+    cells = (
+        f"{one.budget:,}", one.arm, f"{one.exemplars:,.0f}", f"{one.bytes:,.0f}",
+        f"{one.means['last_accuracy']:.1f}", against(one, raw, rows), against(one, best, rows),
+    )  # fmt: skip
+    return f"| {' | '.join(cells)} |"
+
+
+def against(one: Summary, other: Summary | None, rows: Sequence[Row]) -> str:
+    """Spell the paired difference of two arms at one budget."""
+    if other is None or one.arm == other.arm:
+        return ""
+    mine, theirs = (
+        {row["config"]["seed"]: row["last_accuracy"] for row in rows
+         if key_of(row) == (arm, one.budget)}
+        for arm in (one.arm, other.arm)
+    )  # fmt: skip
+    both = sorted(mine.keys() & theirs.keys())
+    if not both:
+        return ""
+    return difference_text(*paired_interval([mine[s] for s in both], [theirs[s] for s in both]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,210 @@
+"""``dsc replay``: class-incremental learning with a memory of so many bytes."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from dsc.cli.output import JsonOption, emit, note, say, show_table
+from dsc.cli.progress import progress
+from dsc.cli.replay_inspect import inspect
+from dsc.cli.replay_options import (
+    BatchOption,
+    BudgetOption,
+    ClassesOption,
+    CodecOption,
+    ConfigOption,
+    DataOption,
+    DeviceOption,
+    EpochsOption,
+    EvaluateOption,
+    IncrementOption,
+    InitialOption,
+    LearnerOption,
+    LrOption,
+    NetworkOption,
+    OrderSeedOption,
+    OutOption,
+    PerClassOption,
+    PolicyOption,
+    QualityOption,
+    SeedsOption,
+    SizeOption,
+    StepsOption,
+    TestOption,
+    ThreadsOption,
+)
+
+if TYPE_CHECKING:
+    from dsc.replay.checkpoint import Row
+    from dsc.replay.plan import Sweep
+
+DEFAULTS: dict[str, Any] = {
+    "learners": ["er-ace"],
+    "budgets": ["500kB"],
+    "codecs": ["webp"],
+    "seeds": [0, 1, 2],
+}
+QUALITY = "50"
+
+replay = typer.Typer(
+    name="replay",
+    help="Learn classes step by step with a memory of so many bytes; look into such a memory.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+replay.command()(inspect)
+
+
+@replay.command()
+def run(
+    out: OutOption,
+    config: ConfigOption = None,
+    data: DataOption = None,
+    test: TestOption = None,
+    classes: ClassesOption = None,
+    per_class: PerClassOption = None,
+    size: SizeOption = None,
+    increment: IncrementOption = None,
+    initial: InitialOption = None,
+    order_seed: OrderSeedOption = None,
+    budget: BudgetOption = None,
+    codec: CodecOption = None,
+    quality: QualityOption = None,
+    policy: PolicyOption = None,
+    learner: LearnerOption = None,
+    seeds: SeedsOption = None,
+    network: NetworkOption = None,
+    epochs: EpochsOption = None,
+    steps: StepsOption = None,
+    batch: BatchOption = None,
+    lr: LrOption = None,
+    evaluate: EvaluateOption = None,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Learn classes step by step, keeping exemplars of old ones within a budget of bytes.
+
+    Every combination of learner, budget, codec and seed is one run. Runs of
+    one seed see the same classes in the same order, so their differences are
+    taken in pairs, to the first codec named. Writes results.csv, steps.csv,
+    results.jsonl, each run's memory (runs/*.h5), and plots where matplotlib
+    is installed. Stopped at any moment, the same command goes on exactly, in
+    the middle of a run too; finished runs are not computed again.
+
+    [bold]Examples[/bold]
+
+      # steps of ten classes; WebP at quality 50 beside raw pixels
+      dsc replay run --data cifar100 --increment 10 --codec raw,webp:50 --out results
+      # what a byte buys: GDumb judges the memory alone
+      dsc replay run --data cifar100 --increment 20 --learner gdumb --evaluate last --budget 50kB,200kB,1MB --codec raw,jpeg,webp --quality 10,50 --out bytes
+      # half of the classes first, in the literature's order, on a GPU
+      dsc replay run --data cifar100 --initial 50 --increment 10 --order-seed 1993 --learner icarl,wa --network resnet32 --epochs 170 --batch 128 --lr 0.1 --budget 6.144MB --device cuda --out b50
+      # a sweep that stands in a file, with another budget
+      dsc replay run --config sweep.json --budget 1MB --out results
+    """  # noqa: E501 - an example is one line
+    from dsc.replay.sweep import sweep, write_tables
+
+    recipe = {"network": network, "epochs": epochs, "steps": steps, "batch": batch, "lr": lr}
+    given = {
+        "data": _given(place=data, test=test, classes=classes, per_class=per_class, size=size),
+        "scenario": _given(increment=increment, initial_increment=initial, order_seed=order_seed),
+        "learners": _words(learner),
+        "budgets": _words(budget),
+        "codecs": _codecs(codec, quality),
+        "policy": policy,
+        "recipe": _given(**recipe),
+        "evaluate": evaluate,
+        "seeds": _numbers("seeds", seeds),
+    }
+    plan = _plan(config, {name: value for name, value in given.items() if value})
+    _use(device, threads)
+    with progress("replay", "runs") as report:
+        results = sweep(plan, out, device=device, report=report)
+    files = [*write_tables(results, out), *_drawn(results, out)]
+    _report(results, files, plan, json_)
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _words(text: str | None) -> list[str] | None:
+    return None if text is None else [word for part in text.split(",") if (word := part.strip())]
+
+
+def _numbers(option: str, text: str | None) -> list[int] | None:
+    from dsc.errors import UsageError
+
+    try:
+        return None if text is None else [int(word) for word in _words(text) or []]
+    except ValueError:
+        raise UsageError(f"--{option} {text}: write whole numbers with commas: 0,1,2") from None
+
+
+def _codecs(codec: str | None, quality: str | None) -> list[str] | None:
+    """Give each codec that has no quality of its own, and needs one, all those of --quality."""
+    from dsc.replay.plan import LOSSLESS
+
+    if codec is None and quality is None:
+        return None
+    qualities = _numbers("quality", quality) or [int(QUALITY)]
+    found: list[str] = []
+    for name in _words(codec) or DEFAULTS["codecs"]:
+        fixed = ":" in name or name in LOSSLESS
+        found += [name] if fixed else [f"{name}:{value}" for value in qualities]
+    return found
+
+
+def _plan(config: Path | None, given: dict[str, Any]) -> "Sweep":
+    from dsc.errors import UsageError
+    from dsc.replay.plan import Sweep
+
+    if config is not None:
+        return Sweep.read(config, given)
+    if "place" not in given.get("data", {}):
+        raise UsageError("which images? Give --data, a folder or zip of <class>/<file>")
+    if "increment" not in given.get("scenario", {}):
+        raise UsageError("how many new classes a step? Give --increment, for example 10")
+    return Sweep.make(**(DEFAULTS | given))
+
+
+def _use(device: str, threads: int | None) -> None:
+    import torch
+
+    from dsc.errors import UsageError
+
+    if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
+        raise UsageError(f"--device {device}: there is no such device here; use cpu")
+    if threads is not None:
+        torch.set_num_threads(threads)
+
+
+def _drawn(results: "list[Row]", out: Path) -> list[Path]:
+    from dsc.replay.plots import draw
+
+    try:
+        return draw(results, out)
+    except ModuleNotFoundError:
+        note("no plots: matplotlib is not installed (pip install 'dsc[bench]')")
+        return []
+
+
+def _report(results: "list[Row]", files: list[Path], plan: "Sweep", as_json: bool) -> None:
+    from dsc.replay.summary import summarise, table
+
+    rows = summarise(results)
+    baseline = rows[0].arm
+    value = {
+        "sweep": plan.model_dump(mode="json"),
+        "baseline": baseline,
+        "rows": [row.to_json() for row in rows],
+        "files": [str(path) for path in files],
+    }
+
+    def show() -> None:
+        show_table(*table(rows, baseline))
+        say("\n".join(str(path) for path in files))
+
+    emit(as_json, value, show)

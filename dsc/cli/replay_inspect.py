@@ -1,0 +1,82 @@
+"""``dsc replay inspect``: what a replay buffer holds."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dsc.cli.output import JsonOption, emit, say, show_table
+from dsc.cli.text import bytes_text
+
+if TYPE_CHECKING:
+    from dsc.replay.buffer import ReplayBuffer
+
+SHEET_IMAGES = 256
+
+BufferArgument = Annotated[
+    Path, typer.Argument(help="File of a replay buffer.", metavar="BUFFER", show_default=False)
+]
+SheetOption = Annotated[
+    Path | None,
+    typer.Option(help="Write a PNG of up to 256 decoded exemplars, class by class.", metavar="PNG"),
+]
+
+
+def inspect(buffer: BufferArgument, sheet: SheetOption = None, json_: JsonOption = False) -> None:
+    """Show what a replay buffer holds: exemplars by class and codec, bytes by part.
+
+    Only reads, also while a run writes to it.
+
+    [bold]Examples[/bold]
+
+      dsc replay inspect memory.h5
+      dsc replay inspect memory.h5 --sheet memory.png
+      dsc replay inspect memory.h5 --json
+    """
+    from dataclasses import asdict
+
+    from dsc.replay.buffer import ReplayBuffer
+
+    opened = ReplayBuffer.open(buffer)
+    found = opened.report()
+    value = {"buffer": str(buffer), **asdict(found)}
+    value |= {"nbytes": opened.nbytes, "nbytes_with_decoder": opened.nbytes_with_decoder}
+    if sheet is not None:
+        _write_sheet(opened, sheet)
+        value["sheet"] = str(sheet)
+    emit(json_, value, lambda: _show_buffer(value))
+
+
+def _show_buffer(value: dict[str, Any]) -> None:
+    used = value["nbytes"] / value["budget_bytes"]
+    say(
+        f"{value['buffer']}: {value['exemplars']:,} exemplars of {value['offered']:,} offered, "
+        f"{bytes_text(value['nbytes'])} of {bytes_text(value['budget_bytes'])} ({used:.1%})"
+    )
+    count = max(value["exemplars"], 1)
+    parts = [(part, value[f"{part}_bytes"]) for part in ("payload", "index", "state", "decoder")]
+    rows = [[part, f"{size:,}", f"{size / count:.1f}"] for part, size in parts]
+    show_table(["part", "bytes", "an exemplar"], rows)
+    say(f"the file: {value['file_bytes']:,} bytes; only decoder does not count in the budget")
+    show_table(["codec", "exemplars"], [[name, f"{n:,}"] for name, n in value["slots"].items()])
+    classes = value["classes"].items()
+    show_table(["class", "exemplars"], [[str(label), f"{n:,}"] for label, n in classes])
+    if value.get("sheet"):
+        say(value["sheet"])
+
+
+def _write_sheet(opened: "ReplayBuffer", path: Path) -> None:
+    import imagecodecs
+    import numpy as np
+
+    from dsc.errors import UsageError
+    from dsc.replay.plots import contact_sheet
+
+    order = np.argsort(opened.targets, kind="stable")
+    some = np.unique(np.linspace(0, len(order) - 1, SHEET_IMAGES).astype(np.int64))
+    rows = order[some].tolist() if len(order) else []
+    images = [image for image, _ in opened.__getitems__(rows)]
+    shapes = {getattr(image, "shape", None) for image in images}
+    if len(shapes) != 1 or None in shapes:
+        raise UsageError("--sheet needs exemplars that are rgb images of one size; there are none")
+    path.write_bytes(imagecodecs.png_encode(contact_sheet(np.stack(images))))

@@ -1,0 +1,169 @@
+"""The options of ``dsc replay run``: which images, which memory, which learner."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DATA, MEMORY, LEARNING = "Data", "Memory", "Learning"
+
+OutOption = Annotated[
+    Path, typer.Option(help="Directory for results; what is there is kept.", metavar="DIR")
+]
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(help="JSON file of a sweep; other options replace what it says.", metavar="FILE"),
+]
+DataOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Folder or zip of <class>/<file>, a folder with train and test (or val) of these, "
+        "or an archive with rgb and a class.",
+        metavar="PATH",
+        rich_help_panel=DATA,
+    ),
+]
+TestOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Test images. Default: beside --data, else every sixth image of a class.",
+        metavar="PATH",
+        rich_help_panel=DATA,
+    ),
+]
+ClassesOption = Annotated[
+    int | None,
+    typer.Option(
+        help="Only the first N classes, by name.", min=1, metavar="N", rich_help_panel=DATA
+    ),
+]
+PerClassOption = Annotated[
+    int | None,
+    typer.Option(
+        help="At most N training images a class.", min=1, metavar="N", rich_help_panel=DATA
+    ),
+]
+SizeOption = Annotated[
+    int | None,
+    typer.Option(
+        help="Resize all images to this side.", min=8, metavar="PIXELS", rich_help_panel=DATA
+    ),
+]
+IncrementOption = Annotated[
+    int | None,
+    typer.Option(help="New classes a step.", min=1, metavar="N", rich_help_panel=DATA),
+]
+InitialOption = Annotated[
+    int | None,
+    typer.Option(
+        help="Classes of the first step. Default: --increment.",
+        min=1,
+        metavar="N",
+        rich_help_panel=DATA,
+    ),
+]
+OrderSeedOption = Annotated[
+    int | None,
+    typer.Option(
+        help="Seed of the class order; 1993 is the literature's. Default: the run's seed.",
+        min=0,
+        metavar="N",
+        rich_help_panel=DATA,
+    ),
+]
+BudgetOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Bytes for all that is kept of the past, with commas for several. Default: 500kB.",
+        metavar="SIZES",
+        rich_help_panel=MEMORY,
+    ),
+]
+CodecOption = Annotated[
+    str | None,
+    typer.Option(
+        help="How exemplars are kept, with commas: raw, png, jpeg, webp, jpeg-bare, webp-bare, "
+        "av1-small, ...; NAME:QUALITY for one quality. Default: webp.",
+        metavar="NAMES",
+        rich_help_panel=MEMORY,
+    ),
+]
+QualityOption = Annotated[
+    str | None,
+    typer.Option(
+        help="1 to 100, with commas for several; for codecs named without one. Default: 50.",
+        metavar="N,N",
+        rich_help_panel=MEMORY,
+    ),
+]
+PolicyOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Which exemplars stay: class-balanced, reservoir, herding. Default: the learner's.",
+        metavar="NAME",
+        rich_help_panel=MEMORY,
+    ),
+]
+LearnerOption = Annotated[
+    str | None,
+    typer.Option(
+        help="er, er-ace, derpp, icarl, gdumb, wa; with commas for several. Default: er-ace.",
+        metavar="NAMES",
+        rich_help_panel=LEARNING,
+    ),
+]
+SeedsOption = Annotated[
+    str | None,
+    typer.Option(help="With commas. Default: 0,1,2.", metavar="N,N", rich_help_panel=LEARNING),
+]
+NetworkOption = Annotated[
+    str | None,
+    typer.Option(
+        help="resnet8, resnet8-early, resnet8-wide, resnet20, resnet32, resnet18. "
+        "Default: resnet8.",
+        metavar="NAME",
+        rich_help_panel=LEARNING,
+    ),
+]
+EpochsOption = Annotated[
+    int | None,
+    typer.Option(
+        help="Passes over a step's images. Default: 10.",
+        min=1,
+        metavar="N",
+        rich_help_panel=LEARNING,
+    ),
+]
+StepsOption = Annotated[
+    int | None,
+    typer.Option(
+        help="Optimiser steps of gdumb. Default: 400.", min=1, metavar="N", rich_help_panel=LEARNING
+    ),
+]
+BatchOption = Annotated[
+    int | None,
+    typer.Option(
+        help="Images an optimiser step. Default: 32.", min=2, metavar="N", rich_help_panel=LEARNING
+    ),
+]
+LrOption = Annotated[
+    float | None,
+    typer.Option(
+        help="Learning rate of SGD. Default: 0.05.", metavar="X", rich_help_panel=LEARNING
+    ),
+]
+EvaluateOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Measure after every step, or after the last one. Default: every.",
+        metavar="every|last",
+        rich_help_panel=LEARNING,
+    ),
+]
+DeviceOption = Annotated[
+    str, typer.Option(help="cpu or cuda.", metavar="NAME", rich_help_panel=LEARNING)
+]
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option(help="CPU threads.", min=1, metavar="N", rich_help_panel=LEARNING),
+]

@@ -1,0 +1,57 @@
+"""A part of a replay buffer as a map-style data set, with transforms."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from dsc.replay.reader import BufferReader
+
+
+class ExemplarDataset:
+    """Exemplars with their transforms; picklable, decodes in batches.
+
+    Parameters
+    ----------
+    buffer
+        Where they are.
+    indices
+        Which of them; None for all that are there now.
+    transform, target_transform
+        Called with each image (or mapping of tasks) and each label.
+    """
+
+    def __init__(
+        self,
+        buffer: "BufferReader",
+        indices: Sequence[int] | None = None,
+        transform: Callable[[Any], Any] | None = None,
+        target_transform: Callable[[int], Any] | None = None,
+    ) -> None:
+        self._buffer = buffer
+        self._indices = list(range(len(buffer))) if indices is None else [int(i) for i in indices]
+        self._transform, self._target_transform = transform, target_transform
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[tuple[Any, Any]]:
+        """Decode several exemplars together and transform each."""
+        found = self._buffer.__getitems__([self._indices[index] for index in indices])
+        return [self._transformed(image, label) for image, label in found]
+
+    def _transformed(self, image: Any, label: int) -> tuple[Any, Any]:
+        return (
+            image if self._transform is None else self._transform(image),
+            label if self._target_transform is None else self._target_transform(label),
+        )
+
+    @property
+    def targets(self) -> NDArray[np.int64]:
+        """Labels, (N,) int64, before any transform."""
+        return self._buffer.targets[np.array(self._indices, np.int64)]

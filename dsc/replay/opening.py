@@ -1,0 +1,129 @@
+"""What is asked for when a replay buffer is made or opened, and whether it fits what is there."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dsc.codecs.base import Codec
+from dsc.errors import StateMismatchError, UsageError
+from dsc.pipeline.codec_set import CodecSet
+from dsc.replay.meta import BufferMeta, SlotRecord
+from dsc.replay.offered import IMAGE
+from dsc.replay.policies import make_policy
+from dsc.replay.policy import Policy
+from dsc.replay.slots import make_codecs, slot_record
+from dsc.schemas import Quality, Task
+from dsc.schemas.size import parse_bytes
+
+DEFAULT_POLICY, DEFAULT_CODEC, DEFAULT_QUALITY = "reservoir", "webp", 50
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of `ReplayBuffer`; None where nothing was asked for."""
+
+    budget: int | str | None
+    policy: str | Policy | None
+    seed: int | None
+    tasks: Sequence[Task] | None
+    count_decoder: bool | None
+
+
+def new_meta(options: Options) -> BufferMeta:
+    """Begin a buffer.
+
+    Raises
+    ------
+    UsageError
+        When there is no budget, or an option makes no sense.
+    """
+    if options.budget is None:
+        raise UsageError("a new buffer needs budget=, for example ReplayBuffer(path, budget='5MB')")
+    seed = options.seed or 0
+    plain = options.tasks is None
+    tasks = (IMAGE,) if options.tasks is None else tuple(options.tasks)
+    names = [task.name for task in tasks if isinstance(task, Task)]
+    if not tasks or len(set(names)) != len(tasks):
+        raise UsageError(
+            "tasks= takes Task values of different names, for example "
+            "[Task(name='rgb', kind='image', dtype='uint8', channels=3)]"
+        )
+    return BufferMeta(
+        budget=parse_bytes(options.budget, "budget"),
+        count_decoder=bool(options.count_decoder),
+        seed=seed,
+        seeds=(seed,),
+        policy=make_policy(options.policy or DEFAULT_POLICY).config(),
+        tasks=tasks,
+        plain=plain,
+    )
+
+
+def check_same(path: Path, meta: BufferMeta, options: Options) -> None:
+    """Refuse options that differ from those of the buffer that is there.
+
+    Raises
+    ------
+    StateMismatchError
+        Naming both.
+    """
+    asked = {
+        "budget": None if options.budget is None else parse_bytes(options.budget, "budget"),
+        "policy": None if options.policy is None else make_policy(options.policy).config(),
+        "seed": options.seed,
+        "tasks": None if options.tasks is None else tuple(options.tasks),
+        "count_decoder": options.count_decoder,
+    }
+    for name, value in asked.items():
+        found = getattr(meta, name)
+        if value is not None and value != found:
+            hint = "; resize() changes it" if name == "budget" else ""
+            raise StateMismatchError(
+                f"{path}: {name}={_shown(value)}, but this buffer was made with {_shown(found)}"
+                f"{hint}. Leave the option out, or start another buffer"
+            )
+
+
+def slot_to_write(
+    meta: BufferMeta, codec: str | Codec | CodecSet | None, quality: int | str | Quality | None
+) -> tuple[CodecSet | None, SlotRecord]:
+    """Choose with what new exemplars are encoded.
+
+    Returns
+    -------
+    The codecs, None where they are those in use; and the slot.
+    """
+    current = meta.current
+    if codec is None and current is not None:
+        if quality is None:
+            return None, current
+        return None, current.model_copy(update={"quality": quality_of(quality, meta.tasks)})
+    codecs = make_codecs(DEFAULT_CODEC if codec is None else codec, meta.tasks)
+    asked = quality_of(DEFAULT_QUALITY if quality is None else quality, meta.tasks)
+    record = slot_record(codecs, asked)
+    same = current is not None and (current.codecs, current.streams) == (
+        record.codecs,
+        record.streams,
+    )
+    return (None if same else codecs), record
+
+
+def quality_of(quality: int | str | Quality, tasks: Sequence[Task]) -> Quality:
+    """Read a quality: a number from 1 to 100, a text as for ``--quality``, or a value.
+
+    Raises
+    ------
+    UsageError
+        When it is none of these, or a target: a buffer's budget is bytes.
+    """
+    if not isinstance(quality, Quality):
+        quality = Quality.parse(str(quality), [task.name for task in tasks])
+    if quality.is_checked:
+        raise UsageError("a replay buffer takes qualities, not targets or bounds of the error")
+    return quality
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(getattr(item, "name", str(item)) for item in value)
+    return str(value)

@@ -1,0 +1,189 @@
+"""What determines a replay run, and the grid of runs that a sweep is.
+
+Where a run is computed and written is not part of it. Equal configurations on equal data give
+equal results on one kind of machine with one number of threads.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from itertools import product
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, ValidationError
+
+from dsc.errors import UsageError
+from dsc.replay.learners import learner_class
+from dsc.replay.learners.base import Recipe
+from dsc.schemas.base import Schema
+from dsc.schemas.size import parse_bytes
+
+
+class DataConfig(Schema):
+    """The images of a run; see `dsc.replay.images.load_split` for the meanings."""
+
+    place: str
+    test: str | None = None
+    classes: int | tuple[str, ...] | None = None
+    per_class: int | None = None
+    size: int | None = None
+
+
+class ScenarioConfig(Schema):
+    """The steps of a run; see `dsc.replay.scenario.ClassIncremental`.
+
+    Attributes
+    ----------
+    order_seed
+        Of the class order; None: the run's own seed.
+    """
+
+    increment: int = Field(ge=1)
+    initial_increment: int | None = Field(default=None, ge=1)
+    class_order: tuple[int, ...] | tuple[str, ...] | None = None
+    order_seed: int | None = None
+
+
+class RunConfig(Schema):
+    """One run.
+
+    Attributes
+    ----------
+    budget
+        Bytes that may be kept of the past, everything counted.
+    codec, quality
+        How the buffer keeps exemplars; the quality is 1 to 100.
+    policy
+        Which exemplars the buffer keeps; None for the learner's own policy.
+    evaluate
+        After ``every`` step, or after the ``last`` one.
+    """
+
+    data: DataConfig
+    scenario: ScenarioConfig
+    learner: str
+    budget: int = Field(ge=1)
+    codec: str = "webp"
+    quality: int = Field(default=50, ge=1, le=100)
+    policy: str | None = None
+    recipe: Recipe = Recipe()
+    evaluate: Literal["every", "last"] = "every"
+    seed: int = Field(default=0, ge=0)
+
+    @property
+    def id(self) -> str:
+        """Sixteen hexadecimal digits that stand for this configuration."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
+
+    @property
+    def arm(self) -> str:
+        """How exemplars are kept, in a word: ``webp-50``."""
+        return f"{self.codec}-{self.quality}" if self.codec not in LOSSLESS else self.codec
+
+
+LOSSLESS = ("raw", "png", "jxl-lossless")
+
+
+class Sweep(Schema):
+    """A grid of runs; what `RunConfig` calls x may be several here, called xs.
+
+    Attributes
+    ----------
+    codecs
+        Codecs, each with a quality after a colon where it takes one: ``webp:50``, ``raw``.
+    recipes
+        Changes to `recipe` by learner.
+    """
+
+    data: DataConfig
+    scenario: ScenarioConfig
+    learners: tuple[str, ...] = Field(min_length=1)
+    budgets: tuple[int | str, ...] = Field(min_length=1)
+    codecs: tuple[str, ...] = Field(min_length=1)
+    policy: str | None = None
+    recipe: Recipe = Recipe()
+    recipes: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
+    evaluate: Literal["every", "last"] = "every"
+    seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=1)
+
+    @classmethod
+    def make(cls, **values: Any) -> Self:
+        """Make a sweep of options.
+
+        Raises
+        ------
+        UsageError
+            When they are none; the message names the option and the value.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise UsageError(_first(error)) from None
+
+    @classmethod
+    def read(cls, path: str | Path, changes: Mapping[str, Any] | None = None) -> Self:
+        """Read a sweep from a JSON file; `changes` replace what stands in it.
+
+        Raises
+        ------
+        UsageError
+            When there is no such file, or it is no sweep.
+        """
+        import json
+
+        try:
+            values = json.loads(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+        except ValueError as error:
+            raise UsageError(f"{path}: not JSON: {error}") from None
+        if not isinstance(values, dict):
+            raise UsageError(f"{path}: expected one object with data, scenario, learners, ...")
+        for name, value in (changes or {}).items():
+            both = isinstance(value, Mapping) and isinstance(values.get(name), Mapping)
+            values[name] = {**values[name], **value} if both else value
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise UsageError(f"{path}: {_first(error)}") from None
+
+    def runs(self) -> list[RunConfig]:
+        """Give the runs, all arms of one seed before the next seed.
+
+        Raises
+        ------
+        UsageError
+            When a learner is unknown, or a codec or size is not spelled as it should be.
+        """
+        for name in self.learners:
+            learner_class(name)
+        codecs = [_codec(text) for text in self.codecs]
+        budgets = [parse_bytes(budget, "budget") for budget in self.budgets]
+        return [
+            self._run(learner, budget, codec, seed)
+            for seed, learner, budget, codec in product(self.seeds, self.learners, budgets, codecs)
+        ]
+
+    def _run(self, learner: str, budget: int, codec: tuple[str, int], seed: int) -> RunConfig:
+        recipe = self.recipe.model_dump() | dict(self.recipes.get(learner, {}))
+        try:
+            return RunConfig(
+                data=self.data, scenario=self.scenario, learner=learner, budget=budget,
+                codec=codec[0], quality=codec[1], policy=self.policy,
+                recipe=Recipe.model_validate(recipe), evaluate=self.evaluate, seed=seed,
+            )  # fmt: skip
+        except ValidationError as error:
+            raise UsageError(_first(error)) from None
+
+
+def _codec(text: str) -> tuple[str, int]:
+    name, _, quality = text.partition(":")
+    if not name or (quality and not (quality.isdigit() and 1 <= int(quality) <= 100)):
+        raise UsageError(f"codec {text!r}: write a name and a quality of 1 to 100, as in webp:50")
+    return name, int(quality or 50)
+
+
+def _first(error: ValidationError) -> str:
+    one = error.errors()[0]
+    place = ".".join(str(part) for part in one["loc"]) or "the whole"
+    return f"{place}: {one['msg']} (got {str(one['input'])[:80]!r})"

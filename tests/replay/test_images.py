@@ -1,0 +1,137 @@
+"""Images of folders, zips and archives: equal arrays from each, nothing bad goes by silently."""
+
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import pytest
+
+import dsc
+from dsc.errors import SampleError, SourceNotFoundError, UsageError
+from dsc.replay.images import LabelledImages, hold_out, load_images, load_split
+from tests.replay.class_pictures import make_pictures, write_folder, write_zip
+
+PICTURES = make_pictures(classes=3, per_class=4, side=12)
+
+
+def same(one: LabelledImages, other: LabelledImages) -> bool:
+    pairs = ((one.images, other.images), (one.labels, other.labels))
+    return one.classes == other.classes and all(np.array_equal(*pair) for pair in pairs)
+
+
+def test_a_folder_and_a_zip_give_the_same_arrays(tmp_path: Path) -> None:
+    folder = load_images(write_folder(tmp_path / "folder", PICTURES))
+    zipped = load_images(write_zip(tmp_path / "all.zip", PICTURES))
+    assert same(folder, zipped)
+    assert folder.keys == zipped.keys
+    assert sorted(folder.keys) == sorted(PICTURES.keys)
+    for image, label, key in zip(folder.images, folder.labels, folder.keys, strict=True):
+        at = PICTURES.keys.index(key)
+        assert (image == PICTURES.images[at]).all()
+        assert folder.classes[label] == PICTURES.classes[PICTURES.labels[at]]
+
+
+def test_an_archive_gives_what_it_was_made_of(tmp_path: Path) -> None:
+    out = tmp_path / "archive"
+    build_class_archive(out, PICTURES)
+    found = load_images(out)
+    assert sorted(map(bytes, found.images)) == sorted(map(bytes, PICTURES.images))
+    assert len(found.classes) == 3
+    few = load_images(out, classes=2, per_class=3)
+    assert np.bincount(few.labels).tolist() == [3, 3]
+
+
+def build_class_archive(out: Path, pictures: LabelledImages) -> None:
+    """Write an archive with rgb and a class, from an HDF5 file."""
+    import h5py
+
+    source = out.with_suffix(".h5")
+    with h5py.File(source, "w") as file:
+        file["rgb"] = pictures.images
+        file["category"] = pictures.labels
+    dsc.compress("hdf5", out, root=str(source), codec="rgb=png,category=vector")
+
+
+def test_gray_among_rgb_becomes_three_equal_channels(tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "all", PICTURES)
+    gray = np.ascontiguousarray(PICTURES.images[0][:, :, 0])
+    (root / "class0" / "gray.png").write_bytes(imagecodecs.png_encode(gray))
+    found = load_images(root)
+    at = found.keys.index("class0/gray.png")
+    assert (found.images[at] == gray[:, :, None]).all()
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "all", PICTURES)
+    victim = root / PICTURES.keys[5]
+    victim.write_bytes(victim.read_bytes()[:-20])
+    with pytest.raises(SampleError, match=PICTURES.keys[5]):
+        load_images(root)
+
+
+def test_pictures_of_another_size_are_named_unless_all_are_resized(tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "all", PICTURES)
+    (root / "class1" / "large.png").write_bytes(
+        imagecodecs.png_encode(np.full((20, 30, 3), 77, np.uint8))
+    )
+    with pytest.raises(SampleError, match=r"large.png: 30x20 pixels.*--size"):
+        load_images(root)
+    found = load_images(root, size=8)
+    assert found.images.shape == (13, 8, 8, 3)
+    assert (found.images[found.keys.index("class1/large.png")] == 77).all()
+
+
+def test_a_place_with_train_and_test_is_both(tmp_path: Path) -> None:
+    other = make_pictures(classes=3, per_class=2, side=12, seed=1)
+    write_zip(tmp_path / "train.zip", PICTURES)
+    write_folder(tmp_path / "val", other)
+    train, test = load_split(tmp_path, per_class=3)
+    assert (len(train), len(test)) == (9, 6)
+    assert train.classes == test.classes
+
+
+def test_without_test_images_each_class_gives_some(tmp_path: Path) -> None:
+    many = make_pictures(classes=3, per_class=13, side=8)
+    train, test = load_split(write_folder(tmp_path / "all", many))
+    assert np.bincount(test.labels).tolist() == [2, 2, 2]
+    assert not set(train.keys) & set(test.keys)
+    assert len(train) + len(test) == len(many)
+
+
+def test_a_class_with_one_image_cannot_be_held_out() -> None:
+    one = PICTURES.take(np.array([0, 1, 4]))
+    with pytest.raises(UsageError, match="'class1' has 1 image"):
+        hold_out(one)
+
+
+def test_a_class_missing_from_the_test_set_is_named(tmp_path: Path) -> None:
+    write_folder(tmp_path / "train", PICTURES)
+    write_folder(tmp_path / "test", make_pictures(classes=2, per_class=2, side=12))
+    with pytest.raises(UsageError, match="no image of class class2"):
+        load_split(tmp_path)
+
+
+def test_nothing_of_the_kind_is_said_so(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("nothing")
+    with pytest.raises(SourceNotFoundError, match="no <class>/<file>"):
+        load_images(tmp_path)
+    with pytest.raises(SourceNotFoundError, match="neither a folder nor a zip"):
+        load_images(tmp_path / "notes.txt")
+
+
+@pytest.mark.parametrize("classes", [0, 4])
+def test_more_classes_than_there_are_cannot_be_asked_for(tmp_path: Path, classes: int) -> None:
+    with pytest.raises(UsageError, match=f"{classes} classes were asked for, it has 3"):
+        load_images(write_folder(tmp_path / "all", PICTURES), classes=classes)
+
+
+def test_labels_beyond_the_classes_are_refused() -> None:
+    with pytest.raises(UsageError, match="labels from 0 to 2, but there are 2 classes"):
+        LabelledImages(PICTURES.images, PICTURES.labels, PICTURES.keys, PICTURES.classes[:2])
+
+
+@pytest.mark.data
+def test_the_real_sets_are_read(data_root: Path) -> None:
+    train, test = load_split(data_root / "tiny_imagenet40", classes=2, per_class=5)
+    assert train.images.shape == (10, 64, 64, 3)
+    assert np.bincount(test.labels).min() >= 47
