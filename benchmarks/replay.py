@@ -36,8 +36,9 @@ from dsc.replay.sweep import compute, write_tables
 from dsc.schemas.size import parse_bytes
 
 ARMS = (
-    "raw", "png", "jpeg:20", "jpeg:50", "webp:5", "webp:20", "jpeg-bare:10", "jpeg-bare:30",
-    "webp-bare:5", "webp-bare:20", "av1-small:20", "av1-small:40",
+    "raw", "png", "jpeg:20", "jpeg:50", "webp:1", "webp:5", "webp:20", "jpeg-bare:5",
+    "jpeg-bare:10", "jpeg-bare:30", "webp-bare:1", "webp-bare:5", "webp-bare:20",
+    "av1-small:10", "av1-small:20", "av1-small:40",
 )  # fmt: skip
 FILES = ("png", "jpeg", "webp")  # what people have without dsc
 RAW = "raw"

@@ -36,6 +36,7 @@ def main() -> None:
     tasks = ["rgb", label]
     classes = len(next(t for t in dsc.open(train_url).manifest.tasks if t.name == label).classes)
 
+    print(f"{classes} classes: chance is {1 / classes:.1%}")
     for decode in ("latents", "pixels"):
         torch.manual_seed(options.seed)
         model = LatentClassifier(train_url, classes) if decode == "latents" else pixels(classes)
@@ -181,7 +182,7 @@ def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, help="directory of train.zip and val.zip")
     parser.add_argument("--work", type=Path, default=Path("runs/train_on_latents"))
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--epochs", type=int, help="default: 6, of rendered views 20")
     parser.add_argument("--views", type=int, default=1000, help="to render, without --data")
     parser.add_argument("--every", type=int, default=1, help="take every n-th image of --data")
     parser.add_argument("--seed", type=int, default=0)
@@ -191,6 +192,8 @@ def parse_options() -> argparse.Namespace:
     root = os.environ.get("DSC_TEST_DATA")
     if options.data is None and root and (Path(root) / "tiny_imagenet40").is_dir():
         options.data = Path(root) / "tiny_imagenet40"
+    if options.epochs is None:
+        options.epochs = 20 if options.data is None else 6
     if options.quick:
         options.epochs, options.views, options.every = 1, 64, max(options.every, 50)
     options.work = options.work / ("views" if options.data is None else options.data.name)

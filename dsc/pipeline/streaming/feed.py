@@ -30,14 +30,25 @@ SLOT = "__latents_{}__"
 
 @dataclass(frozen=True)
 class BatchRequest:
-    """The samples of one batch: archive of the mixture, pack, place in the pack, index."""
+    """The samples of one batch.
+
+    Attributes
+    ----------
+    keys
+        The packs it needs, each once: archive of the mixture, pack in its table.
+    key, place, index
+        For each sample: which of the keys, its place in the pack, its index in the archive.
+    """
 
     step: int
-    archive: list[int]
-    pack: list[int]
+    keys: list[Key]
+    key: list[int]
     place: list[int]
     index: list[int]
-    keys: Sequence[Key]
+
+    def archives(self) -> list[int]:
+        """Give the archive of each sample."""
+        return [self.keys[at][0] for at in self.key]
 
 
 class Feed:
@@ -112,15 +123,15 @@ class Feed:
     ) -> BatchRequest:
         places = join([order.locate(*span) for span in partition.spans(step, rank)])
         place, index = np.empty_like(places.ordinal), np.empty_like(places.ordinal)
-        for number in np.unique(places.archive):
-            at = np.flatnonzero(places.archive == number)
-            table = self._sources[int(number)].table
+        for number, source in enumerate(self._sources):
+            at = np.flatnonzero(places.archive == number) if len(self._sources) > 1 else slice(None)
             pack = places.pack[at]
-            place[at] = _in_pack(table.kept, pack, places.ordinal[at])
-            index[at] = table.first[pack] + place[at]
+            place[at] = _in_pack(source.table.kept, pack, places.ordinal[at])
+            index[at] = source.table.first[pack] + place[at]
         archive, packs = places.archive.tolist(), places.pack.tolist()
-        keys = list(dict.fromkeys(zip(archive, packs, strict=True)))
-        return BatchRequest(step, archive, packs, place.tolist(), index.tolist(), keys)
+        numbers: dict[Key, int] = {}
+        key = [numbers.setdefault(k, len(numbers)) for k in zip(archive, packs, strict=True)]
+        return BatchRequest(step, list(numbers), key, place.tolist(), index.tolist())
 
     def _batch(
         self, request: BatchRequest, packs: Mapping[Key, Mapping[str, Found]]
@@ -138,19 +149,18 @@ class Feed:
     ) -> list[tuple[int, int, Payloads]]:
         """Give archive, index and bitstreams of the samples whose bitstreams are intact."""
         whole = []
-        for archive, pack, place, index in zip(
-            request.archive, request.pack, request.place, request.index, strict=True
-        ):
-            payloads = self._payloads(packs[archive, pack], archive, place, index)
+        for at, place, index in zip(request.key, request.place, request.index, strict=True):
+            key = request.keys[at]
+            payloads = self._payloads(packs[key], key[0], place, index)
             if payloads is not None:
-                whole.append((archive, index, payloads))
+                whole.append((key[0], index, payloads))
         return whole
 
     def _counted(self, batch: Batch | None, request: BatchRequest) -> Batch | None:
         if batch is None and self._keeps_step:
             if self._last is None:
                 raise CorruptArchiveError(
-                    f"{self._where(request.archive[0])}: every sample of the first batch is "
+                    f"{self._where(request.keys[0][0])}: every sample of the first batch is "
                     f"damaged (index {request.index[0]} and on); run `dsc verify`"
                 )
             self.report.repeated += 1
@@ -193,7 +203,7 @@ class Feed:
         """Give bitstreams as they are: column by column where nothing is damaged or missing."""
         import torch
 
-        archives, indices = request.archive, request.index
+        archives, indices = request.archives(), request.index
         names = dict.fromkeys(name for source in self._sources for name in source.streams)
         intact = all(type(pack) is Pack for found in packs.values() for pack in found.values())
         if intact and not any(decoder.missing_is_error for decoder in self._decoders):
@@ -284,13 +294,13 @@ def _column(
     name: str, request: BatchRequest, packs: Mapping[Key, Mapping[str, Found]]
 ) -> list[bytes | None]:
     """Copy the bitstreams of one stream; None where a sample or archive does not have it."""
-    columns = {key: getattr(packs[key].get(name), "payloads", None) for key in request.keys}
-    keys = zip(request.archive, request.pack, strict=True)
-    found = (
-        column[place] if (column := columns[key]) is not None else None
-        for key, place in zip(keys, request.place, strict=True)
-    )
-    return [None if payload is None else bytes(payload) for payload in found]
+    columns = [getattr(packs[key].get(name), "payloads", None) for key in request.keys]
+    return [
+        None
+        if (column := columns[at]) is None or (payload := column[place]) is None
+        else bytes(payload)
+        for at, place in zip(request.key, request.place, strict=True)
+    ]
 
 
 def _copy(payload: memoryview | None) -> bytes | None:

@@ -12,7 +12,8 @@ from dsc.pipeline.streaming.stream import Stream
 from tests.pipeline.streaming.conftest import SHAPES
 
 quick = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 

@@ -14,7 +14,7 @@ def positions(partition: Partition, rank: int, step: int) -> list[int]:
     return [at for span in partition.spans(step, rank) for at in range(*span)]
 
 
-@given(st.integers(0, 300), BATCHES, WORLDS, st.data())
+@given(st.integers(0, 150), BATCHES, WORLDS, st.data())
 def test_every_position_once_over_changing_topologies(
     samples: int, batch: int, world: int, data: st.DataObject
 ) -> None:

@@ -33,8 +33,8 @@ class Sizes:
     samples: int = 16384
     images: int = 2048
     rounds: int = 3
-    seconds: float = 1.0
-    batch_size: int = 64
+    seconds: float = 0.8
+    batch_size: int = 32
     scale: tuple[int, ...] = (1_024, 100_032, 10_000_000)
     scale_batches: int = 24
 

@@ -103,9 +103,8 @@ def speed_section(name: str, part: Mapping[str, Any]) -> str:
     return (
         f"## {TITLES[name]}\n\nRatio: to {part['baseline']}. 1 core: the reader in one process, "
         "bound to one processor; workers: processes of the data loader. Samples a second of CPU "
-        "count the processor time of all its processes, whatever else the machine does.\n\n"
-        + markdown_table(head, rows)
-        + (f"\n{said}\n" if said else "")
+        "count the processor time of all its processes, and so depend little on what else the "
+        "machine does.\n\n" + markdown_table(head, rows) + (f"\n{said}\n" if said else "")
     )
 
 
