@@ -32,7 +32,7 @@ from dsc.replay.metrics import paired_interval
 from dsc.replay.plan import DataConfig, RunConfig, ScenarioConfig, Sweep
 from dsc.replay.plots import draw
 from dsc.replay.summary import Summary, difference_text, summarise
-from dsc.replay.sweep import compute, write_tables
+from dsc.replay.sweep import RUNS, compute, write_tables
 from dsc.schemas.size import parse_bytes
 
 ARMS = (
@@ -154,7 +154,8 @@ def run_all(
 
 def one_run(run: RunConfig, out: Path, deadline: float | None) -> Row | None:
     """Compute a run in a process of its own; None when there is no time for it any more."""
-    if deadline is not None and time.time() > deadline:
+    finished = (out / RUNS / f"{run.id}.json").exists()
+    if deadline is not None and time.time() > deadline and not finished:
         return None
     return compute(run, out)
 

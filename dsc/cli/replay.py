@@ -114,7 +114,7 @@ def run(
         "budgets": _words(budget),
         "codecs": _codecs(codec, quality),
         "policy": policy,
-        "recipe": _given(**recipe),
+        "recipe": _given(**recipe) | ({"first_epochs": None} if epochs is not None else {}),
         "evaluate": evaluate,
         "seeds": _numbers("seeds", seeds),
     }

@@ -139,6 +139,12 @@ class Sweep(Schema):
             raise UsageError(f"{path}: not JSON: {error}") from None
         if not isinstance(values, dict):
             raise UsageError(f"{path}: expected one object with data, scenario, learners, ...")
+        changed = (changes or {}).get("recipe", {})
+        if isinstance(values.get("recipes"), Mapping):  # a change holds for every learner
+            values["recipes"] = {
+                learner: {name: value for name, value in own.items() if name not in changed}
+                for learner, own in values["recipes"].items()
+            }
         for name, value in (changes or {}).items():
             both = isinstance(value, Mapping) and isinstance(values.get(name), Mapping)
             values[name] = {**values[name], **value} if both else value

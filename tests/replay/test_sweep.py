@@ -168,6 +168,13 @@ def test_a_plan_is_read_from_a_file_and_options_change_it(place: Path, tmp_path:
     assert (changed.recipe.lr, changed.recipe.batch) == (0.2, 8)
 
 
+def test_a_changed_recipe_holds_for_every_learner(place: Path, tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    path.write_text(plan(place, recipes={"er": {"lr": 0.9, "batch": 4}}).to_json())
+    (run, *_) = Sweep.read(path, {"recipe": {"lr": 0.2}}).runs()
+    assert (run.recipe.lr, run.recipe.batch) == (0.2, 4)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [("{", "not JSON"), ("[1]", "one object"), ('{"data": {"place": "x"}}', "scenario")],
