@@ -83,6 +83,7 @@ def test_one_task_costs_its_own_bytes_and_others_read_everything(shop: Workshop)
     for library, name in (("webdataset", "webdataset"), ("mosaicml", "mosaicml-streaming"),
                           ("litdata", "litdata")):  # fmt: skip
         if is_installed(library):
+            assert "error" not in rows[name], rows[name]["error"]
             assert rows[name]["samples"] == TINY.samples
             assert rows[name]["sent"] >= rows[name]["total"] > 3 * required
         else:
