@@ -1,14 +1,16 @@
-"""What a byte of memory buys: GDumb's final accuracy at equal bytes, codec beside codec.
+"""What a byte of memory buys: final accuracy at equal bytes, codec beside codec.
 
-    python -m benchmarks.replay --out replay-results
+    python -m benchmarks.replay --out replay-results            # hours
+    python -m benchmarks.replay --quick --out replay-results    # a part of it, minutes
 
 CIFAR-100's first 20 classes at 32 pixels (100 images each) and 40 classes of Tiny-ImageNet at 64
 pixels (200 each), from ``$DSC_TEST_DATA``; classes come in four steps, in an order of the seed. The
 memory is a class-balanced `ReplayBuffer` with the codec at each of its qualities; budgets count
-payloads, labels, index and the policy's state. GDumb then trains one small network on the memory
-alone, the same number of steps for all. A codec is shown at the quality with the best mean over the
-seeds, chosen on the runs that are shown, which favours codecs with several qualities a little; all
-runs are in results.csv. Differences are taken seed by seed, with 95 % intervals of Student's t.
+payloads, labels, index and the policy's state. GDumb trains one small network on the memory alone,
+the same number of steps for all; ER-ACE learns step by step with the memory beside it. A codec is
+shown at the quality with the best mean over the seeds, chosen on the runs that are shown, which
+favours codecs with several qualities a little; all runs are in results.csv. Differences are taken
+seed by seed, with 95 % intervals of Student's t.
 
 Each run is kept as it ends: stopped at any moment, the same command goes on.
 """
@@ -35,32 +37,40 @@ from dsc.replay.summary import Summary, difference_text, summarise
 from dsc.replay.sweep import RUNS, compute, write_tables
 from dsc.schemas.size import parse_bytes
 
-ARMS = (
-    "raw", "png", "jpeg:20", "jpeg:50", "webp:1", "webp:5", "webp:20", "jpeg-bare:5",
-    "jpeg-bare:10", "jpeg-bare:30", "webp-bare:1", "webp-bare:5", "webp-bare:20",
+BASE = ("raw", "png", "jpeg:20")
+LOW = (
+    "webp:1", "webp:5", "webp:20", "webp-bare:1", "jpeg-bare:5", "jpeg-bare:15",
     "av1-small:10", "av1-small:20", "av1-small:40",
 )  # fmt: skip
+HIGH = (
+    "webp:1", "webp:20", "webp:50", "webp-bare:5", "jpeg-bare:10", "jpeg-bare:30",
+    "av1-small:10", "av1-small:20", "av1-small:40", "av1-small:60",
+)  # fmt: skip
+FEW = ("raw", "webp:1", "webp:5", "jpeg-bare:5", "av1-small:10", "av1-small:20")
+GDUMB = Recipe(network="resnet8-early", steps=2400, batch=32, lr=0.1)
+ER_ACE = Recipe(network="resnet8-early", epochs=20, batch=32, lr=0.05)
 FILES = ("png", "jpeg", "webp")  # what people have without dsc
 RAW = "raw"
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One data set, its steps and its budgets in bytes."""
+    """A data set, a learner, budgets in bytes and the codecs to try at each of them."""
 
     name: str
     place: str
     classes: int
     increment: int
     budgets: tuple[int, ...]
-    arms: tuple[str, ...] = ARMS
+    arms: tuple[str, ...]
+    learner: str = "gdumb"
     per_class: int | None = None
-    steps: int = 600
+    recipe: Recipe = GDUMB
 
     @property
     def title(self) -> str:
-        """Name the set as the tables do."""
-        return f"{self.name}, {self.classes} classes"
+        """Name set and learner as the tables do."""
+        return f"{self.name}, {self.classes} classes, {self.learner}"
 
     def sweep(self, data: str, seeds: Sequence[int]) -> Sweep:
         """Give the runs of this set, with the codecs that there are."""
@@ -70,20 +80,28 @@ class Setting:
                 place=str(Path(data) / self.place), classes=self.classes, per_class=self.per_class
             ),
             scenario=ScenarioConfig(increment=self.increment),
-            learners=("gdumb",), budgets=self.budgets, codecs=known, seeds=tuple(seeds),
-            recipe=Recipe(network="resnet8-early", steps=self.steps, batch=32, lr=0.1),
-            evaluate="last",
+            learners=(self.learner,), budgets=self.budgets, codecs=known, seeds=tuple(seeds),
+            recipe=self.recipe, evaluate="last" if self.learner == "gdumb" else "every",
         )  # fmt: skip
 
 
+CIFAR = ("CIFAR-100 at 32 pixels", "cifar100", 20, 5)
+TINY = ("Tiny-ImageNet at 64 pixels", "tiny_imagenet40", 40, 10)
+QUICK = (
+    Setting(*CIFAR, (50_000,), ("raw", "png", "jpeg:20", *FEW[1:])),
+    Setting(*CIFAR, (50_000,), ("raw", "webp:5", "av1-small:20"), "er-ace", recipe=ER_ACE),
+)
 SETTINGS = (
-    Setting("CIFAR-100 at 32 pixels", "cifar100", 20, 5, (50_000, 200_000)),
-    Setting("Tiny-ImageNet at 64 pixels", "tiny_imagenet40", 40, 10,
-            (50_000, 500_000, 2_000_000)),
-)  # fmt: skip
-QUICK = {
-    "classes": 4, "increment": 2, "per_class": 20, "steps": 20, "budgets": (20_000,),
-    "arms": ("raw", "webp:20"),
+    Setting(*CIFAR, (50_000,), BASE + LOW),
+    Setting(*CIFAR, (50_000,), FEW, "er-ace", recipe=ER_ACE),
+    Setting(*TINY, (50_000, 500_000), BASE + LOW),
+    Setting(*TINY, (500_000,), FEW, "er-ace", recipe=ER_ACE),
+    Setting(*CIFAR, (200_000,), BASE + HIGH),
+    Setting(*TINY, (2_000_000,), BASE + HIGH),
+)
+SMOKE = {
+    "classes": 4, "increment": 2, "per_class": 20, "budgets": (20_000,), "arms": ("raw", "webp:20"),
+    "recipe": Recipe(network="resnet8-early", steps=20, epochs=1),
 }  # fmt: skip
 
 
@@ -98,11 +116,14 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, default=3, help="paired seeds, from 0")
     parser.add_argument("--processes", type=int, default=2, help="runs at a time, a thread each")
     parser.add_argument("--minutes", type=float, help="begin no run after so many minutes")
-    parser.add_argument("--quick", action="store_true", help="two arms, two seeds, 20 steps")
+    parser.add_argument("--quick", action="store_true", help="a part: CIFAR-100 at 50 kB")
+    parser.add_argument("--smoke", action="store_true", help="see that it runs: 20 steps each")
     args = parser.parse_args(words)
-    settings = [replace(one, **QUICK) if args.quick else one for one in SETTINGS]
+    settings = list(QUICK if args.quick else SETTINGS)
+    if args.smoke:
+        settings = list(dict.fromkeys(replace(one, **SMOKE) for one in settings))
     settings = chosen(settings, args.sets, args.budgets)
-    seeds = range(2 if args.quick else args.seeds)
+    seeds = range(2 if args.smoke else args.seeds)
     plans = {one: one.sweep(args.data, seeds).runs() for one in settings}
     # all arms of a seed before the next one: whenever it is stopped, there are whole seeds
     runs = sorted((run for found in plans.values() for run in found), key=lambda run: run.seed)
@@ -163,11 +184,12 @@ def one_run(run: RunConfig, out: Path, deadline: float | None) -> Row | None:
 def report(plans: dict[Setting, list[RunConfig]], results: dict[str, Row], out: Path) -> str:
     """Draw accuracy over bytes; write a table for each set."""
     lines = []
-    for setting, runs in plans.items():
-        rows = [results[run.id] for run in runs if run.id in results]
+    for title in dict.fromkeys(setting.title for setting in plans):
+        several = {one: runs for one, runs in plans.items() if one.title == title}
+        rows = [results[run.id] for runs in several.values() for run in runs if run.id in results]
         if not rows:
             continue
-        lines += [f"### {setting.title}", ""]
+        lines += [f"### {title}", ""]
         lines += [
             "| budget, bytes | codec | exemplars | bytes used | accuracy, % | less raw | "
             "less the best of PNG, JPEG, WebP |",
@@ -176,7 +198,8 @@ def report(plans: dict[Setting, list[RunConfig]], results: dict[str, Row], out: 
         shown = best_of_each(summarise(rows))
         lines += [line(one, shown, rows) for one in shown]
         lines.append("")
-        folder = out / setting.place
+        setting = next(iter(several))
+        folder = out / f"{setting.place}-{setting.learner}"
         folder.mkdir(parents=True, exist_ok=True)
         kept = {(one.arm, one.budget) for one in shown}
         draw([row for row in rows if key_of(row) in kept], folder)

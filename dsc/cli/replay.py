@@ -14,10 +14,12 @@ from dsc.cli.replay_options import (
     ClassesOption,
     CodecOption,
     ConfigOption,
+    CutmixOption,
     DataOption,
     DeviceOption,
     EpochsOption,
     EvaluateOption,
+    HerdDecodedOption,
     IncrementOption,
     InitialOption,
     LearnerOption,
@@ -27,6 +29,7 @@ from dsc.cli.replay_options import (
     OutOption,
     PerClassOption,
     PolicyOption,
+    PreprocessOption,
     QualityOption,
     SeedsOption,
     SizeOption,
@@ -72,6 +75,8 @@ def run(
     codec: CodecOption = None,
     quality: QualityOption = None,
     policy: PolicyOption = None,
+    preprocess: PreprocessOption = None,
+    herd_decoded: HerdDecodedOption = None,
     learner: LearnerOption = None,
     seeds: SeedsOption = None,
     network: NetworkOption = None,
@@ -79,6 +84,7 @@ def run(
     steps: StepsOption = None,
     batch: BatchOption = None,
     lr: LrOption = None,
+    cutmix: CutmixOption = None,
     evaluate: EvaluateOption = None,
     device: DeviceOption = "cpu",
     threads: ThreadsOption = None,
@@ -106,7 +112,10 @@ def run(
     """  # noqa: E501 - an example is one line
     from dsc.replay.sweep import sweep, write_tables
 
-    recipe = {"network": network, "epochs": epochs, "steps": steps, "batch": batch, "lr": lr}
+    recipe = {
+        "network": network, "epochs": epochs, "steps": steps, "batch": batch, "lr": lr,
+        "cutmix": cutmix,
+    }  # fmt: skip
     given = {
         "data": _given(place=data, test=test, classes=classes, per_class=per_class, size=size),
         "scenario": _given(increment=increment, initial_increment=initial, order_seed=order_seed),
@@ -114,11 +123,13 @@ def run(
         "budgets": _words(budget),
         "codecs": _codecs(codec, quality),
         "policy": policy,
+        "preprocess": preprocess,
+        "herd_decoded": herd_decoded,
         "recipe": _given(**recipe) | ({"first_epochs": None} if epochs is not None else {}),
         "evaluate": evaluate,
         "seeds": _numbers("seeds", seeds),
     }
-    plan = _plan(config, {name: value for name, value in given.items() if value})
+    plan = _plan(config, {name: v for name, v in given.items() if v not in (None, {}, [])})
     _use(device, threads)
     with progress("replay", "runs") as report:
         results = sweep(plan, out, device=device, report=report)

@@ -104,6 +104,22 @@ PolicyOption = Annotated[
         rich_help_panel=MEMORY,
     ),
 ]
+PreprocessOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--preprocess/--no-preprocess",
+        help="Pass new and test images through the codec too, so that all are compressed alike.",
+        rich_help_panel=MEMORY,
+    ),
+]
+HerdDecodedOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--herd-decoded/--herd-originals",
+        help="Herd by the features of decoded images (MRDC). Default: of the originals (iCaRL).",
+        rich_help_panel=MEMORY,
+    ),
+]
 LearnerOption = Annotated[
     str | None,
     typer.Option(
@@ -122,6 +138,16 @@ NetworkOption = Annotated[
         help="resnet8, resnet8-early, resnet8-wide, resnet20, resnet32, resnet18. "
         "Default: resnet8.",
         metavar="NAME",
+        rich_help_panel=LEARNING,
+    ),
+]
+CutmixOption = Annotated[
+    float | None,
+    typer.Option(
+        help="Share of GDumb's batches whose images are mixed. Default: 0.",
+        min=0,
+        max=1,
+        metavar="SHARE",
         rich_help_panel=LEARNING,
     ),
 ]

@@ -55,6 +55,13 @@ class RunConfig(Schema):
         How the buffer keeps exemplars; the quality is 1 to 100.
     policy
         Which exemplars the buffer keeps; None for the learner's own policy.
+    preprocess
+        Whether new images and test images pass through the buffer's codec too, so that all that
+        the network sees has been compressed alike ("Probing Image Compression for
+        Class-Incremental Learning", Yang et al. 2024).
+    herd_decoded
+        Whether herding goes by the features of images as the buffer gives them back (MRDC, Wang
+        et al., ICLR 2022), not by those of the originals.
     evaluate
         After ``every`` step, or after the ``last`` one.
     """
@@ -66,6 +73,8 @@ class RunConfig(Schema):
     codec: str = "webp"
     quality: int = Field(default=50, ge=1, le=100)
     policy: str | None = None
+    preprocess: bool = False
+    herd_decoded: bool = False
     recipe: Recipe = Recipe()
     evaluate: Literal["every", "last"] = "every"
     seed: int = Field(default=0, ge=0)
@@ -77,8 +86,10 @@ class RunConfig(Schema):
 
     @property
     def arm(self) -> str:
-        """How exemplars are kept, in a word: ``webp-50``."""
-        return f"{self.codec}-{self.quality}" if self.codec not in LOSSLESS else self.codec
+        """How exemplars are kept, in a word: ``webp-50``, ``webp-50+preprocess``."""
+        codec = f"{self.codec}-{self.quality}" if self.codec not in LOSSLESS else self.codec
+        extras = {"preprocess": self.preprocess, "herd-decoded": self.herd_decoded}
+        return "+".join([codec, *(name for name, wanted in extras.items() if wanted)])
 
 
 LOSSLESS = ("raw", "png", "jxl-lossless")
@@ -101,6 +112,8 @@ class Sweep(Schema):
     budgets: tuple[int | str, ...] = Field(min_length=1)
     codecs: tuple[str, ...] = Field(min_length=1)
     policy: str | None = None
+    preprocess: bool = False
+    herd_decoded: bool = False
     recipe: Recipe = Recipe()
     recipes: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
     evaluate: Literal["every", "last"] = "every"
@@ -176,6 +189,7 @@ class Sweep(Schema):
             return RunConfig(
                 data=self.data, scenario=self.scenario, learner=learner, budget=budget,
                 codec=codec[0], quality=codec[1], policy=self.policy,
+                preprocess=self.preprocess, herd_decoded=self.herd_decoded,
                 recipe=Recipe.model_validate(recipe), evaluate=self.evaluate, seed=seed,
             )  # fmt: skip
         except ValidationError as error:

@@ -14,7 +14,7 @@ import shutil
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,9 @@ import torch
 
 from dsc.replay.buffer import ReplayBuffer
 from dsc.replay.checkpoint import Progress, Row, load, save
-from dsc.replay.images import LabelledImages, Labels
+from dsc.replay.images import Images, LabelledImages, Labels
 from dsc.replay.learners import learner_class
-from dsc.replay.learners.base import Buffer, Learner
+from dsc.replay.learners.base import Buffer, Features, Learner
 from dsc.replay.learners.batches import NoExemplars
 from dsc.replay.metrics import (
     average_incremental_accuracy,
@@ -119,6 +119,7 @@ class _Run:
             train, plan.increment, plan.initial_increment, plan.class_order, seed
         )
         self.tests = self.steps.over(test)
+        self._tests_shown: dict[int, Step] = {}
         self.data = data_sha256(train, test)
         side = min(train.images.shape[1:3])
         made = learner_class(config.learner)
@@ -142,7 +143,8 @@ class _Run:
         """Train a step, or what is left of it; fill the buffer; measure."""
         learner = self.learner
         filled = self._filled(step) if learner.fills_first else None
-        learner.begin(step, self._buffer(step.index) if filled is None else filled)
+        shown = replace(step, images=self._shown(step.images))
+        learner.begin(shown, self._buffer(step.index) if filled is None else filled)
         if self.done.epoch == 0:
             learner.start()
         measured = self.config.evaluate == "every" or step.index == len(self.steps) - 1
@@ -167,7 +169,7 @@ class _Run:
     def _measure(self, step: Step, buffer: ReplayBuffer, measured: bool) -> Row:
         accuracies = []
         for index in range(step.index + 1 if measured else 0):
-            held = self.tests[index]
+            held = self._held(index)
             right = self.learner.predict(held.images) == held.labels
             accuracies.append(100 * float(right.mean()))
         return {
@@ -181,6 +183,27 @@ class _Run:
             "bytes_with_decoder": int(buffer.nbytes_with_decoder) + self.learner.nbytes,
         }
 
+    def _held(self, index: int) -> Step:
+        """Give the test images of a step as the network is to see them."""
+        if index not in self._tests_shown:
+            held = self.tests[index]
+            self._tests_shown[index] = replace(held, images=self._shown(held.images))
+        return self._tests_shown[index]
+
+    def _shown(self, images: Images) -> Images:
+        """Give images as the network is to see them."""
+        return self._through_codec(images) if self.config.preprocess else images
+
+    def _through_codec(self, images: Images) -> Images:
+        """Give images as the buffer would give them back."""
+        path = part_name(self.place.work / "codec.h5")
+        try:
+            with closing(self._open(path, PROBE_BUDGET)) as buffer:
+                decoded, _ = buffer.through_codec(images)
+        finally:
+            path.unlink(missing_ok=True)
+        return np.stack(decoded)
+
     def _path(self, steps: int) -> Path:
         return buffer_path(self.place.work, steps)
 
@@ -193,7 +216,7 @@ class _Run:
         part = part_name(self._path(step.index + 1))
         if step.index:
             shutil.copyfile(self._path(step.index), part)
-        features = self.learner.features(step.images) if self.policy == "herding" else None
+        features = self._herding_features(step.images) if self.policy == "herding" else None
         keys = _short_keys(step.rows) if self.learner.reserves else None
         try:
             with closing(self._open(part, self.budget)) as buffer:
@@ -202,6 +225,10 @@ class _Run:
         finally:
             part.unlink(missing_ok=True)
         return ReplayBuffer.open(self._path(step.index + 1))
+
+    def _herding_features(self, images: Images) -> Features:
+        decoded = self.config.herd_decoded or self.config.preprocess
+        return self.learner.features(self._through_codec(images) if decoded else images)
 
     def _open(self, path: Path, budget: int) -> ReplayBuffer:
         config = self.config

@@ -33,14 +33,15 @@ from dsc.storage.fs import part_name, publish
 
 RUNS, WORK = "runs", "work"
 RUN_COLUMNS = (
-    "data", "learner", "codec", "quality", "budget", "policy", "seed",
-    "average_incremental_accuracy",
-    "last_accuracy", "forgetting", "backward_transfer", "exemplars", "buffer_bytes",
+    "data", "learner", "codec", "quality", "budget", "policy", "preprocess", "herd_decoded",
+    "seed", "average_incremental_accuracy", "last_accuracy", "forgetting", "backward_transfer",
+    "exemplars", "buffer_bytes",
     "learner_bytes", "bytes", "bytes_with_decoder", "seconds", "id",
 )  # fmt: skip
 STEP_COLUMNS = (
-    "data", "learner", "codec", "quality", "budget", "policy", "seed", "step", "seen", "accuracy",
-    "exemplars", "buffer_bytes", "learner_bytes", "bytes", "bytes_with_decoder", "id",
+    "data", "learner", "codec", "quality", "budget", "policy", "preprocess", "herd_decoded",
+    "seed", "step", "seen", "accuracy", "exemplars", "buffer_bytes", "learner_bytes", "bytes",
+    "bytes_with_decoder", "id",
 )  # fmt: skip
 
 

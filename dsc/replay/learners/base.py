@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -48,6 +49,8 @@ class Recipe(Schema):
         Of distillation (iCaRL, WA).
     alpha, beta
         Weights of DER++'s two replay terms.
+    cutmix
+        Share of GDumb's batches whose images are mixed; 0.5 in its paper.
     """
 
     network: str = "resnet8"
@@ -61,6 +64,7 @@ class Recipe(Schema):
     temperature: float = 2.0
     alpha: float = 0.3
     beta: float = 0.5
+    cutmix: float = Field(default=0.0, ge=0, le=1)
 
 
 class Buffer(Protocol):

@@ -1,5 +1,6 @@
 """Images of a step and of a buffer as tensors, random crops and flips, and seeded generators."""
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,30 @@ def augment(images: Tensor, draw: torch.Generator) -> Tensor:
     place = images.device
     which = torch.arange(count, device=place)[:, None, None]
     return padded[which, rows.to(place)[:, :, None], columns.to(place)[:, None, :]]
+
+
+def cutmix(images: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor, float]:
+    """Paste a rectangle of other images of the batch into each (CutMix, Yun et al., ICCV 2019).
+
+    Parameters
+    ----------
+    images
+        (B, H, W, 3) uint8.
+
+    Returns
+    -------
+    The mixed images; which image each rectangle comes from, (B,); the share of an image's area
+    that is its own. That is drawn uniformly (Beta(1, 1)), then cut at the image's edges.
+    """
+    count, height, width = images.shape[:3]
+    order = torch.randperm(count, generator=draw)
+    side, down, across = torch.rand(3, generator=draw).tolist()
+    half = 0.5 * math.sqrt(1 - side)
+    top, bottom = (round(height * min(max(down + sign * half, 0), 1)) for sign in (-1, 1))
+    left, right = (round(width * min(max(across + sign * half, 0), 1)) for sign in (-1, 1))
+    mixed = images.clone()
+    mixed[:, top:bottom, left:right] = images[order.to(images.device), top:bottom, left:right]
+    return mixed, order, 1 - (bottom - top) * (right - left) / (height * width)
 
 
 class Pictures:

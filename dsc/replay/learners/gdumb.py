@@ -3,7 +3,7 @@
 Prabhu, Torr and Dokania, "GDumb: A Simple Approach that Questions Our Progress in Continual
 Learning", ECCV 2020. What it reaches depends on the buffer and nothing else, so it is the fairest
 judge of one. Differences to the paper: a fixed number of optimiser steps for every buffer, so that
-all have the same computation; shifts and mirroring in place of CutMix.
+all have the same computation; shifts and mirroring, and CutMix only where the recipe says so.
 """
 
 from typing import ClassVar
@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dsc.replay.learners.base import Batch, Learner
-from dsc.replay.learners.batches import generator
+from dsc.replay.learners.batches import cutmix, generator
 
 STEPS_AN_EPOCH = 50
 
@@ -43,7 +43,10 @@ class GDumb(Learner):
         for at in range(begin, min(begin + STEPS_AN_EPOCH, self.recipe.steps)):
             self.set_rate(at / self.recipe.steps)
             rows = torch.randint(len(self.old), (self.recipe.batch,), generator=draw)
-            losses.append(self.descend(self.loss(self.draw(rows, draw))))
+            batch = self.draw(rows, draw)
+            share = self.recipe.cutmix
+            mix = share > 0 and float(torch.rand((), generator=draw)) < share
+            losses.append(self.descend(self.mixed(batch, draw) if mix else self.loss(batch)))
         return float(torch.stack(losses).mean())
 
     def draw(self, rows: Tensor, draw: torch.Generator) -> Batch:
@@ -53,3 +56,11 @@ class GDumb(Learner):
     def loss(self, batch: Batch) -> Tensor:
         """Give the cross-entropy of the exemplars over all classes seen."""
         return F.cross_entropy(self.both(batch)[1], batch.old_labels)
+
+    def mixed(self, batch: Batch, draw: torch.Generator) -> Tensor:
+        """Give the cross-entropy of mixed exemplars to both of their labels, by area."""
+        images, order, kept = cutmix(batch.old_images, draw)
+        logits = self.logits(images)
+        other = batch.old_labels[order.to(batch.old_labels.device)]
+        own = F.cross_entropy(logits, batch.old_labels)
+        return kept * own + (1 - kept) * F.cross_entropy(logits, other)
