@@ -12,7 +12,7 @@ from dsc.errors import UsageError
 from dsc.replay.images import Images, LabelledImages, Labels
 from dsc.replay.learners import LEARNERS, batches, learner_class
 from dsc.replay.learners.base import Learner, Recipe
-from dsc.replay.learners.batches import Exemplars, NoExemplars, augment, generator
+from dsc.replay.learners.batches import Exemplars, NoExemplars, augment, cutmix, generator
 from dsc.replay.learners.derpp import DarkReplay
 from dsc.replay.learners.icarl import ICarl
 from dsc.replay.learners.wa import align_weights
@@ -344,3 +344,49 @@ def test_a_learners_state_is_plain_values_and_tensors() -> None:
     for name in LEARNERS:
         short = RECIPE.model_copy(update={"epochs": 1, "steps": 2})
         assert plain(teach(make(name, recipe=short), scenario).state_dict()), name
+
+
+def test_cutmix_pastes_one_rectangle_and_tells_its_share() -> None:
+    images = torch.arange(8, dtype=torch.uint8)[:, None, None, None].repeat(1, 10, 12, 3)
+    for seed in range(50):
+        mixed, order, kept = cutmix(images, generator(seed))
+        own = (mixed == images).all(-1)
+        other = (mixed == images[order]).all(-1)
+        assert bool((own | other).all())
+        changed = [row for row in range(8) if order[row] != row]
+        for row in changed:
+            inside = ~own[row]
+            assert float(own[row].float().mean()) == pytest.approx(kept)
+            rows, columns = inside.any(1).sum(), inside.any(0).sum()
+            assert int(inside.sum()) == int(rows * columns)  # a rectangle
+    assert torch.equal(images, images.clone())
+
+
+def test_cutmix_shares_spread_over_zero_to_one() -> None:
+    images = torch.zeros((2, 32, 32, 3), dtype=torch.uint8)
+    shares = np.array([cutmix(images, generator(seed))[2] for seed in range(400)])
+    assert shares.min() >= 0
+    assert shares.max() <= 1
+    assert 0.5 < shares.mean() < 0.75  # 0.5 before edges cut rectangles
+
+
+def test_gdumb_mixes_the_share_of_batches_that_the_recipe_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mixed: list[int] = []
+    real = batches.cutmix
+
+    def counted(images: torch.Tensor, draw: torch.Generator) -> Any:
+        mixed.append(len(images))
+        return real(images, draw)
+
+    monkeypatch.setattr("dsc.replay.learners.gdumb.cutmix", counted)
+    scenario = ClassIncremental(TRAIN, 4)
+    for share, wanted in ((0.0, range(1)), (0.5, range(15, 46)), (1.0, range(60, 61))):
+        mixed.clear()
+        learner = learner_class("gdumb")(4, 12, RECIPE.model_copy(update={"cutmix": share}), 0)
+        learner.begin(scenario[0], memory(scenario, 1))
+        learner.start()
+        for number in range(learner.epochs()):
+            assert np.isfinite(learner.epoch(number))
+        assert len(mixed) in wanted

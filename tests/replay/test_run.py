@@ -11,10 +11,11 @@ import torch
 from dsc.errors import CorruptArchiveError, UsageError
 from dsc.replay.buffer import ReplayBuffer
 from dsc.replay.checkpoint import CHECKPOINT
-from dsc.replay.learners import LEARNERS, gdumb
+from dsc.replay.learners import LEARNERS, gdumb, learner_class
 from dsc.replay.learners.base import Recipe
 from dsc.replay.plan import DataConfig, RunConfig, ScenarioConfig
 from dsc.replay.run import Place, _Run, run
+from dsc.replay.scenario import ClassIncremental
 from tests.replay.class_pictures import make_pictures
 
 TRAIN = make_pictures(classes=6, per_class=10, side=12)
@@ -215,3 +216,73 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
 def test_a_budget_below_one_exemplar_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="smaller than one exemplar"):
         run(config(budget=150, codec="png"), TRAIN, TEST, Place(tmp_path))
+
+
+def seen_by(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **changes: Any) -> dict[str, Any]:
+    """Run iCaRL; give what the network trained on, was tested on, and herded by."""
+    found: dict[str, Any] = {"test": [], "herded": [], "new": []}
+    made = learner_class("icarl")
+
+    class Watched(made):  # type: ignore[misc, valid-type]
+        def begin(self, step: Any, buffer: Any) -> None:
+            found["new"].append(step.images)
+            super().begin(step, buffer)
+
+        def predict(self, images: Any) -> Any:
+            found["test"].append(images)
+            return super().predict(images)
+
+    original = _Run._herding_features
+
+    def herding(self: _Run, images: Any) -> Any:
+        watched = self.learner.features
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                self.learner, "features", lambda x: (found["herded"].append(x), watched(x))[1]
+            )
+            return original(self, images)
+
+    monkeypatch.setattr(_Run, "_herding_features", herding)
+    monkeypatch.setattr("dsc.replay.run.learner_class", lambda name: Watched)
+    run(config("icarl", quality=10, **changes), TRAIN, TEST, Place(tmp_path))
+    return found
+
+
+def coded(images: Any, tmp_path: Path) -> Any:
+    with ReplayBuffer(tmp_path / "coded.h5", 10**6, "webp", quality=10) as buffer:
+        return np.stack(buffer.through_codec(images)[0])
+
+
+@pytest.mark.parametrize("herd_decoded", [False, True])
+def test_only_herding_sees_decoded_images_where_nothing_is_preprocessed(
+    herd_decoded: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = ClassIncremental(TRAIN, 2)
+    found = seen_by(monkeypatch, tmp_path / "run", herd_decoded=herd_decoded)
+    new = steps[0].images
+    assert np.array_equal(found["new"][0], new)
+    assert np.array_equal(found["test"][0], steps.over(TEST)[0].images)
+    assert np.array_equal(found["herded"][0], coded(new, tmp_path) if herd_decoded else new)
+
+
+def test_preprocessing_sends_all_that_the_network_sees_through_the_codec_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = ClassIncremental(TRAIN, 2)
+    found = seen_by(monkeypatch, tmp_path / "run", preprocess=True)
+    new = coded(steps[0].images, tmp_path)
+    assert np.array_equal(found["new"][0], new)
+    assert np.array_equal(found["herded"][0], new)
+    (tmp_path / "coded.h5").unlink()
+    assert np.array_equal(found["test"][0], coded(steps.over(TEST)[0].images, tmp_path))
+    # the buffer codes the originals: an exemplar is the decoded image, not one decoded twice
+    buffer = ReplayBuffer.open(tmp_path / "run" / "buffer-3.h5")
+    decoded = [image.tobytes() for images in found["new"] for image in images]
+    assert len(buffer)
+    assert all(buffer[at][0].tobytes() in decoded for at in range(len(buffer)))
+
+
+def test_an_arm_says_that_images_were_preprocessed() -> None:
+    assert config().arm == "webp-50"
+    assert config(preprocess=True, herd_decoded=True).arm == "webp-50+preprocess+herd-decoded"
+    assert config(preprocess=True).id != config().id

@@ -257,21 +257,19 @@ def test_a_contact_sheet_shows_every_picture() -> None:
 
 
 @pytest.mark.slow
-def test_the_benchmarks_quick_path_makes_its_table(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_benchmark_makes_its_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from benchmarks import replay
 
     for name, test in (("cifar100", "test"), ("tiny_imagenet40", "val")):
         for part, seed in (("train", 0), (test, 1)):
             pictures = make_pictures(classes=5, per_class=8, side=32, seed=seed)
             write_folder(tmp_path / "data" / name / part, pictures)
-    words = ["--data", str(tmp_path / "data"), "--out", str(tmp_path / "out"), "--quick"]
+    words = ["--data", str(tmp_path / "data"), "--out", str(tmp_path / "out"), "--smoke"]
     replay.main([*words, "--processes", "1"])
     text = (tmp_path / "out" / "replay.md").read_text()
-    assert text.count("| 20,000 | webp-20 |") == 2
-    assert "CIFAR-100 at 32 pixels, 4 classes" in text
-    assert len(rows_of(tmp_path / "out" / "results.csv")) == 8
+    assert text.count("| 20,000 | webp-20 |") == 4
+    assert "CIFAR-100 at 32 pixels, 4 classes, er-ace" in text
+    assert len(rows_of(tmp_path / "out" / "results.csv")) == 16
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "runs").glob("*.json")}
     replay.main([*words, "--processes", "1"])
     assert before == {path: path.stat().st_mtime_ns for path in before}
