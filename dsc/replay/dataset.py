@@ -1,6 +1,7 @@
 """A part of a replay buffer as a map-style data set, with transforms."""
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,6 +37,19 @@ class ExemplarDataset:
 
     def __len__(self) -> int:
         return len(self._indices)
+
+    def __copy__(self) -> "ExemplarDataset":
+        return ExemplarDataset(
+            copy.copy(self._buffer), self._indices, self._transform, self._target_transform
+        )
+
+    def draws(
+        self, batch_size: int, *, seed: int = 0, start: int = 0, prefetch: int = 2
+    ) -> Iterator[tuple[Any, Any]]:
+        """Draw batches with replacement, for ever, decoded ahead; see `dsc.replay.draws.draws`."""
+        from dsc.replay.draws import draws
+
+        return draws(self, batch_size, seed, start, prefetch)
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:
         return self.__getitems__([index])[0]
