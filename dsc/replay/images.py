@@ -7,7 +7,7 @@ names it.
 """
 
 import zipfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -214,10 +214,11 @@ def _load(
         raise SourceNotFoundError(f"{place}: no <class>/<file> of {', '.join(SUFFIXES)} in it")
     chosen = _choose(place, sorted(by_class), classes)
     files = [(name, at) for at, one in enumerate(chosen) for name in by_class[one][:per_class]]
-    pictures = [_read(read(name), f"{place}: {name}", size) for name, _ in files]
-    _check_sizes(pictures, [f"{place}: {name}" for name, _ in files])
+    where = [f"{place}: {name}" for name, _ in files]
+    pictures = (_read(read(files[at][0]), where[at], size) for at in range(len(files)))
     labels = np.array([label for _, label in files], np.int64)
-    return LabelledImages(np.stack(pictures), labels, tuple(name for name, _ in files), chosen)
+    names = tuple(name for name, _ in files)
+    return LabelledImages(_stacked(pictures, where), labels, names, chosen)
 
 
 def _choose(
@@ -253,14 +254,20 @@ def _resized(picture: Images, size: int) -> Images:
     return rounded
 
 
-def _check_sizes(pictures: Sequence[Images], where: Sequence[str]) -> None:
-    for picture, name in zip(pictures, where, strict=True):
-        if picture.shape != pictures[0].shape:
-            sizes = [f"{one.shape[1]}x{one.shape[0]}" for one in (picture, pictures[0])]
+def _stacked(pictures: Iterable[Images], where: Sequence[str]) -> Images:
+    """Put pictures of one size into one array, one by one: a large set is held once."""
+    found = np.empty((0, 0, 0, 3), np.uint8)
+    for at, (picture, name) in enumerate(zip(pictures, where, strict=True)):
+        if at == 0:
+            found = np.empty((len(where), *picture.shape), np.uint8)
+        if picture.shape != found.shape[1:]:
+            sizes = [f"{shape[1]}x{shape[0]}" for shape in (picture.shape, found.shape[1:])]
             raise SampleError(
                 f"{name}: {sizes[0]} pixels, {where[0]} has {sizes[1]}; resize all with size=64 "
                 "(--size 64)"
             )
+        found[at] = picture
+    return found
 
 
 def _from_archive(url: str, size: int | None) -> LabelledImages:
@@ -274,19 +281,22 @@ def _from_archive(url: str, size: int | None) -> LabelledImages:
             f"(it has {', '.join(task.name for task in tasks)})"
         )
     data = Dataset.open(url, [rgb[0], target[0].name], native=True)
-    keys, pictures, values = tuple(data.keys()), [], []
-    for key, sample in zip(keys, data, strict=True):
-        picture, value = sample[rgb[0]], sample[target[0].name]
-        if picture is None or value is None:
-            raise SampleError(f"{url}: sample {key} has no {rgb[0]} or no {target[0].name}")
-        pictures.append(picture if size is None else _resized(picture, size))
-        values.append(int(value))
-    _check_sizes(pictures, [f"{url}: sample {key}" for key in keys])
+    keys, values = tuple(data.keys()), []
+
+    def pictures() -> Iterator[Images]:
+        for key, sample in zip(keys, data, strict=True):
+            picture, value = sample[rgb[0]], sample[target[0].name]
+            if picture is None or value is None:
+                raise SampleError(f"{url}: sample {key} has no {rgb[0]} or no {target[0].name}")
+            values.append(int(value))
+            yield picture if size is None else _resized(picture, size)
+
+    images = _stacked(pictures(), [f"{url}: sample {key}" for key in keys])
     numbers = np.unique(values)
     names = target[0].classes
     classes = tuple(names[n] if n < len(names) else str(n) for n in numbers.tolist())
     labels = np.searchsorted(numbers, values).astype(np.int64)
-    return LabelledImages(np.stack(pictures), labels, keys, classes)
+    return LabelledImages(images, labels, keys, classes)
 
 
 def _chosen(
