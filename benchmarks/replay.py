@@ -156,7 +156,8 @@ def run_all(
     began, found = time.monotonic(), {}
     context = multiprocessing.get_context("spawn")
     deadline = None if minutes is None else time.time() + 60 * minutes
-    with ProcessPoolExecutor(processes, context, torch.set_num_threads, (1,)) as pool:
+    pool = ProcessPoolExecutor(processes, context, torch.set_num_threads, (1,))
+    try:
         waiting = {pool.submit(one_run, run, out, deadline): run for run in runs}
         for future in as_completed(waiting):
             row = future.result()
@@ -170,6 +171,8 @@ def run_all(
                 f"{waiting[future].budget} seed {waiting[future].seed}: "
                 f"{row['exemplars']} exemplars, {row['last_accuracy']:.1f} %", flush=True,
             )  # fmt: skip
+    finally:
+        pool.shutdown(cancel_futures=True)  # a run that fails ends the others that wait
     return found
 
 
