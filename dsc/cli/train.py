@@ -24,6 +24,7 @@ from dsc.cli.train_options import (
     DropoutOption,
     EvaluateOption,
     ExportOnlyOption,
+    FreezeOption,
     InitOption,
     JobsOption,
     KindArgument,
@@ -66,9 +67,9 @@ def train(
     task_dropout: DropoutOption = None, steps: StepsOption = None, minutes: MinutesOption = None,
     batch: BatchOption = 8, crop: CropOption = 128, large_crops: LargeCropsOption = True,
     lr: RateOption = 1e-3, seed: SeedOption = 0, average: AverageOption = "ema",
-    init: InitOption = "klt", start: StartOption = None, bfloat16: PrecisionOption = False,
-    device: DeviceOption = "auto", threads: ThreadsOption = 1, loaders: LoadersOption = 1,
-    log_every: LogOption = 50, evaluate_every: EvaluateOption = 0,
+    init: InitOption = "klt", start: StartOption = None, freeze_decoder: FreezeOption = False,
+    bfloat16: PrecisionOption = False, device: DeviceOption = "auto", threads: ThreadsOption = 1,
+    loaders: LoadersOption = 1, log_every: LogOption = 50, evaluate_every: EvaluateOption = 0,
     checkpoint_every: CheckpointOption = 5.0, jobs: JobsOption = "here",
     address: AddressOption = None, export_only: ExportOnlyOption = False,
     overwrite: OverwriteOption = False, json_: JsonOption = False,
@@ -87,6 +88,8 @@ def train(
       dsc train chained --data nyuv2:nyu,share=2 --data photos --data sample:1000 --minutes 60 --out run
       # an existing archive, on a GPU
       dsc train chained --data taskonomy-dsc --steps 200000 --batch 32 --crop 256 --bfloat16 --out run
+      # an encoder that learns your pictures, for the decoder that comes with dsc
+      dsc train independent --freeze-decoder --data photos --steps 1000 --lr 3e-4 --out run
     """  # noqa: E501 - an example is one line
     from dsc.jobs.train import train as run
     from dsc.jobs.train_run import Pace
@@ -101,7 +104,7 @@ def train(
             "lambdas": _by_task("lambda", lambda_), "balance": balance,
             "task_dropout": task_dropout, "steps": steps, "minutes": minutes, "batch": batch,
             "crop": crop, "large_crops": large_crops, "lr": lr, "seed": seed, "average": average,
-            "init": init, "bfloat16": bfloat16,
+            "init": init, "bfloat16": bfloat16, "freeze_decoder": freeze_decoder,
         }  # fmt: skip
         config = _config(kind, places, start, values)
     with _shown() as tell:
@@ -143,7 +146,7 @@ def _config(
     return TrainConfig.make(
         kind=kind,
         data=[parse_data(place) for place in places],
-        start=start_of(start) if start is not None else None,
+        start=start_of(start, values["freeze_decoder"]) if start is not None else None,
         **values,
     )
 

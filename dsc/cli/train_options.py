@@ -177,8 +177,18 @@ InitOption = Annotated[
 StartOption = Annotated[
     str | None,
     typer.Option(
-        help="Start from the averaged weights of another run: its directory or checkpoint.",
+        help="Start from the averaged weights of another run: its directory or checkpoint. With "
+        "--freeze-decoder, a codec file.",
         metavar="RUN",
+        rich_help_panel=STEPS,
+    ),
+]
+FreezeOption = Annotated[
+    bool,
+    typer.Option(
+        "--freeze-decoder",
+        help="Train only the encoder of a codec file: --start my.safetensors, or by default the "
+        "one that comes with dsc. What was ever encoded decodes bit by bit as before.",
         rich_help_panel=STEPS,
     ),
 ]

@@ -22,10 +22,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from dsc.codecs.learned.conditional_codec import default_weights
 from dsc.errors import PlanMismatchError, UsageError
 from dsc.jobs.output import absolute
 from dsc.jobs.train_on_ray import AnySession, ray_session
 from dsc.jobs.train_run import CARD, Pace, Progress, Report, Run
+from dsc.pipeline.codec_spec import FILE_SUFFIX, codec_id_of
 from dsc.pipeline.training.checkpoint import CHECKPOINT, PREVIOUS, load, newest
 from dsc.pipeline.training.config import TrainConfig, differences
 from dsc.pipeline.training.log import BOARD, FIGURES, LOG
@@ -118,32 +120,45 @@ def _same_run(config: TrainConfig | None, found: Path | None, place: Path) -> Tr
     return stored
 
 
-def start_of(path: str | os.PathLike[str]) -> tuple[str, str]:
-    """Give what `TrainConfig.start` holds: a checkpoint's place and hash.
+def start_of(path: str | os.PathLike[str], freeze_decoder: bool = False) -> tuple[str, str]:
+    """Give what `TrainConfig.start` holds: a checkpoint's place and hash, or a codec file's.
 
     Parameters
     ----------
     path
-        A checkpoint, or the directory of a run.
+        A checkpoint, or the directory of a run; with `freeze_decoder` a codec file, or the
+        directory of a run that has exported one.
     """
     place = Path(absolute(os.fspath(path)))
-    found = newest(place) if place.is_dir() else place
+    if freeze_decoder:
+        files = sorted(place.glob(f"*{FILE_SUFFIX}")) if place.is_dir() else [place]
+        found = files[0] if len(files) == 1 and files[0].suffix == FILE_SUFFIX else None
+    else:
+        found = newest(place) if place.is_dir() else place
     if found is None or not found.is_file():
-        raise UsageError(f"--start {path}: there is no checkpoint")
+        what = f"codec file (*{FILE_SUFFIX})" if freeze_decoder else "checkpoint"
+        raise UsageError(f"--start {path}: there is no {what}")
+    if found.suffix == FILE_SUFFIX and not freeze_decoder:
+        raise UsageError(
+            f"--start {path}: of a codec file only the encoder can be trained on: add "
+            "--freeze-decoder; to train everything, give the directory of the run it came from"
+        )
     return str(found), hashlib.sha256(found.read_bytes()).hexdigest()
 
 
 def _read_start(config: TrainConfig) -> bytes | None:
     if config.start is None:
-        return None
+        return default_weights(config.kind) if config.freeze_decoder else None
     path, sha256 = config.start
-    state = load(Path(path))
-    kind = TrainConfig.from_json(state["config"], path).kind
+    if config.freeze_decoder:
+        kind = codec_id_of(path)
+    else:
+        kind = TrainConfig.from_json(load(Path(path))["config"], path).kind
     if kind != config.kind:
         raise UsageError(f"--start {path}: a {kind}, not a {config.kind}")
     data = Path(path).read_bytes()
     if hashlib.sha256(data).hexdigest() != sha256:
-        raise UsageError(f"--start {path}: the checkpoint changed while it was read; try again")
+        raise UsageError(f"--start {path}: it changed while it was read; try again")
     return data
 
 

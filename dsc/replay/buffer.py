@@ -25,7 +25,6 @@ from dsc.replay.policies import make_policy, policy_from_config
 from dsc.replay.policy import Policy
 from dsc.replay.reader import BufferReader
 from dsc.replay.rows import Rows
-from dsc.replay.slots import Slots, weight_files
 from dsc.replay.spool import Spool
 from dsc.replay.store import part_of, write_buffer
 from dsc.replay.update import Work, capacity, offer, settle
@@ -59,7 +58,8 @@ class ReplayBuffer(BufferReader):
     tasks
         What an exemplar holds, as `Task` values; None for plain RGB images.
     count_decoder
-        Whether the weights of the codecs count against the budget too.
+        Whether the weights of the codecs count against the budget too: of their decoders, where
+        these can be told apart.
     cache
         Bytes of decoded exemplars to keep in memory, in each process.
 
@@ -102,7 +102,7 @@ class ReplayBuffer(BufferReader):
             self._policy = (
                 policy_from_config(meta.policy) if policy is None else make_policy(policy)
             )
-            self._use(codec, quality)
+            self.use(codec, quality)
         except BaseException:
             self.close()
             raise
@@ -132,6 +132,7 @@ class ReplayBuffer(BufferReader):
         out: str | os.PathLike[str],
         budget: int | str | None = None,
         seed: int | None = None,
+        codec: str | Codec | CodecSet | None = None,
     ) -> Self:
         """Merge buffers that saw different data into what one buffer would have kept.
 
@@ -146,6 +147,9 @@ class ReplayBuffer(BufferReader):
             Of the new buffer; by default the largest of theirs.
         seed
             Of what is added later; by default one that follows from theirs.
+        codec
+            What encodes later, or again for rate-adaptive; needed where its encoder is in none of
+            the files. By default that of the first buffer.
 
         Raises
         ------
@@ -167,6 +171,8 @@ class ReplayBuffer(BufferReader):
                 made._new_weights |= view.weight_files()
             state = made._policy.merged([view.state for view in views])
             made._write(Contents(meta, Rows.empty(), state), iter(()))
+            if codec is not None:
+                made.use(codec)
             with made.transaction():
                 for view in views:
                     made._now = absorb(made._view, made._work(), view)
@@ -266,25 +272,37 @@ class ReplayBuffer(BufferReader):
             )
         )
         self._cache.moved(new)
-        slots = Slots(self.path, self._weights) if self._now is None else self._now.slots
+        slots = self._slots_for(file.contents.meta)
         self._file, self._now = file, View(file.contents, file.read, slots)
         self._new_weights = {}
 
     def _create(self, meta: BufferMeta, codec: str | Codec | CodecSet | None, quality: Any) -> None:
-        codecs, current = slot_to_write(meta, codec, quality)
-        self._new_weights = weight_files(codecs) if codecs is not None else {}
-        meta = meta.model_copy(update={"current": current})
+        encoding, current = slot_to_write(meta, codec, quality)
+        if encoding is not None:
+            self._new_weights = dict(encoding.files)
+            meta = meta.model_copy(update={"current": current, "encoders": encoding.encoders})
         capacity(meta, sum(map(len, self._new_weights.values())))
         self._write(Contents(meta, Rows.empty(), {}), iter(()))
 
-    def _use(self, codec: str | Codec | CodecSet | None, quality: Any) -> None:
-        """Encode what comes from now on with this codec, at this quality."""
-        view = self._view
-        codecs, current = slot_to_write(view.meta, codec, quality)
-        if codecs is not None:
-            self._new_weights = weight_files(codecs)
-            view.slots.add(codecs)
-        self._now = view.having(view.meta.model_copy(update={"current": current}))
+    def use(
+        self,
+        codec: str | Codec | CodecSet | None = None,
+        quality: int | str | Quality | None = None,
+    ) -> None:
+        """Encode what comes from now on with this codec, at this quality, as if opened with them.
+
+        What is there stays as it is. A codec whose decoder is in the buffer already (the same one
+        with a newly trained encoder) adds nothing to the file, and goes on at the quality in use.
+        """
+        view = self._writable()
+        encoding, current = slot_to_write(view.meta, codec, quality)
+        encoders = view.meta.encoders
+        if encoding is not None:
+            self._new_weights |= encoding.files
+            view.slots.add(encoding)
+            encoders = encoders | encoding.encoders
+        meta = view.meta.model_copy(update={"current": current, "encoders": encoders})
+        self._now = view.having(meta)
 
     def _work(self) -> Work:
         if self._spool is None:

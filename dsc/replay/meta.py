@@ -16,7 +16,8 @@ class SlotRecord(Schema):
     Attributes
     ----------
     codecs
-        In the order of a `dsc.pipeline.codec_set.CodecSet`.
+        In the order of a `dsc.pipeline.codec_set.CodecSet`; named by their decoders where these
+        can be told apart (`dsc.codecs.split`).
     streams
         The stream graph; an exemplar's payload holds its streams in this order.
     quality
@@ -67,6 +68,9 @@ class BufferMeta(Schema):
         With what new exemplars are encoded.
     slots
         With what those there were encoded.
+    encoders
+        Hash of the whole weights file that encoded last, by that of its decoder's part, which is
+        what slots name. For people; nothing depends on it.
     """
 
     version: int = VERSION
@@ -84,10 +88,11 @@ class BufferMeta(Schema):
     max_pixels: int = 1
     current: SlotRecord | None = None
     slots: tuple[SlotRecord, ...] = Field(default=(), max_length=256)
+    encoders: dict[str, str] = Field(default_factory=dict)
 
     @property
     def weight_hashes(self) -> tuple[str, ...]:
-        """Hashes of the weights files of all slots and of the current one, each once."""
+        """Hashes of the weights of all slots and of the current one, each once."""
         slots = self.slots if self.current is None else (*self.slots, self.current)
         found = [r.weights_sha256 for slot in slots for r in slot.codecs]
         return tuple(dict.fromkeys(sha for sha in found if sha is not None))

@@ -11,7 +11,7 @@ from dsc.replay.meta import BufferMeta, SlotRecord
 from dsc.replay.offered import IMAGE
 from dsc.replay.policies import make_policy
 from dsc.replay.policy import Policy
-from dsc.replay.slots import make_codecs, slot_record
+from dsc.replay.slots import Encoding, make_codecs
 from dsc.schemas import Quality, Task
 from dsc.schemas.size import parse_bytes
 
@@ -86,26 +86,36 @@ def check_same(path: Path, meta: BufferMeta, options: Options) -> None:
 
 def slot_to_write(
     meta: BufferMeta, codec: str | Codec | CodecSet | None, quality: int | str | Quality | None
-) -> tuple[CodecSet | None, SlotRecord]:
+) -> tuple[Encoding | None, SlotRecord]:
     """Choose with what new exemplars are encoded.
+
+    Where only one of them is given, the other one stays, but another codec begins at the default
+    quality.
 
     Returns
     -------
-    The codecs, None where they are those in use; and the slot.
+    The codecs, None where those of the slot are in the buffer with all they need; and the slot.
     """
     current = meta.current
     if codec is None and current is not None:
-        if quality is None:
-            return None, current
-        return None, current.model_copy(update={"quality": quality_of(quality, meta.tasks)})
+        return None, _at(current, quality, meta.tasks)
     codecs = make_codecs(DEFAULT_CODEC if codec is None else codec, meta.tasks)
+    encoding = Encoding.of(codecs)
+    if current is not None and current.streams == codecs.streams():
+        if current.codecs == codecs.records() != encoding.records:
+            return None, _at(current, quality, meta.tasks)  # an older version's, whole in the file
+        if current.codecs == encoding.records:
+            return encoding, _at(current, quality, meta.tasks)
     asked = quality_of(DEFAULT_QUALITY if quality is None else quality, meta.tasks)
-    record = slot_record(codecs, asked)
-    same = current is not None and (current.codecs, current.streams) == (
-        record.codecs,
-        record.streams,
-    )
-    return (None if same else codecs), record
+    return encoding, encoding.slot(asked)
+
+
+def _at(
+    record: SlotRecord, quality: int | str | Quality | None, tasks: Sequence[Task]
+) -> SlotRecord:
+    if quality is None:
+        return record
+    return record.model_copy(update={"quality": quality_of(quality, tasks)})
 
 
 def quality_of(quality: int | str | Quality, tasks: Sequence[Task]) -> Quality:

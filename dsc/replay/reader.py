@@ -73,12 +73,17 @@ class BufferReader:
                 f"{self.path}: update {meta.generation}, but it was {expected} when this reader "
                 "was made; make the DataLoader again after an update"
             )
-        slots = Slots(self.path, self._weights) if self._now is None else self._now.slots
+        slots = self._slots_for(meta)
         slots.check(meta.slots, file.has_weights)
         before, self._file = self._now, file
         self._now = View(file.contents, file.read, slots)
         if before is None or before.meta.generation != meta.generation:
             self._cache.moved({})
+
+    def _slots_for(self, meta: BufferMeta) -> Slots:
+        if self._now is None:
+            return Slots(self.path, self._weights, meta.encoders)
+        return self._now.slots
 
     def _weights(self, sha256: str) -> bytes | None:
         if sha256 in self._new_weights:
@@ -156,7 +161,7 @@ class BufferReader:
 
     @property
     def nbytes_with_decoder(self) -> int:
-        """The same and the weights of the codecs."""
+        """The same and the weights of the codecs: of their decoders, where these are apart."""
         return self.nbytes + self._decoder_bytes(self._view.meta)
 
     def report(self) -> Report:

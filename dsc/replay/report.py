@@ -26,7 +26,7 @@ class Report:
     state_bytes
         What the policy remembers.
     decoder_bytes
-        Weights of the codecs in use.
+        Weights of the codecs in use; only what decoding takes, where that can be told apart.
     file_bytes
         The file on disk: all of these and what HDF5 needs, which does not grow with exemplars.
     classes

@@ -2,14 +2,21 @@
 
 An exemplar names its slot; a slot names its codecs by id, configuration and the hash of their
 weights. A codec is made when it is first needed.
+
+Of a codec whose encoder can be told apart (`dsc.codecs.split`) a buffer keeps and names the
+decoder's part alone. Encoders of one decoder share its slots; which of them wrote an exemplar does
+not matter to whoever reads it. To add exemplars the encoder must be at hand: the one given, else
+the one that comes with dsc, if it fits. Buffers of older versions name whole files.
 """
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from dsc.codecs.base import Array, Codec, Sample
 from dsc.codecs.registry import CODECS
+from dsc.codecs.split import decoder_part, encoding_weights
 from dsc.errors import CorruptArchiveError, UnknownCodecError, UsageError
 from dsc.pipeline.codec_set import CodecSet
 from dsc.replay.meta import SlotRecord
@@ -43,14 +50,53 @@ def make_codecs(codec: str | Codec | CodecSet, tasks: Sequence[Task]) -> CodecSe
     return made
 
 
-def slot_record(codecs: CodecSet, quality: Quality) -> SlotRecord:
-    """Describe codecs and a quality."""
-    return SlotRecord(codecs=codecs.records(), streams=codecs.streams(), quality=quality)
+@dataclass(frozen=True)
+class Encoding:
+    """Codecs that encode, and what a buffer keeps of them.
+
+    Attributes
+    ----------
+    codecs
+        With their encoders.
+    records
+        The codecs, named by their decoders.
+    files
+        The decoders' weights files, by hash.
+    encoders
+        Hash of the whole weights file by that of its decoder's part, where they differ.
+    """
+
+    codecs: CodecSet
+    records: tuple[CodecRecord, ...]
+    files: dict[str, bytes]
+    encoders: dict[str, str]
+
+    @classmethod
+    def of(cls, codecs: CodecSet) -> "Encoding":
+        """Tell the decoders apart."""
+        whole = {sha256(data): data for data in codecs.weight_files()}
+        records, files, encoders = [], {}, {}
+        for record in codecs.records():
+            named = record.weights_sha256
+            if named is not None:
+                part = decoder_part(record.id, whole[named])
+                own = sha256(part)
+                files[own] = part
+                if own != named:
+                    encoders[own] = named
+                    record = record.model_copy(update={"weights_sha256": own})  # noqa: PLW2901
+            records.append(record)
+        return cls(codecs, tuple(records), files, encoders)
+
+    def slot(self, quality: Quality) -> SlotRecord:
+        """Describe these codecs at a quality."""
+        streams = self.codecs.streams()
+        return SlotRecord(codecs=self.records, streams=streams, quality=quality)
 
 
-def weight_files(codecs: CodecSet) -> dict[str, bytes]:
-    """Give the weights files of a set, by hash."""
-    return {hashlib.sha256(data).hexdigest(): data for data in codecs.weight_files()}
+def sha256(data: bytes) -> str:
+    """Give the hash that names a weights file."""
+    return hashlib.sha256(data).hexdigest()
 
 
 class Slots:
@@ -62,15 +108,22 @@ class Slots:
         The buffer, for messages.
     weights
         Gives a weights file by its hash; None when it is not there.
+    encoders
+        Hash of the whole weights file last used by that of its decoder's part, for messages.
     """
 
-    def __init__(self, path: Path, weights: Weights) -> None:
-        self._path, self.weights = path, weights
+    def __init__(
+        self, path: Path, weights: Weights, encoders: Mapping[str, str] | None = None
+    ) -> None:
+        self._path, self.weights, self._encoders = path, weights, encoders or {}
         self._made: dict[str, CodecSet] = {}
+        self._encoding: set[str] = set()  # those of `_made` that have their encoders
 
-    def add(self, codecs: CodecSet) -> None:
-        """Take a set that is already made."""
-        self._made.setdefault(_identity(codecs.records()), codecs)
+    def add(self, encoding: Encoding) -> None:
+        """Encode with these codecs from now on, where a slot names their decoders."""
+        identity = _identity(encoding.records)
+        self._made[identity] = encoding.codecs
+        self._encoding.add(identity)
 
     def codecs(self, record: SlotRecord) -> CodecSet:
         """Give the codecs of a slot."""
@@ -108,8 +161,38 @@ class Slots:
                 raise _missing(self._path, record)
 
     def encode(self, slot: SlotRecord, samples: Sequence[Sample]) -> list[dict[str, bytes]]:
-        """Encode samples; streams by name."""
+        """Encode samples; streams by name.
+
+        Raises
+        ------
+        UsageError
+            When the encoder is not at hand.
+        """
+        identity = _identity(slot.codecs)
+        if identity not in self._encoding:
+            files = {record.weights_sha256: self._whole_file(record) for record in slot.codecs}
+            if any(data is not None for data in files.values()):
+                self._made[identity] = CodecSet(
+                    slot.codecs, slot.streams, lambda record: files[record.weights_sha256]
+                )
+            self._encoding.add(identity)
         return self.codecs(slot).encode_batch(samples, slot.quality)
+
+    def _whole_file(self, record: CodecRecord) -> bytes | None:
+        """Give weights with an encoder for a decoder that the buffer holds."""
+        data = self._file(record)
+        if data is None:
+            return None
+        found = encoding_weights(record.id, data)
+        if found is None:
+            last = self._encoders.get(str(record.weights_sha256))
+            raise UsageError(
+                f"{self._path}: the buffer holds the decoder of codec {record.id} (sha256 "
+                f"{record.weights_sha256}), which reads its exemplars but encodes none. To add "
+                f"some, give the whole codec file: ReplayBuffer(path, codec='my.safetensors')"
+                + (f"; the last one used had sha256 {last}" if last else "")
+            )
+        return found
 
     def decode(
         self, slot: SlotRecord, payloads: Sequence[Mapping[str, bytes]], max_pixels: int

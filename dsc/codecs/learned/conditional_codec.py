@@ -24,6 +24,7 @@ from torch import Tensor
 
 from dsc.codecs.base import Array, Sample, check_array
 from dsc.codecs.learned.conditional import Gain
+from dsc.codecs.learned.encoder_side import EncoderSide
 from dsc.codecs.learned.header import shared_header, size_header, task_header
 from dsc.codecs.learned.latent_batch import LatentBatch
 from dsc.codecs.learned.latents import Latents
@@ -41,7 +42,7 @@ from dsc.schemas import Quality, Stream, Task
 MAX_SIDE = 65535
 
 
-class ConditionalCodec:
+class ConditionalCodec(EncoderSide):
     """See the module.
 
     Parameters
@@ -49,7 +50,8 @@ class ConditionalCodec:
     tasks
         The tasks it codes; each must map to another modality of the network.
     weights
-        A codec file (`dsc.codecs.learned.weights`).
+        A codec file (`dsc.codecs.learned.weights`), or the decoder's part of one, which decodes
+        only.
 
     Raises
     ------
@@ -81,6 +83,14 @@ class ConditionalCodec:
     def for_tasks(cls, tasks: Sequence[Task]) -> Self:
         """Make the codec for these tasks with the weights that come with dsc."""
         return cls(tasks, default_weights(cls.id))
+
+    @classmethod
+    def shipped_weights(cls) -> bytes | None:
+        """Give the codec file that comes with dsc; None when there is none."""
+        try:
+            return default_weights(cls.id)
+        except CodecError:
+            return None
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], weights: bytes | None) -> Self:
@@ -141,6 +151,7 @@ class ConditionalCodec:
 
     def encode_batch(self, samples: Sequence[Sample], quality: Quality) -> list[dict[str, bytes]]:
         """Encode samples one by one: the bytes of a sample must not depend on its batch."""
+        self.check_encodes()
         return [self._encode(sample, quality) for sample in samples]
 
     @torch.inference_mode()

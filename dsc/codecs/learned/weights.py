@@ -2,6 +2,9 @@
 
 The file's metadata holds the model's sizes and the self-test vector's expected hash. Whoever loads
 the file runs the self-test: a machine that does not reproduce the integers must not decode.
+
+A file may hold the decoder only (`dsc.codecs.learned.decoder_file`): its kind ends in ``decoder``,
+and the model made from it has no encoder.
 """
 
 import hashlib
@@ -24,7 +27,18 @@ from dsc.codecs.learned.spec import ModelSpec
 from dsc.errors import BitstreamError, SelfTestError
 
 KIND = "dsc conditional 2"
-KINDS = ("dsc shared-latent 1", KIND)  # the first has no entry of the spec that came later
+WHOLE_KINDS = ("dsc shared-latent 1", KIND)  # the first has no entry of the spec that came later
+DECODER_MARK = " decoder"  # ends the kind of a file without an encoder
+KINDS = (*WHOLE_KINDS, *(kind + DECODER_MARK for kind in WHOLE_KINDS))
+ENCODER_PARTS = (
+    "analysis",
+    "private",
+    "joint_private",
+    "joint_entry",
+    "joint_blocks",
+    "to_shared",
+    "joint_shared",
+)
 
 
 @dataclass(frozen=True)
@@ -39,11 +53,14 @@ class LoadedCodec:
         One table a scale index.
     hyper_tables
         By stream: one table for each (quality bucket, channel of ẑ).
+    has_encoder
+        Whether the file holds the encoder too; without it the model can only decode.
     """
 
     model: ConditionalModel
     scale_tables: Tables
     hyper_tables: dict[str, Tables]
+    has_encoder: bool = True
 
     def on_device(self, device: torch.device) -> ConditionalModel:
         """Copy the network to a device, in bfloat16 where that has it and the CPU's has it not."""
@@ -101,19 +118,9 @@ def load_codec_file(data: bytes) -> LoadedCodec:
         When this machine does not reproduce the integers that the file promises.
     """
     metadata = read_metadata(data)
-    try:
-        tensors = safetensors.torch.load(data)
-        model = ConditionalModel(ModelSpec.from_json(json.loads(metadata["model"])))
-        hyper = {name: _tables(tensors, f"hyper.{name}") for name in model.entropy}
-        scale = _tables(tensors, "scale")
-        state = {name: t.float() for name, t in tensors.items() if not name.startswith("tables.")}
-        _check_integers(model, state)
-        priors = {k: v for k, v in model.state_dict().items() if ".prior." in k}
-        model.load_state_dict(state | priors)
-    except (KeyError, TypeError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
-        raise BitstreamError(f"the codec file is damaged: {error}") from None
-    for layer in model.integer_modules():
-        layer.freeze_loaded()
+    with torch.random.fork_rng(devices=[]):  # a caller's random state does not pay for it
+        model = ConditionalModel(_spec(metadata))
+    scale, hyper = fill_model(model, data)
     model.requires_grad_(False)
     model.eval()
     if bfloat16_is_fast():
@@ -125,7 +132,66 @@ def load_codec_file(data: bytes) -> LoadedCodec:
             f"{metadata['self_test'][:16]}: the file is damaged or this machine's arithmetic "
             "differs; do not decode here, and report the machine"
         )
-    return LoadedCodec(model, scale, hyper)
+    has_encoder = not metadata["kind"].endswith(DECODER_MARK)
+    if not has_encoder:
+        _remove_encoder(model)
+    return LoadedCodec(model, scale, hyper, has_encoder)
+
+
+def fill_model(model: ConditionalModel, data: bytes) -> tuple[Tables, dict[str, Tables]]:
+    """Put a codec file's weights into a model of its sizes, and freeze the integer networks.
+
+    What the file does not hold keeps its values: the priors of ẑ, and the encoder where there is
+    none.
+
+    Returns
+    -------
+    The scale tables, and the tables of ẑ by stream.
+
+    Raises
+    ------
+    BitstreamError
+        When the file is damaged.
+    """
+    whole = not read_metadata(data)["kind"].endswith(DECODER_MARK)
+    try:
+        tensors = safetensors.torch.load(data)
+        hyper = {name: _tables(tensors, f"hyper.{name}") for name in model.entropy}
+        scale = _tables(tensors, "scale")
+        state = {name: t.float() for name, t in tensors.items() if not name.startswith("tables.")}
+        _check_integers(model, state)
+        kept = {
+            name: own
+            for name, own in model.state_dict().items()
+            if ".prior." in name or (not whole and is_encoder_tensor(name))
+        }
+        model.load_state_dict(state | kept)
+    except (KeyError, TypeError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
+        raise BitstreamError(f"the codec file is damaged: {error}") from None
+    for layer in model.integer_modules():
+        layer.freeze_loaded()
+    return scale, hyper
+
+
+def is_encoder_tensor(name: str) -> bool:
+    """Tell whether a weight is of the analysis side: what decoding never touches."""
+    first, *rest = name.split(".")
+    return first in ENCODER_PARTS or (first == "entropy" and rest[1:2] == ["analysis"])
+
+
+def _spec(metadata: dict[str, str]) -> ModelSpec:
+    try:
+        return ModelSpec.from_json(json.loads(metadata["model"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise BitstreamError(f"the codec file is damaged: {error}") from None
+
+
+def _remove_encoder(model: ConditionalModel) -> None:
+    for part in ENCODER_PARTS:
+        if hasattr(model, part):
+            setattr(model, part, torch.nn.ModuleDict())
+    for entropy in model.entropy.values():
+        del entropy.analysis
 
 
 def bfloat16_is_fast() -> bool:

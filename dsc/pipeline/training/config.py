@@ -78,7 +78,11 @@ class TrainConfig(Schema):
     init
         ``klt``: the network's own start from training crops; ``random``.
     start
-        Checkpoint whose averaged weights are started from, and its hash; instead of `init`.
+        Checkpoint whose averaged weights are started from, and its hash; instead of `init`. With
+        `freeze_decoder` a codec file, and its hash; None for the one that comes with dsc.
+    freeze_decoder
+        Whether only the encoder of a codec file is trained, so that its decoder, and with it
+        all that was ever encoded for it, stays as it is, bit by bit.
     cache_mb
         Memory for decoded samples, MB. What does not fit is visited in a moving window.
     on_error
@@ -104,6 +108,7 @@ class TrainConfig(Schema):
     task_dropout: bool = True
     init: Literal["klt", "random"] = "klt"
     start: tuple[str, str] | None = None
+    freeze_decoder: bool = False
     bfloat16: bool = False
     cache_mb: int = Field(default=2000, ge=1)
     on_error: Literal["skip", "fail"] = "skip"
@@ -120,6 +125,10 @@ class TrainConfig(Schema):
             raise ValueError(
                 f"--lambda goes with networks of one rate ({', '.join(RESEARCH)}); {self.kind} has "
                 "λ from the quality: give --quality, and --weights to weigh tasks"
+            )
+        if self.freeze_decoder and self.kind in RESEARCH:
+            raise ValueError(
+                f"--freeze-decoder trains the encoder of a codec file; {self.kind} has none"
             )
         return self
 

@@ -83,7 +83,9 @@ def can_export(kind: str) -> bool:
     return kind in CODECS and kind not in RESEARCH
 
 
-def export(network: Any, data: TrainingData, card: Mapping[str, str]) -> Export:
+def export(
+    network: Any, data: TrainingData, card: Mapping[str, str], codec: bytes | None = None
+) -> Export:
     """Make and check a codec file.
 
     Parameters
@@ -92,16 +94,25 @@ def export(network: Any, data: TrainingData, card: Mapping[str, str]) -> Export:
         The (averaged) network; it is not changed.
     card
         Facts about the training, for people; they go into the file.
+    codec
+        The codec file whose encoder alone was trained: the new one has the same decoder, byte for
+        byte.
 
     Raises
     ------
+    CodecError
+        When that decoder did not stay as it was.
     ExportError
         When the real bits exceed the estimated ones by more than `FAULT`.
     """
+    from dsc.codecs.learned.encoder_side import export_encoder
     from dsc.codecs.learned.weights import export_codec
 
     network = copy.deepcopy(network).cpu().eval()
-    weights = export_codec(copy.deepcopy(network), dict(card))
+    if codec is not None:
+        weights = export_encoder(codec, network, card)
+    else:
+        weights = export_codec(copy.deepcopy(network), dict(card))
     check = check_bits(network, weights, data)
     if check.excess > FAULT:
         raise ExportError(

@@ -18,12 +18,14 @@ from typing import Any
 
 import torch
 
+from dsc.codecs.learned.encoder_side import encoder_network
 from dsc.codecs.learned.network import Coded, make_network
 from dsc.errors import UsageError
 from dsc.pipeline.training.average import WeightAverage
 from dsc.pipeline.training.checkpoint import pack
 from dsc.pipeline.training.config import TrainConfig
 from dsc.pipeline.training.data import Batch, TrainingData
+from dsc.pipeline.training.frozen import codec_of, codec_state
 from dsc.pipeline.training.meter import Meter, Row
 from dsc.pipeline.training.objective import Losses, Objective, weigh
 from dsc.pipeline.training.schedule import lr_share, steps_within
@@ -73,13 +75,19 @@ class Trainer:
     state
         A checkpoint (`dsc.pipeline.training.checkpoint.load`) to go on from.
     start
-        Checkpoint whose averaged weights are the start of a new run.
+        Checkpoint whose averaged weights are the start of a new run; or, to train the encoder of a
+        codec file alone, what `dsc.pipeline.training.frozen.start_of` gives.
     device
         ``cpu`` or ``cuda``.
     loaders
         Threads that prepare batches.
     log_every
         Steps a row.
+
+    Attributes
+    ----------
+    codec
+        The codec file whose decoder is frozen; None where everything is trained.
 
     Raises
     ------
@@ -103,7 +111,11 @@ class Trainer:
         modalities = self.data.modalities if origin is None else tuple(origin["modalities"])
         lambdas = {name: x for name, x in config.lambdas.items() if name in modalities}
         spec = origin["spec"] if origin is not None else {"lambda": lambdas} if lambdas else None
-        self.network: Any = make_network(config.kind, modalities, config.size, spec=spec)
+        self.codec = codec_of(origin)
+        if self.codec is not None:
+            self.network: Any = encoder_network(self.codec)
+        else:
+            self.network = make_network(config.kind, modalities, config.size, spec=spec)
         self.modalities = modalities
         unknown = [name for name in self.data.modalities if name not in modalities]
         if unknown:
@@ -141,9 +153,11 @@ class Trainer:
         self._watch = Watch()
 
     def _initialise(self, state: Mapping[str, Any] | None, start: Mapping[str, Any] | None) -> None:
-        if state is None and start is not None:
+        if state is not None or self.codec is not None:
+            return  # restored below, or loaded with the codec file
+        if start is not None:
             _load(self.network, start["average"] or start["network"])
-        elif state is None and self.config.init == "klt":
+        elif self.config.init == "klt":
             self.network.initialise(self.data.crops(KLT_CROPS, self.config.seed))
 
     def advance(self, seconds: float, stop: Callable[[], bool] = bool) -> Advance:
@@ -249,6 +263,7 @@ class Trainer:
                 "meter": self._meter.state(),
                 "watch": self._watch.state(),
             }
+            | codec_state(self.codec)
         )
 
     def _restore(self, state: Mapping[str, Any]) -> None:

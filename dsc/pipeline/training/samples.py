@@ -35,11 +35,11 @@ class Planes:
     values
         (c, H, W) by modality: uint8 v for (v - 127.5) / 255, or the value itself in floating point.
     valid
-        (H, W) bool by modality, for those with holes.
+        (H, W) bool by modality, for those with holes; or weights of the squared error, from 0 up.
     """
 
     values: Mapping[str, NDArray[Any]]
-    valid: Mapping[str, NDArray[np.bool_]]
+    valid: Mapping[str, NDArray[Any]]
 
     @property
     def size(self) -> tuple[int, int]:
@@ -195,8 +195,8 @@ def crop(
     Returns
     -------
     values, weights
-        (c, side, side) float32 planes by modality, and (1, side, side) weights 0 or 1 for those
-        with holes.
+        (c, side, side) float32 planes by modality, and (1, side, side) weights for those with
+        holes or weights.
     """
     height, width = planes.size
     taken = side * 2 if half and min(height, width) >= side * 2 else side

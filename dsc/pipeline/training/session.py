@@ -12,6 +12,7 @@ from dsc.pipeline.training.checkpoint import unpack
 from dsc.pipeline.training.config import TrainConfig
 from dsc.pipeline.training.evaluate import Figures, evaluate
 from dsc.pipeline.training.export import Export, export, make_card
+from dsc.pipeline.training.frozen import start_of
 from dsc.pipeline.training.loop import Advance, Trainer
 
 
@@ -69,7 +70,8 @@ class Session:
     config
         The run.
     state, start
-        Checkpoint files to go on from, or to take the first weights from.
+        Checkpoint files to go on from, or to take the first weights from; where the decoder is
+        frozen, `start` is a codec file.
 
     Raises
     ------
@@ -89,7 +91,7 @@ class Session:
         self._trainer = Trainer(
             config,
             unpack(state, where) if state is not None else None,
-            unpack(start, "--start") if start is not None else None,
+            _start(config, start),
             find_device(machine.device),
             machine.loaders,
             machine.log_every,
@@ -101,7 +103,7 @@ class Session:
         return About(
             tuple(trainer.network.required(trainer.modalities)),
             trainer.modalities,
-            sum(parameter.numel() for parameter in trainer.network.parameters()),
+            sum(p.numel() for p in trainer.network.parameters() if p.requires_grad),
             trainer.done,
             trainer.steps,
             str(trainer.device),
@@ -141,11 +143,17 @@ class Session:
         """Make and check the codec file of the averaged weights."""
         trainer = self._trainer
         facts = {key: json.dumps(value) for key, value in card.items() if key != "config"}
-        return export(trainer.average.network, trainer.data, facts)
+        return export(trainer.average.network, trainer.data, facts, trainer.codec)
 
     def close(self) -> None:
         """Stop the threads that prepare batches."""
         self._trainer.close()
+
+
+def _start(config: TrainConfig, start: bytes | None) -> dict[str, Any] | None:
+    if start is None:
+        return None
+    return start_of(start) if config.freeze_decoder else unpack(start, "--start")
 
 
 def find_device(asked: str) -> str:
