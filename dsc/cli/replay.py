@@ -9,6 +9,7 @@ from dsc.cli.output import JsonOption, emit, note, say, show_table
 from dsc.cli.progress import progress
 from dsc.cli.replay_inspect import inspect
 from dsc.cli.replay_options import (
+    AddressOption,
     BatchOption,
     BudgetOption,
     ClassesOption,
@@ -19,6 +20,7 @@ from dsc.cli.replay_options import (
     DeviceOption,
     EpochsOption,
     EvaluateOption,
+    GpusOption,
     HerdDecodedOption,
     IncrementOption,
     InitialOption,
@@ -36,7 +38,9 @@ from dsc.cli.replay_options import (
     StepsOption,
     TestOption,
     ThreadsOption,
+    WorkersOption,
 )
+from dsc.cli.replay_select import select
 
 if TYPE_CHECKING:
     from dsc.replay.checkpoint import Row
@@ -52,11 +56,12 @@ QUALITY = "50"
 
 replay = typer.Typer(
     name="replay",
-    help="Learn classes step by step with a memory of so many bytes; look into such a memory.",
+    help="Learn classes step by step with a memory of so many bytes; choose its codec; inspect it.",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
 replay.command()(inspect)
+replay.command()(select)
 
 
 @replay.command()
@@ -88,6 +93,9 @@ def run(
     evaluate: EvaluateOption = None,
     device: DeviceOption = "cpu",
     threads: ThreadsOption = None,
+    workers: WorkersOption = 0,
+    address: AddressOption = None,
+    gpus_per_run: GpusOption = None,
     json_: JsonOption = False,
 ) -> None:
     """Learn classes step by step, keeping exemplars of old ones within a budget of bytes.
@@ -97,7 +105,10 @@ def run(
     taken in pairs, to the first codec named. Writes results.csv, steps.csv,
     results.jsonl, each run's memory (runs/*.h5), and plots where matplotlib
     is installed. Stopped at any moment, the same command goes on exactly, in
-    the middle of a run too; finished runs are not computed again.
+    the middle of a run too; finished runs are not computed again. With
+    --workers or --address, runs are computed side by side by Ray, and several
+    commands may share one --out. Where TensorBoard is installed, DIR/tensorboard
+    has losses and accuracies.
 
     [bold]Examples[/bold]
 
@@ -107,10 +118,13 @@ def run(
       dsc replay run --data cifar100 --increment 20 --learner gdumb --evaluate last --budget 50kB,200kB,1MB --codec raw,jpeg,webp --quality 10,50 --out bytes
       # half of the classes first, in the literature's order, on a GPU
       dsc replay run --data cifar100 --initial 50 --increment 10 --order-seed 1993 --learner icarl,wa --network resnet32 --epochs 170 --batch 128 --lr 0.1 --budget 6.144MB --device cuda --out b50
+      # two runs on each GPU of this machine at a time
+      dsc replay run --config sweep.json --workers 16 --device cuda --gpus-per-run 0.5 --out results
       # a sweep that stands in a file, with another budget
       dsc replay run --config sweep.json --budget 1MB --out results
     """  # noqa: E501 - an example is one line
-    from dsc.replay.sweep import sweep, write_tables
+    from dsc.jobs.replay import sweep
+    from dsc.replay.sweep import write_tables
 
     recipe = {
         "network": network, "epochs": epochs, "steps": steps, "batch": batch, "lr": lr,
@@ -130,9 +144,12 @@ def run(
         "seeds": _numbers("seeds", seeds),
     }
     plan = _plan(config, {name: v for name, v in given.items() if v not in (None, {}, [])})
-    _use(device, threads)
+    _check_device(device, here=address is None)
     with progress("replay", "runs") as report:
-        results = sweep(plan, out, device=device, report=report)
+        results = sweep(
+            plan, out, workers=workers, address=address, device=device,
+            gpus_per_run=gpus_per_run, threads=threads, report=report, notify=note,
+        )  # fmt: skip
     files = [*write_tables(results, out), *_drawn(results, out)]
     _report(results, files, plan, json_)
 
@@ -181,15 +198,15 @@ def _plan(config: Path | None, given: dict[str, Any]) -> "Sweep":
     return Sweep.make(**(DEFAULTS | given))
 
 
-def _use(device: str, threads: int | None) -> None:
+def _check_device(device: str, here: bool) -> None:
+    """Refuse a device that is none, or that the runs of this machine cannot have."""
     import torch
 
     from dsc.errors import UsageError
 
-    if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
+    missing = device == "cuda" and here and not torch.cuda.is_available()
+    if device not in ("cpu", "cuda") or missing:
         raise UsageError(f"--device {device}: there is no such device here; use cpu")
-    if threads is not None:
-        torch.set_num_threads(threads)
 
 
 def _drawn(results: "list[Row]", out: Path) -> list[Path]:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-DATA, MEMORY, LEARNING = "Data", "Memory", "Learning"
+DATA, MEMORY, LEARNING, RUN = "Data", "Memory", "Learning", "Where it runs"
 
 OutOption = Annotated[
     Path, typer.Option(help="Directory for results; what is there is kept.", metavar="DIR")
@@ -187,9 +187,41 @@ EvaluateOption = Annotated[
     ),
 ]
 DeviceOption = Annotated[
-    str, typer.Option(help="cpu or cuda.", metavar="NAME", rich_help_panel=LEARNING)
+    str, typer.Option(help="cpu or cuda.", metavar="NAME", rich_help_panel=RUN)
 ]
 ThreadsOption = Annotated[
     int | None,
-    typer.Option(help="CPU threads.", min=1, metavar="N", rich_help_panel=LEARNING),
+    typer.Option(
+        help="CPU threads of a run. Default: all; with --workers or --address, 1.",
+        min=1,
+        metavar="N",
+        rich_help_panel=RUN,
+    ),
+]
+WorkersOption = Annotated[
+    int,
+    typer.Option(
+        help="Runs at a time on this machine, by Ray; 0 computes one after the other in this "
+        "process.",
+        min=0,
+        metavar="N",
+        rich_help_panel=RUN,
+    ),
+]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Address of a Ray cluster to compute on; its machines must share data and --out.",
+        metavar="RAY",
+        rich_help_panel=RUN,
+    ),
+]
+GpusOption = Annotated[
+    float | None,
+    typer.Option(
+        "--gpus-per-run",
+        help="Share of a GPU for each run on Ray: 0.5 puts two on one. Default: 1.",
+        metavar="X",
+        rich_help_panel=RUN,
+    ),
 ]

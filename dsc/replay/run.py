@@ -14,7 +14,7 @@ import shutil
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +27,9 @@ from dsc.replay.images import Images, LabelledImages, Labels
 from dsc.replay.learners import learner_class
 from dsc.replay.learners.base import Buffer, Features, Learner
 from dsc.replay.learners.batches import NoExemplars
-from dsc.replay.metrics import (
-    average_incremental_accuracy,
-    backward_transfer,
-    forgetting,
-    last_accuracy,
-    step_accuracy,
-)
+from dsc.replay.log import Observer
 from dsc.replay.plan import RunConfig
+from dsc.replay.result import accuracy_of_step, measures
 from dsc.replay.scenario import ClassIncremental, Step
 from dsc.storage.fs import part_name
 
@@ -57,12 +52,15 @@ class Place:
         Seconds between checkpoints within a step; there is one after each step in any case.
     tell
         Is told how far the run is, in a line.
+    observer
+        Is told losses and measurements.
     """
 
     work: Path
     device: str = "cpu"
     checkpoint_every_s: float = CHECKPOINT_EVERY_S
     tell: Tell = lambda line: None
+    observer: Observer = field(default_factory=Observer)
 
 
 def run(config: RunConfig, train: LabelledImages, test: LabelledImages, place: Place) -> Row:
@@ -134,6 +132,7 @@ class _Run:
     def finish(self) -> Row:
         """Take all steps that are left."""
         self._load()
+        self.place.observer.begin(self.done.step, self._epochs())
         for index in range(self.done.step, len(self.steps)):
             self._take(self.steps[index])
         self.done.seconds += time.monotonic() - self.began_s
@@ -156,12 +155,15 @@ class _Run:
                 f"loss {loss:.3f}"
             )
             self.done.epoch = number + 1
+            self.place.observer.epoch(self._epochs(), loss)
             if time.monotonic() - self.saved_s >= self.place.checkpoint_every_s:
                 self._save()
         learner.end()
         buffer = self._filled(step) if filled is None else filled
         learner.remember(buffer)
-        self.done.rows.append(self._measure(step, buffer, measured))
+        self.done.rows.append(self._measure(step, buffer, measured) | {"epochs": epochs})
+        seen = accuracy_of_step(self.done.rows, self._tests)
+        self.place.observer.step(self.done.rows[-1], seen)
         self.done.step, self.done.epoch = step.index + 1, 0
         self._save()
         self._path(step.index).unlink(missing_ok=True)
@@ -254,7 +256,13 @@ class _Run:
             path.unlink(missing_ok=True)
         return self.learner.reserve(mean, self.config.budget)
 
+    def _epochs(self) -> int:
+        """Count the epochs of all steps."""
+        before = [int(row.get("epochs", 0)) for row in self.done.rows]
+        return sum(before) + self.done.epoch
+
     def _save(self) -> None:
+        self.place.observer.flush()
         now = time.monotonic()
         self.done.seconds, self.began_s = self.done.seconds + now - self.began_s, now
         save(self.place.work, self.config, self.data, self.done, self.learner.state_dict())
@@ -266,36 +274,19 @@ class _Run:
             self.done, state = found
             self.learner.load_state_dict(state)
 
+    @property
+    def _tests(self) -> list[int]:
+        return [len(step.labels) for step in self.tests]
+
     def _result(self) -> Row:
-        rows, count = self.done.rows, len(self.steps)
-        accuracy = np.full((count, count), np.nan)
-        for row in rows:
-            accuracy[row["step"], : len(row["accuracies"])] = row["accuracies"]
-        tests = [len(step.labels) for step in self.tests]
-        seen = step_accuracy(accuracy, tests)
-        last = {name: rows[-1][name] for name in LAST_OF_STEPS}
         return {
             "id": self.config.id,
             "config": self.config.model_dump(mode="json"),
             "data_sha256": self.data,
             "class_order": list(self.steps.classes),
-            "average_incremental_accuracy": _json(average_incremental_accuracy(accuracy, tests)),
-            "last_accuracy": last_accuracy(accuracy, tests),
-            "forgetting": _json(forgetting(accuracy)),
-            "backward_transfer": _json(backward_transfer(accuracy)),
-            **last,
             "seconds": round(self.done.seconds, 2),
-            "steps": [
-                row | {"accuracy": _json(value)} for row, value in zip(rows, seen, strict=True)
-            ],
+            **measures(self.done.rows, self._tests),
         }
-
-
-LAST_OF_STEPS = ("exemplars", "buffer_bytes", "learner_bytes", "bytes", "bytes_with_decoder")
-
-
-def _json(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
 
 
 def _short_keys(rows: Labels) -> list[str]:

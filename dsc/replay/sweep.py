@@ -5,12 +5,14 @@ The directory::
     runs/<id>.json   a finished run, everything about it
     runs/<id>.h5     its buffer at the end
     work/<id>/       a run that is under way: its checkpoint and buffer
+    work/<id>.lock   held by the process that computes it
+    tensorboard/     losses and accuracies, where TensorBoard is installed
     results.jsonl    all finished runs of the sweep, one a line
     results.csv      the same as a table, one row a run
     steps.csv        one row for each step of each run
 
-Runs know nothing of each other, so any number of processes may compute different runs of one
-directory at the same time.
+Runs know nothing of each other, so any number of processes may work on one directory at the same
+time; each run is computed by one of them, and the others take its result.
 """
 
 import csv
@@ -18,7 +20,7 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -26,7 +28,9 @@ from typing import Any
 
 from dsc.errors import CorruptArchiveError, UsageError
 from dsc.replay.checkpoint import Row
+from dsc.replay.claim import RunClaimedError, claim
 from dsc.replay.images import LabelledImages, load_split
+from dsc.replay.log import Board, board_place
 from dsc.replay.plan import DataConfig, RunConfig, Sweep
 from dsc.replay.run import CHECKPOINT_EVERY_S, Place, Tell, buffer_path, data_sha256, run
 from dsc.storage.fs import part_name, publish
@@ -52,6 +56,7 @@ def sweep(
     device: str = "cpu",
     report: Callable[[int, int], None] = lambda done, total: None,
     tell: Tell = lambda line: None,
+    notify: Tell = lambda line: None,
 ) -> list[Row]:
     """Compute the runs of a sweep that are not finished; write the tables after each.
 
@@ -65,6 +70,8 @@ def sweep(
         Is told (runs done, runs in all).
     tell
         Is told how far a run is, in a line.
+    notify
+        Is told which runs another process computes, when all others are done.
 
     Returns
     -------
@@ -76,13 +83,24 @@ def sweep(
     UsageError
         When the sweep does not fit the data, or finished runs have other data.
     """
-    configs, results = plan.runs(), []
-    for done, config in enumerate(configs):
-        report(done, len(configs))
-        results.append(compute(config, out, device=device, tell=tell))
-        write_tables(results, out)
+    configs: list[RunConfig] = plan.runs()
+    done: dict[str, Row] = {}
+    for wait in (False, True):
+        for config in [one for one in configs if one.id not in done]:
+            report(len(finished(configs, done)), len(configs))
+            if wait:
+                notify(f"waiting for run {config.id}, which another process computes")
+            with suppress(RunClaimedError):  # then other runs come first
+                row = compute(config, out, device=device, tell=tell, wait=wait)
+                done[config.id] = row
+                write_tables(finished(configs, done), out)
     report(len(configs), len(configs))
-    return results
+    return finished(configs, done)
+
+
+def finished(configs: Sequence[RunConfig], done: Mapping[str, Row]) -> list[Row]:
+    """Give the results that there are, in the order of their configurations."""
+    return [done[config.id] for config in configs if config.id in done]
 
 
 def compute(
@@ -92,22 +110,54 @@ def compute(
     device: str = "cpu",
     checkpoint_every_s: float = CHECKPOINT_EVERY_S,
     tell: Tell = lambda line: None,
+    wait: bool = True,
 ) -> Row:
-    """Give the result of one run: from its file, else computed (or gone on with) and written."""
-    finished, work = Path(out) / RUNS / f"{config.id}.json", Path(out) / WORK / config.id
+    """Give the result of one run: from its file, else computed (or gone on with) and written.
+
+    Parameters
+    ----------
+    wait
+        Whether to wait for another process that computes the run.
+
+    Raises
+    ------
+    UsageError
+        When the run does not fit the data, or saw other data.
+    RunClaimedError
+        When another process computes it and `wait` is false.
+    """
+    path, work = result_path(config, out), work_path(config, out)
     train, test, sha256 = _load(config.data.to_json())
-    if finished.exists():
-        found = _read(finished)
-        if found["data_sha256"] != sha256:
-            raise UsageError(f"{finished}: this run saw other data; use another directory")
-        return found
-    row = run(config, train, test, Place(work, device, checkpoint_every_s, tell))
-    finished.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        with claim(work, wait):
+            if not path.exists():
+                with Board(board_place(Path(out), config)) as board:
+                    place = Place(work, device, checkpoint_every_s, tell, board)
+                    row = run(config, train, test, place)
+                _publish(row, work, path)
+                return row
+    found = _read(path)
+    if found["data_sha256"] != sha256:
+        raise UsageError(f"{path}: this run saw other data; use another directory")
+    return found
+
+
+def result_path(config: RunConfig, out: str | Path) -> Path:
+    """Name the file of a finished run."""
+    return Path(out) / RUNS / f"{config.id}.json"
+
+
+def work_path(config: RunConfig, out: str | Path) -> Path:
+    """Name the directory of a run that is under way."""
+    return Path(out) / WORK / config.id
+
+
+def _publish(row: Row, work: Path, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     with suppress(FileNotFoundError):  # moved already, by a process that was killed just after
-        os.replace(buffer_path(work, len(row["steps"])), finished.with_suffix(".h5"))
-    _write(finished, json.dumps(row, indent=1) + "\n")
+        os.replace(buffer_path(work, len(row["steps"])), path.with_suffix(".h5"))
+    _write(path, json.dumps(row, indent=1) + "\n")
     shutil.rmtree(work, ignore_errors=True)
-    return row
 
 
 def write_tables(results: Sequence[Row], out: str | Path) -> list[Path]:

@@ -78,6 +78,30 @@ def test_a_stopped_command_goes_on_where_it_was(
     assert ran.json()["rows"] == whole.json()["rows"]
 
 
+@pytest.mark.ray
+def test_workers_give_what_the_command_gives_alone(
+    dsc: Command, ray_session: Any, pictures: Path, tmp_path: Path
+) -> None:
+    words = ("replay", "run", "--data", pictures, *QUICK, "--threads", 1, "--json")
+    alone = dsc(*words, "--out", tmp_path / "alone")
+    ran = dsc(*words, "--out", tmp_path / "out", "--workers", 2)
+    assert ran.code == 0, ran.err
+    assert ran.json()["rows"] == alone.json()["rows"]
+    assert "2 of 2 runs (100 %)" in ran.err
+
+
+@pytest.mark.ray
+def test_a_run_that_fails_is_named_and_the_others_are_kept(
+    dsc: Command, ray_session: Any, pictures: Path, tmp_path: Path
+) -> None:
+    words = ("--data", pictures, *QUICK, "--budget", "40,2kB", "--out", tmp_path, "--workers", 2)
+    ran = dsc("replay", "run", *words)
+    assert ran.code == 2
+    assert "2 of 4 runs failed" in ran.err
+    assert "er-ace, webp-50, 40 bytes, seed 1" in ran.err
+    assert len((tmp_path / "results.jsonl").read_text().splitlines()) == 2
+
+
 def test_a_sweep_in_a_file_is_run_with_other_options(
     dsc: Command, pictures: Path, tmp_path: Path
 ) -> None:
@@ -109,6 +133,8 @@ def test_a_sweep_in_a_file_is_run_with_other_options(
         (("--data", "PICTURES", "--increment", 2, "--network", "vgg"), "resnet8"),
         (("--data", "PICTURES", "--increment", 2, "--evaluate", "never"), "evaluate"),
         (("--data", "PICTURES", "--increment", 2, "--device", "tpu"), "no such device"),
+        (("--data", "PICTURES", "--increment", 2, "--gpus-per-run", 0.5), "--device cuda"),
+        (("--data", "PICTURES", "--increment", 2, "--workers", 2, "--address", "auto"), "one of"),
     ],
 )
 def test_what_cannot_be_run_is_refused_with_what_to_do(
