@@ -5,14 +5,13 @@ none; there the plan in ``.dsc`` is looked at before anything is published, whic
 other plan, and equal plans write equal bytes.
 """
 
-import fcntl
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dsc.errors import UsageError
 from dsc.storage.commit import LOCK
+from dsc.storage.file_lock import try_lock, unlock
 from dsc.storage.fs import Root
 
 
@@ -33,8 +32,7 @@ def sole_writer(root: Root) -> Iterator[None]:
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)  # still held: nobody else can have made another
-        os.close(held)
+        unlock(held, path)
         with suppress(OSError):  # what an interrupted append has left stays
             path.parent.rmdir()
 
@@ -43,28 +41,14 @@ def _acquire(path: Path, url: str) -> int:
     while True:
         try:
             path.parent.mkdir(exist_ok=True)
-            held = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            held = try_lock(path)
         except (FileNotFoundError, FileExistsError):
             if path.parent.is_file():
                 raise
             continue  # its last holder has just removed the directory
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(held)
+        if held is None:
             raise UsageError(
                 f"{url}: another append is writing to this archive; wait until it has ended and "
                 "run the same command again"
-            ) from None
-        except OSError:  # a file system without locks: as on an object store
-            return held
-        if _is_same(held, path):
-            return held
-        os.close(held)  # its last holder has removed it meanwhile
-
-
-def _is_same(held: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(held), path.stat())
-    except FileNotFoundError:
-        return False
+            )
+        return held

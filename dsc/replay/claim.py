@@ -5,7 +5,6 @@ holder, however that ends. The file says who holds it. On a file system without 
 kept out.
 """
 
-import fcntl
 import os
 import time
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dsc.errors import DscError
+from dsc.storage.file_lock import try_lock, unlock
 
 LOOK_EVERY_S = 0.5
 
@@ -39,47 +39,23 @@ def claim(work: Path, wait: bool = True) -> Iterator[None]:
     """
     path = claim_path(work)
     path.parent.mkdir(parents=True, exist_ok=True)
-    held = _acquire(path)
+    held = try_lock(path)
     while held is None:
         if not wait:
             raise RunClaimedError(f"{work}: computed by {_holder(path)}")
         time.sleep(LOOK_EVERY_S)
-        held = _acquire(path)
+        held = try_lock(path)
     try:
         os.ftruncate(held, 0)
         os.pwrite(held, f"process {os.getpid()} on {os.uname().nodename}".encode(), 0)
         yield
     finally:
-        path.unlink(missing_ok=True)  # still held: nobody else can have made another
-        os.close(held)
+        unlock(held, path)
 
 
 def claim_path(work: Path) -> Path:
     """Name the file that is locked while the run in `work` is computed."""
     return work.with_name(f"{work.name}.lock")
-
-
-def _acquire(path: Path) -> int | None:
-    """Give the locked file; None while another process has it."""
-    while True:
-        held = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(held)
-            return None
-        except OSError:  # a file system without locks
-            return held
-        if _is_current(held, path):
-            return held
-        os.close(held)  # its last holder has removed it meanwhile
-
-
-def _is_current(held: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(held), path.stat())
-    except FileNotFoundError:
-        return False
 
 
 def _holder(path: Path) -> str:
