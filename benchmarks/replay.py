@@ -18,6 +18,7 @@ Each run is kept as it ends: stopped at any moment, the same command goes on.
 import argparse
 import multiprocessing
 import os
+import statistics
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -32,7 +33,7 @@ from dsc.replay.checkpoint import Row
 from dsc.replay.learners.base import Recipe
 from dsc.replay.metrics import paired_interval
 from dsc.replay.plan import DataConfig, RunConfig, ScenarioConfig, Sweep
-from dsc.replay.plots import draw
+from dsc.replay.plots import Curves, draw, draw_curves
 from dsc.replay.summary import Summary, difference_text, summarise
 from dsc.replay.sweep import RUNS, compute, write_tables
 from dsc.schemas.size import parse_bytes
@@ -43,7 +44,7 @@ LOW = (
     "av1-small:10", "av1-small:20", "av1-small:40",
 )  # fmt: skip
 HIGH = (
-    "webp:1", "webp:20", "webp:50", "webp-bare:5", "jpeg-bare:10", "jpeg-bare:30",
+    "webp:1", "webp:20", "webp:50", "webp-bare:5", "jpeg-bare:5", "jpeg-bare:15",
     "av1-small:10", "av1-small:20", "av1-small:40", "av1-small:60",
 )  # fmt: skip
 FEW = ("raw", "webp:1", "webp:5", "jpeg-bare:5", "av1-small:10", "av1-small:20")
@@ -51,6 +52,7 @@ GDUMB = Recipe(network="resnet8-early", steps=2400, batch=32, lr=0.1)
 ER_ACE = Recipe(network="resnet8-early", epochs=20, batch=32, lr=0.05)
 FILES = ("png", "jpeg", "webp")  # what people have without dsc
 RAW = "raw"
+ORDER = (*FILES[::-1], RAW, *(codec for codec in CODECS if codec not in (*FILES, RAW)))
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class Setting:
 CIFAR = ("CIFAR-100 at 32 pixels", "cifar100", 20, 5)
 TINY = ("Tiny-ImageNet at 64 pixels", "tiny_imagenet40", 40, 10)
 QUICK = (
-    Setting(*CIFAR, (50_000,), ("raw", "png", "jpeg:20", *FEW[1:])),
+    Setting(*CIFAR, (50_000, 200_000), ("jpeg:20", *FEW[:2], *FEW[3:])),
     Setting(*CIFAR, (50_000,), ("raw", "webp:5", "av1-small:20"), "er-ace", recipe=ER_ACE),
 )
 SETTINGS = (
@@ -116,7 +118,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, default=3, help="paired seeds, from 0")
     parser.add_argument("--processes", type=int, default=2, help="runs at a time, a thread each")
     parser.add_argument("--minutes", type=float, help="begin no run after so many minutes")
-    parser.add_argument("--quick", action="store_true", help="a part: CIFAR-100 at 50 kB")
+    parser.add_argument("--quick", action="store_true", help="a part of CIFAR-100")
     parser.add_argument("--smoke", action="store_true", help="see that it runs: 20 steps each")
     args = parser.parse_args(words)
     settings = list(QUICK if args.quick else SETTINGS)
@@ -206,10 +208,22 @@ def report(plans: dict[Setting, list[RunConfig]], results: dict[str, Row], out: 
         folder.mkdir(parents=True, exist_ok=True)
         kept = {(one.arm, one.budget) for one in shown}
         draw([row for row in rows if key_of(row) in kept], folder)
+        axes = ("budget, bytes", f"accuracy at the end, %: {setting.learner}")
+        draw_curves(curves(shown, rows), axes, folder / "best-over-bytes", logarithmic=True)
     about = environment()
     seeds = sorted({row["config"]["seed"] for row in results.values()})
     lines.append(f"Seeds {seeds}; {about['cpu']}, torch {about['versions']['torch']}.")
     return "\n".join(lines) + "\n"
+
+
+def curves(shown: Sequence[Summary], rows: Sequence[Row]) -> Curves:
+    """Give each codec at its best quality: (budget, mean accuracy, its standard error)."""
+    found: Curves = {}
+    for one in sorted(shown, key=lambda one: ORDER.index(codec_of(one))):
+        values = [row["last_accuracy"] for row in rows if key_of(row) == (one.arm, one.budget)]
+        error = statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0
+        found.setdefault(codec_of(one), []).append((one.budget, statistics.fmean(values), error))
+    return {codec: sorted(points) for codec, points in found.items()}
 
 
 def key_of(row: Row) -> tuple[str, int]:

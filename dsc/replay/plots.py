@@ -49,10 +49,10 @@ def draw(results: Sequence[Row], out: str | Path) -> list[Path]:
     stepwise, bytewise = over_steps(results), over_bytes(results)
     if any(len(points) > 1 for points in stepwise.values()):
         axes = ("classes seen", "accuracy over them, %")
-        files += _draw(stepwise, axes, Path(out) / "accuracy-over-steps")
+        files += draw_curves(stepwise, axes, Path(out) / "accuracy-over-steps")
     if any(len(points) > 1 for points in bytewise.values()):
         axes = ("budget, bytes", "accuracy at the end, %")
-        files += _draw(bytewise, axes, Path(out) / "accuracy-over-bytes", logarithmic=True)
+        files += draw_curves(bytewise, axes, Path(out) / "accuracy-over-bytes", logarithmic=True)
     return files
 
 
@@ -101,9 +101,22 @@ def _error(values: Sequence[float]) -> float:
     return float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
 
 
-def _draw(
+def draw_curves(
     curves: Curves, axes: tuple[str, str], path: Path, logarithmic: bool = False
 ) -> list[Path]:
+    """Draw curves with error bars, as PNG and SVG.
+
+    Parameters
+    ----------
+    curves
+        By name: (x, y, half the length of the bar).
+    axes
+        Labels of x and y.
+    path
+        The files, less their suffixes.
+    logarithmic
+        Whether x is.
+    """
     import matplotlib as mpl
 
     mpl.use("Agg")
