@@ -6,7 +6,9 @@ Reads ``cifar100/test.zip`` and ``tiny_imagenet40/val.zip``, images evenly space
 Bytes are those of whole streams, dsc's header included. PSNR is that of the mean squared error over
 all images. Bytes at equal PSNR are interpolated in their logarithm between qualities. Speeds are
 images over CPU time of this process on one thread, at quality 60. The JPEGs of Tiny-ImageNet are
-4:2:0 themselves, which favours coders of that above 28 dB.
+4:2:0 themselves, which favours coders of that above 28 dB. The last table is of codecs that have
+weights: how many images at equal PSNR fit a budget that their weights are paid from, beside
+`av1-small`, which has none.
 """
 
 import argparse
@@ -28,9 +30,12 @@ SETS = {
     "CIFAR-100, 32 px": "cifar100/test.zip",
     "Tiny-ImageNet-40, 64 px": "tiny_imagenet40/val.zip",
 }
-CODECS = ("png", "jpeg", "jpeg-bare", "webp", "webp-bare", "av1", "av1-fast", "av1-small")
+PLAIN = "av1-small"
+WEIGHTED = ("av1-small-restored",)
+CODECS = ("png", "jpeg", "jpeg-bare", "webp", "webp-bare", "av1", "av1-fast", PLAIN, *WEIGHTED)
 REFERENCE = "webp"
-QUALITIES = (2, 10, 20, 30, 40, 50, 60, 70, 80, 90)
+BUDGETS_KB = (250, 500, 1000, 2000)
+QUALITIES = (2, 10, 15, 20, 25, 30, 35, 40, 45, 50, 60, 70, 80, 90)
 PRINTED = (20, 40, 60, 80)
 TARGETS_DB = (22, 24, 26, 28, 30, 32, 34)
 SPEED_QUALITY = 60
@@ -62,6 +67,8 @@ def main() -> None:
         curves = {codec: [measure(codec, images, q) for q in QUALITIES] for codec in CODECS}
         print_qualities(curves)
         print_equal(curves)
+        for codec in WEIGHTED:
+            print_budgets(codec, curves)
 
 
 def read_images(path: Path, count: int) -> Iterator[np.ndarray]:
@@ -122,6 +129,23 @@ def print_equal(curves: dict[str, list[Point]]) -> None:
             share = "" if np.isnan(other) else f", {100 * found / other:.0f} %"
             cells.append("-" if np.isnan(found) else f"{found:.0f}{share}")
         print(f"| {codec} | " + " | ".join(cells) + " |")
+    print()
+
+
+def print_budgets(codec: str, curves: dict[str, list[Point]]) -> None:
+    """Images in a budget at equal PSNR, the decoder's weights included, against `PLAIN`."""
+    weights = len(make_codec(codec, [RGB]).weights() or b"")
+    print(f"| {codec}, {weights:,} bytes of weights: images, and against {PLAIN} | "
+          + " | ".join(f"{target} dB" for target in TARGETS_DB) + " |")  # fmt: skip
+    print("| --- |" + " ---: |" * len(TARGETS_DB))
+    for budget in BUDGETS_KB:
+        cells = []
+        for target in TARGETS_DB:
+            own = (1000 * budget - weights) / bytes_at(curves[codec], target)
+            other = 1000 * budget / bytes_at(curves[PLAIN], target)
+            known = not np.isnan(own / other)
+            cells.append(f"{own:,.0f}, {100 * own / other - 100:+.1f} %" if known else "-")
+        print(f"| {budget} kB | " + " | ".join(cells) + " |")
     print()
 
 

@@ -19,6 +19,7 @@ CODECS: dict[str, str] = {
     "jpeg-bare": "dsc.codecs.classical.jpeg_bare:JpegBareCodec",
     "webp-bare": "dsc.codecs.classical.webp_bare:WebpBareCodec",
     "av1-small": "dsc.codecs.classical.av1_small:Av1SmallCodec",
+    "av1-small-restored": "dsc.codecs.restored.codec:RestoredCodec",
     "jxl": "dsc.codecs.classical.jxl:JxlCodec",
     "jxl-lossless": "dsc.codecs.classical.jxl:JxlLosslessCodec",
     "vector": "dsc.codecs.classical.vector:VectorCodec",

@@ -1,0 +1,97 @@
+"""The codec `av1-small-restored`: what `av1-small` writes, restored after decoding.
+
+The bytes are those of `av1-small`, one for one. What is decoded from them goes through a small
+integer network (`dsc.codecs.restored.network`) that was trained on photographs and takes back part
+of what quantisation did. Its weights count where a budget counts decoders. A picture that is stored
+losslessly, or with headers of its own, is left as it is.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from pydantic import ValidationError
+
+from dsc.codecs.base import Array
+from dsc.codecs.classical.av1_small import QUANTISER_BITS, Av1SmallCodec
+from dsc.codecs.classical.base import METHOD_BITS, Method
+from dsc.codecs.classical.small import UNITS_AT, unpack_varint
+from dsc.codecs.restored.network import restore
+from dsc.codecs.restored.weights import cached_network, shipped_file
+from dsc.errors import CodecError
+from dsc.schemas import Task, TaskKind
+
+
+class RestoredCodec(Av1SmallCodec):
+    """Quality is that of `av1-small`.
+
+    Parameters
+    ----------
+    tasks
+        Images of three 8-bit channels, all of whose pixels are valid.
+    weights
+        A weights file (`dsc.codecs.restored.weights`).
+    """
+
+    id: ClassVar[str] = "av1-small-restored"
+
+    def __init__(self, tasks: Sequence[Task], weights: bytes) -> None:
+        super().__init__(tasks)
+        self._weights = weights
+        self._network = cached_network(weights)
+
+    @classmethod
+    def for_tasks(cls, tasks: Sequence[Task]) -> Self:
+        """Make the codec for these tasks with the network that comes with dsc."""
+        return cls(tasks, shipped_file())
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], weights: bytes | None) -> Self:
+        """Make the codec that an archive describes."""
+        if weights is None:
+            raise CodecError(f"{cls.id} needs its weights file, the archive names none")
+        try:
+            return cls([Task.model_validate(task) for task in config["tasks"]], weights)
+        except (KeyError, TypeError, ValidationError) as error:
+            raise CodecError(f"{cls.id}: not a configuration of this codec: {error}") from None
+
+    def weights(self) -> bytes:
+        """Give the weights file; all of it is the decoder's."""
+        return self._weights
+
+    def refusal(self, task: Task) -> str | None:
+        """Refuse what the network was not made for."""
+        fits = task.kind is TaskKind.IMAGE and task.dtype == "uint8" and task.channels == 3
+        if not fits or task.invalid:
+            return "restores 8-bit images of three channels without invalid values; use av1-small"
+        return super().refusal(task)
+
+    def decode_batch(
+        self, streams: Sequence[Mapping[str, bytes]], tasks: Sequence[str], max_pixels: int
+    ) -> list[dict[str, Array]]:
+        """Decode `tasks`, then restore all pictures of one size at once."""
+        decoded = super().decode_batch(streams, tasks, max_pixels)
+        by_size: dict[tuple[int, ...], list[tuple[int, str, int]]] = {}
+        for number, arrays in enumerate(decoded):
+            for task, array in arrays.items():
+                quantiser = quantiser_of(bytes(streams[number][task]))
+                if quantiser:
+                    by_size.setdefault(array.shape, []).append((number, task, quantiser))
+        for places in by_size.values():
+            pictures = np.stack([decoded[number][task] for number, task, _ in places])
+            quantisers = np.array([quantiser for *_, quantiser in places], np.uint8)
+            restored = restore(self._network, pictures, quantisers)
+            for (number, task, _), picture in zip(places, restored, strict=True):
+                decoded[number][task][...] = picture
+        return decoded
+
+
+def quantiser_of(data: bytes) -> int:
+    """Give the quantiser of a bitstream of `av1-small` that was decoded; 0 where none is said."""
+    if data[0] & METHOD_BITS != Method.LOSSY:
+        return 0
+    start = 1
+    if not data[0] >> UNITS_AT:
+        for _ in range(2):
+            _, start = unpack_varint(data, start)
+    return data[start] & QUANTISER_BITS
