@@ -197,8 +197,8 @@ def report(plans: dict[Setting, list[RunConfig]], results: dict[str, Row], out: 
             continue
         lines += [f"### {title}", ""]
         lines += [
-            "| budget, bytes | codec | exemplars | bytes used | with decoder | accuracy, % | less raw | "
-            "less the best of PNG, JPEG, WebP |",
+            "| budget, bytes | codec | exemplars | bytes used | with decoder | accuracy, % | "
+            "less raw | less the best of PNG, JPEG, WebP |",
             "| ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
         ]
         shown = best_of_each(summarise(rows))
