@@ -44,8 +44,8 @@ LOW = (
     "av1-small:10", "av1-small:20", "av1-small:40", "av1-small-restored:20",
 )  # fmt: skip
 HIGH = (
-    "webp:1", "webp:20", "webp:50", "webp-bare:5", "jpeg-bare:5", "jpeg-bare:15",
-    "av1-small:10", "av1-small:20", "av1-small:40", "av1-small:60", "av1-small-restored:40",
+    "webp:1", "webp:20", "jpeg-bare:5", "jpeg-bare:15", "webp-bare:5",
+    "av1-small:20", "av1-small:40", "av1-small:60", "av1-small-restored:40",
 )  # fmt: skip
 FEW = ("raw", "webp:1", "webp:5", "jpeg-bare:5", "av1-small:10", "av1-small:20")
 GDUMB = Recipe(network="resnet8-early", steps=2400, batch=32, lr=0.1)
