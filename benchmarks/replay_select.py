@@ -36,7 +36,7 @@ from dsc.replay.selection.select import PROXIES
 
 MINIMUM = 3
 """Fewest codecs whose ranks say anything."""
-BETAS = (2.0, 5.0, 10.0, 20.0, 40.0)
+BETAS = (5.0, 10.0, 15.0, 30.0)
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("results", type=Path, nargs="+", help="directories of a sweep")
     parser.add_argument("--steps", type=int, default=150, help="of each network of a proxy")
     parser.add_argument("--rounds", type=int, default=3, help="of the probe")
+    parser.add_argument("--proxies", default=",".join(PROXIES), help="with commas")
     parser.add_argument("--only", default="", help="a part of a group's title")
     parser.add_argument("--out", type=Path, help="file for the scores, JSON lines")
     args = parser.parse_args(words)
@@ -68,23 +69,24 @@ def main(words: Sequence[str] | None = None) -> None:
     for group in groups(args.results):
         if args.only not in group.title or len(group.accuracies) < MINIMUM:
             continue
-        selections = {seed: selected(group, seed, args.steps, args.rounds) for seed in seeds(group)}
+        selections = {seed: selected(group, seed, args) for seed in seeds(group)}
         if args.out is not None:
             append(args.out, group, selections)
         print("\n".join(report(group, judgements(group, selections))), flush=True)
 
 
-def selected(group: Group, seed: int, steps: int, rounds: int) -> Selection:
-    """Judge the sweep's codecs by all proxies, from one seed's first step."""
+def selected(group: Group, seed: int, args: argparse.Namespace) -> Selection:
+    """Judge the sweep's codecs by the proxies, from one seed's first step."""
     step, classes = first_step(group.config, seed)
     network, batch = group.config.recipe.network, group.config.recipe.batch
     recipe = Recipe(
-        network=network, batch=batch, lr=0.1, steps=steps, cutmix=group.config.recipe.cutmix
+        network=network, batch=batch, lr=0.1, steps=args.steps, cutmix=group.config.recipe.cutmix
     )
     began = time.monotonic()
     found = select_codec(
         step.images, step.labels, group.config.budget, candidates=tuple(group.accuracies),
-        proxy=tuple(PROXIES), classes=classes, recipe=recipe, rounds=rounds, seed=seed,
+        proxy=args.proxies.split(","), classes=classes, recipe=recipe, rounds=args.rounds,
+        seed=seed,
     )  # fmt: skip
     print(f"{group.title}, seed {seed}: {time.monotonic() - began:.0f} s", flush=True)
     return found
@@ -94,8 +96,8 @@ def judgements(group: Group, selections: Mapping[int, Selection]) -> dict[str, l
     """Give what each way of choosing says, a seed each."""
     found: dict[str, list[Judged]] = defaultdict(list)
     for selection in selections.values():
-        probe = selection.costs["probe"]
-        whole = group.trained * probe.cpu_s / probe.trained
+        probe = selection.costs.get("probe")
+        whole = group.trained * probe.cpu_s / probe.trained if probe else 0.0
 
         def note(name: str, cost: Cost, scores: Sequence[float | None], whole: float = whole,
                  selection: Selection = selection) -> None:  # fmt: skip
@@ -103,11 +105,12 @@ def judgements(group: Group, selections: Mapping[int, Selection]) -> dict[str, l
             scored = with_last(dict(zip(arms, scores, strict=True)))
             found[name].append(Judged(scored, cost, whole / cost.cpu_s if cost.cpu_s else 0.0))
 
-        for name in PROXIES:
+        for name in selection.costs:
             note(name, selection.costs[name], [row.scores.get(name) for row in selection.rows])
-        note("probe, accuracy alone", probe, [row.accuracy for row in selection.rows])
+        if probe:
+            note("probe, accuracy alone", probe, [row.accuracy for row in selection.rows])
         note("exemplars", Cost(), [_drifted(row, 0.0) for row in selection.rows])
-        for beta in BETAS:
+        for beta in BETAS if "drift" in selection.costs else ():
             scores = [_drifted(row, beta) for row in selection.rows]
             note(f"drift, beta {beta:g}", selection.costs["drift"], scores)
     return found

@@ -10,7 +10,7 @@ import numpy as np
 
 from dsc.replay.learners.base import Features
 
-DEFAULT_BETA = 5.0
+DEFAULT_BETA = 20.0
 SAMPLE = 256
 """Exemplars that are compared."""
 
