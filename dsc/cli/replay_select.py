@@ -84,7 +84,7 @@ RoundsOption = Annotated[
 BetaOption = Annotated[
     float | None,
     typer.Option(
-        help="Of drift: log N that a drift of 1 is worth. Default: 5.",
+        help="Of drift: log N that a drift of 1 is worth. Default: 20.",
         min=0,
         metavar="X",
         rich_help_panel=JUDGING,
