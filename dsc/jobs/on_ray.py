@@ -133,7 +133,8 @@ class _Run:
                 for ref in ready:
                     self._receive(ref, waiting)
         except BaseException:
-            self._stop()
+            with contextlib.suppress(Exception):  # must not hide why it stops
+                self._stop()
             raise
         return self._failures
 

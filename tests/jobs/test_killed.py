@@ -149,11 +149,11 @@ def test_a_driver_of_ray_workers_stopped_in_the_middle_resumes_byte_for_byte(
     assert len(below) > 2, process.communicate()
     process.send_signal(how)
     try:
-        said, _ = process.communicate(timeout=60)
+        said, complaints = process.communicate(timeout=60)
     finally:
         kill(below)
     if how is signal.SIGINT:
-        assert process.returncode == 130
+        assert process.returncode == 130, complaints
         assert "shards are done and kept" in said
         assert not [path for path in tree(out) if path.endswith(".part")]
     done, log = finished(out), tmp_path / "log-2"
