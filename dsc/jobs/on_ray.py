@@ -86,7 +86,8 @@ def session(workers: int, address: str | None) -> Iterator[Any]:
     try:
         yield ray
     finally:
-        ray.shutdown()
+        with contextlib.suppress(Exception):  # must not hide how the work ended
+            ray.shutdown()
 
 
 def _check_answers(address: str) -> None:

@@ -6,6 +6,7 @@ process of its own, as Ray frees GPU memory only so, and loads them again. A tas
 result, a few kilobytes.
 """
 
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -109,7 +110,8 @@ class _Runs:
                 for ref in ready:
                     self._receive(ref)
         except BaseException:
-            self._stop()
+            with contextlib.suppress(Exception):  # must not hide why it stops
+                self._stop()
             raise
         return self._failures
 

@@ -54,7 +54,7 @@ def finished(out: Path) -> set[int]:
     return {int(path.stem.rpartition("-")[2]) for path in (out / ".dsc/records").glob("*.json")}
 
 
-def wait_for(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
+def wait_for(condition: Callable[[], bool], timeout_s: float = 180.0) -> None:
     """Wait until something is so."""
     deadline = time.monotonic() + timeout_s
     while not condition():

@@ -18,9 +18,11 @@ from dsc.errors import IncompleteError, UsageError
 from dsc.jobs import replay_on_ray
 from dsc.jobs.replay import sweep
 from dsc.jobs.replay_task import Workplace, WrongPlaceError, compute_on_worker
+from dsc.replay import checkpoint
+from dsc.replay import run as running
 from dsc.replay import sweep as sweeping
-from dsc.replay.checkpoint import CHECKPOINT, Row
-from dsc.replay.claim import claim, claim_path
+from dsc.replay.checkpoint import Progress, Row
+from dsc.replay.claim import claim
 from dsc.replay.plan import RunConfig, Sweep
 from dsc.replay.sweep import sweep as sweep_here
 from dsc.replay.sweep import work_path
@@ -102,40 +104,43 @@ def test_relative_paths_are_meant_from_the_callers_directory(
     assert row["config"]["data"]["place"] == place.name
 
 
-def at_epoch(work: Path) -> tuple[int, int]:
-    if not (work / CHECKPOINT).exists():
-        return -1, 0
-    state = torch.load(work / CHECKPOINT, weights_only=True)
-    return state["step"], state["epoch"]
+KILL_AFTER = [(0, 3), (0, 20), (1, 5)]  # (steps, epochs) of the checkpoint that is the last one
+SAVED = "saved"
 
 
-def kill_holder(work: Path) -> int:
-    """Kill the process that computes a run; give its number."""
-    pid = int(claim_path(work).read_text().split()[1])
-    assert pid != os.getpid()
-    os.kill(pid, signal.SIGKILL)
-    return pid
+def killed_at_checkpoints(place: Workplace, config: RunConfig) -> Row:
+    """Compute a run in a process that dies as soon as one of certain checkpoints is written."""
+
+    def save_and_die(work: Path, config: RunConfig, data: str, done: Progress, state: Any) -> None:
+        checkpoint.save(work, config, data, done, state)
+        with (place.out / f"{SAVED}-{config.id}").open("a") as log:
+            log.write(f"{os.getpid()} {done.step} {done.epoch}\n")
+        if (done.step, done.epoch) in KILL_AFTER:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    running.save = save_and_die
+    try:
+        return compute_on_worker(place, config)
+    finally:
+        running.save = checkpoint.save
 
 
 @pytest.mark.slow
 def test_killed_workers_change_no_result_and_go_on_from_the_checkpoint(
-    ray_session: Any, place: Path, tmp_path: Path
+    ray_session: Any, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    long = plan(place, recipe={"epochs": 60, "batch": 4}, seeds=[0])
-    out, killed, rows = tmp_path / "out", set[int](), list[Row]()
-    work = work_path(long.runs()[0], out)
-    options: dict[str, Any] = {"workers": 2, "checkpoint_every_s": 0.0}
-    working = threading.Thread(target=lambda: rows.extend(sweep(long, out, **options)))
-    working.start()
-    for moment in [(0, 3), (0, 20), (1, 5)]:
-        wait_for(lambda wanted=moment: at_epoch(work) >= wanted)
-        killed.add(kill_holder(work))
-        reached, before = at_epoch(work), (work / CHECKPOINT).stat().st_mtime_ns
-        wait_for(lambda known=before: (work / CHECKPOINT).stat().st_mtime_ns != known)
-        assert at_epoch(work) > reached
-    working.join()
-    assert len(killed) == 3
+    monkeypatch.setattr(replay_on_ray, "compute_on_worker", killed_at_checkpoints)
+    long = plan(place, recipe={"epochs": 25, "batch": 4}, seeds=[0])
+    rows = sweep(long, tmp_path / "out", workers=2, checkpoint_every_s=0.0)
     assert timeless(rows) == timeless(sweep_here(long, tmp_path / "undisturbed"))
+    for config in long.runs():
+        log = (tmp_path / "out" / f"{SAVED}-{config.id}").read_text().splitlines()
+        saved = [tuple(map(int, line.split())) for line in log]
+        assert len({pid for pid, _, _ in saved}) == len(KILL_AFTER) + 1
+        assert [done for _, *done in saved] == [
+            *([0, epoch] for epoch in range(1, 26)), [1, 0],
+            *([1, epoch] for epoch in range(1, 26)), [2, 0],
+        ]  # fmt: skip
 
 
 def deadly(place: Workplace, config: RunConfig) -> Row:
@@ -219,6 +224,8 @@ def test_a_run_of_another_sweep_is_left_to_it_and_its_result_is_taken(
 
 TOGETHER = """
 import sys
+from dsc.replay import checkpoint
+from dsc.replay import run as running
 from dsc.replay import sweep as sweeping
 from dsc.replay.plan import Sweep
 
