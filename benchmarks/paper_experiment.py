@@ -27,12 +27,12 @@ from torch import Tensor
 from benchmarks.paper_table import ANCHOR, ranking, table
 from dsc.codecs.learned.modality import to_planes
 from dsc.codecs.learned.network import Coded, make_network
-from dsc.pipeline.sources.clevr import clevr_tasks
+from dsc.pipeline.sources import open_source
 from dsc.pipeline.sources.render_clevr import render_clevr
 
 PAPER = ("single-task", "disjoint-latent", "shared-latent-2023", "mixed-latent")
 MODALITIES = {"rgb": "rgb", "depth": "depth_zbuffer", "normal": "normal"}
-TASKS = {task.name: task for task in clevr_tasks()}
+TASKS = {task.name: task for task in open_source("clevr", n=1).tasks}
 WIDTHS = ("width_8", "latents", "shared_latents", "joint_width", "hyper_width", "hyper_latents")
 WARM_UP = 50  # steps over which the learning rate rises
 EVALUATED_AT_ONCE = 16
