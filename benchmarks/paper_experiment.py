@@ -107,7 +107,7 @@ def render_views(out: Path, args: argparse.Namespace) -> Views:
 def train(kind: str, lam: float, views: Views, args: argparse.Namespace) -> dict[str, Any]:
     """Train one network and measure it."""
     torch.manual_seed(args.seed)
-    network = make(kind, lam, args.size)
+    network = make(kind, lam, args)
     network.initialise(planes_of(views, range(min(256, args.views))))
     network = network.to(memory_format=torch.channels_last)
     quality = nearest_quality(network, lam)
@@ -136,15 +136,21 @@ def train(kind: str, lam: float, views: Views, args: argparse.Namespace) -> dict
     }  # fmt: skip
 
 
-def make(kind: str, lam: float, size: str) -> Any:
-    """Make an untrained network; those not of the paper with as many parameters as the anchor."""
+def make(kind: str, lam: float, args: argparse.Namespace) -> Any:
+    """Make an untrained network.
+
+    One that is not of the paper has as many parameters as the anchor, and its qualities 1 and 100
+    are the smallest and the largest λ.
+    """
     if kind in PAPER:
         return make_network(
-            kind, tuple(MODALITIES), size, {"lambda": dict.fromkeys(MODALITIES, lam)}
+            kind, tuple(MODALITIES), args.size, {"lambda": dict.fromkeys(MODALITIES, lam)}
         )
-    wanted = count(make_network(ANCHOR, tuple(MODALITIES), size))
-    spec = make_network(kind, tuple(MODALITIES), size).spec_json()
+    wanted = count(make_network(ANCHOR, tuple(MODALITIES), args.size))
+    spec = make_network(kind, tuple(MODALITIES), args.size).spec_json()
     spec = json.loads(json.dumps(spec))
+    for sizes in spec["modalities"].values():
+        sizes["lambda_range"] = [min(args.lambdas), max(args.lambdas)]
     low, high = 0.25, 4.0
     for _ in range(8):
         middle = (low * high) ** 0.5

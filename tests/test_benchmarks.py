@@ -1,11 +1,15 @@
-"""Every benchmark can be started: what the README's commands import is there."""
+"""Every benchmark can be started, and one command runs all that the README shows."""
 
 import importlib
+import re
 from pathlib import Path
 
 import pytest
 
-MODULES = sorted(path.stem for path in Path(__file__, "../../benchmarks").resolve().glob("*.py"))
+from benchmarks import __main__ as figures
+
+ROOT = Path(__file__).parent.parent
+MODULES = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py"))
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -18,3 +22,38 @@ def test_benchmark_imports(name: str) -> None:
 
 def test_benchmarks_are_found() -> None:
     assert {"family", "paper_experiment", "real_data"} <= set(MODULES)
+
+
+def test_one_command_runs_all_that_the_readme_shows() -> None:
+    readme = re.sub(r"\s+", " ", (ROOT / "README.md").read_text())
+    shown = re.findall(r"`((?:python -m benchmarks\.|dsc bench |python examples/)[^`]*)`", readme)
+    figures_of_readme = [command for command in shown if "ray_train" not in command]
+    assert len(figures_of_readme) > 15
+    plain = {re.sub(r"\S*[{}]\S*", "PLACE", command) for command in figures.COMMANDS.values()}
+    for command in figures_of_readme:
+        placed = re.sub(r"(--out )\S+|\.\./shared\S+|replay-results", r"\1PLACE", command)
+        assert any(known.startswith(placed) for known in plain), command
+
+
+def test_its_commands_are_benchmarks_that_there_are() -> None:
+    for command in figures.COMMANDS.values():
+        if name := re.match(r"python -m benchmarks\.(\w+)", command):
+            assert name[1] in MODULES
+        elif name := re.match(r"python (\S+)", command):
+            assert (ROOT / name[1]).is_file()
+
+
+def test_it_says_what_failed_and_runs_nothing_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        figures, "COMMANDS", {"good": "python -c 'print(6*7)'", "bad": "python -c 'raise OSError'"}
+    )
+    monkeypatch.setattr("sys.argv", ["benchmarks", "--out", str(tmp_path)])
+    assert figures.main() == 1
+    first = capfd.readouterr().out
+    assert "42" in first
+    assert "failed:\nbad: " in first
+    assert (tmp_path / "good.txt").read_text() == "42\n"
+    assert figures.main() == 1
+    assert "good: in " in capfd.readouterr().out

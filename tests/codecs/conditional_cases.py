@@ -68,18 +68,24 @@ def view_planes(count: int) -> dict[str, Tensor]:
 
 
 def network_of(kind: str, planes: Mapping[str, Tensor]) -> ConditionalNetwork:
-    """A network with its KLT start, wide scales, and every silent layer made to speak."""
+    """A network with its KLT start that speaks."""
     torch.manual_seed(0)
     network: ConditionalNetwork = make_network(kind, size="tiny")
     network.initialise(planes)
+    speak(network)
+    return network
+
+
+def speak(network: ConditionalNetwork) -> None:
+    """Widen the scales and give every silent layer small weights."""
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             if name.endswith("synthesis.scale.bias"):
                 parameter.fill_(45 / BIAS_UNIT)  # untrained, most symbols would be escapes
             elif not parameter.any() and name.endswith("weight"):
-                is_loud = ".steps." in name or ".guide." in name or ".given." in name
+                loud = (".steps.", ".guide.", ".given.", "prediction.")
+                is_loud = any(part in name for part in loud)
                 parameter.normal_(std=0.05 if is_loud else 0.003)
-    return network
 
 
 def all_quality(value: int, count: int) -> dict[str, Tensor]:

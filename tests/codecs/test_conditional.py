@@ -25,7 +25,7 @@ from tests.codecs.conditional_cases import (
     LIMIT,
     MODALITY,
     NAMES,
-    RGB,
+    NORMAL,
     TASKS,
     all_quality,
     as_planes,
@@ -56,9 +56,9 @@ def test_streams_come_after_those_they_require(codec: ConditionalCodec) -> None:
         assert set(stream.requires) <= seen
         seen.add(stream.name)
     graph = {s.name: s.requires for s in codec.streams()}
-    expected = {"independent": (), "shared-latent": ("shared",), "chained": ("depth_zbuffer",)}
-    assert graph["rgb"] == graph["normal"] == expected[codec.id]
-    assert graph["depth_zbuffer"] == (("shared",) if codec.id == "shared-latent" else ())
+    shared = ("shared",) if codec.id == "shared-latent" else ()
+    assert graph["rgb"] == graph["depth_zbuffer"] == shared
+    assert graph["normal"] == (("depth_zbuffer",) if codec.id == "chained" else shared)
 
 
 @pytest.mark.parametrize("names", [NAMES, ("rgb",), ("normal", "rgb"), ("depth_zbuffer",)])
@@ -207,16 +207,17 @@ def test_a_stream_without_what_it_used_is_an_error(files: dict[str, bytes], samp
     codec = ChainedCodec(TASKS, files["chained"])
     (streams,) = codec.encode_batch([sample], Quality())
     with pytest.raises(BitstreamError, match="depth_zbuffer is required"):
-        codec.decode_batch([{"rgb": streams["rgb"]}], ["rgb"], LIMIT)
-    without = ChainedCodec((RGB,), files["chained"])
+        codec.decode_batch([{"normal": streams["normal"]}], ["normal"], LIMIT)
+    without = ChainedCodec((NORMAL,), files["chained"])
     with pytest.raises(BitstreamError, match="requires depth"):
-        without.decode_batch([{"rgb": streams["rgb"]}], ["rgb"], LIMIT)
-    lying = bytes([2]) + streams["rgb"][1:]
+        without.decode_batch([{"normal": streams["normal"]}], ["normal"], LIMIT)
+    lying = bytes([2]) + streams["normal"][1:]
     with pytest.raises(BitstreamError, match="there are not"):
-        codec.decode_batch([streams | {"rgb": lying}], ["rgb"], LIMIT)
-    resized = streams["rgb"][:1] + b"\x50\x00\x40\x00" + streams["rgb"][5:]
+        codec.decode_batch([streams | {"normal": lying}], ["normal"], LIMIT)
+    (streams,) = codec.encode_batch([make_view(8, 64)], Quality())  # no mask to fail first
+    resized = streams["normal"][:1] + b"\x50\x00\x40\x00" + streams["normal"][5:]
     with pytest.raises(BitstreamError, match="the others have"):
-        codec.decode_batch([streams | {"rgb": resized}], NAMES[::-1], LIMIT)
+        codec.decode_batch([streams | {"normal": resized}], NAMES[::-1], LIMIT)
 
 
 class TestChainedConformance(CodecConformance):

@@ -5,7 +5,8 @@ latents with straight-through gradients. In evaluation mode (`eval()`) rate is t
 symbols, which is what a coder with ideal tables would write.
 
 In a chain, a stream sees what it requires as it is, without a gradient: the first task then costs
-what its own codec would, whatever is coded after it.
+what its own codec would, whatever is coded after it. What is predicted of a stream's planes learns
+from its own error as well; the value of the loss is not changed by that.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,6 +33,8 @@ from dsc.codecs.learned.network import Coded
 from dsc.codecs.learned.rate import bits_of, gaussian_likelihood
 from dsc.codecs.learned.spec import SHARED
 from dsc.codecs.learned.steps import step_mask
+
+PREDICTION_LAMBDA = 1e-3  # weight of a prediction's own error while it trains
 
 
 @dataclass(frozen=True)
@@ -97,18 +100,31 @@ class ConditionalNetwork(ConditionalModel):
             fixed = name not in wanted and name != SHARED
             with torch.set_grad_enabled(torch.is_grad_enabled() and not fixed):
                 with torch.autocast(device, dtype=torch.bfloat16, enabled=bfloat16):
-                    y = self.analyse(name, inputs, features, given)
+                    guide = self.guide(name, given)
+                    y = self.analyse(name, inputs, features, given, guide)
                 coded[name] = self._code_stream(name, y, own, coded)
                 latent, planes = coded[name].latent, None
                 if name in wanted or (self.spec.guided and name != order[-1]):
                     with torch.autocast(device, dtype=torch.bfloat16, enabled=bfloat16):
-                        planes = self.synthesise(name, latent, given)
+                        planes = self.synthesise(name, latent, given, guide)
             if name in wanted and planes is not None:
                 decoded[name] = planes
                 distortion[name] = _distortion(planes, inputs[name], valid.get(name))
+                if guide is not None and guide.predicted is not None:
+                    missed = _distortion(guide.predicted, inputs[name], valid.get(name))
+                    distortion[name] = distortion[name] + self._lesson(name, missed, own)
             given[name] = Given(latent, planes) if self.spec.is_joint else _detached(latent, planes)
         rate = {name: stream.bits / pixels for name, stream in coded.items()}
         return Coded(rate, distortion, decoded)
+
+    def _lesson(self, name: str, missed: Tensor, quality: Tensor) -> Tensor:
+        """Give zeros (B,) with the gradient that teaches a prediction its target directly.
+
+        Rate tells a prediction too little: one that learned from it alone stayed a constant.
+        Divided by λ, the gradient is the same at all qualities.
+        """
+        through = PREDICTION_LAMBDA * (missed - missed.detach())
+        return through / self.weight(name, quality)
 
     def _quality(self, name: str, wanted: Sequence[str], quality: Mapping[str, Tensor]) -> Tensor:
         if name == SHARED:

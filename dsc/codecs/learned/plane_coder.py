@@ -34,11 +34,12 @@ def encode_planes(
     order = [name for name in spec.streams() if name == SHARED or name in inputs]
     for at, name in enumerate(order):
         required = {n: latents[n] for n in spec.requires(name) if n in latents}
-        y = model.analyse(name, inputs, features, given)
+        guide = model.guide(name, given)
+        y = model.analyse(name, inputs, features, given, guide)
         words[name], latents[name] = coder.encode(name, y, qualities[name], required)
         if not spec.is_joint and any(name in spec.requires(later) for later in order[at + 1 :]):
             y = dequantise(model.gain[name], StreamBatch.stack([latents[name]]))
-            planes = model.synthesise(name, y, given) if spec.guided else None
+            planes = model.synthesise(name, y, given, guide) if spec.guided else None
             given[name] = Given(y, planes)
     return words
 
@@ -73,13 +74,14 @@ def planes_of_batch(
     spec = model.spec
     given: dict[str, Given] = {}
     planes: dict[str, Tensor] = {}
-    for name in spec.required(wanted):
+    needed = spec.required(wanted)
+    for name in needed:
         if name not in streams:
             continue
         y = dequantise(model.gain[name], streams[name])
-        required = spec.guided and any(name in spec.requires(other) for other in wanted)
+        required = spec.guided and any(name in spec.requires(other) for other in needed)
         if name != SHARED and (name in wanted or required):
-            planes[name] = model.synthesise(name, y, given)
+            planes[name] = model.synthesise(name, y, given, model.guide(name, given))
         given[name] = Given(y, planes.get(name))
     return {name: planes[name] for name in wanted}
 

@@ -5,8 +5,8 @@ require others: its entropy parameters, its synthesis and, in a chain, its analy
 
 - ``independent``: one stream a modality, none requires another.
 - ``shared-latent``: ``shared`` first, required by every other stream.
-- ``chained``: depth first; normals and rgb require it. What is required of a chain may be absent
-  (a sample without depth): the stream is then coded alone, and says so.
+- ``chained``: depth first; normals require it. What is required of a chain may be absent (a sample
+  without depth): the stream is then coded alone, and says so.
 
 What a spec does not name has the value of the first version, so old codec files keep their meaning.
 """
@@ -19,7 +19,7 @@ from dsc.errors import UsageError
 
 SHARED = "shared"
 KINDS = ("independent", "shared-latent", "chained")
-CHAIN = {"depth": (), "normal": ("depth",), "rgb": ("depth",)}
+CHAIN = {"depth": (), "normal": ("depth",), "rgb": ()}
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,9 @@ class ModalitySpec:
         λ at quality 1 and at quality 100, of λ · 255² · MSE.
     refine
         Channels and blocks of the refinement at 1/4 after synthesis; (0, 0) for none.
+    predict
+        Channels and blocks of the prediction of this modality's planes from those of the streams
+        that it requires, in a chain (`dsc.codecs.learned.prediction`); (0, 0) for none.
     """
 
     channels: int
@@ -46,6 +49,7 @@ class ModalitySpec:
     blocks: tuple[int, int]
     lambda_range: tuple[float, float]
     refine: tuple[int, int] = (0, 0)
+    predict: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -198,13 +202,13 @@ def sized(kind: str, modalities: Sequence[str], size: str) -> ModelSpec:
     return spec if spec.is_joint else replace(spec, shared_latents=0, joint_width=0)
 
 
-_RGB, _DEPTH, _NORMAL = (0.0012, 0.12), (0.003, 3.0), (0.004, 0.4)
+_RGB, _DEPTH, _NORMAL = (0.0012, 0.12), (0.003, 3.0), (0.0005, 0.4)
 _SIZES: dict[str, tuple[dict[str, ModalitySpec], dict[str, int]]] = {
     "tiny": (
         {
             "rgb": ModalitySpec(3, 24, 16, (1, 1), _RGB, (8, 1)),
             "depth": ModalitySpec(1, 16, 8, (1, 1), _DEPTH),
-            "normal": ModalitySpec(3, 16, 8, (1, 1), _NORMAL, (8, 1)),
+            "normal": ModalitySpec(3, 16, 8, (1, 1), _NORMAL, (8, 1), (8, 1)),
         },
         {"shared_latents": 8, "joint_width": 16, "hyper_width": 12, "hyper_latents": 8},
     ),
@@ -212,7 +216,7 @@ _SIZES: dict[str, tuple[dict[str, ModalitySpec], dict[str, int]]] = {
         {
             "rgb": ModalitySpec(3, 96, 128, (2, 2), _RGB),
             "depth": ModalitySpec(1, 48, 48, (2, 1), _DEPTH),
-            "normal": ModalitySpec(3, 64, 64, (2, 1), _NORMAL),
+            "normal": ModalitySpec(3, 64, 64, (2, 1), _NORMAL, predict=(48, 3)),
         },
         {"shared_latents": 48, "joint_width": 96, "hyper_width": 48, "hyper_latents": 32},
     ),
@@ -220,7 +224,7 @@ _SIZES: dict[str, tuple[dict[str, ModalitySpec], dict[str, int]]] = {
         {
             "rgb": ModalitySpec(3, 128, 192, (4, 3), _RGB, (32, 2)),
             "depth": ModalitySpec(1, 64, 64, (3, 2), _DEPTH),
-            "normal": ModalitySpec(3, 96, 96, (3, 2), _NORMAL, (32, 1)),
+            "normal": ModalitySpec(3, 96, 96, (3, 2), _NORMAL, (32, 1), (64, 4)),
         },
         {"shared_latents": 64, "joint_width": 128, "hyper_width": 64, "hyper_latents": 48},
     ),

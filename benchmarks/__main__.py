@@ -1,0 +1,102 @@
+"""Regenerates every figure of the README: runs its commands one after another.
+
+    python -m benchmarks                    # all, hours on two cores; goes on where it was stopped
+    python -m benchmarks --list             # the commands
+    python -m benchmarks rd labels bounds   # some
+
+Each command's output is shown and kept in `--out`, one file a name; what is there is not run again
+unless ``--again``. A command that fails (an extra that is not installed, data that are absent) is
+reported at the end, and the others go on. Data are found through DSC_TEST_DATA.
+"""
+
+import argparse
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+DATA = os.environ.get("DSC_TEST_DATA", "../shared/data")
+SETS = "nyuv2,7scenes,taskonomy,views"
+CODECS = "av1,independent,jpeg,webp,avif-s4,jxl"
+# by name, in the order of the README; {out} is the folder of results, {data} that of the data sets
+COMMANDS = {
+    "picture": "python -m benchmarks.readme_picture",
+    "bounds": "python -m benchmarks.bounds --frames 6",
+    "rd": f"dsc bench rd --sets {SETS} --codecs {CODECS} --samples 4 --views 8 --out {{out}}/rd",
+    "family": "python -m benchmarks.family --source clevr --views 500 --steps 6000 "
+    "--out {out}/family-clevr",
+    "family-indoors": "python -m benchmarks.family --views 500 --steps 6000 "
+    "--out {out}/family-indoors",
+    "rates": "python -m benchmarks.variable_rate --views 500 --steps 3000 --more 1500 "
+    "--out {out}/rates",
+    "labels": "python -m benchmarks.labels",
+    "paper": "python -m benchmarks.paper_experiment --steps 1500 --crop 128 --batch 2 "
+    "--out {out}/paper",
+    "archives": "python -m benchmarks.real_data --views 100",
+    "entropy": "python -m benchmarks.entropy_coding",
+    "packs": "python -m benchmarks.read_packs",
+    "fetch": "python -m benchmarks.fetch_bytes --views 768",
+    "stream": "dsc bench stream --out {out}/stream",
+    "depth-from-rgb": "python examples/depth_from_rgb.py --seeds 3",
+    "latents": "python examples/train_on_latents.py --data {data}/tiny_imagenet40",
+    "replay": "python -m benchmarks.replay --out {out}/replay-results",
+    "small-images": "python -m benchmarks.small_images",
+    "replay-buffer": "python -m benchmarks.replay_buffer",
+    "replay-select": "python -m benchmarks.replay_select {out}/replay-results",
+    "replay-options": "python -m benchmarks.replay_options --out {out}/replay-results",
+    "keeps-learning": "python -m benchmarks.keeps_learning {data}/cifar100 --steps 100 --batch 32 "
+    "--lr 5e-4",
+}
+
+
+def run(name: str, out: Path) -> int:
+    """Run a command, show what it prints and keep it; give its exit status."""
+    words = shlex.split(COMMANDS[name].format(out=out, data=DATA))
+    words[0] = sys.executable if words[0] == "python" else str(Path(sys.executable).parent / "dsc")
+    part = out / f"{name}.part"
+    with part.open("w") as kept:
+        process = subprocess.Popen(
+            words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        )
+        assert process.stdout is not None
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            kept.write(line)
+        status = process.wait()
+    if not status:
+        part.rename(out / f"{name}.txt")
+    return status
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("names", nargs="*", help="which; all of them if none is named")
+    parser.add_argument("--out", type=Path, default=Path("out/figures"))
+    parser.add_argument("--list", action="store_true", help="show the commands and run none")
+    parser.add_argument("--again", action="store_true", help="run also what has been run")
+    args = parser.parse_args()
+    unknown = [name for name in args.names if name not in COMMANDS]
+    if unknown:
+        parser.error(f"unknown: {', '.join(unknown)}; known: {', '.join(COMMANDS)}")
+    failed = []
+    for name in args.names or COMMANDS:
+        command = COMMANDS[name].format(out=args.out, data=DATA)
+        if args.list:
+            print(f"{name:15} {command}")
+            continue
+        args.out.mkdir(parents=True, exist_ok=True)
+        if (args.out / f"{name}.txt").exists() and not args.again:
+            print(f"{name}: in {args.out / name}.txt already")
+            continue
+        print(f"\n{name}: {command}", flush=True)
+        if run(name, args.out):
+            failed.append(f"{name}: what it said is in {args.out / name}.part")
+    print("\n".join(["", "failed:", *failed]) if failed else "", end="\n" if failed else "")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
