@@ -15,6 +15,7 @@ CODECS: dict[str, str] = {
     "webp": "dsc.codecs.classical.webp:WebpCodec",
     "avif": "dsc.codecs.classical.avif:AvifCodec",
     "av1": "dsc.codecs.classical.av1:Av1Codec",
+    "av1-psnr": "dsc.codecs.classical.av1:PsnrAv1Codec",
     "av1-fast": "dsc.codecs.classical.av1:FastAv1Codec",
     "jpeg-bare": "dsc.codecs.classical.jpeg_bare:JpegBareCodec",
     "webp-bare": "dsc.codecs.classical.webp_bare:WebpBareCodec",

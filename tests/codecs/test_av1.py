@@ -79,3 +79,50 @@ def test_quality_is_a_scale_of_a_hundred_different_or_growing_steps() -> None:
     assert levels == sorted(levels)
     assert levels[0] == 1
     assert levels[-1] == 100
+
+
+def test_planes_by_squared_error_take_fewer_bytes_at_equal_psnr() -> None:
+    """Bytes at the PSNR that `av1` reaches, log-linear between qualities, over three views."""
+    views = [render_view(index, 128)["rgb"] for index in (4, 6, 10)]
+    curves: dict[str, list[tuple[float, float]]] = {}
+    for codec_id in ("av1", "av1-psnr"):
+        codec = make_codec(codec_id, [RGB])
+        for quality in (30, 45, 60, 75):
+            sent = codec.encode_batch([{"rgb": v} for v in views], Quality(default=quality))
+            back = codec.decode_batch(sent, ["rgb"], 1 << 20)
+            error = np.mean(
+                [
+                    ((b["rgb"] - v.astype(float)) ** 2).mean()
+                    for b, v in zip(back, views, strict=True)
+                ]
+            )
+            total = sum(len(streams["rgb"]) for streams in sent)
+            curves.setdefault(codec_id, []).append((float(np.log(error)), float(np.log(total))))
+    errors, sizes = zip(*sorted(curves["av1-psnr"]), strict=True)
+    saved = [
+        size - np.interp(error, errors, sizes)
+        for error, size in curves["av1"]
+        if errors[0] <= error <= errors[-1]
+    ]
+    assert len(saved) >= 3
+    assert np.mean(saved) > 0.03
+
+
+def test_every_reader_of_av1_reads_planes_by_squared_error() -> None:
+    view = render_view(3, 96)
+    tasks = [RGB, DEPTH, NORMAL]
+    writer, reader = make_codec("av1-psnr", tasks), make_codec("av1", tasks)
+    (sent,) = writer.encode_batch([{task.name: view[task.name] for task in tasks}], Quality())
+    (own,) = writer.decode_batch([sent], [task.name for task in tasks], 1 << 20)
+    (others,) = reader.decode_batch([sent], [task.name for task in tasks], 1 << 20)
+    for task in tasks:
+        assert np.array_equal(own[task.name], others[task.name])
+    assert np.abs(own["rgb"].astype(int) - view["rgb"]).mean() < 5
+
+
+def test_the_best_quality_of_planes_is_nearly_the_picture() -> None:
+    view = render_view(3, 96)["rgb"]
+    codec = make_codec("av1-psnr", [RGB])
+    (sent,) = codec.encode_batch([{"rgb": view}], Quality(default=100))
+    (back,) = codec.decode_batch([sent], ["rgb"], 1 << 20)
+    assert np.abs(back["rgb"].astype(int) - view).mean() < 1.5

@@ -29,6 +29,7 @@ TASKS = {
     "webp": (*LOSSY, *LABELS),
     "avif": (*LOSSY, EDGES),
     "av1": (*LOSSY, EDGES),
+    "av1-psnr": (*LOSSY, EDGES),
     "av1-fast": (*LOSSY, EDGES),
     "jpeg-bare": LOSSY,
     "webp-bare": (*LOSSY, *LABELS),
@@ -39,7 +40,7 @@ TASKS = {
 }
 
 
-BARE = ("av1", "av1-fast", "jpeg-bare", "webp-bare", "av1-small")  # without container
+BARE = ("av1", "av1-psnr", "av1-fast", "jpeg-bare", "webp-bare", "av1-small")  # without container
 
 
 class TestClassical(CodecConformance):

@@ -8,10 +8,15 @@ encoding speed.
 
 from typing import ClassVar
 
+import numpy as np
+
 from dsc.codecs.base import Array
-from dsc.codecs.classical.av1_still import bare, contain
+from dsc.codecs.classical.av1_still import IDENTITY_BIT, bare, contain
 from dsc.codecs.classical.avif import AvifCodec
-from dsc.schemas import Task
+from dsc.codecs.classical.ycbcr import ycbcr_planes
+from dsc.schemas import Task, TaskKind
+
+MOST_LOSSY = 99  # 100 is lossless, of planes that rounding to YCbCr has already changed
 
 
 class Av1Codec(AvifCodec):
@@ -38,6 +43,35 @@ class FastAv1Codec(Av1Codec):
 
     id: ClassVar[str] = "av1-fast"
     speed: ClassVar[int] = 6
+
+
+class PsnrAv1Codec(Av1Codec):
+    """`av1` that spends its bits by squared error and not by what the eye sees; images in colour.
+
+    At equal PSNR it takes 5 % fewer bytes on photographs to 12 % on rendered views; at equal
+    MS-SSIM, 2 % fewer to 12 % more. Other maps, and how it is read, are `av1`'s.
+    """
+
+    id: ClassVar[str] = "av1-psnr"
+
+    def write_image(self, image: Array, task: Task, quality: int | None) -> bytes:
+        """Write a picture without container, whose bitstream says planes and the tag YCbCr."""
+        in_colour = image.ndim == 3 and image.dtype == np.uint8 and task.kind is TaskKind.IMAGE
+        if quality is None or not in_colour:
+            return super().write_image(image, task, quality)
+        import imagecodecs
+
+        coded = imagecodecs.avif_encode(
+            ycbcr_planes(image),
+            level=min(av1_level(quality), MOST_LOSSY),
+            speed=self.speed,
+            numthreads=1,
+            pixelformat="444",
+            matrix=imagecodecs.AVIF.MATRIX_COEFFICIENTS.IDENTITY,
+        )
+        picture = bare(bytes(coded))
+        # what is in the bitstream is overruled by the container, which goes by this bit
+        return bytes([picture[0] & ~IDENTITY_BIT]) + picture[1:]
 
 
 def av1_level(quality: int) -> int:
