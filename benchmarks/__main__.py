@@ -18,12 +18,12 @@ from pathlib import Path
 
 DATA = os.environ.get("DSC_TEST_DATA", "../shared/data")
 SETS = "nyuv2,7scenes,taskonomy,views"
-CODECS = "av1,independent,jpeg,webp,avif-s4,jxl"
+CODECS = "av1,av1-psnr,independent,jpeg,webp,avif-s4,jxl"
 # by name, in the order of the README; {out} is the folder of results, {data} that of the data sets
 COMMANDS = {
     "picture": "python -m benchmarks.readme_picture",
     "bounds": "python -m benchmarks.bounds --frames 6",
-    "rd": f"dsc bench rd --sets {SETS} --codecs {CODECS} --samples 4 --views 8 --out {{out}}/rd",
+    "rd": f"dsc bench rd --sets {SETS} --codecs {CODECS} --samples 6 --views 12 --out {{out}}/rd",
     "family": "python -m benchmarks.family --source clevr --views 500 --steps 6000 "
     "--out {out}/family-clevr",
     "family-indoors": "python -m benchmarks.family --views 500 --steps 6000 "

@@ -101,6 +101,7 @@ def train(
     set_exact(network, exact)
     network.to(memory_format=torch.channels_last)
     optimiser = torch.optim.Adam(network.parameters(), lr=args.lr)
+    parts = by_task(network)
     done = 0
     if path.exists():
         saved = torch.load(path, weights_only=True)
@@ -126,13 +127,23 @@ def train(
         )
         optimiser.zero_grad(set_to_none=True)
         loss.mean().backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        for part in parts:
+            torch.nn.utils.clip_grad_norm_(part, 1.0)
         optimiser.step()
         if (step + 1) % 200 == 0 or step + 1 == args.steps:
             torch.save({"network": network.state_dict(), "optimiser": optimiser.state_dict(),
                         "step": step + 1}, path)  # fmt: skip
             print(f"{name}: {step + 1} steps, loss {loss.mean().item():.3f}", flush=True)
     return network.eval()
+
+
+def by_task(network: Any) -> list[list[Any]]:
+    """Part the parameters, so that no task's gradients are clipped because of another's."""
+    found: dict[str, list[Any]] = {}
+    for name, parameter in network.named_parameters():
+        task = next((word for word in name.split(".") if word in TASKS), "shared")
+        found.setdefault(task, []).append(parameter)
+    return list(found.values())
 
 
 @torch.no_grad()

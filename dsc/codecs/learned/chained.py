@@ -1,8 +1,9 @@
-"""`chained`: depth first; normals and rgb see it in analysis, entropy model and synthesis.
+"""`chained`: depth first; normals see it in analysis, entropy model and synthesis.
 
-Depth alone costs what its own codec would. Geometry is cheap, and tells where the edges are and how
-surfaces are tilted: the decoded planes of depth and their gradients guide the transforms of the
-others. Rgb does not require normals, which cost more than they would save it.
+Depth alone costs what its own codec would. It tells how surfaces are tilted and where their edges
+are: its decoded planes and their gradients guide the transforms of normals, which are predicted
+from them; the difference is coded. Rgb requires nothing: whoever wants it alone would pay more for
+depth than that saves. Codec files of the first version have another graph, which they say.
 """
 
 from collections.abc import Mapping, Sequence
