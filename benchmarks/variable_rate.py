@@ -12,7 +12,9 @@ fixed one's. A run that was stopped goes on.
 import copy
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks.family import SINGLE, TASKS, arguments, figures, interpolate, prepare, train
 
@@ -37,18 +39,31 @@ def main() -> None:
     found = {"variable": curve, "fixed": points}
     Path(args.out, "figures.json").write_text(json.dumps(found, indent=1))
     print("\nBits of the variable-rate model over a fixed-rate one at equal distortion:\n")
-    print("| quality | " + " | ".join(TASKS) + " | all |\n| --- |" + " --- |" * (len(TASKS) + 1))
+    print(
+        "| quality | "
+        + " | ".join(TASKS)
+        + " | all reached |\n| --- |"
+        + " --- |" * (len(TASKS) + 1)
+    )
     for quality, point in points.items():
-        cells, total = [], 0.0
-        for task in TASKS:
-            rows = [row for row in curve if abs(row["quality"] - quality) <= max(NEAR)]
-            logs = sorted((math.log(r["distortion"][task]), math.log(r["bpp"][task])) for r in rows)
-            rate = interpolate(logs, math.log(point["distortion"][task]))
-            bits = math.nan if rate is None else math.exp(rate)
-            cells.append(bits / point["bpp"][task])
-            total += bits
-        cells.append(total / sum(point["bpp"].values()))
-        print(f"| {quality} | " + " | ".join(f"{cell:.3f}" for cell in cells) + " |")
+        rows = [row for row in curve if abs(row["quality"] - quality) <= max(NEAR)]
+        bits = {task: bits_at(rows, task, point["distortion"][task]) for task in TASKS}
+        reached = [task for task in TASKS if bits[task] is not None]
+        cells = [cell(bits[task], [point["bpp"][task]]) for task in TASKS]
+        total = sum(bits[task] or 0.0 for task in reached)
+        cells.append(cell(total, [point["bpp"][task] for task in reached]))
+        print(f"| {quality} | " + " | ".join(cells) + " |")
+
+
+def bits_at(rows: Sequence[dict[str, Any]], task: str, distortion: float) -> float | None:
+    """Give a task's bits on a curve; None where the curve does not reach the distortion."""
+    logs = sorted((math.log(row["distortion"][task]), math.log(row["bpp"][task])) for row in rows)
+    rate = interpolate(logs, math.log(distortion))
+    return None if rate is None else math.exp(rate)
+
+
+def cell(bits: float | None, fixed: Sequence[float]) -> str:
+    return "not reached" if bits is None else f"{bits / sum(fixed):.3f}"
 
 
 if __name__ == "__main__":

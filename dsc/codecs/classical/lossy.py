@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from dsc.codecs.fill import fill_invalid
 from dsc.codecs.mask import decode_mask, encode_mask
+from dsc.codecs.varint import pack_varint, unpack_varint
 from dsc.schemas import Task, TaskKind
 
 Array = NDArray[Any]
@@ -51,7 +52,7 @@ class LossyHeader:
         packed = b""
         if self.mask is not None:
             mask = encode_mask(self.mask)
-            packed = _pack_varint(len(mask)) + mask
+            packed = pack_varint(len(mask)) + mask
         return packed if self.span is None else packed + SPAN.pack(*self.span)
 
     @classmethod
@@ -63,7 +64,7 @@ class LossyHeader:
         if masked:
             if not task.invalid:
                 raise ValueError("a mask, but the task has no invalid value")
-            length, start = _unpack_varint(data)
+            length, start = unpack_varint(data)
             if length > len(data) - start:
                 raise ValueError(f"a mask of {length} bytes is not there")
             mask = decode_mask(data[start : start + length], *size)
@@ -159,23 +160,3 @@ def _avoid_invalid(task: Task, image: Array) -> Array:
         if valid.size:
             native[hit & (image == value)] = valid[np.abs(valid - value).argmin()]
     return native
-
-
-def _pack_varint(value: int) -> bytes:
-    """Seven bits a byte, lowest first; the top bit says that more follow."""
-    packed = bytearray()
-    while value > 0x7F:
-        packed.append(value & 0x7F | 0x80)
-        value >>= 7
-    packed.append(value)
-    return bytes(packed)
-
-
-def _unpack_varint(data: bytes) -> tuple[int, int]:
-    """Give the value and where it ends."""
-    value = 0
-    for at, byte in enumerate(data[:5]):
-        value |= (byte & 0x7F) << (7 * at)
-        if byte < 0x80:
-            return value, at + 1
-    raise ValueError("a length that does not end")

@@ -12,11 +12,13 @@ so that a sample has one bitstream.
 
 from dsc.codecs.base import Array
 from dsc.codecs.classical.base import HEADER, MASK_BIT, MAX_SIDE, METHOD_BITS, ImageCodec
+from dsc.codecs.varint import pack_varint, unpack_varint
 from dsc.schemas import Task
 
 UNIT = 4  # pixels; 28, 32, 64, 84 and 96 are among its multiples
 MAX_UNITS = 31
 UNITS_AT = 3  # the lowest bit of k in the tag
+SIDE_BYTES = 3  # of a side that is written out, at most
 
 
 class SmallImageCodec(ImageCodec):
@@ -39,8 +41,8 @@ class SmallImageCodec(ImageCodec):
         tag, start = data[0], 1
         height = width = UNIT * (tag >> UNITS_AT)
         if not height:
-            height, start = unpack_varint(data, start)
-            width, start = unpack_varint(data, start)
+            height, start = unpack_varint(data, start, SIDE_BYTES)
+            width, start = unpack_varint(data, start, SIDE_BYTES)
             if max(height, width) > MAX_SIDE or _units(height, width):
                 raise ValueError(f"{height}×{width} pixels are not written like this")
         header = HEADER.pack(tag & (METHOD_BITS | MASK_BIT), height, width)
@@ -51,23 +53,3 @@ def _units(height: int, width: int) -> int:
     """Give k of the tag; 0 where the sides do not fit it."""
     fits = height == width and height % UNIT == 0 and height <= UNIT * MAX_UNITS
     return height // UNIT if fits else 0
-
-
-def pack_varint(value: int) -> bytes:
-    """Seven bits a byte, lowest first; the top bit says that more follow."""
-    packed = bytearray()
-    while value > 0x7F:
-        packed.append(value & 0x7F | 0x80)
-        value >>= 7
-    packed.append(value)
-    return bytes(packed)
-
-
-def unpack_varint(data: bytes, start: int) -> tuple[int, int]:
-    """Give the value that starts at `start`, below 2^21, and where it ends."""
-    value = 0
-    for at, byte in enumerate(data[start : start + 3]):
-        value |= (byte & 0x7F) << (7 * at)
-        if byte < 0x80:
-            return value, start + at + 1
-    raise ValueError("a number that does not end")

@@ -14,8 +14,9 @@ import struct
 from typing import ClassVar
 
 from dsc.codecs.base import Array
-from dsc.codecs.classical.small import SmallImageCodec, pack_varint, unpack_varint
+from dsc.codecs.classical.small import SmallImageCodec
 from dsc.codecs.classical.webp import WebpCodec
+from dsc.codecs.varint import pack_varint, unpack_varint
 from dsc.schemas import Task
 
 RIFF = struct.Struct("<4sI4s4sI")  # RIFF, its size, WEBP, kind of the only chunk, its size
@@ -25,6 +26,7 @@ START_CODE, SIGNATURE = b"\x9d\x01\x2a", 0x2F
 # A key frame of profile 0 that is shown; above it, the length of the first partition.
 TAG, TAG_BITS = 0b10000, 5
 SIDE_BITS, LOSSLESS_MAX = 14, 1 << 14
+PARTITION_BYTES = 3  # of its length, at most
 
 
 class WebpBareCodec(SmallImageCodec, WebpCodec):
@@ -70,7 +72,7 @@ def contain(data: bytes, height: int, width: int) -> bytes:
     ValueError
         When the bytes do not start as they should, or the format cannot hold the size.
     """
-    partition, start = unpack_varint(data, 0)
+    partition, start = unpack_varint(data, most=PARTITION_BYTES)
     if max(height, width) > LOSSLESS_MAX - (partition > 0):
         raise ValueError(f"{height}×{width} pixels are more than WebP holds")
     if partition:

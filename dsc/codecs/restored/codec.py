@@ -15,9 +15,10 @@ from pydantic import ValidationError
 from dsc.codecs.base import Array
 from dsc.codecs.classical.av1_small import QUANTISER_BITS, Av1SmallCodec
 from dsc.codecs.classical.base import METHOD_BITS, Method
-from dsc.codecs.classical.small import UNITS_AT, unpack_varint
+from dsc.codecs.classical.small import SIDE_BYTES, UNITS_AT
 from dsc.codecs.restored.network import restore
 from dsc.codecs.restored.weights import cached_network, shipped_file
+from dsc.codecs.varint import unpack_varint
 from dsc.errors import CodecError
 from dsc.schemas import Task, TaskKind
 
@@ -93,5 +94,5 @@ def quantiser_of(data: bytes) -> int:
     start = 1
     if not data[0] >> UNITS_AT:
         for _ in range(2):
-            _, start = unpack_varint(data, start)
+            _, start = unpack_varint(data, start, SIDE_BYTES)
     return data[start] & QUANTISER_BITS
