@@ -23,16 +23,18 @@ CODECS = "av1,av1-psnr,independent,jpeg,webp,avif-s4,jxl"
 COMMANDS = {
     "picture": "python -m benchmarks.readme_picture",
     "bounds": "python -m benchmarks.bounds --frames 6",
-    "rd": f"dsc bench rd --sets {SETS} --codecs {CODECS} --samples 6 --views 12 --out {{out}}/rd",
-    "family": "python -m benchmarks.family --source clevr --views 500 --steps 6000 "
+    "rd": f"dsc bench rd --sets {SETS} --codecs {CODECS} --samples 6 --views 12 --workers 2 "
+    "--out {out}/rd",
+    "tuning": "python -m benchmarks.av1_tuning",
+    "family": "python -m benchmarks.family --views 500 --steps 6000 --out {out}/family",
+    "family-clevr": "python -m benchmarks.family --views 500 --steps 6000 --source clevr "
     "--out {out}/family-clevr",
-    "family-indoors": "python -m benchmarks.family --views 500 --steps 6000 "
-    "--out {out}/family-indoors",
     "rates": "python -m benchmarks.variable_rate --views 500 --steps 3000 --more 1500 "
     "--out {out}/rates",
     "labels": "python -m benchmarks.labels",
     "paper": "python -m benchmarks.paper_experiment --steps 1500 --crop 128 --batch 2 "
-    "--out {out}/paper",
+    "--out {out}/paper --kinds single-task disjoint-latent shared-latent-2023 mixed-latent "
+    "independent chained shared-latent",
     "archives": "python -m benchmarks.real_data --views 100",
     "entropy": "python -m benchmarks.entropy_coding",
     "packs": "python -m benchmarks.read_packs",
