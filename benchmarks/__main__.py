@@ -18,7 +18,7 @@ from pathlib import Path
 
 DATA = os.environ.get("DSC_TEST_DATA", "../shared/data")
 SETS = "nyuv2,7scenes,taskonomy,views"
-CODECS = "av1,av1-psnr,independent,jpeg,webp,avif-s4,jxl"
+CODECS = "av1,av1-psnr,normal-palette,independent,jpeg,webp,avif-s4,jxl"
 # by name, in the order of the README; {out} is the folder of results, {data} that of the data sets
 COMMANDS = {
     "picture": "python -m benchmarks.readme_picture",

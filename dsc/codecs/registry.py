@@ -26,6 +26,7 @@ CODECS: dict[str, str] = {
     "vector": "dsc.codecs.classical.vector:VectorCodec",
     "residual": "dsc.codecs.residual:ResidualCodec",
     "label-context": "dsc.codecs.label.codec:LabelContextCodec",
+    "normal-palette": "dsc.codecs.label.normals:NormalPaletteCodec",
     "independent": "dsc.codecs.learned.independent:IndependentCodec",
     "shared-latent": "dsc.codecs.learned.shared_latent:SharedLatentCodec",
     "chained": "dsc.codecs.learned.chained:ChainedCodec",

@@ -23,7 +23,7 @@ SLOW_AVIF = "avif-s4"
 CLASSICAL = ("jpeg", "webp", "avif", SLOW_AVIF, "jxl")
 LOSSLESS = ("png", "jxl-lossless")
 # the same scale of quality
-_ALIKE = {SLOW_AVIF: "avif", "av1": "avif", "av1-psnr": "avif", "av1-fast": "avif"}
+_ALIKE = dict.fromkeys((SLOW_AVIF, "av1", "av1-psnr", "av1-fast", "normal-palette"), "avif")
 
 USUAL_QUALITIES = (5, 20, 40, 60, 80, 95)
 # Chosen so that the curves of one kind cover about the same distortions: each codec's scale is its
