@@ -12,7 +12,6 @@ from dsc.pipeline.codec_spec import Spec, choose_codecs, is_joint
 from dsc.pipeline.sources import Source
 from dsc.schemas import Quality, Task
 from dsc.schemas.choice import Choice
-from dsc.schemas.target import Target
 
 OnChoice = Callable[[Choice], None]
 
@@ -47,12 +46,12 @@ def choose_coding(
     bounded = _bounded(request, tasks)
     automatic = spec.automatic(tasks, bounded)
     if not automatic:
-        codec_set = CodecSet.from_spec(spec, tasks, bounded, _targets(request, tasks))
+        codec_set = CodecSet.from_spec(spec, tasks, bounded, request.targets(tasks))
         shared = [stream.name for stream in codec_set.streams() if not stream.carries]
         return Coding(codec_set, request.choose_quality(tasks, shared))
     asked = request.choose_quality(tasks)
     rest = [task for task in tasks if task not in automatic]
-    words = choose_codecs(spec, rest, _targets(request, tasks)) if rest else {}
+    words = choose_codecs(spec, rest, request.targets(tasks)) if rest else {}
     choice = _stored(output, asked, request.auto_samples, automatic)
     if choice is None:
         choice = choose_by_trying(
@@ -86,8 +85,3 @@ def _stored(output: Output, asked: Quality, samples: int, tasks: Sequence[Task])
     if choice is None or (choice.asked, choice.samples) != (asked, samples):
         return None
     return choice if set(choice.codecs) == {task.name for task in tasks} else None
-
-
-def _targets(request: Request, tasks: Sequence[Task]) -> dict[str, Target]:
-    given = request.quality.targets if isinstance(request.quality, Quality) else {}
-    return {**given, **Target.parse(request.target or "", tasks)}

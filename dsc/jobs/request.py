@@ -108,9 +108,14 @@ class Request:
         quality = self.quality
         if not isinstance(quality, Quality):
             quality = Quality.parse(str(quality), [*(task.name for task in tasks), *streams])
-        targets = {**quality.targets, **Target.parse(self.target or "", tasks)}
+        targets = self.targets(tasks)
         bounds = {**quality.max_error, **self.bounds(tasks)}
         return quality.model_copy(update={"targets": targets, "max_error": bounds})
+
+    def targets(self, tasks: Sequence[Task]) -> dict[str, Target]:
+        """Give the distortions that the quality or ``--target`` asks for."""
+        given = self.quality.targets if isinstance(self.quality, Quality) else {}
+        return {**given, **Target.parse(self.target or "", tasks)}
 
     def bounds(self, tasks: Sequence[Task]) -> dict[str, Bound]:
         """Give the bounds that ``--max-error`` asks for."""

@@ -120,7 +120,7 @@ def test_it_codes_normals_alone_and_wants_its_model() -> None:
     rgb = Task(name="rgb", kind=TaskKind.IMAGE, dtype="uint8", channels=3)
     with pytest.raises(CodecError, match="use av1"):
         make_codec("normal-palette", [rgb])
-    with pytest.raises(CodecError, match="needs its model file"):
+    with pytest.raises(CodecError, match="needs its weights file"):
         codec_from_config("normal-palette", {"tasks": []}, None)
 
 

@@ -13,10 +13,8 @@ import numpy as np
 from dsc.codecs.base import Array
 from dsc.codecs.classical.av1_still import IDENTITY_BIT, bare, contain
 from dsc.codecs.classical.avif import AvifCodec
-from dsc.codecs.classical.ycbcr import ycbcr_planes
+from dsc.codecs.classical.ycbcr import encode_planes, ycbcr_planes
 from dsc.schemas import Task, TaskKind
-
-MOST_LOSSY = 99  # 100 is lossless, of planes that rounding to YCbCr has already changed
 
 
 class Av1Codec(AvifCodec):
@@ -59,17 +57,7 @@ class PsnrAv1Codec(Av1Codec):
         in_colour = image.ndim == 3 and image.dtype == np.uint8 and task.kind is TaskKind.IMAGE
         if quality is None or not in_colour:
             return super().write_image(image, task, quality)
-        import imagecodecs
-
-        coded = imagecodecs.avif_encode(
-            ycbcr_planes(image),
-            level=min(av1_level(quality), MOST_LOSSY),
-            speed=self.speed,
-            numthreads=1,
-            pixelformat="444",
-            matrix=imagecodecs.AVIF.MATRIX_COEFFICIENTS.IDENTITY,
-        )
-        picture = bare(bytes(coded))
+        picture = bare(encode_planes(ycbcr_planes(image), av1_level(quality), self.speed))
         # what is in the bitstream is overruled by the container, which goes by this bit
         return bytes([picture[0] & ~IDENTITY_BIT]) + picture[1:]
 

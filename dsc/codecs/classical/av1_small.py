@@ -21,7 +21,7 @@ from dsc.codecs.base import Array
 from dsc.codecs.classical.av1 import FastAv1Codec
 from dsc.codecs.classical.av1_still import IDENTITY_BIT, MATRIX_BT601, MATRIX_IDENTITY, bare
 from dsc.codecs.classical.small import SmallImageCodec
-from dsc.codecs.classical.ycbcr import NEUTRAL, ycbcr_planes
+from dsc.codecs.classical.ycbcr import MOST_LOSSY, NEUTRAL, encode_planes, ycbcr_planes
 from dsc.schemas import Task, TaskKind
 
 TX_SELECT_BIT, QUANTISER_BITS = 0x40, 0x3F
@@ -42,20 +42,11 @@ class Av1SmallCodec(SmallImageCodec, FastAv1Codec):
 
     def write_image(self, image: Array, task: Task, quality: int | None) -> bytes:
         """Write a picture, its headers left out where they are as expected."""
-        import imagecodecs
-
         if image.dtype == np.uint16 or quality is None:
             return b"\0" + super().write_image(image, task, quality)
         colour = image.ndim == 3 and task.kind is not TaskKind.NORMAL
-        coded = imagecodecs.avif_encode(
-            _planes(image, colour),
-            level=small_level(quality),
-            speed=self.speed,
-            numthreads=1,
-            pixelformat="444",
-            matrix=imagecodecs.AVIF.MATRIX_COEFFICIENTS.IDENTITY,
-        )
-        return shorten(bare(bytes(coded)), image.shape[0], image.shape[1], colour)
+        coded = encode_planes(_planes(image, colour), small_level(quality), self.speed)
+        return shorten(bare(coded), image.shape[0], image.shape[1], colour)
 
     def read_image(self, data: bytes, out: Array) -> Array:
         """Read what `write_image` gave, into `out` if it is in colours or 16 bits."""
@@ -69,7 +60,7 @@ class Av1SmallCodec(SmallImageCodec, FastAv1Codec):
 def small_level(quality: int) -> int:
     """Give libavif's quality for ours, 1 to 100: 60 is 41."""
     level: float = 100 * (quality / 100) ** 1.75
-    return min(max(1, round(level)), 99)  # 100 is lossless
+    return min(max(1, round(level)), MOST_LOSSY)
 
 
 def _planes(image: Array, colour: bool) -> Array:

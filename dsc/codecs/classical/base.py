@@ -85,8 +85,19 @@ class TaskCodec(ABC):
     @classmethod
     def from_config(cls, config: Mapping[str, Any], weights: bytes | None) -> Self:
         """Make the codec that an archive describes; there are no weights."""
+        return cls(cls.tasks_of(config))
+
+    @classmethod
+    def tasks_of(cls, config: Mapping[str, Any]) -> list[Task]:
+        """Read what `config` gave.
+
+        Raises
+        ------
+        CodecError
+            When it is no configuration of this codec.
+        """
         try:
-            return cls([Task.model_validate(task) for task in config["tasks"]])
+            return [Task.model_validate(task) for task in config["tasks"]]
         except (KeyError, TypeError, ValidationError) as error:
             raise CodecError(f"{cls.id}: not a configuration of this codec: {error}") from None
 

@@ -13,15 +13,15 @@ them, compressed. JPEG_XL: a lossless image file. The smallest is kept; JPEG XL 
 CONTEXT takes a bit a pixel or more, and noise is not even given to CONTEXT.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from enum import IntEnum
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
-from pydantic import ValidationError
 
 from dsc.codecs.base import Array
-from dsc.codecs.classical.base import HEADER, MAX_SIDE, TaskCodec
+from dsc.codecs.classical.base import HEADER, MAX_SIDE
+from dsc.codecs.classical.with_model import ModelTaskCodec
 from dsc.codecs.entropy import SymbolDecoder, SymbolEncoder
 from dsc.codecs.label.coder import Reader, Writer, walk
 from dsc.codecs.label.network import LabelModel
@@ -33,7 +33,6 @@ from dsc.codecs.label.palette import (
     put_palette,
 )
 from dsc.codecs.label.weights import cached_model, shipped_file
-from dsc.errors import CodecError
 from dsc.schemas import Task, TaskKind
 
 NOISE = 0.5  # share of pixels unlike their left neighbour above which a map is no label map
@@ -50,7 +49,7 @@ class Method(IntEnum):
     JPEG_XL = 3
 
 
-class LabelContextCodec(TaskCodec):
+class LabelContextCodec(ModelTaskCodec):
     """Lossless whatever the quality.
 
     Parameters
@@ -64,28 +63,13 @@ class LabelContextCodec(TaskCodec):
     id: ClassVar[str] = "label-context"
 
     def __init__(self, tasks: Sequence[Task], weights: bytes) -> None:
-        super().__init__(tasks)
-        self._weights = weights
+        super().__init__(tasks, weights)
         self._model = cached_model(weights)
 
-    @classmethod
-    def for_tasks(cls, tasks: Sequence[Task]) -> Self:
-        """Make the codec for these tasks with the model that comes with dsc."""
-        return cls(tasks, shipped_file())
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any], weights: bytes | None) -> Self:
-        """Make the codec that an archive describes."""
-        if weights is None:
-            raise CodecError("label-context needs its model file, the archive names none")
-        try:
-            return cls([Task.model_validate(task) for task in config["tasks"]], weights)
-        except (KeyError, TypeError, ValidationError) as error:
-            raise CodecError(f"{cls.id}: not a configuration of this codec: {error}") from None
-
-    def weights(self) -> bytes:
-        """Give the model file."""
-        return self._weights
+    @staticmethod
+    def shipped() -> bytes:
+        """Give the model file that comes with dsc."""
+        return shipped_file()
 
     def refusal(self, task: Task) -> str | None:
         """Refuse what is no label map of integers."""

@@ -6,6 +6,7 @@ things) may be named after a plane close by.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -60,9 +61,13 @@ class Directions:
         values = np.stack([found >> 16, found >> 8 & 255, found & 255], axis=1).astype(np.uint8)
         return cls(values, counts[order], number, invalid)
 
+    @cached_property
+    def _unit(self) -> Floats:
+        return unit_vectors(self.values)
+
     def merged(self, tolerance_deg: float) -> NDArray[np.intp]:
         """Give the direction (n,) that stands for each one: the most frequent within tolerance."""
-        unit = unit_vectors(self.values)
+        unit = self._unit
         least = np.cos(np.radians(tolerance_deg))
         own = np.arange(len(unit))
         if tolerance_deg == 0:
@@ -77,7 +82,7 @@ class Directions:
 
     def errors_deg(self, own: NDArray[np.intp]) -> tuple[float, float]:
         """Give the mean and the root mean square of the angle that merging leaves, in degrees."""
-        unit = unit_vectors(self.values)
+        unit = self._unit
         angle = angles_deg(unit, unit[own])
         share = self.counts / self.counts.sum()
         return float(share @ angle), float(np.sqrt(share @ angle**2))

@@ -9,20 +9,18 @@ Bytes: ``u8 form``, PICTURE or LABELS; then the stream of `av1`, or that of `lab
 8-bit channels.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from enum import IntEnum
-from typing import Any, ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
-from pydantic import ValidationError
 
 from dsc.codecs.base import Array
 from dsc.codecs.classical.av1 import Av1Codec
-from dsc.codecs.classical.base import TaskCodec
+from dsc.codecs.classical.with_model import ModelTaskCodec
 from dsc.codecs.label.codec import LabelContextCodec
 from dsc.codecs.label.directions import TOLERANCES_DEG, Directions, angles_deg, unit_vectors
 from dsc.codecs.label.weights import shipped_file
-from dsc.errors import CodecError
 from dsc.schemas import Task, TaskKind
 
 SLACK = 1 + 1e-6  # of errors that are to be no larger
@@ -35,7 +33,7 @@ class Form(IntEnum):
     LABELS = 1
 
 
-class NormalPaletteCodec(TaskCodec):
+class NormalPaletteCodec(ModelTaskCodec):
     """Quality is that of `av1`.
 
     Parameters
@@ -49,29 +47,14 @@ class NormalPaletteCodec(TaskCodec):
     id: ClassVar[str] = "normal-palette"
 
     def __init__(self, tasks: Sequence[Task], weights: bytes) -> None:
-        super().__init__(tasks)
-        self._weights = weights
+        super().__init__(tasks, weights)
         self._pictures = Av1Codec(self.tasks)
         self._labels = LabelContextCodec([_as_labels(task) for task in self.tasks], weights)
 
-    @classmethod
-    def for_tasks(cls, tasks: Sequence[Task]) -> Self:
-        """Make the codec for these tasks with the model that comes with dsc."""
-        return cls(tasks, shipped_file())
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any], weights: bytes | None) -> Self:
-        """Make the codec that an archive describes."""
-        if weights is None:
-            raise CodecError(f"{cls.id} needs its model file, the archive names none")
-        try:
-            return cls([Task.model_validate(task) for task in config["tasks"]], weights)
-        except (KeyError, TypeError, ValidationError) as error:
-            raise CodecError(f"{cls.id}: not a configuration of this codec: {error}") from None
-
-    def weights(self) -> bytes:
-        """Give the model file."""
-        return self._weights
+    @staticmethod
+    def shipped() -> bytes:
+        """Give the model file that comes with dsc."""
+        return shipped_file()
 
     def refusal(self, task: Task) -> str | None:
         """Refuse what is no map of normals."""

@@ -7,23 +7,22 @@ losslessly, or with headers of its own, is left as it is.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
-from pydantic import ValidationError
 
 from dsc.codecs.base import Array
 from dsc.codecs.classical.av1_small import QUANTISER_BITS, Av1SmallCodec
 from dsc.codecs.classical.base import METHOD_BITS, Method
 from dsc.codecs.classical.small import SIDE_BYTES, UNITS_AT
+from dsc.codecs.classical.with_model import ModelTaskCodec
 from dsc.codecs.restored.network import restore
 from dsc.codecs.restored.weights import cached_network, shipped_file
 from dsc.codecs.varint import unpack_varint
-from dsc.errors import CodecError
 from dsc.schemas import Task, TaskKind
 
 
-class RestoredCodec(Av1SmallCodec):
+class RestoredCodec(ModelTaskCodec, Av1SmallCodec):
     """Quality is that of `av1-small`.
 
     Parameters
@@ -37,28 +36,13 @@ class RestoredCodec(Av1SmallCodec):
     id: ClassVar[str] = "av1-small-restored"
 
     def __init__(self, tasks: Sequence[Task], weights: bytes) -> None:
-        super().__init__(tasks)
-        self._weights = weights
+        super().__init__(tasks, weights)
         self._network = cached_network(weights)
 
-    @classmethod
-    def for_tasks(cls, tasks: Sequence[Task]) -> Self:
-        """Make the codec for these tasks with the network that comes with dsc."""
-        return cls(tasks, shipped_file())
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any], weights: bytes | None) -> Self:
-        """Make the codec that an archive describes."""
-        if weights is None:
-            raise CodecError(f"{cls.id} needs its weights file, the archive names none")
-        try:
-            return cls([Task.model_validate(task) for task in config["tasks"]], weights)
-        except (KeyError, TypeError, ValidationError) as error:
-            raise CodecError(f"{cls.id}: not a configuration of this codec: {error}") from None
-
-    def weights(self) -> bytes:
-        """Give the weights file; all of it is the decoder's."""
-        return self._weights
+    @staticmethod
+    def shipped() -> bytes:
+        """Give the model file that comes with dsc."""
+        return shipped_file()
 
     def refusal(self, task: Task) -> str | None:
         """Refuse what the network was not made for."""
