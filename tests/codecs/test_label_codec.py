@@ -235,7 +235,7 @@ def test_a_task_that_is_no_label_map_is_refused(task, said):
 
 def test_a_missing_or_broken_model_file_is_refused():
     config = make_codec("label-context", [LABEL]).config()
-    with pytest.raises(CodecError, match="model file"):
+    with pytest.raises(CodecError, match="label-context needs its weights file"):
         codec_from_config("label-context", config, None)
     weights = shipped_file()
     for broken in (b"", weights[:1000], weights[:-1], b"\xff" * 40):
