@@ -1,6 +1,7 @@
 """The data contracts: typed, frozen values that go to JSON and back. Nothing here knows torch."""
 
 from dsc.schemas.codec import CodecRecord
+from dsc.schemas.left_out import LeftOut
 from dsc.schemas.manifest import (
     FORMAT_VERSION,
     FailedSample,
@@ -13,15 +14,18 @@ from dsc.schemas.manifest import (
 from dsc.schemas.quality import Quality
 from dsc.schemas.stream import Stream, required_streams
 from dsc.schemas.target import Bound, BoundKind, Metric, Target
-from dsc.schemas.task import Task, TaskKind, resolve_task, resolve_tasks
+from dsc.schemas.task import EXACT_KINDS, DType, Task, TaskKind, resolve_task, resolve_tasks
 
 __all__ = [
+    "EXACT_KINDS",
     "FORMAT_VERSION",
     "Bound",
     "BoundKind",
     "CodecRecord",
+    "DType",
     "FailedSample",
     "FileRecord",
+    "LeftOut",
     "Manifest",
     "Metric",
     "Quality",

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from dsc.errors import UnknownTaskError
 from dsc.schemas.base import Schema
@@ -28,6 +28,12 @@ class TaskKind(StrEnum):
     LABEL = "label"  # label map; (H, W) or (H, W, 3) colour code; lossless, always
     CLASS = "class"  # one integer; shape ()
     VECTOR = "vector"  # a few floats; shape (N,)
+    DISPARITY = "disparity"  # counts or pixels of disparity; (H, W); exact, invalid values
+    FLOW = "flow"  # optical flow as the source has it; (H, W, C); exact
+    ARRAY = "array"  # any other numbers a pixel; (H, W) or (H, W, C); exact
+
+
+EXACT_KINDS = (TaskKind.LABEL, TaskKind.DISPARITY, TaskKind.FLOW, TaskKind.ARRAY)
 
 
 METRICS: dict[TaskKind, tuple[str, ...]] = {
@@ -37,6 +43,9 @@ METRICS: dict[TaskKind, tuple[str, ...]] = {
     TaskKind.LABEL: ("identical",),
     TaskKind.CLASS: ("identical",),
     TaskKind.VECTOR: ("identical",),
+    TaskKind.DISPARITY: ("identical",),
+    TaskKind.FLOW: ("identical",),
+    TaskKind.ARRAY: ("identical",),
 }
 
 ALIASES: dict[str, tuple[str, ...]] = {
@@ -51,6 +60,11 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "segment_semantic": ("semantic", "label", "labels"),
     "segmentation": ("segment_semantic", "semantic", "label", "labels"),
 }
+
+DType = Literal[
+    "uint8", "uint16", "int32", "int64", "float32", "float64",
+    "int8", "int16", "uint32", "uint64", "float16",
+]  # fmt: skip
 
 
 class Task(Schema):
@@ -75,16 +89,30 @@ class Task(Schema):
         them all back as the first one.
     classes
         Names of the classes of a label map or class label, where the source knows them.
+    exact
+        Whether an image is coded without loss, because its values may be ids.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_]*$", max_length=48)
     kind: TaskKind
-    dtype: Literal["uint8", "uint16", "int32", "int64", "float32", "float64"]
+    dtype: DType
     channels: int = Field(default=1, ge=0, le=65536)
     unit_m: float | None = Field(default=None, gt=0)
     valid_range: tuple[float, float] | None = None
     invalid: tuple[int, ...] = ()
     classes: tuple[str, ...] = ()
+    exact: bool = False
+
+    @model_serializer(mode="wrap")
+    def _dump(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what is not so: archives without it keep their bytes."""
+        whole: dict[str, Any] = handler(self)
+        return {name: value for name, value in whole.items() if name != "exact" or value}
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether every codec must give the values back bit for bit."""
+        return self.exact or self.kind in EXACT_KINDS
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -112,7 +140,8 @@ class Task(Schema):
         """Turn native values into physical ones.
 
         Depth becomes float32 metres with NaN where invalid; normals become float32 unit vectors
-        (H, W, 3) with NaN where there is none. Every other kind is returned as it is.
+        (H, W, 3) with NaN where there is none; disparity in whole counts becomes float32 counts with
+        NaN where invalid. Every other kind is returned as it is.
         """
         import numpy as np
 
@@ -125,6 +154,10 @@ class Task(Schema):
             normal /= np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-6)
             normal[self.invalid_mask(array)] = np.nan
             return normal
+        if self.kind is TaskKind.DISPARITY and self.invalid:
+            disparity = array.astype(np.float32)
+            disparity[self.invalid_mask(array)] = np.nan
+            return disparity
         return array
 
 
