@@ -12,6 +12,7 @@ from dsc.schemas.manifest import (
     StreamTotals,
 )
 from dsc.schemas.quality import Quality
+from dsc.schemas.source_report import SourceReport, TaskReport
 from dsc.schemas.stream import Stream, required_streams
 from dsc.schemas.target import Bound, BoundKind, Metric, Target
 from dsc.schemas.task import EXACT_KINDS, DType, Task, TaskKind, resolve_task, resolve_tasks
@@ -30,12 +31,14 @@ __all__ = [
     "Metric",
     "Quality",
     "ShardRecord",
+    "SourceReport",
     "Stream",
     "StreamRecord",
     "StreamTotals",
     "Target",
     "Task",
     "TaskKind",
+    "TaskReport",
     "required_streams",
     "resolve_task",
     "resolve_tasks",

@@ -16,12 +16,12 @@ class LeftOut(Schema):
         How many there are.
     reason
         Why they are not read, in a few words for people.
-    like_task
-        Whether they look like a task of the samples, one file a sample: then a call that neither
-        names its tasks nor ignores them stops.
+    task
+        Name of the task that they look like, one file a sample; empty when they look like none. A
+        call that neither names its tasks nor ignores them then stops.
     """
 
     what: str
     files: int = Field(default=1, ge=1)
     reason: str
-    like_task: bool = False
+    task: str = ""

@@ -2,11 +2,28 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, cast
 
 from numpy.typing import NDArray
 
-from dsc.schemas import Task
+from dsc.schemas import LeftOut, SourceReport, Task, TaskReport
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a sample came from.
+
+    Attributes
+    ----------
+    name
+        What the source calls it: its files' common name with the directories that tell it from
+        others, or file and row.
+    files
+        Path of each task's file below the source's root; none where a file holds many samples.
+    """
+
+    name: str
+    files: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -64,3 +81,46 @@ class Source(Protocol):
     def describe(self) -> dict[str, Any]:
         """Give the JSON from which `open_source` makes the same source again, anywhere."""
         ...
+
+
+class ReportingSource(Source, Protocol):
+    """A source that also says what it found; one that does not is asked by the functions below."""
+
+    @property
+    def splits(self) -> Mapping[str, int]:
+        """Number of samples by split, in the source's order; empty where it has none."""
+        ...
+
+    def report(self) -> SourceReport:
+        """Say what was found, decided and left out."""
+        ...
+
+    def origin(self, index: int) -> Origin:
+        """Say where a sample came from."""
+        ...
+
+
+def splits_of(source: Source) -> dict[str, int]:
+    """Give the splits of any source; empty where it has none."""
+    return dict(getattr(source, "splits", {}))
+
+
+def report_of(source: Source) -> SourceReport:
+    """Give the report of any source."""
+    if hasattr(source, "report"):
+        return cast(ReportingSource, source).report()
+    n = len(source)
+    tasks = {task.name: TaskReport(samples=n, why="the source's own") for task in source.tasks}
+    return SourceReport(samples=n, complete=n, tasks=tasks)
+
+
+def origin_of(source: Source, index: int) -> Origin | None:
+    """Say where a sample of any source came from; None where the source does not know."""
+    if not hasattr(source, "origin"):
+        return None
+    return cast(ReportingSource, source).origin(index)
+
+
+def left_out_of(source: Source) -> tuple[LeftOut, ...]:
+    """List what any source leaves out."""
+    return report_of(source).left_out if hasattr(source, "report") else ()

@@ -1,17 +1,15 @@
-"""Reads image and array files by their content and checks them against a task.
+"""Reads files by their content and makes the native arrays of their tasks.
 
-PNG (16-bit too), JPEG, WebP, JPEG XL and TIFF go through imagecodecs, ``.npy`` through NumPy
-without pickle. What comes back is the native array of the task, or a `SampleError` that names the
-file, what was found in it and what to do. A cut file is an error, never a half-gray picture.
+`dsc.pipeline.sources.formats` turns bytes into an array; here it becomes what its task holds:
+counts of depth, 8-bit normals, a label map in a wide enough dtype. What does not fit is a
+`SampleError` that names the file, what was found in it and what to do. Nothing is dropped without
+being told to.
 
-A gray file serves an image task of three channels (the value is repeated, as folders of photographs
-hold gray JPEGs); alpha is refused, because dropping it silently would lose data. In a label map, a
-palette PNG gives the palette's indexes, which are the labels, not the colours.
+A gray file serves an image task of three channels (the value is repeated, as folders of
+photographs hold gray JPEGs). In a label map, a palette gives its indexes, which are the labels, not
+the colours.
 """
 
-import io
-import struct
-import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,38 +17,45 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc.errors import SampleError
+from dsc.pipeline.sources.evidence import Evidence, as_vectors, look
+from dsc.pipeline.sources.formats import read_content, read_pixels
+from dsc.pipeline.sources.single import HDF5, holds_one, read_one
+from dsc.pipeline.sources.units import FileUnit
 from dsc.schemas import Task, TaskKind
 
-PNG = b"\x89PNG\r\n\x1a\n"
-NPY = b"\x93NUMPY"
-_PNG_END = b"IEND\xaeB`\x82"
-_PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
-DTYPES = ("uint8", "uint16", "int32", "int64", "float32", "float64")
-_SIGNATURES = (
-    (PNG, "png"),
-    (b"\xff\xd8\xff", "jpeg8"),
-    (b"RIFF", "webp"),
-    (b"\xff\x0a", "jpegxl"),
-    (b"\0\0\0\x0cJXL \r\n\x87\n", "jpegxl"),
-    (b"II*\0", "tiff"),
-    (b"MM\0*", "tiff"),
-)
+WIDENED = (TaskKind.LABEL, TaskKind.CLASS, TaskKind.VECTOR, TaskKind.ARRAY, TaskKind.FLOW)
+NO_NORMAL = 127
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a file holds: dtype by name and the array's shape."""
+class Reading:
+    """How a file's values become a task's.
 
-    dtype: str
-    shape: tuple[int, ...]
+    Attributes
+    ----------
+    indexes
+        Whether a palette gives indexes rather than colours.
+    alpha
+        ``drop`` leaves a last channel of alpha out, ``only`` keeps nothing but it; None refuses it.
+    file_unit
+        What the values of depth are, where they are to be turned into counts.
+    invalid
+        Values of such depth that mean nothing, beside 0, negative ones, NaN and infinity.
+    signed
+        Whether floating-point normals span -1 to 1 rather than 0 to 1.
+    """
 
-    @property
-    def channels(self) -> int:
-        """Channels of a picture; 1 for (H, W)."""
-        return self.shape[2] if len(self.shape) == 3 else 1
+    indexes: bool = False
+    alpha: str | None = None
+    file_unit: FileUnit | None = None
+    invalid: tuple[int, ...] = ()
+    signed: bool = True
 
 
-def read_array(data: bytes, task: Task, where: str) -> NDArray[Any]:
+AS_IT_IS = Reading()
+
+
+def read_array(data: bytes, task: Task, where: str, reading: Reading | None = None) -> NDArray[Any]:
     """Decode one file to the native array of `task`.
 
     Parameters
@@ -59,59 +64,70 @@ def read_array(data: bytes, task: Task, where: str) -> NDArray[Any]:
         The whole file.
     where
         Sample and file, for messages.
+    reading
+        How its values become the task's; by default as they are.
 
     Raises
     ------
     SampleError
         When the file is damaged, of an unknown format, or not what the task needs.
     """
-    return fit_to_task(_decode(data, task.kind is TaskKind.LABEL, where), task, where)
+    reading = reading or Reading(indexes=task.kind is TaskKind.LABEL)
+    return fit_to_task(_read(data, where, reading.indexes), task, where, reading)
 
 
-def probe(data: bytes, label: bool, where: str) -> Found:
-    """Tell dtype and shape of a file; PNG and ``.npy`` are not decoded for that.
+def probe(data: bytes, where: str) -> Evidence:
+    """Gather the evidence of one file.
 
     Raises
     ------
     SampleError
         When the file is damaged or of an unknown format.
     """
-    if data.startswith(PNG) and len(data) >= 33:
-        width, height, depth, colour = struct.unpack(">IIBB", data[16:26])
-        channels = 1 if label and colour == 3 else _PNG_CHANNELS.get(colour, 0)
-        shape = (height, width) if channels == 1 else (height, width, channels)
-        return Found("uint16" if depth == 16 else "uint8", shape)
-    if data.startswith(NPY):
-        return _probe_npy(data, where)
-    array = _decode(data, label, where)
-    return Found(array.dtype.name, array.shape)
+    if holds_one(data):
+        return look(read_one(data, where), format="hdf5" if data.startswith(HDF5) else "text")
+    content = read_content(data, where)
+    return look(
+        read_pixels(data, where, indexes=True),
+        format=content.format,
+        lossless=content.lossless,
+        palette=content.palette,
+        alpha=content.alpha and not content.palette,
+        turned=content.orientation != 1,
+    )
 
 
-def fit_to_task(array: NDArray[Any], task: Task, where: str) -> NDArray[Any]:
+def _read(data: bytes, where: str, indexes: bool) -> NDArray[Any]:
+    if holds_one(data):
+        return read_one(data, where)
+    return read_pixels(data, where, indexes=indexes)
+
+
+def fit_to_task(
+    array: NDArray[Any], task: Task, where: str, reading: Reading = AS_IT_IS
+) -> NDArray[Any]:
     """Give the array as its task wants it, C-contiguous and in the machine's byte order.
-
-    Depth in floating point is metres and becomes counts of the task's unit.
 
     Raises
     ------
     SampleError
-        When dtype or shape do not fit.
+        When dtype, shape or values do not fit.
     """
     if not task.is_map:
         array = array.reshape(_flat_shape(array, task))
     elif array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
-    if task.kind is TaskKind.DEPTH and array.dtype.kind == "f" and task.dtype == "uint16":
-        array = quantise_depth(array, task.unit_m or 1.0, where)
-    if task.kind is TaskKind.IMAGE and task.channels == 3 and array.ndim == 2:
+    if task.is_map and reading.alpha:
+        array = _alpha(array, reading.alpha)
+    if task.kind is TaskKind.DEPTH:
+        array = _counts(array, task, where, reading)
+    elif task.kind is TaskKind.NORMAL and array.dtype != np.uint8:
+        array = quantise_normal(array, (*task.invalid, NO_NORMAL)[0], reading.signed)
+    elif task.kind is TaskKind.IMAGE and task.channels == 3 and array.ndim == 2:
         array = np.repeat(array[:, :, None], 3, axis=2)
-    dtype = np.dtype(task.dtype)
-    if array.dtype.newbyteorder("=") != dtype:
-        raise SampleError(
-            f"{where}: {array.dtype.name} values, task {task.name} holds {task.dtype}; "
-            "convert this file to the form that the other files have"
-        )
+    array = _widen(array, task, where)
     _check_shape(array, task, where)
+    dtype = np.dtype(task.dtype)
     return np.ascontiguousarray(array, dtype) if array.ndim else array.astype(dtype)
 
 
@@ -131,9 +147,25 @@ def quantise_depth(depth_m: NDArray[Any], unit_m: float, where: str) -> NDArray[
     if farthest / unit_m > 65535:
         raise SampleError(
             f"{where}: a depth of {farthest:g} m does not fit 16 bits in counts of {unit_m:g} m; "
-            f"give a coarser --depth-unit, at least {farthest / 65535:.6f}"
+            f"if it is that far, give a coarser --depth-unit, at least {farthest / 65535:.6f}; if "
+            "not, say what the file's values are with --file-unit, for example mm"
         )
     return np.where(measured, np.maximum(counts, 1), 0).astype(np.uint16)
+
+
+def quantise_normal(
+    normal: NDArray[Any], none: int = NO_NORMAL, signed: bool = True
+) -> NDArray[np.uint8]:
+    """Turn normals of 16 bits or floating point into 8 bits; see `as_vectors`.
+
+    A vector that is not finite or has no length becomes `none` in all channels.
+    """
+    vectors = as_vectors(normal, signed)
+    length = np.linalg.norm(vectors, axis=-1)
+    missing = ~np.isfinite(length) | (length < 0.02)
+    counts = np.clip(np.rint(np.nan_to_num(vectors) * 127.5 + 127.5), 0, 255).astype(np.uint8)
+    counts[missing] = none
+    return counts
 
 
 def check_sizes(key: str, arrays: dict[str, NDArray[Any]], tasks: dict[str, Task]) -> None:
@@ -153,78 +185,52 @@ def check_sizes(key: str, arrays: dict[str, NDArray[Any]], tasks: dict[str, Task
         )
 
 
-def _decode(data: bytes, label: bool, where: str) -> NDArray[Any]:
-    if data.startswith(NPY):
-        return _decode_npy(data, where)
-    codec = next((codec for magic, codec in _SIGNATURES if data.startswith(magic)), None)
-    if codec is None:
-        what = f"begins with {data[:8]!r}" if data else "is empty"
+def _alpha(array: NDArray[Any], wanted: str) -> NDArray[Any]:
+    has_alpha = array.ndim == 3 and array.shape[2] in (2, 4)
+    if wanted == "only":
+        opaque = np.iinfo(array.dtype).max if array.dtype.kind in "ui" else 1
+        return array[..., -1] if has_alpha else np.full(array.shape[:2], opaque, array.dtype)
+    if not has_alpha:
+        return array
+    return array[..., 0] if array.shape[2] == 2 else array[..., :3]
+
+
+def _counts(array: NDArray[Any], task: Task, where: str, reading: Reading) -> NDArray[Any]:
+    unit = reading.file_unit
+    if unit is None and array.dtype.kind == "f" and task.dtype == "uint16":
+        unit = FileUnit(1.0)
+    if unit is None:
+        return array
+    metres = unit.to_metres(array)
+    if reading.invalid:
+        metres[np.isin(array, reading.invalid)] = np.nan
+    return quantise_depth(metres, task.unit_m or 1.0, where)
+
+
+def _widen(array: NDArray[Any], task: Task, where: str) -> NDArray[Any]:
+    """Give ids and numbers the task's wider dtype, without changing a value."""
+    dtype = np.dtype(task.dtype)
+    found = array.dtype.newbyteorder("=")
+    if found == dtype:
+        return array
+    wider = found.kind == "b" or (task.kind in WIDENED and np.can_cast(found, dtype, "safe"))
+    if found == np.uint64 and dtype == np.int64:
+        top = int(array.max(initial=0))
+        if top > np.iinfo(np.int64).max:
+            raise SampleError(f"{where}: the id {top} does not fit 63 bits; renumber the ids")
+        wider = True
+    if not wider:
         raise SampleError(
-            f"{where}: {what}; expected PNG, JPEG, WebP, JPEG XL, TIFF or .npy: "
-            "the file is damaged, or leave its task out with --tasks"
+            f"{where}: {found.name} values, task {task.name} holds {task.dtype}; "
+            "convert this file to the form that the other files have, or leave it out with --ignore"
         )
-    if _is_cut(data, codec):
-        raise SampleError(
-            f"{where}: the {codec} file ends too early ({len(data)} bytes); copy it again"
-        )
-    import imagecodecs
-
-    scale = 1
-    if label and codec == "png" and data[25:26] == b"\x03":
-        data, scale = _palette_as_gray(data)
-    try:
-        array: NDArray[Any] = getattr(imagecodecs, f"{codec}_decode")(data)
-    except (RuntimeError, ValueError, IndexError, TypeError) as error:
-        raise SampleError(
-            f"{where}: cannot be decoded ({error}); the file is damaged: copy it again"
-        ) from None
-    return array // scale if scale != 1 else array
-
-
-def _is_cut(data: bytes, codec: str) -> bool:
-    # libjpeg fills what is missing with gray, libpng reads no further than the last row
-    if codec == "png":
-        return _PNG_END not in data[-4096:]
-    if codec == "jpeg8":
-        return data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")
-    return False
-
-
-def _palette_as_gray(data: bytes) -> tuple[bytes, int]:
-    """Relabel a palette PNG as gray; give it and what libpng will multiply its indexes by."""
-    depth = data[24]
-    header = b"IHDR" + data[16:25] + b"\0" + data[26:29]
-    parts = [PNG, struct.pack(">I", 13), header, struct.pack(">I", zlib.crc32(header))]
-    place = 33
-    while place + 12 <= len(data):
-        size = 12 + int.from_bytes(data[place : place + 4], "big")
-        if data[place + 4 : place + 8] not in (b"PLTE", b"tRNS"):
-            parts.append(data[place : place + size])
-        place += size
-    return b"".join(parts), 255 // ((1 << depth) - 1)
-
-
-def _decode_npy(data: bytes, where: str) -> NDArray[Any]:
-    try:
-        array: NDArray[Any] = np.load(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise SampleError(
-            f"{where}: cannot be read ({error}); a .npy file must hold plain numbers (no objects) "
-            "and be whole"
-        ) from None
-    return array
-
-
-def _probe_npy(data: bytes, where: str) -> Found:
-    array = _decode_npy(data, where)
-    return Found(array.dtype.newbyteorder("=").name, array.shape)
+    return array.astype(dtype)
 
 
 def _flat_shape(array: NDArray[Any], task: Task) -> tuple[int, ...]:
-    flat = array.size == max(array.shape, default=1)  # at most one axis longer than 1
     if task.channels == 0 and array.size == 1:
         return ()
-    return (array.size,) if flat and task.channels else array.shape
+    return (array.size,) if task.channels else array.shape
 
 
 def _check_shape(array: NDArray[Any], task: Task, where: str) -> None:
@@ -243,5 +249,5 @@ def _check_shape(array: NDArray[Any], task: Task, where: str) -> None:
     advice = "convert this file to the form that the other files have"
     if channels in (2, 4) and array.ndim == 3:
         found += " (alpha?)" if channels == 2 else " (alpha, or CMYK)"
-        advice = "convert it, for example with `magick FILE -alpha off -colorspace sRGB FILE`"
+        advice = "convert it, or say --alpha drop, or --alpha mask (sources folder and hdf5)"
     raise SampleError(f"{where}: {found}, task {task.name} has {task.channels}; {advice}")

@@ -8,17 +8,21 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+import numpy as np
 from numpy.typing import NDArray
 
-from dsc.errors import SampleError, UnknownTaskError
-from dsc.pipeline.sources.base import SourceSample
-from dsc.pipeline.sources.decode import Found, check_sizes, probe, read_array
+from dsc.errors import SampleError, UnknownTaskError, UsageError
+from dsc.pipeline.sources.base import Origin, SourceSample
+from dsc.pipeline.sources.decode import check_sizes, probe, read_array
+from dsc.pipeline.sources.evidence import Evidence, merge
+from dsc.pipeline.sources.kinds import Meaning
 from dsc.pipeline.sources.listing import FileTree
 from dsc.pipeline.sources.table import FileTable
-from dsc.schemas import Task
+from dsc.schemas import LeftOut, SourceReport, Task, TaskReport
 from dsc.schemas.base import canonical_json
 
 PROBES = 5
+UPRIGHT = "pictures are turned upright by their EXIF orientation"
 
 
 class FileSource:
@@ -28,12 +32,14 @@ class FileSource:
     ----------
     tree, table
         The files and what they hold.
-    tasks
-        The tasks, in the layout's order.
+    meanings
+        What the tasks are, in the layout's order.
     options
         What `open_source` was given beside the root, as JSON.
-    ignored
-        One sentence for each kind of file that was found and left aside.
+    left_out
+        What was found and is not read.
+    notes
+        What was decided for all files, for people.
     """
 
     name: ClassVar[str] = "files"
@@ -42,20 +48,27 @@ class FileSource:
         self,
         tree: FileTree,
         table: FileTable,
-        tasks: Sequence[Task],
+        meanings: Sequence[Meaning],
         options: Mapping[str, Any],
-        ignored: Sequence[str] = (),
+        left_out: Sequence[LeftOut] = (),
+        notes: Sequence[str] = (),
     ) -> None:
         self.tree = tree
         self.table = table
         self.options = {name: value for name, value in options.items() if value is not None}
-        self.ignored = tuple(ignored)
-        self._tasks = {task.name: task for task in tasks}
+        self.left_out, self.notes = tuple(left_out), (*notes, UPRIGHT)
+        self.meanings = {meaning.task.name: meaning for meaning in meanings}
+        self._tasks = {name: meaning.task for name, meaning in self.meanings.items()}
 
     @property
     def tasks(self) -> tuple[Task, ...]:
         """Every task found, in the layout's order."""
         return tuple(self._tasks.values())
+
+    @property
+    def splits(self) -> dict[str, int]:
+        """Number of samples by split, in order; empty where the layout has none."""
+        return self.table.split_sizes()
 
     def __len__(self) -> int:
         """Give the number of samples."""
@@ -64,6 +77,10 @@ class FileSource:
     def key(self, index: int) -> str:
         """Give the key of a sample without reading it."""
         return self.table.key(self._check(index))
+
+    def origin(self, index: int) -> Origin:
+        """Say what the files of a sample are called."""
+        return Origin(self.table.name(self._check(index)), self.table.paths(index))
 
     def read(self, index: int, tasks: Sequence[str]) -> SourceSample:
         """Read these tasks (full names) of one sample; a task that it lacks is left out.
@@ -100,12 +117,33 @@ class FileSource:
         return self._decode(data, task, path, where), len(data)
 
     def _decode(self, data: bytes, task: Task, path: str, where: str) -> NDArray[Any]:
-        return read_array(data, task, where)
+        return read_array(data, task, where, self.meanings[task.name].reading)
 
     def _check(self, index: int) -> int:
         if not 0 <= index < len(self):
             raise IndexError(f"sample {index} of {len(self)}")
         return index
+
+    def report(self) -> SourceReport:
+        """Say what was found, decided and left out."""
+        present = {name: self._present(name) for name in self._tasks}
+        complete = np.ones(len(self), bool)
+        for column in present.values():
+            complete &= column
+        return SourceReport(
+            samples=len(self),
+            complete=int(complete.sum()),
+            tasks={
+                name: task_report(meaning, int(present[name].sum()))
+                for name, meaning in self.meanings.items()
+            },
+            left_out=self.left_out,
+            notes=self.notes,
+        )
+
+    def _present(self, task: str) -> NDArray[np.bool_]:
+        """Tell which samples have a task: (N,) bool."""
+        return self.table.files[task] >= 0
 
     def describe(self) -> dict[str, Any]:
         """Give the JSON from which `source_from_description` makes the same source again."""
@@ -115,6 +153,17 @@ class FileSource:
             "options": self.options,
             "fingerprint": fingerprint(self.tasks, self.table.digest()),
         }
+
+
+def task_report(meaning: Meaning, samples: int) -> TaskReport:
+    """Spell out what is known of a task, for people."""
+    shape = "×".join(map(str, meaning.shape))
+    return TaskReport(
+        samples=samples,
+        stored=f"{meaning.stored} {shape}".strip(),
+        why=meaning.why,
+        warnings=meaning.warnings,
+    )
 
 
 def task_of(tasks: Mapping[str, Task], name: str) -> Task:
@@ -136,18 +185,30 @@ def fingerprint(tasks: Sequence[Task], content: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def probe_task(tree: FileTree, table: FileTable, task: str, label: bool) -> Found:
-    """Learn dtype and shape of a task from its first file that can be read.
+def probe_task(tree: FileTree, table: FileTable, task: str) -> Evidence:
+    """Gather the evidence of a few files of a task, spread over all of them.
 
     Raises
     ------
     SampleError
-        When none of the first few can; the last one's error.
+        When none of them can be read; the last one's error.
+    UsageError
+        When some are maps and some are not, or their channels differ in a way that no task has.
     """
-    paths = table.first_paths(task, PROBES)
-    for path in paths[:-1]:
+    found: list[tuple[str, Evidence]] = []
+    for path in table.some_paths(task, PROBES):
         try:
-            return probe(tree.read(path), label, tree.where(path))
-        except SampleError:
-            continue  # one damaged file must not hide the others; reading it will report it
-    return probe(tree.read(paths[-1]), label, tree.where(paths[-1]))
+            found.append((path, probe(tree.read(path), tree.where(path))))
+        except SampleError as error:
+            failure = error  # one damaged file must not hide the others; reading it will report it
+    if not found:
+        raise failure
+    first_path, first = found[0]
+    for path, other in found[1:]:
+        if other.is_map != first.is_map:
+            raise UsageError(
+                f"task {task}: {tree.where(first_path)} has shape {first.shape} and "
+                f"{tree.where(path)} has {other.shape}; files of one task must be of one form: "
+                f"leave one kind out with --ignore, or the task with --tasks"
+            )
+    return merge([one for _, one in sorted(found, key=lambda one: -one[1].channels)])

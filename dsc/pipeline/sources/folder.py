@@ -1,57 +1,76 @@
-"""Folders of image files that follow no published layout: ``folder``.
+"""Folders of files, one file a task and sample: ``folder``.
 
-Four layouts, told apart by the names, or stated with ``layout=``:
-
-- ``directories``: one directory a task, matched by stem: ``rgb/0001.jpg``, ``depth/0001.png``.
-  Directories below them are part of the stem: ``rgb/seq-01/0001.jpg`` goes with
-  ``depth/seq-01/0001.png``.
-- ``suffixes``: tasks side by side, the stem ends at the first dot: ``frame-000000.color.jpg``,
-  ``frame-000000.depth.png``. A file without a middle part (``01.png``) is ``rgb``.
-- ``classes``: one directory a class, as ImageNet has it: ``n02123/cat.jpg``; tasks ``rgb`` and
-  ``class_label`` (the directory's number, by name). It must be stated.
-
-What a task's values mean is guessed from its name and first file, see `dsc.pipeline.sources.kinds`;
-`kinds` and `depth_unit` say it outright.
+The layout is recognised from names: a published one (`dsc.pipeline.sources.published`) or a general
+one (`dsc.pipeline.sources.layouts`), or stated with ``--layout``. What a task's values mean is told
+from its name and from some of its files, see `dsc.pipeline.sources.kinds`; `kinds`, `depth_unit` and
+the like say it outright. Only the tasks that are asked for are judged. Everything that is there is
+read, or is listed in `FolderSource.left_out` with the reason.
 """
 
-import re
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dsc.errors import UsageError
+from dsc.pipeline.sources.decode import Reading
 from dsc.pipeline.sources.file_source import FileSource, probe_task
+from dsc.pipeline.sources.formats import can_read
 from dsc.pipeline.sources.kinds import (
-    DepthUnit,
+    Meaning,
     Stated,
+    decide,
+    is_task_word,
     kind_of_name,
-    make_task,
-    parse_depth_unit,
-    parse_kinds,
-    task_name,
-    unit_of,
+    spelled,
 )
+from dsc.pipeline.sources.layouts import Layout, Listing, Place, stated_layout, tell_layout
 from dsc.pipeline.sources.listing import FileTree, nothing_found
-from dsc.pipeline.sources.table import FileTable, TableBuilder, natural_order
-from dsc.schemas import Task, TaskKind
+from dsc.pipeline.sources.options import Options, printable, wanted_tasks
+from dsc.pipeline.sources.published import PUBLISHED, recognise
+from dsc.pipeline.sources.rest import Rest, ending_of, unwanted
+from dsc.pipeline.sources.table import WHOLE, FileTable, TableBuilder, natural_order
+from dsc.schemas import LeftOut, Task, TaskKind
 
-LAYOUTS = ("directories", "suffixes", "classes")
+LAYOUTS = ("directories", "suffixes", "classes", *PUBLISHED)
 LOOKED_FOR = (
     "rgb/0001.jpg with depth/0001.png",
     "0001.color.jpg with 0001.depth.png",
     "photographs such as 0001.jpg",
 )
 CLASS_TASK = "class_label"
-_FILE = re.compile(r"(.+)\.(?:png|jpe?g|webp|jxl|tiff?|npy)", re.IGNORECASE)
-Listing = dict[str, list[str]]  # names of image and .npy files, by directory
+ALPHA = "_alpha"
+MATRIX_ENDINGS = (".txt",)
+MATRIX_TASKS = ("pose", "extrinsic", "intrinsic", "matrix", "transform")
+ARRAY_ENDINGS = (".h5", ".hdf5")
 
 
 class FolderSource(FileSource):
-    """A folder of image files, opened."""
+    """A folder of files, opened.
+
+    Parameters
+    ----------
+    labels
+        Name of the class by group, where the layout has classes.
+    more
+        See `FileSource`.
+    """
 
     name: ClassVar[str] = "folder"
+
+    def __init__(
+        self, tree: FileTree, table: FileTable, labels: Mapping[str, str], **more: Any
+    ) -> None:
+        super().__init__(tree, table, **more)
+        names = class_names(labels)
+        self._class_of_group = {
+            at: names.index(labels[group])
+            for at, group in enumerate(table.groups)
+            if group in labels
+        }
 
     @classmethod
     def open(
@@ -60,6 +79,12 @@ class FolderSource(FileSource):
         depth_unit: object = None,
         kinds: object = None,
         layout: str | None = None,
+        file_unit: object = None,
+        invalid: object = None,
+        alpha: str | None = None,
+        tasks: Sequence[str] | str | None = None,
+        ignore: Sequence[str] | str = (),
+        split: str | None = None,
     ) -> Self:
         """List the files under `root`.
 
@@ -68,157 +93,279 @@ class FolderSource(FileSource):
         root
             Directory or fsspec URL.
         depth_unit
-            Metres a count of depth; 1/1000 for 16-bit files unless stated. By task where given as
-            a mapping.
+            Metres a stored count of depth; 1/1000 unless stated. By task where given as a mapping.
         kinds
-            ``{"task": kind}`` with kind image, rgb, depth, normal, label, class or vector.
+            ``{"task": kind}`` with one of `dsc.pipeline.sources.kinds.KINDS`.
         layout
-            ``directories``, ``suffixes`` or ``classes``; by default told from the names.
+            One of `LAYOUTS`; by default told from the names.
+        file_unit
+            What depth files hold: ``mm``, or by task; see `dsc.pipeline.sources.units`.
+        invalid
+            ``{"task": (values,)}`` that mean "nothing here".
+        alpha
+            ``drop``, or ``mask`` to keep it as a task; refused by default.
+        tasks
+            The tasks that are wanted (names or aliases); the others are not judged.
+        ignore
+            Patterns of paths (``previews/*``), or tasks, to leave out.
+        split
+            One of the layout's splits; all by default.
 
         Raises
         ------
         SourceNotFoundError
-            When there is no image or ``.npy`` file under `root`.
+            When there is no file that can be read under `root`.
         UsageError
             When an option cannot be honoured, or a task's files cannot be what its name says.
         SampleError
             When none of a task's first files can be read.
         """
-        units, stated = parse_depth_unit(depth_unit), parse_kinds(kinds)
+        options = Options.parse(depth_unit, file_unit, kinds, invalid, alpha, tasks, ignore)
         tree = FileTree(root)
         tree.require_root(cls.name, root)
-        listing = {
-            directory: kept
-            for directory, names in tree.walk()
-            if (kept := [name for name in names if _FILE.fullmatch(name)])
-        }
-        if not listing:
-            raise nothing_found(cls.name, f"no image under {root}", LOOKED_FOR)
-        chosen = layout or tell_layout(listing, str(root))
-        table = _list_as(chosen, listing)
-        tasks = _tasks(tree, table, units, stated)
-        if chosen == "classes":
-            tasks.append(_class_task(table))
-        options = {"depth_unit": units, "kinds": stated or None, "layout": chosen}
-        return cls(tree, table, tasks, options)
+        left_out: list[LeftOut] = []
+        files = Files.of(tree.walk(left_out), options)
+        if not files.readable:
+            raise nothing_found(cls.name, f"no image under {root}{files.seen()}", LOOKED_FOR)
+        chosen = _choose_layout(layout, files.readable, str(root), options)
+        built = build(chosen, files)
+        wanted = wanted_tasks(options, built.tasks)
+        _check_named(options, built.table)
+        table = built.table.without([name for name in built.table.files if name not in wanted])
+        left_out += [*built.left_out, *unwanted(built.table, wanted, options)]
+        if split is not None and table.split_sizes():
+            table = table.select(table.rows_of_split(_known_split(split, table)))
+        meanings = _meanings(tree, table, chosen, options)
+        if built.labels and CLASS_TASK in wanted:
+            meanings.append(_class_meaning(class_names(built.labels)))
+        return cls(
+            tree,
+            table,
+            built.labels,
+            meanings=meanings,
+            options={**options.to_json(), "layout": chosen.name, "split": split},
+            left_out=left_out,
+            notes=[f"layout {chosen.name}: {chosen.why}"],
+        )
 
     def _read_task(self, index: int, task: Task, key: str) -> tuple[NDArray[Any], int] | None:
-        if task.kind is not TaskKind.CLASS or task.name in self.table.files:
+        if task.name in self.table.files:
             return super()._read_task(index, task, key)
-        label = np.array(self.table.group[index], task.dtype)
+        number = self._class_of_group.get(int(self.table.group[index]))
+        if number is None:
+            return None
+        label = np.array(number, task.dtype)
         return label, label.nbytes
 
+    def _present(self, task: str) -> NDArray[np.bool_]:
+        if task in self.table.files:
+            return super()._present(task)
+        return np.isin(self.table.group, list(self._class_of_group))
 
-def tell_layout(listing: Listing, root: str) -> str:
-    """Tell ``directories`` from ``suffixes`` by the names of directories and files.
+
+@dataclass(frozen=True)
+class Files:
+    """The files below a root, by directory.
+
+    Attributes
+    ----------
+    readable
+        Those whose ending says a format of pictures or arrays: a layout is told from these.
+    others
+        The rest, of which a layout may still take small matrices and single arrays.
+    ignored
+        Those that an option leaves out, with its pattern.
+    """
+
+    readable: dict[str, list[str]]
+    others: dict[str, list[str]]
+    ignored: dict[str, list[str]]
+
+    @classmethod
+    def of(cls, walk: Iterable[tuple[str, list[str]]], options: Options) -> Self:
+        """Sort the files that a tree has."""
+        sorted_out: tuple[dict[str, list[str]], ...] = ({}, {}, {})
+        for directory, names in walk:
+            head = f"{directory}/" if directory else ""
+            for name in names:
+                pattern = options.ignores(f"{head}{name}") if options.ignore else None
+                kind = 2 if pattern else 0 if can_read(name) else 1
+                where = directory if kind < 2 else str(pattern)
+                found = name if kind < 2 else f"{head}{name}"
+                sorted_out[kind].setdefault(where, []).append(found)
+        return cls(*sorted_out)
+
+    def seen(self) -> str:
+        """Say what there is where nothing can be read."""
+        endings = Counter(ending_of(name) for names in self.others.values() for name in names)
+        found = ", ".join(f"{count} {ending}" for ending, count in endings.most_common(4))
+        return f" (there: {found})" if found else ""
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a layout makes of the files: the table, classes by group, and what it leaves out."""
+
+    table: FileTable
+    labels: dict[str, str]
+    left_out: list[LeftOut]
+
+    @property
+    def tasks(self) -> list[str]:
+        """Every task that was found."""
+        return [*self.table.files, *([CLASS_TASK] if self.labels else [])]
+
+
+def build(layout: Layout, files: Files) -> Built:
+    """Put every file that has a place into the table, and list the others with the reason.
 
     Raises
     ------
     UsageError
-        When the directories look neither like tasks nor like parts of one task.
+        When two files claim the same task of the same sample.
     """
-    tops = {directory.split("/")[0] for directory in listing if directory}
-    if any(kind_of_name(top) for top in tops):
-        return "directories"
-    middles = {_middle(name) for names in listing.values() for name in names}
-    if "" in listing or any(kind_of_name(middle) for middle in middles if middle):
-        return "suffixes"
-    if len(tops) == 1 or _share_a_stem(listing):
-        return "directories"
-    some = ", ".join(sorted(tops, key=natural_order)[:4])
-    raise UsageError(
-        f"{root}: the directories {some} share no file names, so they are not tasks of the same "
-        "samples; if each is a class, say layout=classes"
-    )
+    builder, labels, rest = TableBuilder(), dict[str, str](), Rest()
+    placed: list[tuple[Place, str]] = []
+    for directory, name, path in _paths(files.readable):
+        place = layout.place(directory, name)
+        if place is None:
+            rest.add(path, "belongs to no task of this layout")
+            continue
+        if place.label is not None:
+            labels[place.group] = printable(place.label)
+        placed.append((place, path))
+    samples = {(place.group, place.stem) for place, _ in placed}
+    for task, found in _by_task(layout, files.others).items():
+        fits = sum((place.group, place.stem) in samples for place, _ in found if place)
+        like = bool(task) and (fits > 0 or (_is_named(task) and 2 * len(found) >= len(samples)))
+        for place, path in found:
+            if place and (place.group, place.stem) in samples and _may_hold(task, path):
+                placed.append((place, path))
+            else:
+                rest.add(path, _why_not(path), task if like else "")
+    kept = placed if layout.pair is None else list(layout.pair(placed))
+    if layout.pair is not None:
+        there = {path for _, path in kept}
+        for place, path in placed:
+            if path not in there:
+                rest.add(path, "has no partner", place.task)
+    for place, path in kept:
+        head, tail = _template(path, place.stem)
+        builder.add(place.group, place.stem, place.task, head, tail, place.split)
+    for pattern, paths in files.ignored.items():
+        for path in paths:
+            rest.add(path, f"--ignore {pattern}")
+    return Built(builder.build(), labels, rest.listed())
 
 
-def _list_as(layout: str, listing: Listing) -> FileTable:
-    add: dict[str, Callable[[TableBuilder, str, Iterable[str]], None]] = {
-        "directories": _add_directory,
-        "suffixes": _add_suffixes,
-        "classes": _add_class,
-    }
-    if layout not in add:
-        raise UsageError(f"layout={layout}: known are {', '.join(LAYOUTS)}")
-    builder = TableBuilder()
+def _by_task(layout: Layout, others: Listing) -> dict[str, list[tuple[Place | None, str]]]:
+    """Sort files that are no pictures by the task that their place says; ``""`` where it says none."""
+    found: dict[str, list[tuple[Place | None, str]]] = {}
+    for directory, name, path in _paths(others):
+        place = layout.place(directory, name)
+        found.setdefault(place.task if place else "", []).append((place, path))
+    return found
+
+
+def _paths(listing: Listing) -> Iterator[tuple[str, str, str]]:
     for directory, names in listing.items():
-        add[layout](builder, directory, names)
-    return builder.build()
-
-
-def _add_directory(builder: TableBuilder, directory: str, names: Iterable[str]) -> None:
-    top, _, below = directory.partition("/")
-    if not top:
-        return  # files beside the task directories: a preview, a floor plan
-    task = task_name(top)
-    for name in names:
-        stem, dot, suffix = name.rpartition(".")
-        builder.add(below, stem, task, f"{directory}/", dot + suffix)
-
-
-def _add_suffixes(builder: TableBuilder, directory: str, names: Iterable[str]) -> None:
-    head = f"{directory}/" if directory else ""
-    for name in names:
-        middle = _middle(name)
-        stem, _, tail = name.partition(".")
-        if stem:
-            builder.add(directory, stem, task_name(middle or "rgb"), head, f".{tail}")
-
-
-def _add_class(builder: TableBuilder, directory: str, names: Iterable[str]) -> None:
-    if not directory:
-        return
-    for name in names:
-        stem, dot, suffix = name.rpartition(".")
-        builder.add(directory, stem, "rgb", f"{directory}/", dot + suffix)
-
-
-def _middle(name: str) -> str:
-    """Give what lies between the first and the last dot: color of ``frame-1.color.jpg``."""
-    return ".".join(name.split(".")[1:-1])
-
-
-def _share_a_stem(listing: Listing) -> bool:
-    seen: dict[str, str] = {}
-    for directory, names in listing.items():
-        top, _, below = directory.partition("/")
         for name in names:
-            stem = f"{below}/{name.rpartition('.')[0]}"
-            if seen.setdefault(stem, top) != top:
-                return True
-    return False
+            yield directory, name, f"{directory}/{name}" if directory else name
 
 
-def _tasks(
-    tree: FileTree, table: FileTable, units: DepthUnit | None, kinds: dict[str, str]
-) -> list[Task]:
-    unknown = set(kinds).difference(table.files)
-    unknown |= set(units if isinstance(units, dict) else ()).difference(table.files)
+def _may_hold(task: str, name: str) -> bool:
+    """Tell whether a file may hold its task though it is no picture: a matrix, a single array."""
+    ending = ending_of(name).lower()
+    if ending in MATRIX_ENDINGS:
+        return any(word in task for word in MATRIX_TASKS)
+    return ending in ARRAY_ENDINGS and _is_named(task)
+
+
+def _is_named(task: str) -> bool:
+    return is_task_word(task) and task != "rgb"
+
+
+def class_names(labels: Mapping[str, str]) -> tuple[str, ...]:
+    """List the classes in the order of their names, letter by letter, as
+    torchvision's ImageFolder numbers them.
+    """
+    return tuple(sorted(set(labels.values())))
+
+
+def _choose_layout(stated: str | None, listing: Listing, root: str, options: Options) -> Layout:
+    if stated in PUBLISHED:
+        found = PUBLISHED[stated](listing)
+        if found is None:
+            raise UsageError(f"--layout {stated}: {root} does not look like that")
+        return found
+    if stated is not None:
+        return stated_layout(stated, listing, LAYOUTS)
+    named = {*options.named(), *map(spelled, options.tasks or ())}
+    return recognise(listing) or tell_layout(listing, root, named)
+
+
+def _template(path: str, stem: str) -> tuple[str, str]:
+    head, found, tail = path.rpartition(stem)
+    return (head, tail) if found and stem and "/" not in tail else (path, WHOLE)
+
+
+def _why_not(name: str) -> str:
+    ending = ending_of(name)
+    return f"{ending} is no format that is read" if ending.startswith(".") else "no known ending"
+
+
+def _check_named(options: Options, table: FileTable) -> None:
+    unknown = {name for name in options.named() if name not in table.files}
     if unknown:
         raise UsageError(
             f"no task {', '.join(sorted(unknown))} here; found: {', '.join(sorted(table.files))}"
         )
-    tasks = []
+
+
+def _known_split(split: str, table: FileTable) -> str:
+    sizes = table.split_sizes()
+    if split not in sizes:
+        raise UsageError(f"--split {split}: found are {', '.join(name or '-' for name in sizes)}")
+    return split
+
+
+def _meanings(tree: FileTree, table: FileTable, layout: Layout, options: Options) -> list[Meaning]:
+    found = []
     for name in sorted(table.files, key=_task_order):
-        kind = kinds.get(name) or kind_of_name(name)
-        found = probe_task(tree, table, name, label=kind == "label")
-        stated = Stated(kind=kinds.get(name), unit_m=unit_of(units, name))
-        tasks.append(make_task(name, found, stated, tree.where(table.first_paths(name, 1)[0])))
-    return tasks
+        where = tree.where(table.some_paths(name, 1)[0])
+        evidence = probe_task(tree, table, name)
+        stated = options.stated(name, layout.known.get(name, Stated()))
+        meaning = decide(name, evidence, stated, where)
+        found.append(meaning)
+        if evidence.alpha and options.alpha == "mask" and meaning.reading.alpha == "drop":
+            found.append(_alpha_meaning(meaning))
+            table.files[f"{name}{ALPHA}"] = table.files[name]
+    return found
+
+
+def _alpha_meaning(meaning: Meaning) -> Meaning:
+    task = meaning.task.model_copy(
+        update={"name": f"{meaning.task.name}{ALPHA}", "kind": TaskKind.IMAGE, "channels": 1}
+        | {"exact": True, "invalid": ()}
+    )
+    return Meaning(
+        task, "alpha of its pictures", stored=meaning.stored, reading=Reading(alpha="only")
+    )
 
 
 def _task_order(name: str) -> tuple[int, tuple[str, str]]:
     kinds = ("rgb", "image", "depth", "normal", "label")
     kind = kind_of_name(name)
-    return (kinds.index(kind) if kind else len(kinds)), natural_order(name)
+    return (kinds.index(kind) if kind in kinds else len(kinds)), natural_order(name)
 
 
-def _class_task(table: FileTable) -> Task:
-    return Task(
+def _class_meaning(names: tuple[str, ...]) -> Meaning:
+    task = Task(
         name=CLASS_TASK,
         kind=TaskKind.CLASS,
         dtype="int64",
         channels=0,
-        valid_range=(0, len(table.groups) - 1),
-        classes=table.groups,
+        valid_range=(0, len(names) - 1),
+        classes=names,
     )
+    return Meaning(task, f"directories, {len(names)} classes in the order of their names")

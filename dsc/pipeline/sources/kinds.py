@@ -1,37 +1,68 @@
-"""What a directory or dataset of unknown origin holds, told from its name, dtype and shape.
+"""What a directory or dataset of unknown origin holds, told from its name and its values.
 
-Used where a layout does not say it: `folder` and `hdf5`. What the user states (`kinds`,
-`depth_unit`) and what the file states (HDF5 attributes) comes before any guess.
+Used where a layout does not say it: `folder` and `hdf5`. What the user states (``--kinds``,
+``--depth-unit``, ...) and what a file states (HDF5 attributes) comes before any guess. Values that
+may be ids are never coded with loss on a guess.
 
-| name begins with | kind |
+| evidence | meaning |
 | --- | --- |
-| depth | depth; 16-bit counts of 1/1000 m, 0 and 65535 invalid; floating point is metres |
-| normal | normals |
-| label, seg, semantic, mask, instance, annotation | label map, lossless |
-| rgb, color, colour | image with three channels |
-| anything else | three channels or gray: image; one number: class; a few: vector |
+| name says label, seg, semantic, mask, instance, panoptic, trimap, parsing, gt, target, ids | label \
+map, exact |
+| name says disp, disparity; flow | disparity; optical flow: exact |
+| name says depth, one channel | depth; 16-bit counts of 1/1000 m, 0 and 65535 invalid; floating \
+point is metres, stored in counts of 1/1000 m |
+| name says normal, and nine of ten vectors have unit length | normals, 8 bits |
+| name says rgb, color, image, or nothing; 8 bits, 1 or 3 channels | image |
+| the same, but with a palette, few values, or flat regions with jumps between | image or label map, \
+exact |
+| name says nothing; 16 bits, one channel | image, exact |
+| other numbers a pixel | array, exact |
+| one number; a few, or a small matrix | class; vector |
 """
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, cast
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
 
 from dsc.errors import UsageError
-from dsc.pipeline.sources.decode import DTYPES, Found
-from dsc.schemas import Task, TaskKind
+from dsc.pipeline.sources.decode import Reading
+from dsc.pipeline.sources.evidence import KNOWN, SIGNED, Evidence
+from dsc.pipeline.sources.units import FileUnit
+from dsc.schemas import Task
 
-DepthUnit = float | dict[str, float]
 DEPTH_UNIT_M = 1 / 1000  # of Kinect, RealSense, ScanNet, 7-Scenes and most 16-bit depth files
-KINDS = ("image", "rgb", "depth", "normal", "label", "class", "vector")
-_BEGINNINGS = {
-    "depth": ("depth",),
-    "normal": ("normal",),
-    "label": ("label", "seg", "semantic", "mask", "instance", "annotation"),
-    "rgb": ("rgb", "color", "colour"),
-    "image": ("image", "img", "photo", "gray"),
-}
-_DType = Literal["uint8", "uint16", "int32", "int64", "float32", "float64"]
+KINDS = (
+    "image", "rgb", "depth", "normal", "label", "class", "vector", "disparity", "flow", "array",
+)  # fmt: skip
+SAME_AS_RGB = ("color", "colour", "leftimg8bit")
+MAPS = ("depth", "normal", "label", "disparity", "flow", "array", "image", "rgb")
+ROOM_M = (0.3, 25.0)  # where the 95th percentile of a room's depth lies
+LIKELY_UNITS = ("1/1000", "1/256", "1/512", "1/4096", "1/5000", "1/6553.5", "1/10000", "1/100")
+UNIT_VECTORS = 0.9
+WIDER_BOOL = {"bool": "uint8"}
+WIDER = {"bool": "uint8", "int8": "int32", "int16": "int32", "uint32": "int64", "uint64": "int64"}
+_WORDS: dict[str, tuple[str, ...]] = {
+    "label": (
+        "label*", "seg*", "semantic*", "mask*", "instance*", "annotation*", "panoptic*", "trimap*",
+        "parsing*", "gt*", "groundtruth*", "target*", "id", "ids", "labelids", "stuff*", "valid",
+    ),
+    "disparity": ("disp", "disps", "disparit*"),
+    "flow": ("flow", "flows", "optflow", "opticalflow", "sceneflow"),
+    "depth": ("depth*", "zbuffer"),
+    "normal": ("normal", "normals", "normalmap", "normalmaps", "nrm"),
+    "rgb": ("rgb*", "color*", "colour*", "leftimg*", "rightimg*"),
+    "image": ("image*", "img*", "photo*", "gray*", "jpegimages"),
+}  # fmt: skip
+_STRONG_LABELS = ("mask*", "label*", "seg*", "valid")  # of depth_mask, depth says what is masked
+_PICTURES = (
+    "left", "right", "albedo", "shading", "reshading", "edge*", "keypoint*", "curvature*",
+    "thermal", "infrared", "ir", "nir", "reflectance", "irradiance", "roughness", "specular",
+    "pose*", "camera*", "embedding*", "caption*", "intrinsic*", "extrinsic*", "confidence*",
+    "matte*", "alpha*", "saliency", "velodyne*", "lidar*",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -41,69 +72,108 @@ class Stated:
     Attributes
     ----------
     kind
-        One of `KINDS`, or None to go by the name.
+        One of `KINDS`, or None to go by evidence.
     unit_m
-        Metres a count of depth, or None.
+        Metres a stored count of depth, or None.
+    file_unit
+        What the file's values of depth are, or None.
     invalid
         Values without meaning, or None for the usual ones.
     classes
         Names of the classes.
+    alpha
+        What to do with alpha: ``drop``, ``mask`` (kept as a task of its own), or None to refuse.
     """
 
     kind: str | None = None
     unit_m: float | None = None
+    file_unit: FileUnit | None = None
     invalid: tuple[int, ...] | None = None
     classes: tuple[str, ...] = ()
+    alpha: str | None = None
 
 
-def make_task(name: str, found: Found, stated: Stated, where: str) -> Task:
-    """Say what task a dataset holds, from one example of its values.
+@dataclass(frozen=True)
+class Meaning:
+    """What a task is, why, and how its files become native arrays.
+
+    Attributes
+    ----------
+    why
+        The evidence, in a few words for people.
+    shape
+        Shape of an example, as the file has it.
+    stored
+        Dtype of the files.
+    warnings
+        What people should look at before they go on.
+    """
+
+    task: Task
+    why: str
+    shape: tuple[int, ...] = ()
+    stored: str = ""
+    reading: Reading = field(default_factory=Reading)
+    warnings: tuple[str, ...] = ()
+
+
+def decide(name: str, found: Evidence, stated: Stated, where: str) -> Meaning:
+    """Say what task a directory or dataset holds.
 
     Parameters
     ----------
     name
-        The source's own name for it, from which the kind is guessed unless stated.
+        The task's name.
     found
-        Dtype and shape (one sample's) of the example.
+        The evidence of some of its files.
     where
-        The example's file, for messages.
+        The first example's file, for messages.
 
     Raises
     ------
     UsageError
-        When the values cannot be of that kind, or an 8-bit depth has no stated unit.
+        When the values cannot be of the kind that is stated or that the name says, when depth has
+        no known scale, or when there is alpha and nobody has said what to do with it.
     """
-    if found.dtype not in DTYPES:
-        raise UsageError(
-            f"{where}: {found.dtype} values; dsc holds {', '.join(DTYPES)}: convert them first"
-        )
     kind = stated.kind or kind_of_name(name)
-    if len(found.shape) < 2:
-        return _row_task(name, found, stated, where)
-    if kind == "depth":
-        return _depth_task(name, found, stated, where)
-    _check_map(name, kind, found, where)
-    channels = 3 if kind == "rgb" else found.channels
-    task_kind = TaskKind(kind) if kind in ("normal", "label") else TaskKind.IMAGE
-    usual = (127,) if kind == "normal" else ()
-    return Task(
-        name=name,
-        kind=task_kind,
-        dtype=cast(_DType, found.dtype),
-        channels=channels,
-        invalid=usual if stated.invalid is None else stated.invalid,
-        valid_range=_full_range(found.dtype),
-        classes=stated.classes,
-    )
+    if found.dtype not in KNOWN:
+        raise UsageError(
+            f"{where}: {found.dtype} values; dsc holds {', '.join(KNOWN)}: convert them first, or "
+            f"leave {name} out with --tasks"
+        )
+    if not found.is_map and not (kind in MAPS and len(found.shape) in (2, 3)):
+        return _row(name, found, stated, where)
+    if kind in ("class", "vector"):
+        raise UsageError(f"{where}: shape {found.shape} is a map, not a {kind}")
+    if found.alpha and kind != "label":
+        found, reading = _without_alpha(name, found, stated, where), Reading(alpha="drop")
+    else:
+        reading = Reading()
+    makers = {
+        "depth": _depth, "normal": _normal, "label": _label, "disparity": _exact, "flow": _exact,
+        "array": _exact,
+    }  # fmt: skip
+    meaning = makers.get(kind or "", _picture)(name, kind or "", found, stated, where)
+    drop = reading.alpha or meaning.reading.alpha
+    return _replace(meaning, reading=_replace(meaning.reading, alpha=drop))
 
 
 def kind_of_name(name: str) -> str | None:
     """Guess the kind from any word of a name, e.g. depth of ``nyu_depths``."""
     words = re.findall(r"[a-z]+", name.lower())
-    for kind, beginnings in _BEGINNINGS.items():
-        if any(word.startswith(beginnings) for word in words):
-            return kind
-    return None
+    if any(_is(word, _STRONG_LABELS) for word in words):
+        return "label"
+    for kind, patterns in _WORDS.items():
+        if kind != "label" and any(_is(word, patterns) for word in words):
+            picture = kind in ("rgb", "image") and any(_is(word, _WORDS["label"]) for word in words)
+            return "label" if picture else kind
+    return "label" if any(_is(word, _WORDS["label"]) for word in words) else None
+
+
+def is_task_word(name: str) -> bool:
+    """Tell whether a name is one that people give to a task, not to a class or a scene."""
+    words = re.findall(r"[a-z]+", name.lower())
+    return kind_of_name(name) is not None or any(_is(word, _PICTURES) for word in words)
 
 
 def task_name(name: str) -> str:
@@ -114,129 +184,299 @@ def task_name(name: str) -> str:
     UsageError
         When nothing that a task's name may hold is left of it.
     """
-    spelled = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")[:48]
-    if not spelled:
+    found = spelled(name)
+    if not found:
         raise UsageError(f"{name!r}: a task's name needs letters a to z or digits; rename it")
-    return "rgb" if spelled in ("color", "colour") else spelled
+    return found
 
 
-def parse_depth_unit(value: object) -> DepthUnit | None:
-    """Read metres a count: a number, ``1/4096``, ``hm3d=1/4096,replica=0.001``, or a mapping.
-
-    Raises
-    ------
-    UsageError
-        When a part is not a positive number or fraction.
-    """
-    if value is None:
-        return None
-    if isinstance(value, Mapping):
-        return {str(name): _metres(unit) for name, unit in value.items()}
-    if isinstance(value, str) and "=" in value:
-        pairs = (part.split("=", 1) for part in value.split(",") if part.strip())
-        return {pair[0].strip(): _metres(pair[-1]) for pair in pairs}
-    return _metres(value)
-
-
-def unit_of(units: DepthUnit | None, name: str) -> float | None:
-    """Give the unit stated for `name`, None where none is."""
-    return units.get(name) if isinstance(units, dict) else units
+def spelled(name: str) -> str:
+    """Spell a name as a task's; empty where it has no letter or digit of one."""
+    found = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")[:48].strip("_")
+    return "rgb" if found in SAME_AS_RGB else found
 
 
 def parse_kinds(kinds: object) -> dict[str, str]:
-    """Check the user's ``{"task": "kind"}``.
+    """Check the user's kinds by task name, spelled as tasks are.
 
     Raises
     ------
     UsageError
-        When it is no such mapping or a kind is unknown.
+        When it is no mapping or a kind is unknown.
     """
     if kinds is None:
         return {}
-    known = isinstance(kinds, Mapping) and all(kind in KINDS for kind in kinds.values())
-    if not isinstance(kinds, Mapping) or not known:
-        raise UsageError(f'kinds={kinds!r}: write {{"name": kind}} with kinds {", ".join(KINDS)}')
-    return {str(name): str(kind) for name, kind in kinds.items()}
+    if not isinstance(kinds, Mapping):
+        raise UsageError(f"--kinds {kinds}: write task=kind with kinds {', '.join(KINDS)}")
+    for name, kind in kinds.items():
+        if kind not in KINDS:
+            raise UsageError(f"--kinds {name}={kind}: no such kind; known are {', '.join(KINDS)}")
+    return {task_name(str(name)): str(kind) for name, kind in kinds.items()}
 
 
-def _row_task(name: str, found: Found, stated: Stated, where: str) -> Task:
-    length = found.shape[0] if found.shape else 1
-    kind = stated.kind
-    if kind is None:
-        kind = "vector" if found.shape or found.dtype.startswith("float") else "class"
-    if kind not in ("class", "vector") or (kind == "class" and length != 1):
-        raise UsageError(
-            f"{where}: shape {found.shape} cannot be {kind}; it holds no map: say class or vector"
-        )
-    if kind == "class" and found.dtype.startswith("float"):
-        raise UsageError(f"{where}: {found.dtype} cannot be a class; say vector")
-    return Task(
-        name=name,
-        kind=TaskKind(kind),
-        dtype=cast(_DType, found.dtype),
-        channels=0 if kind == "class" else length,
-        classes=stated.classes,
+def _is(word: str, patterns: tuple[str, ...]) -> bool:
+    return any(
+        word.startswith(pattern[:-1]) if pattern.endswith("*") else word == pattern
+        for pattern in patterns
     )
 
 
-def _depth_task(name: str, found: Found, stated: Stated, where: str) -> Task:
+def _replace(value: Any, **changes: Any) -> Any:
+    from dataclasses import replace
+
+    return replace(value, **changes)
+
+
+def _said(stated: Stated, kind: str) -> str:
+    return f"stated: {stated.kind}" if stated.kind else f"named like {kind}"
+
+
+def _row(name: str, found: Evidence, stated: Stated, where: str) -> Meaning:
+    """One number, a few, or a small matrix, which becomes a vector row by row."""
+    length = int(np.prod(found.shape, dtype=np.int64))
+    kind, dtype = stated.kind, WIDER.get(found.dtype, found.dtype)
+    if kind is None:
+        kind = "vector" if found.shape or found.is_float else "class"
+    if kind not in ("class", "vector") or (kind == "class" and length != 1):
+        raise UsageError(
+            f"{where}: shape {found.shape} cannot be {kind}; it holds no map: "
+            f"say --kinds {name}=class or {name}=vector"
+        )
+    if kind == "class" and found.is_float:
+        raise UsageError(f"{where}: {found.dtype} cannot be a class; say --kinds {name}=vector")
+    what = "one number" if length == 1 else f"{length} numbers"
+    task = Task.model_validate(
+        {"name": name, "kind": kind, "dtype": dtype, "classes": stated.classes}
+        | {"channels": 0 if kind == "class" else length}
+    )
+    return Meaning(
+        task, f"stated: {stated.kind}" if stated.kind else what, found.shape, found.dtype
+    )
+
+
+def _without_alpha(name: str, found: Evidence, stated: Stated, where: str) -> Evidence:
+    if stated.alpha is None:
+        raise UsageError(
+            f"{where}: {found.channels} channels, the last is alpha; say --alpha drop, or --alpha "
+            f"mask to keep it as task {name}_alpha, or leave {name} out with --tasks"
+        )
+    colours = found.channels - 1
+    shape = (*found.shape[:2], 3) if colours == 3 else found.shape[:2]
+    return _replace(found, shape=shape)
+
+
+def _label(name: str, kind: str, found: Evidence, stated: Stated, where: str) -> Meaning:
+    if found.is_float:
+        if not found.whole or stated.kind:
+            raise UsageError(
+                f"{where}: {found.dtype} values cannot be a label map; say --kinds {name}=array to "
+                "keep them exactly"
+            )
+        return _exact(name, "array", found, stated, where)
+    if found.channels not in (1, 3):
+        return _exact(name, "array", found, stated, where)
+    task = Task.model_validate(
+        {"name": name, "kind": "label", "dtype": WIDER.get(found.dtype, found.dtype)}
+        | {"channels": found.channels, "classes": stated.classes}
+        | {"invalid": stated.invalid or (), "valid_range": _range(found.dtype)}
+    )
+    ids = found.why_ids()
+    why = _said(stated, "labels") if stated.kind or kind == "label" else str(ids)
+    warnings: tuple[str, ...] = ()
+    if not stated.kind and not found.lossless:
+        warnings = (f"{name}: label maps in {found.format} files, whose loss has changed the ids",)
+    elif not stated.kind and not ids and found.channels == 3:
+        warnings = (
+            f"{name}: named like a label map, but its values look like a picture; stored exactly. "
+            f"--kinds {name}=image codes it as one",
+        )
+    return Meaning(task, why, found.shape, found.dtype, Reading(indexes=True), warnings)
+
+
+def _exact(name: str, kind: str, found: Evidence, stated: Stated, where: str) -> Meaning:
+    invalid = stated.invalid
+    if invalid is None:
+        invalid = (0,) if kind == "disparity" and found.zero else ()
+    task = Task.model_validate(
+        {"name": name, "kind": kind or "array", "dtype": WIDER_BOOL.get(found.dtype, found.dtype)}
+        | {"channels": found.channels, "invalid": invalid}
+    )
+    named = stated.kind or kind in ("disparity", "flow")
+    why = _said(stated, kind) if named else f"{found.dtype}, {_count(found)}: no picture"
+    return Meaning(task, why, found.shape, found.dtype, Reading(indexes=True))
+
+
+def _count(found: Evidence) -> str:
+    return f"{found.channels} channel{'s' * (found.channels != 1)}"
+
+
+def _picture(name: str, kind: str, found: Evidence, stated: Stated, where: str) -> Meaning:
+    fits = found.dtype in ("uint8", "uint16", "bool") and found.channels in (1, 3)
+    if not fits and stated.kind:
+        raise UsageError(
+            f"{where}: {found.dtype} with {_count(found)} cannot be {stated.kind} (that is uint8 or "
+            f"uint16 with 1 or 3 channels); say --kinds {name}=array to keep it exactly"
+        )
+    if not fits:
+        return _exact(name, "array", found, stated, where)
+    ids = None if stated.kind else found.why_ids()
+    if ids and not kind:
+        return _label(name, "", found, stated, where)
+    deep = not kind and not stated.kind and found.dtype == "uint16"
+    task = Task.model_validate(
+        {"name": name, "kind": "image", "dtype": WIDER_BOOL.get(found.dtype, found.dtype)}
+        | {"channels": 3 if kind == "rgb" or found.palette else found.channels}
+        | {"invalid": stated.invalid or (), "valid_range": _range(found.dtype)}
+        | {"exact": bool(ids) or deep}
+    )
+    return Meaning(task, _why_picture(kind, found, stated, ids, deep), found.shape, found.dtype)
+
+
+def _why_picture(kind: str, found: Evidence, stated: Stated, ids: str | None, deep: bool) -> str:
+    if stated.kind:
+        return f"stated: {stated.kind}"
+    named = f"named like {kind}" if kind else f"{found.format}, {_count(found)}"
+    if ids:
+        return f"{named}, but {ids}: may be ids"
+    return f"{named}, 16 bits: may be depth or ids" if deep else named
+
+
+def _normal(name: str, kind: str, found: Evidence, stated: Stated, where: str) -> Meaning:
+    if found.channels != 3 or found.dtype not in (
+        "uint8",
+        "uint16",
+        "float16",
+        "float32",
+        "float64",
+    ):
+        if stated.kind:
+            raise UsageError(
+                f"{where}: {found.dtype} with {_count(found)} cannot be normals (that is 8 or 16 "
+                f"bits or floating point, 3 channels); say --kinds {name}=array to keep it exactly"
+            )
+        return _picture(name, "", found, stated, where)
+    if not stated.kind and found.unit_length < UNIT_VECTORS:
+        meaning = _picture(name, "", found, stated, where)
+        share = f"{found.unit_length:.0%}"
+        return _replace(meaning, why=f"named like normals, but only {share} are unit vectors")
+    usual = tuple(dict.fromkeys((*found.no_direction, 127, 128, 0, 255)))
+    task = Task.model_validate(
+        {"name": name, "kind": "normal", "dtype": "uint8", "channels": 3, "valid_range": (0, 255)}
+        | {"invalid": usual if stated.invalid is None else stated.invalid}
+    )
+    why = _said(stated, "normals")
+    if found.dtype != "uint8":
+        why += f"; {found.dtype} to 8 bits, off by at most 0.4 degrees"
+    reading = Reading(signed=not found.is_float or found.low < SIGNED)
+    return Meaning(task, why, found.shape, found.dtype, reading)
+
+
+def _depth(name: str, kind: str, found: Evidence, stated: Stated, where: str) -> Meaning:
     if found.channels != 1:
         raise UsageError(
             f"{where}: {found.channels} channels cannot be depth; if {name} holds coloured "
-            f'pictures of depth, say kinds={{"{name}": "image"}}'
+            f"pictures of depth, say --kinds {name}=image, or leave it out with --tasks"
         )
-    unit_m = stated.unit_m
-    if unit_m is None and found.dtype not in ("uint16", "float32", "float64"):
-        raise UsageError(
-            f"{where}: {found.dtype} depth says nothing of its scale; give --depth-unit in metres "
-            "a count, for example 1/25.5"
-        )
-    counts = "uint16" if found.dtype.startswith("float") else found.dtype
-    usual = (0, 65535) if found.dtype == "uint16" else (0,)
+    unit, warnings = _file_unit(name, found, stated, where)
+    as_it_is = found.dtype in ("uint8", "uint16") and (
+        stated.file_unit is None or (unit.factor == (stated.unit_m or unit.factor) and _plain(unit))
+    )
+    whole = not found.is_float and _plain(unit)
+    unit_m = stated.unit_m or (unit.factor if whole else DEPTH_UNIT_M)
+    dtype = found.dtype if as_it_is else "uint16"
+    usual = (0, 65535) if as_it_is and dtype == "uint16" else (0,)
     invalid = usual if stated.invalid is None else stated.invalid
-    high = _full_range(counts)[1]
-    return Task(
-        name=name,
-        kind=TaskKind.DEPTH,
-        dtype=cast(_DType, counts),
-        unit_m=DEPTH_UNIT_M if unit_m is None else unit_m,
-        valid_range=(float(0 in invalid), high - (int(high) in invalid)),
-        invalid=invalid,
+    high = int(np.iinfo(dtype).max)
+    task = Task.model_validate(
+        {"name": name, "kind": "depth", "dtype": dtype, "unit_m": unit_m, "invalid": invalid}
+        | {"valid_range": (float(0 in invalid), float(high - (high in invalid)))}
+    )
+    if not as_it_is:
+        _check_reach(name, found, unit, unit_m, where)
+    reading = Reading() if as_it_is else Reading(file_unit=unit, invalid=stated.invalid or ())
+    why = _said(stated, "depth")
+    if not as_it_is:
+        why += f"; {found.dtype} to counts of {unit_m:g} m"
+        if not (whole and unit_m == unit.factor):
+            why += f", off by at most {unit_m / 2:g} m"
+    far_m = _far_m(found, unit)
+    if stated.unit_m is None and stated.file_unit is None:
+        warnings = (*warnings, *room_warnings(name, found, unit.factor, far_m))
+    return Meaning(task, why, found.shape, found.dtype, reading, warnings)
+
+
+def _plain(unit: FileUnit) -> bool:
+    return not unit.inverse and not unit.rotated
+
+
+def _far_m(found: Evidence, unit: FileUnit) -> float:
+    value = found.low if unit.inverse else found.far
+    return 0.0 if unit.rotated or value <= 0 else float(unit.to_metres(np.array([value]))[0])
+
+
+def _file_unit(
+    name: str, found: Evidence, stated: Stated, where: str
+) -> tuple[FileUnit, tuple[str, ...]]:
+    """Tell what the file's values are; whole numbers of floating point that large are millimetres."""
+    if stated.file_unit is not None:
+        return stated.file_unit, ()
+    if not found.is_float:
+        if stated.unit_m is None and found.dtype != "uint16":
+            raise UsageError(
+                f"{where}: {found.dtype} depth says nothing of its scale; give --depth-unit in "
+                "metres a count, for example 0.001 or 1/25.5"
+            )
+        return FileUnit(stated.unit_m or DEPTH_UNIT_M), ()
+    if found.far <= 100:
+        return FileUnit(1.0), ()
+    if found.whole and 400 <= found.typical <= 50_000:
+        return FileUnit.parse("mm"), (
+            f"{name}: whole numbers up to {found.high:g} make no room in metres; read as "
+            f"millimetres. --file-unit {name}=m says otherwise",
+        )
+    if stated.unit_m is not None and found.high / stated.unit_m <= 65535:
+        return FileUnit(1.0), ()
+    raise UsageError(
+        f"{where}: {found.dtype} depth of up to {found.high:g}: metres, or something else? Say "
+        f"--file-unit {name}=mm (or cm, m, 1/5000, ...); with metres also the step to store it in, "
+        f"--depth-unit {max(found.high / 65535, 0.001):.4f} or more"
     )
 
 
-def _check_map(name: str, kind: str | None, found: Found, where: str) -> None:
-    allowed = {
-        "normal": (("uint8",), (3,)),
-        "label": (("uint8", "uint16", "int32", "int64"), (1, 3)),
-        "rgb": (("uint8", "uint16"), (1, 3)),
-    }
-    dtypes, channels = allowed.get(kind or "", (("uint8", "uint16"), (1, 3)))
-    if kind in ("class", "vector"):
-        raise UsageError(f"{where}: shape {found.shape} is a map, not a {kind}")
-    if found.dtype not in dtypes or found.channels not in channels:
-        raise UsageError(
-            f"{where}: {found.dtype} with {found.channels} channels cannot be {kind or 'an image'}"
-            f" (that is {' or '.join(dtypes)} with {' or '.join(map(str, channels))}); convert the "
-            f'files, or say what they are with kinds={{"{name}": kind}}'
-        )
+def _check_reach(name: str, found: Evidence, unit: FileUnit, unit_m: float, where: str) -> None:
+    if unit.rotated or unit.inverse or not found.high * unit.factor / unit_m > 65535:
+        return
+    farthest = found.high * unit.factor
+    raise UsageError(
+        f"{where}: a depth of {farthest:g} m does not fit 16 bits in counts of {unit_m:g} m; if it "
+        f"is that far, give --depth-unit {farthest / 65535:.4f} or more (the step it is stored in); "
+        f"if not, say what the file's values are with --file-unit {name}=mm"
+    )
 
 
-def _full_range(dtype: str) -> tuple[float, float]:
-    import numpy as np
+def room_warnings(name: str, found: Evidence, unit_m: float, far_m: float) -> tuple[str, ...]:
+    """Warn where depth of a unit that nobody stated makes no room, and name likely units."""
+    if not far_m or ROOM_M[0] <= far_m <= ROOM_M[1]:
+        return ()
+    counts = far_m / unit_m
+    likely = [
+        f"{unit} ({counts / float(unit[2:]):.2g} m)"
+        for unit in LIKELY_UNITS
+        if 1.5 <= counts / float(unit[2:]) <= 15
+    ]
+    advice = f"; likely units: {', '.join(likely[:4])}" if likely else ""
+    return (
+        f"{name}: 95 % of its values lie below {far_m:.2g} m at {_fraction(unit_m)} m a count, "
+        f"which makes no room{advice}. Say --depth-unit",
+    )
 
+
+def _fraction(unit_m: float) -> str:
+    return f"1/{1 / unit_m:g}" if unit_m < 1 else f"{unit_m:g}"
+
+
+def _range(dtype: str) -> tuple[float, float]:
+    if dtype == "bool":
+        return 0.0, 1.0
     info = np.iinfo(dtype)
     return (0.0 if dtype.startswith("uint") else float(info.min), float(info.max))
-
-
-def _metres(value: Any) -> float:
-    try:
-        top, _, bottom = str(value).partition("/")
-        metres = float(top) / float(bottom or 1)
-    except (ValueError, ZeroDivisionError):
-        metres = 0.0
-    if not 0 < metres < float("inf"):
-        raise UsageError(
-            f"depth unit {value!r}: expected metres a count, for example 0.001 or 1/512"
-        )
-    return metres

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from dsc.errors import SourceNotFoundError
+from dsc.schemas import LeftOut
 
 
 class FileTree:
@@ -32,7 +33,7 @@ class FileTree:
         self.local: Path | None = None if remote else Path(os.path.abspath(Path(text).expanduser()))
         self.url: str = text.rstrip("/") if remote else str(self.local)
 
-    def walk(self) -> Iterator[tuple[str, list[str]]]:
+    def walk(self, left_out: list[LeftOut] | None = None) -> Iterator[tuple[str, list[str]]]:
         """Give every directory with its file names; ``""`` is the root, hidden names are left out.
 
         A root that does not exist gives nothing.

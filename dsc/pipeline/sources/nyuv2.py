@@ -11,24 +11,36 @@ The key of frame i is ``nyu_000123``, in both forms.
 """
 
 import re
+from collections.abc import Sequence
 from typing import ClassVar, Self
 
 from dsc.errors import UsageError
 from dsc.pipeline.sources.base import Source
-from dsc.pipeline.sources.file_source import FileSource
-from dsc.pipeline.sources.kinds import parse_depth_unit
+from dsc.pipeline.sources.decode import Reading
+from dsc.pipeline.sources.file_source import FileSource, probe_task
+from dsc.pipeline.sources.kinds import Meaning
 from dsc.pipeline.sources.listing import FileTree, nothing_found
-from dsc.pipeline.sources.table import TableBuilder
-from dsc.schemas import Task, TaskKind
+from dsc.pipeline.sources.options import Options, wanted_tasks
+from dsc.pipeline.sources.rest import Rest, unwanted
+from dsc.pipeline.sources.table import FileTable, TableBuilder
+from dsc.pipeline.sources.units import parse_depth_unit
+from dsc.schemas import LeftOut, Task, TaskKind
 
 DEPTH_UNIT_M = 1 / 25.5
 DIRECTORIES = {"nyu_images": "rgb", "nyu_depths": "depth", "nyu_labels40": "label"}
 LAYOUTS = ("nyu_images/0.jpg, nyu_depths/0.png, nyu_labels40/0.png", "nyu_depth_v2_labeled.mat")
 SPLITS = ("train", "test", "all")
+LISTS = ("train.txt", "test.txt", "classes40.txt")  # which are read, but are no frames
 _FRAME = re.compile(r"(0|[1-9]\d{0,5})\.(?:png|jpe?g)", re.IGNORECASE)
 
 
-def open_nyuv2(root: str, split: str = "all", depth_unit: object = None) -> Source:
+def open_nyuv2(
+    root: str,
+    split: str = "all",
+    depth_unit: object = None,
+    tasks: Sequence[str] | str | None = None,
+    ignore: Sequence[str] | str = (),
+) -> Source:
     """Open either form: a folder of image files, or a ``.mat`` (or a folder that holds one).
 
     Parameters
@@ -40,6 +52,8 @@ def open_nyuv2(root: str, split: str = "all", depth_unit: object = None) -> Sour
     depth_unit
         Metres a count of depth: 1/25.5 for the folder; 1/1000 for the ``.mat``, whose
         floating-point metres become 16-bit counts.
+    tasks, ignore
+        The tasks that are wanted, and patterns of paths that are left out.
 
     Raises
     ------
@@ -49,25 +63,29 @@ def open_nyuv2(root: str, split: str = "all", depth_unit: object = None) -> Sour
         When the split is unknown or not listed.
     """
     if split not in SPLITS:
-        raise UsageError(f"split={split}: known are {', '.join(SPLITS)}")
+        raise UsageError(f"--split {split}: known are {', '.join(SPLITS)}")
+    options = Options.parse(tasks=tasks, ignore=ignore)
     tree = FileTree(root)
     tree.require_root("nyuv2", root)
     if tree.url.endswith(".mat"):
         directory, _, name = tree.url.rpartition("/")
-        return _open_mat(FileTree(directory or "/"), name, split, depth_unit)
-    listing = dict(tree.walk())
+        return _open_mat(FileTree(directory or "/"), name, split, depth_unit, options)
+    left_out: list[LeftOut] = []
+    listing = dict(tree.walk(left_out))
     if any(directory in listing for directory in DIRECTORIES):
-        return NyuV2Source.open_folder(tree, listing, split, depth_unit)
+        return NyuV2Source.open_folder(tree, listing, split, depth_unit, options, left_out)
     mats = [name for name in listing.get("", ()) if name.endswith(".mat") and "splits" not in name]
     if not mats:
         raise nothing_found("nyuv2", f"no frame under {root}", LAYOUTS)
-    return _open_mat(tree, mats[0], split, depth_unit)
+    return _open_mat(tree, mats[0], split, depth_unit, options)
 
 
-def _open_mat(tree: FileTree, name: str, split: str, depth_unit: object) -> Source:
+def _open_mat(
+    tree: FileTree, name: str, split: str, depth_unit: object, options: Options
+) -> Source:
     from dsc.pipeline.sources.nyuv2_mat import NyuV2MatSource
 
-    return NyuV2MatSource.open_mat(tree, name, split, depth_unit)
+    return NyuV2MatSource.open_mat(tree, name, split, depth_unit, options)
 
 
 class NyuV2Source(FileSource):
@@ -77,35 +95,63 @@ class NyuV2Source(FileSource):
 
     @classmethod
     def open_folder(
-        cls, tree: FileTree, listing: dict[str, list[str]], split: str, depth_unit: object
+        cls,
+        tree: FileTree,
+        listing: dict[str, list[str]],
+        split: str,
+        depth_unit: object,
+        options: Options,
+        left_out: Sequence[LeftOut] = (),
     ) -> Self:
         """Make the source of a listed folder."""
-        builder = TableBuilder()
-        for directory, task in DIRECTORIES.items():
-            for name in listing.get(directory, ()):
-                match = _FRAME.fullmatch(name)
-                if match:
-                    builder.add("", match[1], task, f"{directory}/", name[match.end(1) :])
-        table = builder.build()
+        table, rest = _list_frames(listing, options)
+        unit_m = frame_unit_m(depth_unit)
+        makers = {
+            "rgb": _image_task,
+            "depth": lambda: _depth_task(unit_m or DEPTH_UNIT_M),
+            "label": lambda: _label_task(tree, listing),
+        }
+        wanted = wanted_tasks(options, [name for name in makers if name in table.files])
+        others = list(unwanted(table, wanted, options))
+        table = table.without([name for name in table.files if name not in wanted])
         if split != "all":
-            wanted = set(read_split(tree, split))
+            frames = set(read_split(tree, split))
             table = table.select(
-                [row for row in range(len(table)) if int(table.stem(row)) in wanted]
+                [row for row in range(len(table)) if int(table.stem(row)) in frames]
             )
         if not len(table):
             raise nothing_found("nyuv2", f"no frame of split {split} under {tree.url}", LAYOUTS)
-        unit_m = frame_unit_m(depth_unit)
-        tasks = [
-            _image_task(),
-            _depth_task(unit_m or DEPTH_UNIT_M),
-            _label_task(tree, listing),
+        meanings = [
+            _meaning(tree, table, maker()) for name, maker in makers.items() if name in table.files
         ]
-        tasks = [task for task in tasks if task.name in table.files]
-        return cls(tree, table, tasks, {"split": split, "depth_unit": unit_m})
+        given = {"split": split, "depth_unit": unit_m, **options.to_json()}
+        found = [*left_out, *rest.listed(), *others]
+        return cls(tree, table, meanings, given, found, ["layout nyuv2"])
 
     def key(self, index: int) -> str:
         """Give the key of a frame: its number from 0."""
         return frame_key(int(self.table.stem(self._check(index))))
+
+
+def _list_frames(listing: dict[str, list[str]], options: Options) -> tuple[FileTable, Rest]:
+    builder, rest = TableBuilder(), Rest()
+    for directory, names in listing.items():
+        task = DIRECTORIES.get(directory)
+        for name in names:
+            path = f"{directory}/{name}" if directory else name
+            match = _FRAME.fullmatch(name) if task else None
+            pattern = options.ignores(path) if options.ignore else None
+            if match and task and not pattern:
+                builder.add("", match[1], task, f"{directory}/", name[match.end(1) :])
+            elif path not in LISTS:
+                rest.add(path, f"--ignore {pattern}" if pattern else "no frame's file", task or "")
+    return builder.build(), rest
+
+
+def _meaning(tree: FileTree, table: FileTable, task: Task) -> Meaning:
+    found = probe_task(tree, table, task.name)
+    reading = Reading(indexes=task.kind is TaskKind.LABEL)
+    return Meaning(task, f"NYUv2's {task.name}", found.shape, found.dtype, reading)
 
 
 def frame_key(frame: int) -> str:
@@ -141,8 +187,8 @@ def read_split(tree: FileTree, split: str) -> list[int]:
         return sorted({int(word) for word in words})
     except FileNotFoundError:
         raise UsageError(
-            f"split={split}: {tree.where(path)} is missing; it lists the split's frame numbers, "
-            "from 0, one a line. Without it only split=all is possible"
+            f"--split {split}: {tree.where(path)} is missing; it lists the split's frame numbers, "
+            "from 0, one a line. Without it only --split all is possible"
         ) from None
     except ValueError as error:
         raise UsageError(f"{tree.where(path)}: {error}; expected one number a line") from None

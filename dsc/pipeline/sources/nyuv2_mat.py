@@ -16,15 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc.errors import SampleError, UsageError
-from dsc.pipeline.sources.base import SourceSample
+from dsc.pipeline.sources.base import Origin, SourceSample
 from dsc.pipeline.sources.decode import check_sizes, fit_to_task
 from dsc.pipeline.sources.file_source import fingerprint, task_of
 from dsc.pipeline.sources.listing import FileTree
 from dsc.pipeline.sources.nyuv2 import frame_key, frame_unit_m, read_split
 from dsc.pipeline.sources.open_files import OpenFiles
-from dsc.schemas import Task, TaskKind
+from dsc.pipeline.sources.options import Options, wanted_tasks
+from dsc.schemas import LeftOut, SourceReport, Task, TaskKind, TaskReport
 
 DEPTH_UNIT_M = 1 / 1000
+KNOWN = ("names", "namesToIds", "#refs#", "#subsystem#")  # of which the names are read
 DATASETS = {"rgb": "images", "depth": "depths", "label": "labels"}
 
 
@@ -40,15 +42,19 @@ class NyuV2MatSource:
         frames: NDArray[np.int64],
         tasks: Sequence[Task],
         options: dict[str, Any],
+        left_out: Sequence[LeftOut] = (),
     ) -> None:
         self._files = OpenFiles(tree)
         self._path = path
         self._frames = frames
         self._tasks = {task.name: task for task in tasks}
         self._options = options
+        self._left_out = tuple(left_out)
 
     @classmethod
-    def open_mat(cls, tree: FileTree, path: str, split: str, depth_unit: object) -> Self:
+    def open_mat(
+        cls, tree: FileTree, path: str, split: str, depth_unit: object, options: Options
+    ) -> Self:
         """Look at the datasets of the file at `path` below `tree`.
 
         Raises
@@ -64,11 +70,9 @@ class NyuV2MatSource:
             content = files.get(path)
         except SampleError as error:
             raise UsageError(str(error)) from None
-        tasks = [
-            _task(task, content, unit_m, where)
-            for task, dataset in DATASETS.items()
-            if dataset in content
-        ]
+        found = [task for task, dataset in DATASETS.items() if dataset in content]
+        wanted = wanted_tasks(options, found)
+        tasks = [_task(task, content, unit_m, where) for task in found if task in wanted]
         counts = {len(content[DATASETS[task.name]]) for task in tasks}
         if len(counts) != 1:
             raise UsageError(
@@ -78,8 +82,18 @@ class NyuV2MatSource:
         frames = np.arange(counts.pop())
         if split != "all":
             frames = frames[np.isin(frames, read_split(tree, split))]
-        options = {"split": split} | ({"depth_unit": unit_m} if unit_m else {})
-        return cls(tree, path, frames, tasks, options)
+        given = {"split": split} | ({"depth_unit": unit_m} if unit_m else {})
+        left_out = [
+            LeftOut(what=f"{path}: {name}", reason="no dataset of frames that is read")
+            for name in content
+            if name not in DATASETS.values() and name not in KNOWN
+        ]
+        left_out += [
+            LeftOut(what=f"task {name}", files=len(frames), reason="not in --tasks")
+            for name in found
+            if name not in wanted
+        ]
+        return cls(tree, path, frames, tasks, given | options.to_json(), left_out)
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -95,6 +109,18 @@ class NyuV2MatSource:
         if not 0 <= index < len(self):
             raise IndexError(f"sample {index} of {len(self)}")
         return frame_key(int(self._frames[index]))
+
+    def origin(self, index: int) -> Origin:
+        """Name a frame's row."""
+        return Origin(f"{self._path}#{int(self._frames[index])}", {})
+
+    def report(self) -> SourceReport:
+        """Say what was found and left out."""
+        why = "the official file's"
+        tasks = {name: TaskReport(samples=len(self), why=why) for name in self._tasks}
+        return SourceReport(
+            samples=len(self), complete=len(self), tasks=tasks, left_out=self._left_out
+        )
 
     def read(self, index: int, tasks: Sequence[str]) -> SourceSample:
         """Read these tasks of one frame; its bytes are those of the raw arrays in the file.

@@ -2,14 +2,16 @@
 
 A file's path is ``head + stem + tail``, where (head, tail) is one of a few templates (a directory
 and an ending) and the stem is its sample's. A sample costs its stem plus 12 bytes, a file 4 bytes.
-Samples come in natural order (2 before 10) of group and stem, whatever order files were listed in.
+(A file whose name has nothing of its sample's stem is a template of its own, and costs its path.)
+Samples come in natural order (2 before 10) of group and stem, whatever order files were listed in,
+split by split.
 """
 
 import hashlib
 import re
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,8 @@ from dsc.errors import UsageError
 
 KEY_LIMIT = 80
 GROUP_LIMIT = 48
+WHOLE = "\0"  # the tail of a template whose head is the whole path: no path has this character
+SPLIT_ORDER = ("train", "val", "test", "dev")
 _PLAIN = re.compile(r"[A-Za-z0-9-]+(?:_[A-Za-z0-9-]+)*")
 _DIGITS = re.compile(r"\d+")
 
@@ -40,6 +44,8 @@ class FileTable:
         (head, tail) pairs of paths.
     files
         By task, (N,) int32: the template of the sample's file, -1 where it has none.
+    splits
+        The split of each group, ``""`` where there is none.
     """
 
     groups: tuple[str, ...]
@@ -49,6 +55,7 @@ class FileTable:
     ends: NDArray[np.int64]
     templates: tuple[tuple[str, str], ...]
     files: dict[str, NDArray[np.int32]]
+    splits: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """Give the number of samples."""
@@ -68,12 +75,49 @@ class FileTable:
         if template < 0:
             return None
         head, tail = self.templates[template]
-        return f"{head}{self.stem(index)}{tail}"
+        return head if tail == WHOLE else f"{head}{self.stem(index)}{tail}"
 
-    def first_paths(self, task: str, count: int) -> list[str]:
-        """Give the first few files of a task, from which its dtype can be learned."""
-        rows = np.flatnonzero(self.files[task] >= 0)[:count]
+    def paths(self, index: int) -> dict[str, str]:
+        """Give the path of each file of a sample, by task."""
+        found = {task: self.path(index, task) for task in self.files}
+        return {task: path for task, path in found.items() if path is not None}
+
+    def name(self, index: int) -> str:
+        """Give what the files of a sample are called: its group, if it has one, and its stem."""
+        group = self.groups[self.group[index]]
+        return f"{group}/{self.stem(index)}" if group else self.stem(index)
+
+    def split_sizes(self) -> dict[str, int]:
+        """Count the samples of each split, in order; empty where there are no splits."""
+        if not any(self.splits):
+            return {}
+        counts = np.bincount(self.group, minlength=len(self.groups))
+        found: dict[str, int] = {}
+        for split, count in zip(self.splits, counts, strict=True):
+            if count:
+                found[split] = found.get(split, 0) + int(count)
+        return found
+
+    def rows_of_split(self, split: str) -> NDArray[np.int64]:
+        """Give the rows of one split."""
+        chosen = np.array([own == split for own in self.splits], bool)
+        return np.flatnonzero(chosen[self.group])
+
+    def some_paths(self, task: str, count: int) -> list[str]:
+        """Give a few files of a task, spread over all, from which its meaning can be learned."""
+        rows = np.flatnonzero(self.files[task] >= 0)
+        if len(rows) > count:
+            rows = rows[np.linspace(0, len(rows) - 1, count).astype(np.int64)]
         return [path for row in rows if (path := self.path(int(row), task)) is not None]
+
+    def without(self, tasks: Sequence[str]) -> "FileTable":
+        """Give the table without these tasks, and without samples that had no other."""
+        files = {task: column for task, column in self.files.items() if task not in tasks}
+        kept = replace(self, files=files)
+        left = np.zeros(len(self), bool)
+        for column in files.values():
+            left |= column >= 0
+        return kept if left.all() else kept.select(np.flatnonzero(left))
 
     def select(self, rows: Sequence[int] | NDArray[np.int64]) -> "FileTable":
         """Give the table of these samples only, in this order."""
@@ -88,11 +132,13 @@ class FileTable:
             _ends(stems),
             self.templates,
             {task: column for task, column in files.items() if (column >= 0).any()},
+            self.splits,
         )
 
     def digest(self) -> str:
         """Give a hash of everything listed: two equal digests mean the same keys and files."""
-        sha = hashlib.sha256(_bytes(repr((self.groups, self.prefixes, self.templates))))
+        known = (self.groups, self.prefixes, self.templates, *([self.splits] * any(self.splits)))
+        sha = hashlib.sha256(_bytes(repr(known)))
         sha.update(self.ends.astype("<i8").tobytes())
         for column in (self.group, *(self.files[task] for task in sorted(self.files))):
             sha.update(column.astype("<i4").tobytes())
@@ -108,9 +154,15 @@ class TableBuilder:
         self._count = 0
         self._templates: dict[tuple[str, str], int] = {}
         self._cells: dict[str, tuple[array[int], array[int]]] = {}
+        self._splits: dict[str, str] = {}
 
-    def add(self, group: str, stem: str, task: str, head: str, tail: str) -> None:
-        """Note that the file ``head + stem + tail`` holds `task` of sample (`group`, `stem`)."""
+    def add(self, group: str, stem: str, task: str, head: str, tail: str, split: str = "") -> None:
+        """Note that the file ``head + stem + tail`` holds `task` of sample (`group`, `stem`).
+
+        With the tail `WHOLE`, the head is the file's whole path. All samples of a group are of one
+        split.
+        """
+        self._splits.setdefault(group, split)
         rows = self._rows.setdefault(group, {})
         row = rows.get(stem)
         if row is None:
@@ -131,7 +183,7 @@ class TableBuilder:
         UsageError
             When two files claim the same task of the same sample.
         """
-        groups = tuple(sorted(self._rows, key=natural_order))
+        groups = tuple(sorted(self._rows, key=self._order))
         new_row = np.empty(self._count, np.int64)
         stems: list[bytes] = []
         for group in groups:
@@ -148,9 +200,15 @@ class TableBuilder:
             _ends(stems),
             tuple(sorted(self._templates)),
             {},
+            tuple(self._splits[group] for group in groups),
         )
         self._fill(table, new_row)
         return table
+
+    def _order(self, group: str) -> tuple[int, str, tuple[str, str]]:
+        split = self._splits[group]
+        known = SPLIT_ORDER.index(split) if split in SPLIT_ORDER else len(SPLIT_ORDER)
+        return known, split, natural_order(group)
 
     def _fill(self, table: FileTable, new_row: NDArray[np.int64]) -> None:
         rank = {template: place for place, template in enumerate(table.templates)}
@@ -222,7 +280,8 @@ def _refuse_twins(
     if len(lost):
         row = int(places[lost[0]])
         head, tail = table.templates[chosen[lost[0]]]
+        twin = head if tail == WHOLE else f"{head}{table.stem(row)}{tail}"
         raise UsageError(
-            f"{head}{table.stem(row)}{tail} and {table.path(row, task)} are both {task} of sample "
-            f"{table.key(row)}; remove one of them, or point --root at the directory that is meant"
+            f"{twin} and {table.path(row, task)} are both {task} of sample {table.key(row)}; remove "
+            "one of them, leave it out with --ignore, or point --root at the directory that is meant"
         )

@@ -18,22 +18,27 @@ a count), because an archive has one unit a task.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dsc.errors import UsageError
-from dsc.pipeline.sources.decode import DTYPES, read_array
+from dsc.pipeline.sources.decode import Reading, read_array
+from dsc.pipeline.sources.evidence import Evidence
 from dsc.pipeline.sources.file_source import FileSource, probe_task
-from dsc.pipeline.sources.kinds import DepthUnit, parse_depth_unit
+from dsc.pipeline.sources.kinds import Meaning, room_warnings
 from dsc.pipeline.sources.listing import FileTree, nothing_found
+from dsc.pipeline.sources.options import EVERYTHING, Options, wanted_tasks
+from dsc.pipeline.sources.rest import Rest, unwanted
 from dsc.pipeline.sources.table import FileTable, TableBuilder
-from dsc.schemas import Task, TaskKind
+from dsc.pipeline.sources.units import DepthUnit, parse_depth_unit
+from dsc.schemas import LeftOut, Task, TaskKind
 
 DEPTH_UNIT_M = 1 / 512
 INVALID_DEPTH = 65535
+DTYPES = ("uint8", "uint16", "int32", "int64", "float32", "float64")
 LAYOUTS = (
     "rgb/<building>/point_0_view_0_domain_rgb.png",
     "<building>_rgb/point_0_view_0_domain_rgb.png",
@@ -104,7 +109,13 @@ class TaskonomySource(FileSource):
     name: ClassVar[str] = "taskonomy"
 
     @classmethod
-    def open(cls, root: str, depth_unit: object = None) -> Self:
+    def open(
+        cls,
+        root: str,
+        depth_unit: object = None,
+        tasks: Sequence[str] | str | None = None,
+        ignore: Sequence[str] | str = (),
+    ) -> Self:
         """List the views under `root`.
 
         Parameters
@@ -114,6 +125,8 @@ class TaskonomySource(FileSource):
         depth_unit
             Metres a count of depth, as a number or ``1/4096``; or by component (any directory on
             the way to the file), as ``{"hm3d": 1/4096}`` or ``hm3d=1/4096``.
+        tasks, ignore
+            The domains that are wanted, and patterns of paths that are left out.
 
         Raises
         ------
@@ -125,47 +138,56 @@ class TaskonomySource(FileSource):
             When none of a task's first files can be read.
         """
         units = parse_depth_unit(depth_unit)
+        options = Options.parse(tasks=tasks, ignore=ignore)
         tree = FileTree(root)
         tree.require_root(cls.name, root)
-        table, ignored = list_views(tree)
+        table, left_out = list_views(tree, options)
         if not len(table):
             raise nothing_found(cls.name, f"no view under {root}", LAYOUTS)
         _check_components(units, table)
-        tasks = [_found_task(tree, table, name, units) for name in DOMAINS if name in table.files]
-        return cls(tree, table, tasks, {"depth_unit": units}, ignored)
+        wanted = wanted_tasks(options, [name for name in DOMAINS if name in table.files])
+        left_out += unwanted(table, wanted, options)
+        table = table.without([name for name in table.files if name not in wanted])
+        meanings = [_meaning(tree, table, name, units) for name in DOMAINS if name in table.files]
+        given = {"depth_unit": units, **options.to_json()}
+        return cls(tree, table, meanings, given, left_out, ["layout taskonomy"])
 
     def _decode(self, data: bytes, task: Task, path: str, where: str) -> NDArray[Any]:
-        array = read_array(data, task, where)
+        array = read_array(data, task, where, self.meanings[task.name].reading)
         if task.kind is not TaskKind.DEPTH:
             return array
         own_m, unit_m = _unit_m(self.options.get("depth_unit"), path), task.unit_m or DEPTH_UNIT_M
         return array if own_m == unit_m else _rescale(array, own_m / unit_m)
 
 
-def list_views(tree: FileTree) -> tuple[FileTable, list[str]]:
-    """List every view under a tree, and say what was left aside."""
+def list_views(tree: FileTree, options: Options = EVERYTHING) -> tuple[FileTable, list[LeftOut]]:
+    """List every view under a tree, and what is left aside."""
     builder = TableBuilder()
     places: dict[str, tuple[str, str, bool]] = {}
-    ignored: dict[str, int] = {}
-    for directory, names in tree.walk():
+    left_out: list[LeftOut] = []
+    rest = Rest()
+    for directory, names in tree.walk(left_out):
         places.clear()
-        head = f"{directory}/point_" if directory else "point_"
+        head = f"{directory}/" if directory else ""
         for name in names:
             match = _FILE.fullmatch(name)
-            if match is None:
+            pattern = options.ignores(f"{head}{name}") if options.ignore else None
+            if match is None or pattern:
+                rest.add(f"{head}{name}", f"--ignore {pattern}" if pattern else "no view's file")
                 continue
             stem, domain, suffix = match.groups()
             if domain not in places:
                 places[domain] = _place(directory, domain)
             task, group, known = places[domain]
             if known and suffix == ("npy" if DOMAINS[task].kind is TaskKind.VECTOR else "png"):
-                builder.add(group, stem, task, head, f"_domain_{domain}.{suffix}")
+                builder.add(group, stem, task, f"{head}point_", f"_domain_{domain}.{suffix}")
+            elif known:
+                rest.add(f"{head}{name}", f"not a file of {task}", task)
+            elif task in _CAMERA:
+                rest.add(f"{head}{name}", f"{task}: camera data")
             else:
-                why = "camera data" if task in _CAMERA else "no domain that dsc knows"
-                note = f"{task} (.{suffix}): {'not a file of this domain' if known else why}"
-                ignored[note] = ignored.get(note, 0) + 1
-    notes = [f"{note}, {count} files" for note, count in sorted(ignored.items())]
-    return builder.build(key_tail="point_"), notes
+                rest.add(f"{head}{name}", f"{task}: no domain that dsc knows", task)
+    return builder.build(key_tail="point_"), [*left_out, *rest.listed()]
 
 
 def _place(directory: str, file_domain: str) -> tuple[str, str, bool]:
@@ -193,25 +215,40 @@ def _directory_domain(parts: list[str]) -> str | None:
     return None
 
 
-def _found_task(tree: FileTree, table: FileTable, name: str, units: DepthUnit | None) -> Task:
+def _meaning(tree: FileTree, table: FileTable, name: str, units: DepthUnit | None) -> Meaning:
     """Complete a domain's task by what its files hold: the unit, or dtype and channels."""
+    found = probe_task(tree, table, name)
     task = DOMAINS[name]
+    why, reading = f"domain {name}", Reading(indexes=task.kind is TaskKind.LABEL)
     if task.kind is TaskKind.DEPTH:
-        used = np.unique(table.files[name][table.files[name] >= 0])
-        heads = [table.templates[int(template)][0] for template in used]
-        return task.model_copy(update={"unit_m": max(_unit_m(units, head) for head in heads)})
-    if task.kind not in (TaskKind.LABEL, TaskKind.VECTOR) and task.dtype == "uint8":
-        return task
-    found = probe_task(tree, table, name, label=task.kind is TaskKind.LABEL)
-    is_map = task.is_map
-    channels = found.channels if is_map else int(np.prod(found.shape, dtype=np.int64))
-    if found.dtype not in DTYPES or (is_map and channels not in (1, 3)):
+        return _depth_meaning(table, task, found, units)
+    if task.kind in (TaskKind.LABEL, TaskKind.VECTOR) or task.dtype != "uint8":
+        task = _as_found(task, found, tree.where(table.some_paths(name, 1)[0]))
+    return Meaning(task, why, found.shape, found.dtype, reading)
+
+
+def _depth_meaning(
+    table: FileTable, task: Task, found: Evidence, units: DepthUnit | None
+) -> Meaning:
+    used = np.unique(table.files[task.name][table.files[task.name] >= 0])
+    heads = [table.templates[int(template)][0] for template in used]
+    unit_m = max(_unit_m(units, head) for head in heads)
+    task = task.model_copy(update={"unit_m": unit_m})
+    warnings: tuple[str, ...] = ()
+    if units is None:
+        warnings = room_warnings(task.name, found, unit_m, found.far * unit_m)
+    return Meaning(task, f"domain {task.name}", found.shape, found.dtype, warnings=warnings)
+
+
+def _as_found(task: Task, found: Evidence, where: str) -> Task:
+    channels = found.channels if task.is_map else int(np.prod(found.shape, dtype=np.int64))
+    if found.dtype not in DTYPES or (task.is_map and channels not in (1, 3)):
         raise UsageError(
-            f"{tree.where(table.first_paths(name, 1)[0])}: {found.dtype} of shape {found.shape} "
-            f"cannot be {name}; convert these files, or keep their directory out of --root"
+            f"{where}: {found.dtype} of shape {found.shape} cannot be {task.name}; convert these "
+            "files, or leave them out with --tasks or --ignore"
         )
     as_found: dict[str, Any] = {"dtype": found.dtype, "channels": channels}
-    if is_map:
+    if task.is_map:
         as_found["valid_range"] = (0, 65535 if found.dtype == "uint16" else 255)
     return Task.model_validate(task.model_dump() | as_found)
 

@@ -1,0 +1,52 @@
+"""What a source leaves out, collected while files are sorted into tasks and samples."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from dsc.pipeline.sources.options import Options, printable
+from dsc.pipeline.sources.table import FileTable
+from dsc.schemas import LeftOut
+
+
+class Rest:
+    """Collects files that are not read, alike ones together."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, str, str], list[str]] = {}
+        self._count: Counter[tuple[str, str, str]] = Counter()
+
+    def add(self, path: str, reason: str, task: str = "") -> None:
+        """Note a file, and the task that it looks like, if any."""
+        directory, _, name = path.rpartition("/")
+        pattern = f"{directory}/*{ending_of(name)}".lstrip("/")
+        group = (reason, task, pattern)
+        self._count[group] += 1
+        if self._count[group] == 1:
+            self._found[group] = [path]
+
+    def listed(self) -> list[LeftOut]:
+        """Give what was noted; files of one directory, ending and reason are one entry."""
+        return [
+            LeftOut(
+                what=printable(paths[0] if self._count[group] == 1 else group[2]),
+                files=self._count[group],
+                reason=group[0],
+                task=group[1],
+            )
+            for group, paths in sorted(self._found.items())
+        ]
+
+
+def unwanted(table: FileTable, wanted: Sequence[str], options: Options) -> Iterator[LeftOut]:
+    """List the tasks that nobody asked for."""
+    for name, column in table.files.items():
+        if name not in wanted:
+            pattern = options.ignores("", name)
+            reason = f"--ignore {pattern}" if pattern else "not in --tasks"
+            yield LeftOut(what=f"task {name}", files=int((column >= 0).sum()), reason=reason)
+
+
+def ending_of(name: str) -> str:
+    """Give a file name's ending with its dot, or the whole name where it has none."""
+    stem, dot, ending = name.rpartition(".")
+    return f".{ending}" if dot and stem else name
