@@ -14,7 +14,15 @@ from dsc.pipeline.codec_set import CodecSet
 from dsc.pipeline.croissant import croissant
 from dsc.pipeline.plan import Plan
 from dsc.pipeline.shard_job import JobRecord, check_record
-from dsc.schemas import FileRecord, Manifest, ShardRecord, Stream, StreamTotals, Task
+from dsc.schemas import (
+    FileRecord,
+    Manifest,
+    ShardRecord,
+    SourceReport,
+    Stream,
+    StreamTotals,
+    Task,
+)
 from dsc.schemas.reached import merge_reached
 from dsc.storage.commit import (
     CROISSANT,
@@ -33,13 +41,21 @@ from dsc.storage.commit import (
 from dsc.storage.fs import Root
 
 
-def commit(plan: Plan, root: Root, records: Sequence[JobRecord], codec_set: CodecSet) -> Manifest:
+def commit(
+    plan: Plan,
+    root: Root,
+    records: Sequence[JobRecord],
+    codec_set: CodecSet,
+    report: SourceReport | None = None,
+) -> Manifest:
     """Write the small files of an archive, then ``dsc.json``, then clear the work files away.
 
     Parameters
     ----------
     records
         What `encode_shard` gave, in any order.
+    report
+        What the source found and left out.
 
     Raises
     ------
@@ -48,7 +64,7 @@ def commit(plan: Plan, root: Root, records: Sequence[JobRecord], codec_set: Code
     """
     ordered = in_order(plan, root, records)
     shards = [record.shard for record in ordered]
-    manifest = _manifest(plan, ordered)
+    manifest = _manifest(plan, ordered, report)
     files = [write_codec(root, weights) for weights in codec_set.weight_files()]
     files.append(write_shards(root, shards))
     files += [write_file(root, *text) for text in cards(manifest, shards, files)]
@@ -154,7 +170,9 @@ def clear_work(root: Root) -> None:
                 folder.rmdir()
 
 
-def _manifest(plan: Plan, records: Sequence[JobRecord]) -> Manifest:
+def _manifest(
+    plan: Plan, records: Sequence[JobRecord], report: SourceReport | None
+) -> Manifest:
     shards = [record.shard for record in records]
     return Manifest(
         created_by=plan.created_by,
@@ -167,13 +185,14 @@ def _manifest(plan: Plan, records: Sequence[JobRecord]) -> Manifest:
         pack_size=plan.pack_size,
         shard_size=plan.shard_size,
         max_pixels=max(record.max_pixels for record in records),
-        splits={plan.split: plan.samples},
+        splits=plan.sizes,
         totals=stream_totals(plan.streams, plan.pack_size, shards),
         source_bytes=source_bytes(plan.tasks, shards),
         n_failed=sum(len(shard.failed) for shard in shards),
         files=(),
         choice=plan.choice,
         reached=merge_reached(record.reached for record in records),
+        source_report=report,
     )
 
 

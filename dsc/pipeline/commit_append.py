@@ -23,7 +23,7 @@ from dsc.pipeline.commit import (
 from dsc.pipeline.growth import Adds, Growth
 from dsc.pipeline.plan import Plan
 from dsc.pipeline.shard_job import JobRecord, check_owner
-from dsc.schemas import FailedSample, FileRecord, Manifest, Quality, ShardRecord
+from dsc.schemas import FailedSample, FileRecord, Manifest, Quality, ShardRecord, SourceReport
 from dsc.schemas.manifest import Appended
 from dsc.schemas.reached import merge_reached
 from dsc.storage.archive import Archive
@@ -47,7 +47,11 @@ CARDS = (README, CROISSANT)
 
 
 def commit_append(
-    plan: Plan, archive: Archive, records: Sequence[JobRecord], codec_set: CodecSet
+    plan: Plan,
+    archive: Archive,
+    records: Sequence[JobRecord],
+    codec_set: CodecSet,
+    report: SourceReport | None = None,
 ) -> Manifest:
     """Make finished shards the next generation of an archive, then clear the work files away.
 
@@ -57,6 +61,8 @@ def commit_append(
         The generation that the plan was made for.
     records
         What `encode_shard` gave, in any order.
+    report
+        What the source found and left out.
 
     Raises
     ------
@@ -68,7 +74,7 @@ def commit_append(
     root, growth = archive.root, growth_of(plan)
     ordered = in_order(plan, root, records)
     shards = _joined(growth, archive.shards, [record.shard for record in ordered])
-    manifest = _grown(plan, archive.manifest, ordered, shards)
+    manifest = _grown(plan, archive.manifest, ordered, shards, report)
     check_base(plan, root)
     kept = [file for file in archive.manifest.files if file.path not in CARDS]
     codecs = _write_codecs(root, codec_set, kept)
@@ -187,7 +193,11 @@ def _merge_failed(
 
 
 def _grown(
-    plan: Plan, old: Manifest, records: Sequence[JobRecord], shards: Sequence[ShardRecord]
+    plan: Plan,
+    old: Manifest,
+    records: Sequence[JobRecord],
+    shards: Sequence[ShardRecord],
+    report: SourceReport | None,
 ) -> Manifest:
     """Give the next generation's manifest, its files left open."""
     growth = growth_of(plan)
@@ -211,7 +221,7 @@ def _grown(
             "source_bytes": source_bytes(tasks, shards),
             "n_failed": sum(len(shard.failed) for shard in shards),
             "reached": merge_reached([old.reached, *(record.reached for record in records)]),
-            "appended": (*old.appended, _entry(plan)),
+            "appended": (*old.appended, _entry(plan, report)),
         }
     )
 
@@ -224,7 +234,7 @@ def _is_copy(manifest: Manifest) -> bool:
     return all(file.path != README for file in manifest.files)
 
 
-def _entry(plan: Plan) -> Appended:
+def _entry(plan: Plan, report: SourceReport | None) -> Appended:
     growth = growth_of(plan)
     return Appended(
         generation=growth.generation,
@@ -234,6 +244,7 @@ def _entry(plan: Plan) -> Appended:
         samples=plan.samples if growth.adds is Adds.SAMPLES else 0,
         tasks=tuple(t.name for t in plan.tasks) if growth.adds is Adds.TASKS else (),
         choice=plan.choice,
+        source_report=report,
     )
 
 

@@ -14,9 +14,10 @@ four shards, so that there is work for more than one worker.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from dsc import __version__
@@ -24,12 +25,15 @@ from dsc.errors import CodecError, PlanMismatchError, SampleError, UsageError
 from dsc.pipeline.codec_set import CodecSet
 from dsc.pipeline.growth import Growth, Place, Run, find_place
 from dsc.pipeline.rate_control import RateControl
-from dsc.pipeline.sources.base import Source
+from dsc.pipeline.sources.base import Source, origin_of, splits_of
 from dsc.schemas import FORMAT_VERSION, CodecRecord, Manifest, Quality, Stream, Task
 from dsc.schemas.base import Schema, canonical_json
 from dsc.schemas.choice import Choice
+from dsc.storage.keys import hash_keys, new_factor
 
 PROBES = 4
+BLOCK = 1 << 16
+OTHER = "other"
 PACK_BYTES = 224 << 10
 WIDE_PACK, WIDE_PACK_BYTES = 128, 1 << 20
 MAX_PACK = 1024
@@ -49,8 +53,10 @@ class Plan(Schema):
         Version of dsc: another one may write other bytes.
     source
         What `Source.describe` gave.
-    samples
-        Samples of the split.
+    split, samples
+        Name of the split, and samples in all.
+    splits
+        Samples of each split, in the source's order, where the source has several.
     shard_size, pack_size
         Samples a shard and a pack; the last ones may hold fewer.
     choice
@@ -64,6 +70,7 @@ class Plan(Schema):
     source: dict[str, Any]
     split: str = Field(pattern=r"^[a-z0-9][a-z0-9_]*$")
     samples: int = Field(ge=1)
+    splits: Mapping[str, int] = Field(default_factory=dict)
     tasks: tuple[Task, ...] = Field(min_length=1)
     streams: tuple[Stream, ...]
     codecs: tuple[CodecRecord, ...]
@@ -77,7 +84,8 @@ class Plan(Schema):
     def _dump(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what was not asked for: plans without it keep their hashes."""
         whole: dict[str, Any] = handler(self)
-        return {k: v for k, v in whole.items() if k not in ("choice", "growth") or v is not None}
+        unset = {"choice": None, "growth": None, "splits": {}}
+        return {k: v for k, v in whole.items() if k not in unset or v != unset[k]}
 
     @property
     def sha256(self) -> str:
@@ -89,7 +97,15 @@ class Plan(Schema):
         """The shards that it writes."""
         if self.growth is not None:
             return self.growth.runs
-        return (Run(split=self.split, samples=self.samples, shard_size=self.shard_size),)
+        size = self.shard_size
+        return tuple(
+            Run(split=split, samples=n, shard_size=size) for split, n in self.sizes.items()
+        )
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Samples of each split."""
+        return dict(self.splits) or {self.split: self.samples}
 
     @property
     def shards(self) -> int:
@@ -117,7 +133,7 @@ def make_plan(
     quality: Quality,
     shard_size: int | None = None,
     pack_size: int | None = None,
-    split: str = "train",
+    split: str | None = None,
     on_error: str = "fail",
     choice: Choice | None = None,
 ) -> Plan:
@@ -130,6 +146,8 @@ def make_plan(
     shard_size, pack_size
         Samples a shard and a pack; chosen as the module says when None. A pack is never larger
         than a shard.
+    split
+        Name of the split; by default the source's own, or ``train``.
     on_error
         Whether a probed sample that cannot be encoded is an error (``fail``) or passed over.
     choice
@@ -145,7 +163,10 @@ def make_plan(
     samples = len(source)
     if not samples:
         raise UsageError(f"source {source.name} holds no sample; point --root at the data")
+    splits = {} if split else named_splits(source)
+    split = split or next(iter(splits), "train")
     _check_sizes(shard_size, pack_size, split)
+    check_keys(source)
     if shard_size is None or pack_size is None:
         stream_bytes = probe(source, tasks, codec_set, quality, on_error)
         shard_size = shard_size or max(choose_shard_size(samples, stream_bytes), pack_size or 1)
@@ -155,6 +176,7 @@ def make_plan(
         source=source.describe(),
         split=split,
         samples=samples,
+        splits=splits if len(splits) > 1 else {},
         tasks=tuple(tasks),
         streams=codec_set.streams(),
         codecs=codec_set.records(),
@@ -163,6 +185,42 @@ def make_plan(
         pack_size=min(pack_size, shard_size),
         choice=None if choice is None else choice.stored(),
     )
+
+
+def named_splits(source: Source) -> dict[str, int]:
+    """Give the splits of a source, as an archive names them: what is in none is in `OTHER`."""
+    return {split or OTHER: size for split, size in splits_of(source).items()}
+
+
+def check_keys(source: Source) -> None:
+    """Refuse a source two of whose samples have one key.
+
+    Raises
+    ------
+    UsageError
+        Naming the key and where both samples come from.
+    """
+    count, factor = len(source), new_factor()
+    parts = [
+        hash_keys([source.key(index) for index in range(start, min(start + BLOCK, count))], factor)
+        for start in range(0, count, BLOCK)
+    ]
+    hashes = np.concatenate(parts)
+    order = np.argsort(hashes, kind="stable")
+    same = np.flatnonzero(hashes[order][1:] == hashes[order][:-1])
+    for at in same.tolist():
+        first, second = sorted((int(order[at]), int(order[at + 1])))
+        if source.key(first) == source.key(second):
+            names = " and ".join(_whence(source, index) for index in (first, second))
+            raise UsageError(
+                f"two samples have the key {source.key(first)!r}: {names}; rename one, or leave it "
+                "out with --ignore"
+            )
+
+
+def _whence(source: Source, index: int) -> str:
+    found = origin_of(source, index)
+    return f"sample {index}" if found is None else next(iter(found.files.values()), found.name)
 
 
 def _check_sizes(shard_size: int | None, pack_size: int | None, split: str) -> None:
@@ -262,6 +320,8 @@ def differences(plan: Plan, old: Plan | Manifest) -> list[str]:
         old_json = old.model_dump(mode="json", include={*new_json, "choice"} - {"source"})
         old_json |= {"source": {"name": old.source}}
         old_json |= {"split": ",".join(old.splits), "samples": sum(old.splits.values())}
+        new_json |= {"split": ",".join(plan.sizes)}
+        new_json.pop("splits", None)
         new_json["source"] = {"name": plan.source.get("name")}
     other_choice = old_json.pop("choice", None) != new_json.pop("choice", None)
     return [*_compare("", old_json, new_json), *[OTHER_CHOICE] * other_choice] or [OTHER_DATA]

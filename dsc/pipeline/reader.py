@@ -13,7 +13,14 @@ from typing import Any, Self, overload
 from dsc.codecs.base import Array
 from dsc.errors import BitstreamError, UnknownTaskError
 from dsc.pipeline.decoding import SampleDecoder
-from dsc.schemas import Manifest, Task, required_streams, resolve_task, resolve_tasks
+from dsc.schemas import (
+    Manifest,
+    Origin,
+    Task,
+    required_streams,
+    resolve_task,
+    resolve_tasks,
+)
 from dsc.schemas.size import parse_bytes
 from dsc.storage.archive import Archive
 from dsc.storage.cache import PackCache
@@ -134,6 +141,11 @@ class Dataset:
         self._after_fork()
         for shard in range(len(self._archive.shards)):
             yield from self._archive.keys(shard)
+
+    def origin(self, index: int) -> Origin:
+        """Say what a sample was called in the source, and its files there; see `Origin`."""
+        self._after_fork()
+        return self._archive.origin(self._index(index))
 
     @overload
     def __getitem__(self, item: int | str) -> Sample: ...

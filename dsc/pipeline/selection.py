@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from dsc.errors import SampleError, UsageError
 from dsc.pipeline.reader import Dataset
-from dsc.pipeline.sources.base import Source, SourceSample
-from dsc.schemas import Manifest, Task, TaskKind, required_streams
+from dsc.pipeline.sources.base import Source, SourceSample, origin_of
+from dsc.schemas import Manifest, Origin, Task, TaskKind, required_streams
 from dsc.storage.archive import Archive
 
 ABSENT = -1
@@ -55,6 +55,10 @@ class Selected:
         """Read a sample; see `Source.read`."""
         names = [name for name in tasks if name in self._readable]
         return self._source.read(int(self._indices[index]), names)
+
+    def origin(self, index: int) -> Origin | None:
+        """Say where a sample came from."""
+        return origin_of(self._source, int(self._indices[index]))
 
     def describe(self) -> dict[str, Any]:
         """Describe the source, and what of it is selected."""

@@ -17,8 +17,8 @@ from dsc.errors import CodecError, CorruptArchiveError, PlanMismatchError, Sampl
 from dsc.pipeline.codec_set import CodecSet
 from dsc.pipeline.plan import Plan
 from dsc.pipeline.rate_control import Coded, RateControl
-from dsc.pipeline.sources.base import Source
-from dsc.schemas import FailedSample, FileRecord, ShardRecord, StreamRecord
+from dsc.pipeline.sources.base import Source, origin_of
+from dsc.schemas import FailedSample, FileRecord, Origin, ShardRecord, StreamRecord
 from dsc.schemas.base import Schema
 from dsc.schemas.reached import Reached
 from dsc.storage.commit import PLAN, WORK
@@ -55,6 +55,7 @@ class _Item:
     source_bytes: Mapping[str, int] = field(default_factory=dict)
     error: str | None = None
     coded: Coded = field(default_factory=Coded)
+    origin: Origin | None = None
 
 
 def encode_shard(
@@ -105,7 +106,7 @@ def encode_shard(
         for batch in _batches(plan, n, source, on_error):
             _encode(batch, plan, codec_set, control, on_error)
             for item in batch:
-                writer.add(item.key, item.coded.payloads)
+                writer.add(item.key, item.coded.payloads, item.origin)
                 tally.add(item)
             if advance is not None:
                 advance(len(batch))
@@ -172,6 +173,7 @@ def _batches(plan: Plan, n: int, source: Source, on_error: str) -> Iterator[list
     names = [task.name for task in plan.tasks]
     for index in plan.range(n):
         item = _read(source, index, names, on_error)
+        item.origin = _origin(source, index, names)
         batch.append(item)
         size += sum(array.nbytes for array in item.arrays.values())
         if len(batch) == BATCH_SAMPLES or size >= BATCH_BYTES:
@@ -191,6 +193,15 @@ def _read(source: Source, index: int, names: list[str], on_error: str) -> _Item:
             return _Item(key, error=str(error))
         raise SampleError(_advice(key, index, error)) from error
     return _Item(sample.key, sample.arrays, sample.source_bytes)
+
+
+def _origin(source: Source, index: int, names: Sequence[str]) -> Origin | None:
+    """Say where a sample came from, as far as the tasks of this plan go."""
+    found = origin_of(source, index)
+    if found is None:
+        return None
+    files = {task: path for task, path in found.files.items() if task in names}
+    return found.model_copy(update={"files": files})
 
 
 def _encode(

@@ -11,6 +11,7 @@ from dsc.schemas.manifest import (
     StreamRecord,
     StreamTotals,
 )
+from dsc.schemas.origin import Origin
 from dsc.schemas.quality import Quality
 from dsc.schemas.source_report import SourceReport, TaskReport
 from dsc.schemas.stream import Stream, required_streams
@@ -29,6 +30,7 @@ __all__ = [
     "LeftOut",
     "Manifest",
     "Metric",
+    "Origin",
     "Quality",
     "ShardRecord",
     "SourceReport",

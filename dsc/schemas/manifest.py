@@ -19,12 +19,14 @@ from dsc.schemas.choice import Choice
 from dsc.schemas.codec import CodecRecord
 from dsc.schemas.quality import Quality
 from dsc.schemas.reached import Reached
+from dsc.schemas.source_report import SourceReport
 from dsc.schemas.stream import Stream
 from dsc.schemas.task import Task
 
 FORMAT_VERSION = 1
 SHA256 = r"^[0-9a-f]{64}$"
 SHARDS = "shards.jsonl"
+UNSET = ("choice", "reached", "appended", "source_report")  # fields left out where there is nothing
 
 
 class FileRecord(Schema):
@@ -112,6 +114,8 @@ class Appended(Schema):
         Names of the tasks it added.
     choice
         How their codecs were chosen, where that was left to dsc.
+    source_report
+        What the source found and left out.
     """
 
     generation: int = Field(ge=2)
@@ -121,11 +125,12 @@ class Appended(Schema):
     samples: int = Field(default=0, ge=0)
     tasks: tuple[str, ...] = ()
     choice: Choice | None = None
+    source_report: SourceReport | None = None
 
     @model_serializer(mode="wrap")
     def _dump(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         whole: dict[str, Any] = handler(self)
-        return {k: v for k, v in whole.items() if k != "choice" or v}
+        return {k: v for k, v in whole.items() if k not in ("choice", "source_report") or v}
 
 
 class Manifest(Schema):
@@ -155,6 +160,8 @@ class Manifest(Schema):
         What came of each target and bound.
     appended
         What was added since generation 1, in order.
+    source_report
+        What the source of generation 1 found, decided and left out.
     sha256
         Hash of this manifest's canonical JSON with this field empty.
     """
@@ -179,13 +186,14 @@ class Manifest(Schema):
     choice: Choice | None = None
     reached: tuple[Reached, ...] = ()
     appended: tuple[Appended, ...] = ()
+    source_report: SourceReport | None = None
     sha256: str = ""
 
     @model_serializer(mode="wrap")
     def _dump(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what was not asked for: archives without it keep their bytes."""
         whole: dict[str, Any] = handler(self)
-        return {k: v for k, v in whole.items() if k not in ("choice", "reached", "appended") or v}
+        return {k: v for k, v in whole.items() if k not in UNSET or v}
 
     @property
     def shards_path(self) -> str:

@@ -17,10 +17,18 @@ from dsc.errors import (
     UnknownTaskError,
     UnsafeArchiveError,
 )
-from dsc.schemas import CodecRecord, FileRecord, Manifest, ShardRecord, StreamRecord
+from dsc.schemas import (
+    CodecRecord,
+    FileRecord,
+    Manifest,
+    Origin,
+    ShardRecord,
+    StreamRecord,
+)
 from dsc.storage.commit import MANIFEST
 from dsc.storage.fs import CONNECTIONS, Root
 from dsc.storage.keys import Hashes, KeyIndex, hash_keys, new_factor, parse_keys
+from dsc.storage.origins import read_lines
 from dsc.storage.pack import Pack, decode_pack
 from dsc.storage.shard import KEY
 from dsc.storage.tar import BLOCK
@@ -63,9 +71,10 @@ class Archive:
         self._idx: dict[str, Offsets] = {}
         self._keys: dict[int, tuple[str, ...]] = {}
         self._key_index: KeyIndex | None = None
+        self._origins: tuple[int, list[Origin]] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_idx": {}, "_keys": {}, "_key_index": None}
+        return self.__dict__ | {"_idx": {}, "_keys": {}, "_key_index": None, "_origins": None}
 
     @classmethod
     def open(cls, url: object) -> Self:
@@ -141,6 +150,15 @@ class Archive:
                 f"{where}: {len(found)} keys, the shard has {record.samples} samples"
             )
         return found
+
+    def origin(self, index: int) -> Origin:
+        """Say where a sample came from: its key, where nothing else is known."""
+        shard, _, _ = self.locate(index)
+        record = self.shards[shard]
+        if self._origins is None or self._origins[0] != shard:
+            data = read_checked(self.root, record.keys)
+            self._origins = shard, read_lines(data, self.root.where(record.keys.path))
+        return self._origins[1][index - self._starts[shard]]
 
     def key(self, index: int) -> str:
         """Give the key of a sample."""

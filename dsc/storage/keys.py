@@ -18,6 +18,10 @@ from dsc.storage.shard import KEY
 
 MAX_KEY = 80
 PLAIN = re.compile(rb'(?:\{"key":"[A-Za-z0-9_-]{1,80}"\}\n)*+')
+RICH = re.compile(
+    rb'(?:\{"key":"[A-Za-z0-9_-]{1,80}"(?:,"(?:source|files|patterns)":[^\n]+)?\}\n)*+'
+)
+FIRST = re.compile(rb'^\{"key":"([A-Za-z0-9_-]{1,80})"', re.MULTILINE)
 
 Hashes = NDArray[np.uint64]
 
@@ -34,6 +38,8 @@ def parse_keys(data: bytes, where: str) -> tuple[str, ...]:
     """
     if data and PLAIN.fullmatch(data):  # as dsc writes it: ten times faster
         return tuple(data.decode("ascii")[8:-3].split('"}\n{"key":"'))
+    if data and RICH.fullmatch(data):
+        return tuple(key.decode("ascii") for key in FIRST.findall(data))
     try:
         found = tuple(json.loads(line)["key"] for line in data.splitlines())
     except (ValueError, KeyError, TypeError, RecursionError):

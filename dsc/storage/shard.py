@@ -5,7 +5,6 @@ a reader never sees half a shard and a killed writer leaves only ``.part`` files
 """
 
 import hashlib
-import json
 import os
 import re
 import tempfile
@@ -18,9 +17,10 @@ from typing import BinaryIO, Self
 import numpy as np
 
 from dsc.errors import CorruptArchiveError, UsageError
-from dsc.schemas import FileRecord, StreamRecord
+from dsc.schemas import FileRecord, Origin, StreamRecord
 from dsc.storage.commit import write_file
 from dsc.storage.fs import Root, part_name
+from dsc.storage.origins import write_lines
 from dsc.storage.pack import encode_pack
 from dsc.storage.tar import BLOCK, END, MAX_NAME, member_bytes
 
@@ -92,6 +92,7 @@ class ShardWriter:
         self._root, self._split, self._n = root, split, n
         self._first, self._pack_size, self._keys_there = first_index, pack_size, keys_there
         self._keys: list[str] = []
+        self._origins: list[Origin | None] = []
         self._scratch = None if root.local else tempfile.TemporaryDirectory(prefix="dsc-")
         self._files: dict[str, _StreamFile] = {}
         try:
@@ -108,8 +109,12 @@ class ShardWriter:
     def __exit__(self, kind: object, *rest: object) -> None:
         self.abort()
 
-    def add(self, key: str, payloads: Mapping[str, bytes]) -> None:
+    def add(
+        self, key: str, payloads: Mapping[str, bytes], origin: Origin | None = None
+    ) -> None:
         """Add one sample; a stream that `payloads` lacks is marked missing.
+
+        `origin` says where it came from, where that is known.
 
         Raises
         ------
@@ -119,6 +124,7 @@ class ShardWriter:
         """
         self._check(key, payloads)
         self._keys.append(key)
+        self._origins.append(origin)
         for stream, file in self._files.items():
             payload = payloads.get(stream)
             file.pending.append(payload)
@@ -173,10 +179,8 @@ class ShardWriter:
             self._scratch.cleanup()
 
     def _write_keys(self) -> FileRecord:
-        lines = "".join(
-            json.dumps({"key": key}, separators=(",", ":")) + "\n" for key in self._keys
-        )
-        return write_file(self._root, keys_path(self._split, self._n), lines.encode("ascii"))
+        lines = write_lines(self._keys, self._origins)
+        return write_file(self._root, keys_path(self._split, self._n), lines)
 
     def _check(self, key: str, payloads: Mapping[str, bytes]) -> None:
         if not KEY.fullmatch(key):

@@ -6,24 +6,7 @@ from typing import Any, ClassVar, Protocol, cast
 
 from numpy.typing import NDArray
 
-from dsc.schemas import LeftOut, SourceReport, Task, TaskReport
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where a sample came from.
-
-    Attributes
-    ----------
-    name
-        What the source calls it: its files' common name with the directories that tell it from
-        others, or file and row.
-    files
-        Path of each task's file below the source's root; none where a file holds many samples.
-    """
-
-    name: str
-    files: Mapping[str, str]
+from dsc.schemas import LeftOut, Origin, SourceReport, Task, TaskReport
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc.errors import SampleError, UnknownTaskError, UsageError
-from dsc.pipeline.sources.base import Origin, SourceSample
+from dsc.pipeline.sources.base import SourceSample
 from dsc.pipeline.sources.decode import check_sizes, probe, read_array
 from dsc.pipeline.sources.evidence import Evidence, merge
 from dsc.pipeline.sources.kinds import Meaning
 from dsc.pipeline.sources.listing import FileTree
 from dsc.pipeline.sources.table import FileTable
-from dsc.schemas import LeftOut, SourceReport, Task, TaskReport
+from dsc.schemas import LeftOut, Origin, SourceReport, Task, TaskReport
 from dsc.schemas.base import canonical_json
 
 PROBES = 5
@@ -80,7 +80,7 @@ class FileSource:
 
     def origin(self, index: int) -> Origin:
         """Say what the files of a sample are called."""
-        return Origin(self.table.name(self._check(index)), self.table.paths(index))
+        return Origin(name=self.table.name(self._check(index)), files=self.table.paths(index))
 
     def read(self, index: int, tasks: Sequence[str]) -> SourceSample:
         """Read these tasks (full names) of one sample; a task that it lacks is left out.

@@ -16,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc.errors import SampleError, UsageError
-from dsc.pipeline.sources.base import Origin, SourceSample
+from dsc.pipeline.sources.base import SourceSample
 from dsc.pipeline.sources.decode import check_sizes, fit_to_task
 from dsc.pipeline.sources.file_source import fingerprint, task_of
 from dsc.pipeline.sources.listing import FileTree
 from dsc.pipeline.sources.nyuv2 import frame_key, frame_unit_m, read_split
 from dsc.pipeline.sources.open_files import OpenFiles
 from dsc.pipeline.sources.options import Options, wanted_tasks
-from dsc.schemas import LeftOut, SourceReport, Task, TaskKind, TaskReport
+from dsc.schemas import LeftOut, Origin, SourceReport, Task, TaskKind, TaskReport
 
 DEPTH_UNIT_M = 1 / 1000
 KNOWN = ("names", "namesToIds", "#refs#", "#subsystem#")  # of which the names are read
@@ -112,7 +112,7 @@ class NyuV2MatSource:
 
     def origin(self, index: int) -> Origin:
         """Name a frame's row."""
-        return Origin(f"{self._path}#{int(self._frames[index])}", {})
+        return Origin(name=f"{self._path}#{int(self._frames[index])}")
 
     def report(self) -> SourceReport:
         """Say what was found and left out."""
