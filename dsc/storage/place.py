@@ -1,11 +1,16 @@
 """Finds out whether something can be written at a place before the work for it begins."""
 
 import errno
+import os
 import tempfile
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-from dsc.errors import UsageError
+from dsc.errors import UnsafeArchiveError, UsageError
+from dsc.storage.fs import Root, check_relative, write_whole
+
+LONGEST_NAME = 255 - len(f".{'0' * 32}.part")  # bytes; while it is written it bears a longer one
 
 _REFUSALS = (
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENOENT, errno.ELOOP,
@@ -59,14 +64,65 @@ def check_folder(folder: Path, option: str) -> None:
                 path.rmdir()
 
 
-def check_file(path: Path, option: str) -> None:
-    """Check that a file can be written, or replaced; see `check_folder`.
+def check_root(root: Root, option: str) -> None:
+    """Check that files can be written below a root, as far as that is known without writing any.
 
     Raises
     ------
     UsageError
-        When it cannot be; the message says why.
+        When nothing can be written there; the message says why.
     """
-    if path.is_dir():
-        raise UsageError(f"{option}: {path} is a directory; give the name of a file")
-    check_folder(path.parent, option)
+    if root.url.startswith(("http://", "https://")):
+        raise UsageError(f"{option}: HTTP cannot be written to; give a directory or s3://")
+    if root.local is not None:
+        check_folder(root.local, option)
+
+
+@dataclass(frozen=True)
+class OutputFile:
+    """A file that some work ends in, at a path of any name or an fsspec URL; it can be written."""
+
+    place: Path | Root
+    name: str
+
+    @classmethod
+    def find(cls, out: str | os.PathLike[str], option: str) -> "OutputFile":
+        """Check a place, before the work.
+
+        Parameters
+        ----------
+        option
+            The option that names it, for a message: ``--out``.
+
+        Raises
+        ------
+        UsageError
+            When no file of that name can be written there; the message says why.
+        """
+        text = os.fspath(out)
+        named = f"{option} {text}"
+        if "://" in text and not text.startswith("file://"):
+            folder, _, name = text.rpartition("/")
+            root = Root(folder)
+            check_root(root, named)
+            try:
+                check_relative(name)
+            except UnsafeArchiveError:
+                raise UsageError(
+                    f"{named}: on a server, names are of ASCII letters without colons"
+                ) from None
+            return cls(root, name)
+        path = Path(text.removeprefix("file://")).expanduser().absolute()
+        if path.is_dir() or text.endswith("/"):
+            raise UsageError(f"{named} is a directory; give the name of a file")
+        check_folder(path.parent, named)
+        if len(os.fsencode(path.name)) > LONGEST_NAME:
+            raise UsageError(f"{named}: names are at most {LONGEST_NAME} bytes long")
+        return cls(path, path.name)
+
+    def write(self, data: bytes) -> None:
+        """Write the whole file atomically."""
+        if isinstance(self.place, Root):
+            self.place.write(self.name, data)
+        else:
+            write_whole(self.place, data)
