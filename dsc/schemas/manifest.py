@@ -24,6 +24,7 @@ from dsc.schemas.task import Task
 
 FORMAT_VERSION = 1
 SHA256 = r"^[0-9a-f]{64}$"
+SPLIT = r"^[a-z0-9][a-z0-9_]*$"
 SHARDS = "shards.jsonl"
 
 
@@ -73,7 +74,7 @@ class ShardRecord(Schema):
     """
 
     n: int = Field(ge=0)
-    split: str = Field(pattern=r"^[a-z0-9][a-z0-9_]*$")
+    split: str = Field(pattern=SPLIT)
     first_index: int = Field(ge=0)
     samples: int = Field(ge=0)
     keys: FileRecord
