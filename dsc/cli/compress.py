@@ -33,6 +33,7 @@ from dsc.cli.progress import later
 from dsc.cli.rate import show_choice, show_reached
 from dsc.cli.source_data import find_data, layout_options, list_failed
 from dsc.cli.summary import show_summary
+from dsc.cli.text import archive_name
 
 if TYPE_CHECKING:
     from dsc.pipeline.summary import Summary
@@ -127,7 +128,7 @@ def _show(out: str, summary: "Summary", manifest: "Manifest") -> None:
     show_reached(manifest)
     tasks = [row for row in summary.rows if row.source_bytes is not None]
     task = min(tasks, key=lambda row: row.kind != "depth").name  # any will do, depth is the usual
-    place, name = shlex.quote(out), out.rstrip("/").rpartition("/")[2] or "archive"
+    place, name = shlex.quote(out), archive_name(out)
     say("Next:")
     say(f"  dsc verify {place} --deep")
     say(f"  dsc view {place} --out {shlex.quote(name + '.html')}")

@@ -13,6 +13,8 @@
 
 import errno
 import os
+import re
+from importlib.metadata import PackageNotFoundError, requires
 from typing import Any
 
 import typer
@@ -23,6 +25,17 @@ from dsc.errors import DscError
 
 INTERRUPTED = 130
 RESUMABLE = ("compress", "append", "fetch", "export", "bench", "replay")
+EXTRAS = {  # the extra of dsc that brings a package
+    "avalanche": "avalanche",
+    "bjontegaard": "bench",
+    "compressai": "research",
+    "matplotlib": "bench",
+    "pyarrow": "ray-data",
+    "ray": "ray",
+    "s3fs": "s3",
+    "scipy": "bench",
+    "tensorboard": "train",
+}
 STATE_IS_KEPT = "what is finished is kept; run the same command again and it goes on from there"
 
 
@@ -69,15 +82,35 @@ def explain(error: Exception) -> tuple[str, int]:
         )
     if isinstance(error, OSError):
         return str(error), 1
-    if isinstance(error, ModuleNotFoundError):
-        return f"{error}; install what is missing, for example with `pip install 'dsc[all]'`", 2
-    if isinstance(error, KeyError) and error.args:
-        return str(error.args[0]), 1
+    if isinstance(error, ModuleNotFoundError) and _package(error) != "dsc":
+        return f"{error}: {_installing(_package(error))}", 2
     return (
         f"unexpected {type(error).__name__}: {error}; DSC_DEBUG=1 shows where. "
         "This is a fault of dsc, please report it",
         1,
     )
+
+
+def _package(error: ModuleNotFoundError) -> str:
+    return (error.name or "").partition(".")[0]
+
+
+def _installing(package: str) -> str:
+    """Say how to install a package: by the extra that brings it, or anew with dsc itself."""
+    if package in EXTRAS:
+        return f"pip install 'dsc[{EXTRAS[package]}]'"
+    if package in _always_there():
+        return "it comes with dsc, whose installation is damaged; install dsc anew"
+    return f"install {package or 'it'} with pip"
+
+
+def _always_there() -> set[str]:
+    """List the packages that every installation of dsc has."""
+    try:
+        lines = requires("dsc") or []
+    except PackageNotFoundError:  # run out of a checkout
+        lines = []
+    return {re.split(r"[^\w.-]", line)[0] for line in lines if "extra" not in line}
 
 
 def _belongs_to_typer(error: Exception) -> bool:

@@ -173,14 +173,14 @@ def _numbers(option: str, text: str | None) -> list[int] | None:
 
 def _codecs(codec: str | None, quality: str | None) -> list[str] | None:
     """Give each codec that has no quality of its own, and needs one, all those of --quality."""
-    from dsc.replay.plan import LOSSLESS
+    from dsc.replay.plan import LOSSLESS, split_quality
 
     if codec is None and quality is None:
         return None
     qualities = _numbers("quality", quality) or [int(QUALITY)]
     found: list[str] = []
     for name in _words(codec) or DEFAULTS["codecs"]:
-        fixed = ":" in name or name in LOSSLESS
+        fixed = bool(split_quality(name)[1]) or name in LOSSLESS
         found += [name] if fixed else [f"{name}:{value}" for value in qualities]
     return found
 

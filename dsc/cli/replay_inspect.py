@@ -36,13 +36,15 @@ def inspect(buffer: BufferArgument, sheet: SheetOption = None, json_: JsonOption
     from dataclasses import asdict
 
     from dsc.replay.buffer import ReplayBuffer
+    from dsc.storage.writable import OutputFile
 
+    place = None if sheet is None else OutputFile.find(sheet, "--sheet")
     opened = ReplayBuffer.open(buffer)
     found = opened.report()
     value = {"buffer": str(buffer), **asdict(found)}
     value |= {"nbytes": opened.nbytes, "nbytes_with_decoder": opened.nbytes_with_decoder}
-    if sheet is not None:
-        _write_sheet(opened, sheet)
+    if place is not None:
+        place.write(_sheet_of(opened))
         value["sheet"] = str(sheet)
     emit(json_, value, lambda: _show_buffer(value))
 
@@ -65,7 +67,8 @@ def _show_buffer(value: dict[str, Any]) -> None:
         say(value["sheet"])
 
 
-def _write_sheet(opened: "ReplayBuffer", path: Path) -> None:
+def _sheet_of(opened: "ReplayBuffer") -> bytes:
+    """Draw the contact sheet, as the bytes of a PNG."""
     import imagecodecs
     import numpy as np
 
@@ -79,4 +82,4 @@ def _write_sheet(opened: "ReplayBuffer", path: Path) -> None:
     shapes = {getattr(image, "shape", None) for image in images}
     if len(shapes) != 1 or None in shapes:
         raise UsageError("--sheet needs exemplars that are rgb images of one size; there are none")
-    path.write_bytes(imagecodecs.png_encode(contact_sheet(np.stack(images))))
+    return bytes(imagecodecs.png_encode(contact_sheet(np.stack(images))))

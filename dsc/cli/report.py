@@ -7,7 +7,7 @@ import typer
 from dsc.cli.inspection import ArchiveArgument
 from dsc.cli.output import JsonOption, emit, say
 from dsc.cli.progress import progress
-from dsc.cli.text import bytes_text
+from dsc.cli.text import archive_name, bytes_text
 
 if TYPE_CHECKING:
     from dsc.pipeline.view import ViewReport
@@ -62,7 +62,7 @@ def view(
     """
     from dsc.pipeline.view import write_view
 
-    place = out or f"{archive.rstrip('/').rpartition('/')[2] or 'archive'}.html"
+    place = out or f"{archive_name(archive)}.html"
     with progress("view", "samples") as report:
         found = write_view(
             archive,

@@ -55,7 +55,7 @@ def _kinds(text: str | None) -> dict[str, str] | None:
 
     if text is None:
         return None
-    parts = [part.partition("=") for part in text.split(",") if part.strip()]
+    parts = [part.rpartition("=") for part in text.split(",") if part.strip()]
     if not all(name and value for name, _, value in parts):
         raise UsageError(f"--kinds {text}: write task=kind with commas, for example height=depth")
     return {name.strip(): value.strip() for name, _, value in parts}

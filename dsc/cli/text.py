@@ -1,4 +1,6 @@
-"""How numbers are spelled for people."""
+"""How numbers and names are spelled for people."""
+
+import os
 
 
 def bytes_text(count: float) -> str:
@@ -29,3 +31,14 @@ def ratio_text(ratio: float | None) -> str:
     if ratio is None:
         return "–"
     return f"{ratio:.2f} ×" if ratio < 9.995 else f"{ratio:.1f} ×"
+
+
+def archive_name(where: str) -> str:
+    """Name an archive by the last part of its path or URL, for files that are made of it."""
+    if "://" in where:
+        from urllib.parse import urlsplit
+
+        name = urlsplit(where).path.rstrip("/").rpartition("/")[2]
+    else:
+        name = os.path.basename(os.path.abspath(where))  # `.` and `..` have names, too
+    return name or "archive"

@@ -127,7 +127,7 @@ def append(
     Raises
     ------
     UsageError
-        When an argument cannot be honoured, or another append is writing to the archive.
+        When an argument cannot be honoured, or another dsc is writing to the archive.
     ArchiveNotFoundError
         When there is no archive, or it is not finished.
     PlanMismatchError
@@ -157,7 +157,7 @@ def run(
     root = writable(request.out, "")
     Archive.open(root)  # a place without an archive gets no lock
     source = request.open_source()
-    with sole_writer(root):
+    with sole_writer(root, "dsc append"):
         archive = Archive.open(root)
         wanted = what_to_add(archive, source, request.tasks)
         left = look(archive, request.restart)

@@ -13,7 +13,7 @@ from typing import Any
 from dsc.errors import IncompleteError
 from dsc.jobs.codecs import OnChoice, choose_coding
 from dsc.jobs.local import Job, is_full_disk, run_here
-from dsc.jobs.output import claim, finished_shards, open_output
+from dsc.jobs.output import Output, claim, finished_shards, open_output, sole_output
 from dsc.jobs.request import Request
 from dsc.jobs.tally import Progress, Tally
 from dsc.pipeline.auto_codec import DEFAULT_SAMPLES, Report
@@ -74,7 +74,8 @@ def compress(
     Raises
     ------
     UsageError
-        When an argument cannot be honoured; `PlanMismatchError` when `out` holds another archive.
+        When an argument cannot be honoured, or another process is writing to `out`;
+        `PlanMismatchError` when `out` holds another archive.
     SampleError, IncompleteError
         When the first samples cannot be read; when shards are missing in the end.
     """
@@ -95,31 +96,36 @@ def run(
 ) -> Manifest:
     """Do what a request asks for; see `compress`."""
     request.check()
-    output = open_output(request.out, request.overwrite)
+    there = open_output(request.out, request.overwrite)
     source = request.open_source()
     tasks = request.choose_tasks(source)
-    coding = choose_coding(request, source, tasks, output, on_choice, on_trial)
-    codec_set = coding.codec_set
-    plan = make_plan(
-        source,
-        tasks,
-        codec_set,
-        coding.quality,
-        output.shard_size if request.shard_size is None else request.shard_size,
-        output.pack_size if request.pack is None else request.pack,
-        request.split or "train",
-        request.on_error,
-        coding.choice,
-    )
-    job, tally = Job(plan, output.root, source, codec_set, request.on_error), Tally(plan, progress)
+    with sole_output(there, request.overwrite) as output:
+        coding = choose_coding(request, source, tasks, output, on_choice, on_trial)
+        plan = make_plan(
+            source,
+            tasks,
+            coding.codec_set,
+            coding.quality,
+            output.shard_size if request.shard_size is None else request.shard_size,
+            output.pack_size if request.pack is None else request.pack,
+            request.split or "train",
+            request.on_error,
+            coding.choice,
+        )
+        job = Job(plan, output.root, source, coding.codec_set, request.on_error)
+        return _finish(job, output, request, Tally(plan, progress))
+
+
+def _finish(job: Job, output: Output, request: Request, tally: Tally) -> Manifest:
+    """Make what is missing of an output and commit it."""
     with explained(job, tally, request.again()):
-        finished = claim(output, plan, request.overwrite)
+        finished = claim(output, job.plan, request.overwrite)
         if finished is not None:
             return finished
-        for record in finished_shards(plan, job.root):
+        for record in finished_shards(job.plan, job.root):
             tally.done(record, resumed=True)
         make_shards(job, tally, request)
-        return commit(plan, job.root, list(tally.records.values()), codec_set)
+        return commit(job.plan, job.root, list(tally.records.values()), job.codec_set)
 
 
 def make_shards(job: Job, tally: Tally, request: Request) -> None:

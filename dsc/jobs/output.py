@@ -8,16 +8,18 @@ plan stands, and manifest first: at no moment does a manifest name files that ar
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from dsc.errors import CorruptArchiveError, UsageError
+from dsc.jobs.lock import sole_writer
 from dsc.pipeline.commit import clear_work, strangers, sweep
 from dsc.pipeline.plan import Plan, check_same_plan
 from dsc.pipeline.shard_job import JobRecord, check_record
 from dsc.schemas import Manifest
-from dsc.storage.commit import MANIFEST, PLAN
+from dsc.storage.commit import LOCK, MANIFEST, PLAN, WORK
 from dsc.storage.fs import Root
 
 HASH_THREADS = 4
@@ -65,12 +67,30 @@ def open_output(url: str | os.PathLike[str], overwrite: bool) -> Output:
     try:
         manifest = Manifest.from_file_bytes(root.read(MANIFEST), root.where(MANIFEST))
         return Output(root, manifest=manifest)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         pass
     try:
         return Output(root, plan=Plan.from_json(root.read(PLAN), root.where(PLAN)))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return Output(root)
+
+
+@contextmanager
+def sole_output(output: Output, overwrite: bool) -> Iterator[Output]:
+    """Hold the lock of an output, and give what lies there now that nobody else writes.
+
+    A finished archive that is not to be replaced is only read, and takes no lock.
+
+    Raises
+    ------
+    UsageError
+        When another process writes there; or nothing can be written there.
+    """
+    if output.manifest is not None:
+        yield output
+        return
+    with sole_writer(output.root, "dsc compress"):
+        yield open_output(output.root.url, overwrite)
 
 
 def writable(url: str | os.PathLike[str], option: str = "--out ") -> Root:
@@ -114,8 +134,7 @@ def claim(output: Output, plan: Plan, overwrite: bool) -> Manifest | None:
     root = output.root
     if output.manifest is not None:
         check_same_plan(plan, output.manifest, root.url)
-        if not _is_growing(root):
-            clear_work(root)  # a run that was killed right after its commit leaves these
+        _clear_left(root)
         return output.manifest
     if output.plan is not None:
         check_same_plan(plan, output.plan, root.url)
@@ -124,7 +143,7 @@ def claim(output: Output, plan: Plan, overwrite: bool) -> Manifest | None:
     if overwrite:
         root.remove(MANIFEST)
         root.remove(PLAN)
-        sweep(root)
+        sweep(root, keep=[LOCK])
     foreign = strangers(root)
     if foreign:
         raise UsageError(
@@ -133,6 +152,14 @@ def claim(output: Output, plan: Plan, overwrite: bool) -> Manifest | None:
         )
     root.write(PLAN, plan.to_json().encode())
     return None
+
+
+def _clear_left(root: Root) -> None:
+    """Clear away what a run has left that was killed right after its commit."""
+    if root.list(WORK) and not _is_growing(root):
+        # a finished archive is only read: who may not write there, or not now, leaves it
+        with suppress(UsageError), sole_writer(root, "dsc compress"):
+            clear_work(root)
 
 
 def _is_growing(root: Root) -> bool:

@@ -18,6 +18,7 @@ from dsc.replay.plan import RunConfig, Sweep
 from dsc.replay.run import CHECKPOINT_EVERY_S, Tell
 from dsc.replay.sweep import finished, write_tables
 from dsc.replay.sweep import sweep as sweep_here
+from dsc.storage.writable import check_folder
 
 LISTED = 8  # failures spelled out in a message
 GPUS_PER_RUN = 1.0
@@ -79,7 +80,7 @@ def sweep(
     on_ray = bool(workers) or address is not None
     _check(workers, address, device, gpus_per_run)
     if not on_ray:
-        return _here(plan, Path(out), device, threads, report, notify)
+        return _here(plan, _folder(out), device, threads, report, notify)
     from dsc.jobs.replay_on_ray import compute_all
 
     configs = plan.runs()
@@ -134,6 +135,7 @@ def _folder(out: str | os.PathLike[str]) -> Path:
     folder = Path(text)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"--out {folder} is a file; give a directory")
+    check_folder(folder, f"--out {text}")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

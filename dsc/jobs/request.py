@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from dsc.errors import UsageError
 from dsc.jobs.output import absolute
 from dsc.pipeline.auto_codec import DEFAULT_SAMPLES
+from dsc.pipeline.plan import check_split
 from dsc.pipeline.sources import Source, open_source
 from dsc.schemas import Bound, Quality, Target, Task, resolve_tasks
 
@@ -53,6 +54,8 @@ class Request:
             raise UsageError(f"--workers {self.workers}: 0 (in this process) or more")
         if self.workers and self.address:
             raise UsageError("--workers starts a Ray here, --address uses one: give one of them")
+        if self.split is not None:
+            check_split(self.split)
         if self.auto_samples < 1:
             raise UsageError(f"--auto-samples {self.auto_samples}: at least 1")
 

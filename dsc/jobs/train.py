@@ -32,6 +32,7 @@ from dsc.pipeline.training.checkpoint import CHECKPOINT, PREVIOUS, load, newest
 from dsc.pipeline.training.config import TrainConfig, differences
 from dsc.pipeline.training.log import BOARD, FIGURES, LOG
 from dsc.pipeline.training.session import Machine, Session
+from dsc.storage.writable import check_folder
 
 
 def train(
@@ -93,6 +94,7 @@ def _open_out(out: str | os.PathLike[str], overwrite: bool) -> Path:
     place = Path(text)
     if place.exists() and not place.is_dir():
         raise UsageError(f"--out {place} is a file; give a directory")
+    check_folder(place, f"--out {text}")
     if overwrite and newest(place) is not None:
         for name in (CHECKPOINT, PREVIOUS, LOG, FIGURES, CARD):
             (place / name).unlink(missing_ok=True)

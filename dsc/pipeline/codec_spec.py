@@ -5,18 +5,19 @@ both: ``avif``, ``rgb=avif,depth=jxl``, ``shared-latent,label=png``. A word is a
 file (``my.safetensors``), whose metadata says which codec it is of. What no word is for, and what a
 codec for all tasks cannot take, goes to the default for its kind (`default_codec`). The word
 ``auto`` stands for a choice that `dsc.pipeline.auto_codec` makes by trying; ``auto+my.safetensors``
-tries a codec file as well.
+tries a codec file as well. The path of a codec file that is there may hold ``=``, ``,`` and ``+``.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dsc.codecs.base import Codec
 from dsc.codecs.registry import CODECS, codec_class, make_codec
-from dsc.errors import CodecError, UnknownCodecError, UsageError
+from dsc.errors import CodecError, UnknownCodecError, UnknownTaskError, UsageError
 from dsc.schemas import Task, TaskKind, resolve_task
 from dsc.schemas.target import Metric, Target
 
@@ -48,15 +49,16 @@ class Spec:
         general: str | None = None
         chosen: dict[str, str] = {}
         extra: list[str] = []
-        for part in filter(None, (piece.strip() for piece in (text or "").split(","))):
-            name, equals, word = (piece.strip() for piece in part.rpartition("="))
+        for part in _parts(text or "", available):
+            name, word = _named(part, available)
             if word.startswith(f"{AUTO}+"):
-                extra += word.split("+")[1:]
+                extra += map(_expanded, _tried(word))
                 word = AUTO
+            word = _expanded(word)
             for known in [word] * (word != AUTO) + extra:
                 codec_id_of(known)
-            if equals:
-                chosen[resolve_task(name, available)] = word
+            if name is not None:
+                chosen[name] = word
             elif general is None:
                 general = word
             else:
@@ -78,6 +80,61 @@ class Spec:
             if self.chosen.get(task.name, self.general) == AUTO
             or (task.name in bounded and self.general is None and task.name not in self.chosen)
         )
+
+
+def _parts(text: str, available: Sequence[str]) -> list[str]:
+    """Split an option at its commas, but not at those in the path of a codec file."""
+
+    def is_whole(part: str) -> bool:
+        try:
+            _, word = _named(part.strip(), available)
+        except UnknownTaskError:
+            return False
+        return all(map(_is_there, _tried(word) if word.startswith(f"{AUTO}+") else [word]))
+
+    return [stripped for part in _split(text, ",", is_whole) if (stripped := part.strip())]
+
+
+def _tried(word: str) -> list[str]:
+    """Give what ``auto+...`` tries beside the codecs that come with dsc."""
+    return _split(word.removeprefix(f"{AUTO}+"), "+", _is_there)
+
+
+def _split(text: str, separator: str, is_whole: Callable[[str], bool]) -> list[str]:
+    """Split a text, the shortest whole parts first; what is never whole ends at the separator."""
+    pieces, found = text.split(separator), []
+    while pieces:
+        joined = (separator.join(pieces[:count]) for count in range(1, len(pieces) + 1))
+        part = next(filter(is_whole, joined), pieces[0])
+        found.append(part)
+        del pieces[: part.count(separator) + 1]
+    return found
+
+
+def _named(part: str, available: Sequence[str]) -> tuple[str | None, str]:
+    """Take ``task=word`` apart; a path may have an equals sign, too.
+
+    Raises
+    ------
+    UnknownTaskError
+        When there is a name that is of no task.
+    """
+    name, equals, word = (piece.strip() for piece in part.partition("="))
+    is_path = part.endswith(FILE_SUFFIX) and not _is_there(word) and _is_there(part)
+    if not equals or is_path or not re.fullmatch(r"\w+", name):
+        return None, part
+    return resolve_task(name, available), word
+
+
+def _is_there(word: str) -> bool:
+    return word in (AUTO, *CODECS) or (
+        word.endswith(FILE_SUFFIX) and Path(_expanded(word)).is_file()
+    )
+
+
+def _expanded(word: str) -> str:
+    """Give the path of a codec file without ``~``, which no shell expands after ``task=``."""
+    return str(Path(word).expanduser()) if word.startswith("~") else word
 
 
 def choose_codecs(

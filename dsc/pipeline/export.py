@@ -23,10 +23,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dsc.errors import PlanMismatchError
+from dsc.errors import PlanMismatchError, UsageError
 from dsc.pipeline.reader import Dataset
 from dsc.schemas import Manifest, Task
+from dsc.storage.commit import MANIFEST
 from dsc.storage.fs import Root
+from dsc.storage.writable import check_root
 
 MARK = ".dsc-export.json"
 BATCH = 8
@@ -78,13 +80,16 @@ def export(
     ------
     ArchiveNotFoundError, UnknownTaskError
         When there is no archive at `url`, or it lacks a task.
-    PlanMismatchError
-        When `out` holds files of another archive.
+    PlanMismatchError, UsageError
+        When `out` holds files of another archive; when it is one, or cannot be written to.
     CorruptArchiveError, BitstreamError
         When a sample cannot be decoded.
     """
     dataset = Dataset.open(os.fspath(url), tasks, native=True)
     root = Root(os.fspath(out))
+    check_root(root, f"--out {root.url}")
+    if root.local is not None and (root.local / MANIFEST).is_file():
+        raise UsageError(f"--out {root.url}: an archive is there; give another directory")
     _claim(root, dataset.manifest, overwrite)
     writer = _Writer(dataset, root, overwrite)
     keys = list(dataset.keys())

@@ -36,6 +36,7 @@ from dsc.schemas import (
 from dsc.storage.archive import Archive, rebuild_idx
 from dsc.storage.commit import MANIFEST, write_manifest, write_shards
 from dsc.storage.fs import Root
+from dsc.storage.writable import check_root
 
 Progress = Callable[[int, int], None]
 T = TypeVar("T")
@@ -179,8 +180,7 @@ def _target(archive: Archive, out: str) -> Root:
     here, there = archive.root.local, target.local
     if here is not None and there is not None and here.resolve() == there.resolve():
         raise UsageError(f"--out {out}: that is the archive itself; give another directory")
-    if there is not None and there.exists() and not there.is_dir():
-        raise UsageError(f"--out {out}: a file of that name is there; give a directory")
+    check_root(target, f"--out {out}")
     return target
 
 

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from dsc.schemas import ShardRecord
 from dsc.schemas.base import Schema
-from dsc.schemas.manifest import SHA256
+from dsc.schemas.manifest import SHA256, SPLIT
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Run(Schema):
         In all shards together.
     """
 
-    split: str = Field(pattern=r"^[a-z0-9][a-z0-9_]*$")
+    split: str = Field(pattern=SPLIT)
     n: int = Field(default=0, ge=0)
     first_index: int = Field(default=0, ge=0)
     samples: int = Field(ge=1)

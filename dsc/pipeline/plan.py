@@ -14,6 +14,7 @@ four shards, so that there is work for more than one worker.
 """
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -29,6 +30,7 @@ from dsc.pipeline.sources.base import Source, origin_of, splits_of
 from dsc.schemas import FORMAT_VERSION, CodecRecord, Manifest, Quality, Stream, Task
 from dsc.schemas.base import Schema, canonical_json
 from dsc.schemas.choice import Choice
+from dsc.schemas.manifest import SPLIT
 from dsc.storage.keys import hash_keys, new_factor
 
 PROBES = 4
@@ -40,6 +42,7 @@ MAX_PACK = 1024
 SHARD_BYTES = 128 << 20
 MAX_SHARD = 1024
 FEW_SHARDS = 4
+LONGEST_SPLIT = 64  # it stands in the names of files
 OTHER_CHOICE = "choice: what --codec auto was asked, or what it measured"
 OTHER_DATA = "source: the data, its place or its options (they are known only by hash)"
 
@@ -68,7 +71,7 @@ class Plan(Schema):
     format_version: int = FORMAT_VERSION
     created_by: str
     source: dict[str, Any]
-    split: str = Field(pattern=r"^[a-z0-9][a-z0-9_]*$")
+    split: str = Field(pattern=SPLIT)
     samples: int = Field(ge=1)
     splits: Mapping[str, int] = Field(default_factory=dict)
     tasks: tuple[Task, ...] = Field(min_length=1)
@@ -233,8 +236,11 @@ def _check_sizes(shard_size: int | None, pack_size: int | None, split: str) -> N
 
 def check_split(split: str) -> None:
     """Refuse a name that no split can have, with a `UsageError`."""
-    if not split or not split.replace("_", "a").isalnum() or split != split.lower():
-        raise UsageError(f"split {split!r}: lower-case letters, digits and _ only")
+    if not re.fullmatch(SPLIT, split) or len(split) > LONGEST_SPLIT:
+        raise UsageError(
+            f"--split {split!r}: a split's name is of a to z, 0 to 9 and _, begins with a letter "
+            f"or digit, and has at most {LONGEST_SPLIT} of them; for example train"
+        )
 
 
 def probe(

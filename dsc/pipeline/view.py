@@ -8,7 +8,6 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from dsc.codecs.base import Array
 from dsc.errors import UsageError
@@ -20,7 +19,7 @@ from dsc.pipeline.view_page import Page, SampleView, TaskView, Worst, page_html
 from dsc.pipeline.view_pictures import task_pictures, value_text
 from dsc.schemas import Task
 from dsc.storage.archive import Archive
-from dsc.storage.fs import Root
+from dsc.storage.writable import OutputFile
 
 SHOWN = 12
 MEASURED = 48
@@ -68,7 +67,7 @@ def write_view(
     url
         Path or URL of the archive.
     out
-        The HTML file; it is replaced at once when the page is done.
+        The HTML file, a path or an fsspec URL; it is replaced at once when the page is done.
     samples
         How many are shown, evenly spread.
     measured
@@ -83,13 +82,15 @@ def write_view(
     Raises
     ------
     ArchiveNotFoundError, UnknownTaskError, UsageError
-        When there is no archive, it lacks a task, or the root does not hold its source.
+        When there is no archive, it lacks a task, the root does not hold its source, or the page
+        cannot be written; before anything is decoded.
     CorruptArchiveError, BitstreamError
         When a sample cannot be decoded.
     """
     if samples < 1:
         raise UsageError(f"--samples {samples}: at least 1")
     archive = Archive.open(os.fspath(url))
+    place = OutputFile.find(out, "--out")
     viewer = _Viewer(archive, tasks, source_root)
     shown = spread(len(archive), samples)
     looked_at = sorted({*shown, *(spread(len(archive), measured) if viewer.sourced else ())})
@@ -102,8 +103,7 @@ def write_view(
             progress(done, len(looked_at))
     page = _page(viewer, archive, cards)
     data = page_html(page).encode()
-    place = Path(os.fspath(out)).expanduser()
-    Root(place.parent).write(place.name, data)
+    place.write(data)
     worst = {group.task: tuple(view.key for view in group.samples) for group in page.worst}
     return ViewReport(len(data), len(cards), page.measured, page.means, worst)
 

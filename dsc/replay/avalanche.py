@@ -27,7 +27,7 @@ try:
     _Groups: Any = import_module("avalanche.benchmarks.utils.transform_groups").TransformGroups
 except ImportError as missing:
     raise UsageError(
-        f"dsc.replay.avalanche needs Avalanche ({missing}): pip install avalanche-lib"
+        f"dsc.replay.avalanche needs Avalanche ({missing}): pip install 'dsc[avalanche]'"
     ) from missing
 
 CHUNK = 512  # images in memory at a time

@@ -196,8 +196,15 @@ class Sweep(Schema):
             raise UsageError(_first(error)) from None
 
 
+def split_quality(text: str) -> tuple[str, str]:
+    """Take ``name:quality`` apart; the path of a codec file may have colons, too."""
+    name, _, quality = text.rpartition(":")
+    is_path = "/" in quality or "." in quality
+    return (name, quality) if name and not is_path else (text.removesuffix(":"), "")
+
+
 def _codec(text: str) -> tuple[str, int]:
-    name, _, quality = text.partition(":")
+    name, quality = split_quality(text)
     if not name or (quality and not (quality.isdigit() and 1 <= int(quality) <= 100)):
         raise UsageError(f"codec {text!r}: write a name and a quality of 1 to 100, as in webp:50")
     return name, int(quality or 50)

@@ -25,6 +25,7 @@ from dsc.schemas.task import Task
 
 FORMAT_VERSION = 1
 SHA256 = r"^[0-9a-f]{64}$"
+SPLIT = r"^[a-z0-9][a-z0-9_]*$"
 SHARDS = "shards.jsonl"
 UNSET = ("choice", "reached", "appended", "source_report")  # fields left out where there is nothing
 
@@ -75,7 +76,7 @@ class ShardRecord(Schema):
     """
 
     n: int = Field(ge=0)
-    split: str = Field(pattern=r"^[a-z0-9][a-z0-9_]*$")
+    split: str = Field(pattern=SPLIT)
     first_index: int = Field(ge=0)
     samples: int = Field(ge=0)
     keys: FileRecord

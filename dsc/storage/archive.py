@@ -90,7 +90,7 @@ class Archive:
         root = url if isinstance(url, Root) else Root(str(url))
         try:
             data = root.read(MANIFEST)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise ArchiveNotFoundError(
                 f"{root.url}: no {MANIFEST} there: no archive, or one whose making did not finish "
                 "(run the same `dsc compress` again to finish it)"

@@ -167,18 +167,7 @@ class Root:
         if self.local is None:
             self._retry(path, lambda fs, full: fs.pipe_file(full, data))
             return
-        target = self._local(path)
-        part = part_name(target)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with part.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            publish(part, target)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
+        write_whole(self._local(path), data)
 
     def put(self, source: Path, path: str) -> None:
         """Move a finished local file to its place; `source` is gone afterwards."""
@@ -268,6 +257,21 @@ def check_relative(path: str) -> str:
     if not path or not plain or path.startswith("/") or ".." in parts or "" in parts:
         raise UnsafeArchiveError(f"{path!r} is not a path inside an archive")
     return path
+
+
+def write_whole(target: Path, data: bytes) -> None:
+    """Write a local file of any name atomically."""
+    part = part_name(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with part.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        publish(part, target)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def part_name(target: Path) -> Path:

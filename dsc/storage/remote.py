@@ -51,7 +51,10 @@ def connect(url: str, timeout_s: float) -> Any:
         elif scheme in ("s3", "s3a"):
             options = _s3_options(fsspec.config.conf.get("s3", {}), timeout_s)
         filesystem, _ = fsspec.core.url_to_fs(url, **options)
-    except (ValueError, ImportError) as error:
+    except ImportError as error:
+        how = "pip install 'dsc[s3]'" if scheme in ("s3", "s3a") else "with pip"
+        raise UsageError(f"{url}: {error}: {how}") from None
+    except ValueError as error:
         raise UsageError(f"{url}: {error}; check the URL's scheme") from None
     if scheme in ("s3", "s3a"):
         filesystem.retries = 1

@@ -3,14 +3,15 @@
 import errno
 import os
 import shutil
+import tomllib
 from pathlib import Path
 
 import imagecodecs
 import numpy as np
 import pytest
 
-from dsc.cli.failure import explain
-from dsc.errors import CorruptPackError
+from dsc.cli.failure import EXTRAS, explain
+from dsc.errors import CorruptPackError, UnknownSampleError
 from tests.cli.conftest import Command, Ran
 
 
@@ -190,10 +191,56 @@ def test_full_disk_says_so_and_how_to_go_on() -> None:
 def test_every_error_has_a_message_and_a_code() -> None:
     assert explain(CorruptPackError("pack 3 is damaged")) == ("pack 3 is damaged", 1)
     assert explain(PermissionError(13, "Permission denied", "/x"))[1] == 1
-    assert "dsc[all]" in explain(ModuleNotFoundError("No module named 'ray'"))[0]
     message, code = explain(ZeroDivisionError("division by zero"))
     assert "DSC_DEBUG=1" in message
     assert code == 1
+
+
+def test_only_errors_of_our_own_are_told_as_such() -> None:
+    assert explain(UnknownSampleError("no sample 'x'")) == ("no sample 'x'", 2)
+    for error in (KeyError("rgb"), IndexError("rgb"), ValueError("rgb"), LookupError("rgb")):
+        message, code = explain(error)
+        assert (message.split(":")[0], code) == (f"unexpected {type(error).__name__}", 1)
+        assert "a fault of dsc" in message
+
+
+def test_a_key_that_dsc_itself_misses_is_no_damaged_data(
+    dsc: Command, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def summarise(archive: object) -> None:
+        {}["rgb"]
+
+    monkeypatch.setattr("dsc.pipeline.summary.summarise", summarise)
+    ran = dsc("info", archive, "--json")
+    assert ran.json()["error"].startswith("unexpected KeyError: 'rgb'")
+    assert ran.code == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "advice"),
+    [
+        ("ray", "pip install 'dsc[ray]'"),
+        ("matplotlib.pyplot", "pip install 'dsc[bench]'"),
+        ("compressai.layers", "pip install 'dsc[research]'"),
+        ("h5py", "install dsc anew"),
+        ("xyz.abc", "install xyz with pip"),
+    ],
+)
+def test_a_missing_package_is_named_with_what_brings_it(module: str, advice: str) -> None:
+    message, code = explain(ModuleNotFoundError(f"No module named {module!r}", name=module))
+    assert message.startswith(f"No module named {module!r}: ")
+    assert advice in message
+    assert code == 2
+    own = ModuleNotFoundError("No module named 'dsc.pipeline.gone'", name="dsc.pipeline.gone")
+    assert "a fault of dsc" in explain(own)[0]
+
+
+def test_extras_bring_what_is_said_of_them() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    extras = project["project"]["optional-dependencies"]
+    for package, extra in EXTRAS.items():
+        lines = " ".join(extras.get(extra, [package]))
+        assert package in lines, (package, extra)
 
 
 def test_debug_shows_where_it_happened(

@@ -116,3 +116,15 @@ def test_the_options_are_those_of_the_api() -> None:
         ("Optimiser steps of each network", str(DEFAULT_RECIPE.steps)),
     ):
         assert f"{name}. Default: {default}." in text
+
+
+def test_a_codec_file_may_lie_below_a_directory_with_a_colon() -> None:
+    from dsc.cli.replay import _codecs
+    from dsc.replay.plan import split_quality
+
+    path = "/a:b/my.safetensors"
+    assert split_quality(f"{path}:40") == (path, "40")
+    assert split_quality(path) == (path, "")
+    assert split_quality("webp:50") == ("webp", "50")
+    assert split_quality("raw") == split_quality("raw:") == ("raw", "")
+    assert _codecs(f"{path},webp:10", "20,30") == [f"{path}:20", f"{path}:30", "webp:10"]

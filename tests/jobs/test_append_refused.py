@@ -162,7 +162,7 @@ def test_of_two_at_a_time_the_second_is_refused(archive: Path, tmp_path: Path) -
 
     def second(done: int, total: int, info: dict[str, Any]) -> None:
         for add in (add_samples, add_label):
-            with pytest.raises(UsageError, match="another append is writing") as caught:
+            with pytest.raises(UsageError, match="is writing to this archive") as caught:
                 add(archive)
             refused.append(str(caught.value))
 
@@ -181,7 +181,7 @@ def test_a_lock_has_one_holder_and_leaves_nothing(tmp_path: Path) -> None:
         nonlocal inside, most
         for _ in range(60):
             try:
-                with sole_writer(Root(tmp_path)):
+                with sole_writer(Root(tmp_path), "dsc append"):
                     inside += 1
                     most = max(most, inside)
                     entered.append(1)
@@ -210,9 +210,9 @@ def test_a_lock_whose_file_was_removed_meanwhile_does_not_count(
 
     monkeypatch.setattr(fcntl, "flock", too_late)
     with (
-        sole_writer(Root(tmp_path)),
-        pytest.raises(UsageError, match="another append"),
-        sole_writer(Root(tmp_path)),
+        sole_writer(Root(tmp_path), "dsc append"),
+        pytest.raises(UsageError, match="is writing to this archive"),
+        sole_writer(Root(tmp_path), "dsc append"),
     ):
         pass
     assert removed

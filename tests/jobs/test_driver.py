@@ -441,3 +441,14 @@ def test_a_relative_output_means_the_same_to_every_process(
     assert output.open_output("out", overwrite=False).root.url == str(tmp_path / "out")
     assert driver.compress(PixelSource(), "out", **GIVEN)
     assert (tmp_path / "out/dsc.json").exists()
+
+
+@pytest.mark.parametrize("split", ["_x", "Train", ""])
+def test_a_split_that_cannot_be_is_refused_before_anything_is_read(
+    tmp_path: Path, split: str
+) -> None:
+    log = tmp_path / "log"
+    with pytest.raises(UsageError, match=f"--split '{split}'"):
+        compress(PixelSource(log=log), tmp_path / "out", split=split, **GIVEN)
+    assert reads(log) == []
+    assert not (tmp_path / "out").exists()

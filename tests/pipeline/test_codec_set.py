@@ -3,6 +3,8 @@
 import pickle
 import sys
 from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -13,7 +15,7 @@ from dsc.codecs.classical.png import PngCodec
 from dsc.codecs.classical.vector import VectorCodec
 from dsc.errors import CodecError, UnknownCodecError, UnknownTaskError, UsageError
 from dsc.pipeline.codec_set import CodecSet, single_thread
-from dsc.pipeline.codec_spec import choose_codecs
+from dsc.pipeline.codec_spec import Spec, choose_codecs
 from dsc.schemas import Quality, Stream, Task, TaskKind
 from dsc.schemas.target import Target
 from tests.jobs.sources import DEPTH, LABEL, RGB, PixelSource
@@ -131,9 +133,47 @@ def test_aliases_name_tasks() -> None:
     assert choose_codecs("png,depth=jxl", [RGB, zbuffer])["depth_zbuffer"] == "jxl"
 
 
+WEIGHTS = files("dsc.codecs") / "weights" / "shared-latent.safetensors"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["my.safetensors", "run=3/my.safetensors", "a,b/my=1,2.safetensors", "rgb=/x+y/ö z.safetensors",
+     "label=png,/my.safetensors"],
+)  # fmt: skip
+@pytest.mark.parametrize("is_relative", [True, False])
+def test_the_path_of_a_codec_file_may_hold_what_separates_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, is_relative: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    there = tmp_path / path
+    there.parent.mkdir(parents=True, exist_ok=True)
+    there.write_bytes(WEIGHTS.read_bytes())
+    given, names = path if is_relative else str(there), ["rgb", "depth", "label"]
+    assert Spec.parse(f"depth=png,label={given},rgb=jxl", names).chosen == {
+        "depth": "png",
+        "label": given,
+        "rgb": "jxl",
+    }
+    assert Spec.parse(f"auto+{given},depth=png", names).extra == (given,)
+    if not (is_relative and path.startswith("label=png")):  # which says something else
+        assert Spec.parse(f"{given}, depth=png", names).general == given
+
+
+def test_a_codec_file_at_home_is_found_after_an_equals_sign(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "my.safetensors").write_bytes(WEIGHTS.read_bytes())
+    found = Spec.parse("label=~/my.safetensors", ["label"])
+    assert found.chosen == {"label": str(tmp_path / "my.safetensors")}
+
+
 @pytest.mark.parametrize(
     ("spec", "error", "words"),
     [
+        ("/data/run=3/my.safetensors", UnknownCodecError, "/data/run=3/my.safetensors: no such"),
+        ("rgb=/a=b/my.safetensors", UnknownCodecError, "/a=b/my.safetensors: no such"),
         ("zip", UnknownCodecError, "png"),
         ("rgb=zip", UnknownCodecError, "zip"),
         ("normal=png", UnknownTaskError, "rgb, depth, label"),

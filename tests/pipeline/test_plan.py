@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from dsc.errors import PlanMismatchError, SampleError, UsageError
 from dsc.pipeline import plan as planning
 from dsc.pipeline.codec_set import CodecSet
+from dsc.pipeline.growth import Run
 from dsc.pipeline.plan import (
     MAX_PACK,
     MAX_SHARD,
@@ -16,6 +17,7 @@ from dsc.pipeline.plan import (
     WIDE_PACK_BYTES,
     Plan,
     check_same_plan,
+    check_split,
     choose_pack_size,
     choose_shard_size,
     differences,
@@ -159,3 +161,15 @@ def test_the_probe_measures_the_largest_stream() -> None:
     ]
     found = planning.probe(PixelSource(), TASKS, CODECS, Quality(), "fail")
     assert found == pytest.approx(np.mean(expected))
+
+
+@pytest.mark.parametrize("name", ["", "_x", "X", "a-b", "é", "a b", "train\n", "a" * 65, "\u0663"])
+def test_a_name_that_no_split_can_have_is_refused_by_the_rule_of_the_format(name: str) -> None:
+    with pytest.raises(UsageError, match="--split"):
+        check_split(name)
+
+
+@pytest.mark.parametrize("name", ["train", "0", "2_x", "a" * 64])
+def test_a_name_that_is_let_through_fits_into_a_plan(name: str) -> None:
+    check_split(name)
+    assert Run(split=name, samples=1, shard_size=1).split == name

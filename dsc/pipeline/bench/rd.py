@@ -24,6 +24,7 @@ from dsc.pipeline.bench.points import Job, Point, make_point
 from dsc.pipeline.bench.report import AT, SetReport
 from dsc.pipeline.bench.store import Store
 from dsc.schemas import Task, TaskKind
+from dsc.storage.writable import check_folder
 
 Note = Callable[[str], None]
 NEEDED = ("bjontegaard", "matplotlib", "scipy")
@@ -127,6 +128,7 @@ def run_rd(
         When a worker process died.
     """
     _check_installed()
+    check_folder(out, f"--out {out}")
     store = Store(out / POINTS, options.fresh)
     left_out: dict[str, list[str]] = defaultdict(list)
     jobs = [job for data in options.sets for job in _jobs(data, options, left_out)]

@@ -15,7 +15,7 @@ from dsc.errors import UsageError
 from dsc.replay.buffer import ReplayBuffer
 from dsc.replay.file import BufferFile
 from dsc.replay.images import Images, LabelledImages, Labels
-from dsc.replay.plan import LOSSLESS
+from dsc.replay.plan import LOSSLESS, split_quality
 from dsc.replay.rows import random_keys
 
 DEFAULT_CANDIDATES = (
@@ -143,7 +143,7 @@ def _nothing(candidate: Candidate, data: LabelledImages) -> Packed:
 
 
 def _parse(text: str) -> Candidate:
-    name, _, quality = text.partition(":")
+    name, quality = split_quality(text)
     if not name or (quality and not (quality.isdigit() and 1 <= int(quality) <= 100)):
         raise UsageError(
             f"candidate {text!r}: write a codec and a quality of 1 to 100, as in webp:50"

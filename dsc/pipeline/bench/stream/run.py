@@ -27,6 +27,7 @@ from dsc.pipeline.bench.stream.sizes import Sizes
 from dsc.pipeline.bench.stream.speed import measure_speed, pixel_entries, raw_entries
 from dsc.pipeline.bench.stream.traffic import measure_traffic
 from dsc.pipeline.bench.stream.workshop import Workshop
+from dsc.storage.writable import check_folder
 
 PARTS = "parts.jsonl"
 NAMES = ("traffic", "speed", "gpu", "scale", "faults")
@@ -97,6 +98,7 @@ def run_stream(
         When a part is not known, or a package that is needed is not installed.
     """
     _check(only)
+    check_folder(out, f"--out {out}")
     for line in rivals_missing():
         note(line)
     where = stream_environment()
