@@ -9,8 +9,12 @@ from dsc.cli.compress_options import (
     DATA,
     RUN,
     AddressOption,
+    AlphaOption,
     CodecOption,
     DepthUnitOption,
+    FileUnitOption,
+    IgnoreOption,
+    InvalidOption,
     KindsOption,
     LayoutOption,
     MaxErrorOption,
@@ -97,6 +101,10 @@ def append(
     split: SplitOption = None,
     layout: LayoutOption = None,
     kinds: KindsOption = None,
+    file_unit: FileUnitOption = None,
+    invalid: InvalidOption = None,
+    alpha: AlphaOption = None,
+    ignore: IgnoreOption = None,
     missing: MissingOption = "error",
     codec: CodecOption = None,
     quality: QualityOption = None,
@@ -131,7 +139,10 @@ def append(
     from dsc.jobs.append import append as run
 
     data = find_data(source, root, sample)
-    given = layout_options(size, depth_unit, layout, kinds)
+    given = layout_options(
+        size=size, depth_unit=depth_unit, layout=layout, kinds=kinds, file_unit=file_unit,
+        invalid=invalid, alpha=alpha, ignore=ignore,
+    )  # fmt: skip
     with later("try codecs", "candidates") as tried, later("append", "samples") as report:
         found = run(
             archive, source, tasks=tasks, root=data, sample=sample, codec=codec, quality=quality,

@@ -7,9 +7,13 @@ import typer
 
 from dsc.cli.compress_options import (
     AddressOption,
+    AlphaOption,
     AutoSamplesOption,
     CodecOption,
     DepthUnitOption,
+    FileUnitOption,
+    IgnoreOption,
+    InvalidOption,
     KindsOption,
     LayoutOption,
     MaxErrorOption,
@@ -32,13 +36,13 @@ from dsc.cli.output import JsonOption, emit, say
 from dsc.cli.progress import later
 from dsc.cli.rate import show_choice, show_reached
 from dsc.cli.source_data import find_data, layout_options, list_failed
+from dsc.cli.start import show_start
 from dsc.cli.summary import show_summary
 from dsc.cli.text import archive_name
 
 if TYPE_CHECKING:
     from dsc.pipeline.summary import Summary
     from dsc.schemas import Manifest
-
 
 
 def compress(
@@ -52,6 +56,10 @@ def compress(
     split: SplitOption = None,
     layout: LayoutOption = None,
     kinds: KindsOption = None,
+    file_unit: FileUnitOption = None,
+    invalid: InvalidOption = None,
+    alpha: AlphaOption = None,
+    ignore: IgnoreOption = None,
     codec: CodecOption = None,
     quality: QualityOption = "60",
     target: TargetOption = None,
@@ -80,6 +88,8 @@ def compress(
       dsc compress taskonomy --root /data/taskonomy --tasks rgb,depth,normals --workers 4
       # your own folders rgb/0001.jpg, depth/0001.png with depth in millimetres
       dsc compress folder --root scans --depth-unit 0.001 --out scans-dsc
+      # floating-point depth in millimetres; a directory that is no part of it
+      dsc compress folder --root scans --file-unit depth=mm --ignore previews
       dsc compress nyuv2 --root nyu --codec rgb=avif,depth=jxl,label=png
       # each task as good as it must be, whichever codec does it in the fewest bytes
       dsc compress nyuv2 --root nyu --codec auto --target rgb=38dB,depth=0.5%
@@ -90,7 +100,10 @@ def compress(
 
     data = find_data(source, root, sample)
     place = out or f"./{source}-dsc"
-    given = layout_options(size, depth_unit, layout, kinds)
+    given = layout_options(
+        size=size, depth_unit=depth_unit, layout=layout, kinds=kinds, file_unit=file_unit,
+        invalid=invalid, alpha=alpha, ignore=ignore,
+    )  # fmt: skip
     with later("try codecs", "candidates") as tried, later("compress", "samples") as report:
         run(
             source, place, tasks=tasks, root=data, sample=sample, codec=codec, quality=quality,
@@ -98,7 +111,8 @@ def compress(
             shard_size=shard_size, pack=pack, split=split, workers=workers, address=address,
             on_error=on_error, overwrite=overwrite,
             progress=lambda done, total, _: report(done, total), on_trial=tried,
-            on_choice=None if json_ else show_choice, **given,
+            on_choice=None if json_ else show_choice,
+            on_start=None if json_ else show_start, **given,
         )  # fmt: skip
     _report(place, json_)
 
@@ -110,9 +124,11 @@ def _report(out: str, as_json: bool) -> None:
     archive = Archive.open(out)
     summary = summarise(archive)
     failed = [sample for shard in archive.shards for sample in shard.failed]
+    source = archive.manifest.source_report
     value = {
         "archive": out,
         **summary.to_json(),
+        "source": source and source.model_dump(mode="json"),
         "failed": [{"key": sample.key, "error": sample.error} for sample in failed],
         "reached": [one.model_dump(mode="json") for one in archive.manifest.reached],
         "choice": archive.manifest.choice and archive.manifest.choice.model_dump(mode="json"),

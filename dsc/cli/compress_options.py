@@ -57,8 +57,9 @@ SizeOption = Annotated[
 DepthUnitOption = Annotated[
     str | None,
     typer.Option(
-        help="Metres a count of depth where the layout's own does not hold: 0.001, 1/4096, "
-        "or by component hm3d=1/4096.",
+        help="Metres a stored count of depth, where the layout's own does not hold: 0.001, 1/4096; "
+        "by task, or by component of taskonomy: hm3d=1/4096. Whole numbers are stored as they are, "
+        "so it is their file's unit, too.",
         metavar="M",
         rich_help_panel=DATA,
     ),
@@ -66,8 +67,8 @@ DepthUnitOption = Annotated[
 SplitOption = Annotated[
     str | None,
     typer.Option(
-        help="Name of the split, in file names; of nyuv2, test and train choose the frames. "
-        "Default: train.",
+        help="Where directories are splits (or of nyuv2): the one to take; else the split's name. "
+        "Default: all of them, or train.",
         metavar="NAME",
         rich_help_panel=DATA,
     ),
@@ -75,7 +76,8 @@ SplitOption = Annotated[
 LayoutOption = Annotated[
     str | None,
     typer.Option(
-        help="Of folder: directories, suffixes or classes, where it cannot be told.",
+        help="Of folder: directories, suffixes, classes, or a published one; of hdf5: rows, frames "
+        "or groups. Where it cannot be told.",
         metavar="NAME",
         rich_help_panel=DATA,
     ),
@@ -83,9 +85,43 @@ LayoutOption = Annotated[
 KindsOption = Annotated[
     str | None,
     typer.Option(
-        help="Of folder and hdf5: what tasks are, where their names do not tell: "
-        "left=image,height=depth.",
+        help="Of folder and hdf5: what tasks are, where names and values do not tell: "
+        "left=image,height=depth. Kinds: image, depth, normal, label, class, vector, disparity, "
+        "flow, array (exact numbers).",
         metavar="TASK=KIND",
+        rich_help_panel=DATA,
+    ),
+]
+FileUnitOption = Annotated[
+    str | None,
+    typer.Option(
+        help="What the values of depth files are, where they are no metres and no counts of "
+        "--depth-unit: mm; depth=1/5000; disp=disparity:BASELINE_M:FOCAL_PX; inverse.",
+        metavar="U",
+        rich_help_panel=DATA,
+    ),
+]
+InvalidOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Values that mean that nothing is there: depth=0+65535,normal=128.",
+        metavar="TASK=V+V",
+        rich_help_panel=DATA,
+    ),
+]
+AlphaOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Of pictures with alpha: drop it, or keep it as a task of its own. Default: refuse.",
+        metavar="drop|mask",
+        rich_help_panel=DATA,
+    ),
+]
+IgnoreOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Paths (previews/*) or tasks that are left out, with commas.",
+        metavar="A,B",
         rich_help_panel=DATA,
     ),
 ]

@@ -96,6 +96,13 @@ def export(
             help="Tasks to decode, with commas; aliases work. Default: all.", metavar="A,B"
         ),
     ] = None,
+    names: Annotated[
+        str,
+        typer.Option(
+            help="What files are called: original, as in the source, or keys: TASK/KEY.",
+            metavar="original|keys",
+        ),
+    ] = "original",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Write files again that are there.")
     ] = False,
@@ -104,7 +111,8 @@ def export(
     """Decode an archive to files as its source had them.
 
     Taskonomy's names and encodings for taskonomy and rendered views, NYUv2's
-    folders for nyuv2, and one directory a task for everything else. Maps are
+    folders for nyuv2, the source's own paths for everything else, and TASK/KEY
+    where the archive does not know them. Maps are
     written as PNG (16-bit where the source was), without loss, also where the
     source had JPEG; vectors as .npy. Files that are there are kept, so an
     interrupted export goes on.
@@ -117,7 +125,7 @@ def export(
     from dsc.pipeline.export import export as run
 
     with progress("export", "samples") as report:
-        found = run(archive, tasks, out, overwrite=overwrite, progress=report)
+        found = run(archive, tasks, out, names=names, overwrite=overwrite, progress=report)
     value = {
         "out": out,
         "tasks": [task.name for task in found.tasks],

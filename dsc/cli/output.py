@@ -67,22 +67,33 @@ def show_table(
     total
         Whether the last row is a sum, set apart by a line.
     """
+    _print_table(_table(columns, rows, total), to_stderr=False)
+
+
+def note_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table of texts on stderr."""
+    _print_table(_table(columns, rows, total=False, numbers=False), to_stderr=True)
+
+
+def _print_table(table: "Table", to_stderr: bool) -> None:
     from rich.console import Console
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, stderr=to_stderr)
     if not console.is_terminal:  # a log or a pipe has no width: nothing must be folded for it
-        console = Console(highlight=False, width=LOG_COLUMNS)
-    console.print(_table(columns, rows, total))
+        console = Console(highlight=False, width=LOG_COLUMNS, stderr=to_stderr)
+    console.print(table)
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], total: bool) -> "Table":
+def _table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], total: bool, numbers: bool = True
+) -> "Table":
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD)
     for at, column in enumerate(columns):
-        table.add_column(column, justify="right" if at else "left", overflow="fold")
+        table.add_column(column, justify="right" if at and numbers else "left", overflow="fold")
     for at, row in enumerate(rows):
         if total and at == len(rows) - 1:
             table.add_section()

@@ -42,11 +42,9 @@ def find_data(source: str, root: str | None, sample: int | None) -> str | None:
     )
 
 
-def layout_options(
-    size: int | None, depth_unit: str | None, layout: str | None, kinds: str | None
-) -> dict[str, Any]:
+def layout_options(**given: Any) -> dict[str, Any]:
     """Give those of a layout's options that were given."""
-    found = {"size": size, "depth_unit": depth_unit, "layout": layout, "kinds": _kinds(kinds)}
+    found = {**given, "kinds": _kinds(given.get("kinds"))}
     return {name: value for name, value in found.items() if value is not None}
 
 

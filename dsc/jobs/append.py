@@ -35,6 +35,7 @@ from dsc.pipeline.commit_append import (
 )
 from dsc.pipeline.growth import Adds
 from dsc.pipeline.sources import Source
+from dsc.pipeline.sources.base import report_of, splits_of
 from dsc.pipeline.wanted import Wanted, check_complete, what_to_add
 from dsc.schemas import FailedSample, Manifest, Quality
 from dsc.schemas.quality import DEFAULT_QUALITY
@@ -157,6 +158,7 @@ def run(
     root = writable(request.out, "")
     Archive.open(root)  # a place without an archive gets no lock
     source = request.open_source()
+    request.check_left_out(source)
     with sole_writer(root, "dsc append"):
         archive = Archive.open(root)
         wanted = what_to_add(archive, source, request.tasks)
@@ -201,6 +203,7 @@ def _add_samples(
     progress: Progress | None,
 ) -> AppendReport:
     manifest = archive.manifest
+    _check_splits(source, request.split)
     own = {task.name for task in manifest.tasks}
     untouched = tuple(task.name for task in source.tasks if task.name not in own)
     samples = find_new_samples(archive, source, wanted.tasks)
@@ -227,6 +230,15 @@ def _probe(found: Found, wanted: Wanted, on_error: str) -> None:
             raise SampleError(f"{error}; --on-error skip leaves out single samples") from error
 
 
+def _check_splits(source: Source, split: str | None) -> None:
+    found = [name for name in splits_of(source) if name]
+    if split is None and len(splits_of(source)) > 1:
+        raise UsageError(
+            f"the source has the splits {', '.join(found)}; add one at a time, with "
+            f"--split {found[0]}"
+        )
+
+
 def _do(
     job: Job, archive: Archive, request: AppendRequest, progress: Progress | None
 ) -> tuple[Manifest, tuple[FailedSample, ...]]:
@@ -245,5 +257,5 @@ def _do(
                 f"no sample of the archive got the task {', '.join(empty)}: the source has the "
                 "samples but no such files for them (or none that could be read); nothing was added"
             )
-        manifest = commit_append(job.plan, archive, records, job.codec_set)
+        manifest = commit_append(job.plan, archive, records, job.codec_set, report_of(job.source))
     return manifest, tuple(failed for record in records for failed in record.shard.failed)

@@ -6,7 +6,7 @@ that names what is missing and how to go on, or with nothing touched.
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,11 +17,14 @@ from dsc.jobs.output import Output, claim, finished_shards, open_output, sole_ou
 from dsc.jobs.request import Request
 from dsc.jobs.tally import Progress, Tally
 from dsc.pipeline.auto_codec import DEFAULT_SAMPLES, Report
+from dsc.pipeline.codec_set import CodecSet
 from dsc.pipeline.commit import commit, sweep
 from dsc.pipeline.plan import make_plan
 from dsc.pipeline.sources import Source
-from dsc.schemas import Manifest, Quality
+from dsc.pipeline.sources.base import report_of
+from dsc.schemas import Manifest, Quality, SourceReport, Task
 
+OnStart = Callable[[SourceReport, Sequence[Task], CodecSet], None]
 LISTED = 8  # failures spelled out in a message
 
 
@@ -47,6 +50,7 @@ def compress(
     progress: Progress | None = None,
     on_choice: OnChoice | None = None,
     on_trial: Report | None = None,
+    on_start: OnStart | None = None,
     **layout: Any,
 ) -> Manifest:
     """Compress a dataset into an archive, or finish one that was begun; give its manifest.
@@ -70,6 +74,8 @@ def compress(
     progress, on_choice, on_trial
         See `dsc.jobs.tally.Tally`; called with the `Choice` of codecs, and with (candidates
         tried, candidates in all) on the way there.
+    on_start
+        Called before the first sample is coded, with what the source found, tasks and codecs.
 
     Raises
     ------
@@ -84,7 +90,7 @@ def compress(
             source, os.fspath(out), tasks, root, sample, codec, quality, shard_size, pack, split,
             workers, address, on_error, overwrite, layout, target, max_error, auto_samples,
         ),
-        progress, on_choice, on_trial,
+        progress, on_choice, on_trial, on_start,
     )  # fmt: skip
 
 
@@ -93,14 +99,19 @@ def run(
     progress: Progress | None = None,
     on_choice: OnChoice | None = None,
     on_trial: Report | None = None,
+    on_start: OnStart | None = None,
 ) -> Manifest:
     """Do what a request asks for; see `compress`."""
     request.check()
     there = open_output(request.out, request.overwrite)
     source = request.open_source()
     tasks = request.choose_tasks(source)
+    request.check_left_out(source)
+    report = report_of(source)
     with sole_output(there, request.overwrite) as output:
         coding = choose_coding(request, source, tasks, output, on_choice, on_trial)
+        if on_start is not None:
+            on_start(report, tasks, coding.codec_set)
         plan = make_plan(
             source,
             tasks,
@@ -108,15 +119,17 @@ def run(
             coding.quality,
             output.shard_size if request.shard_size is None else request.shard_size,
             output.pack_size if request.pack is None else request.pack,
-            request.split or "train",
+            request.split,
             request.on_error,
             coding.choice,
         )
         job = Job(plan, output.root, source, coding.codec_set, request.on_error)
-        return _finish(job, output, request, Tally(plan, progress))
+        return _finish(job, output, request, Tally(plan, progress), report)
 
 
-def _finish(job: Job, output: Output, request: Request, tally: Tally) -> Manifest:
+def _finish(
+    job: Job, output: Output, request: Request, tally: Tally, report: SourceReport
+) -> Manifest:
     """Make what is missing of an output and commit it."""
     with explained(job, tally, request.again()):
         finished = claim(output, job.plan, request.overwrite)
@@ -125,7 +138,7 @@ def _finish(job: Job, output: Output, request: Request, tally: Tally) -> Manifes
         for record in finished_shards(job.plan, job.root):
             tally.done(record, resumed=True)
         make_shards(job, tally, request)
-        return commit(job.plan, job.root, list(tally.records.values()), job.codec_set)
+        return commit(job.plan, job.root, list(tally.records.values()), job.codec_set, report)
 
 
 def make_shards(job: Job, tally: Tally, request: Request) -> None:

@@ -10,10 +10,12 @@ from dsc.errors import UsageError
 from dsc.jobs.output import absolute
 from dsc.pipeline.auto_codec import DEFAULT_SAMPLES
 from dsc.pipeline.plan import check_split
-from dsc.pipeline.sources import Source, open_source
+from dsc.pipeline.sources import Source, open_source, options_of
+from dsc.pipeline.sources.base import left_out_of
 from dsc.schemas import Bound, Quality, Target, Task, resolve_tasks
 
 ON_ERROR = ("fail", "skip")
+LISTED = 8
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,7 @@ class Request:
                 raise UsageError(f"an open source takes no {', '.join(extra)}")
             return self.source
         if self.sample is None:
-            frames = {"split": self.split} if self.source == "nyuv2" and self.split else {}
-            return open_source(self.source, root, **self.layout, **frames)
+            return open_source(self.source, root, **self.layout, **self._chosen())
         if self.source not in ("taskonomy", "sample", "clevr"):
             raise UsageError(
                 f"--sample renders Taskonomy's layout; it does not go with {self.source}"
@@ -85,6 +86,37 @@ class Request:
             raise UsageError(f"--sample {self.sample} renders views, --root {root} reads them")
         name = "clevr" if self.source == "clevr" else "sample"
         return open_source(name, None, **{"n": self.sample, **self.layout})
+
+    def _chosen(self) -> dict[str, Any]:
+        """Give what a layout is asked for, as far as it can choose: tasks, and a split."""
+        wanted = {"tasks": self.tasks, "split": self.split}
+        known = options_of(str(self.source))
+        return {name: value for name, value in wanted.items() if value and name in known}
+
+    def check_left_out(self, source: Source) -> None:
+        """Refuse to leave out in silence what looks like a task.
+
+        Raises
+        ------
+        UsageError
+            When files look like a task that was asked for, or all were, and cannot be read.
+        """
+        asked = None if self.tasks is None else {*resolve_tasks(self.tasks, task_names(source))}
+        like = [
+            one for one in left_out_of(source) if one.task and (asked is None or one.task in asked)
+        ]
+        if not like:
+            return
+        lines = [f"  {one.what}: {count(one.files, 'file')}, {one.reason}" for one in like[:LISTED]]
+        lines += [f"  and {len(like) - LISTED} more"] * (len(like) > LISTED)
+        listed = "\n".join(lines)
+        names = ",".join(dict.fromkeys(one.task for one in like))
+        advice = f"leave them out with --ignore {names}"
+        if asked is None:
+            advice = (
+                f"name the tasks you want with --tasks {','.join(task_names(source))}, or {advice}"
+            )
+        raise UsageError(f"these look like tasks, and cannot be read:\n{listed}\n{advice}")
 
     def choose_tasks(self, source: Source) -> tuple[Task, ...]:
         """Give the tasks to compress, in the order asked for.
@@ -155,6 +187,16 @@ class Request:
             "--on-error": self.on_error if self.on_error != "fail" else None,
             **{f"--{name.replace('_', '-')}": _word(value) for name, value in self.layout.items()},
         }
+
+
+def task_names(source: Source) -> list[str]:
+    """List the names of a source's tasks."""
+    return [task.name for task in source.tasks]
+
+
+def count(number: int, what: str) -> str:
+    """Spell a number of things."""
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _word(value: Any) -> Any:

@@ -21,6 +21,7 @@ from dsc.schemas import CodecRecord, Quality, Stream, Task
 from dsc.schemas.target import Target
 from dsc.storage.archive import Archive
 
+LOSSLESS = ("raw", "png", "jxl-lossless", "label-context", "vector", "exact")
 Weights = Callable[[CodecRecord], bytes | None]
 
 
@@ -169,6 +170,11 @@ class CodecSet:
     def slot_of(self, task: str) -> int:
         """Give the slot of the codec that carries a task."""
         return self._task_slot[task]
+
+    def is_exact(self, task: Task) -> bool:
+        """Tell whether a task comes back bit for bit."""
+        record = self._records[self._task_slot[task.name]]
+        return task.is_exact or not task.is_map or record.id in LOSSLESS
 
     def codec_name(self, task: str) -> str:
         """Name the codec of a task, for people."""

@@ -170,9 +170,7 @@ def clear_work(root: Root) -> None:
                 folder.rmdir()
 
 
-def _manifest(
-    plan: Plan, records: Sequence[JobRecord], report: SourceReport | None
-) -> Manifest:
+def _manifest(plan: Plan, records: Sequence[JobRecord], report: SourceReport | None) -> Manifest:
     shards = [record.shard for record in records]
     return Manifest(
         created_by=plan.created_by,

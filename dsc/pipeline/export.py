@@ -4,7 +4,7 @@
 | --- | --- |
 | taskonomy, sample | ``<domain>/<building>/point_P_view_V_domain_<domain>.png`` |
 | nyuv2 (8-bit frames) | ``nyu_images/<i>.png``, ``nyu_depths/<i>.png``, ``nyu_labels40/<i>.png`` |
-| every other | ``<task>/<key>.png`` |
+| every other | the path that the source had, if the archive knows it, or ``<task>/<key>.png`` |
 
 Values are the integers of the source's files. Maps of 8 and 16 bits become PNG, also where the
 source had JPEG, because coding decoded pixels with loss again would add a second loss; everything
@@ -16,6 +16,7 @@ import io
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,12 +26,14 @@ from numpy.typing import NDArray
 
 from dsc.errors import PlanMismatchError, UsageError
 from dsc.pipeline.reader import Dataset
-from dsc.schemas import Manifest, Task
+from dsc.schemas import Manifest, Origin, Task
 from dsc.storage.commit import MANIFEST
-from dsc.storage.fs import Root
+from dsc.storage.fs import Root, write_whole
 from dsc.storage.writable import check_root
 
 MARK = ".dsc-export.json"
+NAMES = ("original", "keys")
+OWN_NAMES = ("taskonomy", "sample", "clevr", "nyuv2")  # whose files are named by keys
 BATCH = 8
 PNG_LEVEL = 6
 NYUV2 = {"rgb": "nyu_images", "depth": "nyu_depths", "label": "nyu_labels40"}
@@ -60,6 +63,7 @@ def export(
     tasks: Sequence[str] | str | None,
     out: str | os.PathLike[str],
     *,
+    names: str = "original",
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> ExportReport:
@@ -71,6 +75,8 @@ def export(
         Names or aliases, as a sequence or with commas; None for all.
     out
         Directory or fsspec URL.
+    names
+        ``original``: files are called as the source's were, ``keys``: ``<task>/<key>``.
     overwrite
         Write every file again, also over those of another archive.
     progress
@@ -85,13 +91,15 @@ def export(
     CorruptArchiveError, BitstreamError
         When a sample cannot be decoded.
     """
+    if names not in NAMES:
+        raise UsageError(f"--names {names}: {' or '.join(NAMES)}")
     dataset = Dataset.open(os.fspath(url), tasks, native=True)
     root = Root(os.fspath(out))
     check_root(root, f"--out {root.url}")
     if root.local is not None and (root.local / MANIFEST).is_file():
         raise UsageError(f"--out {root.url}: an archive is there; give another directory")
     _claim(root, dataset.manifest, overwrite)
-    writer = _Writer(dataset, root, overwrite)
+    writer = _Writer(dataset, root, names, overwrite)
     keys = list(dataset.keys())
     for start in range(0, len(keys), BATCH):
         stop = min(start + BATCH, len(keys))
@@ -111,6 +119,39 @@ def native_path(manifest: Manifest, task: Task, key: str) -> str:
     if manifest.source == "nyuv2" and frame and task.name in NYUV2 and _is_8_bit(manifest):
         return f"{NYUV2[task.name]}/{int(frame[1])}.{suffix}"
     return f"{task.name}/{key}.{suffix}"
+
+
+def file_paths(
+    manifest: Manifest, tasks: Sequence[Task], key: str, origin: Origin | None
+) -> dict[str, str]:
+    """Give the path of each task's file of a sample: that of the source's file, where it is known.
+
+    An archive may come from anyone: a path that could leave the output, or that two tasks share,
+    is not used.
+    """
+    by_key = {task.name: native_path(manifest, task, key) for task in tasks}
+    if origin is None or manifest.source in OWN_NAMES:
+        return by_key
+    named = {
+        task.name: f"{stem}.{by_key[task.name].rpartition('.')[2]}"
+        for task in tasks
+        if (stem := _safe_stem(origin.files.get(task.name, "")))
+    }
+    taken = Counter([*named.values(), *(by_key[name] for name in by_key.keys() - named.keys())])
+    return {
+        name: path if (path := named.get(name)) and taken[path] == 1 else by_key[name]
+        for name in by_key
+    }
+
+
+def _safe_stem(path: str) -> str:
+    """Give a path without its ending; empty where it is no plain path below a directory."""
+    parts = path.split("/")
+    plain = all(part not in ("", ".", "..") and len(os.fsencode(part)) < 200 for part in parts)
+    if not plain or path == MARK or any(ord(letter) < 32 or letter == "\\" for letter in path):
+        return ""
+    head, dot, ending = path.rpartition(".")
+    return head if dot and "/" not in ending and head and not head.endswith("/") else path
 
 
 def _is_8_bit(manifest: Manifest) -> bool:
@@ -151,8 +192,9 @@ def _claim(root: Root, manifest: Manifest, overwrite: bool) -> None:
 class _Writer:
     """Decodes batches of samples and writes the files that are not there."""
 
-    def __init__(self, dataset: Dataset, root: Root, overwrite: bool) -> None:
+    def __init__(self, dataset: Dataset, root: Root, names: str, overwrite: bool) -> None:
         self._dataset, self._root, self._overwrite = dataset, root, overwrite
+        self._original = names == "original"
         self.written = self.kept = 0
         self.missing = {task.name: 0 for task in dataset.tasks}
 
@@ -161,7 +203,7 @@ class _Writer:
         wanted = {
             index: paths
             for index, key in zip(indices, keys, strict=True)
-            if (paths := self._absent(key))
+            if (paths := self._absent(index, key))
         }
         for paths, sample in zip(
             wanted.values(), self._dataset.batch(list(wanted)) if wanted else (), strict=True
@@ -171,14 +213,28 @@ class _Writer:
                 if array is None:
                     self.missing[name] += 1
                 else:
-                    self._root.write(path, file_bytes(array, path))
+                    self._write(path, file_bytes(array, path))
                     self.written += 1
 
-    def _absent(self, key: str) -> dict[str, str]:
+    def _write(self, path: str, data: bytes) -> None:
+        if self._root.local is not None:  # names of the source's may be any
+            write_whole(self._root.local / path, data)
+        else:
+            self._root.write(path, data)
+
+    def _exists(self, path: str) -> bool:
+        if self._root.local is not None:
+            return (self._root.local / path).is_file()
+        return self._root.exists(path)
+
+    def _absent(self, index: int, key: str) -> dict[str, str]:
         """Give the paths, by task, of a sample's files that must be written."""
-        paths = {t.name: native_path(self._dataset.manifest, t, key) for t in self._dataset.tasks}
+        origin = self._dataset.origin(index) if self._original else None
+        paths = file_paths(self._dataset.manifest, self._dataset.tasks, key, origin)
+        if self._root.local is None and not all(map(str.isascii, paths.values())):
+            paths = file_paths(self._dataset.manifest, self._dataset.tasks, key, None)
         if self._overwrite:
             return paths
-        absent = {name: path for name, path in paths.items() if not self._root.exists(path)}
+        absent = {name: path for name, path in paths.items() if not self._exists(path)}
         self.kept += len(paths) - len(absent)
         return absent

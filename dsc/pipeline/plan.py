@@ -87,7 +87,7 @@ class Plan(Schema):
     def _dump(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what was not asked for: plans without it keep their hashes."""
         whole: dict[str, Any] = handler(self)
-        unset = {"choice": None, "growth": None, "splits": {}}
+        unset: dict[str, Any] = {"choice": None, "growth": None, "splits": {}}
         return {k: v for k, v in whole.items() if k not in unset or v != unset[k]}
 
     @property

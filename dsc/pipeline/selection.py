@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from dsc.errors import SampleError, UsageError
 from dsc.pipeline.reader import Dataset
-from dsc.pipeline.sources.base import Source, SourceSample, origin_of
-from dsc.schemas import Manifest, Origin, Task, TaskKind, required_streams
+from dsc.pipeline.sources.base import Source, SourceSample, origin_of, report_of
+from dsc.schemas import Manifest, Origin, SourceReport, Task, TaskKind, required_streams
 from dsc.storage.archive import Archive
 
 ABSENT = -1
@@ -59,6 +59,10 @@ class Selected:
     def origin(self, index: int) -> Origin | None:
         """Say where a sample came from."""
         return origin_of(self._source, int(self._indices[index]))
+
+    def report(self) -> SourceReport:
+        """Say what the source found, decided and left out."""
+        return report_of(self._source)
 
     def describe(self) -> dict[str, Any]:
         """Describe the source, and what of it is selected."""
@@ -133,6 +137,10 @@ class Matched:
                 f"{self._judge.tasks[0].name} {high} × {wide}; tasks of a sample have one size: "
                 "resample the source"
             )
+
+    def report(self) -> SourceReport:
+        """Say what the source found, decided and left out."""
+        return report_of(self._source)
 
     def describe(self) -> dict[str, Any]:
         """Describe the source, and which of its samples are those of the archive."""

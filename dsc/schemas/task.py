@@ -5,6 +5,7 @@ a lossless codec is exact and an export is a plain write. `Task.to_physical` tur
 trainer wants: metres, unit vectors.
 """
 
+import re
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal
@@ -48,12 +49,17 @@ METRICS: dict[TaskKind, tuple[str, ...]] = {
     TaskKind.ARRAY: ("identical",),
 }
 
+SAME_AS_RGB = ("color", "colour", "leftimg8bit")
 ALIASES: dict[str, tuple[str, ...]] = {
     "depth": ("depth_zbuffer", "depth_euclidean"),
     "depth_zbuffer": ("depth",),
     "depth_euclidean": ("depth",),
     "normals": ("normal",),
     "normal": ("normals",),
+    "color": ("rgb",),
+    "colour": ("rgb",),
+    "leftimg8bit": ("rgb",),
+    "rgb": ("image", "images", "img", "imgs"),
     "label": ("segment_semantic", "semantic", "labels"),
     "labels": ("segment_semantic", "semantic", "label"),
     "semantic": ("segment_semantic", "label", "labels"),
@@ -161,15 +167,24 @@ class Task(Schema):
         return array
 
 
+def spelled(name: str) -> str:
+    """Spell a name as a task's: small letters, digits and ``_``; empty where nothing is left.
+
+    Color and colour are ``rgb``, because that is what they hold.
+    """
+    found = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")[:48].strip("_")
+    return "rgb" if found in SAME_AS_RGB else found
+
+
 def resolve_task(name: str, available: Sequence[str]) -> str:
-    """Find the task that a user's word means: its own name first, then an alias.
+    """Find the task that a user's word means: its own name, its spelling as a task, an alias.
 
     Raises
     ------
     UnknownTaskError
         When nothing fits; the message lists what there is.
     """
-    for candidate in (name, *ALIASES.get(name, ())):
+    for candidate in (name, spelled(name), *ALIASES.get(name, ())):
         if candidate in available:
             return candidate
     raise UnknownTaskError(f"no task {name!r} here; found: {', '.join(available) or 'none'}")

@@ -109,9 +109,7 @@ class ShardWriter:
     def __exit__(self, kind: object, *rest: object) -> None:
         self.abort()
 
-    def add(
-        self, key: str, payloads: Mapping[str, bytes], origin: Origin | None = None
-    ) -> None:
+    def add(self, key: str, payloads: Mapping[str, bytes], origin: Origin | None = None) -> None:
         """Add one sample; a stream that `payloads` lacks is marked missing.
 
         `origin` says where it came from, where that is known.

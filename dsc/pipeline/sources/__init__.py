@@ -8,7 +8,14 @@ from typing import Any
 from dsc.errors import UsageError
 from dsc.pipeline.sources.base import Source, SourceSample
 
-__all__ = ["SOURCES", "Source", "SourceSample", "open_source", "source_from_description"]
+__all__ = [
+    "SOURCES",
+    "Source",
+    "SourceSample",
+    "open_source",
+    "options_of",
+    "source_from_description",
+]
 
 SOURCES: dict[str, str] = {
     "taskonomy": "dsc.pipeline.sources.taskonomy:TaskonomySource.open",
@@ -58,6 +65,13 @@ def open_source(name: str, root: str | None = None, **options: Any) -> Source:
             "data, render views with --sample N"
         )
     return opener(root, **given)
+
+
+def options_of(name: str) -> tuple[str, ...]:
+    """List the options that a layout takes; none where there is no such layout."""
+    if name not in SOURCES:
+        return ()
+    return tuple(option for option in inspect.signature(_opener(SOURCES[name])).parameters)
 
 
 def source_from_description(description: Mapping[str, Any]) -> Source:

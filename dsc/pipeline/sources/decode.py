@@ -163,7 +163,8 @@ def quantise_normal(
     vectors = as_vectors(normal, signed)
     length = np.linalg.norm(vectors, axis=-1)
     missing = ~np.isfinite(length) | (length < 0.02)
-    counts = np.clip(np.rint(np.nan_to_num(vectors) * 127.5 + 127.5), 0, 255).astype(np.uint8)
+    scaled = np.rint(np.nan_to_num(vectors) * 127.5 + 127.5)
+    counts: NDArray[np.uint8] = np.clip(scaled, 0, 255).astype(np.uint8)
     counts[missing] = none
     return counts
 

@@ -141,10 +141,11 @@ def look(array: NDArray[Any], **facts: Any) -> Evidence:
     """
     values = array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array
     plain = values.astype(np.uint8) if values.dtype == bool else values
-    base = Evidence(array.dtype.newbyteorder("=").name, values.shape, **facts)
+    base: Evidence = Evidence(array.dtype.newbyteorder("=").name, values.shape, **facts)
     if base.dtype not in KNOWN or values.ndim not in (2, 3) or not plain.size:
         return base
-    return replace(base, **_spread(plain), **_neighbours(plain), **_directions(plain))
+    found: dict[str, Any] = {**_spread(plain), **_neighbours(plain), **_directions(plain)}
+    return replace(base, **found)
 
 
 def merge(found: Iterable[Evidence]) -> Evidence:

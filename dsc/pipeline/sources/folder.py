@@ -1,10 +1,10 @@
 """Folders of files, one file a task and sample: ``folder``.
 
-The layout is recognised from names: a published one (`dsc.pipeline.sources.published`) or a general
-one (`dsc.pipeline.sources.layouts`), or stated with ``--layout``. What a task's values mean is told
-from its name and from some of its files, see `dsc.pipeline.sources.kinds`; `kinds`, `depth_unit` and
-the like say it outright. Only the tasks that are asked for are judged. Everything that is there is
-read, or is listed in `FolderSource.left_out` with the reason.
+The layout is recognised from names: a published one (`dsc.pipeline.sources.published`) or a
+general one (`dsc.pipeline.sources.layouts`), or stated with ``--layout``. What a task's values mean
+is told from its name and from some of its files, see `dsc.pipeline.sources.kinds`; `kinds`,
+`depth_unit` and the like say it outright. Only the tasks that are asked for are judged. Everything
+that is there is read, or is listed in `FolderSource.left_out` with the reason.
 """
 
 from collections import Counter
@@ -25,7 +25,6 @@ from dsc.pipeline.sources.kinds import (
     decide,
     is_task_word,
     kind_of_name,
-    spelled,
 )
 from dsc.pipeline.sources.layouts import Layout, Listing, Place, stated_layout, tell_layout
 from dsc.pipeline.sources.listing import FileTree, nothing_found
@@ -34,6 +33,7 @@ from dsc.pipeline.sources.published import PUBLISHED, recognise
 from dsc.pipeline.sources.rest import Rest, ending_of, unwanted
 from dsc.pipeline.sources.table import WHOLE, FileTable, TableBuilder, natural_order
 from dsc.schemas import LeftOut, Task, TaskKind
+from dsc.schemas.task import spelled
 
 LAYOUTS = ("directories", "suffixes", "classes", *PUBLISHED)
 LOOKED_FOR = (
@@ -224,9 +224,28 @@ def build(layout: Layout, files: Files) -> Built:
     UsageError
         When two files claim the same task of the same sample.
     """
-    builder, labels, rest = TableBuilder(), dict[str, str](), Rest()
-    placed: list[tuple[Place, str]] = []
-    for directory, name, path in _paths(files.readable):
+    rest, labels = Rest(), dict[str, str]()
+    placed = _place_pictures(layout, files.readable, labels, rest)
+    placed += _place_others(layout, files.others, {_sample(place) for place, _ in placed}, rest)
+    for pattern, paths in files.ignored.items():
+        for path in paths:
+            rest.add(path, f"--ignore {pattern}")
+    builder = TableBuilder()
+    for place, path in _paired(layout, placed, rest):
+        head, tail = _template(path, place.stem)
+        builder.add(place.group, place.stem, place.task, head, tail, place.split)
+    return Built(builder.build(), labels, rest.listed())
+
+
+def _sample(place: Place) -> tuple[str, str]:
+    return place.group, place.stem
+
+
+def _place_pictures(
+    layout: Layout, readable: Listing, labels: dict[str, str], rest: Rest
+) -> list[tuple[Place, str]]:
+    placed = []
+    for directory, name, path in _paths(readable):
         place = layout.place(directory, name)
         if place is None:
             rest.add(path, "belongs to no task of this layout")
@@ -234,32 +253,38 @@ def build(layout: Layout, files: Files) -> Built:
         if place.label is not None:
             labels[place.group] = printable(place.label)
         placed.append((place, path))
-    samples = {(place.group, place.stem) for place, _ in placed}
-    for task, found in _by_task(layout, files.others).items():
-        fits = sum((place.group, place.stem) in samples for place, _ in found if place)
-        like = bool(task) and (fits > 0 or (_is_named(task) and 2 * len(found) >= len(samples)))
+    return placed
+
+
+def _place_others(
+    layout: Layout, others: Listing, samples: set[tuple[str, str]], rest: Rest
+) -> list[tuple[Place, str]]:
+    """Take matrices and single arrays of samples that there are; the rest may look like a task."""
+    placed = []
+    for task, found in _by_task(layout, others).items():
+        fits = any(place and _sample(place) in samples for place, _ in found)
+        like = bool(task) and (fits or (_is_named(task) and 2 * len(found) >= len(samples)))
         for place, path in found:
-            if place and (place.group, place.stem) in samples and _may_hold(task, path):
+            if place and _sample(place) in samples and _may_hold(task, path):
                 placed.append((place, path))
             else:
                 rest.add(path, _why_not(path), task if like else "")
-    kept = placed if layout.pair is None else list(layout.pair(placed))
-    if layout.pair is not None:
-        there = {path for _, path in kept}
-        for place, path in placed:
-            if path not in there:
-                rest.add(path, "has no partner", place.task)
-    for place, path in kept:
-        head, tail = _template(path, place.stem)
-        builder.add(place.group, place.stem, place.task, head, tail, place.split)
-    for pattern, paths in files.ignored.items():
-        for path in paths:
-            rest.add(path, f"--ignore {pattern}")
-    return Built(builder.build(), labels, rest.listed())
+    return placed
+
+
+def _paired(layout: Layout, placed: list[tuple[Place, str]], rest: Rest) -> list[tuple[Place, str]]:
+    if layout.pair is None:
+        return placed
+    kept = list(layout.pair(placed))
+    there = {path for _, path in kept}
+    for place, path in placed:
+        if path not in there:
+            rest.add(path, "has no partner", place.task)
+    return kept
 
 
 def _by_task(layout: Layout, others: Listing) -> dict[str, list[tuple[Place | None, str]]]:
-    """Sort files that are no pictures by the task that their place says; ``""`` where it says none."""
+    """Sort files that are no pictures by the task of their place, ``""`` where they have none."""
     found: dict[str, list[tuple[Place | None, str]]] = {}
     for directory, name, path in _paths(others):
         place = layout.place(directory, name)
@@ -286,9 +311,7 @@ def _is_named(task: str) -> bool:
 
 
 def class_names(labels: Mapping[str, str]) -> tuple[str, ...]:
-    """List the classes in the order of their names, letter by letter, as
-    torchvision's ImageFolder numbers them.
-    """
+    """List the classes letter by letter, as torchvision's ImageFolder numbers them."""
     return tuple(sorted(set(labels.values())))
 
 

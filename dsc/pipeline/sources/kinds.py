@@ -6,15 +6,15 @@ may be ids are never coded with loss on a guess.
 
 | evidence | meaning |
 | --- | --- |
-| name says label, seg, semantic, mask, instance, panoptic, trimap, parsing, gt, target, ids | label \
-map, exact |
+| name says label, seg, semantic, mask, instance, panoptic, trimap, parsing, gt, target, ids | \
+label map, exact |
 | name says disp, disparity; flow | disparity; optical flow: exact |
 | name says depth, one channel | depth; 16-bit counts of 1/1000 m, 0 and 65535 invalid; floating \
 point is metres, stored in counts of 1/1000 m |
 | name says normal, and nine of ten vectors have unit length | normals, 8 bits |
 | name says rgb, color, image, or nothing; 8 bits, 1 or 3 channels | image |
-| the same, but with a palette, few values, or flat regions with jumps between | image or label map, \
-exact |
+| the same, but with a palette, few values, or flat regions with jumps between | image or label \
+map, exact |
 | name says nothing; 16 bits, one channel | image, exact |
 | other numbers a pixel | array, exact |
 | one number; a few, or a small matrix | class; vector |
@@ -22,8 +22,7 @@ exact |
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -32,12 +31,12 @@ from dsc.pipeline.sources.decode import Reading
 from dsc.pipeline.sources.evidence import KNOWN, SIGNED, Evidence
 from dsc.pipeline.sources.units import FileUnit
 from dsc.schemas import Task
+from dsc.schemas.task import spelled
 
 DEPTH_UNIT_M = 1 / 1000  # of Kinect, RealSense, ScanNet, 7-Scenes and most 16-bit depth files
 KINDS = (
     "image", "rgb", "depth", "normal", "label", "class", "vector", "disparity", "flow", "array",
 )  # fmt: skip
-SAME_AS_RGB = ("color", "colour", "leftimg8bit")
 MAPS = ("depth", "normal", "label", "disparity", "flow", "array", "image", "rgb")
 ROOM_M = (0.3, 25.0)  # where the 95th percentile of a room's depth lies
 LIKELY_UNITS = ("1/1000", "1/256", "1/512", "1/4096", "1/5000", "1/6553.5", "1/10000", "1/100")
@@ -155,7 +154,7 @@ def decide(name: str, found: Evidence, stated: Stated, where: str) -> Meaning:
     }  # fmt: skip
     meaning = makers.get(kind or "", _picture)(name, kind or "", found, stated, where)
     drop = reading.alpha or meaning.reading.alpha
-    return _replace(meaning, reading=_replace(meaning.reading, alpha=drop))
+    return replace(meaning, reading=replace(meaning.reading, alpha=drop))
 
 
 def kind_of_name(name: str) -> str | None:
@@ -190,12 +189,6 @@ def task_name(name: str) -> str:
     return found
 
 
-def spelled(name: str) -> str:
-    """Spell a name as a task's; empty where it has no letter or digit of one."""
-    found = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")[:48].strip("_")
-    return "rgb" if found in SAME_AS_RGB else found
-
-
 def parse_kinds(kinds: object) -> dict[str, str]:
     """Check the user's kinds by task name, spelled as tasks are.
 
@@ -219,12 +212,6 @@ def _is(word: str, patterns: tuple[str, ...]) -> bool:
         word.startswith(pattern[:-1]) if pattern.endswith("*") else word == pattern
         for pattern in patterns
     )
-
-
-def _replace(value: Any, **changes: Any) -> Any:
-    from dataclasses import replace
-
-    return replace(value, **changes)
 
 
 def _said(stated: Stated, kind: str) -> str:
@@ -262,7 +249,7 @@ def _without_alpha(name: str, found: Evidence, stated: Stated, where: str) -> Ev
         )
     colours = found.channels - 1
     shape = (*found.shape[:2], 3) if colours == 3 else found.shape[:2]
-    return _replace(found, shape=shape)
+    return replace(found, shape=shape)
 
 
 def _label(name: str, kind: str, found: Evidence, stated: Stated, where: str) -> Meaning:
@@ -314,8 +301,8 @@ def _picture(name: str, kind: str, found: Evidence, stated: Stated, where: str) 
     fits = found.dtype in ("uint8", "uint16", "bool") and found.channels in (1, 3)
     if not fits and stated.kind:
         raise UsageError(
-            f"{where}: {found.dtype} with {_count(found)} cannot be {stated.kind} (that is uint8 or "
-            f"uint16 with 1 or 3 channels); say --kinds {name}=array to keep it exactly"
+            f"{where}: {found.dtype} with {_count(found)} cannot be {stated.kind} (that is uint8 "
+            f"or uint16 with 1 or 3 channels); say --kinds {name}=array to keep it exactly"
         )
     if not fits:
         return _exact(name, "array", found, stated, where)
@@ -358,7 +345,7 @@ def _normal(name: str, kind: str, found: Evidence, stated: Stated, where: str) -
     if not stated.kind and found.unit_length < UNIT_VECTORS:
         meaning = _picture(name, "", found, stated, where)
         share = f"{found.unit_length:.0%}"
-        return _replace(meaning, why=f"named like normals, but only {share} are unit vectors")
+        return replace(meaning, why=f"named like normals, but only {share} are unit vectors")
     usual = tuple(dict.fromkeys((*found.no_direction, 127, 128, 0, 255)))
     task = Task.model_validate(
         {"name": name, "kind": "normal", "dtype": "uint8", "channels": 3, "valid_range": (0, 255)}
@@ -417,7 +404,7 @@ def _far_m(found: Evidence, unit: FileUnit) -> float:
 def _file_unit(
     name: str, found: Evidence, stated: Stated, where: str
 ) -> tuple[FileUnit, tuple[str, ...]]:
-    """Tell what the file's values are; whole numbers of floating point that large are millimetres."""
+    """Tell what the file's values are; large whole numbers of floating point are millimetres."""
     if stated.file_unit is not None:
         return stated.file_unit, ()
     if not found.is_float:
@@ -448,9 +435,9 @@ def _check_reach(name: str, found: Evidence, unit: FileUnit, unit_m: float, wher
         return
     farthest = found.high * unit.factor
     raise UsageError(
-        f"{where}: a depth of {farthest:g} m does not fit 16 bits in counts of {unit_m:g} m; if it "
-        f"is that far, give --depth-unit {farthest / 65535:.4f} or more (the step it is stored in); "
-        f"if not, say what the file's values are with --file-unit {name}=mm"
+        f"{where}: a depth of {farthest:g} m does not fit 16 bits in counts of {unit_m:g} m; if "
+        f"it is that far, give --depth-unit {farthest / 65535:.4f} or more (the step it is "
+        f"stored in); if not, say what the file's values are with --file-unit {name}=mm"
     )
 
 

@@ -1,13 +1,13 @@
 """Which file is which task of which sample, told from the names of directories and files alone.
 
-A *layout* gives every file a `Place`: its task, its group (the directories that say which recording
-or scene it is from), the stem that the tasks of one sample share, its split and its class. Published
-data sets are recognised by their own names first (`dsc.pipeline.sources.published`); for others
-there are three general ones:
+A *layout* gives every file a `Place`: its task, its group (the directories that say which
+recording or scene it is from), the stem that the tasks of one sample share, its split and its
+class. Published data sets are recognised by their own names first
+(`dsc.pipeline.sources.published`); for others there are three general ones:
 
 - ``directories``: some directory on the way names the task, at any level: ``rgb/seq/1.png`` with
-  ``depth/seq/1.png``, or ``scene/color/1.jpg`` with ``scene/depth/1.png``. What a name has before or
-  behind its stem may say the task once more: ``depth/depth_1.png``.
+  ``depth/seq/1.png``, or ``scene/color/1.jpg`` with ``scene/depth/1.png``. What a name has before
+  or behind its stem may say the task once more: ``depth/depth_1.png``.
 - ``suffixes``: the tasks lie side by side, and names end, or begin, with them:
   ``frame-1.color.jpg``, ``1_depth.png``, ``depth0001.png``. A name without one is ``rgb``.
 - ``classes``: directories that are no task's name are classes, as ImageNet has them:
@@ -20,8 +20,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from dsc.errors import UsageError
-from dsc.pipeline.sources.kinds import Stated, is_task_word, kind_of_name, spelled, task_name
+from dsc.pipeline.sources.kinds import Stated, is_task_word, kind_of_name, task_name
 from dsc.pipeline.sources.table import natural_order
+from dsc.schemas.task import spelled
 
 Listing = Mapping[str, list[str]]  # names of the files that can be read, by directory
 SPLITS = {

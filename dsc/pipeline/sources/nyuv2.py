@@ -11,7 +11,7 @@ The key of frame i is ``nyu_000123``, in both forms.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Self
 
 from dsc.errors import UsageError
@@ -106,7 +106,7 @@ class NyuV2Source(FileSource):
         """Make the source of a listed folder."""
         table, rest = _list_frames(listing, options)
         unit_m = frame_unit_m(depth_unit)
-        makers = {
+        makers: dict[str, Callable[[], Task]] = {
             "rgb": _image_task,
             "depth": lambda: _depth_task(unit_m or DEPTH_UNIT_M),
             "label": lambda: _label_task(tree, listing),

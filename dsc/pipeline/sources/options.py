@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from dsc.errors import UsageError
-from dsc.pipeline.sources.kinds import Stated, parse_kinds, spelled, task_name
+from dsc.pipeline.sources.kinds import Stated, parse_kinds, task_name
 from dsc.pipeline.sources.units import (
     DepthUnit,
     FileUnit,
@@ -15,6 +15,7 @@ from dsc.pipeline.sources.units import (
     unit_of,
 )
 from dsc.schemas import resolve_tasks
+from dsc.schemas.task import spelled
 
 ALPHAS = ("drop", "mask")
 

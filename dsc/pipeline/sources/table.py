@@ -282,6 +282,7 @@ def _refuse_twins(
         head, tail = table.templates[chosen[lost[0]]]
         twin = head if tail == WHOLE else f"{head}{table.stem(row)}{tail}"
         raise UsageError(
-            f"{twin} and {table.path(row, task)} are both {task} of sample {table.key(row)}; remove "
-            "one of them, leave it out with --ignore, or point --root at the directory that is meant"
+            f"{twin} and {table.path(row, task)} are both {task} of sample {table.key(row)}; "
+            "remove one of them, leave it out with --ignore, or point --root at the directory that "
+            "is meant"
         )

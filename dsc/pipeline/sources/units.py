@@ -1,16 +1,16 @@
 """Units of depth: what a value in a file is in metres, and what a stored count is.
 
-Two options, because they are two things. ``--file-unit`` says what the *file's* values are: metres,
-millimetres, inverse depth, disparity. ``--depth-unit`` says how many metres a *stored count* is; whole
-numbers are stored as they are, so there it says both.
+Two options, because they are two things. ``--file-unit`` says what the *file's* values are:
+metres, millimetres, inverse depth, disparity. ``--depth-unit`` says how many metres a *stored count*
+is; whole numbers are stored as they are, so there it says both.
 
 | file unit | metres of a value v |
 | --- | --- |
 | ``m``, ``cm``, ``mm``, ``um`` | v, v / 100, v / 1000, v / 1e6 |
 | ``0.0002``, ``1/5000`` | v times that |
 | ``inverse``, ``inverse:K`` | 1 / v, K / v |
-| ``disparity:B:F``, ``disparity:B:F:S`` | B F / v, B F / (v S): baseline in metres, focal length in \
-pixels, pixels a count |
+| ``disparity:B:F``, ``disparity:B:F:S`` | B F / v, B F / (v S): baseline in metres, focal length \
+in pixels, pixels a count |
 | ``rotated`` | of 16-bit SUN RGB-D files: the bits turned right by 3, then millimetres |
 """
 
@@ -73,8 +73,8 @@ class FileUnit:
             return cls(positive(text), text=text)
         except ValueError:
             raise UsageError(
-                f"--file-unit {text}: expected m, cm, mm, um, a number of metres (1/5000), inverse, "
-                "inverse:K, disparity:BASELINE_M:FOCAL_PX or rotated"
+                f"--file-unit {text}: expected m, cm, mm, um, a number of metres (1/5000), "
+                "inverse, inverse:K, disparity:BASELINE_M:FOCAL_PX or rotated"
             ) from None
 
     def to_metres(self, values: NDArray[Any]) -> NDArray[np.float64]:
@@ -105,7 +105,7 @@ def parse_depth_unit(value: object) -> DepthUnit | None:
 
 
 def parse_file_unit(value: object) -> dict[str, FileUnit]:
-    """Read ``mm`` or ``depth=mm,disp=disparity:0.54:721``, or a mapping; ``""`` stands for all tasks.
+    """Read ``mm`` or ``depth=mm,disp=disparity:0.54:721``, or a mapping; ``""`` is all tasks.
 
     Raises
     ------
