@@ -1,8 +1,8 @@
 """Units of depth: what a value in a file is in metres, and what a stored count is.
 
 Two options, because they are two things. ``--file-unit`` says what the *file's* values are:
-metres, millimetres, inverse depth, disparity. ``--depth-unit`` says how many metres a *stored count*
-is; whole numbers are stored as they are, so there it says both.
+metres, millimetres, inverse depth, disparity. ``--depth-unit`` says how many metres a *stored
+count* is; whole numbers are stored as they are, so there it says both.
 
 | file unit | metres of a value v |
 | --- | --- |
