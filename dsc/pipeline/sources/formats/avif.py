@@ -1,0 +1,69 @@
+"""AVIF stills through libavif: 8 to 12 bits, gray and colour, with or without alpha.
+
+The head of an AVIF is scattered over nested boxes, so the picture is decoded to tell what it is.
+Its rotation and mirroring, which libavif leaves to the caller, are part of the picture and always
+applied.
+"""
+
+from dsc.pipeline.sources.formats.content import (
+    Content,
+    Family,
+    Pixels,
+    apply_orientation,
+    decoding,
+)
+
+_BRANDS = (b"avif", b"avis")
+
+
+def _matches(data: bytes) -> bool:
+    if data[4:8] != b"ftyp":
+        return False
+    brands = data[8 : min(int.from_bytes(data[:4], "big"), 256)]
+    return brands[:4] in _BRANDS or any(brand in brands[8:] for brand in _BRANDS)
+
+
+def _content(data: bytes, where: str) -> Content:
+    array = _upright(data, where)
+    pages = 1
+    if b"avis" in data[8:64]:
+        import imagecodecs
+
+        with decoding(where, "AVIF"):
+            frames: Pixels = imagecodecs.avif_decode(data)
+        pages = frames.shape[0] if frames.ndim > array.ndim else 1
+    return Content(
+        "avif",
+        array.dtype.name,
+        array.shape,
+        lossless=False,  # it may be, but no flag of the file says so
+        bits=8 if array.dtype == "uint8" else 10,
+        pages=pages,
+        alpha=array.ndim == 3 and array.shape[2] in (2, 4),
+    )
+
+
+def _pixels(data: bytes, where: str, content: Content, indexes: bool) -> Pixels:
+    return _upright(data, where)
+
+
+def _upright(data: bytes, where: str) -> Pixels:
+    import imagecodecs
+
+    with decoding(where, "AVIF"):
+        array: Pixels = imagecodecs.avif_decode(data, index=0)
+    meta = data[: data.find(b"mdat") % (len(data) + 1)]
+    turn, mirror = (_property(meta, name) for name in (b"irot", b"imir"))
+    if turn:
+        array = apply_orientation(array, (1, 8, 3, 6)[turn & 3])  # quarters, anticlockwise
+    if mirror is not None:
+        array = array[:, ::-1] if mirror & 1 else array[::-1]
+    return array
+
+
+def _property(meta: bytes, name: bytes) -> int | None:
+    place = meta.find(b"\0\0\0\x09" + name)
+    return meta[place + 8] if 0 <= place < len(meta) - 8 else None
+
+
+FAMILY = Family("AVIF", (".avif",), _matches, _content, _pixels)
