@@ -1,8 +1,9 @@
 """TIFF and BigTIFF of either byte order through libtiff: numbers, pictures, palettes and masks.
 
 The directories are read here, so that pages are counted, and what libtiff gives is put into the
-form of the other formats: planes apart become (H, W, C), white-is-zero is inverted, palettes give
-colours or indexes. Thumbnails, overviews and masks (``NewSubfileType``) are no pages.
+form of the other formats: planes apart become (H, W, C), pictures where zero is white are inverted,
+palettes give colours or indexes, gray of 1, 2 and 4 bits spans 0..255 unless `indexes`. Thumbnails,
+overviews and masks (``NewSubfileType``) are no pages.
 """
 
 import re
@@ -32,7 +33,7 @@ _DESCRIPTION, _ORIENTATION, _SAMPLES, _PLANAR, _PALETTE, _EXTRA, _FORMAT, _DEPTH
 )  # fmt: skip
 _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 13: 4, 16: 8, 18: 8}
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _COLOURS, _MASK, _INKS, _YCBCR = range(7)
-_JPEG = (6, 7)
+_FAX, _JPEG = (2, 3, 4), (6, 7)
 _LOSSY = {6, 7, 33003, 33005, 34676, 34677, 34712, 34887, 34892, 50001, 50002, 52546}
 _NAMES = {33003: "JPEG 2000", 33005: "JPEG 2000", 34712: "JPEG 2000", 34933: "PNG",
           50002: "JPEG XL", 52546: "JPEG XL"}  # fmt: skip
@@ -212,7 +213,9 @@ def _pixels(data: bytes, where: str, content: Content, indexes: bool) -> Pixels:
     array = _decoded(data, where, page, layout)
     if layout.photometric == _COLOURS:
         return array if indexes else _coloured(array, page, layout, where)
-    if layout.photometric == _WHITE_IS_ZERO and layout.kind == "uint":
+    # programs that write fax invert; those that write a mask of numbers mean the bits themselves
+    stored = indexes and layout.compression not in _FAX
+    if layout.photometric == _WHITE_IS_ZERO and layout.kind == "uint" and not stored:
         array = array.dtype.type((1 << layout.bits) - 1) - array
     return array if indexes or layout.scaled == 1 else array * np.uint8(layout.scaled)
 
