@@ -1,6 +1,8 @@
 """What every family of file formats shares: the facts about a file, its errors, its orientation."""
 
 import struct
+import tokenize
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,9 +21,12 @@ _BAD_BYTES = (
     LookupError,
     OSError,
     RuntimeError,
+    SyntaxError,
     TypeError,
     ValueError,
     struct.error,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
     zlib.error,
 )
 
