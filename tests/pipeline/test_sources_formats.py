@@ -320,6 +320,19 @@ def test_one_bit_bmp_gives_its_colours() -> None:
     agrees(data, MASK.astype(np.uint8), indexes=True)
 
 
+@pytest.mark.parametrize("bits", [1, 2, 4])
+@pytest.mark.parametrize("white", [0, 1])
+def test_gray_tiff_of_few_bits_is_a_picture_or_numbers(bits: int, white: int) -> None:
+    ids = RANDOM.integers(0, 1 << bits, (5, 16), np.uint8)
+    unpacked = np.unpackbits(ids[:, :, None], axis=2)[:, :, 8 - bits :]
+    packed = np.packbits(unpacked.reshape(5, -1), axis=1)
+    data = tiff(packed, tags=[{256: 16, 258: bits, 262: white}])
+    agrees(data, ids, indexes=True)
+    most = (1 << bits) - 1
+    agrees(data, (ids if white else most - ids) * np.uint8(255 // most))
+    assert read_content(data, "f").bits == bits
+
+
 def test_white_is_zero_is_inverted_as_a_picture_and_kept_as_numbers() -> None:
     data = tiff(GRAY, tags=[{262: 0}])
     agrees(data, 255 - GRAY)

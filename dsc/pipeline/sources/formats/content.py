@@ -103,9 +103,9 @@ class ReadPixels(Protocol):
         """Give the array; its shape is that of `content`, turned back."""
 
 
-def damaged(where: str, what: str) -> SampleError:
+def damaged(where: str, what: str, advice: str = "copy it again") -> SampleError:
     """Give the error for a file that is cut or broken."""
-    return SampleError(f"{where}: {what}; the file is damaged or incomplete: copy it again")
+    return SampleError(f"{where}: {what}; the file is damaged or incomplete: {advice}")
 
 
 def refused(where: str, what: str, advice: str) -> SampleError:
@@ -114,7 +114,7 @@ def refused(where: str, what: str, advice: str) -> SampleError:
 
 
 @contextmanager
-def decoding(where: str, name: str) -> Iterator[None]:
+def decoding(where: str, name: str, advice: str = "copy it again") -> Iterator[None]:
     """Turn what decoders raise on bad bytes into a `SampleError` that names the file."""
     try:
         yield
@@ -123,7 +123,7 @@ def decoding(where: str, name: str) -> Iterator[None]:
     except MemoryError:
         raise damaged(where, f"the {name} file claims a size that does not fit memory") from None
     except _BAD_BYTES as error:
-        raise damaged(where, f"the {name} file cannot be decoded ({error})") from None
+        raise damaged(where, f"the {name} file cannot be decoded ({error})", advice) from None
 
 
 def turned(shape: tuple[int, ...], orientation: int) -> tuple[int, ...]:

@@ -73,7 +73,7 @@ class _Layout:
     kind: str  # uint, int, float
     photometric: int
     compression: int
-    scaled: int  # 255 // 15 for a picture of 4 bits
+    scaled: int  # 255 // 15 for gray of 4 bits
 
     @property
     def dtype(self) -> str:
@@ -215,9 +215,11 @@ def _pixels(data: bytes, where: str, content: Content, indexes: bool) -> Pixels:
         return array if indexes else _coloured(array, page, layout, where)
     # programs that write fax invert; those that write a mask of numbers mean the bits themselves
     stored = indexes and layout.compression not in _FAX
-    if layout.photometric == _WHITE_IS_ZERO and layout.kind == "uint" and not stored:
-        array = array.dtype.type((1 << layout.bits) - 1) - array
-    return array if indexes or layout.scaled == 1 else array * np.uint8(layout.scaled)
+    if layout.photometric == _WHITE_IS_ZERO and layout.kind == "uint":
+        white = 255 if layout.scaled > 1 else (1 << layout.bits) - 1
+        if stored is (layout.scaled > 1):  # libtiff has inverted the pictures of few bits
+            array = array.dtype.type(white) - array
+    return array // layout.scaled if indexes and layout.scaled > 1 else array
 
 
 def _decoded(data: bytes, where: str, page: _Page, layout: _Layout) -> Pixels:
@@ -226,9 +228,12 @@ def _decoded(data: bytes, where: str, page: _Page, layout: _Layout) -> Pixels:
     if page.get(_ORIENTATION, 1) != 1:  # libtiff turns some kinds in part: take it out
         upright = (1).to_bytes(2, "little" if data[:2] == b"II" else "big")
         data = data[: page.orientation_at] + upright + data[page.orientation_at + 2 :]
-    with decoding(where, "TIFF"):
-        array: Pixels = imagecodecs.tiff_decode(data, index=page.index)
-    if array.dtype == bool:
+    spread = layout.scaled > 1  # as RGBA, because imagecodecs before 2026.3 reads no single bits
+    with decoding(where, "TIFF", f"copy it again, or {_CONVERT}"):
+        array: Pixels = imagecodecs.tiff_decode(data, index=page.index, asrgb=spread)
+    if spread:
+        return array[:, :, 0]
+    if array.dtype == bool:  # indexes of one bit
         array = array.view(np.uint8)
     if layout.photometric == _INKS and array.ndim == 3 and array.shape[-1] == 4:
         return inks_to_rgb(array, inverted=False)
