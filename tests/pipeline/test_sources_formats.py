@@ -451,6 +451,21 @@ def test_several_pages_are_counted_and_refused(data: bytes, pages: int) -> None:
         read_pixels(data, "a/b.x")
 
 
+def multi_picture(kind: int) -> bytes:
+    """Give a JPEG with a list of two pictures, the second of some kind."""
+    entries = b"".join(struct.pack(">IIIHH", k, 9, 9, 0, 0) for k in (0x20000000 | kind, kind))
+    table = struct.pack(">HHHII", 1, 0xB002, 7, len(entries), 26)
+    block = b"MPF\0" + struct.pack(">2sHI", b"MM", 42, 8) + table + bytes(4) + entries
+    data = pillow(Image.fromarray(RGB), "JPEG")
+    return data[:2] + b"\xff\xe2" + struct.pack(">H", len(block) + 2) + block + data[2:]
+
+
+def test_both_pictures_of_a_stereo_jpeg_count_and_its_preview_does_not() -> None:
+    assert read_content(multi_picture(0x020002), "f").pages == 2
+    agrees(multi_picture(0x010001))
+    agrees(multi_picture(0))  # a gain map
+
+
 @pytest.mark.parametrize("first", [False, True])
 def test_thumbnails_are_no_pages(first: bool) -> None:
     pages, tags = [RGB, RGB[::2, ::2]], [{}, {254: 1}]
@@ -524,6 +539,20 @@ def test_a_file_is_not_a_view_of_its_bytes() -> None:
 def test_pfm_has_its_first_row_at_the_top() -> None:
     bottom, top = struct.pack("<2f", 3, 4), struct.pack("<2f", 1, np.inf)
     agrees(b"Pf\n2 2\n-0.5\n" + bottom + top, np.array([[1, np.inf], [3, 4]], np.float32))
+
+
+def test_a_header_may_end_as_dos_ends_lines() -> None:
+    agrees(pfm(METRES).replace(b"\n-1\n", b"\r\n-1\r\n", 1), METRES)
+    agrees(b"P5\r\n3 1\r\n255\r\n\x01\x02\x03", np.array([[1, 2, 3]], np.uint8))
+    agrees(b"P5\n3 1\n255\r\n\x02\x03", np.array([[10, 2, 3]], np.uint8))
+
+
+def test_avif_of_ten_and_twelve_bits_says_so() -> None:
+    for bits in (8, 10, 12):
+        array = GRAY if bits == 8 else (DEPTH >> (16 - bits))
+        data = bytes(imagecodecs.avif_encode(array, level=100, bitspersample=bits))
+        agrees(data, array)
+        assert read_content(data, "f").bits == bits
 
 
 def test_a_flow_file_is_told_from_depth_of_the_same_signature() -> None:

@@ -31,7 +31,7 @@ def _content(data: bytes, where: str) -> Content:
         array.dtype.name,
         array.shape,
         lossless=False,  # it may be, but no flag of the file says so
-        bits=8 if array.dtype == "uint8" else 10,
+        bits=_bits(data),
         pages=len(frames),
         alpha=array.ndim == 3 and array.shape[2] in (2, 4),
     )
@@ -62,6 +62,11 @@ def _upright(array: Pixels, data: bytes) -> Pixels:
     if mirror is not None:
         array = array[:, ::-1] if mirror & 1 else array[::-1]
     return array
+
+
+def _bits(data: bytes) -> int:
+    place = data.find(b"av1C") + 6  # of the flags: 0x40 more than 8 bits, 0x20 twelve
+    return (8, 8, 10, 12)[data[place] >> 5 & 3] if 6 <= place < len(data) else 8
 
 
 def _property(meta: bytes, name: bytes) -> int | None:
