@@ -24,34 +24,37 @@ def _matches(data: bytes) -> bool:
 
 
 def _content(data: bytes, where: str) -> Content:
-    array = _upright(data, where)
-    pages = 1
-    if b"avis" in data[8:64]:
-        import imagecodecs
-
-        with decoding(where, "AVIF"):
-            frames: Pixels = imagecodecs.avif_decode(data)
-        pages = frames.shape[0] if frames.ndim > array.ndim else 1
+    frames = _frames(data, where)
+    array = _upright(frames[0], data)
     return Content(
         "avif",
         array.dtype.name,
         array.shape,
         lossless=False,  # it may be, but no flag of the file says so
-        bits=8 if array.dtype == "uint8" else 10,
-        pages=pages,
+        bits=_bits(data),
+        pages=len(frames),
         alpha=array.ndim == 3 and array.shape[2] in (2, 4),
     )
 
 
 def _pixels(data: bytes, where: str, content: Content, indexes: bool) -> Pixels:
-    return _upright(data, where)
+    return _upright(_frames(data, where)[0], data)
 
 
-def _upright(data: bytes, where: str) -> Pixels:
+def _frames(data: bytes, where: str) -> Pixels:
+    """Decode to (N, H, W) or (N, H, W, C)."""
     import imagecodecs
 
     with decoding(where, "AVIF"):
-        array: Pixels = imagecodecs.avif_decode(data, index=0)
+        # all of them: asked for one frame of several, imagecodecs 2026.3 writes past its array
+        array: Pixels = imagecodecs.avif_decode(data)
+    place = data.find(b"ispe") + 8
+    width, height = (int.from_bytes(data[place + i : place + i + 4], "big") for i in (0, 4))
+    several = array.ndim == 4 or array.shape[1:] == (height, width)
+    return array if several and array.shape[:2] != (height, width) else array[None]
+
+
+def _upright(array: Pixels, data: bytes) -> Pixels:
     meta = data[: data.find(b"mdat") % (len(data) + 1)]
     turn, mirror = (_property(meta, name) for name in (b"irot", b"imir"))
     if turn:
@@ -59,6 +62,11 @@ def _upright(data: bytes, where: str) -> Pixels:
     if mirror is not None:
         array = array[:, ::-1] if mirror & 1 else array[::-1]
     return array
+
+
+def _bits(data: bytes) -> int:
+    place = data.find(b"av1C") + 6  # of the flags: 0x40 more than 8 bits, 0x20 twelve
+    return (8, 8, 10, 12)[data[place] >> 5 & 3] if 6 <= place < len(data) else 8
 
 
 def _property(meta: bytes, name: bytes) -> int | None:

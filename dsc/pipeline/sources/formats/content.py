@@ -1,6 +1,8 @@
 """What every family of file formats shares: the facts about a file, its errors, its orientation."""
 
 import struct
+import tokenize
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,9 +21,12 @@ _BAD_BYTES = (
     LookupError,
     OSError,
     RuntimeError,
+    SyntaxError,
     TypeError,
     ValueError,
     struct.error,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
     zlib.error,
 )
 
@@ -98,9 +103,9 @@ class ReadPixels(Protocol):
         """Give the array; its shape is that of `content`, turned back."""
 
 
-def damaged(where: str, what: str) -> SampleError:
+def damaged(where: str, what: str, advice: str = "copy it again") -> SampleError:
     """Give the error for a file that is cut or broken."""
-    return SampleError(f"{where}: {what}; the file is damaged or incomplete: copy it again")
+    return SampleError(f"{where}: {what}; the file is damaged or incomplete: {advice}")
 
 
 def refused(where: str, what: str, advice: str) -> SampleError:
@@ -109,7 +114,7 @@ def refused(where: str, what: str, advice: str) -> SampleError:
 
 
 @contextmanager
-def decoding(where: str, name: str) -> Iterator[None]:
+def decoding(where: str, name: str, advice: str = "copy it again") -> Iterator[None]:
     """Turn what decoders raise on bad bytes into a `SampleError` that names the file."""
     try:
         yield
@@ -118,7 +123,7 @@ def decoding(where: str, name: str) -> Iterator[None]:
     except MemoryError:
         raise damaged(where, f"the {name} file claims a size that does not fit memory") from None
     except _BAD_BYTES as error:
-        raise damaged(where, f"the {name} file cannot be decoded ({error})") from None
+        raise damaged(where, f"the {name} file cannot be decoded ({error})", advice) from None
 
 
 def turned(shape: tuple[int, ...], orientation: int) -> tuple[int, ...]:

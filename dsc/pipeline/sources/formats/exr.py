@@ -219,6 +219,8 @@ def _planes_by_package(data: bytes, head: _Head, where: str) -> dict[str, Pixels
         raise refused(where, f"an OpenEXR {what}", advice) from None
     with decoding(where, "OpenEXR"):
         parts = OpenEXR.File(io.BytesIO(data), separate_channels=True).parts
+        if not parts:  # it warns where it cannot read, and gives nothing
+            raise EOFError("the package OpenEXR cannot read its blocks")
         planes: dict[str, Pixels] = {c.name: c.pixels for c in parts[0].channels.values()}
     sizes = {plane.shape for plane in planes.values()}
     if sizes != {(head.height, head.width)} or set(planes) != set(head.names):
@@ -226,4 +228,6 @@ def _planes_by_package(data: bytes, head: _Head, where: str) -> dict[str, Pixels
     return planes
 
 
-FAMILY = Family("OpenEXR", (".exr",), lambda data: data.startswith(_SIGNATURE), _content, _pixels)
+FAMILY = Family(
+    "OpenEXR", (".exr",), lambda data: data.startswith(_SIGNATURE), _content, _pixels
+)

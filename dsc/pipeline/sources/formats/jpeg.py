@@ -20,6 +20,7 @@ from dsc.pipeline.sources.formats.exif import orientation_of
 _FRAMES = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
 _LOSSLESS = {0xC3, 0xC7, 0xCB, 0xCF}
 _ALONE = {0x01, *range(0xD0, 0xD9)}  # markers without a length
+_END = b"\xff\xd9"
 _SCAN, _JPEG_LS, _APP1, _APP2, _APP14 = 0xDA, 0xF7, 0xE1, 0xE2, 0xEE
 
 
@@ -44,7 +45,8 @@ def _content(data: bytes, where: str) -> Content:
             scan = start
     # libjpeg fills what is missing with gray, so that only the markers tell that a file is cut;
     # the first end after the first scan counts, because phones append films to their pictures
-    if data.find(b"\xff\xd9", scan) < 0 or frame is None:
+    ended = data.endswith(_END, scan) or data.find(_END, scan) >= 0
+    if not ended or frame is None:
         raise damaged(where, f"the JPEG file ends too early ({len(data)} bytes)")
     shape = turned(frame.shape, orientation)
     return replace(frame, shape=shape, orientation=orientation, pages=pages)

@@ -2,7 +2,8 @@
 
 The head is read as ISO/IEC 18181-1 gives it (annexes D, E and F), up to the first frame, so that
 size, depth and whether the file is lossless are known without decoding. JPEG XL rotates as part of
-decoding; the shape is the rotated one.
+decoding; the shape is the rotated one. Of lossless halves, libjxl 0.11 keeps all but those below
+2**-14, which it rounds.
 """
 
 from collections.abc import Iterator

@@ -69,19 +69,21 @@ def _short_head(data: bytes, place: int, kind: bytes) -> _Head:
         tokens.append(token[1])
         place = token.end()
     width, height = int(tokens[0]), int(tokens[1])
-    start = place + 1 + (data[place : place + 2] == b"\r\n" and kind in b"Ff")
-    if kind in b"Ff":
-        return _Head(kind, start, width, height, 3 if kind == b"F" else 1, 1,
-                     little=float(tokens[2]) < 0)  # fmt: skip
-    most = 1 if kind in b"14" else int(tokens[2])
-    return _Head(kind, start, width, height, 3 if kind in b"36" else 1, most)
+    start = place + 1
+    floating = kind in b"Ff"
+    most = 1 if kind in b"14Ff" else int(tokens[2])
+    little = floating and float(tokens[2]) < 0
+    head = _Head(kind, start, width, height, 3 if kind in b"36F" else 1, most, little=little)
+    # one byte ends the header; where two were written, the file is longer by one
+    longer = data[place : place + 2] == b"\r\n" and len(data) > start + head.raster_bytes
+    return head._replace(start=start + 1) if longer and kind in b"456Ff" else head
 
 
 def _pam_head(data: bytes, place: int) -> _Head:
     end = re.compile(rb"^ENDHDR[^\n]*\n", re.MULTILINE).search(data, place, place + 65536)
     if end is None:
         raise EOFError("its header is cut")
-    lines = (line.split(None, 1) for line in data[place : end.start()].splitlines()[1:])
+    lines = (line.split(None, 1) for line in data[place:end.start()].splitlines()[1:])
     fields = {line[0]: line[1].strip() for line in lines if len(line) == 2}
     width, height, channels, most = (
         int(fields[name]) for name in (b"WIDTH", b"HEIGHT", b"DEPTH", b"MAXVAL")

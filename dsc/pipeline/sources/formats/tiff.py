@@ -1,8 +1,9 @@
 """TIFF and BigTIFF of either byte order through libtiff: numbers, pictures, palettes and masks.
 
 The directories are read here, so that pages are counted, and what libtiff gives is put into the
-form of the other formats: planes apart become (H, W, C), white-is-zero is inverted, palettes give
-colours or indexes. Thumbnails, overviews and masks (``NewSubfileType``) are no pages.
+form of the other formats: planes apart become (H, W, C), pictures where zero is white are inverted,
+palettes give colours or indexes, gray of 1, 2 and 4 bits spans 0..255 unless `indexes`. Thumbnails,
+overviews and masks (``NewSubfileType``) are no pages.
 """
 
 import re
@@ -32,7 +33,7 @@ _DESCRIPTION, _ORIENTATION, _SAMPLES, _PLANAR, _PALETTE, _EXTRA, _FORMAT, _DEPTH
 )  # fmt: skip
 _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 13: 4, 16: 8, 18: 8}
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _COLOURS, _MASK, _INKS, _YCBCR = range(7)
-_JPEG = (6, 7)
+_FAX, _JPEG = (2, 3, 4), (6, 7)
 _LOSSY = {6, 7, 33003, 33005, 34676, 34677, 34712, 34887, 34892, 50001, 50002, 52546}
 _NAMES = {33003: "JPEG 2000", 33005: "JPEG 2000", 34712: "JPEG 2000", 34933: "PNG",
           50002: "JPEG XL", 52546: "JPEG XL"}  # fmt: skip
@@ -72,7 +73,7 @@ class _Layout:
     kind: str  # uint, int, float
     photometric: int
     compression: int
-    scaled: int  # 255 // 15 for a picture of 4 bits
+    scaled: int  # 255 // 15 for gray of 4 bits
 
     @property
     def dtype(self) -> str:
@@ -212,9 +213,13 @@ def _pixels(data: bytes, where: str, content: Content, indexes: bool) -> Pixels:
     array = _decoded(data, where, page, layout)
     if layout.photometric == _COLOURS:
         return array if indexes else _coloured(array, page, layout, where)
+    # programs that write fax invert; those that write a mask of numbers mean the bits themselves
+    stored = indexes and layout.compression not in _FAX
     if layout.photometric == _WHITE_IS_ZERO and layout.kind == "uint":
-        array = array.dtype.type((1 << layout.bits) - 1) - array
-    return array if indexes or layout.scaled == 1 else array * np.uint8(layout.scaled)
+        white = 255 if layout.scaled > 1 else (1 << layout.bits) - 1
+        if stored is (layout.scaled > 1):  # libtiff has inverted the pictures of few bits
+            array = array.dtype.type(white) - array
+    return array // layout.scaled if indexes and layout.scaled > 1 else array
 
 
 def _decoded(data: bytes, where: str, page: _Page, layout: _Layout) -> Pixels:
@@ -223,9 +228,12 @@ def _decoded(data: bytes, where: str, page: _Page, layout: _Layout) -> Pixels:
     if page.get(_ORIENTATION, 1) != 1:  # libtiff turns some kinds in part: take it out
         upright = (1).to_bytes(2, "little" if data[:2] == b"II" else "big")
         data = data[: page.orientation_at] + upright + data[page.orientation_at + 2 :]
-    with decoding(where, "TIFF"):
-        array: Pixels = imagecodecs.tiff_decode(data, index=page.index)
-    if array.dtype == bool:
+    spread = layout.scaled > 1  # as RGBA, because imagecodecs before 2026.3 reads no single bits
+    with decoding(where, "TIFF", f"copy it again, or {_CONVERT}"):
+        array: Pixels = imagecodecs.tiff_decode(data, index=page.index, asrgb=spread)
+    if spread:
+        return array[:, :, 0]
+    if array.dtype == bool:  # indexes of one bit
         array = array.view(np.uint8)
     if layout.photometric == _INKS and array.ndim == 3 and array.shape[-1] == 4:
         return inks_to_rgb(array, inverted=False)
