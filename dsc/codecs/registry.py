@@ -23,6 +23,7 @@ CODECS: dict[str, str] = {
     "av1-small-restored": "dsc.codecs.restored.codec:RestoredCodec",
     "jxl": "dsc.codecs.classical.jxl:JxlCodec",
     "jxl-lossless": "dsc.codecs.classical.jxl:JxlLosslessCodec",
+    "exact": "dsc.codecs.classical.exact:ExactCodec",
     "vector": "dsc.codecs.classical.vector:VectorCodec",
     "residual": "dsc.codecs.residual:ResidualCodec",
     "label-context": "dsc.codecs.label.codec:LabelContextCodec",

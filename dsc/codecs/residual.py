@@ -152,6 +152,11 @@ def decodes_exactly(codec: Codec, task: Task) -> bool:
 
 
 def _check_boundable(task: Task, base: Codec) -> None:
+    if task.is_exact:
+        raise CodecError(
+            f"task {task.name}: its values come back exactly, so there is no error to bound; "
+            "leave it out of --max-error"
+        )
     if task.kind not in BOUNDABLE or task.dtype not in ("uint8", "uint16"):
         raise CodecError(
             f"task {task.name}: a bound is for images, depth and normals of 8 or 16 bits, not for "

@@ -76,7 +76,7 @@ class Probe:
 
     def metrics(self) -> dict[str, str]:
         """Name the metric of each lossy task."""
-        return {task.name: str(self.metric(task)) for task in self.tasks if task.kind in LOSSY}
+        return {task.name: str(self.metric(task)) for task in self.tasks if _is_lossy(task)}
 
     def metric(self, task: Task) -> Metric:
         """Give the metric that a lossy task is compared in: the target's, or its kind's first."""
@@ -86,7 +86,7 @@ class Probe:
     def is_matched(self, task: Task) -> bool:
         """Tell whether a task is compared at the reference's distortion."""
         named = {*self.quality.targets, *self.quality.max_error}
-        return task.kind in LOSSY and task.name not in named
+        return _is_lossy(task) and task.name not in named
 
     def reference(self, count: int) -> dict[str, float]:
         """Give the distortion to match, by task, over the first samples."""
@@ -141,9 +141,9 @@ def measure_candidate(
     coded = _encode(candidate, codecs, part, quality)
     timed = _Timed(codecs, part, quality)
     for task in candidate.tasks:
-        if task.kind not in LOSSY:
+        if not _is_lossy(task):
             _check_identical(codecs, task, part, coded)
-    lossy = [task for task in candidate.tasks if task.kind in LOSSY]
+    lossy = [task for task in candidate.tasks if _is_lossy(task)]
     free = [task.name for task in lossy if matters and task.name not in quality.targets]
     means = {t.name: _distortion(codecs, t, probe.metric(t), part, coded) for t in lossy}
     size = sum(len(data) + ENTRY_BYTES for payloads in coded for data in payloads.values())
@@ -158,6 +158,10 @@ def measure_candidate(
         encode_mpix_s=timed.encode_mpix_s,
         decode_mpix_s=timed.decode_mpix_s,
     )
+
+
+def _is_lossy(task: Task) -> bool:
+    return task.kind in LOSSY and not task.is_exact
 
 
 def _match(

@@ -80,7 +80,7 @@ class Target(Schema):
         """
         found: dict[str, Self] = {}
         for part, task, written in _parts(text, "--target", tasks):
-            units = _UNITS.get(task.kind, ())
+            units = () if task.is_exact else _UNITS.get(task.kind, ())
             if not units:
                 raise UsageError(
                     f"--target {part}: {task.name} is a {task.kind.value} task, which is always "
@@ -129,7 +129,7 @@ class Bound(Schema):
         """
         found: dict[str, Self] = {}
         for part, task, written in _parts(text, "--max-error", tasks):
-            if task.kind not in _UNITS:
+            if task.kind not in _UNITS or task.is_exact:
                 raise UsageError(
                     f"--max-error {part}: {task.name} is a {task.kind.value} task, which is "
                     "always lossless; leave it out"

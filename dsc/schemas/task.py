@@ -146,8 +146,8 @@ class Task(Schema):
         """Turn native values into physical ones.
 
         Depth becomes float32 metres with NaN where invalid; normals become float32 unit vectors
-        (H, W, 3) with NaN where there is none; disparity in whole counts becomes float32 counts with
-        NaN where invalid. Every other kind is returned as it is.
+        (H, W, 3) with NaN where there is none; disparity in whole counts becomes float32 counts
+        with NaN where invalid. Every other kind is returned as it is.
         """
         import numpy as np
 

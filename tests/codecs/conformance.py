@@ -41,7 +41,7 @@ class CodecConformance:
 
     def is_exact(self, codec: Codec, task: Task) -> bool:
         """Tell whether every value of a task must come back; a lossless codec says True."""
-        return task.kind in (TaskKind.LABEL, TaskKind.CLASS, TaskKind.VECTOR)
+        return task.is_exact or task.kind in (TaskKind.CLASS, TaskKind.VECTOR)
 
     # ---- the interface
 
@@ -372,6 +372,16 @@ def _vector(task: Task, size: tuple[int, int], rng: np.random.Generator) -> Arra
     return (score / score.sum()).astype(task.dtype)
 
 
+def _array(task: Task, size: tuple[int, int], rng: np.random.Generator) -> Array:
+    planes = np.stack([_surface(size, rng) for _ in range(task.channels)], axis=2)
+    dtype = np.dtype(task.dtype)
+    if dtype.kind == "f":
+        array = ((planes - 0.5) * 100).astype(dtype)
+    else:
+        array = (planes * (0.9 * np.iinfo(dtype).max)).astype(dtype)
+    return _avoid(task, array if task.channels > 1 else array[..., 0])
+
+
 _MAKERS: dict[TaskKind, Any] = {
     TaskKind.IMAGE: _image,
     TaskKind.DEPTH: _depth,
@@ -379,4 +389,7 @@ _MAKERS: dict[TaskKind, Any] = {
     TaskKind.LABEL: _label,
     TaskKind.CLASS: _class,
     TaskKind.VECTOR: _vector,
+    TaskKind.DISPARITY: _array,
+    TaskKind.FLOW: _array,
+    TaskKind.ARRAY: _array,
 }

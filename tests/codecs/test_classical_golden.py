@@ -25,7 +25,7 @@ CASES = [
     for codec_id, tasks in TASKS.items()
     for task in (*make_classical.MAPS, *make_classical.VALUES)
     if task in tasks
-]
+] + [f"exact/{task.name}" for task, _ in make_classical.exact_cases()]
 MASKS = ["mask/all", "mask/box", "mask/ragged"]
 
 
@@ -43,7 +43,7 @@ def test_golden_stream_decodes_as_it_did(case):
     expected = json.loads(read(case, ".json"))
     codec = codec_from_config(expected["codec"], expected["config"], None)
     (task,) = codec.tasks
-    (decoded,) = codec.decode_batch([{task.name: read(case, ".bin")}], [task.name], 1 << 12)
+    (decoded,) = codec.decode_batch([{task.name: read(case, ".bin")}], [task.name], 1 << 13)
     array = decoded[task.name]
     assert list(array.shape) == expected["shape"]
     assert str(array.dtype) == expected["dtype"]
@@ -65,6 +65,11 @@ def test_golden_stream_decodes_as_it_did(case):
 def test_golden_mask_decodes_as_it_did(case):
     expected = json.loads(read(case, ".json"))
     assert sha256(decode_mask(read(case, ".bin"), *expected["shape"])) == expected["sha256"]
+
+
+def test_the_goldens_of_exact_cover_its_methods():
+    methods = {read(f"exact/{task.name}", ".bin")[0] for task, _ in make_classical.exact_cases()}
+    assert methods == {0, 1, 2, 3}
 
 
 def test_every_golden_file_belongs_to_a_test():

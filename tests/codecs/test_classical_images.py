@@ -117,7 +117,7 @@ REFUSED = [
     ("jxl", Task(name="depth", kind="depth", dtype="float32", unit_m=1), "not float32"),
     ("jxl", Task(name="depth", kind="depth", dtype="uint16", channels=3), "3 channels"),
     ("png", Task(name="flow", kind="image", dtype="uint16", channels=2), "2 channels"),
-    ("vector", LABEL, "use jxl or png"),
+    ("vector", LABEL, "use exact, jxl or png"),
     ("vector", Task(name="scene", kind="class", dtype="float32", channels=0), "vector"),
     ("vector", Task(name="none", kind="vector", dtype="float32", channels=0), "no values"),
 ]

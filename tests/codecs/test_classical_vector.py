@@ -10,6 +10,7 @@ from dsc.errors import BitstreamError
 from dsc.schemas import Quality, Task
 from tests.codecs.conformance import make_sample
 from tests.codecs.test_classical import CLASS, VECTOR
+from tests.codecs.test_label_codec import INTEGERS
 
 
 def round_trip(task: Task, array: np.ndarray) -> tuple[bytes, np.ndarray]:
@@ -20,7 +21,7 @@ def round_trip(task: Task, array: np.ndarray) -> tuple[bytes, np.ndarray]:
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.sampled_from(["uint8", "uint16", "int32", "int64"]), st.data())
+@given(st.sampled_from(INTEGERS), st.data())
 def test_any_integer_comes_back(dtype, data):
     limits = np.iinfo(dtype)
     value = data.draw(st.integers(int(limits.min), int(limits.max)))
@@ -37,7 +38,7 @@ def test_a_small_class_takes_few_bytes(value, size):
     assert len(round_trip(CLASS, np.array(value))[0]) == size
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "int64", "float32", "float64"])
+@pytest.mark.parametrize("dtype", [*INTEGERS, "float16", "float32", "float64"])
 @pytest.mark.parametrize("length", [1, 3, 1000])
 def test_any_vector_comes_back_bit_for_bit(dtype, length):
     task = Task(name="scores", kind="vector", dtype=dtype, channels=length)

@@ -24,10 +24,15 @@ from tests.codecs.test_classical import COLOURS, DEPTH, LABEL, LABEL16
 
 IDS = Task(name="ids", kind="label", dtype="int32", invalid=(-1,))
 WIDE = Task(name="wide", kind="label", dtype="int64")
+WIDE_COLOURS = Task(name="wide_colours", kind="label", dtype="uint32", channels=3)
+INTEGERS = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64")
 
 
 class TestLabelContext(CodecConformance):
-    @pytest.fixture(params=[(LABEL,), (LABEL16, COLOURS), (IDS, WIDE)], ids=lambda t: t[0].name)
+    @pytest.fixture(
+        params=[(LABEL,), (LABEL16, COLOURS), (IDS, WIDE), (WIDE_COLOURS,)],
+        ids=lambda tasks: tasks[0].name,
+    )
     def codec(self, request) -> Codec:
         return make_codec("label-context", request.param)
 
@@ -90,6 +95,26 @@ def test_the_least_and_the_greatest_label_come_back(task):
     array = np.full((30, 40), 7, task.dtype)
     array[:10], array[10:15, 5:], array[29, 39] = limits.min, limits.max, limits.max - 1
     assert_comes_back(task, array)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("dtype", INTEGERS)
+def test_regions_and_noise_of_every_integer_come_back(dtype, channels):
+    limits, rng = np.iinfo(dtype), np.random.default_rng(4)
+    task = Task(name="ids", kind="label", dtype=dtype, channels=channels)
+    names = rng.integers(limits.min, limits.max, (9, channels), dtype, endpoint=True)
+    names[0], names[1] = limits.min, limits.max
+    regions = names[blobs(40, 50, 9)]
+    assert assert_comes_back(task, np.squeeze(regions))[0] == Method.CONTEXT
+    noise = rng.integers(limits.min, limits.max, (40, 50, channels), dtype, endpoint=True)
+    assert_comes_back(task, np.squeeze(noise))
+
+
+def test_labels_of_wide_channels_differ_where_any_channel_does():
+    task = Task(name="ids", kind="label", dtype="int64", channels=2)
+    array = np.zeros((30, 40, 2), np.int64)
+    array[:10, :, 1], array[10:, 20:, 0], array[20:, 20:, 1] = -(1 << 60), 1 << 61, 5
+    assert assert_comes_back(task, array)[0] == Method.CONTEXT
 
 
 def test_hundreds_of_instances_come_back_from_few_bytes():
@@ -225,7 +250,7 @@ def test_an_unknown_method_is_refused():
     [
         (DEPTH, "label maps"),
         (Task(name="soft", kind="label", dtype="float32"), "integers"),
-        (Task(name="deep", kind="label", dtype="int32", channels=3), "at most 8 bytes"),
+        (Task(name="deep", kind="label", dtype="uint8", channels=9), "use exact"),
     ],
 )
 def test_a_task_that_is_no_label_map_is_refused(task, said):

@@ -32,6 +32,7 @@ def cases() -> dict[str, tuple[Task, np.ndarray]]:
     deep = Task(name="instances", kind="label", dtype="uint16", invalid=(0,))
     signed = Task(name="ids", kind="label", dtype="int32")
     colours = Task(name="colours", kind="label", dtype="uint8", channels=3)
+    wide = Task(name="wide_colours", kind="label", dtype="int64", channels=3)
     palette = rng.integers(0, 256, (20, 3)).astype(np.uint8)
     return {
         "regions": (plain, regions.astype(np.uint8)),
@@ -42,6 +43,7 @@ def cases() -> dict[str, tuple[Task, np.ndarray]]:
         "instances": (deep, (regions * 4099 % 65536).astype(np.uint16)),
         "ids": (signed, (regions * 70_001 - 1).astype(np.int32)),
         "colours": (colours, palette[regions]),
+        "wide_colours": (wide, (palette[regions].astype(np.int64) << 40) - 1),
     }
 
 

@@ -20,13 +20,8 @@ class AvifCodec(ImageCodec):
 
     id: ClassVar[str] = "avif"
     deep_bits: ClassVar[int] = 12
+    holds_exactly: ClassVar[bool] = False
     speed: ClassVar[int] = 6
-
-    def refusal(self, task: Task) -> str | None:
-        """Refuse labels."""
-        if task.kind is TaskKind.LABEL:
-            return "is lossy and labels are lossless, always; use jxl, webp or png"
-        return super().refusal(task)
 
     def method(self, task: Task, quality: int) -> Method:
         """Give LOSSY."""

@@ -31,6 +31,7 @@ from dsc.schemas import Quality, Stream, Task, TaskKind
 HEADER = struct.Struct("<BHH")
 METHOD_BITS, MASK_BIT = 0b011, 0b100
 MAX_SIDE = 0xFFFF
+LOSSY_ADVICE = "is lossy, and values of this task must come back; use exact or jxl-lossless"
 
 
 class Method(IntEnum):
@@ -174,6 +175,9 @@ class ImageCodec(TaskCodec):
     deep_bits: ClassVar[int] = 8
     """Bits a sample of the lossy images that hold depth or 16-bit intensities."""
 
+    holds_exactly: ClassVar[bool] = True
+    """Whether `write_image` without a quality loses nothing, so that exact tasks can be coded."""
+
     @abstractmethod
     def method(self, task: Task, quality: int) -> Method:
         """Choose how a task is coded at this quality."""
@@ -202,10 +206,14 @@ class ImageCodec(TaskCodec):
         """Say why an image cannot hold a task."""
         if not task.is_map:
             return f"codes maps, not {task.kind.value} tasks; use vector"
+        if task.is_exact and not self.holds_exactly:
+            if task.kind is TaskKind.LABEL:
+                return "is lossy and labels are lossless, always; use jxl, webp or png"
+            return LOSSY_ADVICE
         if task.dtype not in ("uint8", "uint16"):
-            return f"codes uint8 and uint16, not {task.dtype}; convert the source to counts"
+            return f"codes uint8 and uint16, not {task.dtype}; use exact, or convert the source"
         if task.channels not in (1, 3) or (task.kind is TaskKind.DEPTH and task.channels != 1):
-            return f"cannot code a {task.kind.value} task of {task.channels} channels"
+            return f"cannot code a {task.kind.value} task of {task.channels} channels; use exact"
         return None
 
     def encode_task(self, task: Task, array: Array, quality: int) -> bytes:
@@ -213,6 +221,8 @@ class ImageCodec(TaskCodec):
         if max(array.shape[:2]) > MAX_SIDE:
             raise ValueError(f"a side is longer than {MAX_SIDE}")
         method, tag, body = self.method(task, quality), 0, b""
+        if task.is_exact:
+            method = Method.EXACT
         if method is Method.LEVELS:
             levels = Levels.at_quality(task, quality)
             if levels.worthwhile(array):

@@ -11,18 +11,18 @@ from dsc.codecs.classical.base import ImageCodec, Method
 from dsc.schemas import Task, TaskKind
 
 END = b"\xff\xd9"
+DEEP = (TaskKind.IMAGE, TaskKind.NORMAL)  # whose 16 bits an image of 8 cannot hold
 
 
 class JpegCodec(ImageCodec):
     """Lossy images, normals, and depth as an 8-bit logarithm; quality is JPEG's own."""
 
     id: ClassVar[str] = "jpeg"
+    holds_exactly: ClassVar[bool] = False
 
     def refusal(self, task: Task) -> str | None:
-        """Refuse labels and 16-bit intensities."""
-        if task.kind is TaskKind.LABEL:
-            return "is lossy and labels are lossless, always; use jxl, webp or png"
-        if task.is_map and task.dtype == "uint16" and task.kind is not TaskKind.DEPTH:
+        """Refuse 16-bit intensities beside what is exact."""
+        if not task.is_exact and task.dtype == "uint16" and task.kind in DEEP:
             return "has 8 bits a sample, the task 16; use jxl, avif or png"
         return super().refusal(task)
 

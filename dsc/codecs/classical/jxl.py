@@ -55,7 +55,7 @@ class JxlCodec(JxlLosslessCodec):
         """Give the method of the task's kind."""
         if task.kind is TaskKind.DEPTH:
             return Method.LEVELS
-        if task.kind is TaskKind.LABEL or quality == 100:
+        if quality == 100:
             return Method.EXACT
         return Method.LOSSY
 

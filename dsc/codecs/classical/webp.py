@@ -26,15 +26,15 @@ class WebpCodec(ImageCodec):
     def refusal(self, task: Task) -> str | None:
         """Refuse 16 bits where they do not fit."""
         if task.is_map and task.dtype == "uint16":
-            if task.kind is TaskKind.LABEL and task.channels == 3:
+            if task.is_exact and task.channels == 3:
                 return "has 8 bits a sample, the colour code 16; use jxl or png"
-            if task.kind in (TaskKind.IMAGE, TaskKind.NORMAL):
+            if not task.is_exact and task.kind in (TaskKind.IMAGE, TaskKind.NORMAL):
                 return "has 8 bits a sample, the task 16; use jxl, avif or png"
         return super().refusal(task)
 
     def method(self, task: Task, quality: int) -> Method:
-        """Give EXACT for label maps, else LOSSY."""
-        return Method.EXACT if task.kind is TaskKind.LABEL else Method.LOSSY
+        """Give LOSSY; exact tasks never ask."""
+        return Method.LOSSY
 
     def write_image(self, image: Array, task: Task, quality: int | None) -> bytes:
         """Write a WebP file."""

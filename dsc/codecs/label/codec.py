@@ -26,7 +26,7 @@ from dsc.codecs.entropy import SymbolDecoder, SymbolEncoder
 from dsc.codecs.label.coder import Reader, Writer, walk
 from dsc.codecs.label.network import LabelModel
 from dsc.codecs.label.palette import (
-    MOST_BYTES,
+    MOST_CHANNELS,
     get_palette,
     index_labels,
     name_labels,
@@ -78,8 +78,8 @@ class LabelContextCodec(ModelTaskCodec):
         dtype = np.dtype(task.dtype)
         if dtype.kind not in "iu":
             return f"codes integers, not {task.dtype}; convert the source"
-        if not 0 < task.channels * dtype.itemsize <= MOST_BYTES:
-            return f"codes labels of at most {MOST_BYTES} bytes, not {task.channels} × {dtype}"
+        if not 0 < task.channels <= MOST_CHANNELS:
+            return f"codes labels of 1 to {MOST_CHANNELS} channels, not {task.channels}; use exact"
         return None
 
     def encode_task(self, task: Task, array: Array, quality: int) -> bytes:
@@ -93,7 +93,7 @@ class LabelContextCodec(ModelTaskCodec):
         if modelled is not None and len(modelled) <= len(body):
             method, body = Method.CONTEXT, modelled
         many = modelled is None or 8 * len(modelled) > array.shape[0] * array.shape[1]
-        if many and array.dtype.kind == "u" and (array.ndim == 2 or array.shape[2] == 3):
+        if many and array.dtype in (np.uint8, np.uint16) and array.shape[2:] in ((), (3,)):
             image = _jpeg_xl(array)
             if len(image) < len(body):
                 method, body = Method.JPEG_XL, image

@@ -17,6 +17,7 @@ import numpy as np
 
 from dsc.codecs.base import Array
 from dsc.codecs.classical.av1 import Av1Codec
+from dsc.codecs.classical.base import LOSSY_ADVICE
 from dsc.codecs.classical.with_model import ModelTaskCodec
 from dsc.codecs.label.codec import LabelContextCodec
 from dsc.codecs.label.directions import TOLERANCES_DEG, Directions, angles_deg, unit_vectors
@@ -58,6 +59,8 @@ class NormalPaletteCodec(ModelTaskCodec):
 
     def refusal(self, task: Task) -> str | None:
         """Refuse what is no map of normals."""
+        if task.is_exact:
+            return LOSSY_ADVICE
         if task.kind is TaskKind.NORMAL and task.dtype == "uint8" and task.channels == 3:
             return None
         return "codes normals of three 8-bit channels; use av1"

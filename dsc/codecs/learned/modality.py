@@ -19,7 +19,9 @@ LOG_DEPTH_SCALE = 0.5
 
 
 def modality_of(task: Task) -> str | None:
-    """Name the network's modality that codes this task; None when there is none."""
+    """Name the network's modality that codes this task; None when there is none, or it is exact."""
+    if task.is_exact:
+        return None
     if task.kind is TaskKind.DEPTH:
         return "depth"
     if task.kind is TaskKind.NORMAL and task.dtype == "uint8":

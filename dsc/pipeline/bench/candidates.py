@@ -21,7 +21,7 @@ from dsc.schemas import Task, TaskKind
 
 SLOW_AVIF = "avif-s4"
 CLASSICAL = ("jpeg", "webp", "avif", SLOW_AVIF, "jxl")
-LOSSLESS = ("png", "jxl-lossless")
+LOSSLESS = ("png", "jxl-lossless", "exact")
 # the same scale of quality
 _ALIKE = dict.fromkeys((SLOW_AVIF, "av1", "av1-psnr", "av1-fast", "normal-palette"), "avif")
 
@@ -109,7 +109,7 @@ class Candidate:
 
     def qualities(self, group: Sequence[Task], asked: Sequence[int] | None) -> tuple[int, ...]:
         """Give the qualities that a group of tasks is coded at; one where nothing is lost."""
-        if self.codec in LOSSLESS or all(task.kind is TaskKind.LABEL for task in group):
+        if self.codec in LOSSLESS or all(task.is_exact for task in group):
             return (100,)
         if asked:
             return tuple(sorted(set(asked)))

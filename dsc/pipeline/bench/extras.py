@@ -11,7 +11,7 @@ from dsc.pipeline.bench.environment import cpu_model
 from dsc.pipeline.bench.speed import measure_speed
 from dsc.pipeline.bench.store import Store
 from dsc.pipeline.codec_set import single_thread
-from dsc.schemas import Quality, Task, TaskKind
+from dsc.schemas import Quality, Task
 
 CHANNEL_SAMPLES = 4
 Channels = dict[str, dict[str, list[float]]]  # bits a pixel by stream and part, a list by channel
@@ -30,7 +30,7 @@ def speeds(
     found: dict[str, dict[str, Any]] = {}
     for candidate in candidates if rounds else ():
         tasks = [task for group in candidate.groups(data.schemas()) for task in group]
-        lossy = [task for task in tasks if task.kind is not TaskKind.LABEL]
+        lossy = [task for task in tasks if not task.is_exact]
         for key, chosen in (("lossy", lossy), ("label", [t for t in tasks if t not in lossy])):
             if not chosen:
                 continue
