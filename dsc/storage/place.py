@@ -50,10 +50,14 @@ class Place:
         return self.local is None and self.url.startswith(("http://", "https://"))
 
     def address(self, path: str) -> str:
-        """Give what a filesystem is asked for: the URL of `path`, less the query."""
+        """Give what a filesystem is asked for: the URL of `path`, less the query.
+
+        An empty path is the place itself, ``/`` the same as a directory.
+        """
         if not path:
             return self.url
-        return f"{self.url}/{quote(os.fsencode(path), safe=_SAFE) if self.is_http else path}"
+        spelt = quote(os.fsencode(path), safe=_SAFE) if self.is_http else path
+        return f"{self.url}/{spelt.removeprefix('/')}"
 
 
 def parse_place(text: str) -> Place:
@@ -66,11 +70,10 @@ def parse_place(text: str) -> Place:
     """
     match = _URL.fullmatch(text)
     if match is None:
-        return _local(text, text)
+        return _local(os.path.expanduser(text))
     scheme, rest = match[1].lower(), match[2]
     if scheme == "file":
-        path = file_url_path(text)
-        return _local(path, path)
+        return _local(file_url_path(text))
     if scheme not in ("http", "https"):
         return Place(text.rstrip("/"))
     address, _, query = rest.partition("?")
@@ -111,7 +114,6 @@ def redact(text: str) -> str:
     return USER.sub(r"\1", SIGNED.sub(r"\1", text))
 
 
-def _local(path: str, shown: str) -> Place:
-    shown = shown.rstrip("/") or shown
+def _local(path: str) -> Place:
     # absolute, because a worker may run in another directory
-    return Place(shown, Path(path).absolute())
+    return Place(path.rstrip("/") or path, Path(path).absolute())

@@ -82,11 +82,13 @@ class Remote:
 
     def where(self, path: str) -> str:
         """Name a file for a message; an empty path is the place itself."""
-        return f"{self.place.url}/{path}" if path else self.place.url
+        return f"{self.place.url}/{path}".rstrip("/")
 
     def call(self, path: str, do: Callable[[Any, str], T]) -> T:
         """Call ``do(filesystem, address of path)``, again where it fails; see `repeat`."""
         filesystem, address = self.filesystem(), self.place.address(path)
+        if "::" in self.place.url:  # its own names begin elsewhere in the chain
+            address = filesystem._strip_protocol(address)
         return repeat(
             lambda: do(filesystem, address),
             self.where(path),

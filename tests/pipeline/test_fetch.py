@@ -273,7 +273,7 @@ def test_a_server_without_ranges_that_always_cuts_ends_a_fetch(large: Path, tmp_
     path = "depth/train-depth-000000.tar"
     with serve(large) as (url, traffic):
         traffic.ranges, traffic.cut_next, traffic.only = False, 10_000, path
-        with pytest.raises(IncompleteError, match="sends whole files only.*a new byte") as raised:
+        with pytest.raises(IncompleteError, match=r"sends whole files only.*a new byte") as raised:
             fetch(url, ["depth"], tmp_path / "d")
         assert f"{url}/{path}" in str(raised.value)
         assert traffic.requests[path] == 1 + RETRIES

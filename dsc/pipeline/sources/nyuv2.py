@@ -53,8 +53,7 @@ def open_nyuv2(root: str, split: str = "all", depth_unit: object = None) -> Sour
     tree = FileTree(root)
     tree.require_root("nyuv2", root)
     if tree.url.endswith(".mat"):
-        directory, _, name = tree.url.rpartition("/")
-        return _open_mat(FileTree(directory or "/"), name, split, depth_unit)
+        return _open_mat(*tree.parent(), split, depth_unit)
     listing = dict(tree.walk())
     if any(directory in listing for directory in DIRECTORIES):
         return NyuV2Source.open_folder(tree, listing, split, depth_unit)
