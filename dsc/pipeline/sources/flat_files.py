@@ -6,16 +6,16 @@ from dsc.pipeline.sources.local_files import Names
 
 
 class Directories:
-    """The directories that a list of paths with ``/`` makes."""
+    """The directories that a list of paths with ``/`` makes, and those that are empty."""
 
-    def __init__(self, paths: Iterable[str]) -> None:
+    def __init__(self, paths: Iterable[str], folders: Iterable[str] = ()) -> None:
         self._files: dict[str, list[str]] = {}
         self._below: dict[str, set[str]] = {}
         for path in paths:
             directory, _, name = path.rpartition("/")
             if name:
                 self._files.setdefault(directory, []).append(name)
-        for directory in self._files:
+        for directory in (*self._files, *folders):
             self._add(directory)
 
     def _add(self, directory: str) -> None:

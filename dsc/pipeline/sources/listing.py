@@ -128,6 +128,17 @@ class FileTree:
         if left_out is not None and passed is not None:
             left_out.extend(passed.left_out())
 
+    def directories(self, directory: str = "") -> list[str]:
+        """Give the names of the directories in a directory, empty ones too, that `walk` enters."""
+        list_directory = self._files.lister(None)
+        head = f"{directory}/" if directory else ""
+        return [
+            name
+            for name in list_directory(directory)[1]
+            if why_hidden(name) is None
+            and self._why_own_output(head + name, *list_directory(head + name)) is None
+        ]
+
     def _why_own_output(self, directory: str, names: list[str], below: list[str]) -> str | None:
         if not directory:  # whoever points at an export means it
             return None

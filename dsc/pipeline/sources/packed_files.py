@@ -103,8 +103,11 @@ class PackedFiles:
         """Give the function that lists one directory, for one walk; see `FileTree.walk`."""
         container = self._container()
         head = f"{self._inner}/" if self._inner else ""
-        inside = [path[len(head) :] for path in container.paths() if path.startswith(head)]
-        self._directories = Directories(inside)
+        files, folders = (
+            [path[len(head) :] for path in paths if path.startswith(head)]
+            for paths in (container.paths(), container.folders)
+        )
+        self._directories = Directories(files, folders)
         for path, reason, like_task in container.refused if passed is not None else ():
             if passed is not None and path.startswith(head):
                 directory, _, name = path[len(head) :].rpartition("/")
@@ -170,10 +173,13 @@ class Container(Protocol):
 
     Attributes
     ----------
+    folders
+        Paths of the directories that have entries of their own, as empty ones must.
     refused
         What is in it and cannot be read.
     """
 
+    folders: list[str]
     refused: Refused
 
     def paths(self) -> Iterator[str]:
@@ -188,13 +194,15 @@ class Container(Protocol):
 class _Zip:
     def __init__(self, file: BinaryIO) -> None:
         self._zip = zipfile.ZipFile(file)  # reading from it is safe under threads
+        self.folders: list[str] = []
         self.refused: Refused = []
         self._files: dict[str, zipfile.ZipInfo] = {}
         for info in self._zip.infolist():
-            path = plain_path(info.filename.replace("\\", "/"))
-            if info.is_dir() or info.filename.endswith("\\"):
-                continue
-            if path is None:
+            name = info.filename.replace("\\", "/")  # as some programs for Windows write it
+            path = plain_path(name)
+            if name.endswith("/"):
+                self.folders += [path] if path else []
+            elif path is None:
                 self.refused.append((info.filename, "its name leads out of the zip", False))
             elif (info.external_attr >> 16) & _TYPE == _LINK:
                 self.refused.append((path, "a link in a zip: unpack it", True))
@@ -214,6 +222,7 @@ class _Zip:
 class _Tar:
     def __init__(self, file: BinaryIO) -> None:
         self._file, self._lock = file, threading.Lock()
+        self.folders: list[str] = []
         self.refused: Refused = []
         self._files: dict[str, tuple[int, int]] = {}
         links: dict[str, str] = {}
@@ -222,8 +231,8 @@ class _Tar:
                 tar.members = []  # type: ignore[attr-defined]  # it would keep every one
                 path = plain_path(member.name)
                 if member.isdir():
-                    continue
-                if path is None:
+                    self.folders += [path] if path else []
+                elif path is None:
                     self.refused.append((member.name, "its name leads out of the tar", False))
                 elif member.issym() or member.islnk():
                     below = posixpath.dirname(path) if member.issym() else ""
