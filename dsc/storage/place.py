@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote, unquote_to_bytes
 
 from dsc.errors import UsageError
 
-SIGNED = re.compile(r"(https?://[^\s?'\"]+)\?[^\s'\"]*")
+SIGNED = re.compile(r"(https?://[^\s?'\"<>]+)\?[^\s'\"<>]*?(?=[;:,.)\]}]*(?:[\s'\"<>]|$))")
 USER = re.compile(r"\b([a-z][a-z0-9+.-]*://)[^\s/@'\"]*@", re.IGNORECASE)
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.:-]*)://(.*)", re.DOTALL)
 _SAFE = "/-._~!$&'()*+,;=:@"  # what a path may hold unquoted (RFC 3986, 3.3)

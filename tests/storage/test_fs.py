@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from dsc.errors import UnsafeArchiveError, UsageError
 from dsc.storage.archive import Archive
 from dsc.storage.fs import Root
+from dsc.storage.place import redact
 from dsc.storage.retry import RETRIES
 from dsc.storage.verify import verify_archive
 from tests.archives import build_archive, payload
@@ -290,6 +291,11 @@ def test_a_local_name_is_taken_as_it_stands_and_a_file_url_is_decoded(
         assert verify_archive(url) == []
     with serve(tmp_path) as (url, _):
         assert verify_archive(f"{url}/{folder.as_uri().rpartition('/')[2]}") == []
+
+
+def test_queries_and_passwords_are_taken_out_of_any_text() -> None:
+    text = "(see https://me:pw@host/a?sig=b%2F.c; url='http://h/x?y'), \"s3://k:s@bucket/?\" why?"
+    assert redact(text) == "(see https://host/a; url='http://h/x'), \"s3://bucket/?\" why?"
 
 
 @pytest.mark.parametrize("url", ["file://server/a", "file://a", "file:///a%00b"])
