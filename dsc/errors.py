@@ -6,6 +6,14 @@ of the command line comes from here: 1 means that data is damaged or incomplete,
 was wrong.
 """
 
+LIST_DAMAGE = "run `dsc verify` to list all damage"
+"""The advice at the end of a message about damage; `dsc verify` itself leaves it out."""
+
+
+def without_advice(error: BaseException) -> str:
+    """Give a message about damage as `dsc verify` shows it."""
+    return str(error).replace(f"; {LIST_DAMAGE}", "")
+
 
 class DscError(Exception):
     """Root of all errors of dsc."""

@@ -1,5 +1,10 @@
-"""An HTTP server with byte ranges that counts what it sends, and can misbehave on request."""
+"""An HTTP server with byte ranges that counts what it sends, and can misbehave on request.
 
+A directory is answered with a page of links, as web servers make it.
+"""
+
+import html
+import os
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -8,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 
 @dataclass
@@ -18,7 +24,9 @@ class Traffic:
     sent: Counter[str] = field(default_factory=Counter)
     starts: dict[str, list[int]] = field(default_factory=dict)  # first byte of each range asked for
     ranges: bool = True
-    fail_next: int = 0  # answer 500 this many times
+    signature: str = ""  # a query without which every answer is 403
+    fail_next: int = 0  # answer `fail_with` this many times
+    fail_with: int = 500
     drop_next: int = 0  # drop the connection without an answer, this many times
     cut_next: int = 0  # send half a body and drop the connection, this many times
     stall_next: int = 0  # send half a body and then nothing, this many times
@@ -62,7 +70,8 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(body=True)
 
     def _answer(self, *, body: bool) -> None:
-        traffic, name = self.traffic, self.path.lstrip("/")
+        traffic, asked_for = self.traffic, urlsplit(self.path)
+        name = self.name = os.fsdecode(unquote_to_bytes(asked_for.path)).lstrip("/")
         over = traffic.dead_after_bytes is not None and traffic.total() >= traffic.dead_after_bytes
         if traffic.dead or over:
             self.close_connection = True
@@ -76,8 +85,14 @@ class _Handler(BaseHTTPRequestHandler):
         if fault == "drop":
             self.close_connection = True
             return
-        if fault == "fail" or not path.is_file():
-            self._send(500 if fault == "fail" else 404, b"", None, body)
+        if traffic.signature and asked_for.query != traffic.signature:
+            self._send(403, b"", None, body)
+            return
+        if fault == "fail" or not path.exists():
+            self._send(traffic.fail_with if fault == "fail" else 404, b"", None, body)
+            return
+        if path.is_dir():
+            self._send(200, page_of(path, name), None, body, fault, "text/html; charset=utf-8")
             return
         data = traffic.stale[name] if name in traffic.stale else path.read_bytes()
         asked = self.headers.get("Range")
@@ -98,9 +113,16 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, data, None, body, fault)
 
     def _send(
-        self, code: int, data: bytes, content_range: str | None, body: bool, fault: str = ""
+        self,
+        code: int,
+        data: bytes,
+        content_range: str | None,
+        body: bool,
+        fault: str = "",
+        content_type: str = "application/octet-stream",
     ) -> None:
         self.send_response(code)
+        self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(data)))
         if self.traffic.ranges:
             self.send_header("Accept-Ranges", "bytes")
@@ -114,12 +136,24 @@ class _Handler(BaseHTTPRequestHandler):
                 part = data[:half] + bytes([data[half] ^ 1]) + data[half + 1 :]
             # counted first: a client that has the bytes must find them counted
             with self.traffic.lock:
-                self.traffic.sent[self.path.lstrip("/")] += len(part)
+                self.traffic.sent[self.name] += len(part)
             self.wfile.write(part)
             if fault == "stall":
                 self.traffic.closing.wait(60)
             if fault in ("cut", "stall"):
                 self.close_connection = True
+
+
+def page_of(folder: Path, name: str) -> bytes:
+    """Give a directory's page: links to sort it, to its parent, and to what is in it."""
+    links = ['<a href="?C=N;O=D">Name</a>', '<a href="../">Parent Directory</a>']
+    for entry in sorted(folder.iterdir()):
+        shown = entry.name.encode("utf-8", "replace").decode() + "/" * entry.is_dir()
+        address = quote(os.fsencode(entry.name)) + "/" * entry.is_dir()
+        links.append(f'<a href="{address}">{html.escape(shown)}</a>')
+    return f"<html><h1>Index of /{html.escape(name)}</h1>{'<br>'.join(links)}</html>".encode(
+        "utf-8", "replace"
+    )
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """What commands print: one JSON object on stdout, or text for people; all else goes to stderr.
 
-With ``--json``, stdout holds that one object and nothing else, also when the command fails.
+With ``--json``, stdout holds that one object and nothing else, also when the command fails. Neither
+shows what follows the ``?`` of a URL: it is a signature, as a rule, and logs are read by others.
 """
 
 import json
@@ -10,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from dsc.storage.place import redact
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -49,12 +52,12 @@ def print_json(value: Mapping[str, Any]) -> None:
 
 def say(text: str) -> None:
     """Print a line for people on stdout."""
-    print(text, flush=True)
+    print(redact(text), flush=True)
 
 
 def note(text: str) -> None:
     """Print a line for people on stderr."""
-    print(text, file=sys.stderr, flush=True)
+    print(redact(text), file=sys.stderr, flush=True)
 
 
 def show_table(
@@ -108,4 +111,6 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
+    if isinstance(value, str):
+        return redact(value)
     return value

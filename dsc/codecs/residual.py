@@ -12,7 +12,7 @@ from dsc.codecs.base import Array, Codec, Sample
 from dsc.codecs.registry import codec_from_config
 from dsc.codecs.residual_bound import Steps, size_of
 from dsc.codecs.residual_map import decode_residual, encode_residual, steps_of
-from dsc.errors import BitstreamError, CodecError
+from dsc.errors import LIST_DAMAGE, BitstreamError, CodecError
 from dsc.schemas import Bound, BoundKind, Quality, Stream, Task, TaskKind
 
 BOUNDABLE = (TaskKind.IMAGE, TaskKind.DEPTH, TaskKind.NORMAL)
@@ -131,7 +131,7 @@ class ResidualCodec:
                 except Exception as error:  # imagecodecs has an exception class for each format
                     raise BitstreamError(
                         f"stream {stream}: {len(given[stream])} bytes are no residual of this "
-                        f"task: {error}; run `dsc verify` on the archive"
+                        f"task: {error}; {LIST_DAMAGE}"
                     ) from error
         return decoded
 

@@ -2,7 +2,9 @@
 
 What has arrived lies in ``NAME.part`` beside the target; only a whole file with the right sha256
 gets its name. A connection that breaks is taken up again at the byte where it broke. Over HTTP a
-file is one request, read as it arrives, so that a server that knows no ranges sends nothing twice.
+file is one request, read as it arrives, so that a server that knows no ranges sends nothing twice;
+when such a server cuts the connection it must send all of it again, of which the part that is here
+is passed over. Attempts that bring nothing new are counted, and end it.
 """
 
 import errno
@@ -14,12 +16,14 @@ from typing import Any
 
 from dsc.errors import CorruptArchiveError, IncompleteError
 from dsc.schemas import FileRecord
-from dsc.storage.fs import RETRIES, Root, check_relative, publish
+from dsc.storage.fs import Root, check_relative, publish
+from dsc.storage.place import redact
+from dsc.storage.retry import RETRIES, final_error, is_final
 
 BLOCK_BYTES = 1 << 20
 REMOTE_BLOCK_BYTES = 8 << 20
 BACK_OFF_S = 0.2
-HTTP_RANGE_NOT_THERE = 416
+HTTP_PARTIAL, HTTP_RANGE_NOT_THERE = 206, 416
 Advance = Callable[[int], None]
 
 
@@ -57,6 +61,8 @@ def download(source: Root, record: FileRecord, target: Path, advance: Advance) -
         When the source's file is not what its record says.
     IncompleteError
         When the connection is lost for good; what has arrived is kept.
+    PermissionError, OSError
+        When the server refuses, or calls the request wrong.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{target.name}.part")
@@ -92,13 +98,8 @@ def _fill(source: Root, record: FileRecord, part: Path, advance: Advance) -> int
                     file.write(block)
                     held += len(block)
                     advance(len(block))
-            except _NoRangesError:
-                advance(-held)
-                file.truncate(0)
-                held = 0
-                continue
             except Exception as error:  # every filesystem has network errors of its own
-                if _is_final(error):
+                if _is_disk(error):
                     raise
                 problem = error
             read += held - before
@@ -108,15 +109,14 @@ def _fill(source: Root, record: FileRecord, part: Path, advance: Advance) -> int
     return read
 
 
-class _NoRangesError(Exception):
-    """The server sends whole files only, and a part of this one is here already."""
+class _WholeFilesOnlyError(Exception):
+    """The server knows no ranges, and its answer to a question for the rest of a file broke."""
 
 
-def _is_final(error: Exception) -> bool:
+def _is_disk(error: Exception) -> bool:
     """Tell a full or closed disk from a network that fails and may recover."""
-    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
-    closed = isinstance(error, PermissionError)
-    return closed or (isinstance(error, OSError) and error.errno in full)
+    codes = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+    return isinstance(error, OSError) and error.errno in codes
 
 
 def _wait_or_give_up(
@@ -131,18 +131,23 @@ def _wait_or_give_up(
             f"{where}: it ends after {held} bytes, the archive's records say {record.bytes}; "
             "it was cut where it lies: run `dsc verify` there"
         )
+    if problem is not None and not no_more and is_final(problem):
+        raise final_error(where, problem) from None
     if failures >= RETRIES:
+        what = f"{type(problem).__name__}: {redact(str(problem))}"
+        if isinstance(problem, _WholeFilesOnlyError):
+            what = str(problem)
         raise IncompleteError(
-            f"{where}: the connection was lost ({type(problem).__name__}: {problem}) with {held} "
-            f"of {record.bytes} bytes here; what has arrived is kept: run the same command again "
-            "and it goes on from there"
-        ) from problem
+            f"{where}: the connection was lost ({what}) with {held} of {record.bytes} bytes here, "
+            f"{failures} times without a new byte; what has arrived is kept: run the same command "
+            "again and it goes on from there"
+        ) from None
     time.sleep(BACK_OFF_S * 3**failures)
 
 
 def _blocks(source: Root, record: FileRecord, start: int) -> Iterator[bytes]:
     """Give the bytes of a file from `start` on, never more than its record says."""
-    if source.url.startswith(("http://", "https://")):
+    if source.remote.place.is_http:
         yield from _http_blocks(source, record, start)
         return
     size = BLOCK_BYTES if source.local is not None else REMOTE_BLOCK_BYTES
@@ -155,15 +160,28 @@ def _blocks(source: Root, record: FileRecord, start: int) -> Iterator[bytes]:
 
 
 def _http_blocks(source: Root, record: FileRecord, start: int) -> Iterator[bytes]:
-    url = f"{source.url}/{check_relative(record.path)}"
+    url = source.remote.place.address(check_relative(record.path))
     headers = {"Accept-Encoding": "identity"}  # a gzipped answer has other offsets
     if start:
         headers["Range"] = f"bytes={start}-{record.bytes - 1}"
-    filesystem: Any = source._fs()
+    filesystem: Any = source.remote.filesystem()
     with filesystem.open(url, block_size=0, size=record.bytes, headers=headers) as stream:
-        if start and stream.r.status != 206:
-            raise _NoRangesError
-        left = record.bytes - start
-        while left and (block := stream.read(min(BLOCK_BYTES, left))):
-            yield block
-            left -= len(block)
+        whole = start > 0 and stream.r.status != HTTP_PARTIAL
+        blocks = _read_blocks(stream, start if whole else 0, record.bytes - start)
+        try:
+            yield from blocks
+        except Exception as error:  # whatever the network raises
+            if not whole:
+                raise
+            raise _WholeFilesOnlyError(
+                "the server sends whole files only, no byte ranges, and its answer broke again; "
+                "a server or mirror that knows ranges can go on in mid-file"
+            ) from error
+
+
+def _read_blocks(stream: Any, skip: int, length: int) -> Iterator[bytes]:
+    while skip and (block := stream.read(min(BLOCK_BYTES, skip))):
+        skip -= len(block)
+    while length and (block := stream.read(min(BLOCK_BYTES, length))):
+        yield block
+        length -= len(block)

@@ -11,7 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from dsc.codecs.base import check_array
-from dsc.errors import ArchiveNotFoundError, DscError
+from dsc.errors import ArchiveNotFoundError, DscError, without_advice
 from dsc.pipeline.reader import Dataset, Sample
 from dsc.schemas import Task
 from dsc.storage.archive import Archive
@@ -48,7 +48,7 @@ def verify_deep(url: str, *, progress: Progress | None = None) -> list[Problem]:
     except ArchiveNotFoundError:
         raise
     except DscError as error:
-        return [Problem(MANIFEST, str(error))]
+        return [Problem(MANIFEST, without_advice(error))]
     together = Dataset(archive, native=True)
     alone = {task.name: Dataset(archive, [task.name], native=True) for task in together.tasks}
     problems: dict[Problem, None] = {}
@@ -76,7 +76,7 @@ def _problem(archive: Archive, dataset: Dataset, index: int) -> Problem | None:
     try:
         detail = _fault(dataset, dataset[index], dataset.payloads([index])[0])
     except DscError as error:
-        detail = str(error)
+        detail = without_advice(error)
     except Exception as error:  # whatever a codec's library raises: the others must be looked at
         detail = f"{type(error).__name__}: {error}"
     if detail is None:

@@ -1,15 +1,20 @@
-"""Labelled images in memory: from a folder, a zip of ``<class>/<file>``, or an archive of dsc.
+"""Labelled images in memory: a folder, zip or tar of ``<class>/<file>``, or an archive of dsc.
 
 All pictures of a set have one size and three channels; a gray file gives its value three times.
-Classes are numbered in alphabetical order of their names, files follow in the order of their names,
-so equal places give equal arrays. A file that is damaged, or whose size differs, is an error that
-names it.
+Classes are numbered as torchvision's ImageFolder numbers them: each directory at the top is one,
+whatever lies below it, in the plain order of their names; its files follow in the order of
+directory and name. So equal places give equal arrays. A single directory around all classes, as
+zips have it, is passed through. Hidden files and what operating systems leave are passed over, by
+the rule of all sources. A file that is damaged, or whose size differs, is an error that names it;
+so is a class without a picture.
 """
 
+import os
+import warnings
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +22,16 @@ from numpy.typing import NDArray
 from dsc.errors import SampleError, SourceNotFoundError, UsageError
 from dsc.pipeline.reader import Dataset
 from dsc.pipeline.sources.decode import read_array
+from dsc.pipeline.sources.listing import FileTree
+from dsc.pipeline.sources.packed_files import find_packed, is_packed
+from dsc.pipeline.sources.passed_over import printable
 from dsc.schemas import Task, TaskKind
 from dsc.storage.commit import MANIFEST
+from dsc.storage.place import parse_place
 
 PICTURE = Task(name="image", kind=TaskKind.IMAGE, dtype="uint8", channels=3)
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".jxl", ".tif", ".tiff")
+NOT_READ = (".bmp", ".gif", ".pgm", ".ppm")  # what ImageFolder reads besides
 TRAIN_NAMES, TEST_NAMES = ("train",), ("test", "val")
 HOLD_OUT_EVERY = 6
 Images = NDArray[np.uint8]
@@ -90,8 +100,8 @@ def load_split(
     Parameters
     ----------
     place
-        What `load_images` reads; or a folder that holds ``train`` and ``test`` (or ``val``), each
-        a folder or a ``.zip``.
+        What `load_images` reads; or a folder, zip or tar that holds ``train`` and ``test`` (or
+        ``val``), each a folder or, in a folder, a ``.zip`` or tar.
     test
         Where the test images are. None: beside the training images, as above; else every sixth
         image of a class of `place` is held out.
@@ -108,9 +118,8 @@ def load_split(
     UsageError
         When a class of the one is missing from the other.
     """
-    found = Path(place)
     if test is None:
-        beside = _named(found, TRAIN_NAMES), _named(found, TEST_NAMES)
+        beside = _named(place, TRAIN_NAMES), _named(place, TEST_NAMES)
         if beside[0] is None or beside[1] is None:
             whole = load_images(place, classes=classes, size=size)
             return hold_out(whole, per_class=per_class)
@@ -153,8 +162,8 @@ def load_images(
     Parameters
     ----------
     place
-        A folder or ``.zip`` of ``<class>/<file>`` (PNG, JPEG, WebP), or the path or URL of an
-        archive with one rgb task and one class task.
+        A folder, zip or tar of ``<class>/<file>`` (PNG, JPEG, WebP, JPEG XL, TIFF), or the path or
+        URL of an archive with one rgb task and one class task.
     classes
         How many classes, the first ones in order; or their names. None for all.
     per_class
@@ -169,56 +178,133 @@ def load_images(
     SampleError
         When a file is damaged or its size is not that of the others.
     UsageError
-        When a class that was asked for has no images.
+        When a class that was asked for has no images, a picture is of a format that dsc does not
+        read, or ``train`` and ``test`` are where classes should be.
     """
-    path = Path(place)
     if per_class is not None and per_class < 1:
         raise UsageError(f"per_class={per_class}: at least 1 image of each class is needed")
-    if "://" in str(place) or (path / MANIFEST).exists():
+    tree = _tree(place)
+    if tree is None:
         return _chosen(_from_archive(str(place), size), str(place), classes, per_class)
-    if path.is_dir():
-        names, read = _folder(path), lambda name: (path / name).read_bytes()
-        return _load(str(place), names, read, classes, per_class, size)
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as file:
-            return _load(str(place), file.namelist(), file.read, classes, per_class, size)
+    return _load(tree, classes, per_class, size)
+
+
+def _tree(place: str | Path) -> FileTree | None:
+    """Give the folder, zip or tar that a place is; None for an archive of dsc.
+
+    Raises
+    ------
+    SourceNotFoundError
+        When it is neither.
+    """
+    found = parse_place(os.fspath(place))
+    if find_packed(found) is not None:
+        return FileTree(os.fspath(place))
+    if found.local is None or (found.local / MANIFEST).exists():
+        return None
+    if found.local.is_dir():
+        return FileTree(found.local)
+    if zipfile.is_zipfile(found.local):
+        return FileTree(f"zip://{found.local}")
     raise SourceNotFoundError(
-        f"{place}: neither a folder nor a zip of <class>/<file>, nor an archive of dsc"
+        f"{place}: neither a folder nor a zip or tar of <class>/<file>, nor an archive of dsc"
     )
 
 
-def _named(folder: Path, names: Iterable[str]) -> Path | None:
-    candidates = (folder / f"{name}{suffix}" for name in names for suffix in ("", ".zip"))
-    return next((one for one in candidates if one.exists()), None)
+def _named(place: str | Path, names: Iterable[str]) -> str | None:
+    """Give the place of the first of `names` in a folder, zip or tar; None where none is there."""
+    tree = None if "://" in str(place) else _tree(place)
+    if tree is None:
+        return None
+    listing = dict(tree.walk())
+    head = _head(tree, listing)
+    directories, files = tree.directories(head), listing.get(head, [])
+    for name in names:
+        packed = [file for file in files if is_packed(file) and file.split(".")[0] == name]
+        if name in directories or packed:
+            found = f"{head}/{name if name in directories else packed[0]}".removeprefix("/")
+            return str(tree.local / found) if tree.local else f"{tree.url}/{found}"
+    return None
 
 
-def _folder(root: Path) -> list[str]:
-    return [path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()]
+def _head(tree: FileTree, listing: Mapping[str, Sequence[str]]) -> str:
+    """Give the directory whose directories are the classes: single ones around it are no class."""
+    head = ""
+    while True:
+        below = tree.directories(head)
+        inner = f"{head}/{below[0]}" if head and below else "".join(below[:1])
+        here = (*listing.get(head, ()), *listing.get(inner, ()))
+        classes = any(is_picture(name) or is_packed(name) for name in here)  # train.zip beside val
+        if len(below) != 1 or classes or not tree.directories(inner):
+            return head
+        head = inner
+
+
+def is_picture(name: str) -> bool:
+    """Tell whether a file of this name is a picture, read or not."""
+    return name.lower().endswith((*SUFFIXES, *NOT_READ))
 
 
 def _load(
-    place: str,
-    names: Iterable[str],
-    read: Callable[[str], bytes],
-    classes: int | Sequence[str] | None,
-    per_class: int | None,
-    size: int | None,
+    tree: FileTree, classes: int | Sequence[str] | None, per_class: int | None, size: int | None
 ) -> LabelledImages:
-    """Read the files of the chosen classes; the class is the name of a file's folder."""
-    by_class: dict[str, list[str]] = {}
-    for name in sorted(names):
-        path = PurePosixPath(name)
-        if path.suffix.lower() in SUFFIXES and path.parent.name:
-            by_class.setdefault(path.parent.name, []).append(name)
-    if not by_class:
-        raise SourceNotFoundError(f"{place}: no <class>/<file> of {', '.join(SUFFIXES)} in it")
-    chosen = _choose(place, sorted(by_class), classes)
+    """Read the files of the chosen classes."""
+    by_class = _list_classes(tree)
+    chosen = _choose(tree.url, list(by_class), classes)
+    empty = [name for name in chosen if not by_class[name]]
+    if empty:
+        raise UsageError(
+            f"{tree.url}: no image of class {', '.join(empty[:5])}: no {', '.join(SUFFIXES)} below "
+            "it; remove the directory, or name the classes that count"
+        )
     files = [(name, at) for at, one in enumerate(chosen) for name in by_class[one][:per_class]]
-    where = [f"{place}: {name}" for name, _ in files]
-    pictures = (_read(read(files[at][0]), where[at], size) for at in range(len(files)))
+    _refuse_unread(tree, [name for name, _ in files])
+    where = [tree.where(name) for name, _ in files]
+    pictures = (_read(tree.read(files[at][0]), where[at], size) for at in range(len(files)))
     labels = np.array([label for _, label in files], np.int64)
-    names = tuple(name for name, _ in files)
-    return LabelledImages(_stacked(pictures, where), labels, names, chosen)
+    keys = tuple(printable(name) for name, _ in files)
+    return LabelledImages(_stacked(pictures, where), labels, keys, chosen)
+
+
+def _list_classes(tree: FileTree) -> dict[str, list[str]]:
+    """Give the pictures of every class, as ImageFolder orders them."""
+    listing = dict(tree.walk())
+    head = _head(tree, listing)
+    below = f"{head}/" if head else ""
+    found: dict[str, list[str]] = {name: [] for name in sorted(tree.directories(head))}
+    for directory in sorted(listing):
+        if directory.startswith(below) and directory != head:
+            name = directory[len(below) :].partition("/")[0]
+            pictures = sorted(filter(is_picture, listing[directory]))
+            found[name] += [f"{directory}/{picture}" for picture in pictures]
+    _check_classes(tree, found)
+    beside = [name for name in listing.get(head, ()) if is_picture(name)]
+    if beside:
+        warnings.warn(
+            f"{tree.url}: {len(beside)} pictures lie beside the class folders and are not read "
+            f"({', '.join(map(printable, beside[:3]))})",
+            stacklevel=4,
+        )
+    return {printable(name): pictures for name, pictures in found.items()}
+
+
+def _check_classes(tree: FileTree, found: Mapping[str, Sequence[str]]) -> None:
+    if not any(found.values()):
+        raise SourceNotFoundError(f"{tree.url}: no <class>/<file> of {', '.join(SUFFIXES)} in it")
+    if len(found) > 1 and set(found) <= {*TRAIN_NAMES, *TEST_NAMES}:
+        raise UsageError(
+            f"{tree.url}: {' and '.join(found)} are parts of a set and no classes; name one, such "
+            f"as {tree.where(next(iter(found)))}"
+        )
+
+
+def _refuse_unread(tree: FileTree, names: Sequence[str]) -> None:
+    unread = [name for name in names if name.lower().endswith(NOT_READ)]
+    if unread:
+        raise UsageError(
+            f"{tree.where(unread[0])}: dsc does not read this format ({len(unread)} such files); "
+            "convert them, for example with `magick mogrify -format png FILES`"
+        )
 
 
 def _choose(

@@ -9,6 +9,7 @@ from itertools import accumulate
 from typing import Any, Self
 
 from dsc.errors import (
+    LIST_DAMAGE,
     ArchiveNotFoundError,
     CorruptArchiveError,
     CorruptPackError,
@@ -269,7 +270,7 @@ class Archive:
         where = f"{self.root.where(self.record(shard, stream).path)}: pack {pack}"
         name, length = check_head(bytes(member[:BLOCK]), len(member), where)
         if any(member[BLOCK + length :]):
-            raise CorruptPackError(f"{where}: padding is not zero; run `dsc verify`")
+            raise CorruptPackError(f"{where}: padding is not zero; {LIST_DAMAGE}")
         found = decode_pack(member[BLOCK : BLOCK + length], where)
         first, count = self.span(shard, pack)
         if found.first_index != first or len(found.payloads) != count:

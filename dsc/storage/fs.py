@@ -7,23 +7,19 @@ range where the server can do it.
 import copy
 import os
 import shutil
-import time
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from dsc.errors import DscError, UnsafeArchiveError
+from dsc.errors import UnsafeArchiveError
 from dsc.storage.counts import ReadCounts
-from dsc.storage.http import file_size, read_range
 from dsc.storage.local import read_ranges
-from dsc.storage.remote import cat_range, connect, is_final
+from dsc.storage.place import parse_place, redact
+from dsc.storage.remote import Remote
 
 T = TypeVar("T")
-RETRIES = 4
-BACKOFF_S = 0.2
-TIMEOUT_S = 30
 CONNECTIONS = 8
 FORBIDDEN = ("pipe:", "reference:", "::")
 
@@ -34,7 +30,8 @@ class Root:
     Parameters
     ----------
     url
-        A local path or an fsspec URL (``http://``, ``s3://``, ``memory://``, ...).
+        A local path, a ``file://`` URL, or an fsspec URL (``http://``, ``s3://``, ``memory://``,
+        ...). The query of an HTTP URL goes with every request; see `dsc.storage.place`.
     timeout_s
         The longest wait for a connection, and for the next bytes of an answer, in seconds; None
         for 30. Filesystems other than HTTP and S3 keep limits of their own.
@@ -50,32 +47,29 @@ class Root:
     ------
     UnsafeArchiveError
         For URLs that would run a command or chain other URLs.
+    UsageError
+        For a ``file://`` URL of another host.
     """
 
     def __init__(
         self, url: str | Path, timeout_s: float | None = None, retries: int | None = None
     ) -> None:
         text = str(url)
-        if any(mark in text for mark in FORBIDDEN):
-            raise UnsafeArchiveError(f"{text}: such URLs are not opened; give a plain path or URL")
-        if text.startswith("file://"):
-            text = text[len("file://") :]
-        self.url = text.rstrip("/") if len(text) > 1 else text
-        # absolute, because a worker may run in another directory
-        self.local: Path | None = None if "://" in text else Path(text).absolute()
+        if any(mark in text.partition("?")[0] for mark in FORBIDDEN):
+            shown = redact(text)
+            raise UnsafeArchiveError(f"{shown}: such URLs are not opened; give a plain path or URL")
+        place = parse_place(text)
+        self.url, self.local = place.url, place.local
         self.timeout_s, self.retries = timeout_s, retries
         self.counts = ReadCounts()
-        self._filesystem: Any = None
-        self._pid = os.getpid()
+        self.remote = Remote(place, timeout_s, retries, self.counts)  # unused where it is local
 
     def fresh(self) -> Self:
         """Give the same place with connections and counts of its own, as after a fork."""
         other = copy.copy(self)
-        other.counts, other._filesystem, other._pid = ReadCounts(), None, os.getpid()
+        other.counts = ReadCounts()
+        other.remote = self.remote.fresh(other.counts)
         return other
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_filesystem": None}
 
     def __repr__(self) -> str:
         return f"Root({self.url!r})"
@@ -107,9 +101,7 @@ class Root:
             (data,) = read_ranges(self._local(path), [(start, end)], file_bytes)
             self.counts.add("requests")
         else:
-            data = self._retry(
-                path, lambda fs, full: self._read_remote(fs, full, start, end, file_bytes)
-            )
+            data = self.remote.read(check_relative(path), start, end, file_bytes)
         self.counts.add("bytes_read", len(data))
         return data
 
@@ -132,21 +124,13 @@ class Root:
         """Tell whether a file is there."""
         if self.local is not None:
             return self._local(path).is_file()
-        if not self._is_http:
-            return self._retry(path, lambda fs, full: bool(fs.exists(full)))
-        try:  # fsspec's own answer is "no" for a network that fails, too
-            self.size(path)
-        except FileNotFoundError:
-            return False
-        return True
+        return self.remote.exists(check_relative(path))
 
     def size(self, path: str) -> int:
         """Give a file's size in bytes; FileNotFoundError when it is not there."""
         if self.local is not None:
             return self._local(path).stat().st_size
-        if self._is_http:
-            return self._retry(path, file_size)
-        return self._retry(path, lambda fs, full: int(fs.info(full)["size"]))
+        return self.remote.size(check_relative(path))
 
     def list(self, prefix: str = "") -> list[str]:
         """List all files below `prefix`, relative to the root, sorted."""
@@ -157,9 +141,9 @@ class Root:
                 for folder, _, names in os.walk(base)
                 for name in names
             )
-        fs = self._fs()
-        full = fs._strip_protocol(self.url).rstrip("/")
-        found = fs.find(f"{full}/{prefix}" if prefix else full)
+        full = self._fs()._strip_protocol(self.url).rstrip("/")
+        below = f"{full}/{prefix}" if prefix else full
+        found = self.remote.call("", lambda fs, _: fs.find(below))
         return sorted(str(name)[len(full) :].lstrip("/") for name in found)
 
     def write(self, path: str, data: bytes) -> None:
@@ -203,45 +187,11 @@ class Root:
     def _local(self, path: str) -> Path:
         return Path(str(self.local)) / check_relative(path)
 
-    @property
-    def _is_http(self) -> bool:
-        return self.url.startswith(("http://", "https://"))
-
     def _fs(self) -> Any:
-        # a forked worker (of a data loader, say) must not use its parent's connections
-        if self._filesystem is None or self._pid != os.getpid():
-            limit = TIMEOUT_S if self.timeout_s is None else self.timeout_s
-            self._filesystem = connect(self.url, limit)
-            self._pid = os.getpid()
-        return self._filesystem
+        return self.remote.filesystem()
 
     def _retry(self, path: str, call: Callable[[Any, str], T]) -> T:
-        full = f"{self.url}/{check_relative(path)}"
-        filesystem = self._fs()
-        attempts = RETRIES if self.retries is None else max(1, self.retries)
-        for attempt in range(attempts):
-            try:
-                return call(filesystem, full)
-            except FileNotFoundError:
-                raise FileNotFoundError(f"{full}: there is no such file") from None
-            except DscError:
-                raise
-            except Exception as error:  # every filesystem has network errors of its own
-                if attempt == attempts - 1 or is_final(error):
-                    raise OSError(
-                        f"{full}: {type(error).__name__}: {error}; "
-                        "check the network and run the same command again"
-                    ) from error
-                self.counts.add("retries")
-                time.sleep(BACKOFF_S * 3**attempt)
-        raise OSError(f"{full}: not reached")
-
-    def _read_remote(
-        self, fs: Any, full: str, start: int, end: int | None, file_bytes: int | None
-    ) -> bytes:
-        self.counts.add("requests")
-        read = read_range if self._is_http else cat_range
-        return read(fs, full, start, end, file_bytes)
+        return self.remote.call(check_relative(path), call)
 
 
 def check_relative(path: str) -> str:

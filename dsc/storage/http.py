@@ -56,6 +56,20 @@ def file_size(fs: Any, url: str) -> int:
     return int(sync(fs.loop, _size, fs, url))
 
 
+def read_page(fs: Any, url: str) -> tuple[str, str] | None:
+    """Read a page of HTML; None when something else lies there, which is not read.
+
+    Returns
+    -------
+    address, text
+        Where the page came from in the end, without a query, and what it says.
+    """
+    from fsspec.asyn import sync
+
+    found: tuple[str, str] | None = sync(fs.loop, _page, fs, url)
+    return found
+
+
 def check_size(url: str, found: int, expected: int | None) -> None:
     """Refuse a file of another size than the archive's records say.
 
@@ -113,6 +127,15 @@ async def _size(fs: Any, url: str) -> int:
     if total is None:
         raise OSError(f"{url}: the server does not tell the file's size")
     return total
+
+
+async def _page(fs: Any, url: str) -> tuple[str, str] | None:
+    session = await fs.set_session()
+    async with session.get(fs.encode_url(url), headers=IDENTITY, **fs.kwargs) as answer:
+        _check_status(answer, url)
+        if answer.content_type not in ("text/html", "application/xhtml+xml"):
+            return None
+        return str(answer.url.with_query(None)), await answer.text(errors="replace")
 
 
 def _total(answer: Any) -> int | None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from dsc.errors import CorruptPackError, UnsupportedVersionError
+from dsc.errors import LIST_DAMAGE, CorruptPackError, UnsupportedVersionError
 
 MAGIC = b"DSCP"
 VERSION = 1
@@ -85,10 +85,10 @@ def decode_pack(data: bytes | memoryview, where: str) -> Pack:
     """
     view = memoryview(data)
     if len(view) < HEADER.size:
-        raise CorruptPackError(f"{where}: {len(view)} bytes are no pack; run `dsc verify`")
+        raise CorruptPackError(f"{where}: {len(view)} bytes are no pack; {LIST_DAMAGE}")
     magic, version, flags, n, slot, first, crc, zero = HEADER.unpack_from(view)
     if magic != MAGIC:
-        raise CorruptPackError(f"{where}: no pack starts here (found {magic!r}); run `dsc verify`")
+        raise CorruptPackError(f"{where}: no pack starts here (found {magic!r}); {LIST_DAMAGE}")
     end = HEADER.size + 8 * n
     if not 0 < n <= MAX_SAMPLES or end > len(view):
         raise CorruptPackError(f"{where}: declares {n} samples in {len(view)} bytes")
@@ -96,7 +96,7 @@ def decode_pack(data: bytes | memoryview, where: str) -> Pack:
     if got != crc or zero:
         raise CorruptPackError(
             f"{where}: header or table crc {got:08x}, expected {crc:08x}; "
-            "run `dsc verify` to list all damage"
+            f"{LIST_DAMAGE}"
         )
     if version != VERSION or flags:
         raise UnsupportedVersionError(
@@ -117,7 +117,7 @@ def decode_pack(data: bytes | memoryview, where: str) -> Pack:
         if crc32(payload) != expected:
             raise CorruptPackError(
                 f"{where}, sample {first + k}: crc {crc32(payload):08x}, expected {expected:08x}; "
-                "run `dsc verify` to list all damage"
+                f"{LIST_DAMAGE}"
             )
         payloads.append(payload)
         at += length

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dsc.errors import CorruptPackError
+from dsc.errors import LIST_DAMAGE, CorruptPackError
 from dsc.storage.archive import Archive
 from dsc.storage.pack import HEADER, MAGIC, MISSING, VERSION
 from dsc.storage.tar import BLOCK
@@ -60,11 +60,11 @@ def decode_table(data: bytes, archive: Archive, shard: int, stream: str, pack: i
     crc = zlib.crc32(table, zlib.crc32(header[:24]))
     expected = HEADER.pack(MAGIC, VERSION, 0, count, archive.slot(stream), first, crc, 0)
     if header != expected or len(table) != 8 * count or not name.endswith(f".{stream}.pack"):
-        raise CorruptPackError(f"{where}: damaged header or table; run `dsc verify`")
+        raise CorruptPackError(f"{where}: damaged header or table; {LIST_DAMAGE}")
     lengths, crcs = np.frombuffer(table, "<u4").reshape(count, 2).T
     missing = lengths == MISSING
     payloads = start + BLOCK + HEADER.size + 8 * count
     ends = payloads + np.cumsum(np.where(missing, 0, lengths), dtype=np.int64)
     if ends[-1] != start + BLOCK + length:
-        raise CorruptPackError(f"{where}: the table does not fit the pack; run `dsc verify`")
+        raise CorruptPackError(f"{where}: the table does not fit the pack; {LIST_DAMAGE}")
     return PackTable(np.concatenate([[payloads], ends[:-1]]), ends, crcs.copy(), missing)

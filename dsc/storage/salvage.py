@@ -3,7 +3,7 @@
 import zlib
 from dataclasses import dataclass
 
-from dsc.errors import CorruptPackError
+from dsc.errors import LIST_DAMAGE, CorruptPackError
 from dsc.storage.pack_reader import PackReader
 
 
@@ -45,7 +45,7 @@ def salvage(reader: PackReader, shard: int, stream: str, pack: int) -> SalvagedP
             found.append(
                 CorruptPackError(
                     f"{where}, place {k}: crc {got:08x}, expected {expected:08x}; "
-                    "run `dsc verify` to list all damage"
+                    f"{LIST_DAMAGE}"
                 )
             )
     return SalvagedPack(tuple(found))

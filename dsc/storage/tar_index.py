@@ -6,7 +6,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from dsc.errors import CorruptArchiveError, CorruptPackError, DscError
+from dsc.errors import LIST_DAMAGE, CorruptArchiveError, CorruptPackError, DscError
 from dsc.schemas import FileRecord
 from dsc.storage.fs import Root
 from dsc.storage.shard import idx_bytes
@@ -75,7 +75,7 @@ def check_head(head: bytes, member_bytes: int, where: str) -> tuple[str, int]:
     except (ValueError, DscError):
         name, length, expected = "", 0, b""
     if head != expected or length + (-length % BLOCK) + BLOCK != member_bytes:
-        raise CorruptPackError(f"{where}: damaged tar header; run `dsc verify`")
+        raise CorruptPackError(f"{where}: damaged tar header; {LIST_DAMAGE}")
     return name, length
 
 

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from dsc.errors import ArchiveNotFoundError, CorruptArchiveError, DscError
+from dsc.errors import ArchiveNotFoundError, CorruptArchiveError, DscError, without_advice
 from dsc.schemas import FileRecord, Manifest, StreamRecord
 from dsc.storage.archive import Archive, idx_of, read_checked, scan_file
 from dsc.storage.commit import MANIFEST, NEXT, OWN, PART, PLAN, WORK
@@ -55,14 +55,14 @@ def verify_archive(url: object, *, progress: Progress | None = None) -> list[Pro
     except ArchiveNotFoundError:
         raise
     except DscError as error:
-        return [Problem(MANIFEST, str(error))]
+        return [Problem(MANIFEST, without_advice(error))]
     checks = list(_checks(archive))
     problems: list[Problem] = []
     for done, (path, check) in enumerate(checks, 1):
         try:
             check()
         except (DscError, OSError) as error:
-            problems.append(Problem(path, str(error)))
+            problems.append(Problem(path, without_advice(error)))
         if progress is not None:
             progress(done, len(checks))
     problems += _wrong_totals(archive) + _strangers(archive) + _repeated_keys(archive)
@@ -155,7 +155,7 @@ def _first_damage(archive: Archive, number: int, stream: str) -> str:
         for _ in archive.iter_packs(number, stream):
             pass
     except (DscError, OSError) as error:
-        return f"first damage: {error}"
+        return f"first damage: {without_advice(error)}"
     return "all packs are intact, so the damage lies between them"
 
 

@@ -13,6 +13,7 @@ import pytest
 from dsc.cli.failure import EXTRAS, explain
 from dsc.errors import CorruptPackError, UnknownSampleError
 from tests.cli.conftest import Command, Ran
+from tests.http_server import serve
 
 
 @pytest.fixture
@@ -179,6 +180,42 @@ def test_damage_met_while_reading_exits_1(dsc: Command, archive: Path, tmp_path:
     tar.write_bytes(data)
     ran = dsc("export", out, "--tasks", "rgb", "--out", tmp_path / "files")
     says(ran, 1, tar.name, "dsc verify")
+
+
+@pytest.mark.parametrize("place", [600, 700, 1100])
+def test_verify_does_not_send_people_to_verify(
+    dsc: Command, archive: Path, tmp_path: Path, place: int
+) -> None:
+    out = Path(shutil.copytree(archive, tmp_path / "a"))
+    for tar in out.rglob("*.tar"):
+        data = bytearray(tar.read_bytes())
+        data[place] ^= 1
+        tar.write_bytes(data)
+    for words in ((), ("--deep",)):
+        ran = dsc("verify", out, *words)
+        assert ran.code == 1
+        assert "fetch or copy these files again" in ran.err
+        assert "dsc verify" not in ran.out + ran.err
+
+
+def test_no_output_shows_the_signature_of_a_url(
+    dsc: Command, archive: Path, tmp_path: Path
+) -> None:
+    with serve(archive) as (address, traffic):
+        traffic.signature, url = "sig=secret", f"{address}/?sig=secret"
+        ran = [
+            dsc(*words, *json)
+            for json in ((), ("--json",))
+            for words in (
+                ("info", url), ("ls", url), ("verify", url), ("ls", f"{address}/none?sig=secret"),
+                ("fetch", url, "--tasks", "depth", "--out", tmp_path / "d"),
+                ("fetch", url, "--tasks", "flow", "--out", tmp_path / "d"),
+                ("info", f"{address}?sig=secretly"),
+                ("compress", "folder", "--root", f"{address}/a?sig=secret", "--out", tmp_path / "c"),
+            )
+        ]  # fmt: skip
+        assert [one.code for one in ran] == [0, 0, 0, 2, 0, 2, 1, 2] * 2
+    assert not any("secret" in one.out + one.err for one in ran)
 
 
 def test_full_disk_says_so_and_how_to_go_on() -> None:

@@ -25,6 +25,7 @@ from dsc.pipeline.fetch import fetch, restrict
 from dsc.pipeline.verify import verify_deep
 from dsc.schemas import CodecRecord, Manifest, ShardRecord, Stream
 from dsc.storage.archive import Archive
+from dsc.storage.retry import RETRIES
 from dsc.storage.verify import verify_archive
 from tests.archives import build_archive
 from tests.http_server import Traffic, serve
@@ -265,6 +266,41 @@ def test_a_server_without_ranges_serves_too(large: Path, tmp_path: Path) -> None
         fetch_with_cuts(url, traffic, tmp_path / "e", cuts=1)
     assert verify_archive(tmp_path / "d") == []
     assert verify_archive(tmp_path / "e") == []
+
+
+@pytest.mark.usefixtures("quick_retries")
+def test_a_server_without_ranges_that_always_cuts_ends_a_fetch(large: Path, tmp_path: Path) -> None:
+    path = "depth/train-depth-000000.tar"
+    with serve(large) as (url, traffic):
+        traffic.ranges, traffic.cut_next, traffic.only = False, 10_000, path
+        with pytest.raises(IncompleteError, match=r"sends whole files only.*a new byte") as raised:
+            fetch(url, ["depth"], tmp_path / "d")
+        assert f"{url}/{path}" in str(raised.value)
+        assert traffic.requests[path] == 1 + RETRIES
+        traffic.cut_next = 0
+        report = fetch(url, ["depth"], tmp_path / "d")  # what had arrived is passed over
+    assert 0 < report.fetched_bytes < traffic.sent[path]
+    assert verify_archive(tmp_path / "d") == []
+
+
+@pytest.mark.usefixtures("quick_retries")
+def test_a_signature_that_expires_in_mid_fetch_is_said_and_a_new_one_goes_on(
+    large: Path, tmp_path: Path
+) -> None:
+    path = "depth/train-depth-000000.tar"
+    with serve(large) as (url, traffic):
+        traffic.signature, traffic.cut_next, traffic.only = "sig=old", 1, path
+
+        def expire(done: int, total: int) -> None:
+            traffic.signature = "sig=new" if traffic.sent[path] else traffic.signature
+
+        with pytest.raises(PermissionError, match="signature") as raised:
+            fetch(f"{url}/?sig=old", ["depth"], tmp_path / "d", progress=expire)
+        assert "old" not in str(raised.value)
+        assert traffic.requests[path] == 2  # a refusal is final
+        fetch(f"{url}?sig=new", ["depth"], tmp_path / "d")
+    assert verify_archive(tmp_path / "d") == []
+    assert not any(b"sig=" in data for data in files_of(tmp_path / "d").values())
 
 
 def test_a_part_of_another_file_is_thrown_away(archive: Path, tmp_path: Path) -> None:

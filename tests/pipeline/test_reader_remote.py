@@ -35,7 +35,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def served(archive: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, Traffic]]:
     """The archive behind HTTP, its packs taken for large ones."""
     monkeypatch.setattr("dsc.storage.sample_reader.SMALL_PACK", 0)
-    monkeypatch.setattr("dsc.storage.fs.BACKOFF_S", 0.01)
+    monkeypatch.setattr("dsc.storage.retry.BACKOFF_S", 0.01)
     monkeypatch.setattr("dsc.storage.pack_reader.BACKOFF_S", 0.01)
     with serve(archive) as (url, traffic):
         yield url, traffic

@@ -1,5 +1,8 @@
 """Images of folders, zips and archives: equal arrays from each, nothing bad goes by silently."""
 
+import os
+import tarfile
+import zipfile
 from pathlib import Path
 
 import imagecodecs
@@ -59,6 +62,121 @@ def test_gray_among_rgb_becomes_three_equal_channels(tmp_path: Path) -> None:
     found = load_images(root)
     at = found.keys.index("class0/gray.png")
     assert (found.images[at] == gray[:, :, None]).all()
+
+
+def write_files(root: Path, *names: str) -> Path:
+    """Write one small picture under each name; one that ends with ``/`` is an empty directory."""
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        if name.endswith("/"):
+            (root / name).mkdir(parents=True)
+        else:
+            (root / name).write_bytes(imagecodecs.png_encode(PICTURES.images[0]))
+    return root
+
+
+def pack(root: Path, path: Path) -> Path:
+    """Pack a directory, its own name included, as file managers do."""
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w") as file:
+            for one in sorted(root.rglob("*")):
+                file.write(one, f"{root.name}/{one.relative_to(root)}")
+    else:
+        with tarfile.open(path, "w:gz" if path.suffix == ".tgz" else "w") as file:
+            file.add(root, root.name)
+    return path
+
+
+HIDDEN = (
+    ".ipynb_checkpoints/0.png", "cat/.ipynb_checkpoints/0-checkpoint.png", "cat/.DS_Store",
+    "cat/._0.png", "__MACOSX/cat/._0.png", "dog/Thumbs.db", ".git/", "dog/.cache/1.png",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("packed", ["", "all.zip", "all.tar", "all.tgz", "all.data"])
+def test_hidden_files_and_what_systems_leave_are_no_pictures(tmp_path: Path, packed: str) -> None:
+    place = write_files(tmp_path / "pets", "cat/0.png", "cat/1.png", "dog/0.png", *HIDDEN)
+    if packed:
+        place = pack(place, tmp_path / packed.replace("data", "zip")).rename(tmp_path / packed)
+    found = load_images(place)
+    assert found.classes == ("cat", "dog")
+    assert found.labels.tolist() == [0, 0, 1]
+    keys = [key.removeprefix("pets/") for key in found.keys]
+    assert keys == ["cat/0.png", "cat/1.png", "dog/0.png"]
+
+
+def image_folder(root: Path) -> tuple[list[str], list[tuple[str, int]]]:
+    """Number classes and list files as torchvision.datasets.ImageFolder does (0.20)."""
+    classes = sorted(entry.name for entry in os.scandir(root) if entry.is_dir())
+    samples = []
+    for label, name in enumerate(classes):
+        for folder, _, names in sorted(os.walk(root / name, followlinks=True)):
+            for one in sorted(names):
+                if one.lower().endswith((".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff")):
+                    samples.append((os.path.relpath(f"{folder}/{one}", root), label))
+    return classes, samples
+
+
+@pytest.mark.parametrize("names", [
+    ("10/a.png", "9/b.png", "9/a10.png", "9/a9.png", "B/1.png", "a/1.png", "\u00e9/1.PNG"),
+    ("cat/x/9.png", "cat/x/10.png", "cat/b.png", "cat/x.png", "dog/images/1.png", "dog/y/z/2.png"),
+    ("n2/images/1.png", "n10/images/1.png", "n2/notes.txt.png"),
+])  # fmt: skip
+def test_classes_and_files_are_numbered_as_torchvision_numbers_them(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    root = write_files(tmp_path / "all", *names)
+    classes, samples = image_folder(root)
+    for place in (root, pack(root, tmp_path / "all.zip"), pack(root, tmp_path / "all.tar")):
+        found = load_images(place)
+        assert list(found.classes) == classes
+        keys = [key if place == root else key.removeprefix("all/") for key in found.keys]
+        assert list(zip(keys, found.labels.tolist(), strict=True)) == samples
+
+
+def test_an_empty_class_is_named_unless_the_others_are_asked_for(tmp_path: Path) -> None:
+    root = write_files(tmp_path / "all", "ant/0.png", "bee/", "cat/0.png")
+    for place in (root, pack(root, tmp_path / "all.zip"), pack(root, tmp_path / "all.tar")):
+        with pytest.raises(UsageError, match=r"no image of class bee: .*remove the directory"):
+            load_images(place)
+        assert load_images(place, classes=["ant", "cat"]).labels.tolist() == [0, 1]
+        assert load_images(place, classes=1).classes == ("ant",)
+
+
+def test_a_picture_of_a_format_that_is_not_read_is_named(tmp_path: Path) -> None:
+    root = write_files(tmp_path / "all", "ant/0.png", "ant/1.bmp", "cat/0.png")
+    with pytest.raises(UsageError, match=r"ant/1.bmp: .*convert"):
+        load_images(root)
+
+
+def test_pictures_beside_the_classes_are_told_of(tmp_path: Path) -> None:
+    root = write_files(tmp_path / "all", "ant/0.png", "cat/0.png", "preview.png")
+    with pytest.warns(UserWarning, match=r"1 pictures lie beside.*preview.png"):
+        assert load_images(root).classes == ("ant", "cat")
+
+
+@pytest.mark.parametrize("packed", ["", "all.zip", "all.tar"])
+def test_train_and_test_are_no_classes(tmp_path: Path, packed: str) -> None:
+    names = [f"{part}/{one}/{n}.png" for part in ("train", "val") for one in "ab" for n in "12"]
+    root = write_files(tmp_path / "all", *names)
+    place = pack(root, tmp_path / packed) if packed else root
+    train, test = load_split(place)
+    assert (train.classes, len(train), len(test)) == (("a", "b"), 4, 4)
+    with pytest.raises(UsageError, match="train and val are parts of a set"):
+        load_images(place)
+
+
+def test_a_class_name_that_is_not_utf8_is_spelt_with_its_bytes(tmp_path: Path) -> None:
+    write_files(tmp_path / "all", f"{os.fsdecode(b'caf' + bytes([0xE9]))}/0.png", "dog/0.png")
+    found = load_images(tmp_path / "all")
+    assert found.classes == ("caf\\xe9", "dog")
+    assert found.keys[0] == "caf\\xe9/0.png"
+
+
+def test_an_export_among_the_classes_is_no_class(tmp_path: Path) -> None:
+    root = write_files(tmp_path / "all", "ant/0.png", "cat/0.png", "out/rgb/0.png")
+    (root / "out" / ".dsc-export.json").write_text("{}")
+    assert load_images(root).classes == ("ant", "cat")
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:

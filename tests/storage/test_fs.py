@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from dsc.errors import UnsafeArchiveError, UsageError
 from dsc.storage.archive import Archive
-from dsc.storage.fs import RETRIES, Root
+from dsc.storage.fs import Root
+from dsc.storage.place import redact
+from dsc.storage.retry import RETRIES
 from dsc.storage.verify import verify_archive
 from tests.archives import build_archive, payload
 from tests.http_server import serve
@@ -80,7 +82,7 @@ def test_a_dead_network_is_not_a_file_that_is_not_there(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Verify skips an index that is not there: it must not skip one that it cannot reach."""
-    monkeypatch.setattr("dsc.storage.fs.RETRIES", 2)
+    monkeypatch.setattr("dsc.storage.retry.RETRIES", 2)
     with serve(folder) as (url, traffic):
         traffic.dead = True
         root = Root(url)
@@ -144,7 +146,7 @@ def test_a_forked_process_does_not_take_away_its_parents_connections(folder: Pat
 def test_time_limit_and_repetitions_are_the_callers(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dsc.storage.fs.BACKOFF_S", 0.01)
+    monkeypatch.setattr("dsc.storage.retry.BACKOFF_S", 0.01)
     with serve(folder) as (url, traffic):
         traffic.stall_next = 1
         root = Root(url, timeout_s=0.2, retries=2)
@@ -225,3 +227,78 @@ def test_verify_and_all_reads_work_over_http(tmp_path: Path) -> None:
         traffic.requests.clear()
         assert Archive.open(url).payloads(9, ["rgb"]) == {"rgb": payload("rgb", 9)}
         assert not any(path.startswith("depth") for path in traffic.requests)
+
+
+def test_a_query_goes_with_every_request_and_stands_in_no_message(tmp_path: Path) -> None:
+    build_archive(tmp_path / "my views")
+    signature = "sv=1&sig=a%2Bb/c%3D"  # a server may sign these very letters
+    with serve(tmp_path) as (url, traffic):
+        traffic.signature = signature
+        for spelt in ("my%20views", "my views", "my%20views/"):
+            archive = Archive.open(f"{url}/{spelt}?{signature}")
+            assert archive.payloads(9, ["rgb"]) == {"rgb": payload("rgb", 9)}
+            assert verify_archive(f"{url}/{spelt}?{signature}") == []
+        root = pickle.loads(pickle.dumps(archive.root))
+        assert root.size("README.md") == len(root.read("README.md"))
+        with pytest.raises(FileNotFoundError) as gone:
+            root.read("none")
+        traffic.signature = "another"
+        with pytest.raises(PermissionError, match="may have expired") as refused:
+            root.read("README.md")
+        traffic.fail_next, traffic.signature = 99, ""
+        with pytest.raises(OSError, match="check the network") as failed:
+            root.fresh().read("README.md")
+    for text in (*(str(caught.value) for caught in (gone, refused, failed)), repr(root), root.url):
+        assert "sig=" not in text
+        assert "my%20views" in text
+    assert failed.value.__cause__ is None  # it would show the signature in a traceback
+
+
+def test_a_503_and_a_429_are_asked_again_and_a_400_is_not(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dsc.storage.retry.BACKOFF_S", 0.001)
+    with serve(folder) as (url, traffic):
+        for status, requests in ((503, 2), (429, 2), (400, 1)):
+            traffic.requests.clear()
+            traffic.fail_next, traffic.fail_with = 1, status
+            if status == 400:
+                with pytest.raises(OSError, match="400"):
+                    Root(url).read("f")
+            else:
+                assert Root(url).read("f") == DATA
+            assert traffic.requests["f"] == requests
+
+
+def test_an_account_in_a_url_is_sent_and_not_shown(folder: Path) -> None:
+    place = Root("https://me:pass%40word@host/a").remote.place
+    assert (place.url, place.user, place.password) == ("https://host/a", "me", "pass@word")
+    assert "me" not in repr(place)
+
+
+NAMES = ["a b", "100%25", "a%20b", "c#1", "why?", "\u00e9t\u00e9", "a+b&c=d"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_local_name_is_taken_as_it_stands_and_a_file_url_is_decoded(
+    tmp_path: Path, name: str
+) -> None:
+    folder = tmp_path / name
+    build_archive(folder)
+    urls = [folder.as_uri(), folder.as_uri().replace("file://", "file://localhost"), str(folder)]
+    for url in urls:
+        assert Root(url).local == folder
+        assert verify_archive(url) == []
+    with serve(tmp_path) as (url, _):
+        assert verify_archive(f"{url}/{folder.as_uri().rpartition('/')[2]}") == []
+
+
+def test_queries_and_passwords_are_taken_out_of_any_text() -> None:
+    text = "(see https://me:pw@host/a?sig=b%2F.c; url='http://h/x?y'), \"s3://k:s@bucket/?\" why?"
+    assert redact(text) == "(see https://host/a; url='http://h/x'), \"s3://bucket/?\" why?"
+
+
+@pytest.mark.parametrize("url", ["file://server/a", "file://a", "file:///a%00b"])
+def test_a_file_url_that_is_no_local_path_is_refused(url: str) -> None:
+    with pytest.raises(UsageError, match="file"):
+        Root(url)

@@ -43,7 +43,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def served(built: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, Traffic]]:
     """The archive behind HTTP; waiting before a repetition is short."""
-    monkeypatch.setattr("dsc.storage.fs.BACKOFF_S", 0.01)
+    monkeypatch.setattr("dsc.storage.retry.BACKOFF_S", 0.01)
     monkeypatch.setattr("dsc.storage.pack_reader.BACKOFF_S", 0.01)
     with serve(built) as (url, traffic):
         yield url, traffic

@@ -148,7 +148,7 @@ def test_a_server_that_accepts_and_says_nothing_is_a_bounded_wait(
 ) -> None:
     """S3 clients repeat by themselves; two layers of that would make minutes of seconds."""
     pytest.importorskip("s3fs", reason="no S3 client: pip install s3fs")
-    monkeypatch.setattr("dsc.storage.fs.BACKOFF_S", 0.01)
+    monkeypatch.setattr("dsc.storage.retry.BACKOFF_S", 0.01)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
     accepted: list[socket.socket] = []

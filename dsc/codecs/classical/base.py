@@ -25,7 +25,7 @@ from pydantic import ValidationError
 from dsc.codecs.base import Array, Sample, check_array
 from dsc.codecs.classical.levels import Levels
 from dsc.codecs.classical.lossy import LossyHeader, from_image, image_dtype, to_image
-from dsc.errors import BitstreamError, CodecError, UnknownTaskError
+from dsc.errors import LIST_DAMAGE, BitstreamError, CodecError, UnknownTaskError
 from dsc.schemas import Quality, Stream, Task, TaskKind
 
 HEADER = struct.Struct("<BHH")
@@ -165,7 +165,7 @@ class TaskCodec(ABC):
         except Exception as error:
             raise BitstreamError(
                 f"stream {task.name}: {len(data)} bytes are no {self.id} bitstream of this task: "
-                f"{error}; run `dsc verify` on the archive"
+                f"{error}; {LIST_DAMAGE}"
             ) from error
 
 

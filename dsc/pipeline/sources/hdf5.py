@@ -176,8 +176,8 @@ def _find_files(root: str) -> tuple[FileTree, list[str]]:
     tree = FileTree(root)
     tree.require_root("hdf5", root)
     if tree.is_file():
-        directory, _, name = tree.url.rpartition("/")
-        return FileTree(directory or "/"), [name]
+        directory, name = tree.parent()
+        return directory, [name]
     paths = [
         f"{directory}/{name}" if directory else name
         for directory, names in tree.walk()

@@ -68,8 +68,7 @@ def open_nyuv2(
     tree = FileTree(root)
     tree.require_root("nyuv2", root)
     if tree.url.endswith(".mat"):
-        directory, _, name = tree.url.rpartition("/")
-        return _open_mat(FileTree(directory or "/"), name, split, depth_unit, options)
+        return _open_mat(*tree.parent(), split, depth_unit, options)
     left_out: list[LeftOut] = []
     listing = dict(tree.walk(left_out))
     if any(directory in listing for directory in DIRECTORIES):

@@ -1,0 +1,129 @@
+"""What no source reads, by its name or by what made it, and an account of it.
+
+Operating systems, editors and dsc itself leave files beside a dataset's. A walk passes over them,
+and says so: `PassedOver` counts each, and gives few lines where there are many of a kind.
+"""
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from dsc.schemas import LeftOut
+
+MANIFEST, WORK, EXPORTED = "dsc.json", ".dsc", ".dsc-export.json"
+MOST_PLACES = 8  # more directories than this with one kind of thing become one line
+_DOT, _MACOS, _WINDOWS = "hidden: its name begins with a dot", "left by macOS", "left by Windows"
+_BY_NAME = {
+    "__macosx": _MACOS,
+    ".ds_store": _MACOS,
+    "icon\r": _MACOS,
+    ".ipynb_checkpoints": "copies made by Jupyter",
+    "thumbs.db": _WINDOWS,
+    "ehthumbs.db": _WINDOWS,
+    "desktop.ini": _WINDOWS,
+    "$recycle.bin": _WINDOWS,
+    "system volume information": _WINDOWS,
+    "@eadir": "thumbnails made by a file server",
+    "lost+found": "left by the file system",
+}
+
+
+def why_hidden(name: str) -> str | None:
+    """Say why a file or directory of this name holds no data; None where it may hold some."""
+    known = _BY_NAME.get(name.lower())
+    if known is not None or not name.startswith("."):
+        return known
+    return _MACOS if name.startswith("._") else _DOT
+
+
+def hidden_part(path: str) -> str | None:
+    """Give the first part of a path with ``/`` that `why_hidden` tells of; None where none is."""
+    return next((part for part in path.split("/") if why_hidden(part)), None)
+
+
+def why_own_output(
+    names: Collection[str], directories: Collection[str], read: Callable[[str], bytes]
+) -> str | None:
+    """Say which output of dsc a directory is, told by the names in it; None where it is none.
+
+    Parameters
+    ----------
+    names, directories
+        What is in it.
+    read
+        Reads one of its files.
+    """
+    if EXPORTED in names:
+        return "an export of dsc"
+    if MANIFEST in names and b'"plan_sha256"' in read(MANIFEST):
+        return "an archive of dsc"
+    if WORK in directories:
+        return "an archive of dsc that is not finished"
+    return None
+
+
+def printable(path: str) -> str:
+    r"""Spell a path so that it can be printed and kept in JSON: other bytes become ``\xe9``."""
+    if path.isprintable():
+        return path
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def spell(local: Path) -> str:
+    """Spell a local path as text; as a ``file://`` URL where it cannot be printed."""
+    return str(local) if str(local).isprintable() else local.as_uri()
+
+
+class PassedOver:
+    """What one walk passes over."""
+
+    def __init__(self) -> None:
+        # by (reason, pattern, like_task): by directory, the names and how many files each is
+        self._found: dict[tuple[str, str, bool], dict[str, dict[str, int]]] = defaultdict(
+            lambda: defaultdict(dict)
+        )
+
+    def add(
+        self, directory: str, name: str, reason: str, files: int = 1, *, like_task: bool = False
+    ) -> None:
+        """Note one file, or a directory (its name ends with ``/``) of so many files."""
+        if files:
+            of_kind = self._found[reason, _pattern(name), like_task]
+            of_kind[directory][name] = files
+
+    def left_out(self) -> list[LeftOut]:
+        """Give what was noted, alike things together, sorted."""
+        lines = []
+        for (reason, pattern, like_task), places in self._found.items():
+            counts = {
+                f"{directory}/" if directory else "": names for directory, names in places.items()
+            }
+            if len(counts) > MOST_PLACES:
+                every = sum(sum(names.values()) for names in counts.values())
+                found = {f"**/{pattern}": every}
+            else:
+                found = {
+                    head + (next(iter(names)) if len(names) == 1 else pattern): sum(names.values())
+                    for head, names in counts.items()
+                }
+            lines += [
+                LeftOut(what=printable(what), files=files, reason=reason, like_task=like_task)
+                for what, files in found.items()
+            ]
+        return sorted(lines, key=lambda line: (line.what, line.reason))
+
+
+def _pattern(name: str) -> str:
+    """Give the pattern under which things of this name are counted together."""
+    if name.rstrip("/").lower() in _BY_NAME:
+        return name
+    if name.startswith("._"):
+        return "._*"
+    if name.startswith("."):
+        return ".*/" if name.endswith("/") else ".*"
+    if name.endswith("/"):
+        return "*/"
+    _, dot, suffix = name.rpartition(".")
+    return f"*{dot}{suffix}" if dot else "*"
