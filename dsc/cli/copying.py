@@ -78,7 +78,7 @@ def _show_fetched(out: str, found: "FetchReport") -> None:
     task = found.tasks[0]
     say("Next:")
     say(f"  dsc export {shlex.quote(out)} --out {shlex.quote(out + '-files')}")
-    call = f'import dsc; print(dsc.open("{out}")[0]["{task}"])'
+    call = f"import dsc; print(dsc.open({out!r})[0][{task!r}])"
     say(f"  python -c {shlex.quote(call)}")
 
 

@@ -161,7 +161,8 @@ def select(
         {name: value for name, value in (("network", network), ("steps", steps))
          if value is not None},
     )  # fmt: skip
-    commands = _next(found, place)
+    learner = {"network": network, "device": None if device == "cpu" else device}
+    commands = _next(found, place, learner | {"threads": threads})
     value = {
         "pick": str(found.pick),
         "picks": {name: str(one) for name, one in found.picks.items()},
@@ -211,12 +212,14 @@ def _words(text: str) -> list[str]:
     return [word for part in text.split(",") if (word := part.strip())]
 
 
-def _next(found: "Selection", place: Mapping[str, Any]) -> dict[str, str]:
+def _next(
+    found: "Selection", place: Mapping[str, Any], learner: Mapping[str, Any]
+) -> dict[str, str]:
     """Spell what uses the pick: a command, and a line of Python."""
     from shlex import quote
 
-    given = [(name, value) for name, value in place.items() if value is not None]
-    words = [f"--{name} {quote(str(value))}" for name, value in given]
+    given = {name: value for name, value in {**place, **learner}.items() if value is not None}
+    words = [f"--{name} {quote(str(value))}" for name, value in given.items()]
     if place["increment"] is None:
         words.append("--increment N")
     pick = found.pick

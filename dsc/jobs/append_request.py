@@ -72,7 +72,8 @@ class AppendRequest(Request):
 
     def command(self) -> list[str]:
         """Give the command's name and arguments."""
-        return ["append", self.out, str(self.source)]
+        place = f"./{self.out}" if self.out.startswith("-") else self.out
+        return ["append", place, str(self.source)]
 
     def options(self) -> dict[str, Any]:
         """Give the command's options, None for what was not asked for."""

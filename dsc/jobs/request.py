@@ -158,10 +158,10 @@ class Request:
 
     def again(self) -> str:
         """Say how to go on: the command, without ``--overwrite``, which would begin anew."""
-        if not isinstance(self.source, str):
+        if not isinstance(self.source, str) or isinstance(self.quality, Quality):
             return f"call dsc.{self.command()[0]} again with the same arguments, {self.anew}"
-        given = [[name, str(value)] for name, value in self.options().items() if value is not None]
-        return shlex.join(["dsc", *self.command(), *(word for pair in given for word in pair)])
+        given = [_option(name, value) for name, value in self.options().items()]
+        return shlex.join(["dsc", *self.command(), *(word for words in given for word in words)])
 
     def command(self) -> list[str]:
         """Give the command's name and arguments."""
@@ -175,7 +175,7 @@ class Request:
             "--root": self.root,
             "--sample": self.sample,
             "--codec": self.codec,
-            "--quality": self.quality if isinstance(self.quality, str | int) else None,
+            "--quality": self.quality,
             "--target": self.target,
             "--max-error": self.max_error,
             "--auto-samples": self.auto_samples if self.auto_samples != DEFAULT_SAMPLES else None,
@@ -197,6 +197,15 @@ def task_names(source: Source) -> list[str]:
 def count(number: int, what: str) -> str:
     """Spell a number of things."""
     return f"{number} {what}{'s' * (number != 1)}"
+
+
+def _option(name: str, value: Any) -> list[str]:
+    """Spell an option: nothing where it was not given, a switch by its name alone."""
+    if value is None:
+        return []
+    if isinstance(value, bool):
+        return [name if value else f"--no-{name.removeprefix('--')}"]
+    return [name, str(value)]
 
 
 def _word(value: Any) -> Any:

@@ -1,9 +1,9 @@
 """Where samples came from, in a shard's keys file: the fields `source`, `patterns` and `files`.
 
 A line's ``source`` is the sample's name in the source, left out where it is the key. The first line
-has ``patterns``: by task, what makes the path of its file from a name, ``{dir}`` being what is before
-the last slash and ``{name}`` what is behind it. A file that the pattern does not give stands in
-``files`` of its line, and a task that the sample lacks is null there.
+has ``patterns``: by task, what makes the path of its file from a name, ``{dir}`` being what is
+before the last slash and ``{name}`` what is behind it. A file that the pattern does not give stands
+in ``files`` of its line, and a task that the sample lacks is null there.
 """
 
 import json
@@ -99,7 +99,7 @@ def _odd_files(origin: Origin, patterns: Mapping[str, str]) -> dict[str, str | N
 
 
 def _spell(line: Mapping[str, Any]) -> bytes:
-    """Write UTF-8 as it is, so that people find names; names that are none become ``\\udce9``."""
+    r"""Write UTF-8 as it is, so that people find names; names that are none become ``\\udce9``."""
     try:
         return json.dumps(line, separators=(",", ":"), ensure_ascii=False).encode()
     except UnicodeEncodeError:

@@ -95,8 +95,7 @@ def decode_pack(data: bytes | memoryview, where: str) -> Pack:
     got = zlib.crc32(view[HEADER.size : end], zlib.crc32(view[:24]))
     if got != crc or zero:
         raise CorruptPackError(
-            f"{where}: header or table crc {got:08x}, expected {crc:08x}; "
-            f"{LIST_DAMAGE}"
+            f"{where}: header or table crc {got:08x}, expected {crc:08x}; {LIST_DAMAGE}"
         )
     if version != VERSION or flags:
         raise UnsupportedVersionError(

@@ -44,8 +44,7 @@ def salvage(reader: PackReader, shard: int, stream: str, pack: int) -> SalvagedP
         else:
             found.append(
                 CorruptPackError(
-                    f"{where}, place {k}: crc {got:08x}, expected {expected:08x}; "
-                    f"{LIST_DAMAGE}"
+                    f"{where}, place {k}: crc {got:08x}, expected {expected:08x}; {LIST_DAMAGE}"
                 )
             )
     return SalvagedPack(tuple(found))

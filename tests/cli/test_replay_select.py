@@ -29,6 +29,7 @@ def test_it_ends_with_the_command_that_uses_its_pick(
     dsc: Command, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ("--data", pictures, "--increment", 2, "--budget", "3kB", "--codec", CODECS)
+    words += ("--network", "resnet8-early")
     ran = dsc("replay", "select", *words, *QUICK, "--proxy", "probe", "--json")
     assert ran.code == 0, ran.err
     found = ran.json()
@@ -40,6 +41,7 @@ def test_it_ends_with_the_command_that_uses_its_pick(
     monkeypatch.chdir(tmp_path)
     first, *then = shlex.split(found["next"]["run"])
     assert first == "dsc"
+    assert "--network resnet8-early --threads 1 " in found["next"]["run"]
     assert f"--codec {found['pick']} " in found["next"]["run"]
     learnt = dsc(*then, "--learner", "gdumb", "--steps", 2, "--seeds", "0", "--json")
     assert learnt.code == 0, learnt.err

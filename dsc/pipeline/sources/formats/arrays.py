@@ -81,9 +81,7 @@ def _npz_pixels(data: bytes, where: str, content: Content, indexes: bool) -> Pix
     return _npy_pixels(_member(data, where), where, content, indexes)
 
 
-NPY = Family(
-    ".npy", (".npy",), lambda data: data.startswith(_NPY), _npy_content, _npy_pixels
-)
+NPY = Family(".npy", (".npy",), lambda data: data.startswith(_NPY), _npy_content, _npy_pixels)
 NPZ = Family(
     ".npz",
     (".npz",),

@@ -228,6 +228,4 @@ def _planes_by_package(data: bytes, head: _Head, where: str) -> dict[str, Pixels
     return planes
 
 
-FAMILY = Family(
-    "OpenEXR", (".exr",), lambda data: data.startswith(_SIGNATURE), _content, _pixels
-)
+FAMILY = Family("OpenEXR", (".exr",), lambda data: data.startswith(_SIGNATURE), _content, _pixels)

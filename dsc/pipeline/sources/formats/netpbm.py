@@ -83,7 +83,7 @@ def _pam_head(data: bytes, place: int) -> _Head:
     end = re.compile(rb"^ENDHDR[^\n]*\n", re.MULTILINE).search(data, place, place + 65536)
     if end is None:
         raise EOFError("its header is cut")
-    lines = (line.split(None, 1) for line in data[place:end.start()].splitlines()[1:])
+    lines = (line.split(None, 1) for line in data[place : end.start()].splitlines()[1:])
     fields = {line[0]: line[1].strip() for line in lines if len(line) == 2}
     width, height, channels, most = (
         int(fields[name]) for name in (b"WIDTH", b"HEIGHT", b"DEPTH", b"MAXVAL")

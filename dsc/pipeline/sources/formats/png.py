@@ -128,6 +128,4 @@ def _as_plain_gray(data: bytes, where: str) -> bytes:
     return b"".join(parts)
 
 
-FAMILY = Family(
-    "PNG", (".png", ".apng"), lambda data: data.startswith(SIGNATURE), content, _pixels
-)
+FAMILY = Family("PNG", (".png", ".apng"), lambda data: data.startswith(SIGNATURE), content, _pixels)
