@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from dsc.errors import IncompleteError, StateMismatchError, UsageError
 from dsc.pipeline.streaming.collate import Batch
@@ -77,7 +78,7 @@ class Stream(IterableDataset[Batch]):
         self._loops = (os.getpid(), 0)  # begun by this process as a worker of a data loader
         self._sent: Place | None = None  # where this worker is to begin, whatever the board says
         self._local: tuple[int, Feed] | None = None
-        self._loader: _OwnLoader | None = None
+        self._loader: _Waiting | None = None
         self._own_board()
         if self._partition(0).steps == 0:
             raise UsageError(
@@ -307,9 +308,9 @@ class Stream(IterableDataset[Batch]):
         counts = [source.table.counts for source in self._sources]
         sizes = lane_sizes(self.samples, self._spec.lanes, self._spec.chunk)
         lanes: Lanes = (
-            ArchiveLanes(counts[0], sizes, self._spec, self.epoch)
+            ArchiveLanes(counts[0], sizes, self._spec, self._epoch)
             if len(counts) == 1
-            else MixedLanes(counts, self._weights, sizes, self._spec, self.epoch)
+            else MixedLanes(counts, self._weights, sizes, self._spec, self._epoch)
         )
         return EpochOrder(lanes, self._spec)
 
@@ -366,26 +367,51 @@ class Stream(IterableDataset[Batch]):
         self._go_to(epoch + 1, 0)
         self._loader = loader._replace(place=self._place())
 
-    def _workers(self) -> "_OwnLoader":
+    def _workers(self) -> "_Waiting":
         if self._loader is not None and self._loader.place == self._place():
             return self._loader
         on_gpu = str(self.options.device or "").startswith("cuda")
-        loader = DataLoader(
-            _InWorkers(self),
+        loader = _OwnLoader(
+            _InWorkers(self._without_workers()),
             batch_size=None,
             collate_fn=_as_it_is,
             num_workers=self.options.workers,
             pin_memory=on_gpu,
             persistent_workers=True,
         )
-        return _OwnLoader(self._place(), loader)
+        return _Waiting(self._place(), loader)
+
+    def _without_workers(self) -> "Stream":
+        """Give what workers need of this: a reference to it would keep them alive without use."""
+        other = object.__new__(type(self))
+        other.__dict__ |= self.__dict__ | {"_loader": None, "_local": None}
+        return other
 
 
-class _OwnLoader(NamedTuple):
-    """The data loader of a stream's own workers, and where they are: at the start of an epoch."""
+class _OwnLoader(DataLoader[Any]):
+    """The data loader of a stream's own workers."""
+
+    def _get_iterator(self) -> Any:
+        return _OwnIterator(self)
+
+
+class _OwnIterator(_MultiProcessingDataLoaderIter):
+    """Ends its workers when it goes, but never from another process that was forked meanwhile."""
+
+    def __init__(self, loader: "DataLoader[Any]") -> None:
+        self._pid = os.getpid()
+        super().__init__(loader)  # type: ignore[no-untyped-call]
+
+    def __del__(self) -> None:
+        if self._pid == os.getpid():
+            super().__del__()  # type: ignore[no-untyped-call]
+
+
+class _Waiting(NamedTuple):
+    """Workers of a stream that wait for its next loop, and the place at which they would begin."""
 
     place: Place
-    loader: "DataLoader[Any]"
+    loader: _OwnLoader
 
 
 class _InWorkers(IterableDataset[tuple[Batch | None, StreamReport]]):

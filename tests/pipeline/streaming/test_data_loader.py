@@ -3,6 +3,8 @@
 import copy
 import multiprocessing
 import pickle
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -159,7 +161,8 @@ def test_ranks_keep_in_step(archive: Path, drop_last: bool, persistent: bool) ->
     for loader, stream in zip(loaders, ranks, strict=True):
         assert len(loader) == len(stream)
     seen = [[i for batch in batches(loader) for i in batch] for loader in loaders]
-    assert len(set(sum(seen, []))) == len(sum(seen, [])) == (56 if drop_last else SAMPLES)
+    given = [index for part in seen for index in part]
+    assert len(set(given)) == len(given) == (56 if drop_last else SAMPLES)
     begun = [take(loader, 2) for loader in loaders]
     states = [stream.state_dict(batches=2) for stream in ranks]
     assert states[0] == states[1]
@@ -298,6 +301,39 @@ def test_a_process_that_did_not_make_the_stream_is_told_to(
     assert stream.epoch == 0
 
 
+COLLECTED = """
+import gc, sys
+from torch.utils.data import DataLoader, IterableDataset
+import dsc
+class Collect(IterableDataset):
+    def __iter__(self):
+        gc.collect()
+        yield 1
+class Owner:
+    pass
+def use(how):
+    owner = Owner()
+    owner.stream = dsc.stream(sys.argv[1], "rgb", 4, decode="bytes", workers=1)
+    owner.batches = iter(owner.stream)
+    if "cycle" in how:
+        owner.itself = owner
+    print(how, len(list(owner.batches)) if "whole" in how else next(owner.batches)["__index__"][0])
+gc.disable()
+for how in ("whole", "part", "whole, cycle", "part, cycle"):
+    use(how)
+    list(DataLoader(Collect(), num_workers=1))
+"""
+
+
+def test_workers_forked_after_a_stream_went_say_nothing(archive: Path) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", COLLECTED, str(archive)],
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    assert ran.stderr == ""
+    assert len(ran.stdout.splitlines()) == 4
+
+
 # ---- the board by itself
 
 
@@ -343,7 +379,7 @@ def test_loops_that_cannot_be_told_apart_are_refused() -> None:
 def test_workers_that_were_sent_to_different_epochs_are_refused() -> None:
     board = Board(START)
     assert board.begin(worker(0, 1), 0, START._replace(epoch=4)).epoch == 4
-    with pytest.raises(UsageError, match="sent to epoch 5, another one .* to epoch 4"):
+    with pytest.raises(UsageError, match=r"sent to epoch 5, another one .* to epoch 4"):
         board.begin(worker(1, 1), 0, START._replace(epoch=5))
     assert board.next().epoch == 5
 
