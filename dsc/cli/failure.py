@@ -71,8 +71,6 @@ def explain(error: Exception) -> tuple[str, int]:
         return str(error), 1
     if isinstance(error, ModuleNotFoundError):
         return f"{error}; install what is missing, for example with `pip install 'dsc[all]'`", 2
-    if isinstance(error, KeyError) and error.args:
-        return str(error.args[0]), 1
     return (
         f"unexpected {type(error).__name__}: {error}; DSC_DEBUG=1 shows where. "
         "This is a fault of dsc, please report it",

@@ -52,6 +52,9 @@ class Stream(IterableDataset[Batch]):
 
     Attributes
     ----------
+    samples, left_out
+        How many samples take part in an epoch, and how many of the split do not, because they lack
+        a task (``missing="skip"``) or could not be coded when the archive was made.
     report
         What was read, given and left out so far. In workers of a data loader of one's own, each
         worker counts for itself.
@@ -68,6 +71,7 @@ class Stream(IterableDataset[Batch]):
         self._sources, self._weights = tuple(sources), tuple(weights)
         self.options, self.topology = options, topology
         self.samples = sum(source.samples for source in sources)
+        self.left_out = sum(source.left_out for source in sources)
         self.report = StreamReport()
         self._spec = spec
         self._epoch = 0  # this, `_start` and `_position`: of the loop of this process
@@ -327,7 +331,8 @@ class Stream(IterableDataset[Batch]):
             if self.options.missing == "none":
                 lists |= frozenset().union(*(s.lacking_tasks() for s in self._sources))
             sources = [source.in_this_process() for source in self._sources]
-            feed = Feed(sources, self.options, lists, self.topology.world > 1)
+            keeps_step = self.topology.world > 1 and self.options.on_error == "skip"
+            feed = Feed(sources, self.options, lists, keeps_step)
             self._local = (os.getpid(), feed)
         return self._local[1]
 
@@ -400,11 +405,11 @@ class _OwnIterator(_MultiProcessingDataLoaderIter):
 
     def __init__(self, loader: "DataLoader[Any]") -> None:
         self._pid = os.getpid()
-        super().__init__(loader)  # type: ignore[no-untyped-call]
+        super().__init__(loader)
 
     def __del__(self) -> None:
         if self._pid == os.getpid():
-            super().__del__()  # type: ignore[no-untyped-call]
+            super().__del__()
 
 
 class _Waiting(NamedTuple):
@@ -456,6 +461,8 @@ def _watched(loader: "DataLoader[Any]", url: str) -> Iterator[Any]:
     try:
         yield from loader
     except (RuntimeError, ConnectionError, EOFError) as error:
+        if str(error).startswith("Caught "):  # what was raised in a worker that lives
+            raise
         if isinstance(error, RuntimeError) and "DataLoader worker (pid" not in str(error)[:40]:
             raise
         raise IncompleteError(
