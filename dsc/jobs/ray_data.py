@@ -84,7 +84,7 @@ def read_archive(
         from dsc.jobs.ray_datasource import ArchiveDatasource
     except ImportError as error:
         raise UsageError(f"reading with ray.data: {error}; pip install 'dsc[ray-data]'") from None
-    plan = ReadPlan.of(StreamSource.open(os.fspath(url), tasks, split, False), native, decode)
+    plan = ReadPlan.of(StreamSource.open(os.fspath(url), tasks, split), native, decode)
     blocks = None if parallelism == -1 else parallelism
     return ray.data.read_datasource(ArchiveDatasource(plan), override_num_blocks=blocks)
 

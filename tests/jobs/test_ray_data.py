@@ -244,7 +244,7 @@ def test_errored_blocks_that_are_allowed_cost_the_damaged_pack_alone(
 
 def test_sizes_are_known_before_anything_is_read(ray_session: Any, archive: Path) -> None:
     arrays = 8 * 12 * 3 + 8 * 12 * 4
-    plan = ReadPlan.of(StreamSource.open(str(archive), "rgb,depth", None, False), False, "pixels")
+    plan = ReadPlan.of(StreamSource.open(str(archive), "rgb,depth", None), False, "pixels")
     assert arrays <= plan.row_bytes <= arrays + 100
     assert N * arrays <= read_archive(archive, "rgb,depth").size_bytes() <= N * (arrays + 100)
 
@@ -254,7 +254,7 @@ def test_runs_hold_every_pack_once_whatever_the_parallelism(
     tmp_path: Path, shard_size: int, pack: int
 ) -> None:
     build_archive(tmp_path, n=13, shard_size=shard_size, pack_size=pack)
-    plan = ReadPlan.of(StreamSource.open(str(tmp_path), None, None, False), False, "bytes")
+    plan = ReadPlan.of(StreamSource.open(str(tmp_path), None, None), False, "bytes")
     packs = len(plan.source.table.shard)
     for parallelism in range(1, 30):
         runs = plan.runs(parallelism)
@@ -283,7 +283,7 @@ def test_blocks_and_reads_of_any_size_hold_every_sample(
 ) -> None:
     from dsc.jobs import ray_datasource
 
-    plan = ReadPlan.of(StreamSource.open(str(archive), "rgb", None, False), False, "pixels")
+    plan = ReadPlan.of(StreamSource.open(str(archive), "rgb", None), False, "pixels")
     monkeypatch.setattr(ray_datasource, "BLOCK_BYTES", rows * plan.row_bytes)
     monkeypatch.setattr(ray_datasource, "READ_BYTES", read_bytes)
     (run,) = plan.runs(1)

@@ -80,23 +80,23 @@ class PassedOver:
     """What one walk passes over."""
 
     def __init__(self) -> None:
-        # by (reason, pattern, like_task): by directory, the names and how many files each is
-        self._found: dict[tuple[str, str, bool], dict[str, dict[str, int]]] = defaultdict(
+        # by (reason, pattern, task): by directory, the names and how many files each is
+        self._found: dict[tuple[str, str, str], dict[str, dict[str, int]]] = defaultdict(
             lambda: defaultdict(dict)
         )
 
     def add(
-        self, directory: str, name: str, reason: str, files: int = 1, *, like_task: bool = False
+        self, directory: str, name: str, reason: str, files: int = 1, *, task: str = ""
     ) -> None:
         """Note one file, or a directory (its name ends with ``/``) of so many files."""
         if files:
-            of_kind = self._found[reason, _pattern(name), like_task]
+            of_kind = self._found[reason, _pattern(name), task]
             of_kind[directory][name] = files
 
     def left_out(self) -> list[LeftOut]:
         """Give what was noted, alike things together, sorted."""
         lines = []
-        for (reason, pattern, like_task), places in self._found.items():
+        for (reason, pattern, task), places in self._found.items():
             counts = {
                 f"{directory}/" if directory else "": names for directory, names in places.items()
             }
@@ -109,7 +109,7 @@ class PassedOver:
                     for head, names in counts.items()
                 }
             lines += [
-                LeftOut(what=printable(what), files=files, reason=reason, like_task=like_task)
+                LeftOut(what=printable(what), files=files, reason=reason, task=task)
                 for what, files in found.items()
             ]
         return sorted(lines, key=lambda line: (line.what, line.reason))

@@ -4,21 +4,33 @@ A feed holds what belongs to a process (connections, threads, packs in memory, c
 of where the stream stands.
 """
 
+import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
-from dsc.errors import BitstreamError, CorruptArchiveError, CorruptPackError
+from dsc.errors import (
+    BitstreamError,
+    CorruptArchiveError,
+    CorruptPackError,
+    UnknownTaskError,
+    UsageError,
+)
 from dsc.pipeline.decoding import Decoded, Payloads, SampleDecoder
-from dsc.pipeline.streaming.collate import INDEX, LATENTS, Batch, collate
+from dsc.pipeline.reader import Sample
+from dsc.pipeline.streaming.collate import INDEX, LATENTS, Batch, collate, widened
 from dsc.pipeline.streaming.options import StreamOptions
 from dsc.pipeline.streaming.order import EpochOrder, Ints, join
 from dsc.pipeline.streaming.partition import Partition
 from dsc.pipeline.streaming.report import SkippedSample, StreamReport
 from dsc.pipeline.streaming.source import StreamSource
 from dsc.pipeline.streaming.supply import Found, Key, Shelf, Supply
+from dsc.schemas import Task, TaskKind, resolve_task
+from dsc.schemas.task import ALIASES
 from dsc.storage.cache import PackCache
 from dsc.storage.pack import Pack
 from dsc.storage.pack_reader import PackReader
@@ -97,15 +109,45 @@ class Feed:
             for source in sources
         ]
         self._tasks = {task.name: task for source in sources for task in source.tasks}
+        self._meant = _with_aliases(self._tasks)
+        self._counts = frozenset(
+            name for name, task in self._tasks.items()
+            if options.native and task.kind is TaskKind.DEPTH
+        )  # fmt: skip
         self._last: Batch | None = None
 
     def run(
         self, order: EpochOrder, partition: Partition, rank: int, steps: Iterable[int]
     ) -> Iterator[tuple[int, Batch | None]]:
-        """Give the batches of a rank at some steps; None where it has no sample there."""
+        """Give the batches of a rank at some steps; None where it has no sample there.
+
+        Raises
+        ------
+        CorruptArchiveError
+            When nothing is left of any batch, and other ranks wait for some.
+        """
         requests = (self._request(order, partition, rank, step) for step in steps)
+        empty: list[int] = []  # steps of which nothing is left, until there is a batch for them
         for request, packs in self._supply.follow(requests):
-            yield request.step, self._batch(request, packs)
+            batch = self._batch(request, packs)
+            is_lost = batch is None and self._keeps_step and bool(request.index)
+            if is_lost:
+                empty.append(request.step)
+            given = self._last if batch is None else batch
+            if given is not None:
+                yield from ((step, self._again(given)) for step in empty)
+                empty = []
+            if not is_lost:
+                yield request.step, batch
+        if empty:
+            raise CorruptArchiveError(
+                f"{self._where(0)}: every sample of every batch of rank {rank} is damaged, and the "
+                "other ranks wait for some; run `dsc verify`"
+            )
+
+    def _again(self, batch: Batch) -> Batch:
+        self.report.repeated += 1
+        return copy.deepcopy(batch)
 
     def close(self) -> None:
         """Let go of threads and packs."""
@@ -142,7 +184,7 @@ class Feed:
             batch = self._bytes(request, packs)
         else:
             batch = self._decoded(self._whole(request, packs))
-        return self._counted(batch, request)
+        return self._counted(batch)
 
     def _whole(
         self, request: BatchRequest, packs: Mapping[Key, Mapping[str, Found]]
@@ -156,19 +198,12 @@ class Feed:
                 whole.append((key[0], index, payloads))
         return whole
 
-    def _counted(self, batch: Batch | None, request: BatchRequest) -> Batch | None:
-        if batch is None and self._keeps_step:
-            if self._last is None:
-                raise CorruptArchiveError(
-                    f"{self._where(request.keys[0][0])}: every sample of the first batch is "
-                    f"damaged (index {request.index[0]} and on); run `dsc verify`"
-                )
-            self.report.repeated += 1
-            return self._last
+    def _counted(self, batch: Batch | None) -> Batch | None:
         if batch is not None:
             self.report.batches += 1
             self.report.samples += len(batch[INDEX])
-            self._last = batch if self._keeps_step else None
+            # a copy, for who has a batch may change it in place
+            self._last = copy.deepcopy(batch) if self._keeps_step else None
         return batch
 
     def _payloads(
@@ -201,8 +236,6 @@ class Feed:
         self, request: BatchRequest, packs: Mapping[Key, Mapping[str, Found]]
     ) -> Batch | None:
         """Give bitstreams as they are: column by column where nothing is damaged or missing."""
-        import torch
-
         archives, indices = request.archives(), request.index
         names = dict.fromkeys(name for source in self._sources for name in source.streams)
         intact = all(type(pack) is Pack for found in packs.values() for pack in found.values())
@@ -240,18 +273,43 @@ class Feed:
         return self._collate(samples, archives) if samples else None
 
     def _collate(self, samples: Sequence[Decoded], archives: Sequence[int]) -> Batch:
-        rows: list[Mapping[str, Any]] = []
-        for sample, archive in zip(samples, archives, strict=True):
-            row: dict[str, Any] = {**sample.arrays, INDEX: sample.index}
-            if len(self._sources) > 1:
-                row[ARCHIVE] = archive
-            rows.append(row if self._options.transform is None else self._options.transform(row))
-        batch = collate(rows, self._tasks, self._lists)
+        rows = [self._row(*one) for one in zip(samples, archives, strict=True)]
+        batch = collate(rows, self._meant, self._lists, self._counts)
         for slot in samples[0].latents:
-            from dsc.codecs.learned.latent_batch import LatentBatch
-
-            batch[SLOT.format(slot)] = LatentBatch.stack([s.latents[slot] for s in samples])
+            batch[SLOT.format(slot)] = self._latents([s.latents[slot] for s in samples], slot)
         return batch
+
+    def _row(self, sample: Decoded, archive: int) -> Mapping[str, Any]:
+        """Give a sample's arrays and its place, transformed; the place stays whatever is done."""
+        place = {INDEX: sample.index}
+        if len(self._sources) > 1:
+            place[ARCHIVE] = archive
+        if self._options.transform is None:
+            return {**sample.arrays, **place}
+        given: object = self._options.transform(Sample(**sample.arrays, **place))
+        if not isinstance(given, Mapping):
+            key = self._sources[archive].archive.key(sample.index)
+            raise UsageError(
+                f"the transform gave {type(given).__name__} for sample {key} ({sample.index}): it "
+                "must return a dict of arrays by name, such as sample | {'rgb': cropped}"
+            )
+        return {**given, **{name: at for name, at in place.items() if name not in given}}
+
+    def _latents(self, latents: Sequence[Any], slot: int) -> Any:
+        """Stack latents; where samples may differ in size or streams, those that are alike."""
+        from dsc.codecs.learned.latent_batch import LatentBatch
+
+        tasks = self._decoders[0].latent_tasks[slot]
+        if not self._lists.intersection(tasks):
+            return LatentBatch.stack(latents)
+        if self._options.decode == "latents":
+            return [None if one is None else LatentBatch.stack([one]) for one in latents]
+        alike: dict[Any, list[int]] = {}
+        for row, one in enumerate(latents):
+            if one is not None:
+                alike.setdefault((one.size, frozenset(one.streams)), []).append(row)
+        groups = alike.values()
+        return [(rows, LatentBatch.stack([latents[row] for row in rows])) for rows in groups]
 
     def finish(self, batch: Batch) -> Batch:
         """Do what is done in the training process: name the latents, or synthesise them."""
@@ -260,11 +318,13 @@ class Feed:
         if self._options.decode == "latents":
             (slot,) = slots
             batch[LATENTS] = batch.pop(SLOT.format(slot))
-        made = {}
-        for slot, tasks in slots.items() if self._options.decode == "pixels" else ():
-            latents = batch.pop(SLOT.format(slot)).to(device, non_blocking=True)
-            codec = self._decoders[0].codec(slot)
-            made.update(codec.synthesize_tensors(latents, tasks, self._options.native))
+        made: dict[str, Any] = {}
+        for slot in slots if self._options.decode == "pixels" else ():
+            latents = batch.pop(SLOT.format(slot))
+            if isinstance(latents, list):
+                made |= self._synthesised_apart(latents, slot, len(batch[INDEX]))
+            else:
+                made |= self._synthesised(latents, slot)
         if device is None:
             return batch
         moved = {name: _move(value, device) for name, value in batch.items()}
@@ -273,6 +333,33 @@ class Feed:
             (name, value) for name in dict.fromkeys(order)
             if (value := made.get(name, moved.get(name))) is not None
         )  # fmt: skip
+
+    def _synthesised(self, latents: Any, slot: int) -> dict[str, Any]:
+        latents = latents.to(self._options.device, non_blocking=True)
+        decoder = self._decoders[0]
+        made = decoder.codec(slot).synthesize_tensors(
+            latents, decoder.latent_tasks[slot], self._options.native
+        )
+        return {
+            name: tensor if name in self._counts else widened(tensor)
+            for name, tensor in made.items()
+        }
+
+    def _synthesised_apart(
+        self, groups: Sequence[tuple[Sequence[int], Any]], slot: int, samples: int
+    ) -> dict[str, Any]:
+        """Synthesise samples that differ, group by group, and put them in order again."""
+        columns: dict[str, list[Any]] = {
+            name: [None] * samples for name in self._decoders[0].latent_tasks[slot]
+        }
+        for rows, latents in groups:
+            for name, tensor in self._synthesised(latents, slot).items():
+                for row, one in zip(rows, tensor, strict=True):
+                    columns[name][row] = one
+        return {
+            name: column if name in self._lists else torch.stack(column)
+            for name, column in columns.items()
+        }
 
     def _where(self, archive: int) -> str:
         return self._sources[archive].archive.root.url
@@ -307,5 +394,16 @@ def _copy(payload: memoryview | None) -> bytes | None:
     return None if payload is None else bytes(payload)
 
 
+def _with_aliases(tasks: Mapping[str, Task]) -> dict[str, Task]:
+    """Give tasks by every name that finds them."""
+    found = dict(tasks)
+    for alias in ALIASES.keys() - tasks.keys():
+        with suppress(UnknownTaskError):
+            found[alias] = tasks[resolve_task(alias, list(tasks))]
+    return found
+
+
 def _move(value: Any, device: str) -> Any:
+    if isinstance(value, list):
+        return [_move(one, device) for one in value]
     return value.to(device, non_blocking=True) if hasattr(value, "to") else value

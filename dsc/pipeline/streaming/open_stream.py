@@ -65,11 +65,11 @@ def stream(
         Whether each epoch has an order of its own, decided by seed and epoch.
     window
         Samples that are shuffled with each other at a time, in each lane. Default: of 16 packs, or
-        fewer so that all lanes together take at most half of `memory`.
+        fewer so that all lanes together take at most half of `memory`. Only with `shuffle`.
     lanes
         Parts of an epoch that are read side by side. The order depends on them, and not on ranks
         or workers; with as many ranks × workers as divide it, each reads packs of its own.
-        Default: 12 a rank for a large archive, fewer for a small one.
+        Default: 12 a rank for a large archive, fewer for a small one. Only with `shuffle`.
     drop_last
         Leave out the last samples that do not fill a batch on every rank.
     pad
@@ -88,11 +88,13 @@ def stream(
         Give the integers of the source's files instead of metres and unit vectors.
     transform
         Applied to each sample, a dict of NumPy arrays as of `dsc.open` with ``__index__``, before
-        it is batched, in the worker.
+        it is batched, in the worker. It returns a dict of whatever is to be batched, the same
+        names for every sample; ``__index__`` need not be among them.
     missing
         What to do with samples that lack a task: ``error``, ``skip`` them (they are found when the
         stream is opened and are no part of the epoch), or ``none``: such tasks come as lists with
-        None.
+        None. Samples that could not be coded when the archive was made, and were left empty by
+        ``--on-error skip``, are never part of the epoch. `Stream.left_out` counts both.
     on_error
         What to do with damaged samples: ``fail``, or ``skip`` them, which makes a batch smaller;
         they are counted and named in ``report``.
@@ -117,7 +119,9 @@ def stream(
         An iterable of batches: dicts of tensors by task, and ``__index__`` (B,), each sample's
         index in the archive. Images uint8 (B, 3, H, W) in channels_last memory; depth float32
         (B, H, W), metres, NaN where nothing was measured; normals float32 (B, 3, H, W), unit
-        vectors; label maps (B, H, W); classes (B,).
+        vectors; label maps and disparity (B, H, W); flow and other arrays (B, C, H, W), or
+        (B, H, W) without channels; classes (B,). torch hardly computes with uint16, uint32 and
+        uint64: such values come as int32, int64 and int64 (but for native depth).
 
     Raises
     ------
@@ -152,7 +156,7 @@ def stream(
         raise UsageError(f"weights {urls}: at least one archive, and every weight above 0")
     places = [os.fspath(url)] if not isinstance(url, Mapping) else list(urls or {})
     sources = [
-        StreamSource.open(place, tasks, split, missing == "skip", timeout) for place in places
+        StreamSource.open(place, tasks, split, missing, timeout) for place in places
     ]
     _check_alike(sources)
     _check_samples(sources)
@@ -184,6 +188,12 @@ def choose_order(
     least = min(source.samples for source in sources)
     if (window is not None and window < 1) or (lanes is not None and lanes < 1):
         raise UsageError(f"window={window}, lanes={lanes}: at least 1")
+    if not shuffle and (window is not None or lanes is not None):
+        given = f"window={window}" if window is not None else f"lanes={lanes}"
+        raise UsageError(
+            f"{given} without shuffle=True: the archive's own order has neither windows nor lanes; "
+            "give shuffle=True, or leave it out"
+        )
     if not shuffle:
         return OrderSpec(seed=seed, shuffle=0, lanes=1, window=PLAIN_WINDOW,
                          chunk=options.batch_size)  # fmt: skip
@@ -226,7 +236,9 @@ def _check_samples(sources: Sequence[StreamSource]) -> None:
     for source in sources:
         if not source.samples:
             names = ", ".join(task.name for task in source.tasks)
-            raise UsageError(f"{source.archive.root.url}: no sample has all of {names}")
+            failed = sum(len(shard.failed) for shard in source.archive.shards)
+            could = f"; {failed} could not be coded when it was made" if failed else ""
+            raise UsageError(f"{source.archive.root.url}: no sample has all of {names}{could}")
 
 
 def _check_latents(sources: Sequence[StreamSource], options: StreamOptions) -> None:

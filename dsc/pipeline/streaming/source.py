@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
+import numpy as np
+
 from dsc.errors import UnknownTaskError
 from dsc.pipeline.streaming.state import fingerprint
-from dsc.pipeline.streaming.table import PackTable, choose_split
+from dsc.pipeline.streaming.table import Lacks, PackTable, choose_split
 from dsc.schemas import Task, required_streams, resolve_tasks
 from dsc.storage.archive import Archive
 from dsc.storage.fs import Root
@@ -37,13 +39,17 @@ class StreamSource:
         url: str,
         tasks: Sequence[str] | str | None,
         split: str | None,
-        skip_missing: bool,
+        missing: str | None = None,
         timeout_s: float | None = None,
     ) -> Self:
         """Open an archive.
 
         Parameters
         ----------
+        missing
+            Which samples take part: with ``skip`` those that have all tasks; with ``error`` and
+            ``none`` all but those that could not be coded when the archive was made (and were left
+            out by ``--on-error skip``) and for that lack a task, or all tasks; with None all.
         timeout_s
             Seconds that a server may be silent; None for the default.
 
@@ -64,11 +70,11 @@ class StreamSource:
             raise UnknownTaskError(f"{archive.root.url}: no task to read; found: {list(known)}")
         chosen = choose_split(archive, split)
         table = PackTable.of(archive, chosen)
-        if skip_missing:
+        if missing is not None:
             carriers = [
                 [s.name for s in archive.manifest.streams if name in s.carries] for name in names
             ]
-            table = table.without_missing(archive, PackReader(archive), carriers)
+            table = _that_take_part(archive, table, carriers, missing)
         streams = required_streams(archive.manifest.streams, names)
         return cls(archive, chosen, table, tuple(known[name] for name in names), streams)
 
@@ -76,6 +82,12 @@ class StreamSource:
     def samples(self) -> int:
         """How many samples take part."""
         return int(self.table.counts.sum())
+
+    @property
+    def left_out(self) -> int:
+        """How many samples of the split do not."""
+        whole = sum(shard.samples for shard in self.archive.shards if shard.split == self.split)
+        return whole - self.samples
 
     @property
     def pack_bytes(self) -> float:
@@ -112,3 +124,28 @@ class StreamSource:
     def in_this_process(self) -> Self:
         """Give the same with connections of its own: those of a parent must not be used."""
         return replace(self, archive=self.archive.fresh())
+
+
+def _that_take_part(
+    archive: Archive, table: PackTable, carriers: Sequence[Sequence[str]], missing: str
+) -> PackTable:
+    """Leave out samples that lack tasks, as `StreamSource.open` says."""
+    failed = {
+        shard: frozenset(sample.key for sample in archive.shards[shard].failed)
+        for shard in np.unique(table.shard).tolist()
+        if archive.shards[shard].failed
+    }
+    if missing != "skip" and not failed:
+        return table
+
+    def drop(at: int, lacks: Lacks) -> Lacks:
+        some = np.logical_and if missing == "none" else np.logical_or
+        lacking: Lacks = some.reduce(lacks)
+        shard, first = int(table.shard[at]), int(table.pack[at]) * archive.manifest.pack_size
+        if missing != "skip":
+            keys = archive.keys(shard)[first : first + len(lacking)] if shard in failed else ()
+            for place in np.flatnonzero(lacking).tolist():
+                lacking[place] = bool(keys) and keys[place] in failed[shard]
+        return lacking
+
+    return table.without_missing(archive, PackReader(archive), carriers, drop)

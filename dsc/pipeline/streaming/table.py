@@ -1,6 +1,6 @@
 """The packs of a split, and which of their samples take part in a stream."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,6 +10,9 @@ from dsc.errors import UsageError
 from dsc.pipeline.streaming.order import Ints
 from dsc.storage.archive import Archive
 from dsc.storage.pack_reader import PackReader
+
+Lacks = NDArray[np.bool_]
+Drop = Callable[[int, Lacks], Lacks]
 
 
 @dataclass(frozen=True)
@@ -53,9 +56,13 @@ class PackTable:
         return ordinals if kept is None else kept[ordinals]
 
     def without_missing(
-        self, archive: Archive, reader: PackReader, carriers: Sequence[Sequence[str]]
+        self,
+        archive: Archive,
+        reader: PackReader,
+        carriers: Sequence[Sequence[str]],
+        drop: "Drop",
     ) -> "PackTable":
-        """Leave out the samples that lack a task.
+        """Leave out samples that lack tasks.
 
         Only the tables of packs are read, and only in shards that miss something.
 
@@ -63,28 +70,33 @@ class PackTable:
         ----------
         carriers
             For each task, the streams that carry it; a sample has the task if one is there.
+        drop
+            Which samples are left out: given the number of a pack in this table and which of its
+            samples lack which task, (tasks, n) bool, it gives (n,) bool.
         """
         jobs = [
-            (at, names)
+            (at, task)
             for at, shard in enumerate(self.shard.tolist())
-            for names in carriers
+            for task, names in enumerate(carriers)
             if all(archive.shards[shard].streams[name].n_missing for name in names)
         ]
 
-        def present(job: tuple[int, Sequence[str]]) -> NDArray[np.bool_]:
-            at, names = job
+        def lacks(job: tuple[int, int]) -> Lacks:
+            at, task = job
             place = int(self.shard[at]), int(self.pack[at])
-            lacks = [reader.missing(place[0], name, place[1]) for name in names]
-            there: NDArray[np.bool_] = ~np.logical_and.reduce(lacks)
-            return there
+            found = [reader.missing(place[0], name, place[1]) for name in carriers[task]]
+            missing: Lacks = np.logical_and.reduce(found)
+            return missing
 
-        whole: dict[int, NDArray[np.bool_]] = {}
-        for (at, _), there in zip(jobs, reader.each(present, jobs), strict=True):
-            whole[at] = whole[at] & there if at in whole else there
+        whole: dict[int, Lacks] = {}
+        for (at, task), missing in zip(jobs, reader.each(lacks, jobs), strict=True):
+            blank = np.zeros((len(carriers), len(missing)), bool)
+            whole.setdefault(at, blank)[task] = missing
         counts, kept = self.counts.copy(), dict(self.kept)
-        for at, there in whole.items():
-            if not there.all():
-                kept[at] = np.flatnonzero(there).astype(np.int64)
+        for at, missing in whole.items():
+            dropped = drop(at, missing)
+            if dropped.any():
+                kept[at] = np.flatnonzero(~dropped).astype(np.int64)
                 counts[at] = len(kept[at])
         return PackTable(self.shard, self.pack, self.first, counts, kept)
 
