@@ -136,7 +136,7 @@ def test_the_same_files_are_found_and_read_wherever_they_lie(url: str) -> None:
     assert {line.what for line in left_out} >= {
         "dog/Thumbs.db", "cat/._*", ".git/", "__MACOSX/", "out/", "half/"
     }  # fmt: skip
-    assert not any(line.like_task for line in left_out)
+    assert not any(line.task for line in left_out)
 
 
 def test_a_root_is_opened_again_by_its_url(url: str) -> None:
@@ -181,7 +181,7 @@ def test_what_lies_beside_files_is_accounted_for(tmp_path: Path) -> None:
     assert found["archive/"].reason == "an archive of dsc"
     assert found["archive/"].files == sum(p.is_file() for p in (root / "archive").rglob("*"))
     assert "broken link" in found["a/gone.png"].reason
-    assert found["a/gone.png"].like_task
+    assert found["a/gone.png"].task == "a"
     assert "lies in" in found["a/b/up"].reason
     assert "another link" in found["d"].reason
     assert "socket" in found["b/socket"].reason
@@ -215,7 +215,7 @@ def closed(root: Path, close: Callable[[], None]) -> None:
     close()
     left_out: list[LeftOut] = []
     assert listed(FileTree(root), left_out) == ["rgb/1.png"]
-    assert [(line.what, line.like_task) for line in left_out] == [("depth/", True)]
+    assert [(line.what, line.task) for line in left_out] == [("depth/", "depth")]
     assert "Permission denied" in left_out[0].reason
     with pytest.raises(PermissionError, match="depth"):
         listed(FileTree(root))

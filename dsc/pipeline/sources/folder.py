@@ -28,7 +28,8 @@ from dsc.pipeline.sources.kinds import (
 )
 from dsc.pipeline.sources.layouts import Layout, Listing, Place, stated_layout, tell_layout
 from dsc.pipeline.sources.listing import FileTree, nothing_found
-from dsc.pipeline.sources.options import Options, printable, wanted_tasks
+from dsc.pipeline.sources.options import Options, wanted_tasks
+from dsc.pipeline.sources.passed_over import printable
 from dsc.pipeline.sources.published import PUBLISHED, recognise
 from dsc.pipeline.sources.rest import Rest, ending_of, unwanted
 from dsc.pipeline.sources.table import WHOLE, FileTable, TableBuilder, natural_order
@@ -132,7 +133,11 @@ class FolderSource(FileSource):
         wanted = wanted_tasks(options, built.tasks)
         _check_named(options, built.table)
         table = built.table.without([name for name in built.table.files if name not in wanted])
-        left_out += [*built.left_out, *unwanted(built.table, wanted, options)]
+        left_out = [
+            *options.excuse(left_out),
+            *built.left_out,
+            *unwanted(built.table, wanted, options),
+        ]
         if split is not None and table.split_sizes():
             table = table.select(table.rows_of_split(_known_split(split, table)))
         meanings = _meanings(tree, table, chosen, options)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from dsc.pipeline.sources.passed_over import PassedOver, why_hidden
+from dsc.pipeline.sources.passed_over import PassedOver, task_of, why_hidden
 
 Names = tuple[list[str], list[str]]  # of files and of directories, sorted
 
@@ -65,7 +65,7 @@ class LocalFiles:
                 raise
             head, _, name = directory.rpartition("/")
             closed = f"the directory cannot be read ({error.strerror}): chmod it, or leave it out"
-            passed.add(head, f"{name}/", closed, like_task=True)
+            passed.add(head, f"{name}/", closed, task=task_of(directory))
             return [], []
         names: list[str] = []
         below: list[str] = []
@@ -76,7 +76,8 @@ class LocalFiles:
             elif passed is not None:
                 hidden = why_hidden(entry.name)
                 broken = why.startswith("a broken link") and hidden is None
-                passed.add(directory, entry.name, hidden or why, like_task=broken)
+                task = task_of(directory or entry.name) if broken else ""
+                passed.add(directory, entry.name, hidden or why, task=task)
         return names, below
 
 

@@ -124,7 +124,7 @@ class NyuV2Source(FileSource):
             _meaning(tree, table, maker()) for name, maker in makers.items() if name in table.files
         ]
         given = {"split": split, "depth_unit": unit_m, **options.to_json()}
-        found = [*left_out, *rest.listed(), *others]
+        found = [*options.excuse(left_out), *rest.listed(), *others]
         return cls(tree, table, meanings, given, found, ["layout nyuv2"])
 
     def key(self, index: int) -> str:

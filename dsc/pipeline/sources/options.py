@@ -14,7 +14,7 @@ from dsc.pipeline.sources.units import (
     parse_file_unit,
     unit_of,
 )
-from dsc.schemas import resolve_tasks
+from dsc.schemas import LeftOut, resolve_tasks
 from dsc.schemas.task import spelled
 
 ALPHAS = ("drop", "mask")
@@ -105,6 +105,15 @@ class Options:
         by_task: tuple[Any, ...] = (self.depth_unit, self.file_unit, self.kinds, self.invalid)
         return {name for one in by_task if isinstance(one, Mapping) for name in one if name}
 
+    def excuse(self, left_out: Sequence[LeftOut]) -> list[LeftOut]:
+        """Give what a walk passed over; what an option leaves out looks like no task any more."""
+        return [
+            one.model_copy(update={"task": "", "reason": f"{one.reason} (--ignore {pattern})"})
+            if one.task and (pattern := self.ignores(one.what, one.task))
+            else one
+            for one in left_out
+        ]
+
     def ignores(self, path: str, task: str = "") -> str | None:
         """Give the pattern that leaves out a path or task; None when none does."""
         for pattern in self.ignore:
@@ -164,8 +173,3 @@ def words_of(given: Sequence[str] | str) -> list[str]:
     """Read names or patterns with commas, or a sequence of them."""
     parts = given.split(",") if isinstance(given, str) else given
     return [part for part in (str(part).strip() for part in parts) if part]
-
-
-def printable(name: str) -> str:
-    r"""Spell a name that may be no UTF-8 so that it can be stored: bytes become ``\xe9``."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

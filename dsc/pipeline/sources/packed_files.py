@@ -23,7 +23,7 @@ from typing import Any, BinaryIO, Protocol
 from dsc.errors import SampleError
 from dsc.pipeline.sources.flat_files import Directories
 from dsc.pipeline.sources.local_files import LocalFiles, Names
-from dsc.pipeline.sources.passed_over import PassedOver, printable, spell, why_hidden
+from dsc.pipeline.sources.passed_over import PassedOver, printable, spell, task_of, why_hidden
 from dsc.pipeline.sources.remote_files import RemoteFiles
 from dsc.storage.place import Place, parse_place
 from dsc.storage.tar import BLOCK
@@ -112,7 +112,8 @@ class PackedFiles:
             if passed is not None and path.startswith(head):
                 directory, _, name = path[len(head) :].rpartition("/")
                 hidden = why_hidden(name)
-                passed.add(directory, name, hidden or reason, like_task=like_task and not hidden)
+                task = task_of(directory or name) if like_task and not hidden else ""
+                passed.add(directory, name, hidden or reason, task=task)
         return self._directories.list
 
     def count(self, directory: str) -> int:

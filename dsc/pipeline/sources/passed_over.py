@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from dsc.schemas import LeftOut
+from dsc.schemas.task import spelled
 
 MANIFEST, WORK, EXPORTED = "dsc.json", ".dsc", ".dsc-export.json"
 MOST_PLACES = 8  # more directories than this with one kind of thing become one line
@@ -74,6 +75,11 @@ def printable(path: str) -> str:
 def spell(local: Path) -> str:
     """Spell a local path as text; as a ``file://`` URL where it cannot be printed."""
     return str(local) if str(local).isprintable() else local.as_uri()
+
+
+def task_of(path: str) -> str:
+    """Guess the task of something whose layout is not known yet: the outermost directory."""
+    return spelled(path.partition("/")[0])
 
 
 class PassedOver:

@@ -3,7 +3,8 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from dsc.pipeline.sources.options import Options, printable
+from dsc.pipeline.sources.options import Options
+from dsc.pipeline.sources.passed_over import printable
 from dsc.pipeline.sources.table import FileTable
 from dsc.schemas import LeftOut
 

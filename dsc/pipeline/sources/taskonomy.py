@@ -187,7 +187,7 @@ def list_views(tree: FileTree, options: Options = EVERYTHING) -> tuple[FileTable
                 rest.add(f"{head}{name}", f"{task}: camera data")
             else:
                 rest.add(f"{head}{name}", f"{task}: no domain that dsc knows", task)
-    return builder.build(key_tail="point_"), [*left_out, *rest.listed()]
+    return builder.build(key_tail="point_"), [*options.excuse(left_out), *rest.listed()]
 
 
 def _place(directory: str, file_domain: str) -> tuple[str, str, bool]:

@@ -155,9 +155,7 @@ def stream(
     if urls is not None and (not urls or min(urls.values()) <= 0):
         raise UsageError(f"weights {urls}: at least one archive, and every weight above 0")
     places = [os.fspath(url)] if not isinstance(url, Mapping) else list(urls or {})
-    sources = [
-        StreamSource.open(place, tasks, split, missing, timeout) for place in places
-    ]
+    sources = [StreamSource.open(place, tasks, split, missing, timeout) for place in places]
     _check_alike(sources)
     _check_samples(sources)
     _check_latents(sources, options)
