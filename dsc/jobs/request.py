@@ -110,8 +110,8 @@ class Request:
         lines = [f"  {one.what}: {count(one.files, 'file')}, {one.reason}" for one in like[:LISTED]]
         lines += [f"  and {len(like) - LISTED} more"] * (len(like) > LISTED)
         listed = "\n".join(lines)
-        names = ",".join(dict.fromkeys(one.task for one in like))
-        advice = f"leave them out with --ignore {names}"
+        paths = shlex.quote(",".join(dict.fromkeys(one.what for one in like)))
+        advice = f"leave them out with --ignore {paths}"
         if asked is None:
             advice = (
                 f"name the tasks you want with --tasks {','.join(task_names(source))}, or {advice}"

@@ -71,7 +71,9 @@ def test_suffixes_are_tasks_and_color_is_rgb(tmp_path: Path) -> None:
         put(tmp_path / scene / "frame-000000.depth.png", DEPTH)
         (tmp_path / scene / "frame-000000.pose.txt").write_text("1 0 0 0")
     source = open_source("folder", str(tmp_path))
-    assert list(kinds(source)) == ["rgb", "depth"]
+    assert kinds(source)["pose"] == ("vector", "float64", 4)
+    assert list(kinds(source)) == ["rgb", "depth", "pose"]
+    assert source.read(0, ["pose"]).arrays["pose"].tolist() == [1, 0, 0, 0]
     assert [source.key(index) for index in range(2)] == [
         "chess__frame-000000",
         "fire__frame-000000",
@@ -90,12 +92,11 @@ def test_flat_folder_of_photographs_is_rgb(tmp_path: Path) -> None:
     assert (gray == gray[:, :, :1]).all()
 
 
-def test_class_folders_must_be_stated_and_give_the_class(tmp_path: Path) -> None:
+@pytest.mark.parametrize("layout", [None, "classes"])
+def test_class_folders_give_the_class(layout: str | None, tmp_path: Path) -> None:
     put(tmp_path / "n02/x.jpg", RGB)
     put(tmp_path / "n10/y.jpg", GRAY)
-    with pytest.raises(UsageError, match="layout=classes"):
-        open_source("folder", str(tmp_path))
-    source = open_source("folder", str(tmp_path), layout="classes")
+    source = open_source("folder", str(tmp_path), layout=layout)
     label = source.tasks[1]
     assert (label.name, label.kind, label.classes) == (
         "class_label",
@@ -174,7 +175,7 @@ def test_depth_unit_and_kind_can_be_stated_by_task(tmp_path: Path) -> None:
 
 def test_directory_that_cannot_be_what_its_name_says_is_refused(tmp_path: Path) -> None:
     put(tmp_path / "depth/1.png", RGB)
-    with pytest.raises(UsageError, match=r'3 channels cannot be depth.*"depth": "image"'):
+    with pytest.raises(UsageError, match=r"3 channels cannot be depth.*--kinds depth=image"):
         open_source("folder", str(tmp_path))
     assert kinds(open_source("folder", str(tmp_path), kinds={"depth": "image"}))
 
@@ -182,9 +183,12 @@ def test_directory_that_cannot_be_what_its_name_says_is_refused(tmp_path: Path) 
 def test_alpha_and_second_file_of_one_stem_are_refused(tmp_path: Path) -> None:
     put(tmp_path / "rgb/1.png", RGB)
     put(tmp_path / "rgb/2.png", np.dstack([RGB, GRAY]))
-    source = open_source("folder", str(tmp_path))
-    with pytest.raises(SampleError, match=r"sample 2.*4 channels \(alpha"):
-        source.read(1, ["rgb"])
+    with pytest.raises(UsageError, match=r"rgb/1\.png: 4 channels, the last is alpha.*--alpha drop"):
+        open_source("folder", str(tmp_path))
+    dropped = open_source("folder", str(tmp_path), alpha="drop")
+    np.testing.assert_array_equal(dropped.read(1, ["rgb"]).arrays["rgb"], RGB)
+    kept = open_source("folder", str(tmp_path), alpha="mask").read(1, ["rgb", "rgb_alpha"]).arrays
+    np.testing.assert_array_equal(kept["rgb_alpha"], GRAY)
     put(tmp_path / "rgb/1.jpg", RGB)
     with pytest.raises(UsageError, match=r"rgb/1\.\w+ and rgb/1\.\w+ are both rgb of sample 1"):
         open_source("folder", str(tmp_path))

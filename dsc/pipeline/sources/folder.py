@@ -231,7 +231,7 @@ def build(layout: Layout, files: Files) -> Built:
     """
     rest, labels = Rest(), dict[str, str]()
     placed = _place_pictures(layout, files.readable, labels, rest)
-    placed += _place_others(layout, files.others, {_sample(place) for place, _ in placed}, rest)
+    placed += _place_others(layout, files.others, [place for place, _ in placed], rest)
     for pattern, paths in files.ignored.items():
         for path in paths:
             rest.add(path, f"--ignore {pattern}")
@@ -262,10 +262,15 @@ def _place_pictures(
 
 
 def _place_others(
-    layout: Layout, others: Listing, samples: set[tuple[str, str]], rest: Rest
+    layout: Layout, others: Listing, pictures: Sequence[Place], rest: Rest
 ) -> list[tuple[Place, str]]:
-    """Take matrices and single arrays of samples that there are; the rest may look like a task."""
+    """Take matrices and single arrays of samples that there are; the rest may look like a task.
+
+    What lies beside a picture of the same task (``rgb/1.txt``) looks like one of its own.
+    """
     placed = []
+    samples = {_sample(place) for place in pictures}
+    taken = {(place.task, *_sample(place)) for place in pictures}
     for task, found in _by_task(layout, others).items():
         fits = any(place and _sample(place) in samples for place, _ in found)
         like = bool(task) and (fits or (_is_named(task) and 2 * len(found) >= len(samples)))
@@ -273,7 +278,9 @@ def _place_others(
             if place and _sample(place) in samples and _may_hold(task, path):
                 placed.append((place, path))
             else:
-                rest.add(path, _why_not(path), task if like else "")
+                beside = place and (task, *_sample(place)) in taken
+                own = spelled(task + ending_of(path)) if beside else task
+                rest.add(path, _why_not(path), own if like else "")
     return placed
 
 

@@ -119,7 +119,8 @@ class Options:
         for pattern in self.ignore:
             if task and spelled(pattern) == task:
                 return pattern
-            if fnmatch.fnmatchcase(path, pattern) or path.startswith(f"{pattern.rstrip('/')}/"):
+            folder = f"/{pattern.strip('/')}/"
+            if fnmatch.fnmatchcase(path, pattern) or folder in f"/{path}":
                 return pattern
         return None
 

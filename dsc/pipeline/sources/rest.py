@@ -49,5 +49,6 @@ def unwanted(table: FileTable, wanted: Sequence[str], options: Options) -> Itera
 
 def ending_of(name: str) -> str:
     """Give a file name's ending with its dot, or the whole name where it has none."""
+    name = name.rpartition("/")[2]
     stem, dot, ending = name.rpartition(".")
     return f".{ending}" if dot and stem else name

@@ -182,7 +182,7 @@ def list_views(tree: FileTree, options: Options = EVERYTHING) -> tuple[FileTable
             if known and suffix == ("npy" if DOMAINS[task].kind is TaskKind.VECTOR else "png"):
                 builder.add(group, stem, task, f"{head}point_", f"_domain_{domain}.{suffix}")
             elif known:
-                rest.add(f"{head}{name}", f"not a file of {task}", task)
+                rest.add(f"{head}{name}", f"not a file of {task}", task if suffix != "json" else "")
             elif task in _CAMERA:
                 rest.add(f"{head}{name}", f"{task}: camera data")
             else:

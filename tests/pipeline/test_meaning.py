@@ -1,0 +1,294 @@
+"""What a task is, told from its name and its values; what may be ids is never coded with loss."""
+
+import io
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import pytest
+from PIL import Image
+
+from dsc.errors import UsageError
+from dsc.pipeline.sources import open_source
+from dsc.schemas import Task, TaskKind
+from dsc.schemas.task import EXACT_KINDS
+
+RNG = np.random.default_rng(7)
+SIZE = (24, 32)
+PHOTO = np.clip(
+    np.add.outer(np.arange(24) * 5, np.arange(32) * 3)[..., None] + RNG.integers(0, 40, (*SIZE, 3)),
+    0,
+    255,
+).astype(np.uint8)
+IDS = np.kron(RNG.permutation(12).reshape(3, 4), np.ones((8, 8), int)).astype(np.uint8)
+MANY_IDS = np.kron(RNG.permutation(48).reshape(6, 8) * 5, np.ones((4, 4), int)).astype(np.uint8)
+UNIT = RNG.normal(size=(*SIZE, 3))
+UNIT /= np.linalg.norm(UNIT, axis=-1, keepdims=True)
+NORMALS = np.rint(UNIT * 127.5 + 127.5).astype(np.uint8)
+DEPTH = np.clip(900 + np.add.outer(np.arange(24) * 40, np.arange(32) * 20), 0, 9000)
+
+
+def put(path: Path, array: np.ndarray, **palette: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".npy":
+        np.save(path, array)
+    elif palette:
+        image = Image.fromarray(array, "P")
+        image.putpalette([(9 * value) % 256 for value in range(768)])
+        buffer = io.BytesIO()
+        image.save(buffer, "PNG")
+        path.write_bytes(buffer.getvalue())
+    else:
+        encode = {".png": imagecodecs.png_encode, ".jpg": imagecodecs.jpeg8_encode}[path.suffix]
+        path.write_bytes(encode(array))
+
+
+def only_task(root: Path, name: str, array: np.ndarray, suffix: str = ".png", **options):
+    put(root / name / f"1{suffix}", array)
+    put(root / "rgb/1.png", PHOTO)
+    source = open_source("folder", str(root), tasks=[name], **options)
+    (task,) = source.tasks
+    return source, task
+
+
+LABEL_NAMES = (
+    "gt", "gtFine", "panoptic", "target", "trimap", "parsing", "ids", "mask", "labels", "instance",
+    "seg", "annotations", "image_gt", "depth_mask",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LABEL_NAMES)
+def test_names_of_id_maps_are_exact(name: str, tmp_path: Path) -> None:
+    noise = RNG.integers(0, 256, SIZE).astype(np.uint8)
+    source, task = only_task(tmp_path, name, noise)
+    assert task.kind is TaskKind.LABEL
+    assert task.is_exact
+    np.testing.assert_array_equal(source.read(0, [task.name]).arrays[task.name], noise)
+
+
+@pytest.mark.parametrize(
+    ("array", "suffix"),
+    [
+        (IDS, ".png"),
+        (MANY_IDS, ".png"),
+        (np.dstack([IDS, IDS // 2, IDS * 0]), ".png"),
+        (MANY_IDS.astype(np.uint16) * 1000, ".png"),
+        (RNG.integers(0, 65536, SIZE).astype(np.uint16), ".png"),
+        ((RNG.random(SIZE) > 0.9).astype(np.uint16) * 4000, ".png"),
+        (RNG.integers(0, 1 << 20, SIZE).astype(np.int32), ".npy"),
+        (RNG.integers(-5, 5, SIZE).astype(np.int16), ".npy"),
+        (IDS > 3, ".npy"),
+        (RNG.normal(size=(*SIZE, 5)).astype(np.float16), ".npy"),
+        (RNG.normal(size=SIZE).astype(np.float64), ".npy"),
+    ],
+)
+def test_what_may_be_ids_is_exact_whatever_its_name(
+    array: np.ndarray, suffix: str, tmp_path: Path
+) -> None:
+    source, task = only_task(tmp_path, "things", array, suffix)
+    assert task.is_exact, task
+    np.testing.assert_array_equal(source.read(0, ["things"]).arrays["things"], array)
+
+
+def test_a_palette_gives_indexes_where_no_picture_is_meant(tmp_path: Path) -> None:
+    put(tmp_path / "things/1.png", IDS, palette=True)
+    put(tmp_path / "rgb/1.png", IDS, palette=True)
+    source = open_source("folder", str(tmp_path), kinds={"things": "label"})
+    things, rgb = (source.read(0, [name]).arrays[name] for name in ("things", "rgb"))
+    np.testing.assert_array_equal(things, IDS)
+    assert rgb.shape == (*SIZE, 3)
+    assert {task.name: task.is_exact for task in source.tasks} == {"rgb": True, "things": True}
+
+
+def test_pictures_stay_pictures(tmp_path: Path) -> None:
+    for name in ("rgb", "albedo", "left"):
+        for suffix in (".png", ".jpg"):
+            root = tmp_path / name / suffix[1:]
+            put(root / name / f"1{suffix}", PHOTO)
+            (task,) = open_source("folder", str(root)).tasks
+            assert (task.kind, task.exact) == (TaskKind.IMAGE, False)
+
+
+def test_pictures_in_a_folder_of_labels_are_exact_until_they_are_called_pictures(
+    tmp_path: Path,
+) -> None:
+    source, task = only_task(tmp_path, "gt", PHOTO)
+    assert task.is_exact
+    assert "--kinds gt=image" in source.report().tasks["gt"].warnings[0]
+    _, task = only_task(tmp_path, "gt", PHOTO, kinds={"gt": "image"})
+    assert (task.kind, task.is_exact) == (TaskKind.IMAGE, False)
+
+
+def test_a_name_alone_makes_no_normal_map(tmp_path: Path) -> None:
+    _, task = only_task(tmp_path, "normalized", PHOTO)
+    assert task.kind is TaskKind.IMAGE
+    source, task = only_task(tmp_path, "normal", PHOTO)
+    assert task.kind is TaskKind.IMAGE
+    assert "unit vectors" in source.report().tasks["normal"].why
+    _, task = only_task(tmp_path, "normals", NORMALS)
+    assert task.kind is TaskKind.NORMAL
+
+
+@pytest.mark.parametrize(
+    ("nothing", "array"),
+    [
+        (0, NORMALS),
+        (128, NORMALS),
+        (127, NORMALS),
+        (255, NORMALS),
+        (np.nan, UNIT.astype(np.float32)),
+        (0, UNIT.astype(np.float16)),
+        (0.5, (UNIT * 0.5 + 0.5).astype(np.float32)),
+    ],
+)
+def test_normals_without_direction_are_nan(
+    nothing: float, array: np.ndarray, tmp_path: Path
+) -> None:
+    array = array.copy()
+    array[4:9, 3:20] = nothing
+    suffix = ".png" if array.dtype == np.uint8 else ".npy"
+    source, task = only_task(tmp_path, "normals", array, suffix)
+    found = task.to_physical(source.read(0, ["normals"]).arrays["normals"])
+    assert np.isnan(found[4:9, 3:20]).all()
+    valid = np.isfinite(found).all(-1)
+    assert valid.sum() == 24 * 32 - 5 * 17
+    cosine = (found * UNIT).sum(-1)[valid]
+    assert np.degrees(np.arccos(np.clip(cosine, -1, 1))).max() < 0.8
+
+
+def metres(root: Path, array: np.ndarray, suffix: str = ".npy", **options) -> np.ndarray:
+    source, task = only_task(root, "depth", array, suffix, **options)
+    assert task.kind is TaskKind.DEPTH
+    return task.to_physical(source.read(0, ["depth"]).arrays["depth"])
+
+
+TRUE_M = DEPTH / 1000
+UNITS: list[tuple[np.ndarray, str, dict[str, object]]] = [
+    (DEPTH.astype(np.uint16), ".png", {}),
+    (DEPTH.astype(np.int32), ".npy", {"depth_unit": 0.001}),
+    (DEPTH.astype(np.int64), ".npy", {"depth_unit": {"depth": "mm"}}),
+    (DEPTH.astype(np.float32), ".npy", {}),
+    (DEPTH.astype(np.float32), ".npy", {"file_unit": "mm"}),
+    (DEPTH.astype(np.float64), ".npy", {"file_unit": {"depth": "mm"}}),
+    (TRUE_M.astype(np.float32), ".npy", {}),
+    (TRUE_M.astype(">f4"), ".npy", {}),
+    (np.asfortranarray(TRUE_M), ".npy", {}),
+    (TRUE_M.astype(np.float16)[..., None], ".npy", {}),
+    ((TRUE_M * 100).astype(np.float32), ".npy", {"file_unit": "cm"}),
+    ((TRUE_M * 5000).astype(np.uint16), ".png", {"depth_unit": "1/5000"}),
+    ((1 / TRUE_M).astype(np.float32), ".npy", {"file_unit": "inverse"}),
+    ((0.5 * 700 / TRUE_M).astype(np.float32), ".npy", {"file_unit": "disparity:0.5:700"}),
+    (np.rint(0.5 * 700 / TRUE_M * 64).astype(np.uint16), ".png",
+     {"file_unit": "depth=disparity:0.5:700:1/64"}),
+    ((DEPTH << 3 | DEPTH >> 13).astype(np.uint16), ".png", {"file_unit": "rotated"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("array", "suffix", "options"), UNITS)
+def test_depth_comes_back_in_metres_whatever_its_unit(
+    array: np.ndarray, suffix: str, options: dict[str, object], tmp_path: Path
+) -> None:
+    found = metres(tmp_path, array, suffix, **options)
+    assert np.abs(found / TRUE_M - 1).max() < 0.002
+
+
+def test_the_step_of_depth_is_not_its_unit(tmp_path: Path) -> None:
+    """A coarse step makes depth coarse, never a thousand times too large."""
+    found = metres(tmp_path, DEPTH.astype(np.float32), file_unit="mm", depth_unit=0.05)
+    assert np.abs(found - TRUE_M).max() < 0.026
+
+
+def test_depth_that_may_be_anything_asks(tmp_path: Path) -> None:
+    odd = (DEPTH * 1.37).astype(np.float32)
+    with pytest.raises(UsageError, match=r"depth/1\.npy.*--file-unit depth=mm"):
+        only_task(tmp_path, "depth", odd, ".npy")
+    assert np.nanmax(metres(tmp_path, odd, file_unit="mm")) < 9
+    with pytest.raises(UsageError, match=r"int32 depth.*--depth-unit"):
+        only_task(tmp_path, "depth", DEPTH.astype(np.int32), ".npy")
+    with pytest.raises(UsageError, match=r"--file-unit furlong: expected m, cm, mm"):
+        only_task(tmp_path, "depth", odd, ".npy", file_unit="furlong")
+
+
+@pytest.mark.parametrize("nothing", [0, 65535])
+def test_integer_depth_without_value(nothing: int, tmp_path: Path) -> None:
+    array = DEPTH.astype(np.uint16)
+    array[:4] = nothing
+    assert np.isnan(metres(tmp_path, array, ".png")[:4]).all()
+
+
+@pytest.mark.parametrize("nothing", [0, -1, np.nan, np.inf, -np.inf])
+def test_float_depth_without_value(nothing: float, tmp_path: Path) -> None:
+    array = TRUE_M.astype(np.float32)
+    array[:4] = nothing
+    found = metres(tmp_path, array)
+    assert np.isnan(found[:4]).all()
+    assert np.isfinite(found[4:]).all()
+
+
+def test_stated_values_mean_nothing(tmp_path: Path) -> None:
+    array = DEPTH.astype(np.uint16)
+    array[:4] = 12345
+    found = metres(tmp_path, array, ".png", invalid={"depth": [0, 12345]})
+    assert np.isnan(found[:4]).all()
+
+
+def test_depth_that_makes_no_room_draws_a_warning_with_likely_units(tmp_path: Path) -> None:
+    """Values of 1/4096 m, read as millimetres, make a bedroom of 29 m."""
+    array = np.clip(TRUE_M * 3 * 4096, 0, 65000).astype(np.uint16)
+    source, _ = only_task(tmp_path, "depth", array)
+    (warning,) = source.report().tasks["depth"].warnings
+    assert "makes no room" in warning
+    assert "1/4096" in warning
+    source, _ = only_task(tmp_path, "depth", array, depth_unit="1/4096")
+    assert not source.report().tasks["depth"].warnings
+    source, _ = only_task(tmp_path, "depth", DEPTH.astype(np.uint16))
+    assert not source.report().tasks["depth"].warnings
+
+
+@pytest.mark.parametrize("name", ["disp", "disparity", "disp0GT", "flow", "optical_flow"])
+def test_disparity_and_flow_are_exact(name: str, tmp_path: Path) -> None:
+    array = RNG.integers(0, 9000, SIZE).astype(np.uint16)
+    array[:5] = 0
+    source, task = only_task(tmp_path, name, array)
+    assert task.kind in EXACT_KINDS
+    np.testing.assert_array_equal(source.read(0, [task.name]).arrays[task.name], array)
+    if task.kind is TaskKind.DISPARITY:
+        assert np.isnan(task.to_physical(array)[:5]).all()
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (3, 3), (3, 4), (1, 16), (12,)])
+def test_matrices_are_vectors(shape: tuple[int, ...], tmp_path: Path) -> None:
+    array = RNG.normal(size=shape)
+    source, task = only_task(tmp_path, "pose", array, ".npy")
+    assert (task.kind, task.channels) == (TaskKind.VECTOR, array.size)
+    np.testing.assert_array_equal(source.read(0, ["pose"]).arrays["pose"], array.ravel())
+
+
+def test_only_what_is_asked_for_is_judged(tmp_path: Path) -> None:
+    put(tmp_path / "rgb/1.png", PHOTO)
+    put(tmp_path / "depth/1.npy", DEPTH.astype(np.int32))  # would ask for its unit
+    put(tmp_path / "odd/1.npy", np.zeros((2, 2, 2, 2), complex))
+    with pytest.raises(UsageError):
+        open_source("folder", str(tmp_path))
+    source = open_source("folder", str(tmp_path), tasks="rgb")
+    assert [task.name for task in source.tasks] == ["rgb"]
+    assert {one.what: one.reason for one in source.report().left_out} == {
+        "task depth": "not in --tasks",
+        "task odd": "not in --tasks",
+    }
+    source = open_source("folder", str(tmp_path), ignore="depth,odd")
+    assert [task.name for task in source.tasks] == ["rgb"]
+
+
+def test_names_of_tasks_are_found_under_their_own_spelling(tmp_path: Path) -> None:
+    put(tmp_path / "color/1.png", PHOTO)
+    put(tmp_path / "Semantic-40/1.png", IDS)
+    for words, names in (("color", ["rgb"]), ("rgb,Semantic-40", ["rgb", "semantic_40"])):
+        source = open_source("folder", str(tmp_path), tasks=words)
+        assert sorted(task.name for task in source.tasks) == names
+
+
+def test_exact_tasks_keep_their_json_short() -> None:
+    task = Task(name="x", kind=TaskKind.IMAGE, dtype="uint8")
+    assert "exact" not in task.model_dump(mode="json")
+    assert task.model_copy(update={"exact": True}).model_dump(mode="json")["exact"]
