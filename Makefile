@@ -18,6 +18,9 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed
 	$(VENV)/bin/python -m pytest
 
+cases: $(VENV)/.installed
+	$(VENV)/bin/python -m pytest tests/test_cases.py -rA
+
 check: $(VENV)/.installed
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
@@ -27,4 +30,4 @@ $(VENV)/.installed: pyproject.toml
 	$(VENV)/bin/python -m pip install --quiet --editable ".[dev]"
 	touch $@
 
-.PHONY: demo test check
+.PHONY: demo test cases check
