@@ -21,7 +21,7 @@ from dsc.pipeline.codec_set import CodecSet
 from dsc.pipeline.commit import commit, sweep
 from dsc.pipeline.plan import make_plan
 from dsc.pipeline.sources import Source
-from dsc.pipeline.sources.base import report_of
+from dsc.pipeline.sources.base import check_files, report_of
 from dsc.schemas import Manifest, Quality, SourceReport, Task
 
 OnStart = Callable[[SourceReport, Sequence[Task], CodecSet], None]
@@ -112,6 +112,8 @@ def run(
         coding = choose_coding(request, source, tasks, output, on_choice, on_trial)
         if on_start is not None:
             on_start(report, tasks, coding.codec_set)
+        if request.on_error == "fail" and output.plan is None and output.manifest is None:
+            check_files(source, [task.name for task in tasks])
         plan = make_plan(
             source,
             tasks,

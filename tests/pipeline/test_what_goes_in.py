@@ -153,7 +153,9 @@ STEMS = st.one_of(
     st.integers(0, 99999).map("frame-{:06d}".format),
     st.from_regex(r"[0-9]{10}\.[0-9]{6}", fullmatch=True),
     st.text(
-        st.characters(exclude_characters="/\0\\", exclude_categories=("Cs", "Cc", "Zl", "Zp", "Cn")),
+        st.characters(
+            exclude_characters="/\0\\", exclude_categories=("Cs", "Cc", "Zl", "Zp", "Cn")
+        ),
         min_size=1,
         max_size=8,
     ),

@@ -107,3 +107,15 @@ def origin_of(source: Source, index: int) -> Origin | None:
 def left_out_of(source: Source) -> tuple[LeftOut, ...]:
     """List what any source leaves out."""
     return report_of(source).left_out if hasattr(source, "report") else ()
+
+
+def check_files(source: Source, tasks: Sequence[str]) -> None:
+    """Look at the heads of a source's files before work starts, where the source can.
+
+    Raises
+    ------
+    SampleError
+        Naming the first file that will not do.
+    """
+    if hasattr(source, "check"):
+        source.check(tasks)

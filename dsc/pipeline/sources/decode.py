@@ -10,6 +10,7 @@ photographs hold gray JPEGs). In a label map, a palette gives its indexes, which
 the colours.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,6 +98,30 @@ def probe(data: bytes, where: str) -> Evidence:
     )
 
 
+def check_file(data: bytes, task: Task, where: str, reading: Reading) -> tuple[int, int] | None:
+    """Check from a file's head that it will serve its task; give height and width of a map.
+
+    Pixels are not decoded, so damage further on is not seen.
+
+    Raises
+    ------
+    SampleError
+        When dtype, channels or pages do not fit, or the head is damaged.
+    """
+    if holds_one(data):
+        found = read_array(data, task, where, reading)
+        return (found.shape[0], found.shape[1]) if task.is_map else None
+    content = read_content(data, where)
+    if content.pages > 1:
+        read_pixels(data, where)  # says what to do
+    content = content.as_indexes() if reading.indexes else content
+    stands_for = np.broadcast_to(np.zeros((), content.dtype), content.shape)
+    if task.is_map and stands_for.ndim in (2, 3):
+        stands_for = stands_for[:1, :1]
+    fit_to_task(stands_for, task, where, reading)
+    return (content.shape[0], content.shape[1]) if task.is_map else None
+
+
 def _read(data: bytes, where: str, indexes: bool) -> NDArray[Any]:
     if holds_one(data):
         return read_one(data, where)
@@ -169,7 +194,18 @@ def quantise_normal(
     return counts
 
 
-def check_sizes(key: str, arrays: dict[str, NDArray[Any]], tasks: dict[str, Task]) -> None:
+def map_sizes(
+    arrays: Mapping[str, NDArray[Any]], tasks: Mapping[str, Task]
+) -> dict[str, tuple[int, int]]:
+    """Give height and width of a sample's maps."""
+    return {
+        name: (array.shape[0], array.shape[1])
+        for name, array in arrays.items()
+        if tasks[name].is_map
+    }
+
+
+def check_sizes(key: str, sizes: Mapping[str, tuple[int, int]]) -> None:
     """Refuse a sample whose maps differ in height or width.
 
     Raises
@@ -177,11 +213,10 @@ def check_sizes(key: str, arrays: dict[str, NDArray[Any]], tasks: dict[str, Task
     SampleError
         Naming the sample, and each task with its size.
     """
-    maps = {name: array for name, array in arrays.items() if tasks[name].is_map}
-    if len({array.shape[:2] for array in maps.values()}) > 1:
-        sizes = ", ".join(f"{name} {a.shape[1]}x{a.shape[0]}" for name, a in maps.items())
+    if len(set(sizes.values())) > 1:
+        listed = ", ".join(f"{name} {wide}x{high}" for name, (high, wide) in sizes.items())
         raise SampleError(
-            f"sample {key}: tasks differ in size (width x height): {sizes}; resize the files to "
+            f"sample {key}: tasks differ in size (width x height): {listed}; resize the files to "
             "one size, or leave tasks out with --tasks"
         )
 

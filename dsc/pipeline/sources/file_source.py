@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dsc.errors import SampleError, UnknownTaskError, UsageError
 from dsc.pipeline.sources.base import SourceSample
-from dsc.pipeline.sources.decode import check_sizes, probe, read_array
+from dsc.pipeline.sources.decode import check_file, check_sizes, map_sizes, probe, read_array
 from dsc.pipeline.sources.evidence import Evidence, merge
 from dsc.pipeline.sources.kinds import Meaning
 from dsc.pipeline.sources.listing import FileTree
@@ -100,7 +100,7 @@ class FileSource:
             found = self._read_task(index, task, key)
             if found is not None:
                 arrays[name], sizes[name] = found
-        check_sizes(key, arrays, self._tasks)
+        check_sizes(key, map_sizes(arrays, self._tasks))
         return SourceSample(key, arrays, sizes)
 
     def _read_task(self, index: int, task: Task, key: str) -> tuple[NDArray[Any], int] | None:
@@ -118,6 +118,31 @@ class FileSource:
 
     def _decode(self, data: bytes, task: Task, path: str, where: str) -> NDArray[Any]:
         return read_array(data, task, where, self.meanings[task.name].reading)
+
+    def check(self, tasks: Sequence[str]) -> None:
+        """Look at the head of every file of these tasks, before any is coded.
+
+        A remote file would cost its whole transfer, so only local ones are looked at.
+
+        Raises
+        ------
+        SampleError
+            Naming the first file that will not do: of another dtype, size or number of channels
+            or pages, or damaged in its head.
+        """
+        if self.tree.local is None:
+            return
+        for index in range(len(self)):
+            sizes = {}
+            for name in tasks:
+                path = self.table.path(index, name) if name in self.table.files else None
+                if path is not None:
+                    sizes[name] = self._check_file(self._tasks[name], path, self.key(index))
+            check_sizes(self.key(index), {n: size for n, size in sizes.items() if size})
+
+    def _check_file(self, task: Task, path: str, key: str) -> tuple[int, int] | None:
+        where = f"sample {key}: {self.tree.where(path)}"
+        return check_file(self.tree.read(path), task, where, self.meanings[task.name].reading)
 
     def _check(self, index: int) -> int:
         if not 0 <= index < len(self):

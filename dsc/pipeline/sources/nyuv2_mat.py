@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from dsc.errors import SampleError, UsageError
 from dsc.pipeline.sources.base import SourceSample
-from dsc.pipeline.sources.decode import check_sizes, fit_to_task
+from dsc.pipeline.sources.decode import check_sizes, fit_to_task, map_sizes
 from dsc.pipeline.sources.file_source import fingerprint, task_of
 from dsc.pipeline.sources.listing import FileTree
 from dsc.pipeline.sources.nyuv2 import frame_key, frame_unit_m, read_split
@@ -139,7 +139,7 @@ class NyuV2MatSource:
             raw = self._files.row(self._path, DATASETS[name], row, where)
             arrays[name] = fit_to_task(raw.T, task, where)
             sizes[name] = raw.nbytes
-        check_sizes(key, arrays, self._tasks)
+        check_sizes(key, map_sizes(arrays, self._tasks))
         return SourceSample(key, arrays, sizes)
 
     def describe(self) -> dict[str, Any]:
