@@ -1,0 +1,164 @@
+"""What a source found, decided and left out; splits, classes and names in the archive."""
+
+import json
+import os
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import pytest
+
+import dsc
+from dsc.errors import UsageError
+from dsc.jobs.append import append
+from dsc.jobs.driver import compress
+from dsc.pipeline.export import export
+from dsc.pipeline.plan import check_keys
+from dsc.pipeline.sources import open_source
+from dsc.schemas import Manifest
+from dsc.storage.archive import Archive
+
+RNG = np.random.default_rng(11)
+
+
+def picture(path: Path, shape: tuple[int, ...] = (8, 12, 3)) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(imagecodecs.png_encode(RNG.integers(0, 256, shape).astype(np.uint8)))
+
+
+def classes(root: Path, *names: str, count: int = 2) -> Path:
+    for name in names:
+        for at in range(count):
+            picture(root / name / f"{at:04d}.png")
+    return root
+
+
+def test_splits_of_directories_become_splits_of_the_archive(tmp_path: Path) -> None:
+    root = classes(tmp_path / "in", "val/cat", "train/cat", "train/dog", "test/dog", "train/n 10")
+    manifest = compress("folder", tmp_path / "a", root=root, codec="png", shard_size=2)
+    assert manifest.splits == {"train": 6, "val": 2, "test": 2}
+    opened = dsc.open(tmp_path / "a")
+    label = next(task for task in manifest.tasks if task.name == "class_label")
+    assert label.classes == ("cat", "dog", "n 10")
+    found = {
+        opened.origin(index).name: int(opened[index]["class_label"]) for index in range(len(opened))
+    }
+    assert found == {
+        f"{split}/{name}/{at:04d}": label.classes.index(name)
+        for split, name in (
+            ("train", "cat"), ("train", "dog"), ("train", "n 10"), ("val", "cat"), ("test", "dog")
+        )
+        for at in range(2)
+    }  # fmt: skip
+    again = compress("folder", tmp_path / "a", root=root, codec="png", shard_size=2)
+    assert again == manifest
+
+
+def test_one_split_can_be_taken(tmp_path: Path) -> None:
+    root = classes(tmp_path / "in", "val/cat", "train/cat", "train/dog")
+    manifest = compress("folder", tmp_path / "a", root=root, codec="png", split="val")
+    assert manifest.splits == {"val": 2}
+    with pytest.raises(UsageError, match=r"--split test: found are train, val"):
+        compress("folder", tmp_path / "b", root=root, codec="png", split="test")
+
+
+def test_classes_are_numbered_as_torchvision_numbers_them(tmp_path: Path) -> None:
+    names = ["n2", "n10", "Zebra", "apple", "_x", "10", "9"]
+    source = open_source("folder", str(classes(tmp_path, *names)))
+    assert source.tasks[1].classes == tuple(sorted(names))
+    for index in range(len(source)):
+        number = int(source.read(index, ["class_label"]).arrays["class_label"])
+        assert source.origin(index).files["rgb"].startswith(f"{sorted(names)[number]}/")
+
+
+def test_a_class_whose_name_is_no_text_is_kept_escaped(tmp_path: Path) -> None:
+    classes(tmp_path / "in", "dog")
+    os.rename(tmp_path / "in" / "dog", os.fsencode(tmp_path / "in") + b"/caf\xe9")
+    classes(tmp_path / "in", "dog")
+    manifest = compress("folder", tmp_path / "a", root=tmp_path / "in", codec="png")
+    assert manifest.tasks[1].classes == (r"caf\xe9", "dog")
+    assert len(Archive.open(tmp_path / "a")) == 4
+    export(tmp_path / "a", "rgb", tmp_path / "out")
+    assert sorted(os.listdir(os.fsencode(tmp_path / "out"))) == [
+        b".dsc-export.json", b"caf\xe9", b"dog"
+    ]  # fmt: skip
+
+
+def test_what_lies_beside_is_in_the_manifest_with_its_reason(tmp_path: Path) -> None:
+    root = tmp_path / "in"
+    for at in range(3):
+        picture(root / f"rgb/{at}.png")
+        picture(root / f"label/{at}.png", (8, 12))
+    (root / "README.md").write_text("hello")
+    (root / ".hidden").mkdir()
+    (root / ".hidden" / "x.png").write_bytes(b"x")
+    (root / "label" / "1.png").unlink()
+    compress("folder", tmp_path / "a", root=root, codec="png", tasks="rgb,label")
+    data = (tmp_path / "a" / "dsc.json").read_bytes()
+    report = json.loads(data)["source_report"]
+    assert (report["samples"], report["complete"]) == (3, 2)
+    assert report["tasks"]["label"]["samples"] == 2
+    assert {one["what"] for one in report["left_out"]} == {"README.md", ".hidden/"}
+    assert all(one["reason"] for one in report["left_out"])
+    assert any("EXIF" in note for note in report["notes"])
+    assert Manifest.from_file_bytes(data, "here").source_report is not None
+
+
+def test_an_append_says_what_it_left_out(tmp_path: Path) -> None:
+    picture(tmp_path / "in/rgb/1.png")
+    compress("folder", tmp_path / "a", root=tmp_path / "in", codec="png")
+    picture(tmp_path / "in/rgb/2.png")
+    (tmp_path / "in" / "notes.txt").write_text("x")
+    report = append(tmp_path / "a", "folder", root=tmp_path / "in")
+    (entry,) = report.manifest.appended
+    assert entry.source_report is not None
+    assert [one.what for one in entry.source_report.left_out] == ["notes.txt"]
+    assert dsc.open(tmp_path / "a").origin(1).files == {"rgb": "rgb/2.png"}
+
+
+def test_splits_are_appended_one_at_a_time(tmp_path: Path) -> None:
+    root = classes(tmp_path / "in", "train/cat", "train/dog")
+    compress("folder", tmp_path / "a", root=root, codec="png")
+    classes(root, "val/cat", "val/dog")
+    with pytest.raises(UsageError, match=r"splits train, val.*--split train"):
+        append(tmp_path / "a", "folder", root=root)
+    manifest = append(tmp_path / "a", "folder", root=root, split="val").manifest
+    assert manifest.splits == {"train": 4, "val": 4}
+
+
+class Twins:
+    """Two samples of one key."""
+
+    def __len__(self) -> int:
+        return 70_000
+
+    def key(self, index: int) -> str:
+        return f"k{min(index, 69_998)}"
+
+
+def test_equal_keys_are_found_among_many() -> None:
+    with pytest.raises(UsageError, match=r"'k69998': sample 69998 and sample 69999"):
+        check_keys(Twins())  # type: ignore[arg-type]
+
+
+def test_a_hostile_archive_exports_nothing_outside(tmp_path: Path) -> None:
+    from dsc.pipeline.export import file_paths
+    from dsc.schemas import Origin, Task
+
+    picture(tmp_path / "in/rgb/1.png")
+    manifest = compress("folder", tmp_path / "a", root=tmp_path / "in", codec="png")
+    tasks = [Task(name="rgb", kind="image", dtype="uint8", channels=3)]
+    for path in (
+        "/etc/passwd",
+        "../x.png",
+        "a/../../x.png",
+        "a//b.png",
+        ".",
+        "..",
+        "a\\..\\b",
+        "\0",
+    ):
+        found = file_paths(manifest, tasks, "k", Origin(name="k", files={"rgb": path}))
+        assert found == {"rgb": "rgb/k.png"}, path
+    found = file_paths(manifest, tasks, "k", Origin(name="k", files={"rgb": "-x/ä.b.JPG"}))
+    assert found == {"rgb": "-x/ä.b.png"}
