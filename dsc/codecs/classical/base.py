@@ -31,6 +31,7 @@ from dsc.schemas import Quality, Stream, Task, TaskKind
 HEADER = struct.Struct("<BHH")
 METHOD_BITS, MASK_BIT = 0b011, 0b100
 MAX_SIDE = 0xFFFF
+NOT_DAMAGE = (ImportError, KeyError, NameError, MemoryError)  # faults of ours, or of this machine
 
 
 class Method(IntEnum):
@@ -161,6 +162,8 @@ class TaskCodec(ABC):
     def _decode(self, task: Task, data: bytes, max_pixels: int) -> Array:
         try:
             return self.decode_task(task, data, max_pixels)
+        except NOT_DAMAGE:
+            raise
         except Exception as error:
             raise BitstreamError(
                 f"stream {task.name}: {len(data)} bytes are no {self.id} bitstream of this task: "
