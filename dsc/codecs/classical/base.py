@@ -31,7 +31,6 @@ from dsc.schemas import Quality, Stream, Task, TaskKind
 HEADER = struct.Struct("<BHH")
 METHOD_BITS, MASK_BIT = 0b011, 0b100
 MAX_SIDE = 0xFFFF
-NOT_DAMAGE = (ImportError, KeyError, NameError, MemoryError)  # faults of ours, or of this machine
 
 
 class Method(IntEnum):
@@ -40,6 +39,9 @@ class Method(IntEnum):
     EXACT = 0
     LOSSY = 1
     LEVELS = 2
+
+
+NOT_DAMAGE = (ImportError, KeyError, NameError, MemoryError)  # faults of ours, or of this machine
 
 
 class TaskCodec(ABC):
