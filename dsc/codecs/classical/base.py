@@ -42,6 +42,9 @@ class Method(IntEnum):
     LEVELS = 2
 
 
+NOT_DAMAGE = (ImportError, KeyError, NameError, MemoryError)  # faults of ours, or of this machine
+
+
 class TaskCodec(ABC):
     """A codec that codes each task alone, in one stream named after it.
 
@@ -162,6 +165,8 @@ class TaskCodec(ABC):
     def _decode(self, task: Task, data: bytes, max_pixels: int) -> Array:
         try:
             return self.decode_task(task, data, max_pixels)
+        except NOT_DAMAGE:
+            raise
         except Exception as error:
             raise BitstreamError(
                 f"stream {task.name}: {len(data)} bytes are no {self.id} bitstream of this task: "

@@ -173,7 +173,7 @@ def test_ranks_keep_in_step(archive: Path, drop_last: bool, persistent: bool) ->
     assert sorted(rest + [i for part in begun for batch in part for i in batch]) == [*range(61)]
 
 
-@pytest.mark.parametrize("persistent", [False, True])
+@pytest.mark.parametrize("persistent", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_spawned_workers_share_the_epochs(
     archive: Path, epochs: list[list[list[int]]], persistent: bool
 ) -> None:
