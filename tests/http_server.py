@@ -27,6 +27,7 @@ class Traffic:
     signature: str = ""  # a query without which every answer is 403
     fail_next: int = 0  # answer `fail_with` this many times
     fail_with: int = 500
+    any_page: bytes = b""  # what any path is answered with
     drop_next: int = 0  # drop the connection without an answer, this many times
     cut_next: int = 0  # send half a body and drop the connection, this many times
     stall_next: int = 0  # send half a body and then nothing, this many times
@@ -70,8 +71,8 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(body=True)
 
     def _answer(self, *, body: bool) -> None:
-        traffic, asked_for = self.traffic, urlsplit(self.path)
-        name = self.name = os.fsdecode(unquote_to_bytes(asked_for.path)).lstrip("/")
+        traffic = self.traffic
+        name = self.name = os.fsdecode(unquote_to_bytes(urlsplit(self.path).path)).lstrip("/")
         over = traffic.dead_after_bytes is not None and traffic.total() >= traffic.dead_after_bytes
         if traffic.dead or over:
             self.close_connection = True
@@ -85,14 +86,7 @@ class _Handler(BaseHTTPRequestHandler):
         if fault == "drop":
             self.close_connection = True
             return
-        if traffic.signature and asked_for.query != traffic.signature:
-            self._send(403, b"", None, body)
-            return
-        if fault == "fail" or not path.exists():
-            self._send(traffic.fail_with if fault == "fail" else 404, b"", None, body)
-            return
-        if path.is_dir():
-            self._send(200, page_of(path, name), None, body, fault, "text/html; charset=utf-8")
+        if self._answered_without_a_file(path, fault, body):
             return
         data = traffic.stale[name] if name in traffic.stale else path.read_bytes()
         asked = self.headers.get("Range")
@@ -111,6 +105,19 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(206, part, f"bytes {start}-{stop - 1}/{len(data)}", body, fault)
         else:
             self._send(200, data, None, body, fault)
+
+    def _answered_without_a_file(self, path: Path, fault: str, body: bool) -> bool:
+        traffic = self.traffic
+        if traffic.signature and urlsplit(self.path).query != traffic.signature:
+            self._send(403, b"", None, body)
+        elif fault == "fail" or not (path.exists() or traffic.any_page):
+            self._send(traffic.fail_with if fault == "fail" else 404, b"", None, body)
+        elif path.is_dir() or traffic.any_page:
+            page = traffic.any_page or page_of(path, self.name)
+            self._send(200, page, None, body, fault, "text/html; charset=utf-8")
+        else:
+            return False
+        return True
 
     def _send(
         self,

@@ -202,16 +202,16 @@ def test_no_output_shows_the_signature_of_a_url(
     dsc: Command, archive: Path, tmp_path: Path
 ) -> None:
     with serve(archive) as (address, traffic):
-        traffic.signature, url = "sig=secret", f"{address}/?sig=secret"
+        traffic.signature, url, out = "sig=secret", f"{address}/?sig=secret", tmp_path / "d"
         ran = [
             dsc(*words, *json)
             for json in ((), ("--json",))
             for words in (
                 ("info", url), ("ls", url), ("verify", url), ("ls", f"{address}/none?sig=secret"),
-                ("fetch", url, "--tasks", "depth", "--out", tmp_path / "d"),
-                ("fetch", url, "--tasks", "flow", "--out", tmp_path / "d"),
+                ("fetch", url, "--tasks", "depth", "--out", out),
+                ("fetch", url, "--tasks", "flow", "--out", out),
                 ("info", f"{address}?sig=secretly"),
-                ("compress", "folder", "--root", f"{address}/a?sig=secret", "--out", tmp_path / "c"),
+                ("compress", "folder", "--root", f"{address}/no?sig=secret", "--out", out),
             )
         ]  # fmt: skip
         assert [one.code for one in ran] == [0, 0, 0, 2, 0, 2, 1, 2] * 2

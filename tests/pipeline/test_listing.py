@@ -16,6 +16,7 @@ import pytest
 
 from dsc.errors import SampleError, SourceNotFoundError
 from dsc.pipeline.sources.listing import FileTree
+from dsc.pipeline.sources.remote_files import links_of
 from dsc.schemas import LeftOut
 from dsc.storage.retry import RETRIES
 from tests.archives import build_archive
@@ -167,6 +168,7 @@ def test_what_lies_beside_files_is_accounted_for(tmp_path: Path) -> None:
     put(tmp_path / "far", {"4.png": b"4"})
     (root / "c").symlink_to(tmp_path / "far")
     (root / "d").symlink_to(tmp_path / "far")
+    (root / ".e").symlink_to(tmp_path / "far")
     os.mkfifo(root / "a" / "pipe")
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(root / "b" / "socket"))
@@ -177,7 +179,9 @@ def test_what_lies_beside_files_is_accounted_for(tmp_path: Path) -> None:
         "a/1.png", "a/b/3.png", "b/2.png", "c/4.png", "other/5.png", "other/dsc.json",
     ]  # fmt: skip
     found = {line.what: line for line in left_out}
-    assert sorted(found) == ["a/b/up", "a/gone.png", "a/pipe", "archive/", "b/socket", "d", "self"]
+    assert sorted(found) == [
+        ".e/", "a/b/up", "a/gone.png", "a/pipe", "archive/", "b/socket", "d", "self",
+    ]  # fmt: skip
     assert found["archive/"].reason == "an archive of dsc"
     assert found["archive/"].files == sum(p.is_file() for p in (root / "archive").rglob("*"))
     assert "broken link" in found["a/gone.png"].reason
@@ -293,6 +297,20 @@ def test_a_file_behind_a_signed_url_is_told_from_a_directory(tmp_path: Path) -> 
         above, name = tree.parent()
         assert (name, above.read(name), above.is_file()) == ("a b.h5", b"h5", False)
         assert not FileTree(f"{url}/none?sig=abc").is_file()
+
+
+def test_links_that_lead_elsewhere_are_no_names() -> None:
+    page = """<a href="http://other/x.png"><a href="/a%20b/in.png"><a href="../up.png">
+        <a href="deep/er.png"><a href="javascript:f()"><a href="ok.png?sig=1#top"><a>
+        <a href="%2e%2e%2fx.png"><a href='sub/'><a href="sub"><a href="//evil/x.png">"""
+    assert links_of("http://host/a%20b", page) == (["in.png", "ok.png"], ["sub"])
+
+
+def test_a_server_that_answers_any_path_with_a_page_is_said(tmp_path: Path) -> None:
+    with serve(tmp_path) as (url, traffic):
+        traffic.any_page = b'<a href="on/">on</a>'
+        with pytest.raises(OSError, match="any path with a page of links"):
+            listed(FileTree(url))
 
 
 @pytest.mark.parametrize("name", ["x.zip", "x.tar", "x.tar.gz"])

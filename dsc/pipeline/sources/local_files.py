@@ -32,7 +32,9 @@ class LocalFiles:
         return lambda directory: self._list(directory, visited, passed)
 
     def count(self, directory: str) -> int:
-        """Give the number of files below a directory."""
+        """Give the number of files below a directory; a link to one is one."""
+        if (self.local / directory).is_symlink():
+            return 1
         return sum(len(names) for _, _, names in os.walk(self.local / directory))
 
     def read(self, path: str) -> bytes:

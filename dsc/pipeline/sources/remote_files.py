@@ -19,6 +19,7 @@ from dsc.storage.place import Place
 from dsc.storage.remote import Remote
 
 BLOCK_BYTES = 1 << 20
+MOST_LEVELS = 32
 
 
 class RemoteFiles:
@@ -72,6 +73,11 @@ class RemoteFiles:
         return found
 
     def _page(self, directory: str) -> Names:
+        if directory.count("/") >= MOST_LEVELS:
+            raise OSError(
+                f"{self.remote.where(directory)}: directories {MOST_LEVELS} deep: the server "
+                "answers any path with a page of links; give the URL of a directory's listing"
+            )
         path = f"{directory}/" if directory else "/"
         try:
             page = self.remote.call(path, read_page)
@@ -133,8 +139,8 @@ def links_of(address: str, text: str) -> Names:
         name = os.fsdecode(unquote_to_bytes(found.path[len(folder) :])) if inside else ""
         if name.rstrip("/") not in ("", ".", "..") and "/" not in name[:-1] and "\0" not in name:
             names.add(name)
-    directories = sorted(name[:-1] for name in names if name.endswith("/"))
-    return sorted(name for name in names if not name.endswith("/")), directories
+    directories = {name[:-1] for name in names if name.endswith("/")}
+    return sorted(names - {f"{name}/" for name in directories} - directories), sorted(directories)
 
 
 class _Links(HTMLParser):
