@@ -49,7 +49,7 @@ def open_nyuv2(root: str, split: str = "all", depth_unit: object = None) -> Sour
         When the split is unknown or not listed.
     """
     if split not in SPLITS:
-        raise UsageError(f"split={split}: known are {', '.join(SPLITS)}")
+        raise UsageError(f"--split {split}: nyuv2 has {', '.join(SPLITS)}")
     tree = FileTree(root)
     tree.require_root("nyuv2", root)
     if tree.url.endswith(".mat"):
@@ -123,7 +123,7 @@ def frame_unit_m(depth_unit: object) -> float | None:
     """
     unit_m = parse_depth_unit(depth_unit)
     if isinstance(unit_m, dict):
-        raise UsageError(f"depth unit {depth_unit}: nyuv2 has one camera; give one number")
+        raise UsageError(f"--depth-unit {depth_unit}: nyuv2 has one camera; give one number")
     return unit_m
 
 
@@ -141,8 +141,8 @@ def read_split(tree: FileTree, split: str) -> list[int]:
         return sorted({int(word) for word in words})
     except FileNotFoundError:
         raise UsageError(
-            f"split={split}: {tree.where(path)} is missing; it lists the split's frame numbers, "
-            "from 0, one a line. Without it only split=all is possible"
+            f"--split {split}: {tree.where(path)} is missing; it lists the split's frame numbers, "
+            "from 0, one a line. Without it only --split all is possible"
         ) from None
     except ValueError as error:
         raise UsageError(f"{tree.where(path)}: {error}; expected one number a line") from None
