@@ -28,7 +28,7 @@ from dsc.cli.compress_options import (
 )
 from dsc.cli.inspection import ArchiveArgument
 from dsc.cli.output import JsonOption, emit, say
-from dsc.cli.progress import later
+from dsc.cli.progress import by_info, later
 from dsc.cli.rate import show_choice, show_reached
 from dsc.cli.source_data import find_data, layout_options, list_failed
 from dsc.cli.summary import show_summary
@@ -148,7 +148,7 @@ def append(
             archive, source, tasks=tasks, root=data, sample=sample, codec=codec, quality=quality,
             target=target, max_error=max_error, auto_samples=auto_samples, split=split,
             missing=missing, restart=restart, workers=workers, address=address,
-            on_error=on_error, progress=lambda done, total, _: report(done, total),
+            on_error=on_error, progress=by_info(report),
             on_trial=tried, on_choice=None if json_ else show_choice, **given,
         )  # fmt: skip
     _report(archive, found, json_)

@@ -33,7 +33,7 @@ from dsc.cli.compress_options import (
     WorkersOption,
 )
 from dsc.cli.output import JsonOption, emit, say
-from dsc.cli.progress import later
+from dsc.cli.progress import by_info, later
 from dsc.cli.rate import show_choice, show_reached
 from dsc.cli.source_data import find_data, layout_options, list_failed
 from dsc.cli.start import show_start
@@ -99,7 +99,7 @@ def compress(
     from dsc.jobs.driver import compress as run
 
     data = find_data(source, root, sample)
-    place = out or f"./{source}-dsc"
+    place = f"./{source}-dsc" if out is None else out
     given = layout_options(
         size=size, depth_unit=depth_unit, layout=layout, kinds=kinds, file_unit=file_unit,
         invalid=invalid, alpha=alpha, ignore=ignore,
@@ -110,7 +110,7 @@ def compress(
             target=target, max_error=max_error, auto_samples=auto_samples,
             shard_size=shard_size, pack=pack, split=split, workers=workers, address=address,
             on_error=on_error, overwrite=overwrite,
-            progress=lambda done, total, _: report(done, total), on_trial=tried,
+            progress=by_info(report), on_trial=tried,
             on_choice=None if json_ else show_choice,
             on_start=None if json_ else show_start, **given,
         )  # fmt: skip

@@ -175,7 +175,7 @@ BatchOption = Annotated[
 LrOption = Annotated[
     float | None,
     typer.Option(
-        help="Learning rate of SGD. Default: 0.05.", metavar="X", rich_help_panel=LEARNING
+        help="Learning rate of SGD. Default: 0.05.", min=0, metavar="X", rich_help_panel=LEARNING
     ),
 ]
 EvaluateOption = Annotated[

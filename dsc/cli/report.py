@@ -62,7 +62,7 @@ def view(
     """
     from dsc.pipeline.view import write_view
 
-    place = out or f"{archive_name(archive)}.html"
+    place = f"{archive_name(archive)}.html" if out is None else out
     with progress("view", "samples") as report:
         found = write_view(
             archive,

@@ -1,6 +1,11 @@
 """What commands that read a dataset share: where it lies, its layout's options, what failed."""
 
+import os
+import shlex
+import tarfile
+import zipfile
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +14,7 @@ from dsc.cli.output import note
 if TYPE_CHECKING:
     from dsc.schemas import FailedSample
 
+HDF5 = (".h5", ".hdf5", ".mat")
 LISTED = 20  # failed samples that are spelled out for people; --json has all
 
 
@@ -24,10 +30,9 @@ def find_data(source: str, root: str | None, sample: int | None) -> str | None:
     from dsc.pipeline.sources import SOURCES
 
     if source not in SOURCES:
-        advice = ""
-        if Path(source).exists():
-            advice = f"; for the data in that directory: dsc compress LAYOUT --root {source}"
-        raise UsageError(f"no layout {source!r}; known: {', '.join(SOURCES)}{advice}")
+        raise UsageError(_no_layout(source, list(SOURCES)))
+    if root is not None:
+        _check_readable(source, root)
     if root is not None or sample is not None or source in ("sample", "clevr"):
         return root
     usual = [Path(source), Path("data") / source]
@@ -40,6 +45,53 @@ def find_data(source: str, root: str | None, sample: int | None) -> str | None:
         f"./{usual[1]} is there. Give --root DIR"
         + (", or render views with --sample N" if source == "taskonomy" else "")
     )
+
+
+def _no_layout(source: str, known: list[str]) -> str:
+    """Say what SOURCE may be, and what was probably meant."""
+    from dsc.storage.commit import MANIFEST
+
+    said = f"no layout {source!r}; known: {', '.join(known)}"
+    if not source or ("://" not in source and not os.path.exists(source)):
+        near = get_close_matches(source.lower(), known, n=1, cutoff=0.5)
+        return said + (f"; did you mean {near[0]}?" if near else "")
+    place = shlex.quote(source)
+    if (Path(source) / MANIFEST).is_file():
+        return f"{source} is an archive already; dsc info {place} shows what is in it"
+    likely = "hdf5" if source.lower().endswith(HDF5) else "folder"
+    return f"{said}. For the data that lies there write {likely} --root {place}"
+
+
+def _check_readable(source: str, root: str) -> None:
+    """Refuse a root that no data can be read from, as far as that can be told at once.
+
+    Raises
+    ------
+    UsageError
+        When it is; the message says what to give.
+    """
+    from dsc.errors import UsageError
+
+    path = Path(root.removeprefix("file://")).expanduser()
+    if not root:
+        raise UsageError("--root is empty; give the directory of the data")
+    if "://" in root and not root.startswith("file://"):
+        return
+    try:
+        mode = os.R_OK | os.X_OK if path.is_dir() else os.R_OK
+        is_hidden = path.exists() and not os.access(path, mode)
+    except PermissionError:  # of a directory above it
+        is_hidden = True
+    if is_hidden:
+        raise UsageError(f"--root {root}: there is no permission to read it")
+    if path.is_file() and source in ("taskonomy", "folder") and not _is_packed(path):
+        is_hdf5 = root.lower().endswith(HDF5)
+        hint = f"; dsc compress hdf5 --root {shlex.quote(root)}" if is_hdf5 else ""
+        raise UsageError(f"--root {root} is a file, {source} is read from a directory{hint}")
+
+
+def _is_packed(path: Path) -> bool:
+    return tarfile.is_tarfile(path) or zipfile.is_zipfile(path)
 
 
 def layout_options(**given: Any) -> dict[str, Any]:

@@ -153,6 +153,7 @@ def make_shards(job: Job, tally: Tally, request: Request) -> None:
     """
     missing = tally.missing
     if missing:
+        tally.begin()
         failures = _make(job, missing, tally, request)
         if failures:
             raise _incomplete(job, tally, failures, request.again())

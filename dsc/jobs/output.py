@@ -101,6 +101,8 @@ def writable(url: str | os.PathLike[str], option: str = "--out ") -> Root:
     UsageError
         When nothing can be written there.
     """
+    if not os.fspath(url):
+        raise UsageError(f"{option}'': give a directory or s3://")
     root = Root(absolute(os.fspath(url)))
     if root.url.startswith(("http://", "https://")):
         raise UsageError(

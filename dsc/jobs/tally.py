@@ -17,9 +17,10 @@ class Tally:
     plan
         What is to be done.
     progress
-        Called as ``progress(done_samples, total_samples, info)`` after every batch (in-process)
-        or shard (on Ray). `info` holds ``shards_done``, ``shards_total``, ``shards_resumed``,
-        ``samples_failed``, ``payload_bytes`` and ``source_bytes``, of the finished shards.
+        Called as ``progress(done_samples, total_samples, info)`` when the work begins, and after
+        every batch (in-process) or shard (on Ray). `info` holds ``shards_done``,
+        ``shards_total``, ``shards_resumed``, ``samples_resumed``, ``samples_failed``,
+        ``payload_bytes`` and ``source_bytes``, of the finished shards.
     """
 
     def __init__(self, plan: Plan, progress: Progress | None = None) -> None:
@@ -30,11 +31,16 @@ class Tally:
             "shards_done": 0,
             "shards_total": plan.shards,
             "shards_resumed": 0,
+            "samples_resumed": 0,
             "samples_failed": 0,
             "payload_bytes": 0,
             "source_bytes": 0,
         }
         self._samples = 0
+
+    def begin(self) -> None:
+        """Say that work begins now, for who measures how fast it goes."""
+        self._tell()
 
     def advance(self, n: int, samples: int) -> None:
         """Count samples of a shard that is still being made."""
@@ -53,6 +59,7 @@ class Tally:
         self._samples += shard.samples
         info["shards_done"] += 1
         info["shards_resumed"] += resumed
+        info["samples_resumed"] += resumed * shard.samples
         info["samples_failed"] += len(shard.failed)
         info["payload_bytes"] += sum(stream.payload_bytes for stream in shard.streams.values())
         info["source_bytes"] += sum(shard.source_bytes.values())

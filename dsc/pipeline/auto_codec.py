@@ -192,6 +192,7 @@ class _Race:
     def run(self) -> list[Trial]:
         """Give the trials that together cover all tasks in the fewest bytes."""
         first = min(FIRST, len(self._probe.samples))
+        self._tell(0)
         for at, candidate in enumerate(self._candidates):
             self._try(candidate, first, None)
             self._tell(at + 1)

@@ -176,6 +176,8 @@ def _only(values: Mapping[str, T], names: Sequence[str]) -> dict[str, T]:
 def _target(archive: Archive, out: str) -> Root:
     if "://" in out and not out.startswith("file://"):
         raise UsageError(f"--out {out}: fetch writes to a local directory; give a path")
+    if not out:
+        raise UsageError("--out '': give a directory")
     target = Root(str(Path(out).expanduser()) if "://" not in out else out)
     here, there = archive.root.local, target.local
     if here is not None and there is not None and here.resolve() == there.resolve():

@@ -26,7 +26,7 @@ from dsc.schemas import (
     ShardRecord,
     StreamRecord,
 )
-from dsc.storage.commit import MANIFEST
+from dsc.storage.commit import MANIFEST, PLAN
 from dsc.storage.fs import CONNECTIONS, Root
 from dsc.storage.keys import Hashes, KeyIndex, hash_keys, new_factor, parse_keys
 from dsc.storage.origins import read_lines
@@ -89,13 +89,12 @@ class Archive:
             When it cannot be read, or its shard records are not what the manifest says.
         """
         root = url if isinstance(url, Root) else Root(str(url))
+        if not root.url:
+            raise ArchiveNotFoundError("the name of an archive is empty; give a path or URL")
         try:
             data = root.read(MANIFEST)
-        except (FileNotFoundError, NotADirectoryError):
-            raise ArchiveNotFoundError(
-                f"{root.url}: no {MANIFEST} there: no archive, or one whose making did not finish "
-                "(run the same `dsc compress` again to finish it)"
-            ) from None
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            raise ArchiveNotFoundError(_not_found(root)) from None
         manifest = Manifest.from_file_bytes(data, root.where(MANIFEST))
         files = {record.path: record for record in manifest.files}
         listed = manifest.shards_path
@@ -341,3 +340,19 @@ def check_shards(manifest: Manifest, shards: Sequence[ShardRecord], where: str) 
             )
     if counted != dict(manifest.splits):
         raise CorruptArchiveError(f"{where}: {counted} samples, expected {dict(manifest.splits)}")
+
+
+def _not_found(root: Root) -> str:
+    """Say why there is no archive, as far as that can be seen without a network."""
+    place, again = root.local, "run the same `dsc compress` again to finish it"
+    if place is None:
+        return f"{root.url}: no {MANIFEST} there: no archive, or one that is not finished ({again})"
+    if place.name == MANIFEST and place.is_file():
+        return f"{root.url}: an archive is a directory; give {place.parent}"
+    if place.is_file():
+        return f"{root.url} is a file, and an archive is a directory with a {MANIFEST}"
+    if not place.exists():
+        return f"{root.url}: there is no such directory"
+    if (place / PLAN).is_file():
+        return f"{root.url}: the archive there is not finished; {again}"
+    return f"{root.url}: no {MANIFEST} there: this is no archive (`dsc compress` makes one)"

@@ -72,6 +72,8 @@ def check_root(root: Root, option: str) -> None:
     UsageError
         When nothing can be written there; the message says why.
     """
+    if not root.url:
+        raise UsageError(f"{option}'': give a directory")
     if root.url.startswith(("http://", "https://")):
         raise UsageError(f"{option}: HTTP cannot be written to; give a directory or s3://")
     if root.local is not None:
@@ -113,7 +115,7 @@ class OutputFile:
                 ) from None
             return cls(root, name)
         path = Path(text.removeprefix("file://")).expanduser().absolute()
-        if path.is_dir() or text.endswith("/"):
+        if not text or path.is_dir() or text.endswith("/"):
             raise UsageError(f"{named} is a directory; give the name of a file")
         check_folder(path.parent, named)
         if len(os.fsencode(path.name)) > LONGEST_NAME:

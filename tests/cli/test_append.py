@@ -68,7 +68,7 @@ def test_a_call_that_cannot_be_honoured_exits_2(dsc: Command, demo: Path, tmp_pa
     for words, message in [
         ((demo, "taskonomy", "--sample", 8, "--tasks", "rgb,normals"), "--tasks normal"),
         ((demo, "taskonomy", "--sample", 8, "--codec", "png"), "named with --tasks"),
-        ((tmp_path / "none", "taskonomy", "--sample", 8), "no dsc.json there"),
+        ((tmp_path / "none", "taskonomy", "--sample", 8), "no such directory"),
         (("http://127.0.0.1:9/a", "taskonomy", "--sample", 8), "HTTP cannot be written to"),
         ((demo, "nonsense", "--sample", 8), "no layout 'nonsense'"),
     ]:

@@ -290,3 +290,108 @@ def test_debug_shows_where_it_happened(
     monkeypatch.setenv("DSC_DEBUG", "1")
     result = CliRunner().invoke(app, ["info", str(tmp_path)])
     assert type(result.exception).__name__ == "ArchiveNotFoundError"
+
+
+@pytest.mark.parametrize("command", ["info", "ls", "verify", "fetch", "export", "view"])
+def test_what_is_no_archive_is_said_in_one_line(
+    dsc: Command, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("empty", "begun/.dsc", "odd/dsc.json"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "begun/.dsc/plan.json").touch()
+    (tmp_path / "file").touch()
+    out = ("--out", tmp_path / "out") if command in ("fetch", "export", "view") else ()
+    for place, why in (
+        ("nowhere", "no such directory"),
+        ("file", "is a file, and an archive is a directory"),
+        ("file/x", "no such directory"),
+        ("empty", "no dsc.json there"),
+        ("odd", "no dsc.json there"),
+        ("begun", "not finished; run the same `dsc compress` again"),
+        (archive / "dsc.json", f"give {archive}"),
+        ("", "is empty"),
+    ):
+        ran = dsc(command, place, *out, "--json")
+        assert (ran.code, ran.err.count("\n")) == (2, 1), ran.err
+        assert why in ran.json()["error"]
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        ("foldr", "did you mean folder?"),
+        ("HDF5", "did you mean hdf5?"),
+        ("Taskonomy", "did you mean taskonomy?"),
+        ("zzz", "known: taskonomy"),
+        ("", "known: taskonomy"),
+        ("my data", "folder --root 'my data'"),
+        ("x.h5", "hdf5 --root x.h5"),
+        ("https://example.org/x.hdf5", "hdf5 --root https://example.org/x.hdf5"),
+        ("demo", "is an archive already; dsc info demo"),
+    ],
+)
+@pytest.mark.parametrize("command", ["compress", "append"])
+def test_a_source_that_is_no_layout_gets_the_words_that_are_meant(
+    dsc: Command, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    command: str, source: str, why: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my data").mkdir()
+    (tmp_path / "x.h5").touch()
+    (tmp_path / "demo").symlink_to(archive)
+    ran = dsc(command, *(["demo"] if command == "append" else []), source)
+    assert (ran.code, ran.err.count("\n")) == (2, 1), ran.err
+    assert why in ran.err
+
+
+def test_a_root_that_cannot_be_data_is_refused(
+    dsc: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file.txt").touch()
+    (tmp_path / "x.h5").touch()
+    (tmp_path / "empty").mkdir()
+    out = ("--out", tmp_path / "out")
+    for source, root, why in (
+        ("folder", tmp_path / "file.txt", "is a file"),
+        ("taskonomy", tmp_path / "x.h5", f"dsc compress hdf5 --root {tmp_path / 'x.h5'}"),
+        ("folder", "", "--root is empty"),
+        ("folder", tmp_path / "empty", "no image under"),
+        ("folder", tmp_path / "nowhere", "does not exist"),
+    ):
+        ran = dsc("compress", source, "--root", root, *out)
+        assert (ran.code, ran.err.count("\n")) == (2, 1), ran.err
+        assert why in ran.err
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may read everything
+    says(dsc("compress", "folder", "--root", tmp_path / "empty", *out), 2, "no permission")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_without_a_name_is_refused(dsc: Command, archive: Path, views: Path) -> None:
+    for words in (
+        ("compress", "taskonomy", "--root", views),
+        ("fetch", archive),
+        ("export", archive),
+        ("view", archive),
+    ):
+        ran = dsc(*words, "--out", "")
+        assert (ran.code, ran.err.count("\n")) == (2, 1), ran.err
+
+
+def test_messages_of_sources_are_in_words_of_the_command_line(
+    dsc: Command, views: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "nyu_images").mkdir()
+    imagecodecs.imwrite(tmp_path / "nyu_images/0.png", np.zeros((8, 8, 3), np.uint8))
+    nyu = ("compress", "nyuv2", "--root", tmp_path)
+    for words, why in (
+        ((*nyu, "--split", "foo"), "--split foo: nyuv2 has train, test, all"),
+        ((*nyu, "--depth-unit", "a=1"), "--depth-unit"),
+        ((*nyu, "--layout", "classes"), "source nyuv2 has no option --layout"),
+        (("compress", "sample", "--sample", 2, "--size", 3), "--size 3: "),
+        (("compress", "taskonomy", "--root", views, "--depth-unit", "x=1"), "--depth-unit x="),
+    ):
+        ran = dsc(*words, "--out", tmp_path / "out")
+        assert ran.code == 2, ran.err
+        assert why in ran.err

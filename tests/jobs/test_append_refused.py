@@ -124,7 +124,7 @@ def test_a_place_without_an_archive_is_refused_and_left_alone(tmp_path: Path) ->
     with pytest.raises(KeyboardInterrupt):
         begin(tmp_path / "begun", progress=stop_after(1))
     before = tree(tmp_path / "begun")
-    with pytest.raises(ArchiveNotFoundError, match="did not finish"):
+    with pytest.raises(ArchiveNotFoundError, match="is not finished"):
         add_samples(tmp_path / "begun")
     assert tree(tmp_path / "begun") == before
 

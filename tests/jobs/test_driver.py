@@ -271,7 +271,7 @@ def test_samples_done_never_exceed_the_total_and_end_there(tmp_path: Path) -> No
         progress=lambda *args: told.append(args),
     )
     done = [count for count, _, _ in told]
-    assert done == [8, 8, 12, 12, 20, 23, 23]
+    assert done == [0, 8, 8, 12, 12, 20, 23, 23]
     assert {total for _, total, _ in told} == {23}
     assert told[-1][2]["shards_done"] == told[-1][2]["shards_total"] == 2
     assert told[-1][2]["payload_bytes"] > 0
@@ -452,3 +452,17 @@ def test_a_split_that_cannot_be_is_refused_before_anything_is_read(
         compress(PixelSource(log=log), tmp_path / "out", split=split, **GIVEN)
     assert reads(log) == []
     assert not (tmp_path / "out").exists()
+
+
+def test_progress_begins_with_the_work_and_tells_what_was_there(tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+
+    def progress(done: int, total: int, info: dict[str, Any]) -> None:
+        told.append((done, info["samples_resumed"]))
+
+    with pytest.raises(KeyboardInterrupt):
+        compress(PixelSource(), tmp_path, progress=stop_after(2), **GIVEN)
+    compress(PixelSource(), tmp_path, progress=progress, **GIVEN)
+    assert told[:3] == [(4, 4), (8, 8), (8, 8)]
+    assert told[3][0] > 8
+    assert {kept for _, kept in told[3:]} == {8}

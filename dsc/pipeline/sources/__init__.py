@@ -53,8 +53,9 @@ def open_source(name: str, root: str | None = None, **options: Any) -> Source:
     given = {option: value for option, value in options.items() if value is not None}
     unknown = [option for option in given if option not in takes or option == "root"]
     if unknown:
-        known = ", ".join(option for option in takes if option != "root") or "none"
-        raise UsageError(f"source {name} has no option {', '.join(unknown)}; it takes: {known}")
+        known = ", ".join(_spelled(option) for option in takes if option != "root") or "none"
+        extra = ", ".join(map(_spelled, unknown))
+        raise UsageError(f"source {name} has no option {extra}; it takes: {known}")
     if "root" not in takes:
         if root is not None:
             raise UsageError(f"source {name} renders its data and takes no --root ({root})")
@@ -93,6 +94,10 @@ def source_from_description(description: Mapping[str, Any]) -> Source:
             "Restore them, or start anew with --overwrite"
         )
     return source
+
+
+def _spelled(option: str) -> str:
+    return "--sample" if option == "n" else f"--{option.replace('_', '-')}"
 
 
 def _opener(spec: str) -> Callable[..., Source]:

@@ -63,7 +63,7 @@ def open_nyuv2(
         When the split is unknown or not listed.
     """
     if split not in SPLITS:
-        raise UsageError(f"--split {split}: known are {', '.join(SPLITS)}")
+        raise UsageError(f"--split {split}: nyuv2 has {', '.join(SPLITS)}")
     options = Options.parse(tasks=tasks, ignore=ignore)
     tree = FileTree(root)
     tree.require_root("nyuv2", root)
@@ -168,7 +168,7 @@ def frame_unit_m(depth_unit: object) -> float | None:
     """
     unit_m = parse_depth_unit(depth_unit)
     if isinstance(unit_m, dict):
-        raise UsageError(f"depth unit {depth_unit}: nyuv2 has one camera; give one number")
+        raise UsageError(f"--depth-unit {depth_unit}: nyuv2 has one camera; give one number")
     return unit_m
 
 

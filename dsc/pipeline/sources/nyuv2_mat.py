@@ -160,7 +160,7 @@ def _task(name: str, content: Any, unit_m: float | None, where: str) -> Task:
         raise UsageError(
             f"{where}: {DATASETS[name]} is {dataset.dtype.name} of shape {dataset.shape}; the "
             "official file has images uint8 (N, 3, W, H), depths float32 (N, W, H), labels uint16 "
-            "(N, W, H): use the source hdf5 for other files"
+            "(N, W, H); other files are read as hdf5: dsc compress hdf5"
         )
     if name == "rgb":
         return Task(name=name, kind=TaskKind.IMAGE, dtype="uint8", channels=3, valid_range=(0, 255))

@@ -50,9 +50,9 @@ class SampleSource:
             When `n` or `size` is out of range.
         """
         if int(n) < 1:
-            raise UsageError(f"{n} views: at least 1, as in --sample 24")
+            raise UsageError(f"--sample {n}: at least 1 view, as in --sample 24")
         if not 16 <= int(size) <= LARGEST:
-            raise UsageError(f"size={size}: views are 16 to {LARGEST} pixels wide and high")
+            raise UsageError(f"--size {size}: views are 16 to {LARGEST} pixels wide and high")
         return cls(int(n), int(size), int(seed))
 
     @property

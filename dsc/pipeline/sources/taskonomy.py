@@ -273,7 +273,7 @@ def _check_components(units: DepthUnit | None, table: FileTable) -> None:
         if name not in there:
             some = ", ".join(sorted(there)[:8]) or "none"
             raise UsageError(
-                f"depth unit for {name!r}: no directory of that name below the root; found: {some}"
+                f"--depth-unit {name}=...: no directory {name} lies below the root; found: {some}"
             )
 
 
