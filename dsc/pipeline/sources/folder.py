@@ -7,6 +7,7 @@ the like say it outright. Only the tasks that are asked for are judged. Everythi
 read, or is listed in `FolderSource.left_out` with the reason.
 """
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from dsc.pipeline.sources.kinds import (
     kind_of_name,
     spelled,
 )
-from dsc.pipeline.sources.layouts import Layout, Listing, Place, stated_layout, tell_layout
+from dsc.pipeline.sources.layouts import STRAY, Aside, Layout, Listing, Place, stated_layout, tell_layout
 from dsc.pipeline.sources.listing import FileTree, nothing_found
 from dsc.pipeline.sources.options import Options, printable, wanted_tasks
 from dsc.pipeline.sources.published import PUBLISHED, recognise
@@ -35,7 +36,7 @@ from dsc.pipeline.sources.rest import Rest, ending_of, unwanted
 from dsc.pipeline.sources.table import WHOLE, FileTable, TableBuilder, natural_order
 from dsc.schemas import LeftOut, Task, TaskKind
 
-LAYOUTS = ("directories", "suffixes", "classes", *PUBLISHED)
+LAYOUTS = ("directories", "split-directories", "suffixes", "classes", *PUBLISHED)
 LOOKED_FOR = (
     "rgb/0001.jpg with depth/0001.png",
     "0001.color.jpg with 0001.depth.png",
@@ -125,9 +126,7 @@ class FolderSource(FileSource):
         tree.require_root(cls.name, root)
         left_out: list[LeftOut] = []
         files = Files.of(tree.walk(left_out), options)
-        if not files.readable:
-            raise nothing_found(cls.name, f"no image under {root}{files.seen()}", LOOKED_FOR)
-        chosen = _choose_layout(layout, files.readable, str(root), options)
+        chosen = _choose_layout(layout, files, str(root), options)
         built = build(chosen, files)
         wanted = wanted_tasks(options, built.tasks)
         _check_named(options, built.table)
@@ -195,6 +194,14 @@ class Files:
                 sorted_out[kind].setdefault(where, []).append(found)
         return cls(*sorted_out)
 
+    def all(self) -> dict[str, list[str]]:
+        """Give every file that no option leaves out: published layouts know those beside, too."""
+        there = dict.fromkeys([*self.readable, *self.others])
+        return {
+            directory: [*self.readable.get(directory, ()), *self.others.get(directory, ())]
+            for directory in there
+        }
+
     def seen(self) -> str:
         """Say what there is where nothing can be read."""
         endings = Counter(ending_of(name) for names in self.others.values() for name in names)
@@ -224,32 +231,11 @@ def build(layout: Layout, files: Files) -> Built:
     UsageError
         When two files claim the same task of the same sample.
     """
-    builder, labels, rest = TableBuilder(), dict[str, str](), Rest()
-    placed: list[tuple[Place, str]] = []
-    for directory, name, path in _paths(files.readable):
-        place = layout.place(directory, name)
-        if place is None:
-            rest.add(path, "belongs to no task of this layout")
-            continue
-        if place.label is not None:
-            labels[place.group] = printable(place.label)
-        placed.append((place, path))
-    samples = {(place.group, place.stem) for place, _ in placed}
-    for task, found in _by_task(layout, files.others).items():
-        fits = sum((place.group, place.stem) in samples for place, _ in found if place)
-        like = bool(task) and (fits > 0 or (_is_named(task) and 2 * len(found) >= len(samples)))
-        for place, path in found:
-            if place and (place.group, place.stem) in samples and _may_hold(task, path):
-                placed.append((place, path))
-            else:
-                rest.add(path, _why_not(path), task if like else "")
-    kept = placed if layout.pair is None else list(layout.pair(placed))
-    if layout.pair is not None:
-        there = {path for _, path in kept}
-        for place, path in placed:
-            if path not in there:
-                rest.add(path, "has no partner", place.task)
-    for place, path in kept:
+    labels, rest = dict[str, str](), Rest()
+    placed = _place_pictures(layout, files.readable, labels, rest)
+    placed += _place_others(layout, files.others, {_sample(place) for place, _ in placed}, rest)
+    builder = TableBuilder()
+    for place, path in _joined(layout, placed, rest):
         head, tail = _template(path, place.stem)
         builder.add(place.group, place.stem, place.task, head, tail, place.split)
     for pattern, paths in files.ignored.items():
@@ -258,11 +244,73 @@ def build(layout: Layout, files: Files) -> Built:
     return Built(builder.build(), labels, rest.listed())
 
 
-def _by_task(layout: Layout, others: Listing) -> dict[str, list[tuple[Place | None, str]]]:
-    """Sort files that are no pictures by the task that their place says; ``""`` where it says none."""
+def _sample(place: Place) -> tuple[str, str]:
+    return place.group, place.stem
+
+
+def _place_pictures(
+    layout: Layout, readable: Listing, labels: dict[str, str], rest: Rest
+) -> list[tuple[Place, str]]:
+    """Place the files that can be read; `labels` gets the class of every group that has one."""
+    placed: list[tuple[Place, str]] = []
+    for directory, name, path in _paths(readable):
+        place = layout.place(directory, name)
+        if not isinstance(place, Place):
+            rest.add(path, *((place.why, place.task) if place else (STRAY,)))
+            continue
+        if place.label is not None:
+            labels[place.group] = printable(place.label)
+        placed.append((place, path))
+    return placed
+
+
+def _place_others(
+    layout: Layout, others: Listing, samples: set[tuple[str, str]], rest: Rest
+) -> list[tuple[Place, str]]:
+    """Place small matrices and single arrays of samples that are there."""
+    placed: list[tuple[Place, str]] = []
+    by_task = _by_task(layout, others, rest)
+    for place, path in itertools.chain.from_iterable(by_task.values()):
+        if place is not None and path.endswith(layout.arrays):
+            samples.add(_sample(place))
+    for task, found in by_task.items():
+        fits = sum(_sample(place) in samples for place, _ in found if place)
+        like = bool(task) and (fits > 0 or (_is_named(task) and 2 * len(found) >= len(samples)))
+        for place, path in found:
+            if place and _sample(place) in samples and _may_hold(task, path, layout):
+                placed.append((place, path))
+            else:
+                rest.add(path, _why_not(path), task if like else "")
+    return placed
+
+
+def _joined(
+    layout: Layout, placed: list[tuple[Place, str]], rest: Rest
+) -> list[tuple[Place, str]]:
+    """Join samples as the layout says; what then has no partner is left out."""
+    if layout.pair is None:
+        return placed
+    kept = list(layout.pair(placed))
+    there = {path for _, path in kept}
+    for place, path in placed:
+        if path not in there:
+            rest.add(path, "has no partner", place.task)
+    return kept
+
+
+def _by_task(
+    layout: Layout, others: Listing, rest: Rest
+) -> dict[str, list[tuple[Place | None, str]]]:
+    """Sort files that are no pictures by the task that their place says; ``""`` where it says none.
+
+    What the layout leaves aside goes to the rest.
+    """
     found: dict[str, list[tuple[Place | None, str]]] = {}
     for directory, name, path in _paths(others):
         place = layout.place(directory, name)
+        if isinstance(place, Aside):
+            rest.add(path, place.why, place.task)
+            continue
         found.setdefault(place.task if place else "", []).append((place, path))
     return found
 
@@ -273,9 +321,11 @@ def _paths(listing: Listing) -> Iterator[tuple[str, str, str]]:
             yield directory, name, f"{directory}/{name}" if directory else name
 
 
-def _may_hold(task: str, name: str) -> bool:
+def _may_hold(task: str, name: str, layout: Layout) -> bool:
     """Tell whether a file may hold its task though it is no picture: a matrix, a single array."""
     ending = ending_of(name).lower()
+    if ending in layout.arrays:
+        return True
     if ending in MATRIX_ENDINGS:
         return any(word in task for word in MATRIX_TASKS)
     return ending in ARRAY_ENDINGS and _is_named(task)
@@ -292,16 +342,20 @@ def class_names(labels: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(sorted(set(labels.values())))
 
 
-def _choose_layout(stated: str | None, listing: Listing, root: str, options: Options) -> Layout:
+def _choose_layout(stated: str | None, files: Files, root: str, options: Options) -> Layout:
+    if stated is None and (found := recognise(files.all(), root)) is not None:
+        return found
     if stated in PUBLISHED:
-        found = PUBLISHED[stated](listing)
+        found = PUBLISHED[stated](files.all())
         if found is None:
             raise UsageError(f"--layout {stated}: {root} does not look like that")
         return found
-    if stated is not None:
-        return stated_layout(stated, listing, LAYOUTS)
+    if not files.readable:
+        raise nothing_found("folder", f"no image under {root}{files.seen()}", LOOKED_FOR)
     named = {*options.named(), *map(spelled, options.tasks or ())}
-    return recognise(listing) or tell_layout(listing, root, named)
+    if stated is not None:
+        return stated_layout(stated, files.readable, LAYOUTS, named)
+    return tell_layout(files.readable, root, named)
 
 
 def _template(path: str, stem: str) -> tuple[str, str]:
