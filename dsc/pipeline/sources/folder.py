@@ -7,6 +7,7 @@ is told from its name and from some of its files, see `dsc.pipeline.sources.kind
 that is there is read, or is listed in `FolderSource.left_out` with the reason.
 """
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +27,15 @@ from dsc.pipeline.sources.kinds import (
     is_task_word,
     kind_of_name,
 )
-from dsc.pipeline.sources.layouts import Layout, Listing, Place, stated_layout, tell_layout
+from dsc.pipeline.sources.layouts import (
+    STRAY,
+    Aside,
+    Layout,
+    Listing,
+    Place,
+    stated_layout,
+    tell_layout,
+)
 from dsc.pipeline.sources.listing import FileTree, nothing_found
 from dsc.pipeline.sources.options import Options, wanted_tasks
 from dsc.pipeline.sources.passed_over import printable
@@ -36,7 +45,7 @@ from dsc.pipeline.sources.table import WHOLE, FileTable, TableBuilder, natural_o
 from dsc.schemas import LeftOut, Task, TaskKind
 from dsc.schemas.task import spelled
 
-LAYOUTS = ("directories", "suffixes", "classes", *PUBLISHED)
+LAYOUTS = ("directories", "split-directories", "suffixes", "classes", *PUBLISHED)
 LOOKED_FOR = (
     "rgb/0001.jpg with depth/0001.png",
     "0001.color.jpg with 0001.depth.png",
@@ -126,9 +135,7 @@ class FolderSource(FileSource):
         tree.require_root(cls.name, root)
         left_out: list[LeftOut] = []
         files = Files.of(tree.walk(left_out), options)
-        if not files.readable:
-            raise nothing_found(cls.name, f"no image under {root}{files.seen()}", LOOKED_FOR)
-        chosen = _choose_layout(layout, files.readable, str(root), options)
+        chosen = _choose_layout(layout, files, str(root), options)
         built = build(chosen, files)
         wanted = wanted_tasks(options, built.tasks)
         _check_named(options, built.table)
@@ -200,6 +207,14 @@ class Files:
                 sorted_out[kind].setdefault(where, []).append(found)
         return cls(*sorted_out)
 
+    def all(self) -> dict[str, list[str]]:
+        """Give every file that no option leaves out: published layouts know those beside, too."""
+        there = dict.fromkeys([*self.readable, *self.others])
+        return {
+            directory: [*self.readable.get(directory, ()), *self.others.get(directory, ())]
+            for directory in there
+        }
+
     def seen(self) -> str:
         """Say what there is where nothing can be read."""
         endings = Counter(ending_of(name) for names in self.others.values() for name in names)
@@ -229,16 +244,16 @@ def build(layout: Layout, files: Files) -> Built:
     UsageError
         When two files claim the same task of the same sample.
     """
-    rest, labels = Rest(), dict[str, str]()
+    labels, rest = dict[str, str](), Rest()
     placed = _place_pictures(layout, files.readable, labels, rest)
     placed += _place_others(layout, files.others, [place for place, _ in placed], rest)
+    builder = TableBuilder()
+    for place, path in _joined(layout, placed, rest):
+        head, tail = _template(path, place.stem)
+        builder.add(place.group, place.stem, place.task, head, tail, place.split)
     for pattern, paths in files.ignored.items():
         for path in paths:
             rest.add(path, f"--ignore {pattern}")
-    builder = TableBuilder()
-    for place, path in _paired(layout, placed, rest):
-        head, tail = _template(path, place.stem)
-        builder.add(place.group, place.stem, place.task, head, tail, place.split)
     return Built(builder.build(), labels, rest.listed())
 
 
@@ -249,11 +264,12 @@ def _sample(place: Place) -> tuple[str, str]:
 def _place_pictures(
     layout: Layout, readable: Listing, labels: dict[str, str], rest: Rest
 ) -> list[tuple[Place, str]]:
-    placed = []
+    """Place the files that can be read; `labels` gets the class of every group that has one."""
+    placed: list[tuple[Place, str]] = []
     for directory, name, path in _paths(readable):
         place = layout.place(directory, name)
-        if place is None:
-            rest.add(path, "belongs to no task of this layout")
+        if not isinstance(place, Place):
+            rest.add(path, *((place.why, place.task) if place else (STRAY,)))
             continue
         if place.label is not None:
             labels[place.group] = printable(place.label)
@@ -264,18 +280,23 @@ def _place_pictures(
 def _place_others(
     layout: Layout, others: Listing, pictures: Sequence[Place], rest: Rest
 ) -> list[tuple[Place, str]]:
-    """Take matrices and single arrays of samples that there are; the rest may look like a task.
+    """Place small matrices and single arrays of samples that are there.
 
-    What lies beside a picture of the same task (``rgb/1.txt``) looks like one of its own.
+    What is left may look like a task; beside a picture of the same task (``rgb/1.txt``), like one
+    of its own.
     """
-    placed = []
+    placed: list[tuple[Place, str]] = []
     samples = {_sample(place) for place in pictures}
     taken = {(place.task, *_sample(place)) for place in pictures}
-    for task, found in _by_task(layout, others).items():
-        fits = any(place and _sample(place) in samples for place, _ in found)
-        like = bool(task) and (fits or (_is_named(task) and 2 * len(found) >= len(samples)))
+    by_task = _by_task(layout, others, rest)
+    for place, path in itertools.chain.from_iterable(by_task.values()):
+        if place is not None and path.endswith(layout.arrays):
+            samples.add(_sample(place))
+    for task, found in by_task.items():
+        fits = sum(_sample(place) in samples for place, _ in found if place)
+        like = bool(task) and (fits > 0 or (_is_named(task) and 2 * len(found) >= len(samples)))
         for place, path in found:
-            if place and _sample(place) in samples and _may_hold(task, path):
+            if place and _sample(place) in samples and _may_hold(task, path, layout):
                 placed.append((place, path))
             else:
                 beside = place and (task, *_sample(place)) in taken
@@ -284,7 +305,8 @@ def _place_others(
     return placed
 
 
-def _paired(layout: Layout, placed: list[tuple[Place, str]], rest: Rest) -> list[tuple[Place, str]]:
+def _joined(layout: Layout, placed: list[tuple[Place, str]], rest: Rest) -> list[tuple[Place, str]]:
+    """Join samples as the layout says; what then has no partner is left out."""
     if layout.pair is None:
         return placed
     kept = list(layout.pair(placed))
@@ -295,11 +317,19 @@ def _paired(layout: Layout, placed: list[tuple[Place, str]], rest: Rest) -> list
     return kept
 
 
-def _by_task(layout: Layout, others: Listing) -> dict[str, list[tuple[Place | None, str]]]:
-    """Sort files that are no pictures by the task of their place, ``""`` where they have none."""
+def _by_task(
+    layout: Layout, others: Listing, rest: Rest
+) -> dict[str, list[tuple[Place | None, str]]]:
+    """Sort files that are no pictures by the task of their place, ``""`` where they have none.
+
+    What the layout leaves aside goes to the rest.
+    """
     found: dict[str, list[tuple[Place | None, str]]] = {}
     for directory, name, path in _paths(others):
         place = layout.place(directory, name)
+        if isinstance(place, Aside):
+            rest.add(path, place.why, place.task)
+            continue
         found.setdefault(place.task if place else "", []).append((place, path))
     return found
 
@@ -310,9 +340,11 @@ def _paths(listing: Listing) -> Iterator[tuple[str, str, str]]:
             yield directory, name, f"{directory}/{name}" if directory else name
 
 
-def _may_hold(task: str, name: str) -> bool:
+def _may_hold(task: str, name: str, layout: Layout) -> bool:
     """Tell whether a file may hold its task though it is no picture: a matrix, a single array."""
     ending = ending_of(name).lower()
+    if ending in layout.arrays:
+        return True
     if ending in MATRIX_ENDINGS:
         return any(word in task for word in MATRIX_TASKS)
     return ending in ARRAY_ENDINGS and _is_named(task)
@@ -327,16 +359,20 @@ def class_names(labels: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(sorted(set(labels.values())))
 
 
-def _choose_layout(stated: str | None, listing: Listing, root: str, options: Options) -> Layout:
+def _choose_layout(stated: str | None, files: Files, root: str, options: Options) -> Layout:
+    if stated is None and (found := recognise(files.all(), root)) is not None:
+        return found
     if stated in PUBLISHED:
-        found = PUBLISHED[stated](listing)
+        found = PUBLISHED[stated](files.all())
         if found is None:
             raise UsageError(f"--layout {stated}: {root} does not look like that")
         return found
-    if stated is not None:
-        return stated_layout(stated, listing, LAYOUTS)
+    if not files.readable:
+        raise nothing_found("folder", f"no image under {root}{files.seen()}", LOOKED_FOR)
     named = {*options.named(), *map(spelled, options.tasks or ())}
-    return recognise(listing) or tell_layout(listing, root, named)
+    if stated is not None:
+        return stated_layout(stated, files.readable, LAYOUTS, named)
+    return tell_layout(files.readable, root, named)
 
 
 def _template(path: str, stem: str) -> tuple[str, str]:

@@ -3,21 +3,26 @@
 A *layout* gives every file a `Place`: its task, its group (the directories that say which
 recording or scene it is from), the stem that the tasks of one sample share, its split and its
 class. Published data sets are recognised by their own names first
-(`dsc.pipeline.sources.published`); for others there are three general ones:
+(`dsc.pipeline.sources.published`); for others there are four general ones:
 
 - ``directories``: some directory on the way names the task, at any level: ``rgb/seq/1.png`` with
   ``depth/seq/1.png``, or ``scene/color/1.jpg`` with ``scene/depth/1.png``. What a name has before
   or behind its stem may say the task once more: ``depth/depth_1.png``.
+- ``split-directories``: the same, with the split in the name: ``train_images`` with
+  ``train_masks``, ``train`` with ``train_labels``.
 - ``suffixes``: the tasks lie side by side, and names end, or begin, with them:
-  ``frame-1.color.jpg``, ``1_depth.png``, ``depth0001.png``. A name without one is ``rgb``.
+  ``frame-1.color.jpg``, ``1_depth.png``, ``depth0001.png``. A name without one is ``rgb``: so is
+  every picture of a tree whose names tell nothing.
 - ``classes``: directories that are no task's name are classes, as ImageNet has them:
-  ``n02123/cat.jpg``, ``train/cat/1.jpg``.
+  ``n02123/cat.jpg``, ``train/cat/1.jpg``. Pictures above them (``test/1.jpg``) have no class.
 """
 
+import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache, lru_cache
 
 from dsc.errors import UsageError
 from dsc.pipeline.sources.kinds import Stated, is_task_word, kind_of_name, task_name
@@ -32,9 +37,27 @@ SPLITS = {
 _SPLIT = re.compile(r"(train|training|val|valid|validation|test|testing|dev)_?(\d{4})?")
 _SEPARATORS = re.compile(r"([._-])")
 _PREFIXED = re.compile(r"([A-Za-z]+(?:[._-][A-Za-z]+)*?)[._-]?(\d.*)")
+_SPLIT_FIRST = re.compile(r"(train|training|val|valid|validation|test|testing)[_-]?([a-z].*)")
+_SPLIT_LAST = re.compile(r"([a-z].*?)[_-](train|training|val|valid|validation|test|testing)")
+_ANNOTATED = ("annot", "annots", "y", "gt", "anno", "ann")
+_RECORDING = re.compile(
+    r"(?:scene|seq|sequence|video|vid|clip|run|session|drive|rec|recording|episode|ep|traj"
+    r"|trajectory|take|shot|cam|camera|view|part|batch|chunk|room|office|log|bag)s?[-_. ]?\d.*"
+    r"|\d{4}[-_]?\d\d[-_]?\d\d(?!\d{2}$).*|.*[a-z]_\d{4}[a-z]?",
+    re.IGNORECASE,
+)
+_NUMBERED = re.compile(r"\d{3,}")
+_OPPOSITE = re.compile(r"without|with|non|not|no|un|in")
+_JPEG = (".jpg", ".jpeg")
 MOST_TASKS = 64
+STRAYS = 0.1  # share of files that may lie above the directories of classes
 PICTURE = "rgb"
-STRONG = {"rgb", "image", "depth", "disparity"}  # kinds whose names are seldom those of classes
+STRAY = "belongs to no task of this layout"
+STRONG = {
+    "rgb", "rgbs", "color", "colors", "colour", "colours", "image", "images", "img", "imgs",
+    "jpegimages", "leftimg", "depth", "depths", "depthmap", "depthmaps", "disp", "disparity",
+    "disparities",
+}  # fmt: skip  # words of tasks that are seldom names of classes
 
 
 @dataclass(frozen=True)
@@ -60,7 +83,15 @@ class Place:
     label: str | None = None
 
 
-Placer = Callable[[str, str], Place | None]
+@dataclass(frozen=True)
+class Aside:
+    """A file that a layout knows and that is no task's: why, and the task that it looks like."""
+
+    why: str
+    task: str = ""
+
+
+Placer = Callable[[str, str], Place | Aside | None]
 
 
 @dataclass(frozen=True)
@@ -72,13 +103,16 @@ class Layout:
     name
         What ``--layout`` calls it.
     place
-        Gives a file's place, from its directory and name; None for what is no task's.
+        Gives a file's place, from its directory and name; an `Aside`, or None, for what is no
+        task's.
     why
         What it was recognised by, for people.
     known
         What the layout itself says of its tasks.
     pair
         Joins samples whose tasks' stems differ, where the names cannot: see `published`.
+    arrays
+        Endings of files that hold one array and make a sample although they are no pictures.
     """
 
     name: str
@@ -86,6 +120,7 @@ class Layout:
     why: str = ""
     known: Mapping[str, Stated] = field(default_factory=dict)
     pair: Callable[[list[tuple[Place, str]]], Iterable[tuple[Place, str]]] | None = None
+    arrays: tuple[str, ...] = ()
 
 
 def tell_layout(listing: Listing, root: str, named: Iterable[str] = ()) -> Layout:
@@ -96,35 +131,56 @@ def tell_layout(listing: Listing, root: str, named: Iterable[str] = ()) -> Layou
     Raises
     ------
     UsageError
-        When nothing fits; the message shows what was found and what would work.
+        When nothing fits, or several do; the message shows what was found and what would work.
     """
+    split = split_level(listing)
+    if split is not None:
+        return split_directories(listing, split)
     level = task_level(listing, named)
     if level is not None:
         return directories(listing, level)
-    if _has_affixes(listing) or "" in listing:
+    if _has_affixes(listing):
         return suffixes(listing)
-    if class_level(listing) is not None:
-        return classes(listing)
-    if len({directory.split("/")[0] for directory in listing}) == 1:
+    level = class_level(listing)
+    if level is None:
+        return suffixes(listing)
+    names = {parts[level] for parts in map(_parts, listing) if len(parts) > level}
+    if len(names) == 1 and level == 0:
         return directories(listing, 0)
-    some = ", ".join(sorted(listing, key=natural_order)[:4])
-    raise UsageError(
+    if all(map(_RECORDING.fullmatch, names)):
+        return suffixes(listing)
+    if all(map(_NUMBERED.fullmatch, names)) or _own_words(listing):
+        raise UsageError(_unclear(names, root))
+    return classes(listing)
+
+
+def _unclear(names: Iterable[str], root: str) -> str:
+    some = ", ".join(sorted(names, key=natural_order)[:4])
+    return (
         f"{root}: what are the directories {some}? Say --layout classes if each is a class, "
-        "--layout directories if each is a task, or --layout suffixes if the files' names say it"
+        "--layout directories if each is a task, or --layout suffixes if each holds samples of its "
+        "own (names of files such as 1_depth.png then say the task)"
     )
 
 
-def stated_layout(name: str, listing: Listing, known: Iterable[str] = ()) -> Layout:
+def stated_layout(
+    name: str, listing: Listing, known: Iterable[str] = (), named: Iterable[str] = ()
+) -> Layout:
     """Give the general layout of that name; `known` are the names that the message lists.
 
     Raises
     ------
     UsageError
-        When there is none.
+        When there is none, or the listing has nothing of the kind.
     """
     if name == "directories":
-        level = task_level(listing)
+        level = task_level(listing, named)
         return directories(listing, 0 if level is None else level)
+    if name == "split-directories":
+        level = split_level(listing)
+        if level is None:
+            raise UsageError(f"--layout {name}: no directories such as train_images, train_masks")
+        return split_directories(listing, level)
     makers = {"suffixes": suffixes, "classes": classes}
     if name not in makers:
         raise UsageError(f"--layout {name}: known are {', '.join(known)}")
@@ -163,20 +219,44 @@ def _names_at(listing: Listing, level: int) -> dict[str, int]:
     return names
 
 
+@lru_cache(maxsize=1 << 14)
+def _is_word(name: str) -> bool:
+    return is_task_word(name)
+
+
 def _is_task(name: str, named: frozenset[str]) -> bool:
-    return is_task_word(name) or spelled(name) in named
+    return _is_word(name) or spelled(name) in named
 
 
 def _are_tasks(
     listing: Listing, level: int, names: Mapping[str, int], named: frozenset[str]
 ) -> bool:
-    kinds = {kind_of_name(name) for name in names}
     known = all(_is_task(name, named) for name in names)
-    if any(spelled(name) in named for name in names):
-        kinds.add("image")
-    if known and (len(names) == 1 or kinds & {*STRONG, "normal"}):
+    strong = any(_is_strong(name) or spelled(name) in named for name in names)
+    if len(names) > MOST_TASKS or not (known or strong) or _are_opposites(names):
+        return False
+    if known and (len(names) == 1 or strong):
         return True
-    return len(names) <= MOST_TASKS and (known or bool(kinds & STRONG)) and _pairs(listing, level)
+    if known and {kind_of_name(name) for name in names} == {"label"} and _mostly_jpeg(listing):
+        return False
+    return _pairs(listing, level) or (known and bool(_affixes_by_task(listing, level)))
+
+
+def _is_strong(name: str) -> bool:
+    return not STRONG.isdisjoint(re.findall(r"[a-z]+", name.lower()))
+
+
+def _are_opposites(names: Iterable[str]) -> bool:
+    """Tell whether names are classes such as with_mask and without_mask."""
+    plain = [re.sub(r"[^a-z0-9]", "", name.lower()) for name in names]
+    bare = {_OPPOSITE.sub("", name, count=1) if _OPPOSITE.match(name) else name for name in plain}
+    return 1 <= len(bare) < len(set(plain))
+
+
+def _mostly_jpeg(listing: Listing) -> bool:
+    """Tell whether most files are JPEG, which no map of ids is stored in."""
+    names = [name for found in listing.values() for name in found]
+    return 2 * sum(name.lower().endswith(_JPEG) for name in names) > len(names)
 
 
 def _pairs(listing: Listing, level: int) -> bool:
@@ -196,9 +276,12 @@ def _pairs(listing: Listing, level: int) -> bool:
 def directories(listing: Listing, level: int) -> Layout:
     """Lay out by a level of directories; see the module.
 
-    What file names carry beside the stem is taken off only where samples have no two tasks without.
+    What file names carry beside the stem is taken off only where samples have no two tasks without:
+    words of tasks, or else what all names of a directory have in common (``im_1``, ``gt_1``).
     """
-    affixes = {} if _pairs(listing, level) else _affixes_by_task(listing, level)
+    whole = _pairs(listing, level)
+    affixes = {} if whole else _affixes_by_task(listing, level)
+    common = {} if whole or affixes else _common_affixes(listing, level)
 
     def place(directory: str, name: str) -> Place | None:
         parts = _parts(directory)
@@ -208,11 +291,70 @@ def directories(listing: Listing, level: int) -> Layout:
         stem, split, group = name.rpartition(".")[0], split_of(parts), "/".join(parts)
         words = affixes.get(task, set())
         if not words:
-            return Place(task_name(task), group, stem, split)
+            before, behind = common.get(directory, (0, 0))
+            return Place(task_name(task), group, stem[before : len(stem) - behind], split)
         base, word = split_affix(stem)
         return Place(task_name(f"{task}_{word}" if len(words) > 1 else task), group, base, split)
 
     return Layout("directories", place, "directories with the names of tasks")
+
+
+def split_level(listing: Listing) -> int | None:
+    """Tell at which level directories name split and task at once; None where none does.
+
+    There, all names are like that, or are the name of a split beside one that is.
+    """
+    for level in range(max((len(_parts(directory)) for directory in listing), default=0)):
+        names = _names_at(listing, level)
+        if sum(names.values()) < sum(map(len, listing.values())):
+            return None
+        found = [_split_and_task(name) for name in names]
+        named = {split for split, task in found if task}
+        if named and all(split for split, _ in found) and len({task for _, task in found}) > 1:
+            return level
+        if len(names) > 1:
+            return None
+    return None
+
+
+def _split_and_task(name: str) -> tuple[str, str]:
+    """Part ``train_masks``, ``masks_train``, ``train``: (name of the split, words of the task)."""
+    low = name.lower()
+    if name_of_split(low):
+        return low, ""
+    for pattern, split, task in ((_SPLIT_FIRST, 1, 2), (_SPLIT_LAST, 2, 1)):
+        match = pattern.fullmatch(low)
+        if match and (_is_word(match[task]) or match[task] in _ANNOTATED):
+            return match[split], match[task]
+    return "", ""
+
+
+def split_directories(listing: Listing, level: int) -> Layout:
+    """Lay out by directories that name split and task at once; see the module."""
+    plain = any(not _split_and_task(name)[1] for name in _names_at(listing, level))
+
+    @cache
+    def parted(directory: str) -> str:
+        parts = _parts(directory)
+        split, task = _split_and_task(parts[level])
+        if not task or (plain and kind_of_name(task) in ("rgb", "image")):
+            task = PICTURE
+        return "/".join([*parts[:level], split, task, *parts[level + 1 :]])
+
+    inner = directories(_renamed(listing, parted), level + 1)
+    return replace(
+        inner,
+        name="split-directories",
+        place=lambda directory, name: inner.place(parted(directory), name),
+        why="directories with the names of splits and tasks",
+    )
+
+
+def _renamed(listing: Listing, rename: Callable[[str], str]) -> Listing:
+    found: dict[str, list[str]] = {}
+    for directory, names in listing.items():
+        found.setdefault(rename(directory), []).extend(names)
+    return found
 
 
 def suffixes(listing: Listing) -> Layout:
@@ -242,12 +384,13 @@ def classes(listing: Listing) -> Layout:
     """Lay out by directories that are classes; see the module."""
     level = class_level(listing) or 0
 
-    def place(directory: str, name: str) -> Place | None:
+    def place(directory: str, name: str) -> Place | Aside:
         parts = _parts(directory)
-        if len(parts) <= level:
-            return None
-        stem = name.rpartition(".")[0]
-        return Place(PICTURE, directory, stem, split_of(parts[:level]), parts[level])
+        split = split_of(parts[:level])
+        if len(parts) <= level and not split:
+            return Aside("lies above the directories of the classes")
+        label = parts[level] if len(parts) > level else None
+        return Place(PICTURE, directory, name.rpartition(".")[0], split, label)
 
     return Layout("classes", place, "directories that are no names of tasks")
 
@@ -262,13 +405,11 @@ def split_affix(stem: str) -> tuple[str, str]:
     first = len(parts)
     while first > 2 and not parts[first - 1].isdigit():
         first -= 2
-    start = next(
-        (at for at in range(max(first + 1, 2), len(parts), 2) if is_task_word(parts[at])), 0
-    )
+    start = next((at for at in range(max(first + 1, 2), len(parts), 2) if _is_word(parts[at])), 0)
     if first < len(parts) and start:
         return "".join(parts[: start - 1]), "".join(parts[start:])
     found = _PREFIXED.fullmatch(stem)
-    if found and is_task_word(found[1]):
+    if found and _is_word(found[1]):
         return found[2], found[1]
     return stem, ""
 
@@ -290,17 +431,21 @@ def split_of(parts: Iterable[str]) -> str:
 def class_level(listing: Listing) -> int | None:
     """Tell at which level classes are named: below splits and directories that hold all others.
 
-    None where no level has several names, or files lie above it.
+    None where no level has several names, or more than `STRAYS` of the files lie above it in no
+    split.
     """
+    total = sum(map(len, listing.values()))
     level, below_split = 0, False
-    while listing and all(len(_parts(directory)) > level for directory in listing):
-        names = {_parts(directory)[level] for directory in listing}
-        if all(map(name_of_split, names)) and not below_split:
+    while True:
+        names = _names_at(listing, level)
+        count = sum(names.values())
+        if not count or (not below_split and total - count > STRAYS * total):
+            return None
+        if not below_split and all(map(name_of_split, names)):
             below_split = True
-        elif len(names) > 1 or below_split:
+        elif len(names) > 1 or below_split or (level == 0 and not any("/" in directory for directory in listing)):
             return level
         level += 1
-    return None
 
 
 def _affixes(listing: Listing) -> Iterator[tuple[str, str, str]]:
@@ -313,18 +458,24 @@ def _affixes(listing: Listing) -> Iterator[tuple[str, str, str]]:
 def _has_affixes(listing: Listing) -> bool:
     """Tell whether at least half of the files name a task, or stand beside one that does.
 
-    Where all are called ``image_1`` and the like, that tells nothing.
+    Where all words are those of pictures (``image_1``, ``IMG_2``), they tell something only if two
+    of them stand side by side; and JPEG files that all say the same word are pictures.
     """
-    named: Counter[tuple[str, str]] = Counter()
-    whole: Counter[tuple[str, str]] = Counter()
-    words = set()
+    words: dict[tuple[str, str], set[str]] = defaultdict(set)
+    count: Counter[tuple[str, str]] = Counter()
     for directory, base, word in _affixes(listing):
-        (named if word else whole)[directory, base] += 1
-        words.add(word)
-    if len(words) == 1 and kind_of_name(next(iter(words))) in (None, "rgb", "image"):
+        words[directory, base].add(word)
+        count[directory, base] += 1
+    named = sum(n for key, n in count.items() if words[key] != {""})
+    if not named or 2 * named < sum(count.values()):
         return False
-    count = sum(named.values()) + sum(n for key, n in whole.items() if key in named)
-    return 2 * count >= sum(named.values()) + sum(whole.values()) and bool(named)
+    if any(len(found) > 1 for found in words.values()):
+        return True
+    every = set().union(*words.values()) - {""}
+    kinds = {kind_of_name(word) for word in every}
+    if kinds <= {"label"} and "" not in set().union(*words.values()):
+        return not _mostly_jpeg(listing)
+    return not kinds <= {None, "rgb", "image"}
 
 
 def _own_words(listing: Listing) -> set[str]:
@@ -366,6 +517,37 @@ def _affixes_by_task(listing: Listing, level: int) -> dict[str, set[str]]:
     if all(len(several) < 2 for several in tasks.values()):
         return {}
     return {task: words for task, words in found.items() if "" not in words}
+
+
+def _common_affixes(listing: Listing, level: int) -> dict[str, tuple[int, int]]:
+    """Tell how many letters all names of a directory share at their beginning and end.
+
+    Digits next to what differs are no part of that. Empty where taking them off pairs nothing.
+    """
+    found: dict[str, tuple[int, int]] = {}
+    seen: dict[tuple[str, str], str] = {}
+    pairs = False
+    for directory, names in listing.items():
+        parts = _parts(directory)
+        if not -len(parts) <= level < len(parts):
+            continue
+        task = parts.pop(level)
+        stems = [name.rpartition(".")[0] for name in names]
+        before, behind = found[directory] = _common(stems)
+        for stem in stems:
+            base = "/".join(parts), stem[before : len(stem) - behind]
+            pairs |= seen.setdefault(base, task) != task
+    return found if pairs else {}
+
+
+def _common(stems: list[str]) -> tuple[int, int]:
+    if len(set(stems)) < 2:
+        return 0, 0
+    first, last = min(stems), max(stems)
+    before = os.path.commonprefix([first, last]).rstrip("0123456789")
+    rest = [stem[len(before) :][::-1] for stem in stems]
+    behind = os.path.commonprefix([min(rest), max(rest)])[::-1].lstrip("0123456789")
+    return len(before), len(behind)
 
 
 def with_known(layout: Layout, known: Mapping[str, Stated]) -> Layout:

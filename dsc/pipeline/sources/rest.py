@@ -8,6 +8,8 @@ from dsc.pipeline.sources.passed_over import printable
 from dsc.pipeline.sources.table import FileTable
 from dsc.schemas import LeftOut
 
+MOST_DIRECTORIES = 8
+
 
 class Rest:
     """Collects files that are not read, alike ones together."""
@@ -26,7 +28,11 @@ class Rest:
             self._found[group] = [path]
 
     def listed(self) -> list[LeftOut]:
-        """Give what was noted; files of one directory, ending and reason are one entry."""
+        """Give what was noted; files of one directory, ending and reason are one entry.
+
+        So are those of all directories, where they are more than `MOST_DIRECTORIES`.
+        """
+        self._fold()
         return [
             LeftOut(
                 what=printable(paths[0] if self._count[group] == 1 else group[2]),
@@ -36,6 +42,18 @@ class Rest:
             )
             for group, paths in sorted(self._found.items())
         ]
+
+    def _fold(self) -> None:
+        alike: Counter[tuple[str, str, str]] = Counter()
+        for reason, task, pattern in self._count:
+            alike[reason, task, pattern.rpartition("/")[2]] += 1
+        for group in list(self._count):
+            reason, task, pattern = group
+            name = pattern.rpartition("/")[2]
+            if alike[reason, task, name] > MOST_DIRECTORIES:
+                wider = reason, task, f"**/{name}"
+                self._count[wider] += self._count.pop(group)
+                self._found.setdefault(wider, self._found.pop(group))
 
 
 def unwanted(table: FileTable, wanted: Sequence[str], options: Options) -> Iterator[LeftOut]:

@@ -42,7 +42,7 @@ def channels_last(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def _is_text(data: bytes) -> bool:
-    return bool(data) and not data[:64].translate(None, b"0123456789+-.eE,;[]nafNAF \t\r\n")
+    return bool(data) and not data[:64].translate(None, b"0123456789+-.eE,;[]nafiNAFI \t\r\n")
 
 
 def _read_text(data: bytes, where: str) -> NDArray[np.float64]:
