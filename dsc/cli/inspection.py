@@ -61,6 +61,13 @@ def _show_info(where: str, opened: "Archive", summary: "Summary") -> None:
     for one in manifest.appended:
         what = ", ".join(one.tasks) if one.tasks else f"{one.samples} samples"
         say(f"generation {one.generation} added {what} (from {one.source}, by {one.created_by})")
+    if manifest.source_report is not None:
+        for text in manifest.source_report.notes:
+            say(text)
+        left_out = manifest.source_report.left_out
+        if left_out:
+            count = sum(one.files for one in left_out)
+            say(f"{count} files of the source were not read; --json lists them with the reason")
     if manifest.n_failed:
         say(f"{manifest.n_failed} samples could not be read when it was made: dsc ls --failed")
     rows = []

@@ -108,6 +108,8 @@ def _alike(first: Array, second: Array) -> bool:
 def _open(manifest: Manifest, root: str) -> Source:
     units = {task.unit_m for task in manifest.tasks if task.unit_m is not None}
     options: dict[str, Any] = {"depth_unit": units.pop()} if len(units) == 1 else {}
+    if manifest.source_report is not None and manifest.source_report.options:
+        options = dict(manifest.source_report.options)
     return open_source(manifest.source, root, **options)
 
 

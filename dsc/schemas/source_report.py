@@ -1,6 +1,7 @@
 """What a source found: said before work starts, and kept in the manifest."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from pydantic import Field
 
@@ -44,6 +45,9 @@ class SourceReport(Schema):
         What lies beside the samples and is not read.
     notes
         What was decided for all files: the layout, what becomes of EXIF orientation.
+    options
+        What the source was told beside its root, and the layout that it recognised: with these,
+        the same files are read alike again.
     """
 
     samples: int = Field(default=0, ge=0)
@@ -51,3 +55,4 @@ class SourceReport(Schema):
     tasks: Mapping[str, TaskReport] = Field(default_factory=dict)
     left_out: tuple[LeftOut, ...] = ()
     notes: tuple[str, ...] = ()
+    options: Mapping[str, Any] = Field(default_factory=dict)

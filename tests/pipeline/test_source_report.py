@@ -162,3 +162,28 @@ def test_a_hostile_archive_exports_nothing_outside(tmp_path: Path) -> None:
         assert found == {"rgb": "rgb/k.png"}, path
     found = file_paths(manifest, tasks, "k", Origin(name="k", files={"rgb": "-x/ä.b.JPG"}))
     assert found == {"rgb": "-x/ä.b.png"}
+
+
+def test_a_view_finds_originals_that_were_read_under_options(tmp_path: Path) -> None:
+    """Floating-point depth in millimetres, a kind of one's own, a neighbour that is ignored."""
+    from dsc.pipeline.originals import Originals
+
+    root = tmp_path / "in"
+    for at in range(2):
+        picture(root / f"rgb/{at}.png")
+        for name, array in (
+            ("range", (RNG.random((8, 12)) * 3000 + 900).astype(np.float32)),
+            ("odd", np.zeros((2, 2, 2, 2))),
+        ):
+            (root / name).mkdir(exist_ok=True)
+            np.save(root / name / f"{at}.npy", array)
+    compress(
+        "folder", tmp_path / "a", root=root, codec="png", kinds={"range": "depth"},
+        file_unit={"range": "mm"}, ignore="odd",
+    )  # fmt: skip
+    opened = dsc.open(tmp_path / "a", native=True)
+    found = Originals.find(opened, str(root))
+    assert found is not None
+    assert sorted(found.tasks) == ["range", "rgb"]
+    for index, key in enumerate(opened.keys()):
+        np.testing.assert_array_equal(found.read(index, key)["range"], opened[index]["range"])

@@ -164,6 +164,7 @@ class FileSource:
             },
             left_out=self.left_out,
             notes=self.notes,
+            options=self.options,
         )
 
     def _present(self, task: str) -> NDArray[np.bool_]:
