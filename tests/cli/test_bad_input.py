@@ -191,9 +191,11 @@ def test_every_error_has_a_message_and_a_code() -> None:
     assert explain(CorruptPackError("pack 3 is damaged")) == ("pack 3 is damaged", 1)
     assert explain(PermissionError(13, "Permission denied", "/x"))[1] == 1
     assert "dsc[all]" in explain(ModuleNotFoundError("No module named 'ray'"))[0]
-    message, code = explain(ZeroDivisionError("division by zero"))
-    assert "DSC_DEBUG=1" in message
-    assert code == 1
+    for fault in (ZeroDivisionError("division by zero"), KeyError("rgb")):
+        message, code = explain(fault)
+        assert message.startswith(f"unexpected {type(fault).__name__}: {fault}")
+        assert "DSC_DEBUG=1" in message
+        assert code == 1
 
 
 def test_debug_shows_where_it_happened(

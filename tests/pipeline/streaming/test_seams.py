@@ -232,6 +232,22 @@ def test_an_error_of_a_transform_is_its_own(
     stream.close()
 
 
+@pytest.mark.parametrize("kind", [KeyError, ImportError])
+def test_a_fault_of_a_codec_is_no_damage(
+    views: Path, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
+) -> None:
+    from dsc.codecs.classical.jpeg import JpegCodec
+
+    def fails(*_: Any) -> Any:
+        raise kind("of the codec")
+
+    monkeypatch.setattr(JpegCodec, "decode_task", fails)
+    for reading in (dsc.stream(views, "rgb", 2, on_error="skip"), dsc.open(views, "rgb")):
+        with pytest.raises(kind, match="of the codec") as caught:
+            list(reading)
+        assert not isinstance(caught.value, dsc.DscError)
+
+
 # ---- options that would do nothing
 
 
