@@ -276,7 +276,7 @@ class Feed:
         rows = [self._row(*one) for one in zip(samples, archives, strict=True)]
         batch = collate(rows, self._meant, self._lists, self._counts)
         for slot in samples[0].latents:
-            batch[SLOT.format(slot)] = self._latents([s.latents[slot] for s in samples], slot)
+            batch[SLOT.format(slot)] = self._latents(samples, slot)
         return batch
 
     def _row(self, sample: Decoded, archive: int) -> Mapping[str, Any]:
@@ -295,10 +295,13 @@ class Feed:
             )
         return {**given, **{name: at for name, at in place.items() if name not in given}}
 
-    def _latents(self, latents: Sequence[Any], slot: int) -> Any:
+    def _latents(self, samples: Sequence[Decoded], slot: int) -> Any:
         """Stack latents; where samples may differ in size or streams, those that are alike."""
         from dsc.codecs.learned.latent_batch import LatentBatch
 
+        if self._options.mixed_sizes == "error":
+            _check_sizes(samples, slot)
+        latents = [sample.latents[slot] for sample in samples]
         tasks = self._decoders[0].latent_tasks[slot]
         if not self._lists.intersection(tasks):
             return LatentBatch.stack(latents)
@@ -392,6 +395,19 @@ def _column(
 
 def _copy(payload: memoryview | None) -> bytes | None:
     return None if payload is None else bytes(payload)
+
+
+def _check_sizes(samples: Sequence[Decoded], slot: int) -> None:
+    """Check that latents are of one size, that of the first sample that has some."""
+    first = next((one for one in samples if one.latents[slot] is not None), samples[0])
+    for sample in samples:
+        if sample.latents[slot] is None or sample.latents[slot].size == first.latents[slot].size:
+            continue
+        (height, width), (h, w) = sample.latents[slot].size, first.latents[slot].size
+        raise UsageError(
+            f"sample {sample.index} is {height}×{width} pixels, sample {first.index} is {h}×{w}; "
+            "stream with mixed_sizes='list'"
+        )
 
 
 def _with_aliases(tasks: Mapping[str, Task]) -> dict[str, Task]:

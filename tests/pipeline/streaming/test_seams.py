@@ -26,7 +26,7 @@ def indices(stream: Any) -> list[int]:
 
 @pytest.fixture(scope="module", params=["rgb=jpeg,depth=png", "independent"])
 def gaps(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six samples: one lacks depth, one could not be read and was left out; rgb 3 is smaller."""
+    """Six samples: one lacks depth, one could not be read and was left out."""
     root = tmp_path_factory.mktemp("gaps")
     rng = np.random.default_rng(0)
     for name in ("rgb", "depth"):
@@ -108,6 +108,34 @@ def test_latents_that_differ_come_as_a_list(gaps: Path) -> None:
     ]
     only = list(dsc.stream(gaps, "depth", 5, missing="none", decode="latents"))
     assert [one is None for one in only[0]["latents"]] == [False, False, True, False, False]
+
+
+@pytest.fixture(scope="module")
+def sizes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three pictures of two sizes under a learned codec."""
+    root = tmp_path_factory.mktemp("sizes")
+    (root / "in" / "rgb").mkdir(parents=True)
+    for index, side in enumerate((32, 48, 32)):
+        pixels = np.full((side, side, 3), 40 * index, np.uint8)
+        Image.fromarray(pixels).save(root / "in" / "rgb" / f"{index}.png")
+    dsc.compress("folder", root / "a", root=root / "in", codec="rgb=independent")
+    return root / "a"
+
+
+@pytest.mark.parametrize("missing", ["error", "none"])
+def test_latents_of_several_sizes_are_refused_or_listed(sizes: Path, missing: str) -> None:
+    for options in ({"device": "cpu"}, {"decode": "latents"}):
+        given: dict[str, Any] = {"missing": missing, **options}
+        message = "sample 1 is 48×48 pixels, sample 0 is 32×32; stream with mixed_sizes='list'"
+        with pytest.raises(UsageError, match=message):
+            next(iter(dsc.stream(sizes, "rgb", 3, **given)))
+        batch = next(iter(dsc.stream(sizes, "rgb", 3, mixed_sizes="list", **given)))
+        if "decode" in options:
+            assert [one.size for one in batch["latents"]] == [(32, 32), (48, 48), (32, 32)]
+            continue
+        assert [tuple(one.shape[1:]) for one in batch["rgb"]] == [(32, 32), (48, 48), (32, 32)]
+        for at, one in enumerate(batch["rgb"]):
+            assert abs(float(one.float().mean()) - 40 * at) < 8
 
 
 # ---- damage, on several ranks
@@ -230,6 +258,22 @@ def test_an_error_of_a_transform_is_its_own(
         list(stream)
     assert not isinstance(caught.value, dsc.DscError)
     stream.close()
+
+
+@pytest.mark.parametrize("kind", [KeyError, ImportError])
+def test_a_fault_of_a_codec_is_no_damage(
+    views: Path, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
+) -> None:
+    from dsc.codecs.classical.jpeg import JpegCodec
+
+    def fails(*_: Any) -> Any:
+        raise kind("of the codec")
+
+    monkeypatch.setattr(JpegCodec, "decode_task", fails)
+    for reading in (dsc.stream(views, "rgb", 2, on_error="skip"), dsc.open(views, "rgb")):
+        with pytest.raises(kind, match="of the codec") as caught:
+            list(reading)
+        assert not isinstance(caught.value, dsc.DscError)
 
 
 # ---- options that would do nothing
