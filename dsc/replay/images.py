@@ -119,14 +119,15 @@ def load_split(
         When a class of the one is missing from the other.
     """
     if test is None:
-        beside = _named(place, TRAIN_NAMES), _named(place, TEST_NAMES)
+        tree = _tree(place)
+        beside = _named(tree, TRAIN_NAMES), _named(tree, TEST_NAMES)
         if beside[0] is None or beside[1] is None:
             whole = load_images(place, classes=classes, size=size)
             return hold_out(whole, per_class=per_class)
-        place, test = beside[0], beside[1]
+        train = _load(beside[0], classes, per_class, size)
+        return train, _load(beside[1], train.classes, None, size)
     train = load_images(place, classes=classes, per_class=per_class, size=size)
-    held = load_images(test, classes=train.classes, size=size)
-    return train, held
+    return train, load_images(test, classes=train.classes, size=size)
 
 
 def hold_out(
@@ -211,19 +212,19 @@ def _tree(place: str | Path) -> FileTree | None:
     )
 
 
-def _named(place: str | Path, names: Iterable[str]) -> str | None:
-    """Give the place of the first of `names` in a folder, zip or tar; None where none is there."""
-    tree = None if "://" in str(place) else _tree(place)
+def _named(tree: FileTree | None, names: Iterable[str]) -> FileTree | None:
+    """Give the first of `names` in a folder, zip or tar; None where none is there."""
     if tree is None:
         return None
     listing = dict(tree.walk())
     head = _head(tree, listing)
-    directories, files = tree.directories(head), listing.get(head, [])
+    directories = tree.directories(head)
+    files = listing.get(head, []) if tree.local is not None else []  # no zip in a zip
     for name in names:
         packed = [file for file in files if is_packed(file) and file.split(".")[0] == name]
         if name in directories or packed:
-            found = f"{head}/{name if name in directories else packed[0]}".removeprefix("/")
-            return str(tree.local / found) if tree.local else f"{tree.url}/{found}"
+            found = name if name in directories else packed[0]
+            return tree.below(f"{head}/{found}" if head else found)
     return None
 
 

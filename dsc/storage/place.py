@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote, unquote_to_bytes
 from dsc.errors import UsageError
 
 SIGNED = re.compile(r"(https?://[^\s?'\"<>]+)\?[^\s'\"<>]*?(?=[;:,.)\]}]*(?:[\s'\"<>]|$))")
-USER = re.compile(r"\b([a-z][a-z0-9+.-]*://)[^\s/@'\"]*@", re.IGNORECASE)
+USER = re.compile(r"\b((?:https?|s?ftp|ssh|smb|s3a?)://)[^\s/@'\"]*@", re.IGNORECASE)
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.:-]*)://(.*)", re.DOTALL)
 _SAFE = "/-._~!$&'()*+,;=:@"  # what a path may hold unquoted (RFC 3986, 3.3)
 _SAFE_QUERY = _SAFE + "?%[]"

@@ -333,6 +333,25 @@ def test_a_damaged_file_in_a_zip_is_named(tmp_path: Path) -> None:
         FileTree(path).read("a.png")
 
 
+def test_names_in_a_zip_are_read_as_they_were_meant(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as file:
+        for name in ("cat\\1.png", "UTF8.png", "ok/../../2.png", "dup.png"):
+            info = zipfile.ZipInfo()
+            info.filename = name
+            file.writestr(info, name.encode())
+        with pytest.warns(UserWarning, match="Duplicate"):
+            file.writestr("dup.png", b"another")
+    data = (tmp_path / "x.zip").read_bytes()
+    # UTF-8 without the flag that says so, as Info-ZIP writes it
+    (tmp_path / "x.zip").write_bytes(data.replace(b"UTF8.png", "\u00e9\u00e9.png".encode()))
+    tree, left_out = FileTree(tmp_path / "x.zip"), list[LeftOut]()
+    assert listed(tree, left_out) == ["cat/1.png", "dup.png", "\u00e9\u00e9.png"]
+    assert tree.read("cat/1.png") == b"cat\\1.png"
+    assert [(line.what, line.like_task) for line in left_out] == [
+        ("dup.png", True), ("ok/../../2.png", False),
+    ]  # fmt: skip
+
+
 def test_links_in_a_tar_are_followed_and_names_that_lead_out_are_not(tmp_path: Path) -> None:
     path = tmp_path / "x.tar"
     with tarfile.open(path, "w") as file:

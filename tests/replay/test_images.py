@@ -12,6 +12,7 @@ import pytest
 import dsc
 from dsc.errors import SampleError, SourceNotFoundError, UsageError
 from dsc.replay.images import LabelledImages, hold_out, load_images, load_split
+from tests.http_server import serve
 from tests.replay.class_pictures import make_pictures, write_folder, write_zip
 
 PICTURES = make_pictures(classes=3, per_class=4, side=12)
@@ -164,6 +165,16 @@ def test_train_and_test_are_no_classes(tmp_path: Path, packed: str) -> None:
     assert (train.classes, len(train), len(test)) == (("a", "b"), 4, 4)
     with pytest.raises(UsageError, match="train and val are parts of a set"):
         load_images(place)
+
+
+def test_a_zip_behind_a_signed_url_is_read_where_it_lies(tmp_path: Path) -> None:
+    names = [f"{part}/{one}/{n}.png" for part in ("train", "test") for one in "ab" for n in "12"]
+    pack(write_files(tmp_path / "all", *names), tmp_path / "a b.zip")
+    with serve(tmp_path) as (url, traffic):
+        traffic.signature = "sig=abc"
+        train, test = load_split(f"{url}/a%20b.zip?sig=abc")
+    assert (train.classes, len(train), len(test)) == (("a", "b"), 4, 4)
+    assert train.keys[0] == "a/1.png"
 
 
 def test_a_class_name_that_is_not_utf8_is_spelt_with_its_bytes(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from urllib.parse import unquote_to_bytes
 
 from dsc.errors import SampleError, SourceNotFoundError
 from dsc.pipeline.sources.local_files import LocalFiles, Names
-from dsc.pipeline.sources.packed_files import find_packed
+from dsc.pipeline.sources.packed_files import PackedFiles, find_packed
 from dsc.pipeline.sources.passed_over import (
     PassedOver,
     printable,
@@ -75,9 +75,9 @@ class FileTree:
         How the root is spelt, in messages and to open it again.
     """
 
-    def __init__(self, root: str | Path | Place) -> None:
+    def __init__(self, root: str | Path | Place, packed: PackedFiles | None = None) -> None:
         self._place = root if isinstance(root, Place) else parse_place(os.fspath(root))
-        packed = find_packed(self._place)
+        packed = packed or find_packed(self._place)
         self.local: Path | None = None
         if packed is not None:
             self._files: Files = packed
@@ -203,6 +203,14 @@ class FileTree:
         if self._place.is_http:
             name = os.fsdecode(unquote_to_bytes(name))
         return FileTree(replace(self._place, url=directory)), name
+
+    def below(self, path: str) -> "FileTree":
+        """Give the tree of a directory in it, or of a zip or tar that lies in a directory."""
+        if isinstance(self._files, PackedFiles):
+            return FileTree(self._place, self._files.below(path))
+        if self.local is not None:
+            return FileTree(Place(str(self.local / path), self.local / path))
+        return FileTree(replace(self._place, url=self._place.address(path)))
 
     def where(self, path: str) -> str:
         """Spell a path for a message."""

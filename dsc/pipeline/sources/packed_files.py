@@ -17,6 +17,7 @@ import threading
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -35,6 +36,7 @@ BLOCK_BYTES = 1 << 20
 _BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, ValueError)
 _COMPRESSIONS: dict[bytes, Any] = {b"\x1f\x8b": gzip, b"BZh": bz2, b"\xfd7zXZ": lzma}
 _LINK, _TYPE = 0o120000, 0o170000  # of a Unix mode, which a zip has in the upper half of a field
+_UTF8 = 0x800  # the flag of a name in UTF-8
 Refused = list[tuple[str, str, bool]]  # path, reason, whether it may be of a task
 
 
@@ -89,7 +91,7 @@ class PackedFiles:
     def __init__(
         self, files: LocalFiles | RemoteFiles, container: str, inner: str, scheme: str
     ) -> None:
-        self._file, self._inner = files, inner
+        self._file, self._url, self._inner = files, container, inner
         self._is_zip = scheme == "zip" if scheme else container.lower().endswith(ZIPS)
         self.url = f"{container}/{printable(inner)}" if inner else container
         self._index: Container | None = None
@@ -137,6 +139,11 @@ class PackedFiles:
             raise FileNotFoundError(f"{self.url}/{full}: there is no such file in it") from None
         except (*_BROKEN, RuntimeError) as error:  # RuntimeError: encrypted, or of a new method
             raise self._damaged(path, error) from None
+
+    def below(self, path: str) -> "PackedFiles":
+        """Give the same container with a directory in it as the root."""
+        inner = f"{self._inner}/{path}" if self._inner else path
+        return PackedFiles(self._file, self._url, inner, "zip" if self._is_zip else "tar")
 
     def is_file(self) -> bool:
         """Tell that the root is a directory of files."""
@@ -199,7 +206,7 @@ class _Zip:
         self.refused: Refused = []
         self._files: dict[str, zipfile.ZipInfo] = {}
         for info in self._zip.infolist():
-            name = info.filename.replace("\\", "/")  # as some programs for Windows write it
+            name = _zip_name(info)
             path = plain_path(name)
             if name.endswith("/"):
                 self.folders += [path] if path else []
@@ -218,6 +225,15 @@ class _Zip:
     def open(self, path: str) -> BinaryIO:
         opened: Any = self._zip.open(self._files[path])
         return opened  # type: ignore[no-any-return]
+
+
+def _zip_name(info: zipfile.ZipInfo) -> str:
+    """Give a member's name, as the program meant it that made the zip."""
+    name = info.filename
+    if not info.flag_bits & _UTF8:  # zipfile takes it for the letters of DOS; many write UTF-8
+        with suppress(UnicodeError):
+            name = name.encode("cp437").decode("utf-8")
+    return name.replace("\\", "/")  # as some programs for Windows write it
 
 
 class _Tar:
@@ -256,7 +272,7 @@ class _Tar:
             if target in self._files:
                 self._files[path] = self._files[target]
             else:
-                self.refused.append((path, "a link to no file in the tar", True))
+                self.refused.append((path, "a link in a tar that leads to no file in it", True))
 
     def paths(self) -> Iterator[str]:
         return iter(self._files)

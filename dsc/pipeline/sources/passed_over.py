@@ -38,11 +38,6 @@ def why_hidden(name: str) -> str | None:
     return _MACOS if name.startswith("._") else _DOT
 
 
-def hidden_part(path: str) -> str | None:
-    """Give the first part of a path with ``/`` that `why_hidden` tells of; None where none is."""
-    return next((part for part in path.split("/") if why_hidden(part)), None)
-
-
 def why_own_output(
     names: Collection[str], directories: Collection[str], read: Callable[[str], bytes]
 ) -> str | None:
