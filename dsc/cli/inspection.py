@@ -78,8 +78,9 @@ def _show_info(where: str, opened: "Archive", summary: "Summary") -> None:
             task.channels, f"(H, W, {task.channels})" if task.is_map else f"({task.channels},)"
         )
         invalid = ", ".join(map(str, task.invalid))
-        rows.append([task.name, task.dtype, shape, unit or classes, invalid])
-    show_table(("task", "dtype", "shape", "unit", "invalid"), rows)
+        kind = f"{task.kind.value}, exact" if task.is_exact else task.kind.value
+        rows.append([task.name, kind, task.dtype, shape, unit or classes, invalid])
+    show_table(("task", "kind", "dtype", "shape", "unit", "invalid"), rows)
     graph = [
         [
             s.name,

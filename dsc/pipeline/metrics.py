@@ -43,7 +43,7 @@ _WINDOW, _SIGMA, _K1, _K2 = 11, 1.5, 0.01, 0.03
 
 
 def measure(task: Task, original: Array, decoded: Array) -> dict[str, float]:
-    """Give every metric that fits the task's kind.
+    """Give every metric that fits the task's kind; of an exact one, whether it is identical.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def measure(task: Task, original: Array, decoded: Array) -> dict[str, float]:
         TaskKind.DEPTH: _measure_depth,
         TaskKind.NORMAL: _measure_normal,
     }
-    if task.kind in by_kind:
+    if task.kind in by_kind and not task.is_exact:
         return by_kind[task.kind](task, original, decoded)
     return {"identical": identical(original, decoded)}
 

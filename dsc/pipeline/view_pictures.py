@@ -1,7 +1,8 @@
 """Turns native arrays into small pictures for a page: colour maps, palettes, error maps, data URIs.
 
-Depth runs through Turbo from near (blue) to far (red), labels get well-spread hues, invalid pixels
-are gray, and errors run from black to yellow with the end of the scale in the caption.
+Depth, disparity and the first channel of flow and other arrays run through Turbo from small (blue)
+to large (red), labels get well-spread hues, invalid pixels are gray, and errors run from black to
+yellow with the end of the scale in the caption.
 """
 
 import base64
@@ -22,6 +23,7 @@ LARGEST_SIDE = 256  # pixels of a thumbnail
 WEBP_LEVEL = 85
 ERROR_WEBP_LEVEL = 60  # error maps are mostly noise, which costs most and tells least
 INVALID_GRAY = 128
+HEAT_MAPS = (TaskKind.DEPTH, TaskKind.DISPARITY, TaskKind.FLOW, TaskKind.ARRAY)
 ERROR_ENDS = {  # where yellow may lie: the first that 99 % of a map's errors stay below
     TaskKind.IMAGE: (0.02, 0.05, 0.1, 0.2, 0.5, 1.0),
     TaskKind.DEPTH: (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0),
@@ -56,14 +58,13 @@ def task_pictures(task: Task, decoded: Array, original: Array | None) -> list[Pi
     reference = decoded if original is None else original
     scale = _scale(task, reference)
     caption = _scale_text(task, scale)
-    lossless = task.kind is TaskKind.LABEL
-    level = None if lossless else WEBP_LEVEL
+    level = None if task.kind is TaskKind.LABEL else WEBP_LEVEL  # borders of labels stay sharp
     pictures = [_picture("decoded", caption, colour(task, decoded, scale), level)]
     if original is not None:
         shown = colour(task, original, scale)
         pictures.insert(0, _picture("original", caption, shown, level))
         error, end = error_map(task, original, decoded)
-        level = None if lossless else ERROR_WEBP_LEVEL
+        level = None if task.is_exact else ERROR_WEBP_LEVEL
         pictures.append(_picture("error", end, error, level))
     return pictures
 
@@ -86,22 +87,24 @@ def colour(task: Task, array: Array, scale: tuple[float, float]) -> RGB:
         normals and 8-bit images.
     """
     small = _shrink(array, mean=task.kind is TaskKind.IMAGE)
-    if task.kind is TaskKind.DEPTH:
-        depth_m = task.to_physical(small)
-        shown = turbo(_unit_interval(depth_m, scale))
-        shown[~np.isfinite(depth_m)] = INVALID_GRAY
+    if task.kind in HEAT_MAPS:
+        values = _heights(task, small)
+        shown = turbo(_unit_interval(values, scale))
+        shown[~np.isfinite(values)] = INVALID_GRAY
         return shown
     if task.kind is TaskKind.LABEL and small.ndim == 2:
         return label_colours(small)
     if task.kind is TaskKind.IMAGE and task.dtype != "uint8":
-        small = np.rint(255 * _unit_interval(small.astype(np.float64), scale))
+        small = np.nan_to_num(np.rint(255 * _unit_interval(small.astype(np.float64), scale)))
     return _rgb(small.astype(np.uint8))
 
 
 def error_map(task: Task, original: Array, decoded: Array) -> tuple[RGB, str]:
     """Give where and how much a decoded map is off, and a caption that says what yellow means."""
-    if task.kind is TaskKind.LABEL:
+    if task.is_exact:
         differs = original != decoded
+        if original.dtype.kind == "f":
+            differs &= ~(np.isnan(original) & np.isnan(decoded))
         differs = differs.any(-1) if differs.ndim == 3 else differs
         return heat(_shrink(differs.astype(np.float64))), f"{int(differs.sum())} pixels differ"
     if task.kind is TaskKind.DEPTH:
@@ -113,7 +116,8 @@ def error_map(task: Task, original: Array, decoded: Array) -> tuple[RGB, str]:
         error = angles_deg(task.to_physical(original), task.to_physical(decoded))
         unit = "{:.0f} degrees"
     else:
-        difference = np.abs(original.astype(np.float64) - decoded) / peak_of(task)
+        with np.errstate(invalid="ignore"):
+            difference = np.abs(original.astype(np.float64) - decoded) / peak_of(task)
         error = difference.mean(-1) if difference.ndim == 3 else difference
         unit = "{:.0%} of the range"
     small, end = _shrink(error), _error_end(error, ERROR_ENDS[task.kind])
@@ -173,8 +177,8 @@ def _scale(task: Task, array: Array) -> tuple[float, float]:
     """Choose the values at the ends of the colours; a few outliers must not flatten the rest."""
     if task.kind is TaskKind.IMAGE:
         values = array.astype(np.float64)
-    elif task.kind is TaskKind.DEPTH:
-        values = task.to_physical(array)
+    elif task.kind in HEAT_MAPS:
+        values = _heights(task, array)
     else:
         return 0.0, 1.0
     finite = values[np.isfinite(values)]
@@ -185,7 +189,20 @@ def _scale(task: Task, array: Array) -> tuple[float, float]:
 
 
 def _scale_text(task: Task, scale: tuple[float, float]) -> str:
-    return f"{scale[0]:.2f} to {scale[1]:.2f} m" if task.kind is TaskKind.DEPTH else ""
+    ends = f"{scale[0]:.2f} to {scale[1]:.2f}"
+    if task.kind is TaskKind.DEPTH:
+        return f"{ends} m"
+    if task.kind not in HEAT_MAPS:
+        return ""
+    return ends if task.channels == 1 else f"first of {task.channels} channels, {ends}"
+
+
+def _heights(task: Task, array: Array) -> NDArray[np.float64]:
+    """Give the one value a pixel that a heat map shows, (H, W), NaN where there is none."""
+    values = task.to_physical(array)
+    values = (values[..., 0] if values.ndim == 3 else values).astype(np.float64)
+    values[~np.isfinite(values) | task.invalid_mask(array)] = np.nan
+    return values
 
 
 def _unit_interval(values: Array, scale: tuple[float, float]) -> NDArray[np.float64]:
@@ -208,7 +225,8 @@ def _shrink(array: Array, mean: bool = False) -> Array:
 
 
 def _rgb(pixels: RGB) -> RGB:
-    planes = np.repeat(pixels[..., None], 3, -1) if pixels.ndim == 2 else pixels
+    planes = pixels[..., None] if pixels.ndim == 2 else pixels
+    planes = planes[..., :3] if planes.shape[-1] >= 3 else np.repeat(planes[..., :1], 3, -1)
     return np.ascontiguousarray(planes)
 
 

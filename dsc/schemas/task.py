@@ -122,8 +122,8 @@ class Task(Schema):
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """Names of the distortion metrics that fit this kind."""
-        return METRICS[self.kind]
+        """Names of the distortion metrics that fit; of what is exact, whether it is identical."""
+        return METRICS[TaskKind.ARRAY if self.is_exact else self.kind]
 
     @property
     def is_map(self) -> bool:

@@ -100,7 +100,7 @@ REFUSED: dict[str, Case] = {
     "one key twice": (SameKeys(), {}, UsageError, "samples 0 and 1 both have the key 'view'"),
     "codec": (PixelSource(), LABEL | {"codec": "vector"}, UsageError, "vector codes none of label"),
     "split of a task": (PixelSource(), LABEL | {"split": "a"}, UsageError, "leave it out"),
-    "no split": (PixelSource(), {"split": "No Split"}, UsageError, "lower-case"),
+    "no split": (PixelSource(), {"split": "No Split"}, UsageError, "a to z"),
     "missing": (PixelSource(), {"missing": "skip"}, UsageError, "error or none"),
     "on_error": (PixelSource(), {"on_error": "ignore"}, UsageError, "fail or skip"),
 }

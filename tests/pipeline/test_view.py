@@ -14,10 +14,19 @@ import pytest
 from dsc.errors import UsageError
 from dsc.jobs.driver import compress
 from dsc.pipeline.fetch import fetch
+from dsc.pipeline.metrics import measure
 from dsc.pipeline.sources.sample import SampleSource, write_sample
 from dsc.pipeline.view import spread, write_view
 from dsc.pipeline.view_page import metric_text
-from dsc.pipeline.view_pictures import colour, heat, label_colours, task_pictures, turbo, value_text
+from dsc.pipeline.view_pictures import (
+    colour,
+    error_map,
+    heat,
+    label_colours,
+    task_pictures,
+    turbo,
+    value_text,
+)
 from dsc.schemas import Task, TaskKind
 from dsc.storage.archive import Archive
 from tests.jobs.sources import PixelSource
@@ -257,3 +266,63 @@ def browse(*words: str) -> str:
     )
     assert ran.returncode == 0, ran.stderr
     return ran.stdout
+
+
+def exact_task(kind: TaskKind, dtype: str, channels: int = 1, **more: object) -> Task:
+    return Task.model_validate(
+        {"name": "x", "kind": kind, "dtype": dtype, "channels": channels, **more}
+    )
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        exact_task(TaskKind.DISPARITY, "uint16", invalid=(0,)),
+        exact_task(TaskKind.DISPARITY, "float32"),
+        exact_task(TaskKind.FLOW, "float32", 2),
+        exact_task(TaskKind.FLOW, "uint16", 3),
+        exact_task(TaskKind.ARRAY, "float16"),
+        exact_task(TaskKind.ARRAY, "int64", 5),
+        exact_task(TaskKind.ARRAY, "uint8", 2),
+        exact_task(TaskKind.IMAGE, "uint8", 3, exact=True),
+        exact_task(TaskKind.IMAGE, "uint16", 4),
+        exact_task(TaskKind.IMAGE, "uint8", 2),
+        exact_task(TaskKind.IMAGE, "float32", 3),
+        exact_task(TaskKind.LABEL, "int32"),
+    ],
+    ids=lambda task: f"{task.kind.value}-{task.dtype}-{task.channels}",
+)
+def test_every_kind_of_map_has_pictures(task: Task) -> None:
+    shape = (40, 30) if task.channels == 1 else (40, 30, task.channels)
+    values = np.arange(np.prod(shape)).reshape(shape) % 120
+    array = values.astype(task.dtype)
+    if array.dtype.kind == "f":
+        array[3, 4], array[5, 6] = np.nan, np.inf
+    pictures = task_pictures(task, array, array)
+    assert [picture.title for picture in pictures] == ["original", "decoded", "error"]
+    assert all((picture.width, picture.height) == (30, 40) for picture in pictures)
+    if task.is_exact:
+        assert pictures[-1].caption == "0 pixels differ"
+        assert measure(task, array, array) == {"identical": 1.0}
+        assert tuple(measure(task, array, array)) == task.metrics
+
+
+def test_a_heat_map_shows_what_is_there_and_gray_where_nothing_is() -> None:
+    task = exact_task(TaskKind.DISPARITY, "uint16", invalid=(0,))
+    disparity = np.array([[0, 256, 512]], np.uint16)
+    shown = colour(task, disparity, (256.0, 512.0))
+    assert shown[0, 0].tolist() == [128] * 3
+    assert shown[0, 1].argmax() == 2
+    assert shown[0, 2].argmax() == 0
+    flow = exact_task(TaskKind.FLOW, "float32", 2)
+    (picture,) = task_pictures(flow, np.full((4, 4, 2), 3, np.float32), None)
+    assert picture.caption == "first of 2 channels, 3.00 to 3.00"
+
+
+def test_what_differs_of_an_exact_task_is_counted() -> None:
+    task = exact_task(TaskKind.ARRAY, "float32")
+    original = np.array([[np.nan, 1, 2], [3, 4, 5]], np.float32)
+    decoded = original.copy()
+    decoded[1, 2] = np.nan
+    decoded[0, 1] += 1e-3
+    assert error_map(task, original, decoded)[1] == "2 pixels differ"
