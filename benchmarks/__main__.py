@@ -18,14 +18,13 @@ from pathlib import Path
 
 DATA = os.environ.get("DSC_TEST_DATA", "../shared/data")
 SETS = "nyuv2,7scenes,taskonomy,views"
-CODECS = "av1,av1-psnr,normal-palette,independent,jpeg,webp,avif-s4,jxl"
+CODECS = "av1,normal-palette,independent,jpeg,webp,avif-s4,jxl"
 # by name, in the order of the README; {out} is the folder of results, {data} that of the data sets
 COMMANDS = {
     "picture": "python -m benchmarks.readme_picture",
     "bounds": "python -m benchmarks.bounds --frames 6",
     "rd": f"dsc bench rd --sets {SETS} --codecs {CODECS} --samples 6 --views 12 --workers 2 "
     "--out {out}/rd",
-    "tuning": "python -m benchmarks.av1_tuning",
     "family": "python -m benchmarks.family --views 500 --steps 6000 --out {out}/family",
     "family-clevr": "python -m benchmarks.family --views 500 --steps 6000 --source clevr "
     "--out {out}/family-clevr",

@@ -130,8 +130,8 @@ CodecOption = Annotated[
     typer.Option(
         help="One codec, or one a task: avif; rgb=avif,depth=jxl; shared-latent,label=png; or a "
         "codec file: my.safetensors. auto tries all on samples of the data and takes the cheapest "
-        "at equal distortion. Default: av1 for images, normals and depth (av1-psnr where --target "
-        "is in dB), label-context for label maps.",
+        "at equal distortion. Default: av1 for images, normals and depth, label-context for label "
+        "maps, exact for what no image format holds.",
         metavar="SPEC",
         rich_help_panel=BITS,
     ),

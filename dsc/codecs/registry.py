@@ -33,6 +33,9 @@ CODECS: dict[str, str] = {
     "chained": "dsc.codecs.learned.chained:ChainedCodec",
 }
 
+# Codecs that write what another one writes: archives name them, and nothing new needs them.
+SAME_AS: dict[str, str] = {"av1-psnr": "av1"}
+
 
 def codec_class(codec_id: str) -> type[Codec]:
     """Give the class that is registered under `codec_id`.

@@ -46,12 +46,12 @@ def choose_coding(
     bounded = _bounded(request, tasks)
     automatic = spec.automatic(tasks, bounded)
     if not automatic:
-        codec_set = CodecSet.from_spec(spec, tasks, bounded, request.targets(tasks))
+        codec_set = CodecSet.from_spec(spec, tasks, bounded)
         shared = [stream.name for stream in codec_set.streams() if not stream.carries]
         return Coding(codec_set, request.choose_quality(tasks, shared))
     asked = request.choose_quality(tasks)
     rest = [task for task in tasks if task not in automatic]
-    words = choose_codecs(spec, rest, request.targets(tasks)) if rest else {}
+    words = choose_codecs(spec, rest) if rest else {}
     choice = _stored(output, asked, request.auto_samples, automatic)
     if choice is None:
         choice = choose_by_trying(

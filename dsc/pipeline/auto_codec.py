@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from dsc.codecs.base import Sample
-from dsc.codecs.registry import CODECS
+from dsc.codecs.registry import CODECS, SAME_AS
 from dsc.errors import BitstreamError, CodecError, SampleError, UsageError
 from dsc.pipeline.candidate import Candidate, Probe, measure_candidate
 from dsc.pipeline.codec_spec import can_code, classical_codec, is_joint, takes
@@ -34,6 +34,7 @@ from dsc.schemas import Quality, Task
 from dsc.schemas.choice import Choice, Trial
 
 DEFAULT_SAMPLES = 32
+TRIED = tuple(codec for codec in CODECS if codec not in SAME_AS)
 FIRST = 4
 BEATEN = 1.2  # on the first samples, times the bytes of the best way to code the same tasks
 PROBED_BYTES = (
@@ -81,7 +82,7 @@ def choose_by_trying(
     """
     if samples < 1:
         raise UsageError(f"--auto-samples {samples}: at least 1")
-    tried = [word for word in (*words, *CODECS) if word not in excluded]
+    tried = [word for word in (*words, *TRIED) if word not in excluded]
     candidates = list_candidates(tasks, quality, tried)
     for task in tasks:
         if not any(task in candidate.tasks for candidate in candidates):
@@ -146,7 +147,7 @@ def read_spread(source: Source, tasks: Sequence[Task], count: int, on_error: str
 
 
 def list_candidates(
-    tasks: Sequence[Task], quality: Quality, words: Sequence[str] = tuple(CODECS)
+    tasks: Sequence[Task], quality: Quality, words: Sequence[str] = TRIED
 ) -> list[Candidate]:
     """List every codec with every set of tasks that it can code together."""
     found = []

@@ -18,7 +18,6 @@ from dsc.codecs.registry import codec_from_config
 from dsc.errors import CodecError, UnknownTaskError, UsageError
 from dsc.pipeline.codec_spec import Spec, choose_codecs, is_joint, make
 from dsc.schemas import CodecRecord, Quality, Stream, Task
-from dsc.schemas.target import Target
 from dsc.storage.archive import Archive
 
 LOSSLESS = ("raw", "png", "jxl-lossless", "label-context", "vector", "exact")
@@ -86,7 +85,6 @@ class CodecSet:
         spec: str | Spec | None,
         tasks: Sequence[Task],
         bounded: Sequence[str] = (),
-        targets: Mapping[str, Target] | None = None,
     ) -> Self:
         """Make the codecs that a ``--codec`` option asks for.
 
@@ -98,8 +96,6 @@ class CodecSet:
             The tasks to code, in order.
         bounded
             Names of the tasks whose error is to be bounded, pixel by pixel.
-        targets
-            The distortions to reach, by task name, where some are asked for.
 
         Raises
         ------
@@ -110,7 +106,7 @@ class CodecSet:
         """
         text = spec.text if isinstance(spec, Spec) else spec
         try:
-            return cls.assigned(choose_codecs(spec, tasks, targets), tasks, bounded)
+            return cls.assigned(choose_codecs(spec, tasks), tasks, bounded)
         except CodecError as error:
             raise UsageError(f"--codec {text or 'unset'}: {error}") from None
 

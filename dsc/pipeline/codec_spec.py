@@ -10,7 +10,7 @@ tries a codec file as well. The path of a codec file that is there may hold ``=`
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ from dsc.codecs.base import Codec
 from dsc.codecs.registry import CODECS, codec_class, make_codec
 from dsc.errors import CodecError, UnknownCodecError, UnknownTaskError, UsageError
 from dsc.schemas import Task, TaskKind, resolve_task
-from dsc.schemas.target import Metric, Target
 
 AUTO = "auto"
 FILE_SUFFIX = ".safetensors"
@@ -137,9 +136,7 @@ def _expanded(word: str) -> str:
     return str(Path(word).expanduser()) if word.startswith("~") else word
 
 
-def choose_codecs(
-    spec: str | Spec | None, tasks: Sequence[Task], targets: Mapping[str, Target] | None = None
-) -> dict[str, str]:
+def choose_codecs(spec: str | Spec | None, tasks: Sequence[Task]) -> dict[str, str]:
     """Choose a word for every task, none of them ``auto``.
 
     Parameters
@@ -148,8 +145,6 @@ def choose_codecs(
         See the module; None or an empty text leaves all to the default.
     tasks
         The tasks to code, in order.
-    targets
-        The distortions to reach, by task name, where some are asked for.
 
     Raises
     ------
@@ -169,22 +164,18 @@ def choose_codecs(
             f"--codec {spec.text}: {general} codes none of {', '.join(task.name for task in rest)}"
         )
     for task in rest:
-        by_default = default_codec(task, (targets or {}).get(task.name))
-        chosen[task.name] = general if general and task.name in taken else by_default
+        chosen[task.name] = general if general and task.name in taken else default_codec(task)
     return chosen
 
 
-def default_codec(task: Task, target: Target | None = None) -> str:
+def default_codec(task: Task) -> str:
     """Give the codec of a task that none was named for: the cheapest measured for its kind.
 
-    An image that is to reach a PSNR is coded by squared error, which takes 5 to 13 % fewer bytes.
     What must be exact, or is in numbers that no image format holds, is stored without loss.
     """
     if task.kind is TaskKind.LABEL and can_code("label-context", [task]):
         return "label-context"
-    usual = classical_codec(task)
-    in_psnr = target is not None and target.metric is Metric.PSNR
-    return "av1-psnr" if usual == "av1" and in_psnr else usual
+    return classical_codec(task)
 
 
 def classical_codec(task: Task) -> str:

@@ -17,7 +17,6 @@ from dsc.errors import CodecError, UnknownCodecError, UnknownTaskError, UsageErr
 from dsc.pipeline.codec_set import CodecSet, single_thread
 from dsc.pipeline.codec_spec import Spec, choose_codecs
 from dsc.schemas import Quality, Stream, Task, TaskKind
-from dsc.schemas.target import Target
 from tests.jobs.sources import DEPTH, LABEL, RGB, PixelSource
 
 NORMAL = Task(name="normal", kind=TaskKind.NORMAL, dtype="uint8", channels=3)
@@ -98,19 +97,6 @@ def test_an_option_gives_each_task_one_codec(
 ) -> None:
     found = choose_codecs(spec, ALL)
     assert [found[task.name] for task in ALL] == chosen
-
-
-@pytest.mark.parametrize(
-    ("target", "codec_id"),
-    [("rgb=38dB", "av1-psnr"), ("rgb=0.98msssim", "av1"), ("depth=0.5%", "av1")],
-)
-def test_an_image_that_is_to_reach_a_psnr_is_coded_by_squared_error(
-    target: str, codec_id: str
-) -> None:
-    targets = Target.parse(target, ALL)
-    found = choose_codecs(None, ALL, targets)
-    assert (found["rgb"], found["depth"]) == (codec_id, "av1")
-    assert choose_codecs("rgb=webp", ALL, targets)["rgb"] == "webp"
 
 
 def test_a_task_that_the_codec_cannot_take_goes_to_the_default_for_its_kind() -> None:

@@ -80,6 +80,17 @@ def contain(data: bytes) -> bytes:
     return _boxes(header, matrix, len(before), len(obus)) + obus
 
 
+def is_monochrome(data: bytes) -> bool:
+    """Tell whether what `bare` gave has one plane only.
+
+    Raises
+    ------
+    ValueError
+        When the bytes hold no sequence header of a still picture.
+    """
+    return _parse_sequence(_parts(data)[0]).monochrome
+
+
 def _parts(data: bytes) -> tuple[bytes, bytes]:
     """Give the sequence header's payload, and all OBUs."""
     if not data:

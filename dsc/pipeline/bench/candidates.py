@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dsc.codecs.base import Codec
-from dsc.codecs.registry import CODECS, codec_class
+from dsc.codecs.registry import CODECS, SAME_AS, codec_class
 from dsc.errors import CodecError, UnknownCodecError, UsageError
 from dsc.pipeline.bench.environment import package_version
 from dsc.schemas import Task, TaskKind
@@ -167,7 +167,7 @@ def parse_candidates(text: str) -> list[Candidate]:
 def default_candidates() -> list[Candidate]:
     """Give all of dsc's own codecs, the usual image formats, and PNG for labels."""
     formats = (*CLASSICAL, "png")
-    own = [name for name in CODECS if name not in (*formats, *LOSSLESS)]
+    own = [name for name in CODECS if name not in (*formats, *LOSSLESS, *SAME_AS)]
     return [Candidate(name, name) for name in (*own, *formats)]
 
 

@@ -443,7 +443,11 @@ def class_level(listing: Listing) -> int | None:
             return None
         if not below_split and all(map(name_of_split, names)):
             below_split = True
-        elif len(names) > 1 or below_split or (level == 0 and not any("/" in directory for directory in listing)):
+        elif (
+            len(names) > 1
+            or below_split
+            or (level == 0 and not any("/" in directory for directory in listing))
+        ):
             return level
         level += 1
 
