@@ -1,0 +1,298 @@
+"""What is inside one HDF5 file: every dataset with its shape and type, without reading its values.
+
+Links are looked at before they are followed, and a dataset's storage before its extent: in a file
+that is read through a file system of our own, HDF5 would open the files that a virtual dataset or an
+external link names with the wrong driver, and crash.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from dsc.pipeline.sources.kinds import Stated
+
+SNIFFED = 16
+PICTURES = (
+    b"\xff\xd8\xff", b"\x89PNG\r\n", b"RIFF", b"GIF8", b"II*\0", b"MM\0*", b"\xff\x0a",
+    b"\0\0\0\x0cJXL ", b"v/1\x01", b"\x93NUMPY",
+)  # fmt: skip
+INTERNAL = ("#refs#", "#subsystem#")  # where MATLAB keeps what its cell arrays and objects hold
+
+
+@dataclass(frozen=True)
+class Item:
+    """One dataset of a file.
+
+    Attributes
+    ----------
+    path
+        Names of its groups and itself with ``/`` between.
+    shape
+        As stored; MATLAB's axes are the other way round.
+    dtype
+        NumPy name, in the machine's byte order.
+    files
+        ``elements`` where each is an image file, ``axis`` where the bytes along the last axis are.
+    matlab
+        Whether MATLAB wrote it.
+    elsewhere
+        Whether its values lie in other files: a virtual dataset, raw data, an external link.
+    no_task
+        Why it can be no task; empty where it can.
+    problem
+        Why it cannot be read, though it may be a task; empty where it can.
+    stated
+        What its attributes say.
+    """
+
+    path: str
+    shape: tuple[int, ...] = ()
+    dtype: str = ""
+    files: str = ""
+    matlab: bool = False
+    elsewhere: bool = False
+    no_task: str = ""
+    problem: str = ""
+    stated: Stated = Stated()
+
+    @property
+    def whole(self) -> tuple[int, ...]:
+        """Shape of all of it as one array, with MATLAB's axes restored."""
+        return self.shape[::-1] if self.matlab else self.shape
+
+    @property
+    def row(self) -> tuple[int, ...]:
+        """Shape of one row of the first stored axis, with MATLAB's axes restored."""
+        return self.shape[:0:-1] if self.matlab else self.shape[1:]
+
+
+def list_items(file: Any, local: bool) -> tuple[Item, ...]:
+    """List everything in an open `h5py.File`, in the order of names; soft links come last.
+
+    `local` says that HDF5 opened the file itself, so that links to other files can be followed.
+    """
+    return tuple(_walk(file, "", {}, local))
+
+
+def _walk(group: Any, prefix: str, seen: dict[Any, str], local: bool) -> Iterator[Item]:
+    import h5py
+
+    links = {name: _link(group, name) for name in group}
+    for name in sorted(links, key=lambda name: isinstance(links[name], h5py.SoftLink)):
+        path = f"{prefix}{name}"
+        if name in INTERNAL and not prefix:
+            yield Item(path, no_task="MATLAB's own, which cell arrays refer to")
+            continue
+        item = _follow(group, name, links[name], local)
+        if isinstance(item, str):
+            yield Item(path, problem=item, elsewhere=True)
+            continue
+        if isinstance(item, h5py.Datatype):
+            yield Item(path, no_task="a named type, no values")
+            continue
+        place = h5py.h5o.get_info(item.id)
+        known = seen.setdefault((item.file.filename, place.addr), path)
+        if known != path:
+            yield Item(path, no_task=f"another name of /{known}")
+        elif isinstance(item, h5py.Dataset):
+            yield _item(item, path, isinstance(links[name], h5py.ExternalLink), local)
+        elif _is_sparse(item):
+            yield Item(path, no_task="a sparse matrix of MATLAB")
+        else:
+            yield from _walk(item, f"{path}/", seen, local)
+
+
+def _link(group: Any, name: str) -> Any:
+    try:
+        return group.get(name, getlink=True)
+    except (TypeError, KeyError, OSError):
+        return None
+
+
+def _follow(group: Any, name: str, link: Any, local: bool) -> Any:
+    """Open what a link leads to, or say why it cannot be opened."""
+    import h5py
+
+    if link is None:
+        return "a link of a kind that is not followed"
+    if isinstance(link, h5py.ExternalLink) and not local:
+        return (
+            f"a link into another file ({link.filename}), which is followed in local files only: "
+            "copy both to a local directory"
+        )
+    try:
+        return group[name]
+    except (KeyError, OSError, RuntimeError) as error:
+        if isinstance(link, h5py.ExternalLink):
+            return f"its link leads to {link.path} of {link.filename}, which cannot be opened"
+        if isinstance(link, h5py.SoftLink):
+            return f"its link leads to {link.path}, which is not there"
+        return f"cannot be opened ({error})"
+
+
+def _item(dataset: Any, path: str, external: bool, local: bool) -> Item:
+    import h5py
+
+    creation = dataset.id.get_create_plist()
+    virtual = creation.get_layout() == h5py.h5d.VIRTUAL
+    raw = creation.get_external_count() > 0
+    if (virtual or raw) and not local:
+        what = "a virtual dataset" if virtual else "its values lie in other files"
+        return Item(
+            path,
+            elsewhere=True,
+            problem=f"{what}, which is read from local files only: copy all of its files to a "
+            "local directory",
+        )
+    elsewhere = virtual or raw or external
+    attributes = dict(dataset.attrs) if len(dataset.attrs) else {}
+    matlab = "MATLAB_class" in attributes
+    try:
+        dtype = dataset.dtype
+    except (TypeError, ValueError) as error:
+        return Item(path, no_task=f"a type that NumPy has not ({error})")
+    if dataset.shape is None or "MATLAB_empty" in attributes or 0 in dataset.shape:
+        return Item(path, no_task="empty")
+    if matlab and text_of(attributes["MATLAB_class"]) in ("char", "cell", "function_handle"):
+        return Item(path, no_task=f"a {text_of(attributes['MATLAB_class'])} array of MATLAB")
+    shape, base = tuple(dataset.shape), dtype
+    if dtype.subdtype is not None:
+        base, more = dtype.subdtype
+        shape += more
+    held = bytes_held(dataset)
+    if held is None and base.kind not in "uifb":
+        return Item(path, shape, no_task=_why_no_numbers(base))
+    name = "bool" if is_logical(attributes) else base.newbyteorder("=").name
+    try:
+        stated = _stated(attributes, base)
+    except (TypeError, ValueError) as error:
+        return Item(path, shape, name, problem=f"its attributes cannot be understood ({error})")
+    missing = missing_filter(dataset)
+    return Item(
+        path,
+        shape,
+        "uint8" if held is not None else name,
+        files=held or "",
+        matlab=matlab,
+        elsewhere=elsewhere,
+        problem=missing,
+        stated=stated,
+    )
+
+
+def is_logical(attributes: Mapping[str, Any]) -> bool:
+    """Tell whether MATLAB says that 8-bit numbers are truth values."""
+    return text_of(attributes.get("MATLAB_class", "")) == "logical"
+
+
+def _is_sparse(group: Any) -> bool:
+    return len(group.attrs) > 0 and "MATLAB_sparse" in group.attrs
+
+
+def bytes_held(dataset: Any) -> str | None:
+    """Tell where bytes are image files, see `Item.files`; None where they are other data."""
+    import h5py
+
+    base = dataset.dtype.subdtype[0] if dataset.dtype.subdtype else dataset.dtype
+    lengths = h5py.check_vlen_dtype(base)
+    loose = lengths is not None and lengths.kind in "ui" and lengths.itemsize == 1
+    fixed = base.kind in "SV" and base.names is None and base.itemsize >= SNIFFED
+    text = h5py.check_string_dtype(base)
+    if text is not None and text.length is None:
+        return None
+    rows = base == np.uint8 and dataset.ndim in (1, 2) and dataset.shape[-1] >= SNIFFED
+    if not (loose or fixed or rows):
+        return None
+    try:
+        found = any(head.startswith(PICTURES) for head in _heads(dataset, rows))
+    except (OSError, ValueError, TypeError):
+        found = loose  # the filter that is missing is said elsewhere
+    return ("axis" if rows else "elements") if found else None
+
+
+def _heads(dataset: Any, rows: bool) -> Iterator[bytes]:
+    """Give the first bytes of some elements."""
+    if rows:
+        yield np.asarray(dataset[..., :SNIFFED] if dataset.ndim == 1 else dataset[0, :SNIFFED]).tobytes()
+        return
+    for place in range(min(3, dataset.shape[0])) if dataset.ndim else [()]:
+        yield as_bytes(dataset[place])[:SNIFFED]
+
+
+def as_bytes(element: Any) -> bytes:
+    """Give the bytes of an element that holds an image file; the filling at its end is cut off.
+
+    Only files of JPEG and PNG end with a byte that is not 0, so that others keep the filling.
+    """
+    data = element if isinstance(element, bytes) else np.asarray(element).tobytes()
+    return data.rstrip(b"\0") if data.startswith((b"\xff\xd8\xff", b"\x89PNG")) else data
+
+
+def _why_no_numbers(dtype: Any) -> str:
+    import h5py
+
+    if h5py.check_string_dtype(dtype) is not None:
+        return "text"
+    if h5py.check_ref_dtype(dtype) is not None:
+        return "references to other datasets"
+    if h5py.check_vlen_dtype(dtype) is not None:
+        return "rows of different lengths"
+    if dtype.names is not None:
+        return f"a table of {', '.join(dtype.names[:4])}"
+    return "complex numbers" if dtype.kind == "c" else f"values of type {dtype}"
+
+
+def _stated(attributes: Mapping[str, Any], dtype: Any) -> Stated:
+    """Read what attributes say; names of an enumeration that counts from 0 are those of classes."""
+    import h5py
+
+    kind = text_of(attributes["kind"]) if "kind" in attributes else None
+    invalid = None
+    if "invalid" in attributes:
+        invalid = tuple(int(value) for value in np.ravel(attributes["invalid"]))
+    names = h5py.check_enum_dtype(dtype) if dtype.kind in "ui" else None
+    classes = tuple(text_of(word) for word in np.ravel(attributes.get("classes", ())))
+    if names and not classes and sorted(names.values()) == list(range(len(names))):
+        classes = tuple(sorted(names, key=names.__getitem__))
+        kind = kind or "label"
+    return Stated(
+        kind=kind,
+        unit_m=float(attributes["unit_m"]) if "unit_m" in attributes else None,
+        invalid=invalid,
+        classes=classes,
+    )
+
+
+def text_of(value: Any) -> str:
+    """Read an attribute that is text."""
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
+
+
+@cache
+def _available(number: int) -> bool:
+    import h5py
+
+    return bool(h5py.h5z.filter_avail(number))
+
+
+def missing_filter(dataset: Any) -> str:
+    """Name the compression of a dataset that this installation cannot undo; empty where it can."""
+    creation = dataset.id.get_create_plist()
+    for at in range(creation.get_nfilters()):
+        number, _, _, name = creation.get_filter(at)
+        if not _available(number):
+            known = FILTERS.get(number) or text_of(name) or "unnamed"
+            return (
+                f"compressed with the HDF5 filter {known} (number {number}), which is not "
+                "installed: `pip install hdf5plugin`"
+            )
+    return ""
+
+
+FILTERS = {
+    307: "bzip2", 32000: "LZF", 32001: "Blosc", 32004: "LZ4", 32008: "Bitshuffle", 32013: "ZFP",
+    32015: "Zstandard", 32017: "SZ", 32024: "SZ3", 32026: "Blosc2", 32028: "SPERR",
+}  # fmt: skip
