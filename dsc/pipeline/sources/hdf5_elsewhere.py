@@ -35,14 +35,11 @@ def files_of(dataset: Any, where: str, depth: int = 0) -> list[str]:
     found = []
     for name, _, _ in dataset.external or ():
         path = Path(os.fsdecode(name))
-        found.append(_required(main.parent / path, where, "raw values"))
+        found.append(str(_required(main.parent / path, where, "raw values")))
     if not dataset.is_virtual:
         return [str(main), *found]
     for name, inner, extent in _parts(dataset):
-        if name == ".":
-            path = main
-        else:
-            path = Path(_required(_resolve(main, name), where, "a part"))
+        path = main if name == "." else _required(_resolve(main, name), where, "a part")
         found += [str(path), *_check_part(path, inner, extent, where, depth)]
     return list(dict.fromkeys([str(main), *found]))
 
@@ -54,7 +51,7 @@ def unmapped(dataset: Any) -> float:
     counts = [source.vspace.get_select_npoints() for source in dataset.virtual_sources()]
     if any(count < 0 or count > dataset.size for count in counts):
         return 0.0
-    return max(0.0, 1 - sum(counts) / dataset.size)
+    return max(0.0, 1 - float(sum(counts)) / float(dataset.size))
 
 
 def _parts(dataset: Any) -> Iterator[tuple[str, str, tuple[int, ...]]]:
@@ -107,9 +104,7 @@ def _check_part(
             if not isinstance(part, h5py.Dataset):
                 raise UsageError(f"{where}: its part {path} has no dataset {inner}")
             own = tuple(part.shape or ())
-            short = len(own) == len(extent) and any(
-                a < b for a, b in zip(own, extent, strict=True)
-            )
+            short = len(own) == len(extent) and any(a < b for a, b in zip(own, extent, strict=True))
             if short:
                 raise UsageError(
                     f"{where}: its part {path}, dataset {inner}, has shape {own}; {extent} is "
@@ -130,10 +125,10 @@ def _resolve(main: Path, name: str) -> Path:
     return next((place for place in places if place.exists()), main.parent / tail)
 
 
-def _required(path: Path, where: str, what: str) -> str:
+def _required(path: Path, where: str, what: str) -> Path:
     if not path.exists():
         raise UsageError(
             f"{where}: {what} of it lies in {path}, which is missing, and HDF5 would give fill "
             "values instead; put the file there, or leave the dataset out with --tasks"
         )
-    return str(path)
+    return path

@@ -1,8 +1,8 @@
 """What is inside one HDF5 file: every dataset with its shape and type, without reading its values.
 
-Links are looked at before they are followed, and a dataset's storage before its extent: in a file
-that is read through a file system of our own, HDF5 would open the files that a virtual dataset or an
-external link names with the wrong driver, and crash.
+Links are looked at before they are followed, and a dataset's storage before its extent: where h5py
+reads through a file object, HDF5 would open the files that a virtual dataset or an external link
+names through the same object, and crash.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from dsc.pipeline.sources.kinds import Stated
+from dsc.pipeline.sources.kinds import KINDS, Stated
 
 SNIFFED = 16
 PICTURES = (
@@ -20,6 +20,11 @@ PICTURES = (
     b"\0\0\0\x0cJXL ", b"v/1\x01", b"\x93NUMPY",
 )  # fmt: skip
 INTERNAL = ("#refs#", "#subsystem#")  # where MATLAB keeps what its cell arrays and objects hold
+
+
+NO_NUMBERS = ("char", "cell", "function_handle", "string", "table", "datetime", "categorical")
+READ = ("kind", "unit_m", "invalid", "classes", "MATLAB_class", "MATLAB_empty")
+UNSTATED = Stated()
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ class Item:
     elsewhere: bool = False
     no_task: str = ""
     problem: str = ""
-    stated: Stated = Stated()
+    stated: Stated = UNSTATED
 
     @property
     def whole(self) -> tuple[int, ...]:
@@ -138,49 +143,49 @@ def _item(dataset: Any, path: str, external: bool, local: bool) -> Item:
 
     creation = dataset.id.get_create_plist()
     virtual = creation.get_layout() == h5py.h5d.VIRTUAL
-    raw = creation.get_external_count() > 0
-    if (virtual or raw) and not local:
+    elsewhere = virtual or creation.get_external_count() > 0 or external
+    if elsewhere and not local:  # before its extent, which lies in the other files, is asked for
         what = "a virtual dataset" if virtual else "its values lie in other files"
-        return Item(
-            path,
-            elsewhere=True,
-            problem=f"{what}, which is read from local files only: copy all of its files to a "
-            "local directory",
-        )
-    elsewhere = virtual or raw or external
-    attributes = dict(dataset.attrs) if len(dataset.attrs) else {}
-    matlab = "MATLAB_class" in attributes
+        problem = f"{what}, which is read from local files only: copy all of its files together"
+        return Item(path, elsewhere=True, problem=problem)
+    known = {name: dataset.attrs[name] for name in READ if name in dataset.attrs}
+    no_task = _no_numbers(dataset, known, virtual)
+    if no_task:
+        return Item(path, tuple(dataset.shape or ()), no_task=no_task)
+    base, more = dataset.dtype.subdtype or (dataset.dtype, ())
+    files = bytes_held(dataset) or ""
+    problem = missing_filter(dataset)
+    if 0 in dataset.shape:
+        problem = "a virtual dataset none of whose parts is found"
+    try:
+        stated = _stated(known, base)
+    except (TypeError, ValueError) as error:
+        problem, stated = f"its attributes cannot be understood ({error})", UNSTATED
+    return Item(
+        path,
+        (*dataset.shape, *more),
+        "uint8" if files else "bool" if is_logical(known) else base.newbyteorder("=").name,
+        files=files,
+        matlab="MATLAB_class" in known,
+        elsewhere=elsewhere,
+        problem=problem,
+        stated=stated,
+    )
+
+
+def _no_numbers(dataset: Any, known: Mapping[str, Any], virtual: bool) -> str:
+    """Say why a dataset can be no task; empty where it can."""
     try:
         dtype = dataset.dtype
     except (TypeError, ValueError) as error:
-        return Item(path, no_task=f"a type that NumPy has not ({error})")
-    if dataset.shape is None or "MATLAB_empty" in attributes or 0 in dataset.shape:
-        return Item(path, no_task="empty")
-    if matlab and text_of(attributes["MATLAB_class"]) in ("char", "cell", "function_handle"):
-        return Item(path, no_task=f"a {text_of(attributes['MATLAB_class'])} array of MATLAB")
-    shape, base = tuple(dataset.shape), dtype
-    if dtype.subdtype is not None:
-        base, more = dtype.subdtype
-        shape += more
-    held = bytes_held(dataset)
-    if held is None and base.kind not in "uifb":
-        return Item(path, shape, no_task=_why_no_numbers(base))
-    name = "bool" if is_logical(attributes) else base.newbyteorder("=").name
-    try:
-        stated = _stated(attributes, base)
-    except (TypeError, ValueError) as error:
-        return Item(path, shape, name, problem=f"its attributes cannot be understood ({error})")
-    missing = missing_filter(dataset)
-    return Item(
-        path,
-        shape,
-        "uint8" if held is not None else name,
-        files=held or "",
-        matlab=matlab,
-        elsewhere=elsewhere,
-        problem=missing,
-        stated=stated,
-    )
+        return f"a type that NumPy has not ({error})"
+    if dataset.shape is None or "MATLAB_empty" in known or (0 in dataset.shape and not virtual):
+        return "empty"
+    matlab = text_of(known.get("MATLAB_class", ""))
+    if matlab in NO_NUMBERS:
+        return f"a {matlab} array of MATLAB"
+    base = dtype.subdtype[0] if dtype.subdtype else dtype
+    return "" if base.kind in "uifb" or bytes_held(dataset) else _why_no_numbers(base)
 
 
 def is_logical(attributes: Mapping[str, Any]) -> bool:
@@ -216,7 +221,8 @@ def bytes_held(dataset: Any) -> str | None:
 def _heads(dataset: Any, rows: bool) -> Iterator[bytes]:
     """Give the first bytes of some elements."""
     if rows:
-        yield np.asarray(dataset[..., :SNIFFED] if dataset.ndim == 1 else dataset[0, :SNIFFED]).tobytes()
+        first = dataset[:SNIFFED] if dataset.ndim == 1 else dataset[0, :SNIFFED]
+        yield np.asarray(first).tobytes()
         return
     for place in range(min(3, dataset.shape[0])) if dataset.ndim else [()]:
         yield as_bytes(dataset[place])[:SNIFFED]
@@ -250,6 +256,8 @@ def _stated(attributes: Mapping[str, Any], dtype: Any) -> Stated:
     import h5py
 
     kind = text_of(attributes["kind"]) if "kind" in attributes else None
+    if kind not in (None, *KINDS):
+        raise ValueError(f"kind {kind}; known are {', '.join(KINDS)}")
     invalid = None
     if "invalid" in attributes:
         invalid = tuple(int(value) for value in np.ravel(attributes["invalid"]))

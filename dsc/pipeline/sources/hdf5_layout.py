@@ -23,7 +23,7 @@ from dsc.pipeline.sources.kinds import is_task_word, kind_of_name, spelled
 from dsc.pipeline.sources.layouts import MOST_TASKS, name_of_split, split_affix
 
 LAYOUTS = ("rows", "frames", "groups")
-GENERIC = ("dataset", "data", "array", "default", "value", "values", "arr_0", "x", "item", "content")
+GENERIC = ("dataset", "data", "array", "default", "value", "values", "arr_0", "item", "content")
 CHANNELS = (1, 2, 3, 4)
 PICTURES = ("rgb", "image", "normal")
 FLAT = ("depth", "disparity")  # kinds with one channel
@@ -285,20 +285,18 @@ def _vote_flat(item: Item, kind: str | None, firsts: Counter[int]) -> int:
 
 
 def _vote_deep(item: Item, kind: str | None) -> int:
-    first, _, last = item.whole if item.matlab else item.shape
-    if not item.matlab and item.shape[1] <= MATRIX and item.shape[2] <= MATRIX:
-        return -STRONG  # matrices, one a row
-    if first == 1 and not item.matlab:
-        return 0
-    if kind in FLAT and last > 1:
-        return -STRONG
     if item.matlab:
-        return (STRONG if kind in PICTURES else WEAK) if last == 3 else -STRONG
+        flat = kind in FLAT or item.shape[0] != 3
+        return -STRONG if flat else STRONG if kind in PICTURES else WEAK
+    first, height, last = item.shape
+    if first == 1:
+        return 0
+    matrices = height <= MATRIX and last <= MATRIX
+    if matrices or (kind in FLAT and last > 1) or not {first, last} & {*CHANNELS}:
+        return -STRONG
     if last in CHANNELS:
         return STRONG if kind in MAPS or item.dtype == "uint8" else WEAK
-    if first in CHANNELS:
-        return WEAK if kind in (*PICTURES, "flow") else 0
-    return -STRONG
+    return WEAK if kind in (*PICTURES, "flow") else 0
 
 
 def file_words(paths: Sequence[str]) -> dict[str, tuple[str, str, str]]:

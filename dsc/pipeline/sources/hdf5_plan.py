@@ -5,11 +5,11 @@ everything that is left over with the reason.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from dsc.errors import UsageError
-from dsc.pipeline.sources.evidence import MATRIX
 from dsc.pipeline.sources.hdf5_items import Item
 from dsc.pipeline.sources.hdf5_layout import (
     LAYOUTS,
@@ -23,11 +23,10 @@ from dsc.pipeline.sources.hdf5_layout import (
     tell,
     units_of,
 )
-from dsc.pipeline.sources.hdf5_table import INSIDE, Cell, Frames, Part, Rows, SampleTable
+from dsc.pipeline.sources.hdf5_table import INSIDE, SampleTable
 from dsc.pipeline.sources.kinds import kind_of_name, spelled
-from dsc.pipeline.sources.layouts import name_of_split, split_of
-from dsc.pipeline.sources.options import Options, printable, wanted_tasks
-from dsc.pipeline.sources.table import TableBuilder
+from dsc.pipeline.sources.layouts import split_of
+from dsc.pipeline.sources.options import Options, printable
 from dsc.schemas import LeftOut
 
 CONSTANTS = ("intrinsic", "camera", "matrix", "calib", "extrinsic", "transform")
@@ -73,6 +72,18 @@ class Plan:
     beside: list[dict[str, Found]]
     left_out: list[LeftOut]
 
+    @property
+    def rows(self) -> bool:
+        """Whether the first axis counts samples."""
+        return self.layout.name == "rows"
+
+    def shape(self, place: Found) -> tuple[int, ...]:
+        """Give the shape of one sample's value."""
+        item = place.item
+        if not self.rows:
+            return item.whole
+        return item.row if place.axis == 0 else item.shape[:1]
+
 
 @dataclass
 class Left:
@@ -98,9 +109,7 @@ class Left:
             file = paths[0].partition(": /")[0]
             several = any(path.partition(": /")[0] != file for path in paths)
             what = paths[0] if count == 1 else f"{'*' if several else file}: /{entry[2]}"
-            found.append(
-                LeftOut(what=printable(what), files=count, reason=entry[0], task=entry[1])
-            )
+            found.append(LeftOut(what=printable(what), files=count, reason=entry[0], task=entry[1]))
         return found
 
 
@@ -130,7 +139,9 @@ def make_plan(
     if layout is not None and layout not in LAYOUTS:
         raise UsageError(f"--layout {layout}: known are {', '.join(LAYOUTS)}")
     left = Left()
-    content = {file: _without_ignored(file, items, options, left) for file, items in content.items()}
+    content = {
+        file: _without_ignored(file, items, options, left) for file, items in content.items()
+    }
     words = _words_of_files(content)
     kind_of = _Kinds(options, words)
     units = _units(content, layout)
@@ -188,9 +199,7 @@ def _every_group(file: str, items: Sequence[Item]) -> list[Unit]:
 def _words_of_files(content: Mapping[str, Sequence[Item]]) -> Words:
     """Read what file names say, where each file holds one dataset."""
     single = [
-        file
-        for file, items in content.items()
-        if sum(not item.no_task for item in items) == 1
+        file for file, items in content.items() if sum(not item.no_task for item in items) == 1
     ]
     if not single or len(single) != len(content):
         return {}
@@ -242,9 +251,7 @@ def task_of(unit: Unit, item: Item, words: Words) -> str:
     return spelled(word if word and generic(inner) else inner)
 
 
-def options_by_task(
-    options: Options, own: Mapping[str, set[str]], tasks: Sequence[str]
-) -> Options:
+def options_by_task(options: Options, own: Mapping[str, set[str]], tasks: Sequence[str]) -> Options:
     """Let options speak of tasks by the names of their datasets, where that is clear.
 
     Raises
@@ -252,27 +259,20 @@ def options_by_task(
     UsageError
         When a dataset's name stands for several tasks, or there is none of that name.
     """
-    named = options.named()
-    names = {name: _one_task(name, own, tasks) for name in named}
-    if all(name == task for name, task in names.items()):
-        renamed = options
-    else:
-        renamed = replace(
-            options,
-            **{
-                one: {names.get(name, name): value for name, value in given.items()}
-                for one in ("depth_unit", "file_unit", "kinds", "invalid")
-                if isinstance(given := getattr(options, one), Mapping)
-            },
-        )
+    names = {name: _one_task(name, own, tasks) for name in options.named()}
+    changes: dict[str, Any] = {
+        one: {names.get(name, name): value for name, value in given.items()}
+        for one in ("depth_unit", "file_unit", "kinds", "invalid")
+        if isinstance(given := getattr(options, one), Mapping)
+    }
+    renamed = replace(options, **changes)
     if options.tasks is None:
         return renamed
-    words = [
-        word if word in tasks or spelled(word) in tasks else next(iter(sorted(own[spelled(word)])))
-        if len(own.get(spelled(word), ())) == 1
-        else word
-        for word in options.tasks
-    ]
+    words = []
+    for word in options.tasks:
+        several = own.get(spelled(word), set())
+        known = word in tasks or spelled(word) in tasks or len(several) != 1
+        words.append(word if known else next(iter(several)))
     return replace(renamed, tasks=tuple(words))
 
 

@@ -45,7 +45,7 @@ def plan_rows(
         _leave(unit, samples, words, left)
         for task, one in taken.items():
             found[task].append(one)
-        cells = {task: Cell(unit.file, one.item.path, None, one.axis) for task, one in taken.items()}
+        cells = {task: Cell(unit.file, one.item.path, axis=one.axis) for task, one in taken.items()}
         if cells:
             parts.append(Part(unit.file, unit.group, samples, cells, split))
             beside.append(taken)
@@ -183,7 +183,7 @@ def _axis(item: Item, samples: int) -> int | None:
 
 
 def _is_constant(item: Item) -> bool:
-    """Tell whether it is one matrix for all samples, though it may have as many rows as they are."""
+    """Tell whether it is one matrix for all samples, with as many rows as they are or not."""
     square = len(item.shape) == 2 and item.shape[0] == item.shape[1] <= MATRIX
     word = item.path.lower().rpartition("/")[2]
     return square and (word == "k" or any(one in word for one in CONSTANTS))
@@ -198,7 +198,7 @@ def _why_no_row(item: Item, samples: int) -> str:
 
 
 def _splits(units: Sequence[Unit]) -> list[str]:
-    """Give each unit's split: of its group, its directories, or (where all have one) its file name."""
+    """Give each unit's split: of its group, directories, or (where all have one) file name."""
     named = [unit.split or split_of(unit.file.split("/")[:-1]) for unit in units]
     stems = [own or _split_of_stem(unit.file) for unit, own in zip(units, named, strict=True)]
     return stems if all(stems) else named

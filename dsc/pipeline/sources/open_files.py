@@ -6,6 +6,8 @@ links name. A remote one is read through fsspec; what lies in other files cannot
 
 import os
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -67,11 +69,18 @@ class OpenFiles:
             opened.datasets[name] = opened.file[name]
         return opened.datasets[name]
 
-    def held(self, path: str, name: str) -> "Held":
-        """Say how a dataset's values are stored."""
+    def held(self, path: str, name: str, where: str) -> "Held":
+        """Say how a dataset's values are stored.
+
+        Raises
+        ------
+        SampleError
+            When it cannot be opened; `where` names the sample.
+        """
         opened = self._get(path)
         if name not in opened.held:
-            opened.held[name] = Held.of(self.dataset(path, name))
+            with _reading(where, f"{self.tree.where(path)}, dataset {name}"):
+                opened.held[name] = Held.of(self.dataset(path, name))
         return opened.held[name]
 
     def row(self, path: str, dataset: str, row: int, where: str) -> NDArray[Any]:
@@ -92,14 +101,9 @@ class OpenFiles:
         SampleError
             When it cannot be read; `where` names the sample.
         """
-        try:
+        row = f", row {selection}" if isinstance(selection, int) else ""
+        with _reading(where, f"{self.tree.where(path)}, dataset {dataset}{row}"):
             return self.dataset(path, dataset)[selection]
-        except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
-            row = f", row {selection}" if isinstance(selection, int) else ""
-            raise SampleError(
-                f"{where}: {self.tree.where(path)}, dataset {dataset}{row}: cannot be read "
-                f"({error}); the file is damaged: copy it again"
-            ) from None
 
     def _get(self, path: str) -> "_Opened":
         if path in self._open:
@@ -109,6 +113,18 @@ class OpenFiles:
         if len(self._open) > MOST_OPEN:
             self._open.popitem(last=False)[1].close()
         return opened
+
+
+@contextmanager
+def _reading(where: str, what: str) -> Iterator[None]:
+    try:
+        yield
+    except SampleError:
+        raise
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+        raise SampleError(
+            f"{where}: {what}: cannot be read ({error}); the file is damaged: copy it again"
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -177,9 +193,7 @@ def _why_not(tree: FileTree, path: str, error: OSError) -> str:
             "not an HDF5 file (a .mat must be of version 7.3: `save -v7.3`); leave it out with "
             f"--ignore '{path}'"
         )
-    return (
-        f"not a whole HDF5 file ({error}); copy it again, or leave it out with --ignore '{path}'"
-    )
+    return f"not a whole HDF5 file ({error}); copy it again, or leave it out with --ignore '{path}'"
 
 
 def is_hdf5(tree: FileTree, path: str) -> bool:
