@@ -5,6 +5,7 @@ HDF5 gives the fill value for every part of a virtual dataset that it does not f
 
 import os
 from collections.abc import Iterator
+from operator import lt
 from pathlib import Path
 from typing import Any
 
@@ -37,32 +38,36 @@ def files_of(dataset: Any, where: str, depth: int = 0) -> list[str]:
         path = Path(os.fsdecode(name))
         found.append(str(_required(main.parent / path, where, "raw values")))
     if not dataset.is_virtual:
-        return [str(main), *found]
-    for name, inner, extent in _parts(dataset):
+        return [os.path.normpath(path) for path in (str(main), *found)]
+    for name, inner, extent, count in _parts(dataset):
         path = main if name == "." else _required(_resolve(main, name), where, "a part")
-        found += [str(path), *_check_part(path, inner, extent, where, depth)]
-    return list(dict.fromkeys([str(main), *found]))
+        found += [str(path), *_check_part(path, inner, extent, count, where, depth)]
+    return list(dict.fromkeys(map(os.path.normpath, [str(main), *found])))
 
 
 def unmapped(dataset: Any) -> float:
     """Give the share of a virtual dataset that no file fills, 0 to 1; 0 where it is unlimited."""
     if not dataset.is_virtual or not dataset.size:
         return 0.0
-    counts = [source.vspace.get_select_npoints() for source in dataset.virtual_sources()]
+    try:
+        counts = [source.vspace.get_select_npoints() for source in dataset.virtual_sources()]
+    except (ValueError, RuntimeError, OverflowError):
+        return 0.0
     if any(count < 0 or count > dataset.size for count in counts):
         return 0.0
     return max(0.0, 1 - float(sum(counts)) / float(dataset.size))
 
 
-def _parts(dataset: Any) -> Iterator[tuple[str, str, tuple[int, ...]]]:
-    """Give file, dataset and the extent that is needed of each part, each once."""
+def _parts(dataset: Any) -> Iterator[tuple[str, str, tuple[int, ...], int]]:
+    """Give file, dataset, and the extent and number of values needed of each part, each once."""
     seen = set()
     for source in dataset.virtual_sources():
-        extent = () if PRINTF in source.file_name + source.dset_name else _reach(source.src_space)
+        printf = PRINTF in source.file_name + source.dset_name
+        extent, count = ((), 0) if printf else _needed(source)
         for name, inner in _numbered(source, dataset.shape):
-            if (name, inner, extent) not in seen:
-                seen.add((name, inner, extent))
-                yield name, inner, extent
+            if (name, inner, extent, count) not in seen:
+                seen.add((name, inner, extent, count))
+                yield name, inner, extent, count
 
 
 def _numbered(source: Any, shape: tuple[int, ...]) -> Iterator[tuple[str, str]]:
@@ -79,22 +84,25 @@ def _numbered(source: Any, shape: tuple[int, ...]) -> Iterator[tuple[str, str]]:
         yield name.replace(PRINTF, str(number)), inner.replace(PRINTF, str(number))
 
 
-def _reach(space: Any) -> tuple[int, ...]:
-    """Give the extent up to which a selection reaches; empty where that is not said."""
+def _needed(source: Any) -> tuple[tuple[int, ...], int]:
+    """Give the extent up to which a part's selection reaches, and how many values it has.
+
+    Either is empty or 0 where it is not said: a selection of everything has no extent of its own.
+    """
     import h5py
 
-    if space.get_select_type() not in (h5py.h5s.SEL_HYPERSLABS, h5py.h5s.SEL_POINTS):
-        return tuple(space.shape) if space.get_select_type() == h5py.h5s.SEL_ALL else ()
     try:
-        if space.get_select_npoints() <= 0:
-            return ()
-        return tuple(int(end) + 1 for end in space.get_select_bounds()[1])
-    except (ValueError, RuntimeError):
-        return ()
+        count = int(source.vspace.get_select_npoints())
+        if source.src_space.get_select_type() == h5py.h5s.SEL_ALL:
+            return (), max(count, 0)
+        bounds = source.src_space.get_select_bounds()[1]
+        return tuple(int(end) + 1 for end in bounds), 0
+    except (ValueError, RuntimeError, OverflowError):
+        return (), 0
 
 
 def _check_part(
-    path: Path, inner: str, extent: tuple[int, ...], where: str, depth: int
+    path: Path, inner: str, extent: tuple[int, ...], count: int, where: str, depth: int
 ) -> list[str]:
     import h5py
 
@@ -104,11 +112,11 @@ def _check_part(
             if not isinstance(part, h5py.Dataset):
                 raise UsageError(f"{where}: its part {path} has no dataset {inner}")
             own = tuple(part.shape or ())
-            short = len(own) == len(extent) and any(a < b for a, b in zip(own, extent, strict=True))
-            if short:
+            reached = len(own) != len(extent) or not any(map(lt, own, extent))
+            if not reached or part.size < count:
                 raise UsageError(
-                    f"{where}: its part {path}, dataset {inner}, has shape {own}; {extent} is "
-                    "needed, HDF5 would fill in the rest: write the part again"
+                    f"{where}: its part {path}, dataset {inner}, has shape {own}, which is less "
+                    "than what is taken from it, and HDF5 would fill in the rest: write it again"
                 )
             return files_of(part, where, depth + 1) if part.is_virtual else []
     except OSError as error:

@@ -68,7 +68,7 @@ def plan_frames(
         unit, item, task = spot.unit, spot.item, spot.task
         reason = not_wanted(task, wanted, options)
         if reason:
-            left.add(unit.file, item.path, reason, "", unit.group)
+            left.skip(task, reason)
             continue
         check_readable(unit.file, item)
         if len(item.shape) > 3:

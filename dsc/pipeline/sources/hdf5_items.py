@@ -79,7 +79,10 @@ def list_items(file: Any, local: bool) -> tuple[Item, ...]:
 
     `local` says that HDF5 opened the file itself, so that links to other files can be followed.
     """
-    return tuple(_walk(file, "", {}, local))
+    import h5py
+
+    seen = {(file.filename, h5py.h5o.get_info(file.id).addr): ""}
+    return tuple(_walk(file, "", seen, local))
 
 
 def _walk(group: Any, prefix: str, seen: dict[Any, str], local: bool) -> Iterator[Item]:
@@ -87,7 +90,7 @@ def _walk(group: Any, prefix: str, seen: dict[Any, str], local: bool) -> Iterato
 
     links = {name: _link(group, name) for name in group}
     for name in sorted(links, key=lambda name: isinstance(links[name], h5py.SoftLink)):
-        path = f"{prefix}{name}"
+        path = f"{prefix}{text_of(name)}"
         if name in INTERNAL and not prefix:
             yield Item(path, no_task="MATLAB's own, which cell arrays refer to")
             continue
@@ -113,7 +116,7 @@ def _walk(group: Any, prefix: str, seen: dict[Any, str], local: bool) -> Iterato
 def _link(group: Any, name: str) -> Any:
     try:
         return group.get(name, getlink=True)
-    except (TypeError, KeyError, OSError):
+    except (TypeError, KeyError, OSError, ValueError):
         return None
 
 
@@ -122,7 +125,7 @@ def _follow(group: Any, name: str, link: Any, local: bool) -> Any:
     import h5py
 
     if link is None:
-        return "a link of a kind that is not followed"
+        return "its name is not UTF-8, or it is a link of a kind that is not followed: rename it"
     if isinstance(link, h5py.ExternalLink) and not local:
         return (
             f"a link into another file ({link.filename}), which is followed in local files only: "
@@ -202,12 +205,12 @@ def bytes_held(dataset: Any) -> str | None:
     import h5py
 
     base = dataset.dtype.subdtype[0] if dataset.dtype.subdtype else dataset.dtype
-    lengths = h5py.check_vlen_dtype(base)
-    loose = lengths is not None and lengths.kind in "ui" and lengths.itemsize == 1
-    fixed = base.kind in "SV" and base.names is None and base.itemsize >= SNIFFED
     text = h5py.check_string_dtype(base)
+    lengths = h5py.check_vlen_dtype(base) if text is None else None
     if text is not None and text.length is None:
         return None
+    loose = lengths is not None and np.dtype(lengths).kind in "ui" and lengths.itemsize == 1
+    fixed = base.kind in "SV" and base.names is None and base.itemsize >= SNIFFED
     rows = base == np.uint8 and dataset.ndim in (1, 2) and dataset.shape[-1] >= SNIFFED
     if not (loose or fixed or rows):
         return None

@@ -29,7 +29,9 @@ PICTURES = ("rgb", "image", "normal")
 FLAT = ("depth", "disparity")  # kinds with one channel
 MAPS = (*PICTURES, *FLAT, "label", "flow")
 STRONG, WEAK = 3, 1
+LEAST_MAP = 16  # pixels along the shorter side, from which a matrix may be a map
 _NUMBERED = re.compile(r"(.*\d)[._-]([A-Za-z]+(?:_[A-Za-z]+)*)")  # frame.0000.position
+_HYPERSIM = re.compile(r"_(final|geometry)_hdf5$")  # two directories of one camera's frames
 _CAMERAS = ("cam", "view", "eye", "sensor", "stereo", "level", "layer")
 
 KindOf = Callable[[str], str | None]  # gives what is known of a dataset's kind from its path
@@ -187,12 +189,25 @@ def tell(units: Sequence[Unit], kind_of: KindOf, where: str) -> Told:
     if frames > rows and (frames >= STRONG or len(units) > 1):
         what = "group" if numbered else "file"
         return Told(own, f"each {what} is a sample, its datasets have no axis of samples")
-    if not rows and not frames and (len(units) == 1 or several != "frames"):
+    sure = several != "frames" and not any(_is_unsaid(unit, kind_of) for unit in units[:1])
+    if not rows and not frames and sure:
         return Told("rows", "the first axis of datasets counts samples")
     raise UsageError(
         f"{where}: {example}: is its first axis the samples, or is each "
         f"{'group' if numbered else 'file'} one sample? Say --layout rows or --layout {own}; "
         "--kinds NAME=depth (or image, label, vector, ...) may tell it, too"
+    )
+
+
+def _is_unsaid(unit: Unit, kind_of: KindOf) -> bool:
+    """Tell whether a unit is one matrix as large as a map, whose name says nothing."""
+    held = [item for item in unit.items if not item.no_task]
+    return (
+        len(held) == 1
+        and len(held[0].shape) == 2
+        and min(held[0].shape) >= LEAST_MAP
+        and generic(unit.inner(held[0]))
+        and kind_of(_name(unit, held[0])) is None
     )
 
 
@@ -281,7 +296,7 @@ def _vote_flat(item: Item, kind: str | None, firsts: Counter[int]) -> int:
         return 0
     if kind in (*FLAT, "normal", "flow", "rgb"):
         return STRONG
-    return WEAK if kind in MAPS and min(height, width) >= 16 and firsts[height] == 1 else 0
+    return WEAK if kind in MAPS and min(height, width) >= LEAST_MAP and firsts[height] == 1 else 0
 
 
 def _vote_deep(item: Item, kind: str | None) -> int:
@@ -311,11 +326,11 @@ def file_words(paths: Sequence[str]) -> dict[str, tuple[str, str, str]]:
         stem = name.rpartition(".")[0]
         base, word = split_affix(stem)
         match = _NUMBERED.fullmatch(stem)
-        if not word and is_task_word(stem) and not any(map(str.isdigit, stem)):
-            base, word = "", stem
-        elif not word and match:
+        if match:
             base, word = match[1], match[2]
-        found[path] = (directory, base, word)
+        elif not word and is_task_word(stem) and not any(map(str.isdigit, stem)):
+            base, word = "", stem
+        found[path] = (_HYPERSIM.sub("", directory), base, word)
     words = {word for _, _, word in found.values()}
     if all(words) and any(map(is_task_word, words)):
         return found

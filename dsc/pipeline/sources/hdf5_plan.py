@@ -6,7 +6,7 @@ everything that is left over with the reason.
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dsc.errors import UsageError
@@ -85,32 +85,41 @@ class Plan:
         return item.row if place.axis == 0 else item.shape[:1]
 
 
-@dataclass
 class Left:
-    """Collects what is not read; alike ones of several files are one entry."""
+    """Collects what is not read; alike ones of several files or groups are one entry."""
 
-    entries: dict[tuple[str, str, str], list[str]] = field(default_factory=dict)
-    counts: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    def __init__(self) -> None:
+        self._first: dict[tuple[str, str, str], str] = {}
+        self._files: dict[tuple[str, str, str], set[str]] = defaultdict(set)
+        self._counts: Counter[tuple[str, str, str]] = Counter()
 
     def add(self, file: str, path: str, reason: str, task: str = "", group: str = "") -> None:
-        """Note a dataset; of a numbered group, together with those of the other groups."""
-        inner = path[len(group) + 1 :] if group else path
-        entry = (reason, task, f"*/{inner}" if group else inner)
-        self.counts[entry] += 1
-        self.entries.setdefault(entry, [])
-        if len(self.entries[entry]) < 2:  # one is named, several are a pattern
-            self.entries[entry].append(f"{file}: /{path}")
+        """Note a dataset; of a group that is a sample, together with those of the other groups."""
+        inner = f"*/{path[len(group) + 1 :]}" if group else path
+        entry = (reason, task, f"/{inner}")
+        self._first.setdefault(entry, f"{file}: /{path}")
+        if len(self._files[entry]) <= 1:
+            self._files[entry].add(file)
+        self._counts[entry] += 1
+
+    def skip(self, task: str, reason: str) -> None:
+        """Note that a dataset of a task was not wanted."""
+        entry = (reason, "", f"task {task}")
+        self._first.setdefault(entry, entry[2])
+        self._counts[entry] += 1
 
     def listed(self) -> list[LeftOut]:
         """Give what was noted."""
-        found = []
-        for entry, paths in self.entries.items():
-            count = self.counts[entry]
-            file = paths[0].partition(": /")[0]
-            several = any(path.partition(": /")[0] != file for path in paths)
-            what = paths[0] if count == 1 else f"{'*' if several else file}: /{entry[2]}"
-            found.append(LeftOut(what=printable(what), files=count, reason=entry[0], task=entry[1]))
-        return found
+        return [
+            LeftOut(what=printable(self._spell(entry)), files=count, reason=entry[0], task=entry[1])
+            for entry, count in self._counts.items()
+        ]
+
+    def _spell(self, entry: tuple[str, str, str]) -> str:
+        files = self._files.get(entry, set())
+        if self._counts[entry] == 1 or not files:
+            return self._first[entry]
+        return f"{'*' if len(files) > 1 else next(iter(files))}: {entry[2]}"
 
 
 def make_plan(
@@ -142,9 +151,11 @@ def make_plan(
     content = {
         file: _without_ignored(file, items, options, left) for file, items in content.items()
     }
+    _check_asked(content, options)
     words = _words_of_files(content)
     kind_of = _Kinds(options, words)
     units = _units(content, layout)
+    _note_beside(content, units, left)
     judged = [_only_wanted(unit, options, words) for unit in units]
     in_files = {} if layout in ("rows", "frames") else _numbered_datasets(judged, kind_of)
     if in_files:
@@ -177,12 +188,38 @@ def _without_ignored(
     return tuple(kept)
 
 
+def _check_asked(content: Mapping[str, Sequence[Item]], options: Options) -> None:
+    """Say why something that is asked for by name can be no task."""
+    asked = {spelled(word) for word in options.tasks or ()}
+    seen: dict[str, str] = {}
+    for file, items in content.items() if asked else ():
+        for item in items:
+            names = {spelled(item.path), spelled(item.path.rpartition("/")[2])} & asked
+            if not item.no_task:
+                asked -= names
+            for name in names:
+                seen.setdefault(name, f"{file}, dataset {item.path}: {item.no_task}")
+    for name in asked & set(seen):
+        raise UsageError(f"{printable(seen[name])}, which is no task; leave {name} out of --tasks")
+
+
 def _units(content: Mapping[str, Sequence[Item]], layout: str | None) -> list[Unit]:
     if layout == "frames":
         return [Unit(file, "", tuple(items)) for file, items in content.items()]
     if layout == "groups":
         return [unit for file, items in content.items() for unit in _every_group(file, items)]
     return [unit for file, items in content.items() for unit in units_of(file, items)]
+
+
+def _note_beside(
+    content: Mapping[str, Sequence[Item]], units: Sequence[Unit], left: Left
+) -> None:
+    """Note what lies in none of the groups that are units."""
+    inside = {(unit.file, item.path) for unit in units for item in unit.items}
+    for file, items in content.items():
+        for item in items:
+            if (file, item.path) not in inside:
+                left.add(file, item.path, item.no_task or "beside the groups that hold samples")
 
 
 def _every_group(file: str, items: Sequence[Item]) -> list[Unit]:

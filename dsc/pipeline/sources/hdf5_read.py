@@ -30,7 +30,8 @@ def read_cell(files: OpenFiles, cell: Cell, where: str, indexes: bool) -> tuple[
         return read_pixels(data, f"{where}: {spell(files.tree, cell)}", indexes=indexes), len(data)
     array = np.asarray(files.select(cell.file, cell.dataset, _selection(cell), where))
     size = array.nbytes
-    array = array.T if held.matlab else array
+    if held.matlab:  # which has no arrays of fewer than two axes
+        array = array.reshape(()) if array.size == 1 else array.T
     return array.astype(bool) if held.logical else array, size
 
 

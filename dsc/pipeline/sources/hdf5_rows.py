@@ -97,7 +97,7 @@ def _take(
     for task, item in named.items():
         reason = not_wanted(task, wanted, options)
         if reason:
-            left.add(unit.file, item.path, reason, "", group)
+            left.skip(task, reason)
             continue
         check_readable(unit.file, item)
         axis = _axis(item, samples)
