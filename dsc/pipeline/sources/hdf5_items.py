@@ -16,8 +16,8 @@ from dsc.pipeline.sources.kinds import KINDS, Stated
 
 SNIFFED = 16
 PICTURES = (
-    b"\xff\xd8\xff", b"\x89PNG\r\n", b"RIFF", b"GIF8", b"II*\0", b"MM\0*", b"\xff\x0a",
-    b"\0\0\0\x0cJXL ", b"v/1\x01", b"\x93NUMPY",
+    b"\xff\xd8\xff", b"\x89PNG\r\n", b"RIFF", b"GIF8", b"II*\0", b"MM\0*", b"\0\0\0\x0cJXL ",
+    b"v/1\x01", b"\x93NUMPY",
 )  # fmt: skip
 INTERNAL = ("#refs#", "#subsystem#")  # where MATLAB keeps what its cell arrays and objects hold
 
@@ -82,10 +82,13 @@ def list_items(file: Any, local: bool) -> tuple[Item, ...]:
     import h5py
 
     seen = {(file.filename, h5py.h5o.get_info(file.id).addr): ""}
-    return tuple(_walk(file, "", seen, local))
+    return tuple(_walk(file, "", seen, local, file.filename, file.filename))
 
 
-def _walk(group: Any, prefix: str, seen: dict[Any, str], local: bool) -> Iterator[Item]:
+def _walk(
+    group: Any, prefix: str, seen: dict[Any, str], local: bool, file: str, root: str
+) -> Iterator[Item]:
+    """List a group of `file`, which is not the file `root` behind a link into another one."""
     import h5py
 
     links = {name: _link(group, name) for name in group}
@@ -101,16 +104,16 @@ def _walk(group: Any, prefix: str, seen: dict[Any, str], local: bool) -> Iterato
         if isinstance(item, h5py.Datatype):
             yield Item(path, no_task="a named type, no values")
             continue
-        place = h5py.h5o.get_info(item.id)
-        known = seen.setdefault((item.file.filename, place.addr), path)
+        own = file if isinstance(links[name], h5py.HardLink) else item.file.filename
+        known = seen.setdefault((own, h5py.h5o.get_info(item.id).addr), path)
         if known != path:
             yield Item(path, no_task=f"another name of /{known}")
         elif isinstance(item, h5py.Dataset):
-            yield _item(item, path, isinstance(links[name], h5py.ExternalLink), local)
+            yield _item(item, path, own != root, local)
         elif _is_sparse(item):
             yield Item(path, no_task="a sparse matrix of MATLAB")
         else:
-            yield from _walk(item, f"{path}/", seen, local)
+            yield from _walk(item, f"{path}/", seen, local, own, root)
 
 
 def _link(group: Any, name: str) -> Any:
@@ -132,13 +135,25 @@ def _follow(group: Any, name: str, link: Any, local: bool) -> Any:
             "copy both to a local directory"
         )
     try:
+        if not local and isinstance(link, h5py.SoftLink):
+            h5py.h5o.open(group.id, name.encode(), _one_link())
         return group[name]
     except (KeyError, OSError, RuntimeError) as error:
         if isinstance(link, h5py.ExternalLink):
             return f"its link leads to {link.path} of {link.filename}, which cannot be opened"
         if isinstance(link, h5py.SoftLink):
-            return f"its link leads to {link.path}, which is not there"
+            beside = "" if local else ", or lies behind another link"
+            return f"its link leads to {link.path}, which is not there{beside}"
         return f"cannot be opened ({error})"
+
+
+def _one_link() -> Any:
+    """Allow a soft link, and no link into another file behind it."""
+    import h5py
+
+    access = h5py.h5p.create(h5py.h5p.LINK_ACCESS)
+    access.set_nlinks(1)
+    return access
 
 
 def _item(dataset: Any, path: str, external: bool, local: bool) -> Item:
@@ -151,22 +166,27 @@ def _item(dataset: Any, path: str, external: bool, local: bool) -> Item:
         what = "a virtual dataset" if virtual else "its values lie in other files"
         problem = f"{what}, which is read from local files only: copy all of its files together"
         return Item(path, elsewhere=True, problem=problem)
-    known = {name: dataset.attrs[name] for name in READ if name in dataset.attrs}
-    no_task = _no_numbers(dataset, known, virtual)
+    attributes = dataset.attrs
+    known = {name: attributes[name] for name in READ if name in attributes} if attributes else {}
+    try:
+        dtype, shape = dataset.dtype, dataset.shape
+    except (TypeError, ValueError) as error:
+        return Item(path, no_task=f"a type that NumPy has not ({error})")
+    base, more = dtype.subdtype or (dtype, ())
+    files = _bytes_held(dataset, base, shape) or ""
+    no_task = _no_numbers(base, shape, known, virtual, bool(files))
     if no_task:
-        return Item(path, tuple(dataset.shape or ()), no_task=no_task)
-    base, more = dataset.dtype.subdtype or (dataset.dtype, ())
-    files = bytes_held(dataset) or ""
-    problem = missing_filter(dataset)
-    if 0 in dataset.shape:
+        return Item(path, shape or (), no_task=no_task)
+    problem = missing_filter(creation)
+    if 0 in shape:
         problem = "a virtual dataset none of whose parts is found"
     try:
-        stated = _stated(known, base)
+        stated = _stated(known, base) if known or base.metadata else UNSTATED
     except (TypeError, ValueError) as error:
         problem, stated = f"its attributes cannot be understood ({error})", UNSTATED
     return Item(
         path,
-        (*dataset.shape, *more),
+        (*shape, *more),
         "uint8" if files else "bool" if is_logical(known) else base.newbyteorder("=").name,
         files=files,
         matlab="MATLAB_class" in known,
@@ -176,19 +196,14 @@ def _item(dataset: Any, path: str, external: bool, local: bool) -> Item:
     )
 
 
-def _no_numbers(dataset: Any, known: Mapping[str, Any], virtual: bool) -> str:
+def _no_numbers(base: Any, shape: Any, known: Mapping[str, Any], virtual: bool, files: bool) -> str:
     """Say why a dataset can be no task; empty where it can."""
-    try:
-        dtype = dataset.dtype
-    except (TypeError, ValueError) as error:
-        return f"a type that NumPy has not ({error})"
-    if dataset.shape is None or "MATLAB_empty" in known or (0 in dataset.shape and not virtual):
+    if shape is None or "MATLAB_empty" in known or (0 in shape and not virtual):
         return "empty"
     matlab = text_of(known.get("MATLAB_class", ""))
     if matlab in NO_NUMBERS:
         return f"a {matlab} array of MATLAB"
-    base = dtype.subdtype[0] if dtype.subdtype else dtype
-    return "" if base.kind in "uifb" or bytes_held(dataset) else _why_no_numbers(base)
+    return "" if base.kind in "uifb" or files else _why_no_numbers(base)
 
 
 def is_logical(attributes: Mapping[str, Any]) -> bool:
@@ -202,33 +217,43 @@ def _is_sparse(group: Any) -> bool:
 
 def bytes_held(dataset: Any) -> str | None:
     """Tell where bytes are image files, see `Item.files`; None where they are other data."""
+    dtype = dataset.dtype
+    return _bytes_held(dataset, dtype.subdtype[0] if dtype.subdtype else dtype, dataset.shape)
+
+
+def _bytes_held(dataset: Any, base: Any, shape: Any) -> str | None:
     import h5py
 
-    base = dataset.dtype.subdtype[0] if dataset.dtype.subdtype else dataset.dtype
+    if shape is None or 0 in shape or (base.kind in "uifb" and base != np.uint8):
+        return None
     text = h5py.check_string_dtype(base)
     lengths = h5py.check_vlen_dtype(base) if text is None else None
     if text is not None and text.length is None:
         return None
     loose = lengths is not None and np.dtype(lengths).kind in "ui" and lengths.itemsize == 1
     fixed = base.kind in "SV" and base.names is None and base.itemsize >= SNIFFED
-    rows = base == np.uint8 and dataset.ndim in (1, 2) and dataset.shape[-1] >= SNIFFED
+    rows = base == np.uint8 and len(shape) in (1, 2) and shape[-1] >= SNIFFED
     if not (loose or fixed or rows):
         return None
     try:
-        found = any(head.startswith(PICTURES) for head in _heads(dataset, rows))
+        heads = _rows_heads(dataset) if rows else _heads(dataset)
+        found = all(head.startswith(PICTURES) for head in heads) and bool(heads)
     except (OSError, ValueError, TypeError):
         found = loose  # the filter that is missing is said elsewhere
     return ("axis" if rows else "elements") if found else None
 
 
-def _heads(dataset: Any, rows: bool) -> Iterator[bytes]:
-    """Give the first bytes of some elements."""
-    if rows:
-        first = dataset[:SNIFFED] if dataset.ndim == 1 else dataset[0, :SNIFFED]
-        yield np.asarray(first).tobytes()
-        return
-    for place in range(min(3, dataset.shape[0])) if dataset.ndim else [()]:
-        yield as_bytes(dataset[place])[:SNIFFED]
+def _rows_heads(dataset: Any) -> list[bytes]:
+    """Give the first bytes of one row, or of the first and the last one."""
+    if dataset.ndim == 1:
+        return [dataset[:SNIFFED].tobytes()]
+    return [dataset[row, :SNIFFED].tobytes() for row in (0, dataset.shape[0] - 1)]
+
+
+def _heads(dataset: Any) -> list[bytes]:
+    """Give the first bytes of some elements that have any."""
+    places = range(min(3, dataset.shape[0])) if dataset.ndim else [()]
+    return [head for place in places if (head := as_bytes(dataset[place])[:SNIFFED])]
 
 
 def as_bytes(element: Any) -> bytes:
@@ -289,9 +314,11 @@ def _available(number: int) -> bool:
     return bool(h5py.h5z.filter_avail(number))
 
 
-def missing_filter(dataset: Any) -> str:
-    """Name the compression of a dataset that this installation cannot undo; empty where it can."""
-    creation = dataset.id.get_create_plist()
+def missing_filter(creation: Any) -> str:
+    """Name the compression that this installation cannot undo; empty where it can.
+
+    `creation` are the properties that a dataset was created with.
+    """
     for at in range(creation.get_nfilters()):
         number, _, _, name = creation.get_filter(at)
         if not _available(number):

@@ -34,7 +34,7 @@ _NUMBERED = re.compile(r"(.*\d)[._-]([A-Za-z]+(?:_[A-Za-z]+)*)")  # frame.0000.p
 _HYPERSIM = re.compile(r"_(final|geometry)_hdf5$")  # two directories of one camera's frames
 _CAMERAS = ("cam", "view", "eye", "sensor", "stereo", "level", "layer")
 
-KindOf = Callable[[str], str | None]  # gives what is known of a dataset's kind from its path
+KindOf = Callable[[str, Item], str | None]  # gives what is known of the kind of a file's dataset
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ def tell(units: Sequence[Unit], kind_of: KindOf, where: str) -> Told:
     units
         What there is; those that are alike are looked at once.
     kind_of
-        Gives the kind that is known of a dataset, from its unit's file and path.
+        Gives the kind that is known of a dataset.
     where
         The root, for messages.
 
@@ -207,7 +207,7 @@ def _is_unsaid(unit: Unit, kind_of: KindOf) -> bool:
         and len(held[0].shape) == 2
         and min(held[0].shape) >= LEAST_MAP
         and generic(unit.inner(held[0]))
-        and kind_of(_name(unit, held[0])) is None
+        and kind_of(unit.file, held[0]) is None
     )
 
 
@@ -248,7 +248,7 @@ def _votes(unit: Unit, kind_of: KindOf) -> list[tuple[int, Item]]:
     """Judge every dataset: above 0 it is one sample, below 0 it has rows."""
     items = [item for item in unit.items if not item.no_task and not item.problem]
     firsts = Counter(item.shape[0] for item in items if item.shape)
-    votes = [(_vote(unit, item, kind_of(_name(unit, item)), firsts), item) for item in items]
+    votes = [(_vote(unit, item, kind_of(unit.file, item), firsts), item) for item in items]
     if _planes(items):
         votes.append((STRONG, items[0]))
     rows = {item.shape[0] for vote, item in votes if vote <= -STRONG}
@@ -269,10 +269,6 @@ def _planes(items: Sequence[Item]) -> bool:
             planes = item.shape[0] if len(item.shape) == 3 else 1
             found[item.shape[-2:]].add(planes if planes in CHANNELS else 0)
     return any(len(planes) > 1 and 0 not in planes for planes in found.values())
-
-
-def _name(unit: Unit, item: Item) -> str:
-    return f"{unit.file}//{item.path}"
 
 
 def _vote(unit: Unit, item: Item, kind: str | None, firsts: Counter[int]) -> int:
@@ -311,7 +307,7 @@ def _vote_deep(item: Item, kind: str | None) -> int:
         return -STRONG
     if last in CHANNELS:
         return STRONG if kind in MAPS or item.dtype == "uint8" else WEAK
-    return WEAK if kind in (*PICTURES, "flow") else 0
+    return WEAK if kind in (*PICTURES, "flow") else -WEAK if kind == "label" else 0
 
 
 def file_words(paths: Sequence[str]) -> dict[str, tuple[str, str, str]]:

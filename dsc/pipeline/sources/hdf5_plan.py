@@ -23,7 +23,7 @@ from dsc.pipeline.sources.hdf5_layout import (
     tell,
     units_of,
 )
-from dsc.pipeline.sources.hdf5_table import INSIDE, SampleTable
+from dsc.pipeline.sources.hdf5_table import SampleTable
 from dsc.pipeline.sources.kinds import kind_of_name, spelled
 from dsc.pipeline.sources.layouts import split_of
 from dsc.pipeline.sources.options import Options, printable
@@ -211,9 +211,7 @@ def _units(content: Mapping[str, Sequence[Item]], layout: str | None) -> list[Un
     return [unit for file, items in content.items() for unit in units_of(file, items)]
 
 
-def _note_beside(
-    content: Mapping[str, Sequence[Item]], units: Sequence[Unit], left: Left
-) -> None:
+def _note_beside(content: Mapping[str, Sequence[Item]], units: Sequence[Unit], left: Left) -> None:
     """Note what lies in none of the groups that are units."""
     inside = {(unit.file, item.path) for unit in units for item in unit.items}
     for file, items in content.items():
@@ -244,19 +242,19 @@ def _words_of_files(content: Mapping[str, Sequence[Item]]) -> Words:
 
 
 class _Kinds:
-    """Gives the kind that is known of ``file//dataset``: stated, by its own name, by the file's."""
+    """Gives the kind that is known of a dataset: stated, by its own name, by the file's."""
 
     def __init__(self, options: Options, words: Words) -> None:
         self._kinds, self._words = dict(options.kinds or {}), words
 
-    def __call__(self, name: str) -> str | None:
-        file, _, path = name.rpartition(INSIDE)
+    def __call__(self, file: str, item: Item) -> str | None:
         word = self._words.get(file, ("", "", ""))[2]
-        for own in (path, path.rpartition("/")[2], word):
+        for own in (item.path, item.path.rpartition("/")[2], word):
             stated = self._kinds.get(spelled(own))
             if stated:
                 return "label" if stated == "array" else stated
-        return kind_known(path) or kind_of_name(word) or kind_of_name(stem_of(file))
+        named = kind_known(item.path) or kind_of_name(word) or kind_of_name(stem_of(file))
+        return item.stated.kind or named
 
 
 def _only_wanted(unit: Unit, options: Options, words: Words) -> Unit:

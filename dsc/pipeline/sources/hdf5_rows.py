@@ -7,7 +7,7 @@ from dataclasses import replace
 from dsc.errors import UsageError
 from dsc.pipeline.sources.evidence import MATRIX
 from dsc.pipeline.sources.hdf5_items import Item
-from dsc.pipeline.sources.hdf5_layout import Told, Unit, stem_of
+from dsc.pipeline.sources.hdf5_layout import CHANNELS, Told, Unit, stem_of
 from dsc.pipeline.sources.hdf5_plan import (
     Found,
     Left,
@@ -156,15 +156,17 @@ def _counting(usable: Mapping[str, Item]) -> dict[str, Item]:
         for task, item in usable.items()
         if len(item.shape) == 3 and max(item.row) > MATRIX
     }
-    sizes = {size for item in sure.values() for size in _sizes(item.row)}
+    sizes = {_size(item.row) for item in sure.values()}
     if not sure:
         return maps
     return sure | {task: item for task, item in maps.items() if item.row in sizes}
 
 
-def _sizes(row: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
-    """Give what the height and width of a row may be."""
-    return (row[:2], row[1:]) if len(row) == 3 else (row,)
+def _size(row: tuple[int, ...]) -> tuple[int, ...]:
+    """Give the height and width of a row."""
+    if len(row) == 3:
+        return row[1:] if row[0] in CHANNELS and row[2] not in CHANNELS else row[:2]
+    return row
 
 
 def _count(item: Item) -> int:
