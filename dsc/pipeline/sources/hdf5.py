@@ -1,74 +1,99 @@
-"""HDF5: one dataset a task, whose first axis is the sample; one file, or a directory of them.
+"""HDF5: datasets whose first axis is the sample, one file a sample, or one group a sample.
 
-The files of a directory follow one another in natural order. Datasets inside groups get the
-group's name in front (``left/depth`` is task ``left_depth``). A dataset's attributes say what it
-is, where it has them: ``kind``, ``unit_m`` (metres a count), ``invalid`` (one value or several) and
-``classes``; otherwise its name does, see `dsc.pipeline.sources.kinds`. Both (N, H, W, 3) and
-(N, 3, H, W) are understood. The key of row 12 of ``train.h5`` is ``train_000012``.
+`open` lists every dataset of the file, or of every HDF5 file below a directory, each file once. How
+samples lie is told from names and shapes (see `dsc.pipeline.sources.hdf5_layout`) or stated with
+``--layout``. A dataset's attributes say what it is, where it has them: ``kind``, ``unit_m`` (metres
+a count), ``invalid`` (one value or several) and ``classes``; otherwise its name and some of its
+values do, see `dsc.pipeline.sources.kinds`. Both (H, W, 3) and (3, H, W) are understood, MATLAB's
+axes are restored, bytes of JPEG, PNG and so on are decoded. The key of row 12 of ``train.h5`` is
+``train_000012``; where files or groups are samples, their names are the keys.
+
+Cost: about 1 ms a file and 0.1 ms a dataset to list, and five rows of every task to look at.
 """
 
-import bisect
-import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import accumulate
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dsc.errors import SampleError, UsageError
-from dsc.pipeline.sources.base import SourceSample
-from dsc.pipeline.sources.decode import Found, check_sizes, fit_to_task
-from dsc.pipeline.sources.file_source import fingerprint, task_of
-from dsc.pipeline.sources.kinds import (
-    DepthUnit,
-    Stated,
-    make_task,
-    parse_depth_unit,
-    parse_kinds,
-    task_name,
-    unit_of,
-)
+from dsc.pipeline.sources.base import Origin, SourceSample
+from dsc.pipeline.sources.decode import check_sizes, fit_to_task
+from dsc.pipeline.sources.file_source import fingerprint, task_of, task_report
+from dsc.pipeline.sources.hdf5_items import Item, list_items
+from dsc.pipeline.sources.hdf5_plan import make_plan
+from dsc.pipeline.sources.hdf5_read import channels_last, read_cell, spell
+from dsc.pipeline.sources.hdf5_table import Cell, SampleTable
+from dsc.pipeline.sources.hdf5_tasks import ALPHA, TaskFinder
+from dsc.pipeline.sources.kinds import Meaning
 from dsc.pipeline.sources.listing import FileTree, nothing_found
-from dsc.pipeline.sources.open_files import OpenFiles
-from dsc.pipeline.sources.table import fit, natural_order, plain
-from dsc.schemas import Task
-from dsc.schemas.base import canonical_json
+from dsc.pipeline.sources.open_files import OpenFiles, is_hdf5
+from dsc.pipeline.sources.options import Options
+from dsc.pipeline.sources.rest import Rest
+from dsc.pipeline.sources.table import natural_order
+from dsc.schemas import LeftOut, SourceReport, Task
 
-SUFFIXES = (".h5", ".hdf5", ".hdf", ".mat", ".nc")
-LAYOUTS = ("train.h5 with datasets such as rgb (N, H, W, 3) and depth (N, H, W)",)
-
-
-@dataclass(frozen=True)
-class Part:
-    """One file: its path, its number of samples and, by task, its dataset's path."""
-
-    path: str
-    samples: int
-    datasets: Mapping[str, str]
-
-    def key(self, row: int) -> str:
-        """Give the key of a row."""
-        stem = self.path.rpartition(".")[0] or self.path
-        return f"{fit('__'.join(map(plain, stem.split('/'))), 68)}_{row:06d}"
+SUFFIXES = (".h5", ".hdf5", ".he5", ".hdf", ".mat", ".nc")
+SURE = (".h5", ".hdf5", ".he5")  # a file of these endings that is no HDF5 is damaged
+LOOKED_FOR = ("train.h5 with datasets such as rgb (N, H, W, 3) and depth (N, H, W)",)
 
 
 class Hdf5Source:
-    """HDF5 files, opened; see `dsc.pipeline.sources.base.Source`."""
+    """HDF5 files, opened; see `dsc.pipeline.sources.base.Source`.
+
+    Parameters
+    ----------
+    tree
+        What the paths are below.
+    root
+        What was opened: the tree's root, or the only file.
+    table
+        The samples.
+    meanings
+        What the tasks are.
+    first
+        Tasks whose channels come first, (C, H, W).
+    options, left_out, notes
+        See `dsc.pipeline.sources.file_source.FileSource`.
+    """
 
     name: ClassVar[str] = "hdf5"
 
     def __init__(
-        self, tree: FileTree, parts: Sequence[Part], tasks: Sequence[Task], options: dict[str, Any]
+        self,
+        tree: FileTree,
+        root: str,
+        table: SampleTable,
+        meanings: Sequence[Meaning],
+        first: frozenset[str],
+        options: Mapping[str, Any],
+        left_out: Sequence[LeftOut],
+        notes: Sequence[str],
     ) -> None:
         self._files = OpenFiles(tree)
-        self._parts = tuple(parts)
-        self._ends = list(accumulate(part.samples for part in parts))
-        self._tasks = {task.name: task for task in tasks}
-        self._options = {name: value for name, value in options.items() if value}
+        self._root = root
+        self._table = table
+        self._meanings = {meaning.task.name: meaning for meaning in meanings}
+        self._tasks = {name: meaning.task for name, meaning in self._meanings.items()}
+        self._first = first
+        self._options = {name: value for name, value in options.items() if value is not None}
+        self._left_out, self._notes = tuple(left_out), tuple(notes)
 
     @classmethod
-    def open(cls, root: str, depth_unit: object = None, kinds: object = None) -> Self:
+    def open(
+        cls,
+        root: str,
+        depth_unit: object = None,
+        kinds: object = None,
+        layout: str | None = None,
+        file_unit: object = None,
+        invalid: object = None,
+        alpha: str | None = None,
+        tasks: Sequence[str] | str | None = None,
+        ignore: Sequence[str] | str = (),
+        split: str | None = None,
+    ) -> Self:
         """Look at the datasets of one file, or of every HDF5 file below a directory.
 
         Parameters
@@ -76,165 +101,200 @@ class Hdf5Source:
         root
             File, directory, or fsspec URL of one.
         depth_unit
-            Metres a count of depth where no ``unit_m`` attribute says it; by task where given as a
-            mapping. 1/1000 for 16-bit depth unless stated.
+            Metres a stored count of depth; before a ``unit_m`` attribute. By task where given as a
+            mapping. 1/1000 unless stated.
         kinds
-            ``{"task": kind}`` with kind image, rgb, depth, normal, label, class or vector.
+            ``{"task": kind}`` with one of `dsc.pipeline.sources.kinds.KINDS`; a dataset's own name
+            will do where it stands for one task.
+        layout
+            ``rows``, ``frames`` or ``groups``; told from names and shapes by default.
+        file_unit
+            What depth datasets hold: ``mm``, or by task; see `dsc.pipeline.sources.units`.
+        invalid
+            ``{"task": (values,)}`` that mean "nothing here".
+        alpha
+            ``drop``, or ``mask`` to keep it as a task; refused by default.
+        tasks
+            The tasks that are wanted (names or aliases); the others are not judged.
+        ignore
+            Patterns of paths (``old/*.h5``, ``*/preview`` for a dataset), or tasks, to leave out.
+        split
+            One of the splits; all by default.
 
         Raises
         ------
         SourceNotFoundError
-            When there is no HDF5 file.
+            When there is no HDF5 file, or no sample in any.
         UsageError
-            When datasets differ in length within a file or in type between files, or cannot be
-            what their names say.
+            When the layout cannot be told, a dataset that is wanted cannot be read or be what its
+            name says, datasets differ in length or type, or an option cannot be honoured.
+        SampleError
+            When none of a task's first values can be read.
         """
-        units, stated = parse_depth_unit(depth_unit), parse_kinds(kinds)
-        tree, paths = _find_files(root)
+        options = Options.parse(depth_unit, file_unit, kinds, invalid, alpha, tasks, ignore)
+        tree, paths, left_out = _find_files(root, options)
         files = OpenFiles(tree)
-        parts, tasks = [], dict[str, Task]()
-        for path in paths:
-            try:
-                content = files.get(path)
-            except SampleError as error:
-                raise UsageError(str(error)) from None
-            part = _part(path, content, tree.where(path))
-            for name, dataset in part.datasets.items():
-                where = f"{tree.where(path)}, dataset {dataset}"
-                task = _task(name, content[dataset], units, stated, where)
-                if tasks.setdefault(name, task) != task:
-                    raise UsageError(f"{where}: {task} differs from {tasks[name]} of files before")
-            parts.append(part)
-        unknown = set(stated) - set(tasks)
-        if unknown:
-            raise UsageError(f"kinds: no task {', '.join(unknown)}; found: {', '.join(tasks)}")
-        if not sum(part.samples for part in parts):
-            raise nothing_found(cls.name, f"no sample in {root}", LAYOUTS)
-        return cls(tree, parts, list(tasks.values()), {"depth_unit": units, "kinds": stated})
+        plan = make_plan(_contents(files, paths, left_out, root), options, layout, str(root))
+        left_out += plan.left_out
+        if not len(plan.table):
+            raise nothing_found(cls.name, f"no sample in {root}{_why(left_out)}", LOOKED_FOR)
+        table = plan.table
+        if split is not None and table.split_sizes():
+            table = table.of_split(_known_split(split, table))
+        finder = TaskFinder(files, plan)
+        meanings = finder.meanings()
+        single = len(paths) == 1 and FileTree(root).is_file()
+        return cls(
+            tree,
+            tree.where(paths[0]) if single else tree.url,
+            table,
+            meanings,
+            frozenset(finder.first),
+            {**options.to_json(), "layout": layout, "split": split},
+            left_out,
+            [f"layout {plan.layout.name}: {plan.layout.why}", *finder.notes],
+        )
 
     @property
     def tasks(self) -> tuple[Task, ...]:
         """Every task found, in the files' order."""
         return tuple(self._tasks.values())
 
+    @property
+    def splits(self) -> dict[str, int]:
+        """Number of samples by split, in order; empty where there are none."""
+        return self._table.split_sizes()
+
     def __len__(self) -> int:
         """Give the number of samples over all files."""
-        return self._ends[-1]
+        return len(self._table)
 
-    def _place(self, index: int) -> tuple[Part, int]:
+    def _check(self, index: int) -> int:
         if not 0 <= index < len(self):
             raise IndexError(f"sample {index} of {len(self)}")
-        number = bisect.bisect_right(self._ends, index)
-        part = self._parts[number]
-        return part, index - (self._ends[number] - part.samples)
+        return index
 
     def key(self, index: int) -> str:
-        """Give the key of a sample: its file and row."""
-        part, row = self._place(index)
-        return part.key(row)
+        """Give the key of a sample without reading it."""
+        return self._table.key(self._check(index))
+
+    def origin(self, index: int) -> Origin:
+        """Say where a sample lies: its file and row, its file, or its group."""
+        return Origin(self._table.name(self._check(index)), self._table.files(index))
 
     def read(self, index: int, tasks: Sequence[str]) -> SourceSample:
-        """Read these tasks of one sample; its bytes are those of the raw arrays in the file.
+        """Read these tasks of one sample; its bytes are those of its values (or pictures).
 
         Raises
         ------
         UnknownTaskError
             When no file has such a task.
         SampleError
-            When the file is damaged.
+            When the file is damaged, or a value is not what its task holds.
         """
-        part, row = self._place(index)
-        key, arrays, sizes = part.key(row), {}, {}
+        key, arrays, sizes = self.key(index), {}, {}
         for name in tasks:
             task = task_of(self._tasks, name)
-            if name not in part.datasets:
-                continue
-            where = f"sample {key}"
-            raw = self._files.row(part.path, part.datasets[name], row, where)
-            if task.is_map and _channels_first((0, *raw.shape)):
-                arrays[name] = fit_to_task(np.moveaxis(raw, 0, -1), task, where)
-            else:
-                arrays[name] = fit_to_task(raw, task, where)
-            sizes[name] = raw.nbytes
+            cell = self._table.cell(index, self._column(name))
+            if cell is not None:
+                arrays[name], sizes[name] = self._read(cell, task, f"sample {key}")
         check_sizes(key, arrays, self._tasks)
         return SourceSample(key, arrays, sizes)
 
+    def _column(self, name: str) -> str:
+        alpha = self._meanings[name].reading.alpha == "only"
+        return name.removesuffix(ALPHA) if alpha else name
+
+    def _read(self, cell: Cell, task: Task, where: str) -> tuple[NDArray[Any], int]:
+        reading = self._meanings[task.name].reading
+        array, size = read_cell(self._files, cell, where, reading.indexes)
+        where = f"{where}: {spell(self._files.tree, cell)}"
+        array = channels_last(array, task, reading, task.name in self._first)
+        return fit_to_task(array, task, where, reading), size
+
+    def report(self) -> SourceReport:
+        """Say what was found, decided and left out."""
+        present = {name: self._table.present(self._column(name)) for name in self._tasks}
+        complete = np.ones(len(self), bool)
+        for column in present.values():
+            complete &= column
+        return SourceReport(
+            samples=len(self),
+            complete=int(complete.sum()),
+            tasks={
+                name: task_report(meaning, int(present[name].sum()))
+                for name, meaning in self._meanings.items()
+            },
+            left_out=self._left_out,
+            notes=self._notes,
+        )
+
     def describe(self) -> dict[str, Any]:
         """Give the JSON from which `source_from_description` makes the same source again."""
-        parts = [[part.path, part.samples, dict(part.datasets)] for part in self._parts]
-        content = hashlib.sha256(canonical_json(parts).encode()).hexdigest()
-        single = len(self._parts) == 1
         return {
             "name": self.name,
-            "root": self._files.tree.where(self._parts[0].path if single else ""),
+            "root": self._root,
             "options": self._options,
-            "fingerprint": fingerprint(self.tasks, content),
+            "fingerprint": fingerprint(self.tasks, self._table.digest()),
         }
 
 
-def _find_files(root: str) -> tuple[FileTree, list[str]]:
+def _find_files(root: str, options: Options) -> tuple[FileTree, list[str], list[LeftOut]]:
+    """List the HDF5 files below a root, and what else is there."""
     tree = FileTree(root)
     tree.require_root("hdf5", root)
     if tree.is_file():
-        directory, name = tree.parent()
-        return directory, [name]
-    paths = [
-        f"{directory}/{name}" if directory else name
-        for directory, names in tree.walk()
-        for name in names
-        if name.lower().endswith(SUFFIXES)
-    ]
+        directory, _, name = tree.url.rpartition("/")
+        return FileTree(directory or "/"), [name], []
+    left_out: list[LeftOut] = []
+    rest, paths = Rest(), []
+    for directory, names in tree.walk(left_out):
+        for name in names:
+            path = f"{directory}/{name}" if directory else name
+            pattern = options.ignores(path) if options.ignore else None
+            if pattern:
+                rest.add(path, f"--ignore {pattern}")
+            elif name.lower().endswith(SUFFIXES):
+                paths.append(path)
+            else:
+                rest.add(path, "no HDF5 file")
     if not paths:
-        raise nothing_found("hdf5", f"no HDF5 file under {root}", LAYOUTS)
-    return tree, sorted(paths, key=natural_order)
+        raise nothing_found("hdf5", f"no HDF5 file under {root}", LOOKED_FOR)
+    return tree, sorted(paths, key=natural_order), [*left_out, *rest.listed()]
 
 
-def _part(path: str, content: Any, where: str) -> Part:
-    import h5py
-
-    found: dict[str, str] = {}
-
-    def note(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset) and item.ndim and item.dtype.kind in "uif":
-            task = task_name(name)
-            if task in found:
-                raise UsageError(
-                    f"{where}: datasets {found[task]} and {name} are both task {task}; rename one"
-                )
-            found[task] = name
-
-    content.visititems(note)
-    lengths = {len(content[dataset]) for dataset in found.values()}
-    if len(lengths) > 1:
-        sizes = ", ".join(f"{name} {len(content[name])}" for name in found.values())
-        raise UsageError(
-            f"{where}: datasets differ in their first axis, which counts samples: {sizes}; "
-            "keep what is no task in another file"
-        )
-    return Part(path, lengths.pop() if lengths else 0, found)
+def _contents(
+    files: OpenFiles, paths: Sequence[str], left_out: list[LeftOut], root: str
+) -> dict[str, tuple[Item, ...]]:
+    """List the datasets of every file; equal lists are kept once."""
+    found: dict[str, tuple[Item, ...]] = {}
+    alike: dict[tuple[Item, ...], tuple[Item, ...]] = {}
+    rest = Rest()
+    for path in paths:
+        try:
+            items = list_items(files.get(path), files.local)
+        except SampleError as error:
+            sure = path.lower().endswith(SURE) or len(paths) == 1
+            if not sure and not is_hdf5(files.tree, path):
+                rest.add(path, "no HDF5 file (a .mat must be of version 7.3: save -v7.3)")
+                continue
+            raise UsageError(str(error)) from None
+        found[path] = alike.setdefault(items, items)
+    left_out += rest.listed()
+    if not found:
+        raise nothing_found("hdf5", f"no HDF5 file under {root}", LOOKED_FOR)
+    return found
 
 
-def _task(
-    name: str, dataset: Any, units: DepthUnit | None, kinds: dict[str, str], where: str
-) -> Task:
-    attributes = dataset.attrs
-    unit_m = float(attributes["unit_m"]) if "unit_m" in attributes else unit_of(units, name)
-    invalid = None
-    if "invalid" in attributes:
-        invalid = tuple(int(value) for value in np.ravel(attributes["invalid"]))
-    kind = kinds.get(name) or (_text(attributes["kind"]) if "kind" in attributes else None)
-    parse_kinds({name: kind} if kind else None)
-    classes = tuple(_text(word) for word in np.ravel(attributes.get("classes", ())))
-    shape = tuple(dataset.shape[1:])
-    if _channels_first(dataset.shape):
-        shape = (*shape[1:], shape[0])
-    found = Found(dataset.dtype.newbyteorder("=").name, shape)
-    return make_task(name, found, Stated(kind, unit_m, invalid, classes), where)
+def _known_split(split: str, table: SampleTable) -> str:
+    sizes = table.split_sizes()
+    if split not in sizes:
+        raise UsageError(f"--split {split}: found are {', '.join(name or '-' for name in sizes)}")
+    return split
 
 
-def _channels_first(shape: tuple[int, ...]) -> bool:
-    return len(shape) == 4 and shape[3] not in (1, 3) and shape[1] in (1, 3)
-
-
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
+def _why(left_out: Sequence[LeftOut]) -> str:
+    if not left_out:
+        return ""
+    first = "; ".join(f"{one.what}: {one.reason}" for one in left_out[:3])
+    return f" (left out: {first})"

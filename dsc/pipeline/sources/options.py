@@ -117,7 +117,7 @@ class Options:
     def ignores(self, path: str, task: str = "") -> str | None:
         """Give the pattern that leaves out a path or task; None when none does."""
         for pattern in self.ignore:
-            if task and spelled(pattern) == task:
+            if task and not set(pattern) & set("*?[/") and spelled(pattern) == task:
                 return pattern
             folder = f"/{pattern.strip('/')}/"
             if fnmatch.fnmatchcase(path, pattern) or folder in f"/{path}":
