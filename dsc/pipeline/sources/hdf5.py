@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc.errors import SampleError, UsageError
-from dsc.pipeline.sources.base import Origin, SourceSample
-from dsc.pipeline.sources.decode import check_sizes, fit_to_task
+from dsc.pipeline.sources.base import SourceSample
+from dsc.pipeline.sources.decode import check_sizes, fit_to_task, map_sizes
 from dsc.pipeline.sources.file_source import fingerprint, task_of, task_report
 from dsc.pipeline.sources.hdf5_items import Item, list_items
 from dsc.pipeline.sources.hdf5_plan import make_plan
@@ -32,7 +32,7 @@ from dsc.pipeline.sources.open_files import OpenFiles, is_hdf5
 from dsc.pipeline.sources.options import Options
 from dsc.pipeline.sources.rest import Rest
 from dsc.pipeline.sources.table import natural_order
-from dsc.schemas import LeftOut, SourceReport, Task
+from dsc.schemas import LeftOut, Origin, SourceReport, Task
 
 SUFFIXES = (".h5", ".hdf5", ".he5", ".hdf", ".mat", ".nc")
 SURE = (".h5", ".hdf5", ".he5")  # a file of these endings that is no HDF5 is damaged
@@ -180,7 +180,7 @@ class Hdf5Source:
 
     def origin(self, index: int) -> Origin:
         """Say where a sample lies: its file and row, its file, or its group."""
-        return Origin(self._table.name(self._check(index)), self._table.files(index))
+        return Origin(name=self._table.name(self._check(index)), files=self._table.files(index))
 
     def read(self, index: int, tasks: Sequence[str]) -> SourceSample:
         """Read these tasks of one sample; its bytes are those of its values (or pictures).
@@ -198,7 +198,7 @@ class Hdf5Source:
             cell = self._table.cell(index, self._column(name))
             if cell is not None:
                 arrays[name], sizes[name] = self._read(cell, task, f"sample {key}")
-        check_sizes(key, arrays, self._tasks)
+        check_sizes(key, map_sizes(arrays, self._tasks))
         return SourceSample(key, arrays, sizes)
 
     def _column(self, name: str) -> str:

@@ -18,10 +18,11 @@ from dsc.pipeline.sources.hdf5_plan import (
     too_deep,
 )
 from dsc.pipeline.sources.hdf5_table import INSIDE, Frames
-from dsc.pipeline.sources.kinds import spelled
 from dsc.pipeline.sources.layouts import split_of
-from dsc.pipeline.sources.options import Options, printable, wanted_tasks
+from dsc.pipeline.sources.options import Options, wanted_tasks
+from dsc.pipeline.sources.passed_over import printable
 from dsc.pipeline.sources.table import WHOLE, TableBuilder
+from dsc.schemas.task import spelled
 
 
 @dataclass(frozen=True)

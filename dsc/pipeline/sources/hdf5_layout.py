@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from dsc.errors import UsageError
 from dsc.pipeline.sources.evidence import MATRIX
 from dsc.pipeline.sources.hdf5_items import Item
-from dsc.pipeline.sources.kinds import is_task_word, kind_of_name, spelled
+from dsc.pipeline.sources.kinds import is_task_word, kind_of_name
 from dsc.pipeline.sources.layouts import MOST_TASKS, name_of_split, split_affix
+from dsc.schemas.task import spelled
 
 LAYOUTS = ("rows", "frames", "groups")
 GENERIC = ("dataset", "data", "array", "default", "value", "values", "arr_0", "item", "content")

@@ -24,10 +24,12 @@ from dsc.pipeline.sources.hdf5_layout import (
     units_of,
 )
 from dsc.pipeline.sources.hdf5_table import SampleTable
-from dsc.pipeline.sources.kinds import kind_of_name, spelled
+from dsc.pipeline.sources.kinds import kind_of_name
 from dsc.pipeline.sources.layouts import split_of
-from dsc.pipeline.sources.options import Options, printable
+from dsc.pipeline.sources.options import Options
+from dsc.pipeline.sources.passed_over import printable
 from dsc.schemas import LeftOut
+from dsc.schemas.task import spelled
 
 CONSTANTS = ("intrinsic", "camera", "matrix", "calib", "extrinsic", "transform")
 Words = Mapping[str, tuple[str, str, str]]  # group, stem and task by path

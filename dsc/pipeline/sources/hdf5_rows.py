@@ -20,9 +20,10 @@ from dsc.pipeline.sources.hdf5_plan import (
     too_deep,
 )
 from dsc.pipeline.sources.hdf5_table import Cell, Part, Rows
-from dsc.pipeline.sources.kinds import spelled
 from dsc.pipeline.sources.layouts import name_of_split, split_of
-from dsc.pipeline.sources.options import Options, printable, wanted_tasks
+from dsc.pipeline.sources.options import Options, wanted_tasks
+from dsc.pipeline.sources.passed_over import printable
+from dsc.schemas.task import spelled
 
 CONSTANTS = ("intrinsic", "camera", "matrix", "calib", "extrinsic", "transform")
 Named = dict[str, Item]

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc.errors import UsageError
-from dsc.pipeline.sources.options import printable
+from dsc.pipeline.sources.passed_over import printable
 from dsc.pipeline.sources.table import SPLIT_ORDER, FileTable, fit, natural_order, plain
 from dsc.schemas.base import canonical_json
 
