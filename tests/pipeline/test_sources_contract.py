@@ -204,7 +204,7 @@ def test_missing_root_says_what_it_is(name: str) -> None:
 def test_unknown_source_or_option_lists_what_there_is(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"taskonomie.*taskonomy"):
         open_source("taskonomie", str(tmp_path))
-    with pytest.raises(UsageError, match=r"no option colour.*depth_unit"):
+    with pytest.raises(UsageError, match=r"no option --colour.*--depth-unit"):
         open_source("taskonomy", make_taskonomy(tmp_path), colour=3)
     with pytest.raises(UsageError, match="takes no --root"):
         open_source("sample", str(tmp_path))
