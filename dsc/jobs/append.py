@@ -15,7 +15,6 @@ from dsc.jobs.append_state import Left, claim_append, look
 from dsc.jobs.codecs import OnChoice, choose_coding
 from dsc.jobs.driver import explained, make_shards
 from dsc.jobs.local import Job
-from dsc.jobs.lock import sole_writer
 from dsc.jobs.output import Output, finished_shards, writable
 from dsc.jobs.tally import Progress, Tally
 from dsc.pipeline.append import (
@@ -40,6 +39,7 @@ from dsc.pipeline.wanted import Wanted, check_complete, what_to_add
 from dsc.schemas import FailedSample, Manifest, Quality
 from dsc.schemas.quality import DEFAULT_QUALITY
 from dsc.storage.archive import Archive
+from dsc.storage.lock import sole_writer
 
 
 @dataclass(frozen=True)

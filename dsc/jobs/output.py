@@ -14,13 +14,13 @@ from functools import partial
 from pathlib import Path
 
 from dsc.errors import CorruptArchiveError, UsageError
-from dsc.jobs.lock import sole_writer
 from dsc.pipeline.commit import clear_work, strangers, sweep
 from dsc.pipeline.plan import Plan, check_same_plan
 from dsc.pipeline.shard_job import JobRecord, check_record
 from dsc.schemas import Manifest
 from dsc.storage.commit import LOCK, MANIFEST, PLAN, WORK
 from dsc.storage.fs import Root
+from dsc.storage.lock import sole_writer
 
 HASH_THREADS = 4
 

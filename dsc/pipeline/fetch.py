@@ -36,6 +36,7 @@ from dsc.schemas import (
 from dsc.storage.archive import Archive, rebuild_idx
 from dsc.storage.commit import MANIFEST, write_manifest, write_shards
 from dsc.storage.fs import Root
+from dsc.storage.lock import sole_writer
 from dsc.storage.writable import check_root
 
 Progress = Callable[[int, int], None]
@@ -90,8 +91,8 @@ def fetch(
     ------
     ArchiveNotFoundError, UnknownTaskError
         When there is no archive at `url`, or it lacks a task.
-    PlanMismatchError
-        When `out` holds another archive.
+    PlanMismatchError, UsageError
+        When `out` holds another archive, cannot be written to, or is being written to.
     CorruptArchiveError
         When a file is not what the archive's records say.
     IncompleteError
@@ -99,6 +100,16 @@ def fetch(
     """
     archive = Archive.open(os.fspath(url))
     target = _target(archive, os.fspath(out))
+    with sole_writer(target, "dsc fetch"):
+        return _fetch(archive, tasks, target, progress)
+
+
+def _fetch(
+    archive: Archive,
+    tasks: Sequence[str] | str | None,
+    target: Root,
+    progress: Progress | None,
+) -> FetchReport:
     names = _wanted_tasks(archive, tasks, target)
     manifest, shards = restrict(archive.manifest, archive.shards, names)
     needed = _needed_files(manifest, shards)

@@ -26,7 +26,7 @@ from dsc.schemas import (
     ShardRecord,
     StreamRecord,
 )
-from dsc.storage.commit import MANIFEST, PLAN
+from dsc.storage.commit import MANIFEST, WORK
 from dsc.storage.fs import CONNECTIONS, Root
 from dsc.storage.keys import Hashes, KeyIndex, hash_keys, new_factor, parse_keys
 from dsc.storage.origins import read_lines
@@ -344,7 +344,7 @@ def check_shards(manifest: Manifest, shards: Sequence[ShardRecord], where: str) 
 
 def _not_found(root: Root) -> str:
     """Say why there is no archive, as far as that can be seen without a network."""
-    place, again = root.local, "run the same `dsc compress` again to finish it"
+    place, again = root.local, "run the same `dsc compress` or `dsc fetch` again to finish it"
     if place is None:
         return f"{root.url}: no {MANIFEST} there: no archive, or one that is not finished ({again})"
     if place.name == MANIFEST and place.is_file():
@@ -353,6 +353,6 @@ def _not_found(root: Root) -> str:
         return f"{root.url} is a file, and an archive is a directory with a {MANIFEST}"
     if not place.exists():
         return f"{root.url}: there is no such directory"
-    if (place / PLAN).is_file():
-        return f"{root.url}: the archive there is not finished; {again}"
+    if (place / WORK).is_dir():
+        return f"{root.url}: the archive there is not finished; {again}, unless it is running now"
     return f"{root.url}: no {MANIFEST} there: this is no archive (`dsc compress` makes one)"

@@ -308,7 +308,7 @@ def test_what_is_no_archive_is_said_in_one_line(
         ("file/x", "no such directory"),
         ("empty", "no dsc.json there"),
         ("odd", "no dsc.json there"),
-        ("begun", "not finished; run the same `dsc compress` again"),
+        ("begun", "not finished; run the same `dsc compress` or"),
         (archive / "dsc.json", f"give {archive}"),
         ("", "is empty"),
     ):

@@ -18,11 +18,11 @@ from dsc.errors import (
 )
 from dsc.jobs.append import append
 from dsc.jobs.driver import compress
-from dsc.jobs.lock import sole_writer
 from dsc.pipeline.fetch import fetch
 from dsc.pipeline.reader import Dataset
 from dsc.schemas import Task
 from dsc.storage.fs import Root
+from dsc.storage.lock import sole_writer
 from dsc.storage.verify import verify_archive
 from tests.jobs.faults import tree
 from tests.jobs.growing import SIZES, FewTasks, Later, add_label, add_samples, begin

@@ -9,8 +9,8 @@ import pytest
 
 from dsc.errors import PlanMismatchError, UsageError
 from dsc.jobs.driver import compress
-from dsc.jobs.lock import sole_writer
 from dsc.storage.fs import Root
+from dsc.storage.lock import sole_writer
 from dsc.storage.verify import verify_archive
 from tests.jobs.faults import finished, start, tree, wait_for
 from tests.jobs.growing import add_label, add_samples, begin

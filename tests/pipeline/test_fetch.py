@@ -416,3 +416,19 @@ def test_a_copy_that_has_grown_by_itself_is_not_fetched_into(tmp_path: Path) -> 
     with pytest.raises(PlanMismatchError, match=r"grown by itself \(generation 2\)"):
         dsc.fetch(tmp_path / "a", "rgb", tmp_path / "copy")
     assert len(dsc.open(tmp_path / "copy")) == 6
+
+
+def test_of_two_fetches_to_one_directory_the_second_is_told(
+    archive: Path, tmp_path: Path
+) -> None:
+    told: list[str] = []
+
+    def second(done: int, total: int) -> None:
+        with pytest.raises(UsageError, match=r"dsc fetch .* is writing") as caught:
+            fetch(archive, None, tmp_path / "copy")
+        told.append(str(caught.value))
+
+    fetch(archive, None, tmp_path / "copy", progress=second)
+    assert told
+    assert verify_archive(tmp_path / "copy") == []
+    assert not (tmp_path / "copy" / ".dsc").exists()
