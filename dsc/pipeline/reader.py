@@ -185,8 +185,10 @@ class Dataset:
         -------
         list of Sample
             For each index the arrays by task: depth in metres, float32 (H, W), NaN where nothing
-            was measured; normals float32 (H, W, 3) of unit length; everything else as in the
-            source. With `native`, all as in the source. None where the sample lacks the task.
+            was measured; normals float32 (H, W, 3) of unit length; disparity with invalid values
+            float32 (H, W) counts, NaN where invalid; everything else in dtype and shape of the
+            source. With `native`, all as in the source. None where the sample lacks the task, or
+            could not be coded when the archive was made.
         """
         return self._read([self._index(index) for index in indices])
 

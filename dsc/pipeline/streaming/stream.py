@@ -256,6 +256,12 @@ class Stream(IterableDataset[Batch]):
         self._spec, epoch, position = self._own_board().next()
         self._go_to(epoch, position)
 
+    def _end_loop(self, course: int) -> None:
+        """Move on to the next epoch, unless somebody said in mid-loop where the next one begins."""
+        if self._course == course:
+            self._go_to(self._epoch + 1, 0)
+        self._position = self._start
+
     def _begin_in_worker(self, worker: int, workers: int, seed: int) -> None:
         """Go to where the loop begins, in a worker of a data loader of the user's own."""
         if self.options.device not in (None, "cpu"):
@@ -354,14 +360,14 @@ class Stream(IterableDataset[Batch]):
 
     def _in_this_process(self) -> Iterator[Batch]:
         self._take_place()
-        epoch = self._epoch
+        course = self._course
         yield from self._given_batches(0, 1)
-        self._go_to(epoch + 1, 0)
+        self._end_loop(course)
 
     def _from_workers(self) -> Iterator[Batch]:
         """Give every step of this rank, made by worker processes."""
         self._take_place()
-        epoch, partition = self._epoch, self._partition(self._start)
+        course, partition = self._course, self._partition(self._start)
         loader = self._workers()
         self._loader = None  # a loop that is left early leaves workers in mid-epoch
         for step, (batch, report) in enumerate(_watched(loader.loader, self.url)):
@@ -369,8 +375,8 @@ class Stream(IterableDataset[Batch]):
             self.report.add(report)
             if batch is not None:
                 yield self._feed.finish(_arrived(batch))
-        self._go_to(epoch + 1, 0)
-        self._loader = loader._replace(place=self._place())
+        self._end_loop(course)
+        self._loader = loader._replace(place=loader.place.next())
 
     def _workers(self) -> "_Waiting":
         if self._loader is not None and self._loader.place == self._place():

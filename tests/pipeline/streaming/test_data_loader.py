@@ -86,6 +86,22 @@ def test_set_epoch_reaches_the_workers_of_the_next_loop(
     assert batches(loader) == epochs[1]
 
 
+@pytest.mark.parametrize("own", [0, 1])
+@pytest.mark.parametrize("kind", [{}, *KINDS[:2]], ids=str)
+def test_an_epoch_set_in_mid_loop_is_the_next(
+    archive: Path, epochs: list[list[list[int]]], kind: dict[str, Any], own: int
+) -> None:
+    stream = open_stream(archive, workers=own)
+    loader = load(stream, **kind) if kind else stream
+    for at, _ in enumerate(loader):
+        if at == 3:
+            stream.set_epoch(6)
+    assert stream.state_dict()["position"] == 0
+    assert batches(loader) == epochs[6]
+    assert batches(loader) == epochs[7]
+    stream.close()
+
+
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_a_state_of_the_second_epoch_goes_on_exactly(
     archive: Path, epochs: list[list[list[int]]], kind: dict[str, Any]
