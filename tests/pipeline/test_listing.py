@@ -12,8 +12,11 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
+import numpy as np
 import pytest
 
+import dsc
 from dsc.errors import SampleError, SourceNotFoundError
 from dsc.pipeline.sources.listing import FileTree
 from dsc.pipeline.sources.remote_files import links_of
@@ -276,6 +279,33 @@ def test_a_request_that_fails_is_made_again_and_a_refusal_is_not(
         with pytest.raises(OSError, match=r"top.png.*check the network"):
             tree.read("top.png")
         assert traffic.requests["top.png"] == 1 + RETRIES
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_compression_outlives_cut_answers_and_keeps_no_signature(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packed: bool
+) -> None:
+    monkeypatch.setattr("dsc.storage.retry.BACKOFF_S", 0.001)
+    pictures = {
+        f"rgb/view #{n}.png": imagecodecs.png_encode(np.full((9, 9, 3), n, np.uint8))
+        for n in range(4)
+    }
+    (tmp_path / "source").mkdir()
+    if packed:
+        make_zip(tmp_path / "source" / "x.zip", pictures)
+    else:
+        put(tmp_path / "source", pictures)
+    with serve(tmp_path / "source") as (url, traffic):
+        traffic.signature = "sig=secret"
+        for kind in ("fail_next", "cut_next", "drop_next"):
+            setattr(traffic, kind, 1)
+        traffic.fail_with, out = 503, tmp_path / "archive"
+        root = f"{url}/{'x.zip' if packed else ''}?sig=secret"
+        dsc.compress("folder", out, root=root, codec="png", layout="directories")
+        assert (traffic.fail_next, traffic.cut_next, traffic.drop_next) == (0, 0, 0)
+    assert [int(view["rgb"].max()) for view in dsc.open(out, native=True)] == [0, 1, 2, 3]
+    files = [path for path in out.rglob("*") if path.is_file()]
+    assert not any(b"secret" in path.read_bytes() for path in files)
 
 
 def test_a_server_that_knows_no_ranges_serves_files_that_are_read_in_parts(tmp_path: Path) -> None:
