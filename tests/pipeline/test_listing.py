@@ -12,6 +12,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import h5py
 import imagecodecs
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ import pytest
 import dsc
 from dsc.errors import SampleError, SourceNotFoundError
 from dsc.pipeline.sources.listing import FileTree
+from dsc.pipeline.sources.open_files import OpenFiles
 from dsc.pipeline.sources.remote_files import links_of
 from dsc.schemas import LeftOut
 from dsc.storage.retry import RETRIES
@@ -56,7 +58,7 @@ def make_zip(path: Path, files: dict[str, bytes]) -> Path:
 
 
 def make_tar(path: Path, files: dict[str, bytes]) -> Path:
-    mode: Any = "w" + {".gz": ":gz", ".xz": ":xz"}.get(path.suffix, "")
+    mode: Any = "w" + {".gz": ":gz", ".bz2": ":bz2", ".xz": ":xz"}.get(path.suffix, "")
     with tarfile.open(path, mode) as file:
         for name, data in files.items():
             member = tarfile.TarInfo(f"./{name}")  # as `tar c .` names them
@@ -343,13 +345,45 @@ def test_a_server_that_answers_any_path_with_a_page_is_said(tmp_path: Path) -> N
             listed(FileTree(url))
 
 
-@pytest.mark.parametrize("name", ["x.zip", "x.tar", "x.tar.gz"])
+@pytest.mark.parametrize("name", ["x.zip", "x.tar", "x.tar.gz", "x.tar.bz2", "x.tar.xz"])
+def test_a_network_that_fails_is_no_damaged_zip_or_tar(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr("dsc.storage.retry.BACKOFF_S", 0.001)
+    (make_zip if name == "x.zip" else make_tar)(tmp_path / name, {"a.png": b"1"})
+    with serve(tmp_path) as (url, traffic):
+        assert listed(FileTree(f"{url}/none{name}")) == []
+        traffic.cut_next = 10**6
+        with pytest.raises(OSError, match="check the network"):
+            listed(FileTree(f"{url}/{name}"))
+
+
+def test_a_network_that_fails_is_no_damaged_hdf5_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sample that is damaged may be skipped, one that nobody could ask for must not be."""
+    monkeypatch.setattr("dsc.storage.retry.BACKOFF_S", 0.001)
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["rgb"] = np.arange(60 * 90 * 90 * 3).astype(np.uint8).reshape(60, 90, 90, 3)
+    with serve(tmp_path) as (url, traffic):
+        files = OpenFiles(FileTree(url))
+        assert files.row("x.h5", "rgb", 0, "sample a").shape == (90, 90, 3)
+        traffic.dead = True
+        for again in (files, OpenFiles(FileTree(url))):
+            with pytest.raises(OSError, match="check the network"):
+                again.row("x.h5", "rgb", 59, "sample b")
+
+
+@pytest.mark.parametrize("name", ["x.zip", "x.tar", "x.tar.gz", "x.tar.bz2", "x.tar.xz"])
 def test_a_cut_zip_or_tar_is_an_error_and_not_a_short_list(tmp_path: Path, name: str) -> None:
     files = {f"{n}.bin": os.urandom(1000) for n in range(9)}
     path = tmp_path / name
     whole = (make_zip if name == "x.zip" else make_tar)(path, files).read_bytes()
-    for length in (len(whole) // 2, 512 * 3 if name == "x.tar" else 30, 0):
-        path.write_bytes(whole[:length])
+    for cut in (
+        whole[: len(whole) // 2], whole[: 512 * 3 if name == "x.tar" else 30], b"",
+        whole[:9] + bytes(len(whole)),
+    ):  # fmt: skip
+        path.write_bytes(cut)
         with pytest.raises(SampleError, match=rf"{name}: not a whole"):
             listed(FileTree(path))
 
