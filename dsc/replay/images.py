@@ -9,30 +9,30 @@ the rule of all sources. A file that is damaged, or whose size differs, is an er
 so is a class without a picture.
 """
 
-import os
-import warnings
-import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dsc.errors import SampleError, SourceNotFoundError, UsageError
+from dsc.errors import SampleError, UsageError
 from dsc.pipeline.reader import Dataset
 from dsc.pipeline.sources.decode import read_array
 from dsc.pipeline.sources.listing import FileTree
-from dsc.pipeline.sources.packed_files import find_packed, is_packed
 from dsc.pipeline.sources.passed_over import printable
+from dsc.replay.class_folders import (
+    SUFFIXES,
+    TEST_NAMES,
+    TRAIN_NAMES,
+    find_part,
+    list_classes,
+    open_tree,
+    refuse_unread,
+)
 from dsc.schemas import Task, TaskKind
-from dsc.storage.commit import MANIFEST
-from dsc.storage.place import parse_place
 
 PICTURE = Task(name="image", kind=TaskKind.IMAGE, dtype="uint8", channels=3)
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".jxl", ".tif", ".tiff")
-NOT_READ = (".bmp", ".gif", ".pgm", ".ppm")  # what ImageFolder reads besides
-TRAIN_NAMES, TEST_NAMES = ("train",), ("test", "val")
 HOLD_OUT_EVERY = 6
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
@@ -119,8 +119,8 @@ def load_split(
         When a class of the one is missing from the other.
     """
     if test is None:
-        tree = _tree(place)
-        beside = _named(tree, TRAIN_NAMES), _named(tree, TEST_NAMES)
+        tree = open_tree(place)
+        beside = find_part(tree, TRAIN_NAMES), find_part(tree, TEST_NAMES)
         if beside[0] is None or beside[1] is None:
             whole = load_images(place, classes=classes, size=size)
             return hold_out(whole, per_class=per_class)
@@ -184,73 +184,17 @@ def load_images(
     """
     if per_class is not None and per_class < 1:
         raise UsageError(f"per_class={per_class}: at least 1 image of each class is needed")
-    tree = _tree(place)
+    tree = open_tree(place)
     if tree is None:
         return _chosen(_from_archive(str(place), size), str(place), classes, per_class)
     return _load(tree, classes, per_class, size)
-
-
-def _tree(place: str | Path) -> FileTree | None:
-    """Give the folder, zip or tar that a place is; None for an archive of dsc.
-
-    Raises
-    ------
-    SourceNotFoundError
-        When it is neither.
-    """
-    found = parse_place(os.fspath(place))
-    if find_packed(found) is not None:
-        return FileTree(os.fspath(place))
-    if found.local is None or (found.local / MANIFEST).exists():
-        return None
-    if found.local.is_dir():
-        return FileTree(found.local)
-    if zipfile.is_zipfile(found.local):
-        return FileTree(f"zip://{found.local}")
-    raise SourceNotFoundError(
-        f"{place}: neither a folder nor a zip or tar of <class>/<file>, nor an archive of dsc"
-    )
-
-
-def _named(tree: FileTree | None, names: Iterable[str]) -> FileTree | None:
-    """Give the first of `names` in a folder, zip or tar; None where none is there."""
-    if tree is None:
-        return None
-    listing = dict(tree.walk())
-    head = _head(tree, listing)
-    directories = tree.directories(head)
-    files = listing.get(head, []) if tree.local is not None else []  # no zip in a zip
-    for name in names:
-        packed = [file for file in files if is_packed(file) and file.split(".")[0] == name]
-        if name in directories or packed:
-            found = name if name in directories else packed[0]
-            return tree.below(f"{head}/{found}" if head else found)
-    return None
-
-
-def _head(tree: FileTree, listing: Mapping[str, Sequence[str]]) -> str:
-    """Give the directory whose directories are the classes: single ones around it are no class."""
-    head = ""
-    while True:
-        below = tree.directories(head)
-        inner = f"{head}/{below[0]}" if head and below else "".join(below[:1])
-        here = (*listing.get(head, ()), *listing.get(inner, ()))
-        classes = any(is_picture(name) or is_packed(name) for name in here)  # train.zip beside val
-        if len(below) != 1 or classes or not tree.directories(inner):
-            return head
-        head = inner
-
-
-def is_picture(name: str) -> bool:
-    """Tell whether a file of this name is a picture, read or not."""
-    return name.lower().endswith((*SUFFIXES, *NOT_READ))
 
 
 def _load(
     tree: FileTree, classes: int | Sequence[str] | None, per_class: int | None, size: int | None
 ) -> LabelledImages:
     """Read the files of the chosen classes."""
-    by_class = _list_classes(tree)
+    by_class = list_classes(tree)
     chosen = _choose(tree.url, list(by_class), classes)
     empty = [name for name in chosen if not by_class[name]]
     if empty:
@@ -259,53 +203,12 @@ def _load(
             "it; remove the directory, or name the classes that count"
         )
     files = [(name, at) for at, one in enumerate(chosen) for name in by_class[one][:per_class]]
-    _refuse_unread(tree, [name for name, _ in files])
+    refuse_unread(tree, [name for name, _ in files])
     where = [tree.where(name) for name, _ in files]
     pictures = (_read(tree.read(files[at][0]), where[at], size) for at in range(len(files)))
     labels = np.array([label for _, label in files], np.int64)
     keys = tuple(printable(name) for name, _ in files)
     return LabelledImages(_stacked(pictures, where), labels, keys, chosen)
-
-
-def _list_classes(tree: FileTree) -> dict[str, list[str]]:
-    """Give the pictures of every class, as ImageFolder orders them."""
-    listing = dict(tree.walk())
-    head = _head(tree, listing)
-    below = f"{head}/" if head else ""
-    found: dict[str, list[str]] = {name: [] for name in sorted(tree.directories(head))}
-    for directory in sorted(listing):
-        if directory.startswith(below) and directory != head:
-            name = directory[len(below) :].partition("/")[0]
-            pictures = sorted(filter(is_picture, listing[directory]))
-            found[name] += [f"{directory}/{picture}" for picture in pictures]
-    _check_classes(tree, found)
-    beside = [name for name in listing.get(head, ()) if is_picture(name)]
-    if beside:
-        warnings.warn(
-            f"{tree.url}: {len(beside)} pictures lie beside the class folders and are not read "
-            f"({', '.join(map(printable, beside[:3]))})",
-            stacklevel=4,
-        )
-    return {printable(name): pictures for name, pictures in found.items()}
-
-
-def _check_classes(tree: FileTree, found: Mapping[str, Sequence[str]]) -> None:
-    if not any(found.values()):
-        raise SourceNotFoundError(f"{tree.url}: no <class>/<file> of {', '.join(SUFFIXES)} in it")
-    if len(found) > 1 and set(found) <= {*TRAIN_NAMES, *TEST_NAMES}:
-        raise UsageError(
-            f"{tree.url}: {' and '.join(found)} are parts of a set and no classes; name one, such "
-            f"as {tree.where(next(iter(found)))}"
-        )
-
-
-def _refuse_unread(tree: FileTree, names: Sequence[str]) -> None:
-    unread = [name for name in names if name.lower().endswith(NOT_READ)]
-    if unread:
-        raise UsageError(
-            f"{tree.where(unread[0])}: dsc does not read this format ({len(unread)} such files); "
-            "convert them, for example with `magick mogrify -format png FILES`"
-        )
 
 
 def _choose(

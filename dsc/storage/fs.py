@@ -55,10 +55,10 @@ class Root:
         self, url: str | Path, timeout_s: float | None = None, retries: int | None = None
     ) -> None:
         text = str(url)
-        if any(mark in text.partition("?")[0] for mark in FORBIDDEN):
+        place = parse_place(text)  # it takes off an HTTP URL's query, which may hold anything
+        if any(mark in place.url for mark in FORBIDDEN):
             shown = redact(text)
             raise UnsafeArchiveError(f"{shown}: such URLs are not opened; give a plain path or URL")
-        place = parse_place(text)
         self.url, self.local = place.url, place.local
         self.timeout_s, self.retries = timeout_s, retries
         self.counts = ReadCounts()

@@ -12,10 +12,15 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import h5py
+import imagecodecs
+import numpy as np
 import pytest
 
+import dsc
 from dsc.errors import SampleError, SourceNotFoundError
 from dsc.pipeline.sources.listing import FileTree
+from dsc.pipeline.sources.open_files import OpenFiles
 from dsc.pipeline.sources.remote_files import links_of
 from dsc.schemas import LeftOut
 from dsc.storage.retry import RETRIES
@@ -53,7 +58,7 @@ def make_zip(path: Path, files: dict[str, bytes]) -> Path:
 
 
 def make_tar(path: Path, files: dict[str, bytes]) -> Path:
-    mode: Any = "w" + {".gz": ":gz", ".xz": ":xz"}.get(path.suffix, "")
+    mode: Any = "w" + {".gz": ":gz", ".bz2": ":bz2", ".xz": ":xz"}.get(path.suffix, "")
     with tarfile.open(path, mode) as file:
         for name, data in files.items():
             member = tarfile.TarInfo(f"./{name}")  # as `tar c .` names them
@@ -278,6 +283,33 @@ def test_a_request_that_fails_is_made_again_and_a_refusal_is_not(
         assert traffic.requests["top.png"] == 1 + RETRIES
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_compression_outlives_cut_answers_and_keeps_no_signature(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packed: bool
+) -> None:
+    monkeypatch.setattr("dsc.storage.retry.BACKOFF_S", 0.001)
+    pictures = {
+        f"rgb/view #{n}.png": imagecodecs.png_encode(np.full((9, 9, 3), n, np.uint8))
+        for n in range(4)
+    }
+    (tmp_path / "source").mkdir()
+    if packed:
+        make_zip(tmp_path / "source" / "x.zip", pictures)
+    else:
+        put(tmp_path / "source", pictures)
+    with serve(tmp_path / "source") as (url, traffic):
+        traffic.signature = "sig=secret"
+        for kind in ("fail_next", "cut_next", "drop_next"):
+            setattr(traffic, kind, 1)
+        traffic.fail_with, out = 503, tmp_path / "archive"
+        root = f"{url}/{'x.zip' if packed else ''}?sig=secret"
+        dsc.compress("folder", out, root=root, codec="png", layout="directories")
+        assert (traffic.fail_next, traffic.cut_next, traffic.drop_next) == (0, 0, 0)
+    assert [int(view["rgb"].max()) for view in dsc.open(out, native=True)] == [0, 1, 2, 3]
+    files = [path for path in out.rglob("*") if path.is_file()]
+    assert not any(b"secret" in path.read_bytes() for path in files)
+
+
 def test_a_server_that_knows_no_ranges_serves_files_that_are_read_in_parts(tmp_path: Path) -> None:
     put(tmp_path, {"a.bin": bytes(range(256)) * 99})
     with serve(tmp_path) as (url, traffic):
@@ -313,13 +345,45 @@ def test_a_server_that_answers_any_path_with_a_page_is_said(tmp_path: Path) -> N
             listed(FileTree(url))
 
 
-@pytest.mark.parametrize("name", ["x.zip", "x.tar", "x.tar.gz"])
+@pytest.mark.parametrize("name", ["x.zip", "x.tar", "x.tar.gz", "x.tar.bz2", "x.tar.xz"])
+def test_a_network_that_fails_is_no_damaged_zip_or_tar(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr("dsc.storage.retry.BACKOFF_S", 0.001)
+    (make_zip if name == "x.zip" else make_tar)(tmp_path / name, {"a.png": b"1"})
+    with serve(tmp_path) as (url, traffic):
+        assert listed(FileTree(f"{url}/none{name}")) == []
+        traffic.cut_next = 10**6
+        with pytest.raises(OSError, match="check the network"):
+            listed(FileTree(f"{url}/{name}"))
+
+
+def test_a_network_that_fails_is_no_damaged_hdf5_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sample that is damaged may be skipped, one that nobody could ask for must not be."""
+    monkeypatch.setattr("dsc.storage.retry.BACKOFF_S", 0.001)
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["rgb"] = np.arange(60 * 90 * 90 * 3).astype(np.uint8).reshape(60, 90, 90, 3)
+    with serve(tmp_path) as (url, traffic):
+        files = OpenFiles(FileTree(url))
+        assert files.row("x.h5", "rgb", 0, "sample a").shape == (90, 90, 3)
+        traffic.dead = True
+        for again in (files, OpenFiles(FileTree(url))):
+            with pytest.raises(OSError, match="check the network"):
+                again.row("x.h5", "rgb", 59, "sample b")
+
+
+@pytest.mark.parametrize("name", ["x.zip", "x.tar", "x.tar.gz", "x.tar.bz2", "x.tar.xz"])
 def test_a_cut_zip_or_tar_is_an_error_and_not_a_short_list(tmp_path: Path, name: str) -> None:
     files = {f"{n}.bin": os.urandom(1000) for n in range(9)}
     path = tmp_path / name
     whole = (make_zip if name == "x.zip" else make_tar)(path, files).read_bytes()
-    for length in (len(whole) // 2, 512 * 3 if name == "x.tar" else 30, 0):
-        path.write_bytes(whole[:length])
+    for cut in (
+        whole[: len(whole) // 2], whole[: 512 * 3 if name == "x.tar" else 30], b"",
+        whole[:9] + bytes(len(whole)),
+    ):  # fmt: skip
+        path.write_bytes(cut)
         with pytest.raises(SampleError, match=rf"{name}: not a whole"):
             listed(FileTree(path))
 

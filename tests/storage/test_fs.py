@@ -298,6 +298,15 @@ def test_queries_and_passwords_are_taken_out_of_any_text() -> None:
     assert redact(text) == "(see https://host/a; url='http://h/x'), \"s3://bucket/?\" why?"
 
 
+@pytest.mark.parametrize(
+    "url", ["memory://a?b::pipe://x", "simplecache::memory://a", "http://host/a::b", "file:///a::b"]
+)
+def test_urls_that_chain_others_are_not_opened(url: str) -> None:
+    with pytest.raises(UnsafeArchiveError, match="not opened"):
+        Root(url)
+    assert Root("http://host/a?b=c::d").remote.place.query == "b=c::d"
+
+
 @pytest.mark.parametrize("url", ["file://server/a", "file://a", "file:///a%00b"])
 def test_a_file_url_that_is_no_local_path_is_refused(url: str) -> None:
     with pytest.raises(UsageError, match="file"):

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from dsc.errors import SampleError
 from dsc.pipeline.sources.hdf5_items import bytes_held, is_logical
 from dsc.pipeline.sources.listing import FileTree
+from dsc.pipeline.sources.remote_files import raise_failure
 
 MOST_OPEN = 16
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -90,6 +91,8 @@ class OpenFiles:
         ------
         SampleError
             When it cannot be read; `where` names the sample.
+        OSError
+            When the network fails: the sample may be whole.
         """
         return np.asarray(self.select(path, dataset, row, where))
 
@@ -100,28 +103,32 @@ class OpenFiles:
         ------
         SampleError
             When it cannot be read; `where` names the sample.
+        OSError
+            When the network fails: the sample may be whole.
         """
+        opened = self._get(path)
         row = f", row {selection}" if isinstance(selection, int) else ""
-        with _reading(where, f"{self.tree.where(path)}, dataset {dataset}{row}"):
+        with _reading(where, f"{self.tree.where(path)}, dataset {dataset}{row}", opened.handle):
             return self.dataset(path, dataset)[selection]
 
     def _get(self, path: str) -> "_Opened":
         if path in self._open:
             self._open.move_to_end(path)
             return self._open[path]
-        opened = self._open[path] = _Opened(_open(self.tree, path))
+        opened = self._open[path] = _open(self.tree, path)
         if len(self._open) > MOST_OPEN:
             self._open.popitem(last=False)[1].close()
         return opened
 
 
 @contextmanager
-def _reading(where: str, what: str) -> Iterator[None]:
+def _reading(where: str, what: str, handle: Any = None) -> Iterator[None]:
     try:
         yield
     except SampleError:
         raise
     except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+        raise_failure(handle)
         raise SampleError(
             f"{where}: {what}: cannot be read ({error}); the file is damaged: copy it again"
         ) from None
@@ -153,35 +160,43 @@ class Held:
 
 
 class _Opened:
-    """A file and the datasets of it that were read."""
+    """A file and the datasets of it that were read; `handle` is what a remote one is read by."""
 
-    def __init__(self, file: Any) -> None:
-        self.file = file
+    def __init__(self, file: Any, handle: Any = None) -> None:
+        self.file, self.handle = file, handle
         self.datasets: dict[str, Any] = {}
         self.held: dict[str, Held] = {}
 
     def close(self) -> None:
         self.datasets.clear()
         self.file.close()
+        if self.handle is not None:
+            self.handle.close()
 
 
-def _open(tree: FileTree, path: str) -> Any:
+def _open(tree: FileTree, path: str) -> _Opened:
     import h5py
 
     load_filters()
     handle = None
     try:
         if tree.local is not None:
-            return h5py.File(os.fspath(tree.local / path if path else tree.local), "r")
+            return _Opened(h5py.File(os.fspath(tree.local / path if path else tree.local), "r"))
         handle = tree.open(path)
-        return h5py.File(handle, "r")
+        return _Opened(h5py.File(handle, "r"), handle)
     except FileNotFoundError:
         raise SampleError(
             f"{tree.where(path)}: gone since the directory was listed; put it back or start again"
         ) from None
+    except BlockingIOError:
+        raise SampleError(
+            f"{tree.where(path)}: another program is writing to it; wait until it is done, or copy "
+            "the file"
+        ) from None
     except PermissionError:
         raise
     except OSError as error:
+        raise_failure(handle)
         if handle is not None:
             handle.close()
         raise SampleError(f"{tree.where(path)}: {_why_not(tree, path, error)}") from None

@@ -25,7 +25,7 @@ from dsc.errors import SampleError
 from dsc.pipeline.sources.flat_files import Directories
 from dsc.pipeline.sources.local_files import LocalFiles, Names
 from dsc.pipeline.sources.passed_over import PassedOver, printable, spell, task_of, why_hidden
-from dsc.pipeline.sources.remote_files import RemoteFiles
+from dsc.pipeline.sources.remote_files import RemoteFiles, raise_failure
 from dsc.storage.place import Place, parse_place
 from dsc.storage.tar import BLOCK
 
@@ -33,7 +33,10 @@ ZIPS = (".zip",)
 COMPRESSED_TARS = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 SUFFIXES = (*ZIPS, ".tar", *COMPRESSED_TARS)
 BLOCK_BYTES = 1 << 20
-_BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, ValueError)
+_BROKEN = (
+    zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, lzma.LZMAError, zlib.error,
+    EOFError, ValueError,
+)  # fmt: skip
 _COMPRESSIONS: dict[bytes, Any] = {b"\x1f\x8b": gzip, b"BZh": bz2, b"\xfd7zXZ": lzma}
 _LINK, _TYPE = 0o120000, 0o170000  # of a Unix mode, which a zip has in the upper half of a field
 _UTF8 = 0x800  # the flag of a name in UTF-8
@@ -103,7 +106,10 @@ class PackedFiles:
 
     def lister(self, passed: PassedOver | None) -> Callable[[str], Names]:
         """Give the function that lists one directory, for one walk; see `FileTree.walk`."""
-        container = self._container()
+        try:
+            container = self._container()
+        except FileNotFoundError:
+            return Directories(()).list
         head = f"{self._inner}/" if self._inner else ""
         files, folders = (
             [path[len(head) :] for path in paths if path.startswith(head)]
@@ -168,9 +174,10 @@ class PackedFiles:
         file = self._file.open("")
         try:
             return _Zip(file) if self._is_zip else _Tar(_plain(file))
-        except (*_BROKEN, OSError) as error:
+        except BaseException as error:
             file.close()
-            if isinstance(error, OSError) and error.errno is not None:  # of the disk
+            raise_failure(file)  # zipfile takes a network that fails for the end of a zip
+            if not isinstance(error, _BROKEN):
                 raise
             what = "zip" if self._is_zip else "tar"
             raise SampleError(f"{self.url}: not a whole {what} ({error}); copy it again") from None
@@ -339,8 +346,10 @@ def _plain(file: BinaryIO) -> BinaryIO:
         with module.open(file) as packed:
             shutil.copyfileobj(packed, plain, BLOCK_BYTES)
         plain.seek(0)
-    except BaseException:
+    except BaseException as error:
         plain.close()
+        if isinstance(error, OSError) and error.args == ("Invalid data stream",):  # bz2 says so
+            raise tarfile.ReadError(str(error)) from None
         raise
     opened: BinaryIO = plain
     return opened

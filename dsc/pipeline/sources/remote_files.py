@@ -87,7 +87,15 @@ class RemoteFiles:
 
 
 class RemoteFile(io.RawIOBase):
-    """A remote file that is read by ranges, each repeated where it fails."""
+    """A remote file that is read by ranges, each repeated where it fails.
+
+    Attributes
+    ----------
+    failure
+        What a read failed with for good: not every library that reads hands it on.
+    """
+
+    failure: OSError | None = None
 
     def __init__(self, remote: Remote, path: str) -> None:
         self._remote, self._path = remote, path
@@ -116,10 +124,27 @@ class RemoteFile(io.RawIOBase):
         wanted = min(len(buffer), self._size - self._at)
         if wanted <= 0:
             return 0
-        data = self._remote.read(self._path, self._at, self._at + wanted, self._size)
+        try:
+            data = self._remote.read(self._path, self._at, self._at + wanted, self._size)
+        except OSError as error:
+            self.failure = error
+            raise
         buffer[: len(data)] = data
         self._at += len(data)
         return len(data)
+
+
+def raise_failure(file: Any) -> None:
+    """Raise what the network failed with, where a library has made another error of it.
+
+    Parameters
+    ----------
+    file
+        What `FileTree.open` gave; a local file has no such failure.
+    """
+    failure = getattr(getattr(file, "raw", None), "failure", None)
+    if failure is not None:
+        raise failure from None
 
 
 def links_of(address: str, text: str) -> Names:
