@@ -173,6 +173,7 @@ def _manifest(plan: Plan, records: Sequence[JobRecord]) -> Manifest:
         n_failed=sum(len(shard.failed) for shard in shards),
         files=(),
         choice=plan.choice,
+        encoder=plan.encoder,
         reached=merge_reached(record.reached for record in records),
     )
 

@@ -234,6 +234,7 @@ def _entry(plan: Plan) -> Appended:
         samples=plan.samples if growth.adds is Adds.SAMPLES else 0,
         tasks=tuple(t.name for t in plan.tasks) if growth.adds is Adds.TASKS else (),
         choice=plan.choice,
+        encoder=plan.encoder,
     )
 
 

@@ -112,6 +112,8 @@ class Appended(Schema):
         Names of the tasks it added.
     choice
         How their codecs were chosen, where that was left to dsc.
+    encoder
+        Versions of the libraries that encoded it, by name.
     """
 
     generation: int = Field(ge=2)
@@ -121,11 +123,12 @@ class Appended(Schema):
     samples: int = Field(default=0, ge=0)
     tasks: tuple[str, ...] = ()
     choice: Choice | None = None
+    encoder: Mapping[str, str] = Field(default_factory=dict)
 
     @model_serializer(mode="wrap")
     def _dump(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         whole: dict[str, Any] = handler(self)
-        return {k: v for k, v in whole.items() if k != "choice" or v}
+        return {k: v for k, v in whole.items() if k not in ("choice", "encoder") or v}
 
 
 class Manifest(Schema):
@@ -155,6 +158,9 @@ class Manifest(Schema):
         What came of each target and bound.
     appended
         What was added since generation 1, in order.
+    encoder
+        Versions of the libraries that encoded generation 1, by name; none in archives that were
+        made before this was recorded.
     sha256
         Hash of this manifest's canonical JSON with this field empty.
     """
@@ -179,13 +185,15 @@ class Manifest(Schema):
     choice: Choice | None = None
     reached: tuple[Reached, ...] = ()
     appended: tuple[Appended, ...] = ()
+    encoder: Mapping[str, str] = Field(default_factory=dict)
     sha256: str = ""
 
     @model_serializer(mode="wrap")
     def _dump(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what was not asked for: archives without it keep their bytes."""
         whole: dict[str, Any] = handler(self)
-        return {k: v for k, v in whole.items() if k not in ("choice", "reached", "appended") or v}
+        optional = ("choice", "reached", "appended", "encoder")
+        return {k: v for k, v in whole.items() if k not in optional or v}
 
     @property
     def shards_path(self) -> str:
