@@ -49,6 +49,8 @@ def info(archive: ArchiveArgument, json_: JsonOption = False) -> None:
 
 
 def _show_info(where: str, opened: "Archive", summary: "Summary") -> None:
+    from dsc.codecs.encoder import encoder_text
+
     manifest = opened.manifest
     show_summary(where, summary)
     say("")
@@ -58,9 +60,12 @@ def _show_info(where: str, opened: "Archive", summary: "Summary") -> None:
     say(f"{sizes}, packs of {manifest.pack_size}")
     made = f"format {manifest.format_version}, generation {manifest.generation}"
     say(f"written by {manifest.created_by}, {made}, plan {manifest.plan_sha256[:12]}")
+    say(f"encoded by {encoder_text(manifest.encoder) if manifest.encoder else 'unknown versions'}")
     for one in manifest.appended:
         what = ", ".join(one.tasks) if one.tasks else f"{one.samples} samples"
-        say(f"generation {one.generation} added {what} (from {one.source}, by {one.created_by})")
+        encoder = f", encoded by {encoder_text(one.encoder)}" if one.encoder else ""
+        origin = f"from {one.source}, by {one.created_by}{encoder}"
+        say(f"generation {one.generation} added {what} ({origin})")
     if manifest.source_report is not None:
         for text in manifest.source_report.notes:
             say(text)

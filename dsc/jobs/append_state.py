@@ -6,6 +6,7 @@ names the manifest that it adds to, so it tells by itself whether it can still b
 
 from dataclasses import dataclass
 
+from dsc.codecs.encoder import check_same_encoder
 from dsc.errors import CorruptArchiveError, PlanMismatchError
 from dsc.pipeline.commit import clear_work, sweep
 from dsc.pipeline.commit_append import check_base, check_cards, discard
@@ -66,7 +67,7 @@ def claim_append(plan: Plan, archive: Archive) -> None:
     Raises
     ------
     PlanMismatchError
-        When another append was begun.
+        When another append was begun, or this one with other versions of the encoders.
     UsageError
         When a file that an append writes again was edited.
     """
@@ -83,6 +84,8 @@ def claim_append(plan: Plan, archive: Archive) -> None:
             f"{root.url}: another append was begun here and not finished:\n{found}\n"
             "Repeat its options to finish it, or throw away what it has made with --restart"
         )
+    else:
+        check_same_encoder(plan.encoder, begun.encoder, f"{root.url}: an append", "--restart")
     sweep(root, only_parts=True)
 
 

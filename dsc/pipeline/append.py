@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dsc.codecs.encoder import encoder_of
 from dsc.errors import UsageError
 from dsc.pipeline.codec_set import CodecSet
 from dsc.pipeline.growth import Adds, Growth, next_run, runs_of
@@ -124,6 +125,7 @@ def plan_samples(archive: Archive, samples: Samples, codec_set: CodecSet, split:
             generation=manifest.generation + 1,
             runs=(run,),
         ),
+        encoder=encoder_of(manifest.codecs),
     )
 
 
@@ -173,6 +175,7 @@ def plan_tasks(
             first_slot=len(manifest.codecs),
             runs=runs_of(archive.shards),
         ),
+        encoder=encoder_of(codec_set.records()),
     )
 
 

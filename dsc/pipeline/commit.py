@@ -189,6 +189,7 @@ def _manifest(plan: Plan, records: Sequence[JobRecord], report: SourceReport | N
         n_failed=sum(len(shard.failed) for shard in shards),
         files=(),
         choice=plan.choice,
+        encoder=plan.encoder,
         reached=merge_reached(record.reached for record in records),
         source_report=report,
     )

@@ -245,6 +245,7 @@ def _entry(plan: Plan, report: SourceReport | None) -> Appended:
         tasks=tuple(t.name for t in plan.tasks) if growth.adds is Adds.TASKS else (),
         choice=plan.choice,
         source_report=report,
+        encoder=plan.encoder,
     )
 
 

@@ -22,6 +22,7 @@ import numpy as np
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from dsc import __version__
+from dsc.codecs.encoder import check_same_encoder, encoder_of
 from dsc.errors import CodecError, PlanMismatchError, SampleError, UsageError
 from dsc.pipeline.codec_set import CodecSet
 from dsc.pipeline.growth import Growth, Place, Run, find_place
@@ -66,6 +67,9 @@ class Plan(Schema):
         How the codecs were chosen, where that was left to dsc.
     growth
         What it adds to an archive that is there; None when it makes a new one.
+    encoder
+        Versions of the libraries that encode, by name; no part of the hash, because a finished
+        archive is the same plan's whatever made it.
     """
 
     format_version: int = FORMAT_VERSION
@@ -82,18 +86,20 @@ class Plan(Schema):
     pack_size: int = Field(ge=1, le=1 << 20)
     choice: Choice | None = None
     growth: Growth | None = None
+    encoder: Mapping[str, str] = Field(default_factory=dict)
 
     @model_serializer(mode="wrap")
     def _dump(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what was not asked for: plans without it keep their hashes."""
         whole: dict[str, Any] = handler(self)
-        unset: dict[str, Any] = {"choice": None, "growth": None, "splits": {}}
+        unset: dict[str, Any] = {"choice": None, "growth": None, "splits": {}, "encoder": {}}
         return {k: v for k, v in whole.items() if k not in unset or v != unset[k]}
 
     @property
     def sha256(self) -> str:
-        """Hash of the canonical JSON."""
-        return hashlib.sha256(self.to_json().encode()).hexdigest()
+        """Hash of the canonical JSON without the encoder."""
+        hashed = self.model_copy(update={"encoder": {}}) if self.encoder else self
+        return hashlib.sha256(hashed.to_json().encode()).hexdigest()
 
     @property
     def runs(self) -> tuple[Run, ...]:
@@ -174,6 +180,7 @@ def make_plan(
         stream_bytes = probe(source, tasks, codec_set, quality, on_error)
         shard_size = shard_size or max(choose_shard_size(samples, stream_bytes), pack_size or 1)
         pack_size = pack_size or choose_pack_size(stream_bytes)
+    codecs = codec_set.records()
     return Plan(
         created_by=created_by(),
         source=source.describe(),
@@ -182,11 +189,12 @@ def make_plan(
         splits=splits if len(splits) > 1 else {},
         tasks=tuple(tasks),
         streams=codec_set.streams(),
-        codecs=codec_set.records(),
+        codecs=codecs,
         quality=quality,
         shard_size=shard_size,
         pack_size=min(pack_size, shard_size),
         choice=None if choice is None else choice.stored(),
+        encoder=encoder_of(codecs),
     )
 
 
@@ -303,10 +311,13 @@ def check_same_plan(plan: Plan, old: Plan | Manifest, where: str) -> None:
     Raises
     ------
     PlanMismatchError
-        When it was not; the message lists each field that differs, old and new.
+        When it was not, the message lists each field that differs, old and new; or when it was
+        begun, and with other versions of the encoders.
     """
     old_sha256 = old.sha256 if isinstance(old, Plan) else old.plan_sha256
     if old_sha256 == plan.sha256:
+        if isinstance(old, Plan):
+            check_same_encoder(plan.encoder, old.encoder, where, "--overwrite")
         return
     found = "\n".join(f"  {line}" for line in differences(plan, old))
     begun = isinstance(old, Plan)
@@ -319,9 +330,9 @@ def check_same_plan(plan: Plan, old: Plan | Manifest, where: str) -> None:
 
 def differences(plan: Plan, old: Plan | Manifest) -> list[str]:
     """List the fields in which a plan differs from an earlier one, as ``field: old -> new``."""
-    new_json = plan.model_dump(mode="json")
+    new_json = plan.model_copy(update={"encoder": {}}).model_dump(mode="json")
     if isinstance(old, Plan):
-        old_json = old.model_dump(mode="json")
+        old_json = old.model_copy(update={"encoder": {}}).model_dump(mode="json")
     else:  # a finished archive remembers less, and the rest by hash
         old_json = old.model_dump(mode="json", include={*new_json, "choice"} - {"source"})
         old_json |= {"source": {"name": old.source}}

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dsc.codecs.base import Array
+from dsc.codecs.encoder import check_same_encoder, encoder_of
 from dsc.errors import CodecError, CorruptArchiveError, PlanMismatchError, SampleError
 from dsc.pipeline.codec_set import CodecSet
 from dsc.pipeline.plan import Plan
@@ -88,13 +89,17 @@ def encode_shard(
     SampleError
         When a sample cannot be read or encoded and `on_error` is ``fail``.
     PlanMismatchError
-        When the output was given to another plan meanwhile.
+        When the output was given to another plan meanwhile, or the encoders of this process are
+        of other versions than the plan's.
     OSError
         When the source cannot be reached or the output cannot be written; trying again may help.
     """
     done = check_record(plan, root, n)
     if done is not None:
         return done
+    if plan.encoder:  # a worker on another machine may have another environment
+        again = "--restart" if plan.growth else "--overwrite"
+        check_same_encoder(encoder_of(plan.codecs), plan.encoder, root.url, again)
     control = RateControl(codec_set, plan.tasks, plan.quality) if plan.quality.is_checked else None
     tally = _Tally(plan, control.blank() if control else ())
     place = plan.place(n)

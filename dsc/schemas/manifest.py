@@ -27,7 +27,8 @@ FORMAT_VERSION = 1
 SHA256 = r"^[0-9a-f]{64}$"
 SPLIT = r"^[a-z0-9][a-z0-9_]*$"
 SHARDS = "shards.jsonl"
-UNSET = ("choice", "reached", "appended", "source_report")  # fields left out where there is nothing
+# fields that are left out where there is nothing to say
+UNSET = ("choice", "reached", "appended", "source_report", "encoder")
 
 
 class FileRecord(Schema):
@@ -117,6 +118,8 @@ class Appended(Schema):
         How their codecs were chosen, where that was left to dsc.
     source_report
         What the source found and left out.
+    encoder
+        Versions of the libraries that encoded it, by name.
     """
 
     generation: int = Field(ge=2)
@@ -127,11 +130,12 @@ class Appended(Schema):
     tasks: tuple[str, ...] = ()
     choice: Choice | None = None
     source_report: SourceReport | None = None
+    encoder: Mapping[str, str] = Field(default_factory=dict)
 
     @model_serializer(mode="wrap")
     def _dump(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         whole: dict[str, Any] = handler(self)
-        return {k: v for k, v in whole.items() if k not in ("choice", "source_report") or v}
+        return {k: v for k, v in whole.items() if k not in UNSET or v}
 
 
 class Manifest(Schema):
@@ -163,6 +167,9 @@ class Manifest(Schema):
         What was added since generation 1, in order.
     source_report
         What the source of generation 1 found, decided and left out.
+    encoder
+        Versions of the libraries that encoded generation 1, by name; none in archives that were
+        made before this was recorded.
     sha256
         Hash of this manifest's canonical JSON with this field empty.
     """
@@ -188,6 +195,7 @@ class Manifest(Schema):
     reached: tuple[Reached, ...] = ()
     appended: tuple[Appended, ...] = ()
     source_report: SourceReport | None = None
+    encoder: Mapping[str, str] = Field(default_factory=dict)
     sha256: str = ""
 
     @model_serializer(mode="wrap")

@@ -161,7 +161,7 @@ class Task(Schema):
             normal[self.invalid_mask(array)] = np.nan
             return normal
         if self.kind is TaskKind.DISPARITY and self.invalid:
-            disparity = array.astype(np.float32)
+            disparity = array.astype(np.result_type(array.dtype, np.float32))
             disparity[self.invalid_mask(array)] = np.nan
             return disparity
         return array
