@@ -206,9 +206,10 @@ def _check_asked(content: Mapping[str, Sequence[Item]], options: Options) -> Non
 def _units(content: Mapping[str, Sequence[Item]], layout: str | None) -> list[Unit]:
     if layout == "frames":
         return [Unit(file, "", tuple(items)) for file, items in content.items()]
-    if layout == "groups":
+    found = [unit for file, items in content.items() for unit in units_of(file, items)]
+    if layout == "groups" and not any(unit.numbered for unit in found):
         return [unit for file, items in content.items() for unit in _every_group(file, items)]
-    return [unit for file, items in content.items() for unit in units_of(file, items)]
+    return found
 
 
 def _note_beside(content: Mapping[str, Sequence[Item]], units: Sequence[Unit], left: Left) -> None:
@@ -228,6 +229,7 @@ def _every_group(file: str, items: Sequence[Item]) -> list[Unit]:
     return [
         Unit(file, group, tuple(below), split_of(group.split("/")), numbered=bool(group))
         for group, below in found.items()
+        if group or len(found) == 1
     ]
 
 
