@@ -163,6 +163,30 @@ def test_a_matrix_that_may_be_either_is_asked_about(tmp_path: Path) -> None:
         open_source("hdf5", str(tmp_path), layout="frame")
 
 
+def test_what_is_not_asked_for_still_tells_the_layout(tmp_path: Path) -> None:
+    for number in range(2):
+        write(
+            tmp_path / f"{number}.h5", rgb=rgb().transpose(2, 0, 1), depth=depth_m(), box=[1.0] * 5
+        )
+    for root in (tmp_path, tmp_path / "0.h5"):
+        for tasks in ("rgb", "box", "rgb,depth"):
+            source = open_source("hdf5", str(root), tasks=tasks)
+            assert len(source) == (2 if root == tmp_path else 1)
+
+
+def test_clouds_of_points_are_no_maps(tmp_path: Path) -> None:
+    for number, count in enumerate((40, 40, 30)):
+        write(
+            tmp_path / f"ply_data_train{number}.h5",
+            data=np.zeros((count, 64, 3), np.float32),
+            normal=np.zeros((count, 64, 3), np.float32),
+            label=np.zeros((count, 1), np.uint8),
+        )
+    for root in (tmp_path, tmp_path / "ply_data_train0.h5"):
+        with pytest.raises(UsageError, match=r"--layout rows"):
+            open_source("hdf5", str(root))
+
+
 def test_rows_of_different_number_are_no_frames(tmp_path: Path) -> None:
     for number in (3, 5):
         write(tmp_path / f"{number}.h5", features=np.zeros((number * 20, 30), np.float32))
@@ -310,7 +334,7 @@ def test_sources_reopen_and_travel(name: str, tmp_path: Path) -> None:
 DATASETS: dict[str, Callable[[int], Any]] = {
     "rgb": lambda n: RNG.integers(0, 256, (n, H, W, 3), np.uint8),
     "depth": lambda n: RNG.uniform(1, 9, (n, H, W)),
-    "label": lambda n: np.arange(n),
+    "label": np.arange,
     "pose": lambda n: np.zeros((n, 4, 4)),
     "intrinsics": lambda n: np.eye(3),
     "names": lambda n: ["x"] * n,

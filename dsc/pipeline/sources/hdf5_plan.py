@@ -13,6 +13,7 @@ from dsc.errors import UsageError
 from dsc.pipeline.sources.hdf5_items import Item
 from dsc.pipeline.sources.hdf5_layout import (
     LAYOUTS,
+    KindOf,
     Told,
     Unit,
     file_words,
@@ -163,7 +164,7 @@ def make_plan(
     elif layout is not None:
         told = Told(layout, "stated")
     else:
-        told = tell(judged, kind_of, where)
+        told = _tell(units, judged, kind_of, where)
     if told.name == "rows":
         from dsc.pipeline.sources.hdf5_rows import plan_rows
 
@@ -171,6 +172,14 @@ def make_plan(
     from dsc.pipeline.sources.hdf5_frames import plan_frames
 
     return plan_frames(units, words, in_files, told, options, left)
+
+
+def _tell(units: Sequence[Unit], judged: Sequence[Unit], kind_of: KindOf, where: str) -> Told:
+    """Tell the layout by everything, or by what is asked for where the rest says otherwise."""
+    try:
+        return tell(units, kind_of, where)
+    except UsageError:
+        return tell(judged, kind_of, where)
 
 
 def _without_ignored(

@@ -179,6 +179,11 @@ def _open(tree: FileTree, path: str) -> Any:
         raise SampleError(
             f"{tree.where(path)}: gone since the directory was listed; put it back or start again"
         ) from None
+    except BlockingIOError:
+        raise SampleError(
+            f"{tree.where(path)}: another program is writing to it; wait until it is done, or copy "
+            "the file"
+        ) from None
     except PermissionError:
         raise
     except OSError as error:
