@@ -2,6 +2,8 @@
 
 import os
 import pickle
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -106,7 +108,10 @@ def test_attributes_say_what_a_dataset_is(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("attribute", [{"kind": "dpeth"}, {"unit_m": "wide"}, {"invalid": "x"}])
+@pytest.mark.parametrize(
+    "attribute",
+    [{"kind": "dpeth"}, {"unit_m": "wide"}, {"invalid": "x"}, {"scale_factor": "0.1"}],
+)
 def test_attributes_that_make_no_sense_are_refused(
     attribute: dict[str, str], tmp_path: Path
 ) -> None:
@@ -531,6 +536,40 @@ def test_files_that_hold_one_task_each_are_joined(tmp_path: Path) -> None:
     write(tmp_path / "depth.h5", data=DEPTH_M[:2])
     with pytest.raises(UsageError, match=r"different numbers of samples: depth\.h5 2, rgb\.h5 3"):
         open_source("hdf5", str(tmp_path))
+
+
+def test_groups_and_files_with_the_same_keys_are_refused_by_both_names(tmp_path: Path) -> None:
+    write(tmp_path / "data" / "val.h5", rgb=RGB)
+    with h5py.File(tmp_path / "data.h5", "w") as file:
+        file["val/rgb"], file["train/rgb"] = RGB, RGB
+    with pytest.raises(
+        UsageError, match=r"data\.h5: /val.*data/val\.h5|data/val\.h5.*data\.h5: /val"
+    ):
+        open_source("hdf5", str(tmp_path))
+
+
+def test_points_a_sample_are_a_vector_where_that_is_said(tmp_path: Path) -> None:
+    points = RNG.normal(size=(3, 17, 2)).astype(np.float32)
+    path = write(tmp_path / "a.h5", rgb=RGB, points=points)
+    with pytest.raises(UsageError, match=r"points 2x17, rgb 24x18.*--kinds NAME=vector"):
+        open_source("hdf5", str(path))
+    source = open_source("hdf5", str(path), kinds={"points": "vector"})
+    np.testing.assert_array_equal(first(source, "points", 2), points[2].ravel())
+
+
+def test_a_file_that_is_being_written_is_said_to_be(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.h5", rgb=RGB)
+    code = "import sys, h5py; f = h5py.File(sys.argv[1], 'a', locking=True); print(flush=True); input()"
+    writer = subprocess.Popen(
+        [sys.executable, "-c", code, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert writer.stdout is not None
+    writer.stdout.readline()
+    try:
+        with pytest.raises(UsageError, match=r"a\.h5: another program is writing to it"):
+            open_source("hdf5", str(path))
+    finally:
+        writer.communicate(b"\n")
 
 
 def test_many_files_stay_within_the_open_limit(tmp_path: Path) -> None:

@@ -23,7 +23,8 @@ INTERNAL = ("#refs#", "#subsystem#")  # where MATLAB keeps what its cell arrays 
 
 
 NO_NUMBERS = ("char", "cell", "function_handle", "string", "table", "datetime", "categorical")
-READ = ("kind", "unit_m", "invalid", "classes", "MATLAB_class", "MATLAB_empty")
+PACKED = ("scale_factor", "add_offset")  # of netCDF
+READ = ("kind", "unit_m", "invalid", "classes", "MATLAB_class", "MATLAB_empty", *PACKED)
 UNSTATED = Stated()
 
 
@@ -283,6 +284,11 @@ def _stated(attributes: Mapping[str, Any], dtype: Any) -> Stated:
     """Read what attributes say; names of an enumeration that counts from 0 are those of classes."""
     import h5py
 
+    scale, offset = (
+        float(np.ravel(attributes.get(name, n))[0]) for name, n in zip(PACKED, (1, 0), strict=True)
+    )
+    if (scale, offset) != (1, 0):
+        raise ValueError(f"values are packed: times {scale:g} plus {offset:g}; write them unpacked")
     kind = text_of(attributes["kind"]) if "kind" in attributes else None
     if kind not in (None, *KINDS):
         raise ValueError(f"kind {kind}; known are {', '.join(KINDS)}")

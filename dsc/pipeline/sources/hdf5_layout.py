@@ -180,7 +180,7 @@ def tell(units: Sequence[Unit], kind_of: KindOf, where: str) -> Told:
         example = example or next((_spell(unit, item) for _, item in votes), "")
     several = _extents(units)
     if several == "rows":
-        rows = max(rows, WEAK)
+        rows = STRONG
     elif several == "frames" and frames:
         frames += WEAK
     if numbered and rows < STRONG:
@@ -277,9 +277,9 @@ def _vote(unit: Unit, item: Item, kind: str | None, firsts: Counter[int]) -> int
     if item.files:
         samples = shape[: len(shape) - (item.files == "axis")]
         return 0 if samples == (1,) else -STRONG if samples else STRONG
-    if len(shape) == 1:
+    if len(shape) == 1 or (len(shape) == 2 and shape[1] == 1):
         shared = firsts[shape[0]] > 1 and shape[0] > 1 and not unit.numbered
-        return -WEAK if shared else 0
+        return -(STRONG if kind == "label" else WEAK) if shared else 0
     if len(shape) == 2:
         return _vote_flat(item, kind, firsts)
     if len(shape) == 3:

@@ -13,6 +13,7 @@ from dsc.errors import UsageError
 from dsc.pipeline.sources.hdf5_items import Item
 from dsc.pipeline.sources.hdf5_layout import (
     LAYOUTS,
+    KindOf,
     Told,
     Unit,
     file_words,
@@ -165,7 +166,7 @@ def make_plan(
     elif layout is not None:
         told = Told(layout, "stated")
     else:
-        told = tell(judged, kind_of, where)
+        told = _tell(units, judged, kind_of, where)
     if told.name == "rows":
         from dsc.pipeline.sources.hdf5_rows import plan_rows
 
@@ -173,6 +174,14 @@ def make_plan(
     from dsc.pipeline.sources.hdf5_frames import plan_frames
 
     return plan_frames(units, words, in_files, told, options, left)
+
+
+def _tell(units: Sequence[Unit], judged: Sequence[Unit], kind_of: KindOf, where: str) -> Told:
+    """Tell the layout by everything, or by what is asked for where the rest says otherwise."""
+    try:
+        return tell(units, kind_of, where)
+    except UsageError:
+        return tell(judged, kind_of, where)
 
 
 def _without_ignored(
@@ -208,9 +217,10 @@ def _check_asked(content: Mapping[str, Sequence[Item]], options: Options) -> Non
 def _units(content: Mapping[str, Sequence[Item]], layout: str | None) -> list[Unit]:
     if layout == "frames":
         return [Unit(file, "", tuple(items)) for file, items in content.items()]
-    if layout == "groups":
+    found = [unit for file, items in content.items() for unit in units_of(file, items)]
+    if layout == "groups" and not any(unit.numbered for unit in found):
         return [unit for file, items in content.items() for unit in _every_group(file, items)]
-    return [unit for file, items in content.items() for unit in units_of(file, items)]
+    return found
 
 
 def _note_beside(content: Mapping[str, Sequence[Item]], units: Sequence[Unit], left: Left) -> None:
@@ -230,6 +240,7 @@ def _every_group(file: str, items: Sequence[Item]) -> list[Unit]:
     return [
         Unit(file, group, tuple(below), split_of(group.split("/")), numbered=bool(group))
         for group, below in found.items()
+        if group or len(found) == 1
     ]
 
 

@@ -135,6 +135,8 @@ class TaskFinder:
         if place.item.files:
             return probe(read_bytes(self._files, cell, where), where)
         array, _ = read_cell(self._files, cell, where, indexes=True)
+        if stated.kind == "vector":
+            return look(array.reshape(-1), format="hdf5")
         if array.ndim == 3 and self._is_first(name, place, array.shape):
             self.first.add(name)
             array = np.moveaxis(array, 0, -1)
@@ -187,7 +189,8 @@ class TaskFinder:
                 file = next(iter(beside.values())).file
                 raise UsageError(
                     f"{self._files.tree.where(file)}: tasks differ in size (width x height): "
-                    f"{spelled}; resize them to one size, or leave tasks out with --tasks"
+                    f"{spelled}; resize them to one size, leave tasks out with --tasks, or say "
+                    "--kinds NAME=vector of one that holds no map"
                 )
             seen.add(tuple(sizes.items()))
 
