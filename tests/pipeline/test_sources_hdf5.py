@@ -559,9 +559,9 @@ def test_points_a_sample_are_a_vector_where_that_is_said(tmp_path: Path) -> None
 
 def test_a_file_that_is_being_written_is_said_to_be(tmp_path: Path) -> None:
     path = write(tmp_path / "a.h5", rgb=RGB)
-    code = "import sys, h5py; f = h5py.File(sys.argv[1], 'a', locking=True); print(flush=True); input()"
+    code = "import sys, h5py; f = h5py.File(sys.argv[1], 'a', locking=True); print(''); input()"
     writer = subprocess.Popen(
-        [sys.executable, "-c", code, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-u", "-c", code, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     assert writer.stdout is not None
     writer.stdout.readline()

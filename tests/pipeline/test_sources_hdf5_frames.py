@@ -174,6 +174,26 @@ def test_what_is_not_asked_for_still_tells_the_layout(tmp_path: Path) -> None:
             assert len(source) == (2 if root == tmp_path else 1)
 
 
+def test_slices_beside_their_labels(tmp_path: Path) -> None:
+    for number in range(3):
+        labels = RNG.integers(0, 4, (H, W)).astype(np.float32)
+        write(tmp_path / f"case1_slice{number}.h5", image=depth_m(), label=labels)
+    source = open_source("hdf5", str(tmp_path))
+    assert keys(source) == [f"case1_slice{number}" for number in range(3)]
+    with h5py.File(tmp_path / "case1_slice1.h5") as file:
+        label = source.read(1, ["label"]).arrays["label"]
+        np.testing.assert_array_equal(label, file["label"][()])
+
+
+def test_rows_of_numbers_beside_a_class_are_rows(tmp_path: Path) -> None:
+    write(tmp_path / "mnist.h5", images=np.zeros((30, 784), np.uint8), labels=np.arange(30))
+    source = open_source("hdf5", str(tmp_path))
+    assert {task.name: (task.kind.value, task.channels) for task in source.tasks} == {
+        "images": ("vector", 784),
+        "labels": ("class", 0),
+    }
+
+
 def test_clouds_of_points_are_no_maps(tmp_path: Path) -> None:
     for number, count in enumerate((40, 40, 30)):
         write(
@@ -185,6 +205,11 @@ def test_clouds_of_points_are_no_maps(tmp_path: Path) -> None:
     for root in (tmp_path, tmp_path / "ply_data_train0.h5"):
         with pytest.raises(UsageError, match=r"--layout rows"):
             open_source("hdf5", str(root))
+    for path in tmp_path.iterdir():
+        with h5py.File(path, "a") as file:
+            del file["label"]
+    with pytest.raises(UsageError, match=r"--layout rows"):
+        open_source("hdf5", str(tmp_path))
 
 
 def test_rows_of_different_number_are_no_frames(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ after the other. Groups named train, val or test are splits.
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from dsc.errors import UsageError
@@ -247,7 +247,10 @@ def _extents(units: Sequence[Unit]) -> str:
 def _votes(unit: Unit, kind_of: KindOf) -> list[tuple[int, Item]]:
     """Judge every dataset: above 0 it is one sample, below 0 it has rows."""
     items = [item for item in unit.items if not item.no_task and not item.problem]
-    firsts = Counter(item.shape[0] for item in items if item.shape)
+    firsts: dict[int, list[int]] = defaultdict(list)
+    for item in items:
+        if item.shape:
+            firsts[item.shape[0]].append(1 if _is_column(item) else len(item.shape))
     votes = [(_vote(unit, item, kind_of(unit.file, item), firsts), item) for item in items]
     if _planes(items):
         votes.append((STRONG, items[0]))
@@ -271,13 +274,13 @@ def _planes(items: Sequence[Item]) -> bool:
     return any(len(planes) > 1 and 0 not in planes for planes in found.values())
 
 
-def _vote(unit: Unit, item: Item, kind: str | None, firsts: Counter[int]) -> int:
+def _vote(unit: Unit, item: Item, kind: str | None, firsts: Mapping[int, list[int]]) -> int:
     shape = item.shape
     if item.files:
         samples = shape[: len(shape) - (item.files == "axis")]
         return 0 if samples == (1,) else -STRONG if samples else STRONG
-    if len(shape) == 1 or (len(shape) == 2 and shape[1] == 1):
-        shared = firsts[shape[0]] > 1 and shape[0] > 1 and not unit.numbered
+    if _is_column(item):
+        shared = len(firsts[shape[0]]) > 1 and shape[0] > 1 and not unit.numbered
         return -(STRONG if kind == "label" else WEAK) if shared else 0
     if len(shape) == 2:
         return _vote_flat(item, kind, firsts)
@@ -286,13 +289,18 @@ def _vote(unit: Unit, item: Item, kind: str | None, firsts: Counter[int]) -> int
     return -STRONG if len(shape) > 3 else 0
 
 
-def _vote_flat(item: Item, kind: str | None, firsts: Counter[int]) -> int:
+def _is_column(item: Item) -> bool:
+    return len(item.shape) == 1 or (len(item.shape) == 2 and item.shape[1] == 1)
+
+
+def _vote_flat(item: Item, kind: str | None, firsts: Mapping[int, list[int]]) -> int:
     height, width = item.shape
     if max(height, width) <= MATRIX or min(height, width) == 1:
         return 0
     if kind in (*FLAT, "normal", "flow", "rgb"):
         return STRONG
-    return WEAK if kind in MAPS and min(height, width) >= LEAST_MAP and firsts[height] == 1 else 0
+    alone = all(axes == 2 for axes in firsts[height])
+    return WEAK if kind in MAPS and min(height, width) >= LEAST_MAP and alone else 0
 
 
 def _vote_deep(item: Item, kind: str | None) -> int:
