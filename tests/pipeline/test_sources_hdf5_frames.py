@@ -282,6 +282,14 @@ def test_numbered_groups_with_rows_are_recordings(tmp_path: Path) -> None:
     np.testing.assert_array_equal(source.read(4, ["actions"]).arrays["actions"], np.arange(7, 14))
 
 
+def test_too_many_names_are_no_tasks(tmp_path: Path) -> None:
+    names_of_pictures = {f"{a}{b}": rgb() for a in "abcdefghi" for b in "abcdefghi"}
+    path = write(tmp_path / "a.h5", **names_of_pictures)
+    with pytest.raises(UsageError, match=r"a\.h5: 81 datasets of different names.*images/0001"):
+        open_source("hdf5", str(path))
+    assert len(open_source("hdf5", str(path), tasks="aa,bb").tasks) == 2
+
+
 def test_cameras_are_no_samples(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         for camera in ("cam0", "cam1", "left", "right"):
