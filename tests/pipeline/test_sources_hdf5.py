@@ -507,6 +507,20 @@ def test_a_filter_that_is_missing_is_named_with_its_package(
     assert list(kinds(open_source("hdf5", str(path), tasks="rgb"))) == ["rgb"]
 
 
+def test_filters_of_hdf5plugin_are_loaded_where_it_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dsc.pipeline.sources import open_files
+
+    (tmp_path / "hdf5plugin.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "hdf5plugin", raising=False)
+    open_files.load_filters.cache_clear()
+    open_source("hdf5", str(write(tmp_path / "a.h5", rgb=RGB)))
+    assert sys.modules.pop("hdf5plugin").__file__ == str(tmp_path / "hdf5plugin.py")
+    open_files.load_filters.cache_clear()
+
+
 def test_splits_come_from_files_directories_and_groups(tmp_path: Path) -> None:
     for name in ("val", "train"):
         write(tmp_path / "files" / f"{name}.h5", rgb=RGB)

@@ -8,7 +8,7 @@ values do, see `dsc.pipeline.sources.kinds`. Both (H, W, 3) and (3, H, W) are un
 axes are restored, bytes of JPEG, PNG and so on are decoded. The key of row 12 of ``train.h5`` is
 ``train_000012``; where files or groups are samples, their names are the keys.
 
-Cost: about 1 ms a file and 0.1 ms a dataset to list, and five rows of every task to look at.
+Cost: one or two milliseconds a local file to list it, and some five values of every task are read.
 """
 
 from collections.abc import Mapping, Sequence
