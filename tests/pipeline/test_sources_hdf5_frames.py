@@ -106,6 +106,23 @@ def test_hypersim_frames_are_samples_of_all_their_tasks(tmp_path: Path) -> None:
     }
 
 
+def test_pictures_beside_the_frames_look_like_a_task(tmp_path: Path) -> None:
+    make_hypersim(tmp_path)
+    previews = tmp_path / "ai_001_001" / "images" / "scene_cam_00_final_preview"
+    previews.mkdir()
+    for number in range(2):
+        (previews / f"frame.{number:04d}.tonemap.jpg").write_bytes(imagecodecs.jpeg8_encode(rgb()))
+    (tmp_path / "readme.txt").write_text("x")
+    (tmp_path / "cover.jpg").write_bytes(imagecodecs.jpeg8_encode(rgb()))
+    left = left_out_of(open_source("hdf5", str(tmp_path)))
+    found = {one.what: (one.files, one.task) for one in left}
+    assert found == {
+        "readme.txt": (1, ""),
+        "cover.jpg": (1, ""),
+        "ai_001_001/images/scene_cam_00_final_preview/*.jpg": (2, "tonemap"),
+    }
+
+
 @pytest.mark.parametrize("planes", [1, None])
 @pytest.mark.parametrize("first", [True, False])
 def test_several_datasets_a_file(first: bool, planes: int | None, tmp_path: Path) -> None:

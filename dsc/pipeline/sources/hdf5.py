@@ -22,6 +22,7 @@ from dsc.pipeline.sources.base import Origin, SourceSample
 from dsc.pipeline.sources.decode import check_sizes, fit_to_task
 from dsc.pipeline.sources.file_source import fingerprint, task_of, task_report
 from dsc.pipeline.sources.hdf5_items import Item, list_items
+from dsc.pipeline.sources.hdf5_layout import pictures_beside
 from dsc.pipeline.sources.hdf5_plan import make_plan
 from dsc.pipeline.sources.hdf5_read import channels_last, read_cell, spell
 from dsc.pipeline.sources.hdf5_table import Cell, SampleTable
@@ -247,7 +248,7 @@ def _find_files(root: str, options: Options) -> tuple[FileTree, list[str], list[
         directory, _, name = tree.url.rpartition("/")
         return FileTree(directory or "/"), [name], []
     left_out: list[LeftOut] = []
-    rest, paths = Rest(), []
+    rest, paths, others = Rest(), list[str](), list[str]()
     for directory, names in tree.walk(left_out):
         for name in names:
             path = f"{directory}/{name}" if directory else name
@@ -257,9 +258,13 @@ def _find_files(root: str, options: Options) -> tuple[FileTree, list[str], list[
             elif name.lower().endswith(SUFFIXES):
                 paths.append(path)
             else:
-                rest.add(path, "no HDF5 file")
+                others.append(path)
     if not paths:
         raise nothing_found("hdf5", f"no HDF5 file under {root}", LOOKED_FOR)
+    beside = pictures_beside(paths, others)
+    for path in others:
+        advice = "; the source folder reads pictures and HDF5 together" if path in beside else ""
+        rest.add(path, f"no HDF5 file{advice}", beside.get(path, ""))
     return tree, sorted(paths, key=natural_order), [*left_out, *rest.listed()]
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from dsc.errors import UsageError
 from dsc.pipeline.sources.evidence import MATRIX
+from dsc.pipeline.sources.formats import can_read
 from dsc.pipeline.sources.hdf5_items import Item
 from dsc.pipeline.sources.kinds import is_task_word, kind_of_name, spelled
 from dsc.pipeline.sources.layouts import MOST_TASKS, name_of_split, split_affix
@@ -327,18 +328,37 @@ def file_words(paths: Sequence[str]) -> dict[str, tuple[str, str, str]]:
     found = {}
     for path in paths:
         directory, _, name = path.rpartition("/")
-        stem = name.rpartition(".")[0]
-        base, word = split_affix(stem)
-        match = _NUMBERED.fullmatch(stem)
-        if match:
-            base, word = match[1], match[2]
-        elif not word and is_task_word(stem) and not any(map(str.isdigit, stem)):
-            base, word = "", stem
+        base, word = base_and_word(name)
+        if not word and is_task_word(base) and not any(map(str.isdigit, base)):
+            base, word = "", base
         found[path] = (_HYPERSIM.sub("", directory), base, word)
     words = {word for _, _, word in found.values()}
     if all(words) and any(map(is_task_word, words)):
         return found
     return _directory_words(paths)
+
+
+def base_and_word(name: str) -> tuple[str, str]:
+    """Part a file's name, without its ending, from the word at its end or beginning."""
+    stem = stem_of(name)
+    match = _NUMBERED.fullmatch(stem)
+    return (match[1], match[2]) if match else split_affix(stem)
+
+
+def pictures_beside(files: Sequence[str], others: Sequence[str]) -> dict[str, str]:
+    """Find pictures that seem to be a task of the samples that files are: their task by path.
+
+    They have the number of at least half of the files.
+    """
+    bases = {base_and_word(path.rpartition("/")[2])[0] for path in files}
+    found: dict[str, list[str]] = defaultdict(list)
+    for path in others:
+        directory, _, name = path.rpartition("/")
+        base, word = base_and_word(name)
+        if base in bases and can_read(name):
+            found[spelled(word or directory.rpartition("/")[2]) or "rgb"].append(path)
+    most = {task: paths for task, paths in found.items() if 2 * len(paths) >= len(bases) > 1}
+    return {path: task for task, paths in most.items() for path in paths}
 
 
 def _directory_words(paths: Sequence[str]) -> dict[str, tuple[str, str, str]]:
