@@ -541,6 +541,15 @@ def test_splits_come_from_files_directories_and_groups(tmp_path: Path) -> None:
     )
 
 
+def test_statistics_beside_groups_of_splits_are_listed(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file["train/rgb"], file["val/rgb"], file["mean"] = RGB, RGB, np.zeros(3)
+    source = open_source("hdf5", str(path))
+    assert (splits_of(source), list(kinds(source))) == ({"train": 3, "val": 3}, ["rgb"])
+    assert left(source) == {"a.h5: /mean": ("beside the groups that hold samples", "")}
+
+
 def test_files_that_hold_one_task_each_are_joined(tmp_path: Path) -> None:
     write(tmp_path / "rgb.h5", data=RGB)
     write(tmp_path / "depth.h5", data=DEPTH_M)

@@ -71,7 +71,8 @@ def units_of(file: str, items: Sequence[Item], group: str = "", split: str = "")
     level = len(group.split("/")) if group else 0
     deep = [item for item in held if item.path.count("/") > level]
     names = dict.fromkeys(item.path.split("/")[level] for item in deep)
-    if not split and names and len(deep) == len(held) and all(map(name_of_split, names)):
+    maps_beside = any(len(item.shape) > 2 or item.files for item in held if item not in deep)
+    if not split and names and not maps_beside and all(map(name_of_split, names)):
         return [
             unit
             for name, below in _below(items, level).items()
