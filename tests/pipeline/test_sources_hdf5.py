@@ -507,6 +507,20 @@ def test_a_filter_that_is_missing_is_named_with_its_package(
     assert list(kinds(open_source("hdf5", str(path), tasks="rgb"))) == ["rgb"]
 
 
+def test_filters_of_hdf5plugin_are_loaded_where_it_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dsc.pipeline.sources import open_files
+
+    (tmp_path / "hdf5plugin.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "hdf5plugin", raising=False)
+    open_files.load_filters.cache_clear()
+    open_source("hdf5", str(write(tmp_path / "a.h5", rgb=RGB)))
+    assert sys.modules.pop("hdf5plugin").__file__ == str(tmp_path / "hdf5plugin.py")
+    open_files.load_filters.cache_clear()
+
+
 def test_splits_come_from_files_directories_and_groups(tmp_path: Path) -> None:
     for name in ("val", "train"):
         write(tmp_path / "files" / f"{name}.h5", rgb=RGB)
@@ -525,6 +539,15 @@ def test_splits_come_from_files_directories_and_groups(tmp_path: Path) -> None:
         "groups__train_000000",
         "groups.h5: /train#0",
     )
+
+
+def test_statistics_beside_groups_of_splits_are_listed(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file["train/rgb"], file["val/rgb"], file["mean"] = RGB, RGB, np.zeros(3)
+    source = open_source("hdf5", str(path))
+    assert (splits_of(source), list(kinds(source))) == ({"train": 3, "val": 3}, ["rgb"])
+    assert left(source) == {"a.h5: /mean": ("beside the groups that hold samples", "")}
 
 
 def test_files_that_hold_one_task_each_are_joined(tmp_path: Path) -> None:
@@ -559,9 +582,9 @@ def test_points_a_sample_are_a_vector_where_that_is_said(tmp_path: Path) -> None
 
 def test_a_file_that_is_being_written_is_said_to_be(tmp_path: Path) -> None:
     path = write(tmp_path / "a.h5", rgb=RGB)
-    code = "import sys, h5py; f = h5py.File(sys.argv[1], 'a', locking=True); print(flush=True); input()"
+    code = "import sys, h5py; f = h5py.File(sys.argv[1], 'a', locking=True); print(''); input()"
     writer = subprocess.Popen(
-        [sys.executable, "-c", code, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-u", "-c", code, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     assert writer.stdout is not None
     writer.stdout.readline()

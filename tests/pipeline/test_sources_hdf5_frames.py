@@ -106,6 +106,23 @@ def test_hypersim_frames_are_samples_of_all_their_tasks(tmp_path: Path) -> None:
     }
 
 
+def test_pictures_beside_the_frames_look_like_a_task(tmp_path: Path) -> None:
+    make_hypersim(tmp_path)
+    previews = tmp_path / "ai_001_001" / "images" / "scene_cam_00_final_preview"
+    previews.mkdir()
+    for number in range(2):
+        (previews / f"frame.{number:04d}.tonemap.jpg").write_bytes(imagecodecs.jpeg8_encode(rgb()))
+    (tmp_path / "readme.txt").write_text("x")
+    (tmp_path / "cover.jpg").write_bytes(imagecodecs.jpeg8_encode(rgb()))
+    left = left_out_of(open_source("hdf5", str(tmp_path)))
+    found = {one.what: (one.files, one.task) for one in left}
+    assert found == {
+        "readme.txt": (1, ""),
+        "cover.jpg": (1, ""),
+        "ai_001_001/images/scene_cam_00_final_preview/*.jpg": (2, "tonemap"),
+    }
+
+
 @pytest.mark.parametrize("planes", [1, None])
 @pytest.mark.parametrize("first", [True, False])
 def test_several_datasets_a_file(first: bool, planes: int | None, tmp_path: Path) -> None:
@@ -174,6 +191,26 @@ def test_what_is_not_asked_for_still_tells_the_layout(tmp_path: Path) -> None:
             assert len(source) == (2 if root == tmp_path else 1)
 
 
+def test_slices_beside_their_labels(tmp_path: Path) -> None:
+    for number in range(3):
+        labels = RNG.integers(0, 4, (H, W)).astype(np.float32)
+        write(tmp_path / f"case1_slice{number}.h5", image=depth_m(), label=labels)
+    source = open_source("hdf5", str(tmp_path))
+    assert keys(source) == [f"case1_slice{number}" for number in range(3)]
+    with h5py.File(tmp_path / "case1_slice1.h5") as file:
+        label = source.read(1, ["label"]).arrays["label"]
+        np.testing.assert_array_equal(label, file["label"][()])
+
+
+def test_rows_of_numbers_beside_a_class_are_rows(tmp_path: Path) -> None:
+    write(tmp_path / "mnist.h5", images=np.zeros((30, 784), np.uint8), labels=np.arange(30))
+    source = open_source("hdf5", str(tmp_path))
+    assert {task.name: (task.kind.value, task.channels) for task in source.tasks} == {
+        "images": ("vector", 784),
+        "labels": ("class", 0),
+    }
+
+
 def test_clouds_of_points_are_no_maps(tmp_path: Path) -> None:
     for number, count in enumerate((40, 40, 30)):
         write(
@@ -185,6 +222,11 @@ def test_clouds_of_points_are_no_maps(tmp_path: Path) -> None:
     for root in (tmp_path, tmp_path / "ply_data_train0.h5"):
         with pytest.raises(UsageError, match=r"--layout rows"):
             open_source("hdf5", str(root))
+    for path in tmp_path.iterdir():
+        with h5py.File(path, "a") as file:
+            del file["label"]
+    with pytest.raises(UsageError, match=r"--layout rows"):
+        open_source("hdf5", str(tmp_path))
 
 
 def test_rows_of_different_number_are_no_frames(tmp_path: Path) -> None:
@@ -255,6 +297,14 @@ def test_numbered_groups_with_rows_are_recordings(tmp_path: Path) -> None:
     assert (len(source), source.key(3)) == (8, "a__data__demo_1_000000")
     assert names(source) == {"obs_image", "actions"}
     np.testing.assert_array_equal(source.read(4, ["actions"]).arrays["actions"], np.arange(7, 14))
+
+
+def test_too_many_names_are_no_tasks(tmp_path: Path) -> None:
+    names_of_pictures = {f"{a}{b}": rgb() for a in "abcdefghi" for b in "abcdefghi"}
+    path = write(tmp_path / "a.h5", **names_of_pictures)
+    with pytest.raises(UsageError, match=r"a\.h5: 81 datasets of different names.*images/0001"):
+        open_source("hdf5", str(path))
+    assert len(open_source("hdf5", str(path), tasks="aa,bb").tasks) == 2
 
 
 def test_cameras_are_no_samples(tmp_path: Path) -> None:

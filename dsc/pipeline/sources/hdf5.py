@@ -8,7 +8,7 @@ values do, see `dsc.pipeline.sources.kinds`. Both (H, W, 3) and (3, H, W) are un
 axes are restored, bytes of JPEG, PNG and so on are decoded. The key of row 12 of ``train.h5`` is
 ``train_000012``; where files or groups are samples, their names are the keys.
 
-Cost: about 1 ms a file and 0.1 ms a dataset to list, and five rows of every task to look at.
+Cost: one or two milliseconds a local file to list it, and some five values of every task are read.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,6 +22,7 @@ from dsc.pipeline.sources.base import SourceSample
 from dsc.pipeline.sources.decode import check_sizes, fit_to_task, map_sizes
 from dsc.pipeline.sources.file_source import fingerprint, task_of, task_report
 from dsc.pipeline.sources.hdf5_items import Item, list_items
+from dsc.pipeline.sources.hdf5_layout import pictures_beside
 from dsc.pipeline.sources.hdf5_plan import make_plan
 from dsc.pipeline.sources.hdf5_read import channels_last, read_cell, spell
 from dsc.pipeline.sources.hdf5_table import Cell, SampleTable
@@ -247,7 +248,7 @@ def _find_files(root: str, options: Options) -> tuple[FileTree, list[str], list[
         directory, _, name = tree.url.rpartition("/")
         return FileTree(directory or "/"), [name], []
     left_out: list[LeftOut] = []
-    rest, paths = Rest(), []
+    rest, paths, others = Rest(), list[str](), list[str]()
     for directory, names in tree.walk(left_out):
         for name in names:
             path = f"{directory}/{name}" if directory else name
@@ -257,9 +258,13 @@ def _find_files(root: str, options: Options) -> tuple[FileTree, list[str], list[
             elif name.lower().endswith(SUFFIXES):
                 paths.append(path)
             else:
-                rest.add(path, "no HDF5 file")
+                others.append(path)
     if not paths:
         raise nothing_found("hdf5", f"no HDF5 file under {root}", LOOKED_FOR)
+    beside = pictures_beside(paths, others)
+    for path in others:
+        advice = "; the source folder reads pictures and HDF5 together" if path in beside else ""
+        rest.add(path, f"no HDF5 file{advice}", beside.get(path, ""))
     return tree, sorted(paths, key=natural_order), [*left_out, *rest.listed()]
 
 

@@ -11,6 +11,7 @@ from dsc.pipeline.sources.hdf5_plan import (
     Left,
     Plan,
     Words,
+    check_number,
     check_readable,
     not_wanted,
     options_by_task,
@@ -62,6 +63,7 @@ def plan_frames(
     every = list(dict.fromkeys(spot.task for spot in spots))
     options = options_by_task(options, _own_names(spots), every)
     wanted = wanted_tasks(options, every)
+    check_number(wanted, units)
     found: dict[str, list[Found]] = defaultdict(list)
     beside: dict[tuple[str, str], dict[str, Found]] = defaultdict(dict)
     builder = TableBuilder()

@@ -13,11 +13,12 @@ after the other. Groups named train, val or test are splits.
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from dsc.errors import UsageError
 from dsc.pipeline.sources.evidence import MATRIX
+from dsc.pipeline.sources.formats import can_read
 from dsc.pipeline.sources.hdf5_items import Item
 from dsc.pipeline.sources.kinds import is_task_word, kind_of_name
 from dsc.pipeline.sources.layouts import MOST_TASKS, name_of_split, split_affix
@@ -71,7 +72,8 @@ def units_of(file: str, items: Sequence[Item], group: str = "", split: str = "")
     level = len(group.split("/")) if group else 0
     deep = [item for item in held if item.path.count("/") > level]
     names = dict.fromkeys(item.path.split("/")[level] for item in deep)
-    if not split and names and len(deep) == len(held) and all(map(name_of_split, names)):
+    maps_beside = any(len(item.shape) > 2 or item.files for item in held if item not in deep)
+    if not split and names and not maps_beside and all(map(name_of_split, names)):
         return [
             unit
             for name, below in _below(items, level).items()
@@ -248,7 +250,10 @@ def _extents(units: Sequence[Unit]) -> str:
 def _votes(unit: Unit, kind_of: KindOf) -> list[tuple[int, Item]]:
     """Judge every dataset: above 0 it is one sample, below 0 it has rows."""
     items = [item for item in unit.items if not item.no_task and not item.problem]
-    firsts = Counter(item.shape[0] for item in items if item.shape)
+    firsts: dict[int, list[int]] = defaultdict(list)
+    for item in items:
+        if item.shape:
+            firsts[item.shape[0]].append(1 if _is_column(item) else len(item.shape))
     votes = [(_vote(unit, item, kind_of(unit.file, item), firsts), item) for item in items]
     if _planes(items):
         votes.append((STRONG, items[0]))
@@ -272,13 +277,13 @@ def _planes(items: Sequence[Item]) -> bool:
     return any(len(planes) > 1 and 0 not in planes for planes in found.values())
 
 
-def _vote(unit: Unit, item: Item, kind: str | None, firsts: Counter[int]) -> int:
+def _vote(unit: Unit, item: Item, kind: str | None, firsts: Mapping[int, list[int]]) -> int:
     shape = item.shape
     if item.files:
         samples = shape[: len(shape) - (item.files == "axis")]
         return 0 if samples == (1,) else -STRONG if samples else STRONG
-    if len(shape) == 1 or (len(shape) == 2 and shape[1] == 1):
-        shared = firsts[shape[0]] > 1 and shape[0] > 1 and not unit.numbered
+    if _is_column(item):
+        shared = len(firsts[shape[0]]) > 1 and shape[0] > 1 and not unit.numbered
         return -(STRONG if kind == "label" else WEAK) if shared else 0
     if len(shape) == 2:
         return _vote_flat(item, kind, firsts)
@@ -287,13 +292,18 @@ def _vote(unit: Unit, item: Item, kind: str | None, firsts: Counter[int]) -> int
     return -STRONG if len(shape) > 3 else 0
 
 
-def _vote_flat(item: Item, kind: str | None, firsts: Counter[int]) -> int:
+def _is_column(item: Item) -> bool:
+    return len(item.shape) == 1 or (len(item.shape) == 2 and item.shape[1] == 1)
+
+
+def _vote_flat(item: Item, kind: str | None, firsts: Mapping[int, list[int]]) -> int:
     height, width = item.shape
     if max(height, width) <= MATRIX or min(height, width) == 1:
         return 0
     if kind in (*FLAT, "normal", "flow", "rgb"):
         return STRONG
-    return WEAK if kind in MAPS and min(height, width) >= LEAST_MAP and firsts[height] == 1 else 0
+    alone = all(axes == 2 for axes in firsts[height])
+    return WEAK if kind in MAPS and min(height, width) >= LEAST_MAP and alone else 0
 
 
 def _vote_deep(item: Item, kind: str | None) -> int:
@@ -320,18 +330,37 @@ def file_words(paths: Sequence[str]) -> dict[str, tuple[str, str, str]]:
     found = {}
     for path in paths:
         directory, _, name = path.rpartition("/")
-        stem = name.rpartition(".")[0]
-        base, word = split_affix(stem)
-        match = _NUMBERED.fullmatch(stem)
-        if match:
-            base, word = match[1], match[2]
-        elif not word and is_task_word(stem) and not any(map(str.isdigit, stem)):
-            base, word = "", stem
+        base, word = base_and_word(name)
+        if not word and is_task_word(base) and not any(map(str.isdigit, base)):
+            base, word = "", base
         found[path] = (_HYPERSIM.sub("", directory), base, word)
     words = {word for _, _, word in found.values()}
     if all(words) and any(map(is_task_word, words)):
         return found
     return _directory_words(paths)
+
+
+def base_and_word(name: str) -> tuple[str, str]:
+    """Part a file's name, without its ending, from the word at its end or beginning."""
+    stem = stem_of(name)
+    match = _NUMBERED.fullmatch(stem)
+    return (match[1], match[2]) if match else split_affix(stem)
+
+
+def pictures_beside(files: Sequence[str], others: Sequence[str]) -> dict[str, str]:
+    """Find pictures that seem to be a task of the samples that files are: their task by path.
+
+    They have the number of at least half of the files.
+    """
+    bases = {base_and_word(path.rpartition("/")[2])[0] for path in files}
+    found: dict[str, list[str]] = defaultdict(list)
+    for path in others:
+        directory, _, name = path.rpartition("/")
+        base, word = base_and_word(name)
+        if base in bases and can_read(name):
+            found[spelled(word or directory.rpartition("/")[2]) or "rgb"].append(path)
+    most = {task: paths for task, paths in found.items() if 2 * len(paths) >= len(bases) > 1}
+    return {path: task for task, paths in most.items() for path in paths}
 
 
 def _directory_words(paths: Sequence[str]) -> dict[str, tuple[str, str, str]]:

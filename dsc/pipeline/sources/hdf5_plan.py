@@ -26,7 +26,7 @@ from dsc.pipeline.sources.hdf5_layout import (
 )
 from dsc.pipeline.sources.hdf5_table import SampleTable
 from dsc.pipeline.sources.kinds import kind_of_name
-from dsc.pipeline.sources.layouts import split_of
+from dsc.pipeline.sources.layouts import MOST_TASKS, split_of
 from dsc.pipeline.sources.options import Options
 from dsc.pipeline.sources.passed_over import printable
 from dsc.schemas import LeftOut
@@ -335,6 +335,22 @@ def _one_task(name: str, own: Mapping[str, set[str]], tasks: Sequence[str]) -> s
             f"{name} is the dataset of tasks {', '.join(several)}; name the one that is meant"
         )
     raise UsageError(f"no task {name} here; found: {', '.join(tasks) or 'none'}")
+
+
+def check_number(tasks: Sequence[str], units: Sequence[Unit]) -> None:
+    """Refuse so many names that they cannot be those of tasks.
+
+    Raises
+    ------
+    UsageError
+        With some of them.
+    """
+    if len(tasks) > MOST_TASKS:
+        raise UsageError(
+            f"{printable(units[0].file)}: {len(tasks)} datasets of different names ({tasks[0]}, "
+            f"{tasks[1]}, ...) are too many for tasks; datasets that are samples have numbers: "
+            "images/0001, or 0001/image. Say with --tasks which are meant"
+        )
 
 
 def not_wanted(task: str, wanted: Sequence[str], options: Options) -> str:

@@ -13,6 +13,7 @@ from dsc.pipeline.sources.hdf5_plan import (
     Left,
     Plan,
     Words,
+    check_number,
     check_readable,
     not_wanted,
     options_by_task,
@@ -38,6 +39,7 @@ def plan_rows(
     every = list(dict.fromkeys(task for named in names for task in named))
     options = options_by_task(options, own, every)
     wanted = wanted_tasks(options, every)
+    check_number(wanted, units)
     found: dict[str, list[Found]] = defaultdict(list)
     parts, beside = [], []
     for unit, named, split in zip(units, names, _splits(units), strict=True):
