@@ -138,16 +138,17 @@ def tell_layout(listing: Listing, root: str, named: Iterable[str] = ()) -> Layou
     level = task_level(listing, named)
     if level is not None:
         return directories(listing, level)
-    if _has_affixes(listing):
-        return suffixes(listing)
+    words = affix_words(listing)
+    if words:
+        return suffixes(listing, words)
     level = class_level(listing)
     if level is None:
-        return suffixes(listing)
+        return suffixes(listing, words)
     names = {parts[level] for parts in map(_parts, listing) if len(parts) > level}
     if len(names) == 1 and level == 0:
         return directories(listing, 0)
     if all(map(_RECORDING.fullmatch, names)):
-        return suffixes(listing)
+        return suffixes(listing, words)
     if all(map(_NUMBERED.fullmatch, names)) or _own_words(listing):
         raise UsageError(_unclear(names, root))
     return classes(listing)
@@ -219,12 +220,18 @@ def _names_at(listing: Listing, level: int) -> dict[str, int]:
 
 
 @lru_cache(maxsize=1 << 14)
-def _is_word(name: str) -> bool:
+def is_word(name: str) -> bool:
+    """Tell whether a name is one of a task, as `is_task_word`, and remember it."""
     return is_task_word(name)
 
 
+@lru_cache(maxsize=1 << 14)
+def _spelled_task(name: str) -> str:
+    return task_name(name)
+
+
 def _is_task(name: str, named: frozenset[str]) -> bool:
-    return _is_word(name) or spelled(name) in named
+    return is_word(name) or spelled(name) in named
 
 
 def _are_tasks(
@@ -291,9 +298,10 @@ def directories(listing: Listing, level: int) -> Layout:
         words = affixes.get(task, set())
         if not words:
             before, behind = common.get(directory, (0, 0))
-            return Place(task_name(task), group, stem[before : len(stem) - behind], split)
+            return Place(_spelled_task(task), group, stem[before : len(stem) - behind], split)
         base, word = split_affix(stem)
-        return Place(task_name(f"{task}_{word}" if len(words) > 1 else task), group, base, split)
+        full = f"{task}_{word}" if len(words) > 1 else task
+        return Place(_spelled_task(full), group, base, split)
 
     return Layout("directories", place, "directories with the names of tasks")
 
@@ -323,7 +331,7 @@ def _split_and_task(name: str) -> tuple[str, str]:
         return low, ""
     for pattern, split, task in ((_SPLIT_FIRST, 1, 2), (_SPLIT_LAST, 2, 1)):
         match = pattern.fullmatch(low)
-        if match and (_is_word(match[task]) or match[task] in _ANNOTATED):
+        if match and (is_word(match[task]) or match[task] in _ANNOTATED):
             return match[split], match[task]
     return "", ""
 
@@ -356,13 +364,17 @@ def _renamed(listing: Listing, rename: Callable[[str], str]) -> Listing:
     return found
 
 
-def suffixes(listing: Listing) -> Layout:
-    """Lay out by the ends, or beginnings, of file names; see the module."""
+def suffixes(listing: Listing, words: frozenset[str] | None = None) -> Layout:
+    """Lay out by the ends, or beginnings, of file names; see the module.
+
+    `words` are those that names carry, where that is known.
+    """
+    words = affix_words(listing) if words is None else words
     own = _own_words(listing)
 
     def part(stem: str) -> tuple[str, str]:
         base, word = split_affix(stem)
-        if word:
+        if word or not own:
             return base, word
         base, _, word = stem.partition(".")
         return (base, word) if word in own else (stem, "")
@@ -371,12 +383,12 @@ def suffixes(listing: Listing) -> Layout:
         stem = name.rpartition(".")[0]
         if not stem:
             return None
-        base, word = part(stem) if named else (stem, "")
-        return Place(task_name(word or PICTURE), directory, base, split_of(_parts(directory)))
+        base, word = part(stem) if every else (stem, "")
+        split = split_of(_parts(directory)) if "/" in directory else name_of_split(directory)
+        return Place(_spelled_task(word) if word else PICTURE, directory, base, split or "")
 
-    named = _has_affixes(listing) or bool(own)
-    words = sorted({word for _, _, word in _affixes(listing) if word} | own) if named else []
-    return Layout("suffixes", place, f"names with {', '.join(words[:4])}" if words else "pictures")
+    every = sorted(words | own)
+    return Layout("suffixes", place, f"names with {', '.join(every[:4])}" if every else "pictures")
 
 
 def classes(listing: Listing) -> Layout:
@@ -400,21 +412,24 @@ def split_affix(stem: str) -> tuple[str, str]:
     The end's words hold no part that is a number; both are empty strings where nothing is found,
     but for the base, which then is the stem.
     """
+    if stem.isdigit():
+        return stem, ""
     parts = _SEPARATORS.split(stem)  # words at even places, separators between
     first = len(parts)
     while first > 2 and not parts[first - 1].isdigit():
         first -= 2
     start = next(
-        (at for at in range(max(first + 1, 2), len(parts), 2) if _is_word(parts[at])), 0
+        (at for at in range(max(first + 1, 2), len(parts), 2) if is_word(parts[at])), 0
     )
-    if first < len(parts) and start:
+    if first < len(parts) and start and any(parts[: start - 1]):
         return "".join(parts[: start - 1]), "".join(parts[start:])
     found = _PREFIXED.fullmatch(stem)
-    if found and _is_word(found[1]):
+    if found and is_word(found[1]):
         return found[2], found[1]
     return stem, ""
 
 
+@lru_cache(maxsize=1 << 14)
 def name_of_split(name: str) -> str | None:
     """Give the split that a directory's name says, e.g. ``val`` of ``val2017``."""
     match = _SPLIT.fullmatch(name.lower())
@@ -458,27 +473,36 @@ def _affixes(listing: Listing) -> Iterator[tuple[str, str, str]]:
             yield directory, base, word
 
 
-def _has_affixes(listing: Listing) -> bool:
-    """Tell whether at least half of the files name a task, or stand beside one that does.
+def affix_words(listing: Listing) -> frozenset[str]:
+    """List the words of tasks that names carry, where at least half of the files belong to them.
 
-    Where all words are those of pictures (``image_1``, ``IMG_2``), they tell something only if two
-    of them stand side by side; and JPEG files that all say the same word are pictures.
+    That is, a file has one, or stands beside one that does. Where all words are those of pictures
+    (``image_1``, ``IMG_2``), they tell something only if two of them stand side by side; and JPEG
+    files that all say the same word are pictures.
     """
-    words: dict[tuple[str, str], set[str]] = defaultdict(set)
-    count: Counter[tuple[str, str]] = Counter()
+    words: set[str] = set()
+    plain: Counter[tuple[str, str]] = Counter()
+    first: dict[tuple[str, str], str] = {}
+    named, several = 0, False
     for directory, base, word in _affixes(listing):
-        words[directory, base].add(word)
-        count[directory, base] += 1
-    named = sum(n for key, n in count.items() if words[key] != {""})
-    if not named or 2 * named < sum(count.values()):
-        return False
-    if any(len(found) > 1 for found in words.values()):
-        return True
-    every = set().union(*words.values()) - {""}
-    kinds = {kind_of_name(word) for word in every}
-    if kinds <= {"label"} and "" not in set().union(*words.values()):
-        return not _mostly_jpeg(listing)
-    return not kinds <= {None, "rgb", "image"}
+        if not word:
+            plain[directory, base] += 1
+            continue
+        words.add(word)
+        named += 1
+        several |= first.setdefault((directory, base), word) != word
+    beside = sum(count for key, count in plain.items() if key in first) if first else 0
+    total = named + plain.total()
+    if not named or 2 * (named + beside) < total:
+        return frozenset()
+    kinds = {kind_of_name(word) for word in words}
+    if several or beside:
+        tells = True
+    elif kinds <= {"label"} and named == total:
+        tells = not _mostly_jpeg(listing)
+    else:
+        tells = not kinds <= {None, "rgb", "image"}
+    return frozenset(words) if tells else frozenset()
 
 
 def _own_words(listing: Listing) -> set[str]:
@@ -486,6 +510,8 @@ def _own_words(listing: Listing) -> set[str]:
 
     That is, most samples that have one have another file, too.
     """
+    if not any(name.count(".") > 1 for names in listing.values() for name in names):
+        return set()
     words: dict[tuple[str, str], set[str]] = defaultdict(set)
     for directory, names in listing.items():
         for name in names:
