@@ -25,7 +25,7 @@ from dsc.pipeline.sources.layouts import (
 from dsc.pipeline.sources.options import EVERYTHING
 from dsc.pipeline.sources.published import recognise
 from dsc.pipeline.sources.published.stamps import associate
-from tests.pipeline.lookalikes import Drawer, put, text
+from tests.pipeline.lookalikes import Drawer, text
 
 
 def listing_of(*paths: str) -> dict[str, list[str]]:
@@ -128,7 +128,12 @@ def test_stem_is_parted_from_the_task_that_a_name_says(stem: str, base: str, wor
             {"images": {":1", ":2"}, "gt": {":1", ":2"}},
         ),
         (
-            ("images/21_training.tif", "images/22_training.tif", "labels/21_a.png", "labels/22_a.png"),
+            (
+                "images/21_training.tif",
+                "images/22_training.tif",
+                "labels/21_a.png",
+                "labels/22_a.png",
+            ),
             {"images": {":21", ":22"}, "labels": {":21", ":22"}},
         ),
         (
@@ -143,7 +148,10 @@ def test_stem_is_parted_from_the_task_that_a_name_says(stem: str, base: str, wor
         (("image_1.jpg", "image_2.jpg"), {"rgb": {":image_1", ":image_2"}}),
         (("seq1/1.jpg", "seq2/1.jpg"), {"rgb": {"seq1:1", "seq2:1"}}),
         (("kitchen_0001/1.jpg", "attic_0002/1.jpg"), {"rgb": {"kitchen_0001:1", "attic_0002:1"}}),
-        (("scene0000_00/a/1.jpg", "scene0001_00/a/1.jpg"), {"rgb": {"scene0000_00/a:1", "scene0001_00/a:1"}}),
+        (
+            ("scene0000_00/a/1.jpg", "scene0001_00/a/1.jpg"),
+            {"rgb": {"scene0000_00/a:1", "scene0001_00/a:1"}},
+        ),
         (("a.jpg", "trip/b.jpg"), {"rgb": {":a", "trip:b"}}),
     ],
 )
@@ -171,8 +179,16 @@ def test_tasks_and_stems_are_told_from_names(
         (("target/1.jpg", "id/1.jpg"), {"target", "id"}, {""}),
         (("0/1.png", "1/1.png", "9/1.png"), {"0", "1", "9"}, {""}),
         (("001.Albatross/a.jpg", "002.Auklet/b.jpg"), {"001.Albatross", "002.Auklet"}, {""}),
-        (("n01440764/n01440764_1.JPEG", "n01443537/n01443537_2.JPEG"), {"n01440764", "n01443537"}, {""}),
-        (("train/cat/1.jpg", "train/dog/1.jpg", "test/1.jpg"), {"cat", "dog", None}, {"train", "test"}),
+        (
+            ("n01440764/n01440764_1.JPEG", "n01443537/n01443537_2.JPEG"),
+            {"n01440764", "n01443537"},
+            {""},
+        ),
+        (
+            ("train/cat/1.jpg", "train/dog/1.jpg", "test/1.jpg"),
+            {"cat", "dog", None},
+            {"train", "test"},
+        ),
         (("photo/dog/1.jpg", "sketch/dog/1.jpg"), {"photo", "sketch"}, {""}),
         (("Über/1.jpg", "ünter/1.jpg"), {"Über", "ünter"}, {""}),
         (("red color/1.jpg".replace("color", "hue"), "b/1.jpg"), {"red hue", "b"}, {""}),
@@ -216,7 +232,9 @@ def test_a_few_pictures_above_the_classes_are_left_out_and_said(tmp_path: Path) 
 def test_classes_are_numbered_as_image_folder_does(tmp_path: Path) -> None:
     names = ["b", "B", "a10", "a9", "Z", "_x", "ä", "10", "9"]
     d = Drawer(tmp_path)
-    d.rgb(*(f"{split}/{name}/{at}.jpg" for split in ("train", "val") for name in names for at in "12"))
+    d.rgb(
+        *(f"{split}/{name}/{at}.jpg" for split in ("train", "val") for name in names for at in "12")
+    )
     source = open_source("folder", str(tmp_path))
     label = next(task for task in source.tasks if task.name == "class_label")
     expected = sorted(entry.name for entry in (tmp_path / "train").iterdir() if entry.is_dir())
@@ -224,7 +242,9 @@ def test_classes_are_numbered_as_image_folder_does(tmp_path: Path) -> None:
     assert source.splits == {"train": 18, "val": 18}
     for index in range(len(source)):
         name = source.origin(index).files["rgb"].split("/")[1]
-        assert int(source.read(index, ["class_label"]).arrays["class_label"]) == expected.index(name)
+        assert int(source.read(index, ["class_label"]).arrays["class_label"]) == expected.index(
+            name
+        )
 
 
 def test_unlabelled_test_pictures_are_samples_without_a_class(tmp_path: Path) -> None:
@@ -259,7 +279,9 @@ def test_detector_labels_that_cannot_be_read_are_a_task_that_is_left_out(tmp_pat
 def test_stated_layout_is_kept_by_the_description(tmp_path: Path) -> None:
     d = Drawer(tmp_path)
     d.rgb("0000/1.jpg", "0001/1.jpg")
-    assert "class_label" in {t.name for t in open_source("folder", str(tmp_path), layout="classes").tasks}
+    assert "class_label" in {
+        t.name for t in open_source("folder", str(tmp_path), layout="classes").tasks
+    }
     source = open_source("folder", str(tmp_path), layout="suffixes")
     assert [source.key(0), source.key(1)] == ["0000__1", "0001__1"]
     with pytest.raises(UsageError, match="split-directories"):
@@ -267,7 +289,10 @@ def test_stated_layout_is_kept_by_the_description(tmp_path: Path) -> None:
 
 
 def test_time_stamps_are_joined_to_the_nearest_each_once() -> None:
-    assert associate(["1.00", "2.00"], ["1.015", "1.99", "3"]) == [("1.00", "1.015"), ("2.00", "1.99")]
+    assert associate(["1.00", "2.00"], ["1.015", "1.99", "3"]) == [
+        ("1.00", "1.015"),
+        ("2.00", "1.99"),
+    ]
     assert associate(["1.000", "1.010"], ["1.009"]) == [("1.010", "1.009")]
     assert associate(["1.00"], ["1.021"]) == []
     assert associate(["1600000000000000000"], ["1600000000019000000"]) != []
@@ -281,9 +306,7 @@ def test_time_stamps_are_joined_to_the_nearest_each_once() -> None:
 )
 def test_time_stamps_are_joined_as_by_trying_all_pairs(first: list[int], second: list[int]) -> None:
     left, right = [[f"{1000 + t / 1000:.3f}" for t in stamps] for stamps in (first, second)]
-    candidates = sorted(
-        (abs(a - b), a, b) for a in first for b in second if abs(a - b) < 20
-    )
+    candidates = sorted((abs(a - b), a, b) for a in first for b in second if abs(a - b) < 20)
     wanted, used = [], set()
     for _, a, b in candidates:
         if ("a", a) not in used and ("b", b) not in used:
@@ -292,16 +315,21 @@ def test_time_stamps_are_joined_as_by_trying_all_pairs(first: list[int], second:
     assert sorted(associate(left, right)) == sorted(wanted)
 
 
-WORDS = st.sampled_from(
+NAMES = (
     "rgb color depth mask masks label gt images train val test train_masks cat dog NORMAL seq-01 "
     "scene0000_00 0000 1 10 image_2 a.b left right results proj_depth 深度 é \udce9 - _ x__y "
-    "JPEGImages SegmentationClass image annotations semantic_class leftImg8bit gtFine".split()
+    "JPEGImages SegmentationClass image annotations semantic_class leftImg8bit gtFine"
 )
+WORDS = st.sampled_from(NAMES.split())
 ODD = st.text(st.characters(exclude_characters="/\0", codec="utf-8"), min_size=1, max_size=6)
 PARTS = st.one_of(WORDS, WORDS, ODD.filter(lambda part: part not in (".", "..")))
 STEMS = st.one_of(
-    st.builds("{}{}{}".format, st.sampled_from(["0", "1", "frame-000000", "12", "a"]),
-              st.sampled_from(["", "_", "-", "."]), st.sampled_from(["", "rgb", "depth", "mask", "x"])),
+    st.builds(
+        "{}{}{}".format,
+        st.sampled_from(["0", "1", "frame-000000", "12", "a"]),
+        st.sampled_from(["", "_", "-", "."]),
+        st.sampled_from(["", "rgb", "depth", "mask", "x"]),
+    ),
     st.sampled_from(["depth0001", "rgb_1", "1305031102.175304", "000000_10", "2007_000001"]),
     ODD,
 )
@@ -402,3 +430,17 @@ def test_large_trees_cost_one_look_a_name() -> None:
     layout = chosen(files)
     assert isinstance(layout, Layout)
     assert len(build(layout, files).table) == 40 * 50
+
+
+def test_class_whose_name_is_no_utf8_keeps_its_place_in_the_order(tmp_path: Path) -> None:
+    d = Drawer(tmp_path)
+    d.rgb("a/1.jpg", "Z/1.jpg")
+    odd = tmp_path / "\udce9t\udce9"
+    try:
+        odd.mkdir()
+    except (OSError, UnicodeError):
+        pytest.skip("this file system takes UTF-8 only")
+    (odd / "1.jpg").write_bytes((tmp_path / "a/1.jpg").read_bytes())
+    source = open_source("folder", str(tmp_path))
+    label = next(task for task in source.tasks if task.name == "class_label")
+    assert label.classes == ("Z", "a", "\\xe9t\\xe9")

@@ -69,7 +69,6 @@ def test_suffixes_are_tasks_and_color_is_rgb(tmp_path: Path) -> None:
     for scene in ("chess", "fire"):
         put(tmp_path / scene / "frame-000000.color.jpg", RGB)
         put(tmp_path / scene / "frame-000000.depth.png", DEPTH)
-        (tmp_path / scene / "frame-000000.pose.txt").write_text("1 0 0 0")
     source = open_source("folder", str(tmp_path))
     assert list(kinds(source)) == ["rgb", "depth"]
     assert [source.key(index) for index in range(2)] == [
@@ -90,12 +89,10 @@ def test_flat_folder_of_photographs_is_rgb(tmp_path: Path) -> None:
     assert (gray == gray[:, :, :1]).all()
 
 
-def test_class_folders_must_be_stated_and_give_the_class(tmp_path: Path) -> None:
+def test_class_folders_give_the_class(tmp_path: Path) -> None:
     put(tmp_path / "n02/x.jpg", RGB)
     put(tmp_path / "n10/y.jpg", GRAY)
-    with pytest.raises(UsageError, match="layout=classes"):
-        open_source("folder", str(tmp_path))
-    source = open_source("folder", str(tmp_path), layout="classes")
+    source = open_source("folder", str(tmp_path))
     label = source.tasks[1]
     assert (label.name, label.kind, label.classes) == (
         "class_label",

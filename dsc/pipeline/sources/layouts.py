@@ -17,12 +17,11 @@ class. Published data sets are recognised by their own names first
   ``n02123/cat.jpg``, ``train/cat/1.jpg``. Pictures above them (``test/1.jpg``) have no class.
 """
 
-import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from dsc.errors import UsageError
 from dsc.pipeline.sources.kinds import Stated, is_task_word, kind_of_name, spelled, task_name
@@ -139,16 +138,19 @@ def tell_layout(listing: Listing, root: str, named: Iterable[str] = ()) -> Layou
     if level is not None:
         return directories(listing, level)
     words = affix_words(listing)
-    if words:
-        return suffixes(listing, words)
-    level = class_level(listing)
+    level = None if words else class_level(listing)
     if level is None:
         return suffixes(listing, words)
+    return _by_unknown_names(listing, level, root)
+
+
+def _by_unknown_names(listing: Listing, level: int, root: str) -> Layout:
+    """Lay out by the directories of one level, whose names are no tasks'."""
     names = {parts[level] for parts in map(_parts, listing) if len(parts) > level}
     if len(names) == 1 and level == 0:
         return directories(listing, 0)
     if all(map(_RECORDING.fullmatch, names)):
-        return suffixes(listing, words)
+        return suffixes(listing)
     if all(map(_NUMBERED.fullmatch, names)) or _own_words(listing):
         raise UsageError(_unclear(names, root))
     return classes(listing)
@@ -194,7 +196,7 @@ def task_level(listing: Listing, named: Iterable[str] = ()) -> int | None:
     stems lie below several names. None where no level is like that for at least half of the files.
     """
     total = sum(map(len, listing.values()))
-    depths = {len(_parts(directory)) for directory in listing}
+    depths = _depths(listing)
     fitting = []
     own = frozenset(named)
     for level in range(-max(depths, default=0), max(depths, default=0)):
@@ -207,6 +209,10 @@ def task_level(listing: Listing, named: Iterable[str] = ()) -> int | None:
 
 def _parts(directory: str) -> list[str]:
     return directory.split("/") if directory else []
+
+
+def _depths(listing: Listing) -> set[int]:
+    return {len(_parts(directory)) for directory in listing}
 
 
 def _names_at(listing: Listing, level: int) -> dict[str, int]:
@@ -340,7 +346,7 @@ def split_directories(listing: Listing, level: int) -> Layout:
     """Lay out by directories that name split and task at once; see the module."""
     plain = any(not _split_and_task(name)[1] for name in _names_at(listing, level))
 
-    @lru_cache(maxsize=None)
+    @cache
     def parted(directory: str) -> str:
         parts = _parts(directory)
         split, task = _split_and_task(parts[level])
@@ -418,9 +424,7 @@ def split_affix(stem: str) -> tuple[str, str]:
     first = len(parts)
     while first > 2 and not parts[first - 1].isdigit():
         first -= 2
-    start = next(
-        (at for at in range(max(first + 1, 2), len(parts), 2) if is_word(parts[at])), 0
-    )
+    start = next((at for at in range(max(first + 1, 2), len(parts), 2) if is_word(parts[at])), 0)
     if first < len(parts) and start and any(parts[: start - 1]):
         return "".join(parts[: start - 1]), "".join(parts[start:])
     found = _PREFIXED.fullmatch(stem)
@@ -459,9 +463,7 @@ def class_level(listing: Listing) -> int | None:
             return None
         if not below_split and all(map(name_of_split, names)):
             below_split = True
-        elif len(names) > 1 or below_split:
-            return level
-        elif level == 0 and not any("/" in directory for directory in listing):
+        elif len(names) > 1 or below_split or max(_depths(listing)) == 1:
             return level
         level += 1
 
@@ -573,10 +575,16 @@ def _common(stems: list[str]) -> tuple[int, int]:
     if len(set(stems)) < 2:
         return 0, 0
     first, last = min(stems), max(stems)
-    before = os.path.commonprefix([first, last]).rstrip("0123456789")
+    before = _shared(first, last).rstrip("0123456789")
     rest = [stem[len(before) :][::-1] for stem in stems]
-    behind = os.path.commonprefix([min(rest), max(rest)])[::-1].lstrip("0123456789")
+    behind = _shared(min(rest), max(rest))[::-1].lstrip("0123456789")
     return len(before), len(behind)
+
+
+def _shared(first: str, second: str) -> str:
+    """Give the beginning that two texts share."""
+    size = next((at for at, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), None)
+    return first[: min(len(first), len(second)) if size is None else size]
 
 
 def with_known(layout: Layout, known: Mapping[str, Stated]) -> Layout:

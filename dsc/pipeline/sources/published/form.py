@@ -161,9 +161,7 @@ class Placer:
                 return _place(filled, match)
         return self._aside(directory, name)
 
-    def _of(
-        self, directory: str
-    ) -> Iterable[tuple[re.Pattern[str], Rule, re.Match[str]]]:
+    def _of(self, directory: str) -> Iterable[tuple[re.Pattern[str], Rule, re.Match[str]]]:
         for where, name, rule in self._rules:
             match = where.fullmatch(directory)
             if match is not None:
