@@ -123,9 +123,7 @@ class Drawer:
         """Write small matrices of text."""
         for path in paths:
             array = np.round(self.rng.normal(size=(rows, columns)), 6)
-            text(
-                self.root / path, "\n".join(" ".join(f"{x:.6f}" for x in row) for row in array)
-            )
+            text(self.root / path, "\n".join(" ".join(f"{x:.6f}" for x in row) for row in array))
         return array
 
     def metres(self, *paths: str, channels: bool = False) -> NDArray[np.float32]:
@@ -299,9 +297,7 @@ def kitti_depth(root: Path) -> Look:
         for camera in ("image_02", "image_03"):
             for frame in range(5, 8):
                 d.rgb(f"2011_09_26/{name}/{camera}/data/{frame:010d}.png")
-                depth = d.counts(
-                    f"{split}/{name}/proj_depth/groundtruth/{camera}/{frame:010d}.png"
-                )
+                depth = d.counts(f"{split}/{name}/proj_depth/groundtruth/{camera}/{frame:010d}.png")
                 d.counts(f"{split}/{name}/proj_depth/velodyne_raw/{camera}/{frame:010d}.png")
         text(root / "2011_09_26" / name / "image_02/timestamps.txt")
         for frame in range(3):
@@ -483,7 +479,9 @@ def coco_unpacked_beside(root: Path) -> Look:
     for frame in (9, 25):
         d.rgb(f"images/train2017/{frame:012d}.jpg")
         d.colours(f"panoptic_train2017/{frame:012d}.png")
-    return Look("coco", {"rgb": "image", "panoptic": "label"}, 2, "train2017__000000000009", {"train": 2})
+    return Look(
+        "coco", {"rgb": "image", "panoptic": "label"}, 2, "train2017__000000000009", {"train": 2}
+    )
 
 
 @look
@@ -600,7 +598,9 @@ def hypersim(root: Path) -> Look:
     d = Drawer(root)
     for at in range(2):
         base, frame = "ai_001_001/images/scene_cam_00", f"frame.{at:04d}"
-        d.rgb(f"{base}_final_preview/{frame}.tonemap.jpg", f"{base}_final_preview/{frame}.color.jpg")
+        d.rgb(
+            f"{base}_final_preview/{frame}.tonemap.jpg", f"{base}_final_preview/{frame}.color.jpg"
+        )
         colour = d.rng.uniform(0, 8, (*SHAPE, 3)).astype(np.float16)
         put(root / f"{base}_final_hdf5/{frame}.color.hdf5", colour)
         distance = d.metres(f"{base}_geometry_hdf5/{frame}.depth_meters.hdf5").astype(np.float16)

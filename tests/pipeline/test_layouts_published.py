@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dsc.errors import UsageError
-from dsc.pipeline.sources import open_source, source_from_description
+from dsc.pipeline.sources import kinds, open_source, source_from_description
 from dsc.pipeline.sources.listing import FileTree
 from dsc.pipeline.sources.published import PUBLISHED, recognise
 from tests.pipeline.lookalikes import LOOKS, Drawer, text
@@ -97,6 +97,13 @@ def test_docs_list_every_published_layout() -> None:
     rows = re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE)
     general = {"directories", "split-directories", "suffixes", "classes"}
     assert {row for row in rows if row not in general} == set(PUBLISHED)
+
+
+def test_docs_list_every_kind_by_its_evidence() -> None:
+    table = (Path(__file__).parents[2] / "docs" / "layouts.md").read_text()
+    rows = [line for line in str(kinds.__doc__).splitlines() if line.startswith("| ")][2:]
+    assert len(rows) > 5
+    assert not [row for row in rows if row not in table]
 
 
 def test_a_task_of_ones_own_beside_those_of_scannet_is_read(tmp_path: Path) -> None:

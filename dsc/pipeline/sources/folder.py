@@ -272,7 +272,7 @@ def _place_pictures(
             rest.add(path, *((place.why, place.task) if place else (STRAY,)))
             continue
         if place.label is not None:
-            labels[place.group] = printable(place.label)
+            labels[place.group] = place.label
         placed.append((place, path))
     return placed
 
@@ -437,6 +437,6 @@ def _class_meaning(names: tuple[str, ...]) -> Meaning:
         dtype="int64",
         channels=0,
         valid_range=(0, len(names) - 1),
-        classes=names,
+        classes=tuple(map(printable, names)),
     )
     return Meaning(task, f"directories, {len(names)} classes in the order of their names")

@@ -17,7 +17,6 @@ class. Published data sets are recognised by their own names first
   ``n02123/cat.jpg``, ``train/cat/1.jpg``. Pictures above them (``test/1.jpg``) have no class.
 """
 
-import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -139,11 +138,15 @@ def tell_layout(listing: Listing, root: str, named: Iterable[str] = ()) -> Layou
     level = task_level(listing, named)
     if level is not None:
         return directories(listing, level)
-    if _has_affixes(listing):
-        return suffixes(listing)
-    level = class_level(listing)
+    words = affix_words(listing)
+    level = None if words else class_level(listing)
     if level is None:
-        return suffixes(listing)
+        return suffixes(listing, words)
+    return _by_unknown_names(listing, level, root)
+
+
+def _by_unknown_names(listing: Listing, level: int, root: str) -> Layout:
+    """Lay out by the directories of one level, whose names are no tasks'."""
     names = {parts[level] for parts in map(_parts, listing) if len(parts) > level}
     if len(names) == 1 and level == 0:
         return directories(listing, 0)
@@ -194,7 +197,7 @@ def task_level(listing: Listing, named: Iterable[str] = ()) -> int | None:
     stems lie below several names. None where no level is like that for at least half of the files.
     """
     total = sum(map(len, listing.values()))
-    depths = {len(_parts(directory)) for directory in listing}
+    depths = _depths(listing)
     fitting = []
     own = frozenset(named)
     for level in range(-max(depths, default=0), max(depths, default=0)):
@@ -209,6 +212,10 @@ def _parts(directory: str) -> list[str]:
     return directory.split("/") if directory else []
 
 
+def _depths(listing: Listing) -> set[int]:
+    return {len(_parts(directory)) for directory in listing}
+
+
 def _names_at(listing: Listing, level: int) -> dict[str, int]:
     """Count the files below each name at a level."""
     names: Counter[str] = Counter()
@@ -220,12 +227,18 @@ def _names_at(listing: Listing, level: int) -> dict[str, int]:
 
 
 @lru_cache(maxsize=1 << 14)
-def _is_word(name: str) -> bool:
+def is_word(name: str) -> bool:
+    """Tell whether a name is one of a task, as `is_task_word`, and remember it."""
     return is_task_word(name)
 
 
+@lru_cache(maxsize=1 << 14)
+def _spelled_task(name: str) -> str:
+    return task_name(name)
+
+
 def _is_task(name: str, named: frozenset[str]) -> bool:
-    return _is_word(name) or spelled(name) in named
+    return is_word(name) or spelled(name) in named
 
 
 def _are_tasks(
@@ -292,9 +305,10 @@ def directories(listing: Listing, level: int) -> Layout:
         words = affixes.get(task, set())
         if not words:
             before, behind = common.get(directory, (0, 0))
-            return Place(task_name(task), group, stem[before : len(stem) - behind], split)
+            return Place(_spelled_task(task), group, stem[before : len(stem) - behind], split)
         base, word = split_affix(stem)
-        return Place(task_name(f"{task}_{word}" if len(words) > 1 else task), group, base, split)
+        full = f"{task}_{word}" if len(words) > 1 else task
+        return Place(_spelled_task(full), group, base, split)
 
     return Layout("directories", place, "directories with the names of tasks")
 
@@ -324,7 +338,7 @@ def _split_and_task(name: str) -> tuple[str, str]:
         return low, ""
     for pattern, split, task in ((_SPLIT_FIRST, 1, 2), (_SPLIT_LAST, 2, 1)):
         match = pattern.fullmatch(low)
-        if match and (_is_word(match[task]) or match[task] in _ANNOTATED):
+        if match and (is_word(match[task]) or match[task] in _ANNOTATED):
             return match[split], match[task]
     return "", ""
 
@@ -357,13 +371,17 @@ def _renamed(listing: Listing, rename: Callable[[str], str]) -> Listing:
     return found
 
 
-def suffixes(listing: Listing) -> Layout:
-    """Lay out by the ends, or beginnings, of file names; see the module."""
+def suffixes(listing: Listing, words: frozenset[str] | None = None) -> Layout:
+    """Lay out by the ends, or beginnings, of file names; see the module.
+
+    `words` are those that names carry, where that is known.
+    """
+    words = affix_words(listing) if words is None else words
     own = _own_words(listing)
 
     def part(stem: str) -> tuple[str, str]:
         base, word = split_affix(stem)
-        if word:
+        if word or not own:
             return base, word
         base, _, word = stem.partition(".")
         return (base, word) if word in own else (stem, "")
@@ -372,12 +390,12 @@ def suffixes(listing: Listing) -> Layout:
         stem = name.rpartition(".")[0]
         if not stem:
             return None
-        base, word = part(stem) if named else (stem, "")
-        return Place(task_name(word or PICTURE), directory, base, split_of(_parts(directory)))
+        base, word = part(stem) if every else (stem, "")
+        split = split_of(_parts(directory)) if "/" in directory else name_of_split(directory)
+        return Place(_spelled_task(word) if word else PICTURE, directory, base, split or "")
 
-    named = _has_affixes(listing) or bool(own)
-    words = sorted({word for _, _, word in _affixes(listing) if word} | own) if named else []
-    return Layout("suffixes", place, f"names with {', '.join(words[:4])}" if words else "pictures")
+    every = sorted(words | own)
+    return Layout("suffixes", place, f"names with {', '.join(every[:4])}" if every else "pictures")
 
 
 def classes(listing: Listing) -> Layout:
@@ -401,19 +419,22 @@ def split_affix(stem: str) -> tuple[str, str]:
     The end's words hold no part that is a number; both are empty strings where nothing is found,
     but for the base, which then is the stem.
     """
+    if stem.isdigit():
+        return stem, ""
     parts = _SEPARATORS.split(stem)  # words at even places, separators between
     first = len(parts)
     while first > 2 and not parts[first - 1].isdigit():
         first -= 2
-    start = next((at for at in range(max(first + 1, 2), len(parts), 2) if _is_word(parts[at])), 0)
-    if first < len(parts) and start:
+    start = next((at for at in range(max(first + 1, 2), len(parts), 2) if is_word(parts[at])), 0)
+    if first < len(parts) and start and any(parts[: start - 1]):
         return "".join(parts[: start - 1]), "".join(parts[start:])
     found = _PREFIXED.fullmatch(stem)
-    if found and _is_word(found[1]):
+    if found and is_word(found[1]):
         return found[2], found[1]
     return stem, ""
 
 
+@lru_cache(maxsize=1 << 14)
 def name_of_split(name: str) -> str | None:
     """Give the split that a directory's name says, e.g. ``val`` of ``val2017``."""
     match = _SPLIT.fullmatch(name.lower())
@@ -443,11 +464,7 @@ def class_level(listing: Listing) -> int | None:
             return None
         if not below_split and all(map(name_of_split, names)):
             below_split = True
-        elif (
-            len(names) > 1
-            or below_split
-            or (level == 0 and not any("/" in directory for directory in listing))
-        ):
+        elif len(names) > 1 or below_split or max(_depths(listing)) == 1:
             return level
         level += 1
 
@@ -459,27 +476,36 @@ def _affixes(listing: Listing) -> Iterator[tuple[str, str, str]]:
             yield directory, base, word
 
 
-def _has_affixes(listing: Listing) -> bool:
-    """Tell whether at least half of the files name a task, or stand beside one that does.
+def affix_words(listing: Listing) -> frozenset[str]:
+    """List the words of tasks that names carry, where at least half of the files belong to them.
 
-    Where all words are those of pictures (``image_1``, ``IMG_2``), they tell something only if two
-    of them stand side by side; and JPEG files that all say the same word are pictures.
+    That is, a file has one, or stands beside one that does. Where all words are those of pictures
+    (``image_1``, ``IMG_2``), they tell something only if two of them stand side by side; and JPEG
+    files that all say the same word are pictures.
     """
-    words: dict[tuple[str, str], set[str]] = defaultdict(set)
-    count: Counter[tuple[str, str]] = Counter()
+    words: set[str] = set()
+    plain: Counter[tuple[str, str]] = Counter()
+    first: dict[tuple[str, str], str] = {}
+    named, several = 0, False
     for directory, base, word in _affixes(listing):
-        words[directory, base].add(word)
-        count[directory, base] += 1
-    named = sum(n for key, n in count.items() if words[key] != {""})
-    if not named or 2 * named < sum(count.values()):
-        return False
-    if any(len(found) > 1 for found in words.values()):
-        return True
-    every = set().union(*words.values()) - {""}
-    kinds = {kind_of_name(word) for word in every}
-    if kinds <= {"label"} and "" not in set().union(*words.values()):
-        return not _mostly_jpeg(listing)
-    return not kinds <= {None, "rgb", "image"}
+        if not word:
+            plain[directory, base] += 1
+            continue
+        words.add(word)
+        named += 1
+        several |= first.setdefault((directory, base), word) != word
+    beside = sum(count for key, count in plain.items() if key in first) if first else 0
+    total = named + plain.total()
+    if not named or 2 * (named + beside) < total:
+        return frozenset()
+    kinds = {kind_of_name(word) for word in words}
+    if several or beside:
+        tells = True
+    elif kinds <= {"label"} and named == total:
+        tells = not _mostly_jpeg(listing)
+    else:
+        tells = not kinds <= {None, "rgb", "image"}
+    return frozenset(words) if tells else frozenset()
 
 
 def _own_words(listing: Listing) -> set[str]:
@@ -487,6 +513,8 @@ def _own_words(listing: Listing) -> set[str]:
 
     That is, most samples that have one have another file, too.
     """
+    if not any(name.count(".") > 1 for names in listing.values() for name in names):
+        return set()
     words: dict[tuple[str, str], set[str]] = defaultdict(set)
     for directory, names in listing.items():
         for name in names:
@@ -548,10 +576,16 @@ def _common(stems: list[str]) -> tuple[int, int]:
     if len(set(stems)) < 2:
         return 0, 0
     first, last = min(stems), max(stems)
-    before = os.path.commonprefix([first, last]).rstrip("0123456789")
+    before = _shared(first, last).rstrip("0123456789")
     rest = [stem[len(before) :][::-1] for stem in stems]
-    behind = os.path.commonprefix([min(rest), max(rest)])[::-1].lstrip("0123456789")
+    behind = _shared(min(rest), max(rest))[::-1].lstrip("0123456789")
     return len(before), len(behind)
+
+
+def _shared(first: str, second: str) -> str:
+    """Give the beginning that two texts share."""
+    size = next((at for at, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), None)
+    return first[: min(len(first), len(second)) if size is None else size]
 
 
 def with_known(layout: Layout, known: Mapping[str, Stated]) -> Layout:

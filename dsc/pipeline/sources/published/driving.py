@@ -29,6 +29,7 @@ def one_split_a_drive(placed: list[tuple[Place, str]]) -> list[tuple[Place, str]
 KITTI_DEPTH = Form(
     name="kitti-depth",
     why="<drive>/proj_depth/groundtruth/image_02 with <drive>/image_02/data; depth at 1/256 m",
+    hints=("_drive_", "_cropped/", "_anonymous/"),
     mark=rf"(^|/)({_DRIVE_NAME}/(proj_depth|image_0\d)|\w+_(cropped|anonymous))/",
     rules=(
         Rule(
@@ -115,6 +116,7 @@ _KITTI_MAPS = {
 KITTI = Form(
     name="kitti",
     why="training/image_2/000000_10.png with disp_occ_0, flow_occ, velodyne, label_2 and the like",
+    hints=("training/", "testing/"),
     mark=r"(^|/)(training|testing)/(image_[0-3]|colored_[01])$",
     rules=(
         Rule(
@@ -133,6 +135,7 @@ _CITY_STEM = r"(?P<stem>.+?)"
 CITYSCAPES = Form(
     name="cityscapes",
     why="leftImg8bit/<split>/<city> with gtFine/<split>/<city>",
+    hints=("leftImg8bit", "gtFine", "gtCoarse"),
     mark=r"(^|/)(leftImg8bit|gtFine|gtCoarse)\w*(/|$)",
     rules=(
         Rule(
@@ -169,6 +172,7 @@ _CAMVID = r"(?P<stem>(?:0001TP|0006R0|0016E5|Seq05VD)_f?\d+)"
 CAMVID = Form(
     name="camvid",
     why="frames such as 0016E5_00390.png in train/ with trainannot/, or images/ with labels/",
+    hints=("trainannot", "train_labels", "LabeledApproved_full", "labels"),
     mark=r"(^|/)(trainannot|train_labels|LabeledApproved_full|labels)$",
     rules=(
         Rule(BELOW + r"(?P<b>train|val|test)", rf"{_CAMVID}\.png", "rgb"),

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from dsc.pipeline.sources.formats import can_read
-from dsc.pipeline.sources.kinds import Stated, is_task_word
-from dsc.pipeline.sources.layouts import STRAY, Aside, Layout, Listing, Place, split_of
+from dsc.pipeline.sources.kinds import Stated
+from dsc.pipeline.sources.layouts import STRAY, Aside, Layout, Listing, Place, is_word, split_of
 from dsc.schemas.task import spelled
 
 BELOW = r"(?:(?P<a>.+)/)?"  # whatever lies above the data set's own directories
@@ -53,13 +53,21 @@ class Reason:
 
 @dataclass(frozen=True)
 class _Found:
-    """A rule for the files of one directory: what the directory says already is filled in."""
+    """A rule for the files of one directory, with what the directory says.
 
-    name: re.Pattern[str]
-    task: str
-    group: str
-    stem: str
+    Attributes
+    ----------
+    known
+        The groups of the directory's match.
+    task, group
+        The task and the group where the directory alone says them, None where names do.
+    """
+
+    rule: Rule
     known: Mapping[str, str]
+    task: str | None
+    group: str | None
+    split: str
 
 
 @dataclass(frozen=True)
@@ -72,6 +80,8 @@ class Form:
         What ``--layout`` calls it.
     why
         What it is recognised by, for people.
+    hints
+        Words, one of which some directory has: a quick test.
     mark
         Pattern that is found in at least one of its directories.
     rules
@@ -88,6 +98,7 @@ class Form:
 
     name: str
     why: str
+    hints: tuple[str, ...]
     mark: str
     rules: tuple[Rule, ...]
     needs: tuple[frozenset[str], ...]
@@ -99,6 +110,9 @@ class Form:
 
     def __call__(self, listing: Listing) -> Layout | None:
         """Give the layout of these files, None when they are not laid out like that."""
+        everything = "\n".join(listing)
+        if not any(hint in everything for hint in self.hints):
+            return None
         mark = re.compile(self.mark)
         if not any(mark.search(directory) for directory in listing):
             return None
@@ -126,7 +140,8 @@ class Placer:
 
     def __init__(self, form: Form) -> None:
         self._form = form
-        self._found: dict[str, list[_Found]] = {}
+        self._found: dict[str, list[tuple[re.Pattern[str], Rule, re.Match[str]]]] = {}
+        self._filled: dict[tuple[str, re.Pattern[str]], _Found] = {}
         self._rules = [(re.compile(rule.where), re.compile(rule.name), rule) for rule in form.rules]
 
     @cached_property
@@ -138,18 +153,20 @@ class Placer:
         found = self._found.get(directory)
         if found is None:
             found = self._found[directory] = list(self._of(directory))
-        for one in found:
-            match = one.name.fullmatch(name)
+        for pattern, rule, where in found:
+            match = pattern.fullmatch(name)
             if match is not None:
-                return _place(one, match)
+                filled = self._filled.get((directory, pattern))
+                if filled is None:
+                    filled = self._filled[directory, pattern] = _fill(pattern, rule, where)
+                return _place(filled, match)
         return self._aside(directory, name)
 
-    def _of(self, directory: str) -> Iterable[_Found]:
+    def _of(self, directory: str) -> Iterable[tuple[re.Pattern[str], Rule, re.Match[str]]]:
         for where, name, rule in self._rules:
             match = where.fullmatch(directory)
             if match is not None:
-                known = {key: text or "" for key, text in match.groupdict().items()}
-                yield _Found(name, rule.task, rule.group, rule.stem, known)
+                yield name, rule, match
 
     def _aside(self, directory: str, name: str) -> Aside | None:
         path = f"{directory}/{name}" if directory else name
@@ -157,19 +174,40 @@ class Placer:
             if pattern.fullmatch(path):
                 return Aside(reason.why, reason.task)
         last = directory.rpartition("/")[2]
-        if can_read(name) and is_task_word(last):
+        if can_read(name) and is_word(last):
             return Aside(STRAY, spelled(last))
         return None
 
 
+def _fill(name: re.Pattern[str], rule: Rule, match: re.Match[str]) -> _Found:
+    known = {"a": "", "b": "", **{key: text or "" for key, text in match.groupdict().items()}}
+    later = [f"{{{key}}}" for key in name.groupindex]
+    fixed_task = not any(key in rule.task for key in later)
+    fixed_group = not any(key in rule.group for key in later)
+    group = _group(rule, known) if fixed_group else None
+    return _Found(
+        rule,
+        known,
+        spelled(rule.task.format_map(known)) if fixed_task else None,
+        group,
+        split_of(group.split("/")) if group else "",
+    )
+
+
+def _group(rule: Rule, words: Mapping[str, str]) -> str:
+    return "/".join(part for part in rule.group.format_map(words).split("/") if part)
+
+
 def _place(one: _Found, match: re.Match[str]) -> Place | Aside:
-    words = {**one.known, **{key: text or "" for key, text in match.groupdict().items()}}
-    words = {"a": "", "b": "", **words}
-    group = "/".join(part for part in one.group.format_map(words).split("/") if part)
-    task = spelled(one.task.format_map(words))
+    words: Mapping[str, str] = {**one.known, **match.groupdict("")}
+    task = spelled(one.rule.task.format_map(words)) if one.task is None else one.task
     if not task:
         return Aside("its task has no name that can be spelled; rename the directory")
-    return Place(task, group, one.stem.format_map(words), split_of(group.split("/")))
+    stem = words["stem"] if one.rule.stem == "{stem}" else one.rule.stem.format_map(words)
+    if one.group is not None:
+        return Place(task, one.group, stem, one.split)
+    group = _group(one.rule, words)
+    return Place(task, group, stem, split_of(group.split("/")))
 
 
 def needs(*tasks: str) -> frozenset[str]:

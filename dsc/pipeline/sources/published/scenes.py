@@ -11,6 +11,7 @@ _METRES = FileUnit.parse("m")
 SCANNET = Form(
     name="scannet",
     why="scene0000_00/color/0.jpg with depth, pose, label-filt and the like beside color",
+    hints=("scene", "intrinsic", "label-filt", "instance-filt"),
     mark=r"(^|/)scene\d{4}_\d\d(/|$)|^(intrinsic|label-filt|instance-filt)$",
     rules=(
         Rule(
@@ -44,6 +45,7 @@ SCANNET = Form(
 SEVEN_SCENES = Form(
     name="7-scenes",
     why="seq-01/frame-000000.color.png with .depth.png and .pose.txt",
+    hints=("seq-",),
     mark=r"(^|/)seq-\d+$",
     rules=(
         Rule(
@@ -62,6 +64,7 @@ _SUN = r"(?P<stem>[^/]+)"
 SUN_RGBD = Form(
     name="sun-rgbd",
     why="a directory a frame with image/, depth/ and depth_bfx/",
+    hints=("/image", "depth_bfx"),
     mark=r"(^|/)(kv1|kv2|realsense|xtion)/.*/image$|(^|/)depth_bfx$",
     rules=(
         Rule(BELOW + _SUN + r"/image", rf"[^/]+\.{PICTURES}", "rgb", "{a}"),
@@ -85,6 +88,7 @@ SUN_RGBD = Form(
 DIODE = Form(
     name="diode",
     why="scene_00000/scan_00000/<name>.png with <name>_depth.npy",
+    hints=("scan_",),
     mark=r"(^|/)scene_\d{5}/scan_\d{5}$",
     rules=(
         Rule(
@@ -101,6 +105,7 @@ DIODE = Form(
 REPLICA = Form(
     name="replica",
     why="results/frame000000.jpg with depth000000.png at 1/6553.5 m",
+    hints=("results",),
     mark=r"(^|/)results$",
     rules=(
         Rule(BELOW + r"results", rf"frame(?P<stem>\d{{6}})\.{PICTURES}", "rgb", "{a}"),
@@ -118,6 +123,7 @@ REPLICA = Form(
 SEMANTIC_NERF = Form(
     name="replica-semantic",
     why="rgb/rgb_0.png with depth/depth_0.png and semantic_class/semantic_class_0.png",
+    hints=("semantic_class",),
     mark=r"(^|/)semantic_class$",
     rules=(
         Rule(
@@ -138,6 +144,7 @@ _IDS = Stated(kind="label", invalid=(-1,))
 HYPERSIM = Form(
     name="hypersim",
     why="images/scene_cam_00_geometry_hdf5/frame.0000.depth_meters.hdf5; depth is distance",
+    hints=("scene_cam_",),
     mark=r"(^|/)scene_cam_\d\d_(geometry|final)_(hdf5|preview)$",
     rules=(
         Rule(BELOW + _CAMERA + r"_final_hdf5", _FRAME + r"color\.hdf5", "color_hdr", "{a}/{cam}"),

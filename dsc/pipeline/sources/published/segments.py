@@ -10,6 +10,7 @@ _COCO_SPLIT = r"(?P<b>(?:train|val|test|unlabeled)20\d\d)"
 COCO = Form(
     name="coco",
     why="train2017/<number>.jpg, and ids by colour in annotations/panoptic_train2017",
+    hints=("train20", "val20", "test20", "unlabeled20"),
     mark=r"(^|/)(train|val|test|unlabeled)20\d\d$",
     rules=(
         Rule(
@@ -35,6 +36,7 @@ _VOC = Stated(kind="label", invalid=(255,))
 VOC = Form(
     name="voc",
     why="JPEGImages with SegmentationClass and SegmentationObject, 255 is void",
+    hints=("JPEGImages",),
     mark=r"(^|/)JPEGImages$",
     rules=(
         Rule(BELOW + r"JPEGImages", rf"(?P<stem>.+)\.{PICTURES}", "rgb", "{a}"),
@@ -51,6 +53,7 @@ VOC = Form(
 ADE20K = Form(
     name="ade20k",
     why="images/training/ADE_train_00000001.jpg with annotations/training, 0 is unlabelled",
+    hints=("annotations/",),
     mark=r"(^|/)annotations/(training|validation)$",
     rules=(
         Rule(
@@ -82,6 +85,7 @@ ADE20K = Form(
 PETS = Form(
     name="oxford-pets",
     why="images with annotations/trimaps (1 pet, 2 background, 3 border)",
+    hints=("annotations/trimaps",),
     mark=r"(^|/)annotations/trimaps$",
     rules=(
         Rule(BELOW + r"images", rf"(?P<stem>.+)\.{PICTURES}", "rgb", "{a}"),

@@ -87,6 +87,7 @@ def _is_tum(listing: Listing) -> bool:
 TUM = Form(
     name="tum-rgbd",
     why="rgb/<seconds>.png and depth/<seconds>.png at 1/5000 m, joined by time",
+    hints=("rgb",),
     mark=r"(^|/)rgb$",
     rules=_RULES,
     needs=(needs("rgb", "depth"),),
@@ -99,6 +100,7 @@ TUM = Form(
 TIME_STAMPS = Form(
     name="time-stamps",
     why="files named by their time in several directories, joined by time",
+    hints=("rgb", "color", "colour", "image"),
     mark=r"(^|/)(rgb|colou?r|images?)$",
     rules=_RULES,
     needs=(needs("rgb", "depth"),),
