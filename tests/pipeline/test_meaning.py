@@ -53,7 +53,7 @@ def only_task(root: Path, name: str, array: np.ndarray, suffix: str = ".png", **
 
 LABEL_NAMES = (
     "gt", "gtFine", "panoptic", "target", "trimap", "parsing", "ids", "mask", "labels", "instance",
-    "seg", "annotations", "image_gt", "depth_mask",
+    "seg", "annotations", "annots", "ann_dir", "image_gt", "depth_mask",
 )  # fmt: skip
 
 
@@ -230,6 +230,39 @@ def test_stated_values_mean_nothing(tmp_path: Path) -> None:
     array[:4] = 12345
     found = metres(tmp_path, array, ".png", invalid={"depth": [0, 12345]})
     assert np.isnan(found[:4]).all()
+
+
+def test_a_stated_value_of_the_file_is_no_count_of_the_archive(tmp_path: Path) -> None:
+    """Float depth where 9 stands for nothing: 9 is gone, and 0.009 m, whose count is 9, stays."""
+    array = TRUE_M.astype(np.float32)
+    array[:4], array[4] = 9, 0.009
+    found = metres(tmp_path, array, invalid="depth=9")
+    assert np.isnan(found[:4]).all()
+    np.testing.assert_allclose(found[4], 0.009)
+
+
+@pytest.mark.parametrize("far", [1e10, 65504.0, float(np.finfo(np.float32).max)])
+def test_a_sky_of_one_far_value_can_be_stated_as_the_message_says(
+    far: float, tmp_path: Path
+) -> None:
+    array = TRUE_M.astype(np.float32)
+    array[:12] = far
+    with pytest.raises(UsageError, match="--invalid depth=") as refused:
+        only_task(tmp_path, "depth", array, ".npy")
+    advice = str(refused.value).rpartition("--invalid ")[2]
+    found = metres(tmp_path, array, invalid=advice)
+    assert np.isnan(found[:12]).all()
+    assert np.abs(found[12:] - TRUE_M[12:]).max() < 0.00051
+
+
+@pytest.mark.parametrize("farthest", [66.0, 85.2727, 99.9])
+def test_the_step_that_a_message_names_reaches_far_enough(farthest: float, tmp_path: Path) -> None:
+    array = (TRUE_M * farthest / TRUE_M.max()).astype(np.float32)
+    with pytest.raises(UsageError, match=r"--depth-unit [0-9.]+ or more") as refused:
+        only_task(tmp_path, "depth", array, ".npy")
+    step = str(refused.value).partition("--depth-unit ")[2].split()[0]
+    found = metres(tmp_path, array, depth_unit=step)
+    assert np.abs(found - array).max() <= 0.00076
 
 
 def test_depth_that_makes_no_room_draws_a_warning_with_likely_units(tmp_path: Path) -> None:

@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc.errors import SampleError
-from dsc.pipeline.sources.evidence import Evidence, as_vectors, look
+from dsc.pipeline.sources.evidence import Evidence, as_vectors, is_nothing, look
 from dsc.pipeline.sources.formats import read_content, read_pixels
 from dsc.pipeline.sources.single import HDF5, holds_one, read_one
-from dsc.pipeline.sources.units import FileUnit
+from dsc.pipeline.sources.units import FileUnit, coarse_enough
 from dsc.schemas import Task, TaskKind
 
 WIDENED = (TaskKind.LABEL, TaskKind.CLASS, TaskKind.VECTOR, TaskKind.ARRAY, TaskKind.FLOW)
@@ -77,8 +77,8 @@ def read_array(data: bytes, task: Task, where: str, reading: Reading | None = No
     return fit_to_task(_read(data, where, reading.indexes), task, where, reading)
 
 
-def probe(data: bytes, where: str) -> Evidence:
-    """Gather the evidence of one file.
+def probe(data: bytes, where: str, nothing: tuple[int, ...] = ()) -> Evidence:
+    """Gather the evidence of one file, in which the values `nothing` have no meaning.
 
     Raises
     ------
@@ -86,10 +86,12 @@ def probe(data: bytes, where: str) -> Evidence:
         When the file is damaged or of an unknown format.
     """
     if holds_one(data):
-        return look(read_one(data, where), format="hdf5" if data.startswith(HDF5) else "text")
+        form = "hdf5" if data.startswith(HDF5) else "text"
+        return look(read_one(data, where), nothing, format=form)
     content = read_content(data, where)
     return look(
         read_pixels(data, where, indexes=True),
+        nothing,
         format=content.format,
         lossless=content.lossless,
         palette=content.palette,
@@ -172,7 +174,7 @@ def quantise_depth(depth_m: NDArray[Any], unit_m: float, where: str) -> NDArray[
     if farthest / unit_m > 65535:
         raise SampleError(
             f"{where}: a depth of {farthest:g} m does not fit 16 bits in counts of {unit_m:g} m; "
-            f"if it is that far, give a coarser --depth-unit, at least {farthest / 65535:.6f}; if "
+            f"if it is that far, give a coarser --depth-unit, at least {coarse_enough(farthest)}; if "
             "not, say what the file's values are with --file-unit, for example mm"
         )
     return np.where(measured, np.maximum(counts, 1), 0).astype(np.uint16)
@@ -239,7 +241,7 @@ def _counts(array: NDArray[Any], task: Task, where: str, reading: Reading) -> ND
         return array
     metres = unit.to_metres(array)
     if reading.invalid:
-        metres[np.isin(array, reading.invalid)] = np.nan
+        metres[is_nothing(array, reading.invalid)] = np.nan
     return quantise_depth(metres, task.unit_m or 1.0, where)
 
 

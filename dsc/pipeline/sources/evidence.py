@@ -129,13 +129,15 @@ class Evidence:
         return None
 
 
-def look(array: NDArray[Any], **facts: Any) -> Evidence:
+def look(array: NDArray[Any], nothing: tuple[int, ...] = (), **facts: Any) -> Evidence:
     """Gather the evidence of one array.
 
     Parameters
     ----------
     array
         What a file holds, of any shape.
+    nothing
+        Values that mean nothing: where numbers are floating point, they count as not finite.
     facts
         What is known of the file: `Evidence.format`, `lossless`, `palette`, `alpha`, `turned`.
     """
@@ -144,8 +146,18 @@ def look(array: NDArray[Any], **facts: Any) -> Evidence:
     base: Evidence = Evidence(array.dtype.newbyteorder("=").name, values.shape, **facts)
     if base.dtype not in KNOWN or values.ndim not in (2, 3) or not plain.size:
         return base
+    if nothing and plain.dtype.kind == "f":
+        plain = np.where(is_nothing(plain, nothing), np.nan, plain)
     found: dict[str, Any] = {**_spread(plain), **_neighbours(plain), **_directions(plain)}
     return replace(base, **found)
+
+
+def is_nothing(array: NDArray[Any], nothing: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Tell where an array has one of these values, each as its dtype has it."""
+    if array.dtype.kind != "f":
+        return np.isin(array, nothing)
+    with np.errstate(over="ignore"):
+        return np.isin(array, np.array(nothing, np.float64).astype(array.dtype))
 
 
 def merge(found: Iterable[Evidence]) -> Evidence:

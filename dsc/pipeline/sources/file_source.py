@@ -211,8 +211,12 @@ def fingerprint(tasks: Sequence[Task], content: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def probe_task(tree: FileTree, table: FileTable, task: str) -> Evidence:
+def probe_task(
+    tree: FileTree, table: FileTable, task: str, nothing: tuple[int, ...] = ()
+) -> Evidence:
     """Gather the evidence of a few files of a task, spread over all of them.
+
+    The values `nothing` are stated to have no meaning.
 
     Raises
     ------
@@ -224,7 +228,7 @@ def probe_task(tree: FileTree, table: FileTable, task: str) -> Evidence:
     found: list[tuple[str, Evidence]] = []
     for path in table.some_paths(task, PROBES):
         try:
-            found.append((path, probe(tree.read(path), tree.where(path))))
+            found.append((path, probe(tree.read(path), tree.where(path), nothing)))
         except SampleError as error:
             failure = error  # one damaged file must not hide the others; reading it will report it
     if not found:

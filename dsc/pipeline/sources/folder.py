@@ -404,8 +404,8 @@ def _meanings(tree: FileTree, table: FileTable, layout: Layout, options: Options
     found = []
     for name in sorted(table.files, key=_task_order):
         where = tree.where(table.some_paths(name, 1)[0])
-        evidence = probe_task(tree, table, name)
         stated = options.stated(name, layout.known.get(name, Stated()))
+        evidence = probe_task(tree, table, name, stated.invalid or ())
         meaning = decide(name, evidence, stated, where)
         found.append(meaning)
         if evidence.alpha and options.alpha == "mask" and meaning.reading.alpha == "drop":

@@ -29,7 +29,7 @@ import numpy as np
 from dsc.errors import UsageError
 from dsc.pipeline.sources.decode import Reading
 from dsc.pipeline.sources.evidence import KNOWN, SIGNED, Evidence
-from dsc.pipeline.sources.units import FileUnit
+from dsc.pipeline.sources.units import FileUnit, coarse_enough
 from dsc.schemas import Task
 from dsc.schemas.task import spelled
 
@@ -38,6 +38,7 @@ KINDS = (
     "image", "rgb", "depth", "normal", "label", "class", "vector", "disparity", "flow", "array",
 )  # fmt: skip
 MAPS = ("depth", "normal", "label", "disparity", "flow", "array", "image", "rgb")
+FAR = 1000  # depth of floating point beyond this is often a sky's, or no depth
 ROOM_M = (0.3, 25.0)  # where the 95th percentile of a room's depth lies
 LIKELY_UNITS = ("1/1000", "1/256", "1/512", "1/4096", "1/5000", "1/6553.5", "1/10000", "1/100")
 UNIT_VECTORS = 0.9
@@ -47,13 +48,14 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "label": (
         "label*", "seg*", "semantic*", "mask*", "instance*", "annotation*", "panoptic*", "trimap*",
         "parsing*", "gt*", "groundtruth*", "target*", "id", "ids", "labelids", "stuff*", "valid",
+        "annot*", "anno", "annos", "ann", "anns",
     ),
-    "disparity": ("disp", "disps", "disparit*"),
+    "disparity": ("disp", "disps", "displ", "dispr", "dispgt", "disparit*"),
     "flow": ("flow", "flows", "optflow", "opticalflow", "sceneflow"),
     "depth": ("depth*", "zbuffer"),
     "normal": ("normal", "normals", "normalmap", "normalmaps", "nrm"),
     "rgb": ("rgb*", "color*", "colour*", "leftimg*", "rightimg*"),
-    "image": ("image*", "img*", "photo*", "gray*", "jpegimages"),
+    "image": ("image*", "img*", "im", "ims", "photo*", "frame", "frames", "gray*", "jpegimages"),
 }  # fmt: skip
 _STRONG_LABELS = ("mask*", "label*", "seg*", "valid")  # of depth_mask, depth says what is masked
 _PICTURES = (
@@ -371,8 +373,9 @@ def _depth(name: str, kind: str, found: Evidence, stated: Stated, where: str) ->
     whole = not found.is_float and _plain(unit)
     unit_m = stated.unit_m or (unit.factor if whole else DEPTH_UNIT_M)
     dtype = found.dtype if as_it_is else "uint16"
-    usual = (0, 65535) if as_it_is and dtype == "uint16" else (0,)
-    invalid = usual if stated.invalid is None else stated.invalid
+    usual = (0, 65535) if dtype == found.dtype == "uint16" and _plain(unit) else (0,)
+    nothing = usual if stated.invalid is None else stated.invalid
+    invalid = nothing if as_it_is else (0,)
     high = int(np.iinfo(dtype).max)
     task = Task.model_validate(
         {"name": name, "kind": "depth", "dtype": dtype, "unit_m": unit_m, "invalid": invalid}
@@ -380,7 +383,7 @@ def _depth(name: str, kind: str, found: Evidence, stated: Stated, where: str) ->
     )
     if not as_it_is:
         _check_reach(name, found, unit, unit_m, where)
-    reading = Reading() if as_it_is else Reading(file_unit=unit, invalid=stated.invalid or ())
+    reading = Reading() if as_it_is else Reading(file_unit=unit, invalid=nothing)
     why = _said(stated, "depth")
     if not as_it_is:
         why += f"; {found.dtype} to counts of {unit_m:g} m"
@@ -426,7 +429,7 @@ def _file_unit(
     raise UsageError(
         f"{where}: {found.dtype} depth of up to {found.high:g}: metres, or something else? Say "
         f"--file-unit {name}=mm (or cm, m, 1/5000, ...); with metres also the step to store it in, "
-        f"--depth-unit {max(found.high / 65535, 0.001):.4f} or more"
+        f"--depth-unit {coarse_enough(found.high)} or more{_perhaps_nothing(name, found)}"
     )
 
 
@@ -436,9 +439,17 @@ def _check_reach(name: str, found: Evidence, unit: FileUnit, unit_m: float, wher
     farthest = found.high * unit.factor
     raise UsageError(
         f"{where}: a depth of {farthest:g} m does not fit 16 bits in counts of {unit_m:g} m; if "
-        f"it is that far, give --depth-unit {farthest / 65535:.4f} or more (the step it is "
+        f"it is that far, give --depth-unit {coarse_enough(farthest)} or more (the step it is "
         f"stored in); if not, say what the file's values are with --file-unit {name}=mm"
+        f"{_perhaps_nothing(name, found)}"
     )
+
+
+def _perhaps_nothing(name: str, found: Evidence) -> str:
+    """Say how a value that is far for any depth can be stated to be none."""
+    if found.high < FAR:
+        return ""
+    return f"; if {found.high:g} means that nothing is there, --invalid {name}={found.high:.9g}"
 
 
 def room_warnings(name: str, found: Evidence, unit_m: float, far_m: float) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """What a user states of a dataset's tasks: parsed, by task name, the same for all sources."""
 
 import fnmatch
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -18,6 +19,7 @@ from dsc.schemas import LeftOut, resolve_tasks
 from dsc.schemas.task import spelled
 
 ALPHAS = ("drop", "mask")
+_PLUS = re.compile(r"(?<![eE])\+")  # between values; that of 1e+10 is part of one
 
 
 @dataclass(frozen=True)
@@ -140,19 +142,27 @@ def parse_invalid(given: object) -> dict[str, tuple[int, ...]]:
         return {}
     if isinstance(given, str):
         parts = [part.partition("=") for part in given.split(",") if part.strip()]
-        given = {name.strip(): values.split("+") for name, _, values in parts}
+        given = {name.strip(): _PLUS.split(values) for name, _, values in parts}
     if not isinstance(given, Mapping):
         raise UsageError(f"--invalid {given}: write task=value, several with +: normal=0+128")
     found = {}
     for name, values in given.items():
         several = values if isinstance(values, list | tuple) else [values]
         try:
-            found[task_name(str(name))] = tuple(int(value) for value in several)
-        except (TypeError, ValueError):
+            found[task_name(str(name))] = tuple(map(_whole, several))
+        except (TypeError, ValueError, OverflowError):
             raise UsageError(
                 f"--invalid {name}={values}: expected whole numbers, several with +: normal=0+128"
             ) from None
     return found
+
+
+def _whole(value: Any) -> int:
+    """Read a whole number, also one spelt as 1e10 or 65504.0."""
+    number = float(value)
+    if not number.is_integer():
+        raise ValueError(f"{value} is no whole number")
+    return int(value) if str(value).strip().lstrip("+-").isdigit() else int(number)
 
 
 def wanted_tasks(options: Options, found: Sequence[str]) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ in pixels, pixels a count |
 | ``rotated`` | of 16-bit SUN RGB-D files: the bits turned right by 3, then millimetres |
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -138,6 +139,13 @@ def parse_pairs(text: str, option: str) -> dict[str, str]:
 def unit_of(units: DepthUnit | None, name: str) -> float | None:
     """Give the unit stated for `name`, None where none is."""
     return units.get(name) if isinstance(units, dict) else units
+
+
+def coarse_enough(farthest_m: float) -> str:
+    """Spell a step in which 16 bits reach so far, a millimetre or more, two digits rounded up."""
+    step = max(farthest_m / 65535, 0.001)
+    digits = 1 - math.floor(math.log10(step))
+    return f"{math.ceil(step * 10**digits) / 10**digits:g}"
 
 
 def positive(value: Any) -> float:
