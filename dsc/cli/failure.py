@@ -70,13 +70,23 @@ def explain(error: Exception) -> tuple[str, int]:
     if isinstance(error, OSError):
         return str(error), 1
     if isinstance(error, ModuleNotFoundError):
-        return f"{error}; install what is missing, for example with `pip install 'dsc[all]'`", 2
+        return f"{error}; {_missing(str(error.name))}", 2
     if isinstance(error, KeyError) and error.args:
         return str(error.args[0]), 1
     return (
         f"unexpected {type(error).__name__}: {error}; DSC_DEBUG=1 shows where. "
         "This is a fault of dsc, please report it",
         1,
+    )
+
+
+def _missing(module: str) -> str:
+    if not module.startswith("compressai"):
+        return "install what is missing, for example with `pip install 'dsc[all]'`"
+    return (
+        "the source paper's networks need it: `pip install 'dsc[research]'`, in an environment of "
+        "its own, because it holds NumPy below 2. dsc's own networks (chained, independent, "
+        "shared-latent) train without it"
     )
 
 

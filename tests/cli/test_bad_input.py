@@ -191,6 +191,8 @@ def test_every_error_has_a_message_and_a_code() -> None:
     assert explain(CorruptPackError("pack 3 is damaged")) == ("pack 3 is damaged", 1)
     assert explain(PermissionError(13, "Permission denied", "/x"))[1] == 1
     assert "dsc[all]" in explain(ModuleNotFoundError("No module named 'ray'"))[0]
+    missing = ModuleNotFoundError("No module named 'compressai'", name="compressai.layers")
+    assert "dsc[research]" in explain(missing)[0]
     message, code = explain(ZeroDivisionError("division by zero"))
     assert "DSC_DEBUG=1" in message
     assert code == 1
