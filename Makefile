@@ -1,9 +1,16 @@
 # `make demo` runs the main job on rendered views; `make test` passes the tests.
-# Both create the virtual environment when it is missing.
+# Both create the virtual environment when it is missing. `make test-research` passes the tests of
+# the codecs in an environment of its own, with the extra `research` and what that holds back.
 
 VENV ?= .venv
+RESEARCH ?= .venv-research
 PYTHON ?= python3
 OUT ?= out
+
+# what has to come out alike in both environments, and what only the second one can run
+SAME = tests/codecs/test_same_everywhere.py tests/codecs/test_classical_golden.py \
+	tests/codecs/test_label_golden.py tests/codecs/test_exact.py tests/codecs/test_av1.py \
+	tests/codecs/test_research.py tests/test_architecture.py
 
 export OMP_NUM_THREADS ?= 1
 
@@ -21,6 +28,10 @@ test: $(VENV)/.installed
 cases: $(VENV)/.installed
 	$(VENV)/bin/python -m pytest tests/test_cases.py -rA
 
+test-research: $(RESEARCH)/.installed
+	$(RESEARCH)/bin/python -c "import compressai, numpy; assert int(numpy.__version__[0]) < 2"
+	$(RESEARCH)/bin/python -m pytest $(SAME)
+
 check: $(VENV)/.installed
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
@@ -30,4 +41,9 @@ $(VENV)/.installed: pyproject.toml
 	$(VENV)/bin/python -m pip install --quiet --editable ".[dev]"
 	touch $@
 
-.PHONY: demo test cases check
+$(RESEARCH)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(RESEARCH)
+	$(RESEARCH)/bin/python -m pip install --quiet --editable ".[research-test]"
+	touch $@
+
+.PHONY: demo test cases test-research check

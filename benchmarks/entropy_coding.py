@@ -4,7 +4,7 @@
 
 compressai's path is `EntropyModel.compress`/`decompress` as its users call it, lists and all; ours
 is `SymbolEncoder`/`SymbolDecoder`, sort and scatter included. Rounds alternate between the two, so
-that a busy machine slows both. Needs the extra `train` (compressai).
+that a busy machine slows both. Needs the extra `research` (compressai).
 """
 
 import argparse

@@ -15,7 +15,7 @@ MODULES = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py"))
 @pytest.mark.parametrize("name", MODULES)
 def test_benchmark_imports(name: str) -> None:
     if name == "entropy_coding":
-        pytest.importorskip("compressai", reason="compares with compressai (extra `train`)")
+        pytest.importorskip("compressai", reason="compares with compressai (extra `research`)")
     module = importlib.import_module(f"benchmarks.{name}")
     assert module.__doc__
 

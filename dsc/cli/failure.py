@@ -97,6 +97,11 @@ def _package(error: ModuleNotFoundError) -> str:
 
 def _installing(package: str) -> str:
     """Say how to install a package: by the extra that brings it, or anew with dsc itself."""
+    if package == "compressai":
+        return (
+            "the source paper's networks need it: pip install 'dsc[research]', in an environment "
+            "of its own, because it holds NumPy below 2; dsc's own networks train without it"
+        )
     if package in EXTRAS:
         return f"pip install 'dsc[{EXTRAS[package]}]'"
     if package in _always_there():

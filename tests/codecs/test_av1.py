@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dsc.codecs.classical.av1 import av1_level
-from dsc.codecs.classical.av1_still import bare, contain
+from dsc.codecs.classical.av1_still import bare, contain, plain_sequence
 from dsc.codecs.classical.avif import SlowAvifCodec
 from dsc.codecs.registry import SAME_AS, make_codec
 from dsc.errors import BitstreamError
@@ -39,6 +39,36 @@ def test_a_picture_without_container_decodes_to_the_same_pixels(size, layout) ->
     assert len(coded) - len(picture) >= 270
     found = imagecodecs.avif_decode(contain(picture))
     assert np.array_equal(found, imagecodecs.avif_decode(coded))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_what_a_header_says_of_colours_is_left_to_the_boxes(layout) -> None:
+    image = np.cumsum(np.ones((40, 56, 3), int), axis=1).astype(np.uint8)
+    if layout == "deep":
+        image = image.astype(np.uint16) * 16
+    options = LAYOUTS[layout] | {"primaries": 2, "transfer": 2}
+    coded = imagecodecs.avif_encode(image, level=60, speed=8, numthreads=1, **options)
+    picture = bare(coded)
+    header = picture[1 : 1 + (picture[0] & 0x7F)]
+    assert plain_sequence(header) == header
+    # as some versions write it: a flag, then primaries, transfer and matrix
+    left = 8 * len(header) - _colour_bit(header, layout) - 1
+    value = int.from_bytes(header, "big")
+    said = ((value >> left | 1) << 24 | 0x020206) << left | value & ((1 << left) - 1)
+    longer = said.to_bytes(len(header) + 3, "big")
+    assert plain_sequence(longer) == header
+    whole = bytes([picture[0] & 0x80 | len(longer)]) + longer + picture[1 + len(header) :]
+    found = imagecodecs.avif_decode(contain(whole))
+    assert np.array_equal(found, imagecodecs.avif_decode(contain(picture)))
+    assert plain_sequence(header[:4]) == header[:4]
+
+
+def _colour_bit(header: bytes, layout: str) -> int:
+    """Give the place of the flag that a description of colours follows."""
+    bits = int.from_bytes(header, "big")
+    sides = bits >> (8 * len(header) - 18) & 0xFF  # two lengths of four bits, less 1
+    start = 18 + (sides >> 4) + (sides & 15) + 2 + 6
+    return start + {"rgb": 1, "identity": 1, "gray": 2, "deep": 3}[layout]
 
 
 def test_obus_that_an_encoder_lays_out_otherwise_are_kept_whole() -> None:

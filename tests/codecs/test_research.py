@@ -11,7 +11,7 @@ from dsc.codecs.learned.network import make_network
 from dsc.errors import CodecError, UnknownTaskError, UsageError
 from dsc.schemas import required_streams
 
-pytest.importorskip("compressai", reason="compressai is not installed: pip install 'dsc[train]'")
+pytest.importorskip("compressai", reason="compressai is not installed: pip install 'dsc[research]'")
 
 from dsc.codecs.research.base import parameters
 

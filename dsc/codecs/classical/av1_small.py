@@ -19,7 +19,13 @@ import numpy as np
 
 from dsc.codecs.base import Array
 from dsc.codecs.classical.av1 import FastAv1Codec
-from dsc.codecs.classical.av1_still import IDENTITY_BIT, MATRIX_BT601, MATRIX_IDENTITY, bare
+from dsc.codecs.classical.av1_still import (
+    IDENTITY_BIT,
+    MATRIX_BT601,
+    MATRIX_IDENTITY,
+    bare,
+    plain_sequence,
+)
 from dsc.codecs.classical.small import SmallImageCodec
 from dsc.codecs.classical.ycbcr import MOST_LOSSY, encode_planes, gray_planes, ycbcr_planes
 from dsc.schemas import Task, TaskKind
@@ -79,7 +85,7 @@ def shorten(picture: bytes, height: int, width: int, colour: bool) -> bytes:
     """
     length = picture[0] & ~IDENTITY_BIT
     sequence, frame = picture[1 : 1 + length], picture[1 + length :]
-    if sequence == _sequence_header(height, width, MATRIX_IDENTITY):
+    if sequence == plain_sequence(_sequence_header(height, width, MATRIX_IDENTITY)):
         for quantiser in range(1, LAST_QUANTISER + 1):
             for select in (0, TX_SELECT_BIT):
                 header = _frame_header(height, width, quantiser, bool(select))

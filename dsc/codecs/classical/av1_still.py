@@ -2,7 +2,8 @@
 
 An AVIF file of a small picture is mostly box structure: 275 bytes that are the same for every
 picture of a dataset, beside 300 to 3,000 bytes of picture. `bare` keeps the sequence header (6 to 8
-bytes; it holds width and height) and the frame; `contain` puts the boxes back, byte for byte what a
+bytes; it holds width and height; what it says of colours, which not every libavif writes, the boxes
+say too) and the frame; `contain` puts the boxes back, byte for byte what a
 reader of AVIF needs. The bytes::
 
     u8   bits 0-6: length of the sequence header's payload; 0: whole OBUs follow, as an encoder
@@ -19,6 +20,8 @@ from dataclasses import dataclass
 
 OBU_SEQUENCE, OBU_TEMPORAL_DELIMITER, OBU_FRAME = 1, 2, 6
 IDENTITY_BIT = 0x80
+DESCRIPTION_BITS = 24  # primaries, transfer and matrix, a byte each
+SRGB = 0x010D00  # with which the header says less of the rest (AV1 5.5.2)
 MATRIX_IDENTITY, MATRIX_BT601 = 0, 6  # matrix coefficients, ITU-T H.273
 
 
@@ -61,7 +64,7 @@ def bare(avif: bytes) -> bytes:
     if kinds != [OBU_SEQUENCE, OBU_FRAME]:
         return bytes([identity]) + obus
     payload = dict(found)
-    header = payload[OBU_SEQUENCE]
+    header = plain_sequence(payload[OBU_SEQUENCE])
     return bytes([identity | len(header)]) + header + payload[OBU_FRAME]
 
 
@@ -141,9 +144,30 @@ def _split_obus(data: bytes) -> list[tuple[int, bytes]]:
     return found
 
 
-def _parse_sequence(payload: bytes) -> SequenceHeader:
-    """Read a reduced still picture header (AV1 5.5.1) as far as the colour configuration."""
+def plain_sequence(payload: bytes) -> bytes:
+    """Give a sequence header without its description of colours, which a container overrules.
+
+    A header that is not a reduced still picture's is given back as it is.
+    """
     bits = _Bits(payload)
+    try:
+        _read_sequence(bits)
+        if not bits.take(1) or bits.take(DESCRIPTION_BITS) == SRGB:
+            return payload
+    except ValueError:
+        return payload
+    value, left = int.from_bytes(payload, "big"), bits.left
+    before = value >> (left + 1 + DESCRIPTION_BITS) << 1
+    plain = before << left | value & ((1 << left) - 1)
+    return plain.to_bytes(len(payload) - DESCRIPTION_BITS // 8, "big")
+
+
+def _parse_sequence(payload: bytes) -> SequenceHeader:
+    return _read_sequence(_Bits(payload))
+
+
+def _read_sequence(bits: "_Bits") -> SequenceHeader:
+    """Read a reduced still picture header (AV1 5.5.1) as far as the colour configuration."""
     profile, still, reduced = bits.take(3), bits.take(1), bits.take(1)
     if not still or not reduced or profile > 2:
         raise ValueError("no sequence header of a still picture")
@@ -159,13 +183,13 @@ def _parse_sequence(payload: bytes) -> SequenceHeader:
 
 class _Bits:
     def __init__(self, data: bytes) -> None:
-        self._value, self._left = int.from_bytes(data, "big"), 8 * len(data)
+        self._value, self.left = int.from_bytes(data, "big"), 8 * len(data)
 
     def take(self, count: int) -> int:
-        self._left -= count
-        if self._left < 0:
+        self.left -= count
+        if self.left < 0:
             raise ValueError("the sequence header is cut")
-        return self._value >> self._left & ((1 << count) - 1)
+        return self._value >> self.left & ((1 << count) - 1)
 
 
 def _media_data(avif: bytes) -> bytes:
