@@ -95,7 +95,7 @@ def probe(data: bytes, where: str, nothing: tuple[int, ...] = ()) -> Evidence:
         format=content.format,
         lossless=content.lossless,
         palette=content.palette,
-        alpha=content.alpha and not content.palette,
+        alpha=content.alpha,
         turned=content.orientation != 1,
     )
 
