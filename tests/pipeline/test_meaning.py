@@ -197,6 +197,22 @@ def test_depth_comes_back_in_metres_whatever_its_unit(
     assert np.abs(found / TRUE_M - 1).max() < 0.002
 
 
+def test_pictures_of_torch_have_their_channels_last(tmp_path: Path) -> None:
+    flow = RNG.normal(size=(2, *SIZE)).astype(np.float32)
+    put(tmp_path / "rgb/1.npy", PHOTO.transpose(2, 0, 1))
+    put(tmp_path / "depth/1.npy", np.asfortranarray(TRUE_M[None]).astype(np.float32))
+    put(tmp_path / "normals/1.npy", UNIT.transpose(2, 0, 1))
+    put(tmp_path / "flow/1.npy", flow)
+    source = open_source("folder", str(tmp_path))
+    source.check([task.name for task in source.tasks])
+    tasks = {task.name: task for task in source.tasks}
+    arrays = source.read(0, list(tasks)).arrays
+    np.testing.assert_array_equal(arrays["rgb"], PHOTO)
+    np.testing.assert_array_equal(arrays["flow"], flow.transpose(1, 2, 0))
+    assert np.abs(tasks["depth"].to_physical(arrays["depth"]) - TRUE_M).max() < 0.00051
+    assert np.abs(tasks["normals"].to_physical(arrays["normals"]) - UNIT).max() < 0.01
+
+
 def test_the_step_of_depth_is_not_its_unit(tmp_path: Path) -> None:
     """A coarse step makes depth coarse, never a thousand times too large."""
     found = metres(tmp_path, DEPTH.astype(np.float32), file_unit="mm", depth_unit=0.05)
