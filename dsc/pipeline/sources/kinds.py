@@ -20,6 +20,7 @@ map, exact |
 | one number; a few, or a small matrix | class; vector |
 """
 
+import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -170,7 +171,7 @@ def decide(name: str, found: Evidence, stated: Stated, where: str) -> Meaning:
 
 def kind_of_name(name: str) -> str | None:
     """Guess the kind from any word of a name, e.g. depth of ``nyu_depths``."""
-    words = re.findall(r"[a-z]+", name.lower())
+    words = _words(name)
     if any(_is(word, _STRONG_LABELS) for word in words):
         return "label"
     for kind, patterns in _WORDS.items():
@@ -180,6 +181,12 @@ def kind_of_name(name: str) -> str | None:
     return "label" if any(_is(word, _WORDS["label"]) for word in words) else None
 
 
+def _words(name: str) -> list[str]:
+    """List the words of a name, and any two that follow each other as one: ``ground_truth``."""
+    words = re.findall(r"[a-z]+", name.lower())
+    return [*words, *map("".join, itertools.pairwise(words))]
+
+
 def _is_of_depth(name: str) -> bool:
     """Tell whether a name says that its values are no distances but something about them."""
     return any(_is(word, _OF_DEPTH) for word in re.findall(r"[a-z]+", name.lower()))
@@ -187,7 +194,7 @@ def _is_of_depth(name: str) -> bool:
 
 def is_task_word(name: str) -> bool:
     """Tell whether a name is one that people give to a task, not to a class or a scene."""
-    words = re.findall(r"[a-z]+", name.lower())
+    words = _words(name)
     return kind_of_name(name) is not None or any(_is(word, _PICTURES) for word in words)
 
 

@@ -47,6 +47,8 @@ _RECORDING = re.compile(
     re.IGNORECASE,
 )
 _NUMBERED = re.compile(r"\d{3,}")
+_HAS_DIGIT = re.compile(r"\d")
+_SHORT = re.compile(r"[A-Za-z]\d?")
 _OPPOSITE = re.compile(r"without|with|non|not|no|un|in")
 _JPEG = (".jpg", ".jpeg")
 MOST_TASKS = 64
@@ -147,11 +149,56 @@ def tell_layout(listing: Listing, root: str, named: Iterable[str] = ()) -> Layou
     names = {parts[level] for parts in map(_parts, listing) if len(parts) > level}
     if len(names) == 1 and level == 0:
         return directories(listing, 0)
+    if _differ_in_ending(listing, level):
+        if any(map(_is_word, names)):
+            return directories(listing, level)
+        raise UsageError(_unclear(names, root))
     if all(map(_RECORDING.fullmatch, names)):
         return suffixes(listing)
     if all(map(_NUMBERED.fullmatch, names)) or _own_words(listing):
         raise UsageError(_unclear(names, root))
+    maps = _named_like_maps(listing)
+    if maps is not None:
+        raise UsageError(_unclear_maps(maps, names, root))
     return classes(listing)
+
+
+def _differ_in_ending(listing: Listing, level: int) -> bool:
+    """Tell whether directories of a level hold equal stems, and no ending is in two of them.
+
+    Classes have no such pairs: ``x/1.jpg`` and ``y/1.png`` are a picture and something about it.
+    """
+    endings: dict[str, set[str]] = defaultdict(set)
+    for directory, names in listing.items():
+        parts = _parts(directory)
+        if len(parts) > level:
+            endings[parts[level]] |= {name.rpartition(".")[2].lower() for name in names}
+    every = [ending for found in endings.values() for ending in found]
+    return len(every) == len(set(every)) and _pairs(listing, level)
+
+
+def _named_like_maps(listing: Listing) -> str | None:
+    """Give a directory that is named like maps of ids, depth, disparity or flow and holds no JPEG.
+
+    Classes such as with_mask and without_mask are none.
+    """
+    for directory, names in listing.items():
+        for level, part in enumerate(_parts(directory)):
+            named = kind_of_name(part) in ("label", "depth", "disparity", "flow")
+            if not named or name_of_split(part) or _are_opposites(_names_at(listing, level)):
+                continue
+            if not any(name.lower().endswith(_JPEG) for name in names):
+                return part
+    return None
+
+
+def _unclear_maps(maps: str, names: Iterable[str], root: str) -> str:
+    some = ", ".join(sorted(names, key=natural_order)[:4])
+    return (
+        f"{root}: {maps} is named like a task, but what lies beside it ({some}) like classes. Say "
+        f"--ignore {maps} to leave it out, --layout classes if it is a class, --layout directories "
+        "if all are tasks, or --layout suffixes if names of files such as 1_mask.png say the task"
+    )
 
 
 def _unclear(names: Iterable[str], root: str) -> str:
@@ -191,7 +238,9 @@ def task_level(listing: Listing, named: Iterable[str] = ()) -> int | None:
     """Tell at which level of the directories (from 0, or from -1 at the end) tasks are named.
 
     There, all names are those of tasks; or some are those of pictures or depth, and files of equal
-    stems lie below several names. None where no level is like that for at least half of the files.
+    stems lie below several names. Where several levels are like that (``images/rgb`` beside
+    ``images/depth``), one with several names and one of pictures or depth among them comes first.
+    None where no level is like that for at least half of the files.
     """
     total = sum(map(len, listing.values()))
     depths = {len(_parts(directory)) for directory in listing}
@@ -201,7 +250,8 @@ def task_level(listing: Listing, named: Iterable[str] = ()) -> int | None:
         names = _names_at(listing, level)
         known = sum(n for name, n in names.items() if _is_task(name, own))
         if 2 * sum(names.values()) >= total and _are_tasks(listing, level, names, own):
-            fitting.append((-known, level < 0, abs(level), level))
+            clear = len(names) > 1 and _has_strong(names, own)
+            fitting.append((not clear, -known, level < 0, abs(level), level))
     return min(fitting)[-1] if fitting else None
 
 
@@ -232,7 +282,10 @@ def _are_tasks(
     listing: Listing, level: int, names: Mapping[str, int], named: frozenset[str]
 ) -> bool:
     known = all(_is_task(name, named) for name in names)
-    strong = any(_is_strong(name) or spelled(name) in named for name in names)
+    strong = _has_strong(names, named)
+    short = [name for name in names if _SHORT.fullmatch(name) and not _is_task(name, named)]
+    if len(short) == sum(not _is_task(name, named) for name in names) < len(names):
+        strong = True  # A and B beside label
     if len(names) > MOST_TASKS or not (known or strong) or _are_opposites(names):
         return False
     if known and (len(names) == 1 or strong):
@@ -240,6 +293,10 @@ def _are_tasks(
     if known and {kind_of_name(name) for name in names} == {"label"} and _mostly_jpeg(listing):
         return False
     return _pairs(listing, level) or (known and bool(_affixes_by_task(listing, level)))
+
+
+def _has_strong(names: Iterable[str], named: frozenset[str]) -> bool:
+    return any(_is_strong(name) or spelled(name) in named for name in names)
 
 
 def _is_strong(name: str) -> bool:
@@ -398,8 +455,9 @@ def classes(listing: Listing) -> Layout:
 def split_affix(stem: str) -> tuple[str, str]:
     """Part a stem from the task that its end, or beginning, names: (base, words of the task).
 
-    The end's words hold no part that is a number; both are empty strings where nothing is found,
-    but for the base, which then is the stem.
+    Numbers behind the word stay with the base: ``a1_depth_7`` is a1_7. The end's words hold no part
+    that is a number; both are empty strings where nothing is found, but for the base, which then is
+    the stem.
     """
     parts = _SEPARATORS.split(stem)  # words at even places, separators between
     first = len(parts)
@@ -408,6 +466,12 @@ def split_affix(stem: str) -> tuple[str, str]:
     start = next((at for at in range(max(first + 1, 2), len(parts), 2) if _is_word(parts[at])), 0)
     if first < len(parts) and start:
         return "".join(parts[: start - 1]), "".join(parts[start:])
+    last = len(parts) - 1
+    while last > 2 and parts[last].isdigit():
+        last -= 2
+    if 2 <= last < len(parts) - 1 and _HAS_DIGIT.search("".join(parts[: last - 1])):
+        if _is_word(parts[last]):
+            return "".join([*parts[: last - 1], *parts[last + 1 :]]), parts[last]
     found = _PREFIXED.fullmatch(stem)
     if found and _is_word(found[1]):
         return found[2], found[1]
