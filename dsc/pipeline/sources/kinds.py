@@ -161,7 +161,7 @@ def decide(name: str, found: Evidence, stated: Stated, where: str) -> Meaning:
         "depth": _depth, "normal": _normal, "label": _label, "disparity": _exact, "flow": _exact,
         "array": _exact,
     }  # fmt: skip
-    if kind == "depth" and stated.kind is stated.file_unit is None and _is_of_depth(name):
+    if kind == "depth" and not (stated.kind or stated.file_unit) and _is_of_depth(name):
         meaning = _of_depth(name, found, stated, where)
     else:
         meaning = makers.get(kind or "", _picture)(name, kind or "", found, stated, where)

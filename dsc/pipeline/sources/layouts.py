@@ -25,6 +25,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 
 from dsc.errors import UsageError
+from dsc.pipeline.sources.formats import can_read
 from dsc.pipeline.sources.kinds import Stated, is_task_word, kind_of_name, task_name
 from dsc.pipeline.sources.table import natural_order
 from dsc.schemas.task import spelled
@@ -54,6 +55,7 @@ _JPEG = (".jpg", ".jpeg")
 MOST_TASKS = 64
 STRAYS = 0.1  # share of files that may lie above the directories of classes
 PICTURE = "rgb"
+MAP_KINDS = ("label", "depth", "disparity", "flow")
 STRAY = "belongs to no task of this layout"
 STRONG = {
     "rgb", "rgbs", "color", "colors", "colour", "colours", "image", "images", "img", "imgs",
@@ -141,21 +143,19 @@ def tell_layout(listing: Listing, root: str, named: Iterable[str] = ()) -> Layou
     level = task_level(listing, named)
     if level is not None:
         return directories(listing, level)
-    if _has_affixes(listing):
-        return suffixes(listing)
-    level = class_level(listing)
-    if level is None:
-        return suffixes(listing)
+    level = None if _has_affixes(listing) else class_level(listing)
+    return suffixes(listing) if level is None else _without_words(listing, level, root)
+
+
+def _without_words(listing: Listing, level: int, root: str) -> Layout:
+    """Lay out by directories whose names say nothing: of tasks, scenes or classes."""
     names = {parts[level] for parts in map(_parts, listing) if len(parts) > level}
-    if len(names) == 1 and level == 0:
-        return directories(listing, 0)
-    if _differ_in_ending(listing, level):
-        if any(map(_is_word, names)):
-            return directories(listing, level)
-        raise UsageError(_unclear(names, root))
+    differ = _differ_in_ending(listing, level)
+    if (len(names) == 1 and level == 0) or (differ and any(map(_is_word, names))):
+        return directories(listing, level)
     if all(map(_RECORDING.fullmatch, names)):
         return suffixes(listing)
-    if all(map(_NUMBERED.fullmatch, names)) or _own_words(listing):
+    if differ or all(map(_NUMBERED.fullmatch, names)) or _own_words(listing):
         raise UsageError(_unclear(names, root))
     maps = _named_like_maps(listing)
     if maps is not None:
@@ -184,7 +184,7 @@ def _named_like_maps(listing: Listing) -> str | None:
     """
     for directory, names in listing.items():
         for level, part in enumerate(_parts(directory)):
-            named = kind_of_name(part) in ("label", "depth", "disparity", "flow")
+            named = kind_of_name(part) in MAP_KINDS
             if not named or name_of_split(part) or _are_opposites(_names_at(listing, level)):
                 continue
             if not any(name.lower().endswith(_JPEG) for name in names):
@@ -222,7 +222,7 @@ def stated_layout(
     """
     if name == "directories":
         level = task_level(listing, named)
-        return directories(listing, 0 if level is None else level)
+        return directories(listing, _most_words(listing) if level is None else level)
     if name == "split-directories":
         level = split_level(listing)
         if level is None:
@@ -253,6 +253,16 @@ def task_level(listing: Listing, named: Iterable[str] = ()) -> int | None:
             clear = len(names) > 1 and _has_strong(names, own)
             fitting.append((not clear, -known, level < 0, abs(level), level))
     return min(fitting)[-1] if fitting else None
+
+
+def _most_words(listing: Listing) -> int:
+    """Give the level at which most files lie below names of tasks, the first where none do."""
+    depth = max((len(_parts(directory)) for directory in listing), default=0)
+    known = [
+        sum(n for name, n in _names_at(listing, level).items() if _is_word(name))
+        for level in range(depth)
+    ]
+    return known.index(max(known)) if known else 0
 
 
 def _parts(directory: str) -> list[str]:
@@ -333,17 +343,28 @@ def _pairs(listing: Listing, level: int) -> bool:
 def directories(listing: Listing, level: int) -> Layout:
     """Lay out by a level of directories; see the module.
 
+    Many pictures above that level are those of the tasks, where no directory holds such.
     What file names carry beside the stem is taken off only where samples have no two tasks without:
     words of tasks, or else what all names of a directory have in common (``im_1``, ``gt_1``).
     """
     whole = _pairs(listing, level)
     affixes = {} if whole else _affixes_by_task(listing, level)
     common = {} if whole or affixes else _common_affixes(listing, level)
+    pictures = {kind_of_name(name) for name in _names_at(listing, level)} & {"rgb", "image"}
+    total = sum(map(len, listing.values()))
+    many = total - sum(_names_at(listing, level).values()) > STRAYS * total
 
-    def place(directory: str, name: str) -> Place | None:
+    def above(parts: list[str], name: str) -> Place | Aside | None:
+        if not many or not can_read(name):
+            return None
+        if pictures:
+            return Aside(STRAY, PICTURE)
+        return Place(PICTURE, "/".join(parts), name.rpartition(".")[0], split_of(parts))
+
+    def place(directory: str, name: str) -> Place | Aside | None:
         parts = _parts(directory)
         if not -len(parts) <= level < len(parts):
-            return None
+            return above(parts, name)
         task = parts.pop(level)
         stem, split, group = name.rpartition(".")[0], split_of(parts), "/".join(parts)
         words = affixes.get(task, set())
@@ -429,12 +450,29 @@ def suffixes(listing: Listing) -> Layout:
         stem = name.rpartition(".")[0]
         if not stem:
             return None
-        base, word = part(stem) if named else (stem, "")
+        ending = name.rpartition(".")[2].lower()
+        base, word = part(stem) if named else (stem, ending if ending in endings else "")
         return Place(task_name(word or PICTURE), directory, base, split_of(_parts(directory)))
 
     named = _has_affixes(listing) or bool(own)
+    endings = set() if named else _endings_of_pairs(listing)
     words = sorted({word for _, _, word in _affixes(listing) if word} | own) if named else []
     return Layout("suffixes", place, f"names with {', '.join(words[:4])}" if words else "pictures")
+
+
+def _endings_of_pairs(listing: Listing) -> set[str]:
+    """List the endings that tell tasks: those of what lies beside a JPEG of the same stem.
+
+    Empty where fewer than half of the stems have such a pair.
+    """
+    beside: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for directory, names in listing.items():
+        for name in names:
+            stem, _, ending = name.rpartition(".")
+            beside[directory, stem].add(ending.lower())
+    jpeg = {ending[1:] for ending in _JPEG}
+    pairs = [found for found in beside.values() if found & jpeg and found - jpeg]
+    return set().union(*pairs) - jpeg if 2 * len(pairs) >= len(beside) else set()
 
 
 def classes(listing: Listing) -> Layout:
@@ -469,9 +507,9 @@ def split_affix(stem: str) -> tuple[str, str]:
     last = len(parts) - 1
     while last > 2 and parts[last].isdigit():
         last -= 2
-    if 2 <= last < len(parts) - 1 and _HAS_DIGIT.search("".join(parts[: last - 1])):
-        if _is_word(parts[last]):
-            return "".join([*parts[: last - 1], *parts[last + 1 :]]), parts[last]
+    before = "".join(parts[: last - 1])
+    if 2 <= last < len(parts) - 1 and _HAS_DIGIT.search(before) and _is_word(parts[last]):
+        return before + "".join(parts[last + 1 :]), parts[last]
     found = _PREFIXED.fullmatch(stem)
     if found and _is_word(found[1]):
         return found[2], found[1]
@@ -535,6 +573,8 @@ def _has_affixes(listing: Listing) -> bool:
         words[directory, base].add(word)
         count[directory, base] += 1
     named = sum(n for key, n in count.items() if words[key] != {""})
+    if _has_maps_beside(listing):
+        return True
     if not named or 2 * named < sum(count.values()):
         return False
     if any(len(found) > 1 for found in words.values()):
@@ -544,6 +584,18 @@ def _has_affixes(listing: Listing) -> bool:
     if kinds <= {"label"} and "" not in set().union(*words.values()):
         return not _mostly_jpeg(listing)
     return not kinds <= {None, "rgb", "image"}
+
+
+def _has_maps_beside(listing: Listing) -> bool:
+    """Tell whether a map that is no JPEG lies beside its picture: ``1_mask.png`` and ``1.jpg``."""
+    return any(
+        word and kind_of_name(word) in MAP_KINDS and base in stems
+        for names in listing.values()
+        if (stems := {name.rpartition(".")[0] for name in names})
+        for name in names
+        if not name.lower().endswith(_JPEG)
+        for base, word in [split_affix(name.rpartition(".")[0])]
+    )
 
 
 def _own_words(listing: Listing) -> set[str]:
