@@ -43,11 +43,16 @@ def put(path: Path, array: np.ndarray, **palette: object) -> None:
         path.write_bytes(encode(array))
 
 
-def only_task(root: Path, name: str, array: np.ndarray, suffix: str = ".png", **options):
+def first_task(root: Path, name: str, array: np.ndarray, suffix: str = ".png", **options):
     put(root / name / f"1{suffix}", array)
     put(root / "rgb/1.png", PHOTO)
     source = open_source("folder", str(root), tasks=[name], **options)
-    (task,) = source.tasks
+    return source, source.tasks[0]
+
+
+def only_task(root: Path, name: str, array: np.ndarray, suffix: str = ".png", **options):
+    source, task = first_task(root, name, array, suffix, **options)
+    assert source.tasks == (task,)
     return source, task
 
 
@@ -192,6 +197,22 @@ def test_depth_comes_back_in_metres_whatever_its_unit(
     assert np.abs(found / TRUE_M - 1).max() < 0.002
 
 
+def test_pictures_of_torch_have_their_channels_last(tmp_path: Path) -> None:
+    flow = RNG.normal(size=(2, *SIZE)).astype(np.float32)
+    put(tmp_path / "rgb/1.npy", PHOTO.transpose(2, 0, 1))
+    put(tmp_path / "depth/1.npy", np.asfortranarray(TRUE_M[None]).astype(np.float32))
+    put(tmp_path / "normals/1.npy", UNIT.transpose(2, 0, 1))
+    put(tmp_path / "flow/1.npy", flow)
+    source = open_source("folder", str(tmp_path))
+    source.check([task.name for task in source.tasks])
+    tasks = {task.name: task for task in source.tasks}
+    arrays = source.read(0, list(tasks)).arrays
+    np.testing.assert_array_equal(arrays["rgb"], PHOTO)
+    np.testing.assert_array_equal(arrays["flow"], flow.transpose(1, 2, 0))
+    assert np.abs(tasks["depth"].to_physical(arrays["depth"]) - TRUE_M).max() < 0.00051
+    assert np.abs(tasks["normals"].to_physical(arrays["normals"]) - UNIT).max() < 0.01
+
+
 def test_the_step_of_depth_is_not_its_unit(tmp_path: Path) -> None:
     """A coarse step makes depth coarse, never a thousand times too large."""
     found = metres(tmp_path, DEPTH.astype(np.float32), file_unit="mm", depth_unit=0.05)
@@ -262,7 +283,7 @@ def test_the_step_that_a_message_names_reaches_far_enough(farthest: float, tmp_p
         only_task(tmp_path, "depth", array, ".npy")
     step = str(refused.value).partition("--depth-unit ")[2].split()[0]
     found = metres(tmp_path, array, depth_unit=step)
-    assert np.abs(found - array).max() <= 0.00076
+    assert np.abs(found - array).max() <= float(step) / 2 + 1e-5
 
 
 def test_depth_that_makes_no_room_draws_a_warning_with_likely_units(tmp_path: Path) -> None:
@@ -278,7 +299,79 @@ def test_depth_that_makes_no_room_draws_a_warning_with_likely_units(tmp_path: Pa
     assert not source.report().tasks["depth"].warnings
 
 
-@pytest.mark.parametrize("name", ["disp", "disparity", "disp0GT", "flow", "optical_flow"])
+@pytest.mark.parametrize(
+    "name",
+    ["inverse_depth", "depth-inv", "log_depth", "relative_depth", "depth_confidence"],
+)
+@pytest.mark.parametrize(
+    ("array", "suffix"),
+    [((1 / TRUE_M).astype(np.float32), ".npy"), (DEPTH.astype(np.uint16), ".png")],
+)
+def test_what_is_said_of_depth_is_no_distance(
+    name: str, array: np.ndarray, suffix: str, tmp_path: Path
+) -> None:
+    source, task = only_task(tmp_path, name, array, suffix)
+    assert task.kind is TaskKind.ARRAY
+    assert f"--kinds {task.name}=depth" in source.report().tasks[task.name].warnings[0]
+    np.testing.assert_array_equal(source.read(0, [task.name]).arrays[task.name], array)
+    _, task = only_task(tmp_path, name, array, suffix, kinds={name: "depth"})
+    assert task.kind is TaskKind.DEPTH
+
+
+def test_inverse_depth_whose_unit_is_stated_is_depth(tmp_path: Path) -> None:
+    array = (1 / TRUE_M).astype(np.float32)
+    source, task = only_task(tmp_path, "inv_depth", array, ".npy", file_unit="inv_depth=inverse")
+    found = task.to_physical(source.read(0, ["inv_depth"]).arrays["inv_depth"])
+    assert np.abs(found - TRUE_M).max() < 0.00051
+
+
+def test_an_array_of_four_channels_keeps_them_all(tmp_path: Path) -> None:
+    array = np.dstack([PHOTO, PHOTO[..., 0]])
+    with pytest.raises(UsageError, match="--alpha drop"):
+        only_task(tmp_path, "depth", array)
+    source, _ = only_task(tmp_path, "depth", array, kinds={"depth": "array"})
+    np.testing.assert_array_equal(source.read(0, ["depth"]).arrays["depth"], array)
+    with pytest.raises(UsageError, match="--kinds depth=array"):
+        only_task(tmp_path, "depth", PHOTO)
+
+
+@pytest.mark.parametrize("alpha", ["drop", "mask"])
+def test_gray_with_alpha_among_colours(alpha: str, tmp_path: Path) -> None:
+    put(tmp_path / "images/1.png", np.dstack([PHOTO[..., 0], IDS]))
+    put(tmp_path / "images/2.png", PHOTO)
+    source = open_source("folder", str(tmp_path), alpha=alpha)
+    assert source.tasks[0].channels == 3
+    gray = source.read(0, ["images"]).arrays["images"]
+    np.testing.assert_array_equal(gray[..., 1], PHOTO[..., 0])
+    np.testing.assert_array_equal(source.read(1, ["images"]).arrays["images"], PHOTO)
+
+
+def test_a_palette_with_a_transparent_entry_has_alpha_where_it_is_a_picture(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    picture = Image.fromarray(IDS, "P")
+    picture.putpalette(list(range(36)))
+    picture.save(tmp_path / "images/1.png", transparency=5)
+    with pytest.raises(UsageError, match="--alpha drop"):
+        open_source("folder", str(tmp_path))
+    source = open_source("folder", str(tmp_path), alpha="mask")
+    arrays = source.read(0, ["images", "images_alpha"]).arrays
+    np.testing.assert_array_equal(arrays["images"][..., 0], IDS * 3)
+    np.testing.assert_array_equal(arrays["images_alpha"], np.where(IDS == 5, 0, 255))
+    (task,) = open_source("folder", str(tmp_path), kinds={"images": "label"}).tasks
+    assert (task.kind, task.channels) == (TaskKind.LABEL, 1)
+
+
+def test_normals_with_alpha_are_normals(tmp_path: Path) -> None:
+    opaque = (IDS > 5) * np.uint8(255)
+    array = np.dstack([NORMALS * (opaque > 0)[..., None], opaque]).astype(np.uint8)
+    for alpha in ("drop", "mask"):
+        source, task = first_task(tmp_path, "normals", array, alpha=alpha)
+        assert task.kind is TaskKind.NORMAL
+        found = task.to_physical(source.read(0, ["normals"]).arrays["normals"])
+        np.testing.assert_array_equal(np.isnan(found).all(-1), opaque == 0)
+
+
+@pytest.mark.parametrize("name", ["disp", "disparity", "dispL", "disp0GT", "flow", "optical_flow"])
 def test_disparity_and_flow_are_exact(name: str, tmp_path: Path) -> None:
     array = RNG.integers(0, 9000, SIZE).astype(np.uint16)
     array[:5] = 0

@@ -258,3 +258,90 @@ def test_real_kodak_is_24_photographs() -> None:
     source = open_source("folder", str(DATA / "kodak"))
     assert [source.key(index) for index in (0, 9, 23)] == ["01", "10", "24"]
     assert source.read(3, ["rgb"]).arrays["rgb"].shape == (768, 512, 3)
+
+
+MAP = np.kron(np.eye(3, 4), np.ones((2, 2))).astype(np.uint8) * 255
+
+
+def tasks_of(root: Path, **options: object) -> dict[str, tuple[str, int]]:
+    """Give the kind of each task, and how many samples have it."""
+    source = open_source("folder", str(root), **options)
+    found = source.report().tasks
+    return {task.name: (task.kind.value, found[task.name].samples) for task in source.tasks}
+
+
+@pytest.mark.parametrize(
+    ("paths", "tasks"),
+    [
+        # several tasks below a directory that is named like one
+        ("images/rgb/{}.png images/depth/{}:d.png", {"rgb": "image", "depth": "depth"}),
+        ("rgbd/color/{}.png rgbd/depth/{}:d.png", {"rgb": "image", "depth": "depth"}),
+        # a task above two views
+        ("frames/A/left/{}.png disparity/A/left/{}:d.png",
+         {"frames": "image", "disparity": "disparity"}),
+        ("left/{}.png dispL/{}:m.png", {"left": "image", "displ": "disparity"}),
+        # pictures above the directory of the other task
+        ("{}.png masks/{}:m.png", {"rgb": "image", "masks": "label"}),
+        ("s/{}.png s/masks/{}:m.png", {"rgb": "image", "masks": "label"}),
+        # names without words, told by endings or by what lies beside them
+        ("{}.jpg {}:m.png", {"rgb": "image", "png": "label"}),
+        ("left/{}.jpg z/{}:m.png", {"left": "image", "z": "label"}),
+        ("train/A/{}.png train/B/{}.png train/label/{}:m.png",
+         {"a": "image", "b": "image", "label": "label"}),
+        # a word before a number
+        ("v1/f1_rgb_{}.png v1/f1_depth_{}:d.png", {"rgb": "image", "depth": "depth"}),
+        ("images/{}.png ground_truth/{}:m.png", {"images": "image", "ground_truth": "label"}),
+    ],
+)  # fmt: skip
+def test_tasks_are_found(paths: str, tasks: dict[str, str], tmp_path: Path) -> None:
+    arrays = {"": RGB, "m": MAP, "d": GRAY.astype(np.uint16) * 30 + 1000}
+    for path in paths.split():
+        stem, _, rest = path.partition(":")
+        what, dot, ending = rest.partition(".")
+        for at in range(3):
+            put(tmp_path / (stem + dot + ending).format(at), arrays[what])
+    assert tasks_of(tmp_path) == {name: (kind, 3) for name, kind in tasks.items()}
+    assert len(open_source("folder", str(tmp_path))) == 3
+
+
+def test_masks_that_few_pictures_have_are_no_pictures(tmp_path: Path) -> None:
+    for at in range(9):
+        put(tmp_path / f"{at}.jpg", RGB)
+    put(tmp_path / "3_mask.png", MAP)
+    put(tmp_path / "3_mask_1.png", MAP)
+    assert tasks_of(tmp_path) == {"rgb": ("image", 9), "mask": ("label", 2)}
+
+
+def test_maps_that_look_like_a_class_stop_the_call(tmp_path: Path) -> None:
+    for at in range(3):
+        put(tmp_path / f"train/good/{at}.png", RGB)
+        put(tmp_path / f"test/broken/{at}.png", RGB)
+        put(tmp_path / f"ground_truth/broken/{at}_mask.png", MAP)
+    with pytest.raises(UsageError, match=r"ground_truth is named like a task.*--ignore ground_tr"):
+        open_source("folder", str(tmp_path))
+    assert tasks_of(tmp_path, ignore="ground_truth")["rgb"] == ("image", 6)
+    assert tasks_of(tmp_path, layout="classes")["class_label"][1] == 9
+
+
+@pytest.mark.parametrize("jpeg", [True, False])
+def test_classes_stay_classes(jpeg: bool, tmp_path: Path) -> None:
+    for name in ("with_mask", "without_mask", "normal", "abnormal"):
+        put(tmp_path / name / ("1.jpg" if jpeg else "1.png"), RGB)
+    assert tasks_of(tmp_path)["class_label"] == ("class", 4)
+
+
+def test_pictures_that_no_directory_of_a_task_holds_stop_the_call(tmp_path: Path) -> None:
+    for at in range(3):
+        put(tmp_path / f"images/{at}.jpg", RGB)
+        put(tmp_path / f"{at}.png", MAP)
+    left_out = open_source("folder", str(tmp_path)).report().left_out
+    assert [(one.files, one.task) for one in left_out] == [(3, "rgb")]
+
+
+def test_one_file_of_each_directory_is_looked_at(tmp_path: Path) -> None:
+    """Maps of one class among many pictures make the pictures exact, never the maps lossy."""
+    for name in "abcde":
+        for at in range(20):
+            put(tmp_path / name / f"{at}.png", MAP if name == "b" else RGB)
+    (task,) = open_source("folder", str(tmp_path), tasks="rgb").tasks
+    assert task.is_exact

@@ -95,7 +95,7 @@ def probe(data: bytes, where: str, nothing: tuple[int, ...] = ()) -> Evidence:
         format=content.format,
         lossless=content.lossless,
         palette=content.palette,
-        alpha=content.alpha and not content.palette,
+        alpha=content.alpha,
         turned=content.orientation != 1,
     )
 
@@ -174,7 +174,7 @@ def quantise_depth(depth_m: NDArray[Any], unit_m: float, where: str) -> NDArray[
     if farthest / unit_m > 65535:
         raise SampleError(
             f"{where}: a depth of {farthest:g} m does not fit 16 bits in counts of {unit_m:g} m; "
-            f"if it is that far, give a coarser --depth-unit, at least {coarse_enough(farthest)}; "
+            f"if it is that far, give a coarser --depth-unit, {coarse_enough(farthest)} or more; "
             "if not, say what the file's values are with --file-unit, for example mm"
         )
     return np.where(measured, np.maximum(counts, 1), 0).astype(np.uint16)

@@ -42,7 +42,8 @@ class Evidence:
     lossless
         Whether every file is stored without loss.
     palette, alpha
-        Whether a file has a palette; whether the last channel of one is alpha.
+        Whether a file has a palette; whether the last channel of one is alpha. What is told of
+        values is then of the others.
     turned
         Whether a file has an EXIF orientation other than upright.
     distinct
@@ -146,6 +147,8 @@ def look(array: NDArray[Any], nothing: tuple[int, ...] = (), **facts: Any) -> Ev
     base: Evidence = Evidence(array.dtype.newbyteorder("=").name, values.shape, **facts)
     if base.dtype not in KNOWN or values.ndim not in (2, 3) or not plain.size:
         return base
+    if base.alpha and plain.ndim == 3:
+        plain = plain[..., 0] if plain.shape[2] == 2 else plain[..., :-1]
     if nothing and plain.dtype.kind == "f":
         plain = np.where(is_nothing(plain, nothing), np.nan, plain)
     found: dict[str, Any] = {**_spread(plain), **_neighbours(plain), **_directions(plain)}

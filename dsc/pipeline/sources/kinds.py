@@ -20,6 +20,7 @@ map, exact |
 | one number; a few, or a small matrix | class; vector |
 """
 
+import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -42,6 +43,7 @@ FAR = 1000  # depth of floating point beyond this is often a sky's, or no depth
 ROOM_M = (0.3, 25.0)  # where the 95th percentile of a room's depth lies
 LIKELY_UNITS = ("1/1000", "1/256", "1/512", "1/4096", "1/5000", "1/6553.5", "1/10000", "1/100")
 UNIT_VECTORS = 0.9
+WITH_ALPHA = ("label", "array", "flow", "disparity")  # kinds whose last channel is a number, too
 WIDER_BOOL = {"bool": "uint8"}
 WIDER = {"bool": "uint8", "int8": "int32", "int16": "int32", "uint32": "int64", "uint64": "int64"}
 _WORDS: dict[str, tuple[str, ...]] = {
@@ -58,6 +60,11 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "image": ("image*", "img*", "im", "ims", "photo*", "frame", "frames", "gray*", "jpegimages"),
 }  # fmt: skip
 _STRONG_LABELS = ("mask*", "label*", "seg*", "valid")  # of depth_mask, depth says what is masked
+_OF_DEPTH = (
+    "inv", "inverse", "log", "relative", "rel", "norm", "normalized", "normalised", "confidence",
+    "conf", "uncertainty", "std", "variance", "var", "error*", "err", "weight*", "prob*", "edge*",
+    "grad*", "gradient*",
+)  # fmt: skip  # beside depth: no distance in metres
 _PICTURES = (
     "left", "right", "albedo", "shading", "reshading", "edge*", "keypoint*", "curvature*",
     "thermal", "infrared", "ir", "nir", "reflectance", "irradiance", "roughness", "specular",
@@ -146,7 +153,7 @@ def decide(name: str, found: Evidence, stated: Stated, where: str) -> Meaning:
         return _row(name, found, stated, where)
     if kind in ("class", "vector"):
         raise UsageError(f"{where}: shape {found.shape} is a map, not a {kind}")
-    if found.alpha and kind != "label":
+    if found.alpha and kind not in (WITH_ALPHA if not found.palette else (None, *WITH_ALPHA)):
         found, reading = _without_alpha(name, found, stated, where), Reading(alpha="drop")
     else:
         reading = Reading()
@@ -154,14 +161,17 @@ def decide(name: str, found: Evidence, stated: Stated, where: str) -> Meaning:
         "depth": _depth, "normal": _normal, "label": _label, "disparity": _exact, "flow": _exact,
         "array": _exact,
     }  # fmt: skip
-    meaning = makers.get(kind or "", _picture)(name, kind or "", found, stated, where)
+    if kind == "depth" and not (stated.kind or stated.file_unit) and _is_of_depth(name):
+        meaning = _of_depth(name, found, stated, where)
+    else:
+        meaning = makers.get(kind or "", _picture)(name, kind or "", found, stated, where)
     drop = reading.alpha or meaning.reading.alpha
     return replace(meaning, reading=replace(meaning.reading, alpha=drop))
 
 
 def kind_of_name(name: str) -> str | None:
     """Guess the kind from any word of a name, e.g. depth of ``nyu_depths``."""
-    words = re.findall(r"[a-z]+", name.lower())
+    words = _words(name)
     if any(_is(word, _STRONG_LABELS) for word in words):
         return "label"
     for kind, patterns in _WORDS.items():
@@ -171,9 +181,20 @@ def kind_of_name(name: str) -> str | None:
     return "label" if any(_is(word, _WORDS["label"]) for word in words) else None
 
 
+def _words(name: str) -> list[str]:
+    """List the words of a name, and any two that follow each other as one: ``ground_truth``."""
+    words = re.findall(r"[a-z]+", name.lower())
+    return [*words, *map("".join, itertools.pairwise(words))]
+
+
+def _is_of_depth(name: str) -> bool:
+    """Tell whether a name says that its values are no distances but something about them."""
+    return any(_is(word, _OF_DEPTH) for word in re.findall(r"[a-z]+", name.lower()))
+
+
 def is_task_word(name: str) -> bool:
     """Tell whether a name is one that people give to a task, not to a class or a scene."""
-    words = re.findall(r"[a-z]+", name.lower())
+    words = _words(name)
     return kind_of_name(name) is not None or any(_is(word, _PICTURES) for word in words)
 
 
@@ -245,12 +266,13 @@ def _row(name: str, found: Evidence, stated: Stated, where: str) -> Meaning:
 
 def _without_alpha(name: str, found: Evidence, stated: Stated, where: str) -> Evidence:
     if stated.alpha is None:
+        last = found.channels in (2, 4)
+        what = f"{found.channels} channels, the last is alpha" if last else "some have alpha"
         raise UsageError(
-            f"{where}: {found.channels} channels, the last is alpha; say --alpha drop, or --alpha "
+            f"{where}: {what}; say --alpha drop, or --alpha "
             f"mask to keep it as task {name}_alpha, or leave {name} out with --tasks"
         )
-    colours = found.channels - 1
-    shape = (*found.shape[:2], 3) if colours == 3 else found.shape[:2]
+    shape = (*found.shape[:2], 3) if found.channels in (3, 4) else found.shape[:2]
     return replace(found, shape=shape)
 
 
@@ -364,7 +386,8 @@ def _depth(name: str, kind: str, found: Evidence, stated: Stated, where: str) ->
     if found.channels != 1:
         raise UsageError(
             f"{where}: {found.channels} channels cannot be depth; if {name} holds coloured "
-            f"pictures of depth, say --kinds {name}=image, or leave it out with --tasks"
+            f"pictures of depth, say --kinds {name}=image; if its channels together are a number, "
+            f"--kinds {name}=array keeps them exactly; or leave it out with --tasks"
         )
     unit, warnings = _file_unit(name, found, stated, where)
     as_it_is = found.dtype in ("uint8", "uint16") and (
@@ -393,6 +416,16 @@ def _depth(name: str, kind: str, found: Evidence, stated: Stated, where: str) ->
     if stated.unit_m is None and stated.file_unit is None:
         warnings = (*warnings, *room_warnings(name, found, unit.factor, far_m))
     return Meaning(task, why, found.shape, found.dtype, reading, warnings)
+
+
+def _of_depth(name: str, found: Evidence, stated: Stated, where: str) -> Meaning:
+    meaning = _exact(name, "array", found, stated, where)
+    warning = (
+        f"{name}: named like something about depth, which is no distance; stored exactly, as it "
+        f"is. If it is inverse depth, --file-unit {name}=inverse makes it metres, and --kinds "
+        f"{name}=depth reads it as any depth"
+    )
+    return replace(meaning, why="named like something about depth", warnings=(warning,))
 
 
 def _plain(unit: FileUnit) -> bool:

@@ -24,6 +24,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 
 from dsc.errors import UsageError
+from dsc.pipeline.sources.formats import can_read
 from dsc.pipeline.sources.kinds import Stated, is_task_word, kind_of_name, task_name
 from dsc.pipeline.sources.table import natural_order
 from dsc.schemas.task import spelled
@@ -46,11 +47,14 @@ _RECORDING = re.compile(
     re.IGNORECASE,
 )
 _NUMBERED = re.compile(r"\d{3,}")
+_HAS_DIGIT = re.compile(r"\d")
+_SHORT = re.compile(r"[A-Za-z]\d?")
 _OPPOSITE = re.compile(r"without|with|non|not|no|un|in")
 _JPEG = (".jpg", ".jpeg")
 MOST_TASKS = 64
 STRAYS = 0.1  # share of files that may lie above the directories of classes
 PICTURE = "rgb"
+MAP_KINDS = ("label", "depth", "disparity", "flow")
 STRAY = "belongs to no task of this layout"
 STRONG = {
     "rgb", "rgbs", "color", "colors", "colour", "colours", "image", "images", "img", "imgs",
@@ -148,13 +152,55 @@ def tell_layout(listing: Listing, root: str, named: Iterable[str] = ()) -> Layou
 def _by_unknown_names(listing: Listing, level: int, root: str) -> Layout:
     """Lay out by the directories of one level, whose names are no tasks'."""
     names = {parts[level] for parts in map(_parts, listing) if len(parts) > level}
-    if len(names) == 1 and level == 0:
-        return directories(listing, 0)
+    differ = _differ_in_ending(listing, level)
+    if (len(names) == 1 and level == 0) or (differ and any(map(is_word, names))):
+        return directories(listing, level)
     if all(map(_RECORDING.fullmatch, names)):
         return suffixes(listing)
-    if all(map(_NUMBERED.fullmatch, names)) or _own_words(listing):
+    if differ or all(map(_NUMBERED.fullmatch, names)) or _own_words(listing):
         raise UsageError(_unclear(names, root))
+    maps = _named_like_maps(listing)
+    if maps is not None:
+        raise UsageError(_unclear_maps(maps, names, root))
     return classes(listing)
+
+
+def _differ_in_ending(listing: Listing, level: int) -> bool:
+    """Tell whether directories of a level hold equal stems, and no ending is in two of them.
+
+    Classes have no such pairs: ``x/1.jpg`` and ``y/1.png`` are a picture and something about it.
+    """
+    endings: dict[str, set[str]] = defaultdict(set)
+    for directory, names in listing.items():
+        parts = _parts(directory)
+        if len(parts) > level:
+            endings[parts[level]] |= {name.rpartition(".")[2].lower() for name in names}
+    every = [ending for found in endings.values() for ending in found]
+    return len(every) == len(set(every)) and _pairs(listing, level)
+
+
+def _named_like_maps(listing: Listing) -> str | None:
+    """Give a directory that is named like maps of ids, depth, disparity or flow and holds no JPEG.
+
+    Classes such as with_mask and without_mask are none.
+    """
+    for directory, names in listing.items():
+        for level, part in enumerate(_parts(directory)):
+            named = kind_of_name(part) in MAP_KINDS
+            if not named or name_of_split(part) or _are_opposites(_names_at(listing, level)):
+                continue
+            if not any(name.lower().endswith(_JPEG) for name in names):
+                return part
+    return None
+
+
+def _unclear_maps(maps: str, names: Iterable[str], root: str) -> str:
+    some = ", ".join(sorted(names, key=natural_order)[:4])
+    return (
+        f"{root}: {maps} is named like a task, but what lies beside it ({some}) like classes. Say "
+        f"--ignore {maps} to leave it out, --layout classes if it is a class, --layout directories "
+        "if all are tasks, or --layout suffixes if names of files such as 1_mask.png say the task"
+    )
 
 
 def _unclear(names: Iterable[str], root: str) -> str:
@@ -178,7 +224,7 @@ def stated_layout(
     """
     if name == "directories":
         level = task_level(listing, named)
-        return directories(listing, 0 if level is None else level)
+        return directories(listing, _most_words(listing) if level is None else level)
     if name == "split-directories":
         level = split_level(listing)
         if level is None:
@@ -194,7 +240,9 @@ def task_level(listing: Listing, named: Iterable[str] = ()) -> int | None:
     """Tell at which level of the directories (from 0, or from -1 at the end) tasks are named.
 
     There, all names are those of tasks; or some are those of pictures or depth, and files of equal
-    stems lie below several names. None where no level is like that for at least half of the files.
+    stems lie below several names. Where several levels are like that (``images/rgb`` beside
+    ``images/depth``), one with several names and one of pictures or depth among them comes first.
+    None where no level is like that for at least half of the files.
     """
     total = sum(map(len, listing.values()))
     depths = _depths(listing)
@@ -204,8 +252,19 @@ def task_level(listing: Listing, named: Iterable[str] = ()) -> int | None:
         names = _names_at(listing, level)
         known = sum(n for name, n in names.items() if _is_task(name, own))
         if 2 * sum(names.values()) >= total and _are_tasks(listing, level, names, own):
-            fitting.append((-known, level < 0, abs(level), level))
+            clear = len(names) > 1 and _has_strong(names, own)
+            fitting.append((not clear, -known, level < 0, abs(level), level))
     return min(fitting)[-1] if fitting else None
+
+
+def _most_words(listing: Listing) -> int:
+    """Give the level at which most files lie below names of tasks, the first where none do."""
+    depth = max((len(_parts(directory)) for directory in listing), default=0)
+    known = [
+        sum(n for name, n in _names_at(listing, level).items() if is_word(name))
+        for level in range(depth)
+    ]
+    return known.index(max(known)) if known else 0
 
 
 def _parts(directory: str) -> list[str]:
@@ -245,7 +304,10 @@ def _are_tasks(
     listing: Listing, level: int, names: Mapping[str, int], named: frozenset[str]
 ) -> bool:
     known = all(_is_task(name, named) for name in names)
-    strong = any(_is_strong(name) or spelled(name) in named for name in names)
+    strong = _has_strong(names, named)
+    short = [name for name in names if _SHORT.fullmatch(name) and not _is_task(name, named)]
+    if len(short) == sum(not _is_task(name, named) for name in names) < len(names):
+        strong = True  # A and B beside label
     if len(names) > MOST_TASKS or not (known or strong) or _are_opposites(names):
         return False
     if known and (len(names) == 1 or strong):
@@ -253,6 +315,10 @@ def _are_tasks(
     if known and {kind_of_name(name) for name in names} == {"label"} and _mostly_jpeg(listing):
         return False
     return _pairs(listing, level) or (known and bool(_affixes_by_task(listing, level)))
+
+
+def _has_strong(names: Iterable[str], named: frozenset[str]) -> bool:
+    return any(_is_strong(name) or spelled(name) in named for name in names)
 
 
 def _is_strong(name: str) -> bool:
@@ -289,17 +355,28 @@ def _pairs(listing: Listing, level: int) -> bool:
 def directories(listing: Listing, level: int) -> Layout:
     """Lay out by a level of directories; see the module.
 
+    Many pictures above that level are those of the tasks, where no directory holds such.
     What file names carry beside the stem is taken off only where samples have no two tasks without:
     words of tasks, or else what all names of a directory have in common (``im_1``, ``gt_1``).
     """
     whole = _pairs(listing, level)
     affixes = {} if whole else _affixes_by_task(listing, level)
     common = {} if whole or affixes else _common_affixes(listing, level)
+    pictures = {kind_of_name(name) for name in _names_at(listing, level)} & {"rgb", "image"}
+    total = sum(map(len, listing.values()))
+    many = total - sum(_names_at(listing, level).values()) > STRAYS * total
 
-    def place(directory: str, name: str) -> Place | None:
+    def above(parts: list[str], name: str) -> Place | Aside | None:
+        if not many or not can_read(name):
+            return None
+        if pictures:
+            return Aside(STRAY, PICTURE)
+        return Place(PICTURE, "/".join(parts), name.rpartition(".")[0], split_of(parts))
+
+    def place(directory: str, name: str) -> Place | Aside | None:
         parts = _parts(directory)
         if not -len(parts) <= level < len(parts):
-            return None
+            return above(parts, name)
         task = parts.pop(level)
         stem, split, group = name.rpartition(".")[0], split_of(parts), "/".join(parts)
         words = affixes.get(task, set())
@@ -390,12 +467,29 @@ def suffixes(listing: Listing, words: frozenset[str] | None = None) -> Layout:
         stem = name.rpartition(".")[0]
         if not stem:
             return None
-        base, word = part(stem) if every else (stem, "")
+        ending = name.rpartition(".")[2].lower()
+        base, word = part(stem) if every else (stem, ending if ending in endings else "")
         split = split_of(_parts(directory)) if "/" in directory else name_of_split(directory)
         return Place(_spelled_task(word) if word else PICTURE, directory, base, split or "")
 
     every = sorted(words | own)
+    endings = set() if every else _endings_of_pairs(listing)
     return Layout("suffixes", place, f"names with {', '.join(every[:4])}" if every else "pictures")
+
+
+def _endings_of_pairs(listing: Listing) -> set[str]:
+    """List the endings that tell tasks: those of what lies beside a JPEG of the same stem.
+
+    Empty where fewer than half of the stems have such a pair.
+    """
+    beside: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for directory, names in listing.items():
+        for name in names:
+            stem, _, ending = name.rpartition(".")
+            beside[directory, stem].add(ending.lower())
+    jpeg = {ending[1:] for ending in _JPEG}
+    pairs = [found for found in beside.values() if found & jpeg and found - jpeg]
+    return set().union(*pairs) - jpeg if 2 * len(pairs) >= len(beside) else set()
 
 
 def classes(listing: Listing) -> Layout:
@@ -416,8 +510,9 @@ def classes(listing: Listing) -> Layout:
 def split_affix(stem: str) -> tuple[str, str]:
     """Part a stem from the task that its end, or beginning, names: (base, words of the task).
 
-    The end's words hold no part that is a number; both are empty strings where nothing is found,
-    but for the base, which then is the stem.
+    Numbers behind the word stay with the base: ``a1_depth_7`` is a1_7. The end's words hold no part
+    that is a number; both are empty strings where nothing is found, but for the base, which then is
+    the stem.
     """
     if stem.isdigit():
         return stem, ""
@@ -428,6 +523,12 @@ def split_affix(stem: str) -> tuple[str, str]:
     start = next((at for at in range(max(first + 1, 2), len(parts), 2) if is_word(parts[at])), 0)
     if first < len(parts) and start and any(parts[: start - 1]):
         return "".join(parts[: start - 1]), "".join(parts[start:])
+    last = len(parts) - 1
+    while last > 2 and parts[last].isdigit():
+        last -= 2
+    before = "".join(parts[: last - 1])
+    if 2 <= last < len(parts) - 1 and _HAS_DIGIT.search(before) and is_word(parts[last]):
+        return before + "".join(parts[last + 1 :]), parts[last]
     found = _PREFIXED.fullmatch(stem)
     if found and is_word(found[1]):
         return found[2], found[1]
@@ -494,6 +595,8 @@ def affix_words(listing: Listing) -> frozenset[str]:
         words.add(word)
         named += 1
         several |= first.setdefault((directory, base), word) != word
+    if _has_maps_beside(listing):
+        return frozenset(words)
     beside = sum(count for key, count in plain.items() if key in first) if first else 0
     total = named + plain.total()
     if not named or 2 * (named + beside) < total:
@@ -506,6 +609,18 @@ def affix_words(listing: Listing) -> frozenset[str]:
     else:
         tells = not kinds <= {None, "rgb", "image"}
     return frozenset(words) if tells else frozenset()
+
+
+def _has_maps_beside(listing: Listing) -> bool:
+    """Tell whether a map that is no JPEG lies beside its picture: ``1_mask.png`` and ``1.jpg``."""
+    return any(
+        word and kind_of_name(word) in MAP_KINDS and base in stems
+        for names in listing.values()
+        if (stems := {name.rpartition(".")[0] for name in names})
+        for name in names
+        if not name.lower().endswith(_JPEG)
+        for base, word in [split_affix(name.rpartition(".")[0])]
+    )
 
 
 def _own_words(listing: Listing) -> set[str]:

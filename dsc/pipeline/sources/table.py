@@ -20,6 +20,7 @@ from dsc.errors import UsageError
 
 KEY_LIMIT = 80
 GROUP_LIMIT = 48
+KINDS_OF_FILES = 8  # of which a task has one looked at
 WHOLE = "\0"  # the tail of a template whose head is the whole path: no path has this character
 SPLIT_ORDER = ("train", "val", "test", "dev")
 _PLAIN = re.compile(r"[A-Za-z0-9-]+(?:_[A-Za-z0-9-]+)*")
@@ -104,10 +105,20 @@ class FileTable:
         return np.flatnonzero(chosen[self.group])
 
     def some_paths(self, task: str, count: int) -> list[str]:
-        """Give a few files of a task, spread over all, from which its meaning can be learned."""
+        """Give a few files of a task from which its meaning can be learned.
+
+        They are spread over all, at even and odd places, for files of two kinds may take turns;
+        where more than one is asked for, one of each of `KINDS_OF_FILES` directories and endings is
+        among them.
+        """
         rows = np.flatnonzero(self.files[task] >= 0)
         if len(rows) > count:
-            rows = rows[np.linspace(0, len(rows) - 1, count).astype(np.int64)]
+            spread = np.linspace(0, len(rows) - 1, count).astype(np.int64)
+            spread[1:-1] += np.arange(count - 2) % 2 if count > 2 else 0
+            alike = self.files[task][rows] if count > 1 else np.zeros(len(rows))
+            firsts = np.unique(alike, return_index=True)[1]
+            few = np.linspace(0, len(firsts) - 1, min(len(firsts), KINDS_OF_FILES)).astype(np.int64)
+            rows = rows[np.unique([*spread, *firsts[few]])]
         return [path for row in rows if (path := self.path(int(row), task)) is not None]
 
     def without(self, tasks: Sequence[str]) -> "FileTable":

@@ -1,4 +1,7 @@
-"""NumPy's ``.npy`` and ``.npz``, of numbers and bool, never of pickled objects."""
+"""NumPy's ``.npy`` and ``.npz``, of numbers and bool, never of pickled objects.
+
+A picture that is saved as PyTorch has it, (C, H, W) of 1 to 3 channels, is given as (H, W, C).
+"""
 
 import io
 import math
@@ -18,6 +21,7 @@ from dsc.pipeline.sources.formats.content import (
 )
 
 _NPY, _ZIP = b"\x93NUMPY", b"PK\x03\x04"
+_MOST_CHANNELS = 4  # of a picture: a last axis so short holds its channels
 _SAVE = "save it again with `numpy.save(FILE, numpy.asarray(values, numpy.float32))`"
 
 
@@ -47,6 +51,8 @@ def _npy_head(data: bytes, where: str) -> tuple[int, tuple[int, ...], bool, np.d
 
 def _npy_content(data: bytes, where: str) -> Content:
     _, shape, _, dtype = _npy_head(data, where)
+    if _channels_first(shape):
+        shape = (*shape[1:], shape[0])
     bits = 1 if dtype.kind == "b" else 8 * dtype.itemsize
     return Content("npy", dtype.newbyteorder("=").name, shape, lossless=True, bits=bits)
 
@@ -54,7 +60,12 @@ def _npy_content(data: bytes, where: str) -> Content:
 def _npy_pixels(data: bytes, where: str, content: Content, indexes: bool) -> Pixels:
     start, shape, fortran, dtype = _npy_head(data, where)
     flat = np.frombuffer(data, dtype, math.prod(shape), start)
-    return flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)
+    array = flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)
+    return np.moveaxis(array, 0, -1) if _channels_first(shape) else array
+
+
+def _channels_first(shape: tuple[int, ...]) -> bool:
+    return len(shape) == 3 and 1 <= shape[0] <= 3 and min(shape[1:]) > _MOST_CHANNELS
 
 
 def _member(data: bytes, where: str) -> bytes:
