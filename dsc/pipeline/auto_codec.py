@@ -34,7 +34,6 @@ from dsc.schemas import Quality, Task
 from dsc.schemas.choice import Choice, Trial
 
 DEFAULT_SAMPLES = 32
-TRIED = tuple(codec for codec in CODECS if codec not in SAME_AS)
 FIRST = 4
 BEATEN = 1.2  # on the first samples, times the bytes of the best way to code the same tasks
 PROBED_BYTES = (
@@ -82,7 +81,7 @@ def choose_by_trying(
     """
     if samples < 1:
         raise UsageError(f"--auto-samples {samples}: at least 1")
-    tried = [word for word in (*words, *TRIED) if word not in excluded]
+    tried = [word for word in (*words, *_registered()) if word not in excluded]
     candidates = list_candidates(tasks, quality, tried)
     for task in tasks:
         if not any(task in candidate.tasks for candidate in candidates):
@@ -147,12 +146,18 @@ def read_spread(source: Source, tasks: Sequence[Task], count: int, on_error: str
 
 
 def list_candidates(
-    tasks: Sequence[Task], quality: Quality, words: Sequence[str] = TRIED
+    tasks: Sequence[Task], quality: Quality, words: Sequence[str] | None = None
 ) -> list[Candidate]:
-    """List every codec with every set of tasks that it can code together."""
+    """List every codec with every set of tasks that it can code together.
+
+    Parameters
+    ----------
+    words
+        The codecs; None for all that are registered.
+    """
     found = []
     bounded = tuple(quality.max_error)
-    for word in dict.fromkeys(words):
+    for word in dict.fromkeys(_registered() if words is None else words):
         taken = takes(word, tasks)
         most = len(taken) if is_joint(word) else 1
         for size in range(1, most + 1):
@@ -164,6 +169,11 @@ def list_candidates(
                     if candidate.codecs() is not None:
                         found.append(candidate)
     return found
+
+
+def _registered() -> list[str]:
+    """Name the registered codecs, those left out that write what another one writes."""
+    return [word for word in CODECS if word not in SAME_AS]
 
 
 @dataclass(frozen=True)
