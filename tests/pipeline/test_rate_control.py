@@ -386,7 +386,7 @@ def test_a_bound_on_images_needs_a_codec_of_integers() -> None:
 
 def test_floats_with_nan_are_refused_by_name() -> None:
     sample = {"height": np.full((8, 8), np.nan, np.float32)}
-    with pytest.raises(UsageError, match=r"height.*float32.*counts"):
+    with pytest.raises(UsageError, match=r"height.*float32.*exact"):
         CodecSet.from_spec("height=jxl", [FLOAT])
     codecs = CodecSet.assigned({"depth": "jxl"}, [DEPTH])
     with pytest.raises(CodecError, match="float32"):

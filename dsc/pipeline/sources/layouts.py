@@ -184,7 +184,7 @@ def _named_like_maps(listing: Listing) -> str | None:
 
     Classes such as with_mask and without_mask are none.
     """
-    for directory, names in listing.items():
+    for directory, names in sorted(listing.items()):
         for level, part in enumerate(_parts(directory)):
             named = kind_of_name(part) in MAP_KINDS
             if not named or name_of_split(part) or _are_opposites(_names_at(listing, level)):
@@ -306,7 +306,7 @@ def _are_tasks(
     known = all(_is_task(name, named) for name in names)
     strong = _has_strong(names, named)
     short = [name for name in names if _SHORT.fullmatch(name) and not _is_task(name, named)]
-    if len(short) == sum(not _is_task(name, named) for name in names) < len(names):
+    if short and len(short) == sum(not _is_task(name, named) for name in names) < len(names):
         strong = True  # A and B beside label
     if len(names) > MOST_TASKS or not (known or strong) or _are_opposites(names):
         return False
