@@ -109,11 +109,11 @@ def run(
     request.check_left_out(source)
     report = report_of(source)
     with sole_output(there, request.overwrite) as output:
+        if request.on_error == "fail" and output.plan is None and output.manifest is None:
+            check_files(source, [task.name for task in tasks])
         coding = choose_coding(request, source, tasks, output, on_choice, on_trial)
         if on_start is not None:
             on_start(report, tasks, coding.codec_set)
-        if request.on_error == "fail" and output.plan is None and output.manifest is None:
-            check_files(source, [task.name for task in tasks])
         plan = make_plan(
             source,
             tasks,
