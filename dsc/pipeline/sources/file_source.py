@@ -152,20 +152,7 @@ class FileSource:
     def report(self) -> SourceReport:
         """Say what was found, decided and left out."""
         present = {name: self._present(name) for name in self._tasks}
-        complete = np.ones(len(self), bool)
-        for column in present.values():
-            complete &= column
-        return SourceReport(
-            samples=len(self),
-            complete=int(complete.sum()),
-            tasks={
-                name: task_report(meaning, int(present[name].sum()))
-                for name, meaning in self.meanings.items()
-            },
-            left_out=self.left_out,
-            notes=self.notes,
-            options=self.options,
-        )
+        return make_report(self.meanings, present, self.left_out, self.notes, self.options)
 
     def _present(self, task: str) -> NDArray[np.bool_]:
         """Tell which samples have a task: (N,) bool."""
@@ -179,6 +166,34 @@ class FileSource:
             "options": self.options,
             "fingerprint": fingerprint(self.tasks, self.table.digest()),
         }
+
+
+def make_report(
+    meanings: Mapping[str, Meaning],
+    present: Mapping[str, NDArray[np.bool_]],
+    left_out: Sequence[LeftOut],
+    notes: Sequence[str],
+    options: Mapping[str, Any],
+) -> SourceReport:
+    """Put together what a source found.
+
+    Parameters
+    ----------
+    meanings, present
+        By task, what it is, and which samples have it: (N,) bool.
+    """
+    columns = list(present.values())
+    return SourceReport(
+        samples=len(columns[0]) if columns else 0,
+        complete=int(np.logical_and.reduce(columns).sum()) if columns else 0,
+        tasks={
+            name: task_report(meaning, int(present[name].sum()))
+            for name, meaning in meanings.items()
+        },
+        left_out=tuple(left_out),
+        notes=tuple(notes),
+        options=options,
+    )
 
 
 def task_report(meaning: Meaning, samples: int) -> TaskReport:

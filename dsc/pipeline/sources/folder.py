@@ -17,12 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc.errors import UsageError
-from dsc.pipeline.sources.decode import Reading
 from dsc.pipeline.sources.file_source import FileSource, probe_task
 from dsc.pipeline.sources.formats import can_read
 from dsc.pipeline.sources.kinds import (
+    ALPHA,
     Meaning,
     Stated,
+    alpha_meaning,
     decide,
     is_task_word,
     kind_of_name,
@@ -52,7 +53,6 @@ LOOKED_FOR = (
     "photographs such as 0001.jpg",
 )
 CLASS_TASK = "class_label"
-ALPHA = "_alpha"
 MATRIX_ENDINGS = (".txt",)
 MATRIX_TASKS = ("pose", "extrinsic", "intrinsic", "matrix", "transform")
 ARRAY_ENDINGS = (".h5", ".hdf5")
@@ -409,19 +409,9 @@ def _meanings(tree: FileTree, table: FileTable, layout: Layout, options: Options
         meaning = decide(name, evidence, stated, where)
         found.append(meaning)
         if evidence.alpha and options.alpha == "mask" and meaning.reading.alpha == "drop":
-            found.append(_alpha_meaning(meaning))
+            found.append(alpha_meaning(meaning))
             table.files[f"{name}{ALPHA}"] = table.files[name]
     return found
-
-
-def _alpha_meaning(meaning: Meaning) -> Meaning:
-    task = meaning.task.model_copy(
-        update={"name": f"{meaning.task.name}{ALPHA}", "kind": TaskKind.IMAGE, "channels": 1}
-        | {"exact": True, "invalid": ()}
-    )
-    return Meaning(
-        task, "alpha of its pictures", stored=meaning.stored, reading=Reading(alpha="only")
-    )
 
 
 def _task_order(name: str) -> tuple[int, tuple[str, str]]:

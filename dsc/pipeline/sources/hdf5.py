@@ -14,20 +14,19 @@ Cost: one or two milliseconds a local file to list it, and some five values of e
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
-import numpy as np
 from numpy.typing import NDArray
 
 from dsc.errors import SampleError, UsageError
 from dsc.pipeline.sources.base import SourceSample
 from dsc.pipeline.sources.decode import check_sizes, fit_to_task, map_sizes
-from dsc.pipeline.sources.file_source import fingerprint, task_of, task_report
+from dsc.pipeline.sources.file_source import fingerprint, make_report, task_of
 from dsc.pipeline.sources.hdf5_items import Item, list_items
 from dsc.pipeline.sources.hdf5_layout import pictures_beside
 from dsc.pipeline.sources.hdf5_plan import make_plan
 from dsc.pipeline.sources.hdf5_read import channels_last, read_cell, spell
 from dsc.pipeline.sources.hdf5_table import Cell, SampleTable
-from dsc.pipeline.sources.hdf5_tasks import ALPHA, TaskFinder
-from dsc.pipeline.sources.kinds import Meaning
+from dsc.pipeline.sources.hdf5_tasks import TaskFinder
+from dsc.pipeline.sources.kinds import ALPHA, Meaning
 from dsc.pipeline.sources.listing import FileTree, nothing_found
 from dsc.pipeline.sources.open_files import OpenFiles, is_hdf5
 from dsc.pipeline.sources.options import Options
@@ -216,19 +215,7 @@ class Hdf5Source:
     def report(self) -> SourceReport:
         """Say what was found, decided and left out."""
         present = {name: self._table.present(self._column(name)) for name in self._tasks}
-        complete = np.ones(len(self), bool)
-        for column in present.values():
-            complete &= column
-        return SourceReport(
-            samples=len(self),
-            complete=int(complete.sum()),
-            tasks={
-                name: task_report(meaning, int(present[name].sum()))
-                for name, meaning in self._meanings.items()
-            },
-            left_out=self._left_out,
-            notes=self._notes,
-        )
+        return make_report(self._meanings, present, self._left_out, self._notes, self._options)
 
     def describe(self) -> dict[str, Any]:
         """Give the JSON from which `source_from_description` makes the same source again."""

@@ -19,13 +19,12 @@ from dsc.pipeline.sources.hdf5_read import (
     stored_channels,
 )
 from dsc.pipeline.sources.hdf5_table import Cell
-from dsc.pipeline.sources.kinds import Meaning, Stated, decide, kind_of_name
+from dsc.pipeline.sources.kinds import Meaning, Stated, alpha_meaning, decide, kind_of_name
 from dsc.pipeline.sources.listing import FileTree
 from dsc.pipeline.sources.open_files import OpenFiles
-from dsc.schemas import Task, TaskKind
+from dsc.schemas import Task
 
 PROBES = 5
-ALPHA = "_alpha"
 CHANNELS = (1, 2, 3, 4)
 NAMED = 3  # files outside of the root that are named
 
@@ -66,7 +65,7 @@ class TaskFinder:
             found.append(meaning)
             self._check_forms(places, meaning)
             if evidence.alpha and stated.alpha == "mask" and meaning.reading.alpha == "drop":
-                found.append(_alpha_meaning(meaning))
+                found.append(alpha_meaning(meaning))
         self._check_sizes({meaning.task.name: meaning for meaning in found})
         if any(place.item.files for places in self._plan.found.values() for place in places):
             self.notes.append(UPRIGHT)
@@ -226,13 +225,3 @@ def _stated(name: str, places: Sequence[Found], tree: FileTree) -> Stated:
                 f"{tree.where(place.where)} differ; make them alike, or leave one out with --ignore"
             )
     return first.item.stated
-
-
-def _alpha_meaning(meaning: Meaning) -> Meaning:
-    task = meaning.task.model_copy(
-        update={"name": f"{meaning.task.name}{ALPHA}", "kind": TaskKind.IMAGE, "channels": 1}
-        | {"exact": True, "invalid": ()}
-    )
-    return Meaning(
-        task, "alpha of its pictures", stored=meaning.stored, reading=Reading(alpha="only")
-    )

@@ -31,9 +31,10 @@ from dsc.errors import UsageError
 from dsc.pipeline.sources.decode import Reading
 from dsc.pipeline.sources.evidence import KNOWN, SIGNED, Evidence
 from dsc.pipeline.sources.units import FileUnit, coarse_enough
-from dsc.schemas import Task
+from dsc.schemas import Task, TaskKind
 from dsc.schemas.task import spelled
 
+ALPHA = "_alpha"  # what follows the name of a task, in that of its alpha
 DEPTH_UNIT_M = 1 / 1000  # of Kinect, RealSense, ScanNet, 7-Scenes and most 16-bit depth files
 KINDS = (
     "image", "rgb", "depth", "normal", "label", "class", "vector", "disparity", "flow", "array",
@@ -167,6 +168,17 @@ def decide(name: str, found: Evidence, stated: Stated, where: str) -> Meaning:
         meaning = makers.get(kind or "", _picture)(name, kind or "", found, stated, where)
     drop = reading.alpha or meaning.reading.alpha
     return replace(meaning, reading=replace(meaning.reading, alpha=drop))
+
+
+def alpha_meaning(meaning: Meaning) -> Meaning:
+    """Give the task that the alpha of a task's pictures becomes, gray and exact."""
+    task = meaning.task.model_copy(
+        update={"name": f"{meaning.task.name}{ALPHA}", "kind": TaskKind.IMAGE, "channels": 1}
+        | {"exact": True, "invalid": ()}
+    )
+    return Meaning(
+        task, "alpha of its pictures", stored=meaning.stored, reading=Reading(alpha="only")
+    )
 
 
 def kind_of_name(name: str) -> str | None:

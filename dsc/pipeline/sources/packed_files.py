@@ -25,7 +25,7 @@ from dsc.errors import SampleError
 from dsc.pipeline.sources.flat_files import Directories
 from dsc.pipeline.sources.local_files import LocalFiles, Names
 from dsc.pipeline.sources.passed_over import PassedOver, printable, spell, task_of, why_hidden
-from dsc.pipeline.sources.remote_files import RemoteFiles, raise_failure
+from dsc.pipeline.sources.remote_files import RemoteFiles, Seekable, raise_failure
 from dsc.storage.place import Place, parse_place
 from dsc.storage.tar import BLOCK
 
@@ -288,26 +288,12 @@ class _Tar:
         return io.BufferedReader(_Window(self._file, self._lock, *self._files[path]), BLOCK_BYTES)
 
 
-class _Window(io.RawIOBase):
+class _Window(Seekable):
     """A part of a file that others read, too."""
 
     def __init__(self, file: BinaryIO, lock: threading.Lock, start: int, size: int) -> None:
-        self._file, self._lock, self._start, self._size = file, lock, start, size
-        self._at = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        self._at = max(start + offset, 0)
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
+        super().__init__(size)
+        self._file, self._lock, self._start = file, lock, start
 
     def readinto(self, buffer: Any) -> int:
         wanted = min(len(buffer), self._size - self._at)

@@ -86,20 +86,11 @@ class RemoteFiles:
         return ([], []) if page is None else links_of(*page)
 
 
-class RemoteFile(io.RawIOBase):
-    """A remote file that is read by ranges, each repeated where it fails.
+class Seekable(io.RawIOBase):
+    """A file of known size that is read at a place; what reads it gives `readinto`."""
 
-    Attributes
-    ----------
-    failure
-        What a read failed with for good: not every library that reads hands it on.
-    """
-
-    failure: OSError | None = None
-
-    def __init__(self, remote: Remote, path: str) -> None:
-        self._remote, self._path = remote, path
-        self._size, self._at = remote.size(path), 0
+    def __init__(self, size: int) -> None:
+        self._size, self._at = size, 0
 
     def readable(self) -> bool:
         """Tell that it can be read."""
@@ -118,6 +109,22 @@ class RemoteFile(io.RawIOBase):
     def tell(self) -> int:
         """Give the place."""
         return self._at
+
+
+class RemoteFile(Seekable):
+    """A remote file that is read by ranges, each repeated where it fails.
+
+    Attributes
+    ----------
+    failure
+        What a read failed with for good: not every library that reads hands it on.
+    """
+
+    failure: OSError | None = None
+
+    def __init__(self, remote: Remote, path: str) -> None:
+        super().__init__(remote.size(path))
+        self._remote, self._path = remote, path
 
     def readinto(self, buffer: Any) -> int:
         """Read from the place on; 0 at the end."""
