@@ -345,3 +345,35 @@ def test_one_file_of_each_directory_is_looked_at(tmp_path: Path) -> None:
             put(tmp_path / name / f"{at}.png", MAP if name == "b" else RGB)
     (task,) = open_source("folder", str(tmp_path), tasks="rgb").tasks
     assert task.is_exact
+
+
+@pytest.mark.parametrize(
+    ("path", "task"),
+    [
+        ("depth.zip", "depth"),
+        ("depth.h5", "depth"),
+        ("masks.mat", "masks"),
+        ("rgb/9.heic", "rgb_heic"),
+        ("rgb/9.dng", "rgb_dng"),
+        ("rgb.zip", ""),  # what was unpacked
+        ("data.zip", ""),
+        ("notes/depth.txt", ""),
+    ],
+)
+def test_what_holds_a_task_beside_the_others_looks_like_it(
+    path: str, task: str, tmp_path: Path
+) -> None:
+    put(tmp_path / "rgb/1.png", RGB)
+    (tmp_path / path).parent.mkdir(exist_ok=True)
+    (tmp_path / path).write_bytes(b"?")
+    source = open_source("folder", str(tmp_path))
+    assert [(one.what, one.task) for one in source.report().left_out] == [(path, task)]
+
+
+def test_a_pattern_that_ignores_nothing_is_said(tmp_path: Path) -> None:
+    put(tmp_path / "rgb/1.png", RGB)
+    put(tmp_path / "previews/1.png", GRAY)
+    notes = open_source("folder", str(tmp_path), ignore="previws,previews").report().notes
+    assert [note for note in notes if "--ignore" in note] == [
+        "--ignore previws: nothing here is called that"
+    ]

@@ -9,7 +9,7 @@ that is there is read, or is listed in `FolderSource.left_out` with the reason.
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from dsc.errors import UsageError
 from dsc.pipeline.sources.decode import Reading
+from dsc.pipeline.sources.evidence import Evidence
 from dsc.pipeline.sources.file_source import FileSource, probe_task
 from dsc.pipeline.sources.formats import can_read
 from dsc.pipeline.sources.kinds import (
@@ -26,6 +27,7 @@ from dsc.pipeline.sources.kinds import (
     decide,
     is_task_word,
     kind_of_name,
+    task_name,
 )
 from dsc.pipeline.sources.layouts import (
     STRAY,
@@ -56,6 +58,11 @@ ALPHA = "_alpha"
 MATRIX_ENDINGS = (".txt",)
 MATRIX_TASKS = ("pose", "extrinsic", "intrinsic", "matrix", "transform")
 ARRAY_ENDINGS = (".h5", ".hdf5")
+HOLDERS = (".zip", ".tar", ".tgz", ".gz", ".7z", ".rar", *ARRAY_ENDINGS, ".mat", ".lmdb")
+UNREAD_PICTURES = (
+    ".heic", ".heif", ".jp2", ".j2k", ".hdr", ".dng", ".cr2", ".nef", ".arw", ".psd", ".raw",
+    ".dcm", ".nii", ".fits",
+)  # fmt: skip
 
 
 class FolderSource(FileSource):
@@ -157,7 +164,7 @@ class FolderSource(FileSource):
             meanings=meanings,
             options={**options.to_json(), "layout": chosen.name, "split": split},
             left_out=left_out,
-            notes=[f"layout {chosen.name}: {chosen.why}"],
+            notes=[f"layout {chosen.name}: {chosen.why}", *_idle(options, left_out)],
         )
 
     def _read_task(self, index: int, task: Task, key: str) -> tuple[NDArray[Any], int] | None:
@@ -288,6 +295,7 @@ def _place_others(
     placed: list[tuple[Place, str]] = []
     samples = {_sample(place) for place in pictures}
     taken = {(place.task, *_sample(place)) for place in pictures}
+    tasks = {place.task for place in pictures}
     by_task = _by_task(layout, others, rest)
     for place, path in itertools.chain.from_iterable(by_task.values()):
         if place is not None and path.endswith(layout.arrays):
@@ -299,10 +307,32 @@ def _place_others(
             if place and _sample(place) in samples and _may_hold(task, path, layout):
                 placed.append((place, path))
             else:
-                beside = place and (task, *_sample(place)) in taken
-                own = spelled(task + ending_of(path)) if beside else task
-                rest.add(path, _why_not(path), own if like else "")
+                rest.add(path, _why_not(path), _looks_like(place, path, tasks, taken, like))
     return placed
+
+
+def _looks_like(
+    place: Place | None,
+    path: str,
+    tasks: Collection[str],
+    taken: Collection[tuple[str, str, str]],
+    like: bool,
+) -> str:
+    """Give the task that a file which is not read looks like, ``""`` for none.
+
+    `like` says whether the other files of its task do. ``depth.zip`` looks like a task where no
+    directory is one of that name; a picture of a format that is not read, always.
+    """
+    ending = ending_of(path).lower()
+    name = path.rpartition("/")[2]
+    if ending in HOLDERS and is_task_word(name.partition(".")[0]):
+        held = task_name(name.partition(".")[0])
+        if held not in tasks and kind_of_name(held) not in ("rgb", "image"):
+            return held
+    if place is None or not (like or ending in UNREAD_PICTURES):
+        return ""
+    beside = (place.task, *_sample(place)) in taken or ending in UNREAD_PICTURES
+    return spelled(place.task + ending) if beside else place.task
 
 
 def _joined(layout: Layout, placed: list[tuple[Place, str]], rest: Rest) -> list[tuple[Place, str]]:
@@ -375,6 +405,16 @@ def _choose_layout(stated: str | None, files: Files, root: str, options: Options
     return tell_layout(files.readable, root, named)
 
 
+def _idle(options: Options, left_out: Sequence[LeftOut]) -> list[str]:
+    """Say which --ignore leaves out nothing: it may be misspelt."""
+    reasons = " ".join(one.reason for one in left_out)
+    return [
+        f"--ignore {pattern}: nothing here is called that"
+        for pattern in options.ignore
+        if f"--ignore {pattern}" not in reasons
+    ]
+
+
 def _template(path: str, stem: str) -> tuple[str, str]:
     head, found, tail = path.rpartition(stem)
     return (head, tail) if found and stem and "/" not in tail else (path, WHOLE)
@@ -393,6 +433,19 @@ def _check_named(options: Options, table: FileTable) -> None:
         )
 
 
+def _check_invalid(name: str, found: Evidence, options: Options, where: str) -> None:
+    """Refuse a value that no file can hold: it would stand for those that do mean nothing."""
+    if found.dtype == "bool" or found.is_float:
+        return
+    info = np.iinfo(found.dtype)
+    for value in (options.invalid or {}).get(name, ()):
+        if not info.min <= value <= info.max:
+            raise UsageError(
+                f"--invalid {name}={value}: {where} holds {found.dtype} values, {info.min} to "
+                f"{info.max}"
+            )
+
+
 def _known_split(split: str, table: FileTable) -> str:
     sizes = table.split_sizes()
     if split not in sizes:
@@ -406,6 +459,7 @@ def _meanings(tree: FileTree, table: FileTable, layout: Layout, options: Options
         where = tree.where(table.some_paths(name, 1)[0])
         stated = options.stated(name, layout.known.get(name, Stated()))
         evidence = probe_task(tree, table, name, stated.invalid or ())
+        _check_invalid(name, evidence, options, where)
         meaning = decide(name, evidence, stated, where)
         found.append(meaning)
         if evidence.alpha and options.alpha == "mask" and meaning.reading.alpha == "drop":
