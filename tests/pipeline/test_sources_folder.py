@@ -234,6 +234,10 @@ def test_vectors_and_classes_come_from_npy(tmp_path: Path) -> None:
         ("left-rgb", "rgb"),
         ("images", "image"),
         ("albedo", None),
+        ("classSegmentation", "label"),
+        ("ground_truth", "label"),
+        ("leftImg8bit", "rgb"),
+        ("dispL", "disparity"),
     ],
 )
 def test_kind_is_told_from_the_name(name: str, kind: str | None) -> None:
@@ -290,6 +294,10 @@ def tasks_of(root: Path, **options: object) -> dict[str, tuple[str, int]]:
          {"a": "image", "b": "image", "label": "label"}),
         # a word before a number
         ("v1/f1_rgb_{}.png v1/f1_depth_{}:d.png", {"rgb": "image", "depth": "depth"}),
+        ("s/frames/rgb/C/rgb_{}.png s/frames/classSegmentation/C/class_{}:m.png",
+         {"rgb": "image", "classsegmentation": "label"}),
+        ("fg/{}.png alpha/{}:d.png trimap/{}:m.png",
+         {"fg": "image", "alpha": "image", "trimap": "label"}),
         ("images/{}.png ground_truth/{}:m.png", {"images": "image", "ground_truth": "label"}),
     ],
 )  # fmt: skip

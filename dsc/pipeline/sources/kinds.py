@@ -61,6 +61,7 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "image": ("image*", "img*", "im", "ims", "photo*", "frame", "frames", "gray*", "jpegimages"),
 }  # fmt: skip
 _STRONG_LABELS = ("mask*", "label*", "seg*", "valid")  # of depth_mask, depth says what is masked
+_CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _OF_DEPTH = (
     "inv", "inverse", "log", "relative", "rel", "norm", "normalized", "normalised", "confidence",
     "conf", "uncertainty", "std", "variance", "var", "error*", "err", "weight*", "prob*", "edge*",
@@ -185,14 +186,17 @@ def kind_of_name(name: str) -> str | None:
 
 
 def _words(name: str) -> list[str]:
-    """List the words of a name, and any two that follow each other as one: ``ground_truth``."""
-    words = re.findall(r"[a-z]+", name.lower())
+    """List the words of a name, and any two that follow each other as one: ``ground_truth``.
+
+    A capital begins one: ``classSegmentation``.
+    """
+    words = re.findall(r"[a-z]+", _CAPITAL.sub("_", name).lower())
     return [*words, *map("".join, itertools.pairwise(words))]
 
 
 def _is_of_depth(name: str) -> bool:
     """Tell whether a name says that its values are no distances but something about them."""
-    return any(_is(word, _OF_DEPTH) for word in re.findall(r"[a-z]+", name.lower()))
+    return any(_is(word, _OF_DEPTH) for word in _words(name))
 
 
 def is_task_word(name: str) -> bool:

@@ -294,8 +294,10 @@ def _are_tasks(
     known = all(_is_task(name, named) for name in names)
     strong = _has_strong(names, named)
     short = [name for name in names if _SHORT.fullmatch(name) and not _is_task(name, named)]
-    if len(short) == sum(not _is_task(name, named) for name in names) < len(names):
-        strong = True  # A and B beside label
+    unknown = sum(not _is_task(name, named) for name in names)
+    maps = any(kind_of_name(name) in MAP_KINDS for name in names)
+    if len(short) == unknown < len(names) or (maps and 3 * unknown <= len(names)):
+        strong = True  # A and B beside label; fg beside alpha and trimap
     if len(names) > MOST_TASKS or not (known or strong) or _are_opposites(names):
         return False
     if known and (len(names) == 1 or strong):
