@@ -385,3 +385,30 @@ def test_a_pattern_that_ignores_nothing_is_said(tmp_path: Path) -> None:
     assert [note for note in notes if "--ignore" in note] == [
         "--ignore previws: nothing here is called that"
     ]
+
+
+def test_twins_and_names_of_other_tasks_do_not_block_those_that_are_asked_for(
+    tmp_path: Path,
+) -> None:
+    put(tmp_path / "rgb/1.png", RGB)
+    put(tmp_path / "depth/1.png", DEPTH)
+    put(tmp_path / "depth/1.npy", DEPTH)
+    put(tmp_path / "深度/1.png", DEPTH)
+    with pytest.raises(UsageError, match=r"depth/1\.(png|npy) and depth/1.* --tasks rgb"):
+        open_source("folder", str(tmp_path))
+    source = open_source("folder", str(tmp_path), tasks="rgb")
+    assert [task.name for task in source.tasks] == ["rgb"]
+    assert ("深度/1.png", "深度") in [(one.what, one.task) for one in source.report().left_out]
+    assert "depth" in tasks_of(tmp_path, ignore="depth/*.npy,深度")
+
+
+def test_splits_of_one_task_are_no_tasks(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        put(tmp_path / f"a/{split}_images/1.jpg", RGB)
+        put(tmp_path / f"b/valid/{split}/1.jpg", RGB)
+    source = open_source("folder", str(tmp_path / "a"))
+    assert ([task.name for task in source.tasks], source.splits) == (
+        ["images"],
+        {"train": 1, "test": 1},
+    )
+    assert "valid" not in tasks_of(tmp_path / "b")

@@ -145,6 +145,7 @@ class FolderSource(FileSource):
         chosen = _choose_layout(layout, files, str(root), options)
         built = build(chosen, files)
         wanted = wanted_tasks(options, built.tasks)
+        _check_twins(built, wanted)
         _check_named(options, built.table)
         table = built.table.without([name for name in built.table.files if name not in wanted])
         left_out = [
@@ -231,11 +232,15 @@ class Files:
 
 @dataclass(frozen=True)
 class Built:
-    """What a layout makes of the files: the table, classes by group, and what it leaves out."""
+    """What a layout makes of the files: the table, classes by group, and what it leaves out.
+
+    `twins` says, by task, which two files claim one sample.
+    """
 
     table: FileTable
     labels: dict[str, str]
     left_out: list[LeftOut]
+    twins: dict[str, str]
 
     @property
     def tasks(self) -> list[str]:
@@ -244,13 +249,7 @@ class Built:
 
 
 def build(layout: Layout, files: Files) -> Built:
-    """Put every file that has a place into the table, and list the others with the reason.
-
-    Raises
-    ------
-    UsageError
-        When two files claim the same task of the same sample.
-    """
+    """Put every file that has a place into the table, and list the others with the reason."""
     labels, rest = dict[str, str](), Rest()
     placed = _place_pictures(layout, files.readable, labels, rest)
     placed += _place_others(layout, files.others, [place for place, _ in placed], rest)
@@ -261,7 +260,7 @@ def build(layout: Layout, files: Files) -> Built:
     for pattern, paths in files.ignored.items():
         for path in paths:
             rest.add(path, f"--ignore {pattern}")
-    return Built(builder.build(), labels, rest.listed())
+    return Built(builder.build(strict=False), labels, rest.listed(), builder.twins)
 
 
 def _sample(place: Place) -> tuple[str, str]:
@@ -423,6 +422,14 @@ def _template(path: str, stem: str) -> tuple[str, str]:
 def _why_not(name: str) -> str:
     ending = ending_of(name)
     return f"{ending} is no format that is read" if ending.startswith(".") else "no known ending"
+
+
+def _check_twins(built: Built, wanted: Sequence[str]) -> None:
+    for task, what in built.twins.items():
+        if task in wanted:
+            others = [name for name in built.tasks if name not in built.twins]
+            more = f"; or name the tasks you want with --tasks {','.join(others)}" if others else ""
+            raise UsageError(what + more)
 
 
 def _check_named(options: Options, table: FileTable) -> None:

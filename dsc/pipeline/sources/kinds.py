@@ -51,7 +51,7 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "label": (
         "label*", "seg*", "semantic*", "mask*", "instance*", "annotation*", "panoptic*", "trimap*",
         "parsing*", "gt*", "groundtruth*", "target*", "id", "ids", "labelids", "stuff*", "valid",
-        "annot*", "anno", "annos", "ann", "anns",
+        "annot*", "anno", "annos", "ann", "anns", "truth", "superpix*", "silhouette*",
     ),
     "disparity": ("disp", "disps", "displ", "dispr", "dispgt", "disparit*"),
     "flow": ("flow", "flows", "optflow", "opticalflow", "sceneflow"),
