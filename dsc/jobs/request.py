@@ -112,10 +112,9 @@ class Request:
         listed = "\n".join(lines)
         paths = shlex.quote(",".join(dict.fromkeys(one.what for one in like)))
         advice = f"leave them out with --ignore {paths}"
-        if asked is None:
-            advice = (
-                f"name the tasks you want with --tasks {','.join(task_names(source))}, or {advice}"
-            )
+        whole = [name for name in task_names(source) if name not in {one.task for one in like}]
+        if asked is None and whole:
+            advice = f"name the tasks you want with --tasks {','.join(whole)}, or {advice}"
         raise UsageError(f"these look like tasks, and cannot be read:\n{listed}\n{advice}")
 
     def choose_tasks(self, source: Source) -> tuple[Task, ...]:

@@ -395,3 +395,22 @@ def test_messages_of_sources_are_in_words_of_the_command_line(
         ran = dsc(*words, "--out", tmp_path / "out")
         assert ran.code == 2, ran.err
         assert why in ran.err
+
+
+def test_advice_for_a_broken_link_works_when_typed(
+    dsc: Command, photo_folder: Path, tmp_path: Path
+) -> None:
+    (photo_folder / "rgb/9.png").symlink_to(tmp_path / "gone.png")
+    words = ("compress", "folder", "--root", photo_folder, "--out", tmp_path / "out")
+    ran = dsc(*words)
+    assert ran.code == 2
+    assert "--tasks" not in ran.err
+    assert dsc(*words, "--ignore", ran.err.rpartition("--ignore ")[2].split()[0]).code == 0
+
+
+@pytest.fixture
+def photo_folder(tmp_path: Path) -> Path:
+    (tmp_path / "in/rgb").mkdir(parents=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 24, 3)).astype(np.uint8)
+    (tmp_path / "in/rgb/1.png").write_bytes(imagecodecs.png_encode(pixels))
+    return tmp_path / "in"

@@ -485,6 +485,27 @@ def coco_unpacked_beside(root: Path) -> Look:
 
 
 @look
+def coco_stuff(root: Path) -> Look:
+    d = Drawer(root)
+    for frame in (9, 25):
+        d.rgb(f"images/train2017/{frame:012d}.jpg")
+        d.labels(f"stuffthingmaps/train2017/{frame:012d}.png")
+        ids = d.labels(f"annotations/train2017/{frame:012d}_labelTrainIds.png")
+    return Look(
+        "coco",
+        {
+            "rgb": "image",
+            "stuffthingmaps": "label",
+            "annotations_labeltrainids": "label",
+        },
+        2,
+        "train2017__000000000009",
+        {"train": 2},
+        values={(1, "annotations_labeltrainids"): ids},
+    )
+
+
+@look
 def sun_rgbd(root: Path) -> Look:
     d = Drawer(root)
     for at in (1, 2):

@@ -325,6 +325,41 @@ def test_inverse_depth_whose_unit_is_stated_is_depth(tmp_path: Path) -> None:
     assert np.abs(found - TRUE_M).max() < 0.00051
 
 
+@pytest.mark.parametrize("name", ["height", "alpha", "matte", "confidence", "parts"])
+@pytest.mark.parametrize("copies", [1, 3])
+def test_gray_that_nobody_calls_light_is_exact(name: str, copies: int, tmp_path: Path) -> None:
+    gray = PHOTO[..., 0].copy()
+    array = gray if copies == 1 else np.dstack([gray] * 3)
+    source, task = only_task(tmp_path, name, array)
+    assert (task.kind, task.is_exact) == (TaskKind.IMAGE, True)
+    assert "may be ids" in source.report().tasks[name].why
+    for light in ("left", "thermal", "gray"):
+        assert not only_task(tmp_path / light, light, gray)[1].is_exact
+    assert not only_task(tmp_path / "jpeg", name, PHOTO, ".jpg")[1].is_exact
+
+
+@pytest.mark.parametrize(
+    ("array", "suffix"),
+    [((DEPTH / 1000).astype(np.float32), ".npy"), (DEPTH.astype(np.uint16), ".png")],
+)
+def test_depth_in_three_channels_alike_is_depth(
+    array: np.ndarray, suffix: str, tmp_path: Path
+) -> None:
+    found = metres(tmp_path, np.repeat(array[..., None], 3, axis=2), suffix)
+    assert np.abs(found - TRUE_M).max() < 0.00051
+    odd = np.dstack([array, array, array + 1])
+    put(tmp_path / f"depth/2{suffix}", odd)
+    put(tmp_path / f"depth/3{suffix}", odd)
+    with pytest.raises(UsageError, match="--kinds depth=array"):
+        open_source("folder", str(tmp_path), tasks="depth")
+
+
+def test_values_that_files_cannot_hold_are_refused(tmp_path: Path) -> None:
+    for option in ("depth=-1", "depth=0+70000"):
+        with pytest.raises(UsageError, match=r"--invalid depth=(-1|70000): .*uint16 values, 0 to"):
+            only_task(tmp_path, "depth", DEPTH.astype(np.uint16), invalid=option)
+
+
 def test_an_array_of_four_channels_keeps_them_all(tmp_path: Path) -> None:
     array = np.dstack([PHOTO, PHOTO[..., 0]])
     with pytest.raises(UsageError, match="--alpha drop"):

@@ -234,6 +234,10 @@ def test_vectors_and_classes_come_from_npy(tmp_path: Path) -> None:
         ("left-rgb", "rgb"),
         ("images", "image"),
         ("albedo", None),
+        ("classSegmentation", "label"),
+        ("ground_truth", "label"),
+        ("leftImg8bit", "rgb"),
+        ("dispL", "disparity"),
     ],
 )
 def test_kind_is_told_from_the_name(name: str, kind: str | None) -> None:
@@ -290,6 +294,10 @@ def tasks_of(root: Path, **options: object) -> dict[str, tuple[str, int]]:
          {"a": "image", "b": "image", "label": "label"}),
         # a word before a number
         ("v1/f1_rgb_{}.png v1/f1_depth_{}:d.png", {"rgb": "image", "depth": "depth"}),
+        ("s/frames/rgb/C/rgb_{}.png s/frames/classSegmentation/C/class_{}:m.png",
+         {"rgb": "image", "classsegmentation": "label"}),
+        ("fg/{}.png alpha/{}:d.png trimap/{}:m.png",
+         {"fg": "image", "alpha": "image", "trimap": "label"}),
         ("images/{}.png ground_truth/{}:m.png", {"images": "image", "ground_truth": "label"}),
     ],
 )  # fmt: skip
@@ -345,3 +353,62 @@ def test_one_file_of_each_directory_is_looked_at(tmp_path: Path) -> None:
             put(tmp_path / name / f"{at}.png", MAP if name == "b" else RGB)
     (task,) = open_source("folder", str(tmp_path), tasks="rgb").tasks
     assert task.is_exact
+
+
+@pytest.mark.parametrize(
+    ("path", "task"),
+    [
+        ("depth.zip", "depth"),
+        ("depth.h5", "depth"),
+        ("masks.mat", "masks"),
+        ("rgb/9.heic", "rgb_heic"),
+        ("rgb/9.dng", "rgb_dng"),
+        ("rgb.zip", ""),  # what was unpacked
+        ("data.zip", ""),
+        ("notes/depth.txt", ""),
+    ],
+)
+def test_what_holds_a_task_beside_the_others_looks_like_it(
+    path: str, task: str, tmp_path: Path
+) -> None:
+    put(tmp_path / "rgb/1.png", RGB)
+    (tmp_path / path).parent.mkdir(exist_ok=True)
+    (tmp_path / path).write_bytes(b"?")
+    source = open_source("folder", str(tmp_path))
+    assert [(one.what, one.task) for one in source.report().left_out] == [(path, task)]
+
+
+def test_a_pattern_that_ignores_nothing_is_said(tmp_path: Path) -> None:
+    put(tmp_path / "rgb/1.png", RGB)
+    put(tmp_path / "previews/1.png", GRAY)
+    notes = open_source("folder", str(tmp_path), ignore="previws,previews").report().notes
+    assert [note for note in notes if "--ignore" in note] == [
+        "--ignore previws: nothing here is called that"
+    ]
+
+
+def test_twins_and_names_of_other_tasks_do_not_block_those_that_are_asked_for(
+    tmp_path: Path,
+) -> None:
+    put(tmp_path / "rgb/1.png", RGB)
+    put(tmp_path / "depth/1.png", DEPTH)
+    put(tmp_path / "depth/1.npy", DEPTH)
+    put(tmp_path / "深度/1.png", DEPTH)
+    with pytest.raises(UsageError, match=r"depth/1\.(png|npy) and depth/1.* --tasks rgb"):
+        open_source("folder", str(tmp_path))
+    source = open_source("folder", str(tmp_path), tasks="rgb")
+    assert [task.name for task in source.tasks] == ["rgb"]
+    assert ("深度/1.png", "深度") in [(one.what, one.task) for one in source.report().left_out]
+    assert "depth" in tasks_of(tmp_path, ignore="depth/*.npy,深度")
+
+
+def test_splits_of_one_task_are_no_tasks(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        put(tmp_path / f"a/{split}_images/1.jpg", RGB)
+        put(tmp_path / f"b/valid/{split}/1.jpg", RGB)
+    source = open_source("folder", str(tmp_path / "a"))
+    assert ([task.name for task in source.tasks], source.splits) == (
+        ["images"],
+        {"train": 1, "test": 1},
+    )
+    assert "valid" not in tasks_of(tmp_path / "b")

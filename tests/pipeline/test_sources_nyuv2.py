@@ -152,3 +152,9 @@ def test_real_nyuv2_splits_and_values() -> None:
     assert 0.69 < depth_m.min() < depth_m.max() <= 10
     assert sample.arrays["label"].max() < 40
     assert rgb.channels == 3
+
+
+def test_labels_in_a_directory_of_another_name_look_like_a_task(folder: Path) -> None:
+    (folder / "nyu_labels40").rename(folder / "nyu_labels")
+    left_out = open_source("nyuv2", str(folder)).report().left_out
+    assert ("nyu_labels/*.png", "nyu_labels") in [(one.what, one.task) for one in left_out]

@@ -339,3 +339,14 @@ def test_real_views_read_in_their_own_encoding() -> None:
     assert 0.5 < np.nanmin(depth_m) < np.nanmax(depth_m) < 30
     first = next((DATA / "taskonomy_native").rglob("point_0_view_0_domain_rgb.png"))
     assert sample.source_bytes["rgb"] == first.stat().st_size
+
+
+def test_normals_without_direction_have_none(tmp_path: Path) -> None:
+    normal = np.full((*SIZE, 3), (128, 128, 255), np.uint8)
+    normal[:2], normal[2], normal[3] = 128, 0, 127
+    put(tmp_path / "normal/a" / file_name("normal"), normal)
+    source = open_source("taskonomy", str(tmp_path))
+    (task,) = source.tasks
+    found = task.to_physical(source.read(0, ["normal"]).arrays["normal"])
+    assert np.isnan(found[:4]).all()
+    assert np.isfinite(found[4:]).all()

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc.errors import SampleError
-from dsc.pipeline.sources.evidence import Evidence, as_vectors, is_nothing, look
+from dsc.pipeline.sources.evidence import Evidence, alike, as_vectors, is_nothing, look
 from dsc.pipeline.sources.formats import read_content, read_pixels
 from dsc.pipeline.sources.single import HDF5, holds_one, read_one
 from dsc.pipeline.sources.units import FileUnit, coarse_enough
@@ -44,6 +44,8 @@ class Reading:
         Values of such depth that mean nothing, beside 0, negative ones, NaN and infinity.
     signed
         Whether floating-point normals span -1 to 1 rather than 0 to 1.
+    gray
+        Whether three channels that are alike are one.
     """
 
     indexes: bool = False
@@ -51,6 +53,7 @@ class Reading:
     file_unit: FileUnit | None = None
     invalid: tuple[int, ...] = ()
     signed: bool = True
+    gray: bool = False
 
 
 AS_IT_IS = Reading()
@@ -146,6 +149,8 @@ def fit_to_task(
         array = array[:, :, 0]
     if task.is_map and reading.alpha:
         array = _alpha(array, reading.alpha)
+    if reading.gray and array.ndim == 3:
+        array = _one_of_three(array, where)
     if task.kind is TaskKind.DEPTH:
         array = _counts(array, task, where, reading)
     elif task.kind is TaskKind.NORMAL and array.dtype != np.uint8:
@@ -231,6 +236,15 @@ def _alpha(array: NDArray[Any], wanted: str) -> NDArray[Any]:
     if not has_alpha:
         return array
     return array[..., 0] if array.shape[2] == 2 else array[..., :3]
+
+
+def _one_of_three(array: NDArray[Any], where: str) -> NDArray[Any]:
+    if not alike(array).all():
+        raise SampleError(
+            f"{where}: its channels differ, those of other files are alike; say --kinds TASK=array "
+            "to keep all of them exactly"
+        )
+    return array[..., 0]
 
 
 def _counts(array: NDArray[Any], task: Task, where: str, reading: Reading) -> NDArray[Any]:

@@ -71,6 +71,8 @@ class Evidence:
     no_direction
         Native values, all channels alike, that occur and are no unit vector, the most frequent
         first (images of three channels).
+    gray
+        Whether the three channels of every file are alike.
     """
 
     dtype: str
@@ -94,6 +96,7 @@ class Evidence:
     finite: float = 1.0
     unit_length: float = 0.0
     no_direction: tuple[int, ...] = ()
+    gray: bool = False
 
     @property
     def channels(self) -> int:
@@ -155,6 +158,15 @@ def look(array: NDArray[Any], nothing: tuple[int, ...] = (), **facts: Any) -> Ev
     return replace(base, **found)
 
 
+def alike(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Tell where all channels of (H, W, C) have one value, or are all NaN: (H, W) bool."""
+    first = values[..., :1]
+    same = values == first
+    if values.dtype.kind == "f":
+        same |= np.isnan(values) & np.isnan(first)
+    return np.asarray(same.all(axis=-1), bool)
+
+
 def is_nothing(array: NDArray[Any], nothing: tuple[int, ...]) -> NDArray[np.bool_]:
     """Tell where an array has one of these values, each as its dtype has it."""
     if array.dtype.kind != "f":
@@ -192,6 +204,7 @@ def _both(first: Evidence, second: Evidence) -> Evidence:
         top=max(first.top, second.top),
         finite=min(first.finite, second.finite),
         unit_length=min(first.unit_length, second.unit_length),
+        gray=first.gray and second.gray,
         no_direction=tuple(dict.fromkeys((*first.no_direction, *second.no_direction))),
     )
 
@@ -244,15 +257,16 @@ def _directions(values: NDArray[Any]) -> dict[str, Any]:
     if values.ndim != 3 or values.shape[2] != 3:
         return {}
     vectors = as_vectors(values, signed=float(values.min()) < SIGNED)
-    alike = (values[..., 0] == values[..., 1]) & (values[..., 1] == values[..., 2])
-    counted = {value: int((values[..., 0][alike] == value).sum()) for value in NO_DIRECTION}
+    gray = alike(values)
+    counted = {value: int((values[..., 0][gray] == value).sum()) for value in NO_DIRECTION}
     found = [value for value, n in sorted(counted.items(), key=lambda one: -one[1]) if n]
-    none = alike & np.isin(values[..., 0], NO_DIRECTION)
+    none = gray & np.isin(values[..., 0], NO_DIRECTION)
     length = np.linalg.norm(vectors, axis=-1)
     none |= ~np.isfinite(length) | (length == 0)
     unit = np.abs(length - 1) <= UNIT_LENGTH
     return {
         "unit_length": float(unit[~none].mean()) if not none.all() else 0.0,
+        "gray": bool(gray.all()),
         "no_direction": tuple(found) if values.dtype == np.uint8 else (),
     }
 

@@ -9,7 +9,7 @@ that is there is read, or is listed in `FolderSource.left_out` with the reason.
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc.errors import UsageError
+from dsc.pipeline.sources.evidence import Evidence
 from dsc.pipeline.sources.file_source import FileSource, probe_task
 from dsc.pipeline.sources.formats import can_read
 from dsc.pipeline.sources.kinds import (
@@ -27,6 +28,7 @@ from dsc.pipeline.sources.kinds import (
     decide,
     is_task_word,
     kind_of_name,
+    task_name,
 )
 from dsc.pipeline.sources.layouts import (
     STRAY,
@@ -56,6 +58,11 @@ CLASS_TASK = "class_label"
 MATRIX_ENDINGS = (".txt",)
 MATRIX_TASKS = ("pose", "extrinsic", "intrinsic", "matrix", "transform")
 ARRAY_ENDINGS = (".h5", ".hdf5")
+HOLDERS = (".zip", ".tar", ".tgz", ".gz", ".7z", ".rar", *ARRAY_ENDINGS, ".mat", ".lmdb")
+UNREAD_PICTURES = (
+    ".heic", ".heif", ".jp2", ".j2k", ".hdr", ".dng", ".cr2", ".nef", ".arw", ".psd", ".raw",
+    ".dcm", ".nii", ".fits",
+)  # fmt: skip
 
 
 class FolderSource(FileSource):
@@ -138,6 +145,7 @@ class FolderSource(FileSource):
         chosen = _choose_layout(layout, files, str(root), options)
         built = build(chosen, files)
         wanted = wanted_tasks(options, built.tasks)
+        _check_twins(built, wanted)
         _check_named(options, built.table)
         table = built.table.without([name for name in built.table.files if name not in wanted])
         left_out = [
@@ -157,7 +165,7 @@ class FolderSource(FileSource):
             meanings=meanings,
             options={**options.to_json(), "layout": chosen.name, "split": split},
             left_out=left_out,
-            notes=[f"layout {chosen.name}: {chosen.why}"],
+            notes=[f"layout {chosen.name}: {chosen.why}", *_idle(options, left_out)],
         )
 
     def _read_task(self, index: int, task: Task, key: str) -> tuple[NDArray[Any], int] | None:
@@ -224,11 +232,15 @@ class Files:
 
 @dataclass(frozen=True)
 class Built:
-    """What a layout makes of the files: the table, classes by group, and what it leaves out."""
+    """What a layout makes of the files: the table, classes by group, and what it leaves out.
+
+    `twins` says, by task, which two files claim one sample.
+    """
 
     table: FileTable
     labels: dict[str, str]
     left_out: list[LeftOut]
+    twins: dict[str, str]
 
     @property
     def tasks(self) -> list[str]:
@@ -237,13 +249,7 @@ class Built:
 
 
 def build(layout: Layout, files: Files) -> Built:
-    """Put every file that has a place into the table, and list the others with the reason.
-
-    Raises
-    ------
-    UsageError
-        When two files claim the same task of the same sample.
-    """
+    """Put every file that has a place into the table, and list the others with the reason."""
     labels, rest = dict[str, str](), Rest()
     placed = _place_pictures(layout, files.readable, labels, rest)
     placed += _place_others(layout, files.others, [place for place, _ in placed], rest)
@@ -254,7 +260,7 @@ def build(layout: Layout, files: Files) -> Built:
     for pattern, paths in files.ignored.items():
         for path in paths:
             rest.add(path, f"--ignore {pattern}")
-    return Built(builder.build(), labels, rest.listed())
+    return Built(builder.build(strict=False), labels, rest.listed(), builder.twins)
 
 
 def _sample(place: Place) -> tuple[str, str]:
@@ -288,6 +294,7 @@ def _place_others(
     placed: list[tuple[Place, str]] = []
     samples = {_sample(place) for place in pictures}
     taken = {(place.task, *_sample(place)) for place in pictures}
+    tasks = {place.task for place in pictures}
     by_task = _by_task(layout, others, rest)
     for place, path in itertools.chain.from_iterable(by_task.values()):
         if place is not None and path.endswith(layout.arrays):
@@ -299,10 +306,32 @@ def _place_others(
             if place and _sample(place) in samples and _may_hold(task, path, layout):
                 placed.append((place, path))
             else:
-                beside = place and (task, *_sample(place)) in taken
-                own = spelled(task + ending_of(path)) if beside else task
-                rest.add(path, _why_not(path), own if like else "")
+                rest.add(path, _why_not(path), _looks_like(place, path, tasks, taken, like))
     return placed
+
+
+def _looks_like(
+    place: Place | None,
+    path: str,
+    tasks: Collection[str],
+    taken: Collection[tuple[str, str, str]],
+    like: bool,
+) -> str:
+    """Give the task that a file which is not read looks like, ``""`` for none.
+
+    `like` says whether the other files of its task do. ``depth.zip`` looks like a task where no
+    directory is one of that name; a picture of a format that is not read, always.
+    """
+    ending = ending_of(path).lower()
+    name = path.rpartition("/")[2]
+    if ending in HOLDERS and is_task_word(name.partition(".")[0]):
+        held = task_name(name.partition(".")[0])
+        if held not in tasks and kind_of_name(held) not in ("rgb", "image"):
+            return held
+    if place is None or not (like or ending in UNREAD_PICTURES):
+        return ""
+    beside = (place.task, *_sample(place)) in taken or ending in UNREAD_PICTURES
+    return spelled(place.task + ending) if beside else place.task
 
 
 def _joined(layout: Layout, placed: list[tuple[Place, str]], rest: Rest) -> list[tuple[Place, str]]:
@@ -375,6 +404,16 @@ def _choose_layout(stated: str | None, files: Files, root: str, options: Options
     return tell_layout(files.readable, root, named)
 
 
+def _idle(options: Options, left_out: Sequence[LeftOut]) -> list[str]:
+    """Say which --ignore leaves out nothing: it may be misspelt."""
+    reasons = " ".join(one.reason for one in left_out)
+    return [
+        f"--ignore {pattern}: nothing here is called that"
+        for pattern in options.ignore
+        if f"--ignore {pattern}" not in reasons
+    ]
+
+
 def _template(path: str, stem: str) -> tuple[str, str]:
     head, found, tail = path.rpartition(stem)
     return (head, tail) if found and stem and "/" not in tail else (path, WHOLE)
@@ -385,12 +424,33 @@ def _why_not(name: str) -> str:
     return f"{ending} is no format that is read" if ending.startswith(".") else "no known ending"
 
 
+def _check_twins(built: Built, wanted: Sequence[str]) -> None:
+    for task, what in built.twins.items():
+        if task in wanted:
+            others = [name for name in built.tasks if name not in built.twins]
+            more = f"; or name the tasks you want with --tasks {','.join(others)}" if others else ""
+            raise UsageError(what + more)
+
+
 def _check_named(options: Options, table: FileTable) -> None:
     unknown = {name for name in options.named() if name not in table.files}
     if unknown:
         raise UsageError(
             f"no task {', '.join(sorted(unknown))} here; found: {', '.join(sorted(table.files))}"
         )
+
+
+def _check_invalid(name: str, found: Evidence, options: Options, where: str) -> None:
+    """Refuse a value that no file can hold: it would stand for those that do mean nothing."""
+    if found.dtype == "bool" or found.is_float:
+        return
+    info = np.iinfo(found.dtype)
+    for value in (options.invalid or {}).get(name, ()):
+        if not info.min <= value <= info.max:
+            raise UsageError(
+                f"--invalid {name}={value}: {where} holds {found.dtype} values, {info.min} to "
+                f"{info.max}"
+            )
 
 
 def _known_split(split: str, table: FileTable) -> str:
@@ -406,6 +466,7 @@ def _meanings(tree: FileTree, table: FileTable, layout: Layout, options: Options
         where = tree.where(table.some_paths(name, 1)[0])
         stated = options.stated(name, layout.known.get(name, Stated()))
         evidence = probe_task(tree, table, name, stated.invalid or ())
+        _check_invalid(name, evidence, options, where)
         meaning = decide(name, evidence, stated, where)
         found.append(meaning)
         if evidence.alpha and options.alpha == "mask" and meaning.reading.alpha == "drop":

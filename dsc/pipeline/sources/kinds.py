@@ -13,8 +13,9 @@ label map, exact |
 point is metres, stored in counts of 1/1000 m |
 | name says normal, and nine of ten vectors have unit length | normals, 8 bits |
 | name says rgb, color, image, or nothing; 8 bits, 1 or 3 channels | image |
-| the same, but with a palette, few values, or flat regions with jumps between | image or label \
-map, exact |
+| name says nothing of light; 8 bits, one channel, stored without loss | image, exact |
+| named like a picture or nothing, but with a palette, few values, or flat regions with jumps \
+between | image or label map, exact |
 | name says nothing; 16 bits, one channel | image, exact |
 | other numbers a pixel | array, exact |
 | one number; a few, or a small matrix | class; vector |
@@ -51,7 +52,7 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "label": (
         "label*", "seg*", "semantic*", "mask*", "instance*", "annotation*", "panoptic*", "trimap*",
         "parsing*", "gt*", "groundtruth*", "target*", "id", "ids", "labelids", "stuff*", "valid",
-        "annot*", "anno", "annos", "ann", "anns",
+        "annot*", "anno", "annos", "ann", "anns", "truth", "superpix*", "silhouette*",
     ),
     "disparity": ("disp", "disps", "displ", "dispr", "dispgt", "disparit*"),
     "flow": ("flow", "flows", "optflow", "opticalflow", "sceneflow"),
@@ -61,16 +62,19 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "image": ("image*", "img*", "im", "ims", "photo*", "frame", "frames", "gray*", "jpegimages"),
 }  # fmt: skip
 _STRONG_LABELS = ("mask*", "label*", "seg*", "valid")  # of depth_mask, depth says what is masked
+_CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _OF_DEPTH = (
     "inv", "inverse", "log", "relative", "rel", "norm", "normalized", "normalised", "confidence",
     "conf", "uncertainty", "std", "variance", "var", "error*", "err", "weight*", "prob*", "edge*",
     "grad*", "gradient*",
 )  # fmt: skip  # beside depth: no distance in metres
-_PICTURES = (
+_LIGHT = (
     "left", "right", "albedo", "shading", "reshading", "edge*", "keypoint*", "curvature*",
     "thermal", "infrared", "ir", "nir", "reflectance", "irradiance", "roughness", "specular",
-    "pose*", "camera*", "embedding*", "caption*", "intrinsic*", "extrinsic*", "confidence*",
-    "matte*", "alpha*", "saliency", "velodyne*", "lidar*",
+)  # fmt: skip
+_PICTURES = (
+    *_LIGHT, "pose*", "camera*", "embedding*", "caption*", "intrinsic*", "extrinsic*",
+    "confidence*", "matte*", "alpha*", "saliency", "velodyne*", "lidar*",
 )  # fmt: skip
 
 
@@ -194,14 +198,17 @@ def kind_of_name(name: str) -> str | None:
 
 
 def _words(name: str) -> list[str]:
-    """List the words of a name, and any two that follow each other as one: ``ground_truth``."""
-    words = re.findall(r"[a-z]+", name.lower())
+    """List the words of a name, and any two that follow each other as one: ``ground_truth``.
+
+    A capital begins one: ``classSegmentation``.
+    """
+    words = re.findall(r"[a-z]+", _CAPITAL.sub("_", name).lower())
     return [*words, *map("".join, itertools.pairwise(words))]
 
 
 def _is_of_depth(name: str) -> bool:
     """Tell whether a name says that its values are no distances but something about them."""
-    return any(_is(word, _OF_DEPTH) for word in re.findall(r"[a-z]+", name.lower()))
+    return any(_is(word, _OF_DEPTH) for word in _words(name))
 
 
 def is_task_word(name: str) -> bool:
@@ -282,7 +289,8 @@ def _without_alpha(name: str, found: Evidence, stated: Stated, where: str) -> Ev
         what = f"{found.channels} channels, the last is alpha" if last else "some have alpha"
         raise UsageError(
             f"{where}: {what}; say --alpha drop, or --alpha "
-            f"mask to keep it as task {name}_alpha, or leave {name} out with --tasks"
+            f"mask to keep it as task {name}_alpha, --kinds {name}=array to keep all channels "
+            f"exactly, or leave {name} out with --tasks"
         )
     shape = (*found.shape[:2], 3) if found.channels in (3, 4) else found.shape[:2]
     return replace(found, shape=shape)
@@ -346,13 +354,22 @@ def _picture(name: str, kind: str, found: Evidence, stated: Stated, where: str) 
     if ids and not kind:
         return _label(name, "", found, stated, where)
     deep = not kind and not stated.kind and found.dtype == "uint16"
+    counts = not kind and not stated.kind and _may_be_counts(name, found)
     task = Task.model_validate(
         {"name": name, "kind": "image", "dtype": WIDER_BOOL.get(found.dtype, found.dtype)}
         | {"channels": 3 if kind == "rgb" or found.palette else found.channels}
         | {"invalid": stated.invalid or (), "valid_range": _range(found.dtype)}
-        | {"exact": bool(ids) or deep}
+        | {"exact": bool(ids) or deep or counts}
     )
-    return Meaning(task, _why_picture(kind, found, stated, ids, deep), found.shape, found.dtype)
+    why = _why_picture(kind, found, stated, ids, deep)
+    why += ": may be ids or a measure" if counts and not (ids or deep) else ""
+    return Meaning(task, why, found.shape, found.dtype)
+
+
+def _may_be_counts(name: str, found: Evidence) -> bool:
+    """Tell whether gray values may be something else than light: nothing says that they are."""
+    light = any(_is(word, _LIGHT) for word in _words(name))
+    return found.lossless and (found.channels == 1 or found.gray) and not light
 
 
 def _why_picture(kind: str, found: Evidence, stated: Stated, ids: str | None, deep: bool) -> str:
@@ -395,6 +412,9 @@ def _normal(name: str, kind: str, found: Evidence, stated: Stated, where: str) -
 
 
 def _depth(name: str, kind: str, found: Evidence, stated: Stated, where: str) -> Meaning:
+    gray = found.channels == 3 and found.gray
+    if gray:
+        found = replace(found, shape=found.shape[:2])
     if found.channels != 1:
         raise UsageError(
             f"{where}: {found.channels} channels cannot be depth; if {name} holds coloured "
@@ -419,7 +439,8 @@ def _depth(name: str, kind: str, found: Evidence, stated: Stated, where: str) ->
     if not as_it_is:
         _check_reach(name, found, unit, unit_m, where)
     reading = Reading() if as_it_is else Reading(file_unit=unit, invalid=nothing)
-    why = _said(stated, "depth")
+    reading = replace(reading, gray=gray)
+    why = _said(stated, "depth") + ("; three channels alike, one kept" if gray else "")
     if not as_it_is:
         why += f"; {found.dtype} to counts of {unit_m:g} m"
         if not (whole and unit_m == unit.factor):

@@ -306,10 +306,14 @@ def _are_tasks(
     known = all(_is_task(name, named) for name in names)
     strong = _has_strong(names, named)
     short = [name for name in names if _SHORT.fullmatch(name) and not _is_task(name, named)]
-    if short and len(short) == sum(not _is_task(name, named) for name in names) < len(names):
-        strong = True  # A and B beside label
+    unknown = sum(not _is_task(name, named) for name in names)
+    maps = any(kind_of_name(name) in MAP_KINDS for name in names)
+    if 0 < len(short) == unknown < len(names) or (maps and 0 < 3 * unknown <= len(names)):
+        strong = True  # A and B beside label; fg beside alpha and trimap
     if len(names) > MOST_TASKS or not (known or strong) or _are_opposites(names):
         return False
+    if all(map(name_of_split, names)):
+        return False  # valid beside nothing
     if known and (len(names) == 1 or strong):
         return True
     if known and {kind_of_name(name) for name in names} == {"label"} and _mostly_jpeg(listing):
@@ -378,6 +382,8 @@ def directories(listing: Listing, level: int) -> Layout:
         if not -len(parts) <= level < len(parts):
             return above(parts, name)
         task = parts.pop(level)
+        if not spelled(task):
+            return Aside("a task's name needs letters a to z or digits: rename it", task)
         stem, split, group = name.rpartition(".")[0], split_of(parts), "/".join(parts)
         words = affixes.get(task, set())
         if not words:
@@ -401,7 +407,7 @@ def split_level(listing: Listing) -> int | None:
             return None
         found = [_split_and_task(name) for name in names]
         named = {split for split, task in found if task}
-        if named and all(split for split, _ in found) and len({task for _, task in found}) > 1:
+        if named and all(split for split, _ in found) and len(names) > 1:
             return level
         if len(names) > 1:
             return None

@@ -18,13 +18,14 @@ from dsc.errors import UsageError
 from dsc.pipeline.sources.base import Source
 from dsc.pipeline.sources.decode import Reading
 from dsc.pipeline.sources.file_source import FileSource, probe_task
-from dsc.pipeline.sources.kinds import Meaning
+from dsc.pipeline.sources.kinds import Meaning, is_task_word
 from dsc.pipeline.sources.listing import FileTree, nothing_found
 from dsc.pipeline.sources.options import Options, wanted_tasks
 from dsc.pipeline.sources.rest import Rest, unwanted
 from dsc.pipeline.sources.table import FileTable, TableBuilder
 from dsc.pipeline.sources.units import parse_depth_unit
 from dsc.schemas import LeftOut, Task, TaskKind
+from dsc.schemas.task import spelled
 
 DEPTH_UNIT_M = 1 / 25.5
 DIRECTORIES = {"nyu_images": "rgb", "nyu_depths": "depth", "nyu_labels40": "label"}
@@ -143,8 +144,15 @@ def _list_frames(listing: dict[str, list[str]], options: Options) -> tuple[FileT
             if match and task and not pattern:
                 builder.add("", match[1], task, f"{directory}/", name[match.end(1) :])
             elif path not in LISTS:
-                rest.add(path, f"--ignore {pattern}" if pattern else "no frame's file", task or "")
+                why = f"--ignore {pattern}" if pattern else "no frame's file"
+                rest.add(path, why, "" if pattern else task or _looks_like(directory))
     return builder.build(), rest
+
+
+def _looks_like(directory: str) -> str:
+    """Give the task that a directory of another name looks like: nyu_labels beside nyu_images."""
+    last = directory.rpartition("/")[2]
+    return spelled(last) if is_task_word(last) else ""
 
 
 def _meaning(tree: FileTree, table: FileTable, task: Task) -> Meaning:

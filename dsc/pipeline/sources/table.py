@@ -158,7 +158,13 @@ class FileTable:
 
 
 class TableBuilder:
-    """Collects files in any order and makes the table of them."""
+    """Collects files in any order and makes the table of them.
+
+    Attributes
+    ----------
+    twins
+        By task, what is wrong where two files claim one sample; told by `build`.
+    """
 
     def __init__(self) -> None:
         self._rows: dict[str, dict[str, int]] = {}
@@ -166,6 +172,7 @@ class TableBuilder:
         self._templates: dict[tuple[str, str], int] = {}
         self._cells: dict[str, tuple[array[int], array[int]]] = {}
         self._splits: dict[str, str] = {}
+        self.twins: dict[str, str] = {}
 
     def add(self, group: str, stem: str, task: str, head: str, tail: str, split: str = "") -> None:
         """Note that the file ``head + stem + tail`` holds `task` of sample (`group`, `stem`).
@@ -186,13 +193,13 @@ class TableBuilder:
         cells[0].append(row)
         cells[1].append(template)
 
-    def build(self, key_tail: str = "") -> FileTable:
+    def build(self, key_tail: str = "", *, strict: bool = True) -> FileTable:
         """Make the table; `key_tail` follows the group's part in every key.
 
         Raises
         ------
         UsageError
-            When two files claim the same task of the same sample.
+            When two files claim the same task of the same sample, and `strict`.
         """
         groups = tuple(sorted(self._rows, key=self._order))
         new_row = np.empty(self._count, np.int64)
@@ -214,6 +221,8 @@ class TableBuilder:
             tuple(self._splits[group] for group in groups),
         )
         self._fill(table, new_row)
+        if strict and self.twins:
+            raise UsageError(next(iter(self.twins.values())))
         return table
 
     def _order(self, group: str) -> tuple[int, str, tuple[str, str]]:
@@ -229,7 +238,9 @@ class TableBuilder:
             chosen = new_template[np.frombuffer(used, np.int32)]
             column = table.files[task] = np.full(len(table), -1, np.int32)
             column[places] = chosen
-            _refuse_twins(table, task, places, chosen)
+            twins = _twins(table, task, places, chosen)
+            if twins is not None:
+                self.twins[task] = twins
 
 
 def natural_order(text: str) -> tuple[str, str]:
@@ -284,16 +295,17 @@ def _ends(stems: Sequence[bytes]) -> NDArray[np.int64]:
     return np.cumsum([0, *map(len, stems)], dtype=np.int64)
 
 
-def _refuse_twins(
+def _twins(
     table: FileTable, task: str, places: NDArray[np.int64], chosen: NDArray[np.int32]
-) -> None:
+) -> str | None:
     lost = np.flatnonzero(table.files[task][places] != chosen)
     if len(lost):
         row = int(places[lost[0]])
         head, tail = table.templates[chosen[lost[0]]]
         twin = head if tail == WHOLE else f"{head}{table.stem(row)}{tail}"
-        raise UsageError(
+        return (
             f"{twin} and {table.path(row, task)} are both {task} of sample {table.key(row)}; "
             "remove one of them, leave it out with --ignore, or point --root at the directory that "
             "is meant"
         )
+    return None

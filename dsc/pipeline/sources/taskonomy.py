@@ -222,6 +222,9 @@ def _meaning(tree: FileTree, table: FileTable, name: str, units: DepthUnit | Non
     why, reading = f"domain {name}", Reading(indexes=task.kind is TaskKind.LABEL)
     if task.kind is TaskKind.DEPTH:
         return _depth_meaning(table, task, found, units)
+    if task.kind is TaskKind.NORMAL:
+        nothing = tuple(dict.fromkeys((*task.invalid, *found.no_direction)))
+        task = task.model_copy(update={"invalid": nothing})
     if task.kind in (TaskKind.LABEL, TaskKind.VECTOR) or task.dtype != "uint8":
         task = _as_found(task, found, tree.where(table.some_paths(name, 1)[0]))
     return Meaning(task, why, found.shape, found.dtype, reading)

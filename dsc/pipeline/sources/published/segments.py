@@ -13,6 +13,15 @@ COCO = Form(
     hints=("train20", "val20", "test20", "unlabeled20"),
     mark=r"(^|/)(train|val|test|unlabeled)20\d\d$",
     rules=(
+        *(
+            Rule(
+                r"(?:.*/)?(?P<task>annotations|stuffthingmaps|labels?|masks?)/" + _COCO_SPLIT,
+                r"(?P<stem>\d{12})" + ending,
+                "{task}" + more,
+                "{b}",
+            )
+            for ending, more in ((r"\.png", ""), (r"_(?P<ids>\w+Ids)\.png", "_{ids}"))
+        ),
         Rule(
             r"(?:.*/)?(?P<task>panoptic|stuff)(?:_stuff)?_" + _COCO_SPLIT + r"(?:_pixelmaps)?",
             r"(?P<stem>\d{12})\.png",
@@ -27,7 +36,7 @@ COCO = Form(
             "{b}",
         ),
     ),
-    needs=(needs("rgb"), needs("panoptic"), needs("stuff")),
+    needs=(needs("rgb"), needs("panoptic"), needs("stuff"), needs("annotations")),
     beside=(keep_all(r"[^/]+\.json", _WHOLE_SET),),
     known={"panoptic": _LABEL, "stuff": _LABEL},
 )
