@@ -168,7 +168,7 @@ def test_components_of_different_units_meet_in_the_coarsest(tmp_path: Path) -> N
 
 def test_unit_for_a_component_that_is_not_there_is_refused(tmp_path: Path) -> None:
     put(tmp_path / "hm3d/depth_zbuffer" / file_name("depth_zbuffer"), DEPTH)
-    with pytest.raises(UsageError, match=r"'h3md'.*hm3d"):
+    with pytest.raises(UsageError, match=r"h3md.*found: hm3d"):
         open_source("taskonomy", str(tmp_path), depth_unit="h3md=1/4096")
 
 

@@ -151,7 +151,7 @@ class FolderSource(FileSource):
         left_out = [
             *options.excuse(left_out),
             *built.left_out,
-            *unwanted(built.table, wanted, options),
+            *unwanted(built.files, wanted, options),
         ]
         if split is not None and table.split_sizes():
             table = table.select(table.rows_of_split(_known_split(split, table)))
@@ -234,12 +234,13 @@ class Files:
 class Built:
     """What a layout makes of the files: the table, classes by group, and what it leaves out.
 
-    `twins` says, by task, which two files claim one sample.
+    `files` counts the files of every task; `twins` says, by task, which two claim one sample.
     """
 
     table: FileTable
     labels: dict[str, str]
     left_out: list[LeftOut]
+    files: dict[str, int]
     twins: dict[str, str]
 
     @property
@@ -260,7 +261,8 @@ def build(layout: Layout, files: Files) -> Built:
     for pattern, paths in files.ignored.items():
         for path in paths:
             rest.add(path, f"--ignore {pattern}")
-    return Built(builder.build(strict=False), labels, rest.listed(), builder.twins)
+    table = builder.build(strict=False)
+    return Built(table, labels, rest.listed(), builder.counts(), builder.twins)
 
 
 def _sample(place: Place) -> tuple[str, str]:

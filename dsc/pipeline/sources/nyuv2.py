@@ -112,7 +112,7 @@ class NyuV2Source(FileSource):
             "label": lambda: _label_task(tree, listing),
         }
         wanted = wanted_tasks(options, [name for name in makers if name in table.files])
-        others = list(unwanted(table, wanted, options))
+        others = list(unwanted(table.counts(), wanted, options))
         table = table.without([name for name in table.files if name not in wanted])
         if split != "all":
             frames = set(read_split(tree, split))

@@ -1,11 +1,10 @@
 """What a source leaves out, collected while files are sorted into tasks and samples."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from dsc.pipeline.sources.options import Options
 from dsc.pipeline.sources.passed_over import printable
-from dsc.pipeline.sources.table import FileTable
 from dsc.schemas import LeftOut
 
 MOST_DIRECTORIES = 8
@@ -56,13 +55,15 @@ class Rest:
                 self._found.setdefault(wider, self._found.pop(group))
 
 
-def unwanted(table: FileTable, wanted: Sequence[str], options: Options) -> Iterator[LeftOut]:
-    """List the tasks that nobody asked for."""
-    for name, column in table.files.items():
+def unwanted(
+    files: Mapping[str, int], wanted: Sequence[str], options: Options
+) -> Iterator[LeftOut]:
+    """List the tasks that nobody asked for; `files` counts those of every task."""
+    for name, count in files.items():
         if name not in wanted:
             pattern = options.ignores("", name)
             reason = f"--ignore {pattern}" if pattern else "not in --tasks"
-            yield LeftOut(what=f"task {name}", files=int((column >= 0).sum()), reason=reason)
+            yield LeftOut(what=f"task {name}", files=count, reason=reason)
 
 
 def ending_of(name: str) -> str:

@@ -88,6 +88,10 @@ class FileTable:
         group = self.groups[self.group[index]]
         return f"{group}/{self.stem(index)}" if group else self.stem(index)
 
+    def counts(self) -> dict[str, int]:
+        """Count the files of each task."""
+        return {task: int((column >= 0).sum()) for task, column in self.files.items()}
+
     def split_sizes(self) -> dict[str, int]:
         """Count the samples of each split, in order; empty where there are no splits."""
         if not any(self.splits):
@@ -224,6 +228,10 @@ class TableBuilder:
         if strict and self.twins:
             raise UsageError(next(iter(self.twins.values())))
         return table
+
+    def counts(self) -> dict[str, int]:
+        """Count the files of each task, twins and all."""
+        return {task: len(rows) for task, (rows, _) in self._cells.items()}
 
     def _order(self, group: str) -> tuple[int, str, tuple[str, str]]:
         split = self._splits[group]

@@ -146,7 +146,7 @@ class TaskonomySource(FileSource):
             raise nothing_found(cls.name, f"no view under {root}", LAYOUTS)
         _check_components(units, table)
         wanted = wanted_tasks(options, [name for name in DOMAINS if name in table.files])
-        left_out += unwanted(table, wanted, options)
+        left_out += unwanted(table.counts(), wanted, options)
         table = table.without([name for name in table.files if name not in wanted])
         meanings = [_meaning(tree, table, name, units) for name in DOMAINS if name in table.files]
         given = {"depth_unit": units, **options.to_json()}
