@@ -59,8 +59,10 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "depth": ("depth*", "zbuffer"),
     "normal": ("normal", "normals", "normalmap", "normalmaps", "nrm"),
     "rgb": ("rgb*", "color*", "colour*", "leftimg*", "rightimg*"),
-    "image": ("image*", "img*", "im", "ims", "photo*", "frame", "frames", "input", "inputs", "gray*",
-              "jpegimages"),
+    "image": (
+        "image*", "img*", "im", "ims", "photo*", "frame", "frames", "input", "inputs", "gray*",
+        "jpegimages",
+    ),
 }  # fmt: skip
 _STRONG_LABELS = ("mask*", "label*", "seg*", "valid")  # of depth_mask, depth says what is masked
 _CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
