@@ -287,6 +287,8 @@ def tasks_of(root: Path, **options: object) -> dict[str, tuple[str, int]]:
         # pictures above the directory of the other task
         ("{}.png masks/{}:m.png", {"rgb": "image", "masks": "label"}),
         ("s/{}.png s/masks/{}:m.png", {"rgb": "image", "masks": "label"}),
+        ("a{}.png masks/a{}_mask:m.png", {"rgb": "image", "masks": "label"}),
+        ("train/input/{}.png train/target/{}.png", {"input": "image", "target": "label"}),
         # names without words, told by endings or by what lies beside them
         ("{}.jpg {}:m.png", {"rgb": "image", "png": "label"}),
         ("left/{}.jpg z/{}:m.png", {"left": "image", "z": "label"}),

@@ -429,7 +429,7 @@ def _why_not(name: str) -> str:
 def _check_twins(built: Built, wanted: Sequence[str]) -> None:
     for task, what in built.twins.items():
         if task in wanted:
-            others = [name for name in built.tasks if name not in built.twins]
+            others = [name for name in built.table.files if name not in built.twins]
             more = f"; or name the tasks you want with --tasks {','.join(others)}" if others else ""
             raise UsageError(what + more)
 

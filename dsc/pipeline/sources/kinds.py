@@ -6,11 +6,12 @@ may be ids are never coded with loss on a guess.
 
 | evidence | meaning |
 | --- | --- |
-| name says label, seg, semantic, mask, instance, panoptic, trimap, parsing, gt, target, ids | \
-label map, exact |
+| name says label, seg, semantic, mask, instance, panoptic, trimap, parsing, gt, ground_truth, \
+target, annot, ids | label map, exact |
 | name says disp, disparity; flow | disparity; optical flow: exact |
-| name says depth, one channel | depth; 16-bit counts of 1/1000 m, 0 and 65535 invalid; floating \
-point is metres, stored in counts of 1/1000 m |
+| name says depth and inverse, log, relative, confidence, error or the like | array, exact |
+| name says depth, one channel, or three alike | depth; 16-bit counts of 1/1000 m, 0 and 65535 \
+invalid; floating point is metres, stored in counts of 1/1000 m |
 | name says normal, and nine of ten vectors have unit length | normals, 8 bits |
 | name says rgb, color, image, or nothing; 8 bits, 1 or 3 channels | image |
 | name says nothing of light; 8 bits, one channel, stored without loss | image, exact |
@@ -59,7 +60,10 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "depth": ("depth*", "zbuffer"),
     "normal": ("normal", "normals", "normalmap", "normalmaps", "nrm"),
     "rgb": ("rgb*", "color*", "colour*", "leftimg*", "rightimg*"),
-    "image": ("image*", "img*", "im", "ims", "photo*", "frame", "frames", "gray*", "jpegimages"),
+    "image": (
+        "image*", "img*", "im", "ims", "photo*", "frame", "frames", "input", "inputs", "gray*",
+        "jpegimages",
+    ),
 }  # fmt: skip
 _STRONG_LABELS = ("mask*", "label*", "seg*", "valid")  # of depth_mask, depth says what is masked
 _CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")

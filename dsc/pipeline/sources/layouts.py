@@ -657,14 +657,14 @@ def _own_words(listing: Listing) -> set[str]:
 def _affixes_by_task(listing: Listing, level: int) -> dict[str, set[str]]:
     """List, by task directory, the words that all of its files' names carry beside their stem.
 
-    Empty where taking them off pairs no two files.
+    Empty where taking them off pairs no two files. Files above the level are of the task ``""``.
     """
     found: dict[str, set[str]] = defaultdict(set)
     tasks: dict[tuple[str, str], set[tuple[str, str]]] = defaultdict(set)
     for directory, base, word in _affixes(listing):
         parts = _parts(directory)
-        if -len(parts) <= level < len(parts):
-            task = parts.pop(level)
+        if -len(parts) <= level < len(parts) or len(parts) <= level:
+            task = parts.pop(level) if level < len(parts) else ""
             found[task].add(word)
             tasks["/".join(parts), base].add((task, word))
     if all(len(several) < 2 for several in tasks.values()):
