@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from dsc.errors import IncompleteError
+from dsc.errors import IncompleteError, SampleError
 from dsc.jobs.codecs import OnChoice, choose_coding
 from dsc.jobs.local import Job, is_full_disk, run_here
 from dsc.jobs.output import Output, claim, finished_shards, open_output, sole_output
@@ -110,7 +110,7 @@ def run(
     report = report_of(source)
     with sole_output(there, request.overwrite) as output:
         if request.on_error == "fail" and output.plan is None and output.manifest is None:
-            check_files(source, [task.name for task in tasks])
+            _check_files(source, tasks)
         coding = choose_coding(request, source, tasks, output, on_choice, on_trial)
         if on_start is not None:
             on_start(report, tasks, coding.codec_set)
@@ -127,6 +127,15 @@ def run(
         )
         job = Job(plan, output.root, source, coding.codec_set, request.on_error)
         return _finish(job, output, request, Tally(plan, progress), report)
+
+
+def _check_files(source: Source, tasks: Sequence[Task]) -> None:
+    try:
+        check_files(source, [task.name for task in tasks])
+    except SampleError as error:
+        raise SampleError(
+            f"{error}; or leave out what cannot be read with --on-error skip"
+        ) from None
 
 
 def _finish(

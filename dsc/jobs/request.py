@@ -3,16 +3,19 @@
 import os
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from dsc.errors import UsageError
+from dsc.errors import UnknownTaskError, UsageError
 from dsc.jobs.output import absolute
 from dsc.pipeline.auto_codec import DEFAULT_SAMPLES
+from dsc.pipeline.codec_set import LOSSLESS
+from dsc.pipeline.codec_spec import Spec
 from dsc.pipeline.plan import check_split
 from dsc.pipeline.sources import Source, open_source, options_of
 from dsc.pipeline.sources.base import left_out_of
-from dsc.schemas import Bound, Quality, Target, Task, resolve_tasks
+from dsc.schemas import Bound, Quality, Target, Task, resolve_task, resolve_tasks
 
 ON_ERROR = ("fail", "skip")
 LISTED = 8
@@ -101,7 +104,7 @@ class Request:
         UsageError
             When files look like a task that was asked for, or all were, and cannot be read.
         """
-        asked = None if self.tasks is None else {*resolve_tasks(self.tasks, task_names(source))}
+        asked = None if self.tasks is None else _known(self.tasks, task_names(source))
         like = [
             one for one in left_out_of(source) if one.task and (asked is None or one.task in asked)
         ]
@@ -129,7 +132,21 @@ class Request:
         chosen = tuple(found[name] for name in resolve_tasks(self.tasks, list(found)))
         if not chosen:
             raise UsageError(f"no task to compress; found: {', '.join(found) or 'none'}")
-        return chosen
+        coded = self._coded_by_name(list(found))
+        return tuple(
+            task.model_copy(update={"exact": False}) if task.name in coded else task
+            for task in chosen
+        )
+
+    def _coded_by_name(self, found: Sequence[str]) -> set[str]:
+        """List the tasks that ``--codec rgb=jpeg`` or ``--target rgb=38dB`` calls pictures by name.
+
+        What was only guessed to be ids is then coded as it is asked.
+        """
+        words = Spec.parse(self.codec, found).chosen
+        lossy = [name for name, word in words.items() if word not in LOSSLESS]
+        aimed = [part.partition("=") for part in (self.target or "").split(",") if "=" in part]
+        return {*lossy, *_known([name.strip() for name, _, _ in aimed], found)}
 
     def choose_quality(self, tasks: Sequence[Task], streams: Sequence[str] = ()) -> Quality:
         """Give the quality of each task, with the targets and bounds.
@@ -186,6 +203,15 @@ class Request:
             "--on-error": self.on_error if self.on_error != "fail" else None,
             **{f"--{name.replace('_', '-')}": _word(value) for name, value in self.layout.items()},
         }
+
+
+def _known(names: Sequence[str] | str, found: Sequence[str]) -> set[str]:
+    """Resolve those names that are there; what is not is told where it is asked for."""
+    known = set()
+    for name in names.split(",") if isinstance(names, str) else names:
+        with suppress(UnknownTaskError):
+            known.add(resolve_task(name.strip(), found))
+    return known
 
 
 def task_names(source: Source) -> list[str]:

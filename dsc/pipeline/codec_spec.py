@@ -162,10 +162,23 @@ def choose_codecs(spec: str | Spec | None, tasks: Sequence[Task]) -> dict[str, s
     if general and rest and not taken:
         raise UsageError(
             f"--codec {spec.text}: {general} codes none of {', '.join(task.name for task in rest)}"
+            + _what_is_exact(rest, general)
         )
     for task in rest:
         chosen[task.name] = general if general and task.name in taken else default_codec(task)
     return chosen
+
+
+def _what_is_exact(tasks: Sequence[Task], word: str) -> str:
+    """Say how a task that is exact on a guess can be coded as a picture after all."""
+    guessed = [task.name for task in tasks if task.exact]
+    if not guessed:
+        return ""
+    name = guessed[0]
+    return (
+        f"; {', '.join(guessed)} may hold ids and must come back exactly: if it holds pictures, say "
+        f"--kinds {name}=image, or --codec {name}={word}"
+    )
 
 
 def default_codec(task: Task) -> str:

@@ -187,3 +187,24 @@ def test_a_view_finds_originals_that_were_read_under_options(tmp_path: Path) -> 
     assert sorted(found.tasks) == ["range", "rgb"]
     for index, key in enumerate(opened.keys()):
         np.testing.assert_array_equal(found.read(index, key)["range"], opened[index]["range"])
+
+
+def test_a_codec_that_is_named_for_a_task_calls_it_a_picture(tmp_path: Path) -> None:
+    for at in range(2):
+        path = tmp_path / f"in/rgb/{at}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(imagecodecs.png_encode(np.full((8, 12, 3), 40 * at, np.uint8)))
+    for options, exact, codec in (
+        ({}, True, "jxl-lossless"),
+        ({"codec": "rgb=jpeg"}, False, "jpeg"),
+        ({"target": "rgb=40dB"}, False, "av1"),
+        ({"codec": "rgb=png"}, True, "png"),
+        ({"kinds": {"rgb": "image"}}, False, "av1"),
+    ):
+        manifest = compress(
+            "folder", tmp_path / "a", root=tmp_path / "in", overwrite=True, **options
+        )
+        (task,) = manifest.tasks
+        assert (task.exact, manifest.codecs[0].id) == (exact, codec), options
+    with pytest.raises(UsageError, match=r"--kinds rgb=image, or --codec rgb=jpeg"):
+        compress("folder", tmp_path / "b", root=tmp_path / "in", codec="jpeg")

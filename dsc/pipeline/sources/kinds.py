@@ -13,8 +13,9 @@ target, annot, ids | label map, exact |
 | name says depth, one channel, or three alike | depth; 16-bit counts of 1/1000 m, 0 and 65535 \
 invalid; floating point is metres, stored in counts of 1/1000 m |
 | name says normal, and nine of ten vectors have unit length | normals, 8 bits |
-| name says rgb, color, image, or nothing; 8 bits, 1 or 3 channels | image |
-| name says nothing of light; 8 bits, one channel, stored without loss | image, exact |
+| name says rgb, color, image, or another word of light, or files are JPEG; 8 bits, 1 or 3 \
+channels | image |
+| name says nothing of light; 8 bits, stored without loss | image, exact |
 | named like a picture or nothing, but with a palette, few values, or flat regions with jumps \
 between | image or label map, exact |
 | name says nothing; 16 bits, one channel | image, exact |
@@ -73,7 +74,7 @@ _OF_DEPTH = (
     "grad*", "gradient*",
 )  # fmt: skip  # beside depth: no distance in metres
 _LIGHT = (
-    "left", "right", "albedo", "shading", "reshading", "edge*", "keypoint*", "curvature*",
+    "left", "right", "view*", "picture*", "pic", "pics", "diffuse", "texture*", "albedo", "shading", "reshading", "edge*", "keypoint*", "curvature*",
     "thermal", "infrared", "ir", "nir", "reflectance", "irradiance", "roughness", "specular",
 )  # fmt: skip
 _PICTURES = (
@@ -367,13 +368,16 @@ def _picture(name: str, kind: str, found: Evidence, stated: Stated, where: str) 
     )
     why = _why_picture(kind, found, stated, ids, deep)
     why += ": may be ids or a measure" if counts and not (ids or deep) else ""
-    return Meaning(task, why, found.shape, found.dtype)
+    warnings = (
+        f"{name}: stored exactly, because its values may be no picture's; --kinds {name}=image "
+        "codes it as one",
+    )
+    return Meaning(task, why, found.shape, found.dtype, warnings=warnings if task.exact else ())
 
 
 def _may_be_counts(name: str, found: Evidence) -> bool:
-    """Tell whether gray values may be something else than light: nothing says that they are."""
-    light = any(_is(word, _LIGHT) for word in _words(name))
-    return found.lossless and (found.channels == 1 or found.gray) and not light
+    """Tell whether values may be something else than light: nothing says that they are."""
+    return found.lossless and not any(_is(word, _LIGHT) for word in _words(name))
 
 
 def _why_picture(kind: str, found: Evidence, stated: Stated, ids: str | None, deep: bool) -> str:
