@@ -176,8 +176,8 @@ def _what_is_exact(tasks: Sequence[Task], word: str) -> str:
         return ""
     name = guessed[0]
     return (
-        f"; {', '.join(guessed)} may hold ids and must come back exactly: if it holds pictures, say "
-        f"--kinds {name}=image, or --codec {name}={word}"
+        f"; {', '.join(guessed)} may hold ids and must come back exactly: if it holds pictures, "
+        f"say --kinds {name}=image, or --codec {name}={word}"
     )
 
 

@@ -74,8 +74,9 @@ _OF_DEPTH = (
     "grad*", "gradient*",
 )  # fmt: skip  # beside depth: no distance in metres
 _LIGHT = (
-    "left", "right", "view*", "picture*", "pic", "pics", "diffuse", "texture*", "albedo", "shading", "reshading", "edge*", "keypoint*", "curvature*",
-    "thermal", "infrared", "ir", "nir", "reflectance", "irradiance", "roughness", "specular",
+    "left", "right", "view*", "picture*", "pic", "pics", "diffuse", "texture*", "albedo",
+    "shading", "reshading", "edge*", "keypoint*", "curvature*", "thermal", "infrared", "ir", "nir",
+    "reflectance", "irradiance", "roughness", "specular",
 )  # fmt: skip
 _PICTURES = (
     *_LIGHT, "pose*", "camera*", "embedding*", "caption*", "intrinsic*", "extrinsic*",
