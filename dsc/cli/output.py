@@ -6,6 +6,7 @@ shows what follows the ``?`` of a URL: it is a signature, as a rule, and logs ar
 
 import json
 import math
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
@@ -71,6 +72,11 @@ def show_table(
         Whether the last row is a sum, set apart by a line.
     """
     _print_table(_table(columns, rows, total), to_stderr=False)
+
+
+def columns() -> int:
+    """Give the width of the terminal on stderr; a log or a pipe has none, and gets wide lines."""
+    return shutil.get_terminal_size().columns if sys.stderr.isatty() else LOG_COLUMNS
 
 
 def note_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

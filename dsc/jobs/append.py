@@ -34,7 +34,7 @@ from dsc.pipeline.commit_append import (
 )
 from dsc.pipeline.growth import Adds
 from dsc.pipeline.sources import Source
-from dsc.pipeline.sources.base import report_of, splits_of
+from dsc.pipeline.sources.base import lacks_of, report_of, splits_of
 from dsc.pipeline.wanted import Wanted, check_complete, what_to_add
 from dsc.schemas import FailedSample, Manifest, Quality
 from dsc.schemas.quality import DEFAULT_QUALITY
@@ -159,6 +159,7 @@ def run(
     Archive.open(root)  # a place without an archive gets no lock
     source = request.open_source()
     request.check_left_out(source)
+    request = request.rounded(report_of(source))
     with sole_writer(root, "dsc append"):
         archive = Archive.open(root)
         wanted = what_to_add(archive, source, request.tasks)
@@ -212,6 +213,7 @@ def _add_samples(
     request.check_for_samples(wanted.tasks)
     if request.missing == "error":
         check_complete(archive, wanted)
+        _check_each(samples.source, [task.name for task in wanted.tasks])
     codec_set = CodecSet.from_archive(archive)
     plan = plan_samples(archive, samples, codec_set, choose_split(manifest, request.split))
     job = Job(plan, archive.root, samples.source, codec_set, request.on_error)
@@ -228,6 +230,17 @@ def _probe(found: Found, wanted: Wanted, on_error: str) -> None:
     except SampleError as error:
         if on_error != "skip":
             raise SampleError(f"{error}; --on-error skip leaves out single samples") from error
+
+
+def _check_each(source: Source, tasks: Sequence[str]) -> None:
+    """Refuse new samples one of which lacks a task that others have."""
+    for index in range(len(source)):
+        lacking = lacks_of(source, index, tasks)
+        if lacking:
+            raise UsageError(
+                f"the new sample {source.key(index)} lacks {', '.join(lacking)}; complete it, "
+                "leave it out with --ignore, or add such samples without it with --missing none"
+            )
 
 
 def _check_splits(source: Source, split: str | None) -> None:

@@ -108,6 +108,7 @@ def run(
     tasks = request.choose_tasks(source)
     request.check_left_out(source)
     report = report_of(source)
+    request = request.rounded(report)
     with sole_output(there, request.overwrite) as output:
         if request.on_error == "fail" and output.plan is None and output.manifest is None:
             _check_files(source, tasks)

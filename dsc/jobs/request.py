@@ -4,8 +4,8 @@ import os
 import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Self
 
 from dsc.errors import UnknownTaskError, UsageError
 from dsc.jobs.output import absolute
@@ -15,7 +15,16 @@ from dsc.pipeline.codec_spec import Spec
 from dsc.pipeline.plan import check_split
 from dsc.pipeline.sources import Source, open_source, options_of
 from dsc.pipeline.sources.base import left_out_of
-from dsc.schemas import Bound, Quality, Target, Task, resolve_task, resolve_tasks
+from dsc.schemas import (
+    Bound,
+    BoundKind,
+    Quality,
+    SourceReport,
+    Target,
+    Task,
+    resolve_task,
+    resolve_tasks,
+)
 
 ON_ERROR = ("fail", "skip")
 LISTED = 8
@@ -44,6 +53,19 @@ class Request:
     target: str | None = None
     max_error: str | None = None
     auto_samples: int = DEFAULT_SAMPLES
+    rounding: Mapping[str, tuple[float, float]] = field(default_factory=dict, kw_only=True)
+
+    def rounded(self, report: SourceReport) -> Self:
+        """Give the request that knows which depth is rounded when it is read, and by how much.
+
+        A bound is a promise about the source's values, so rounding is taken off it.
+        """
+        found = {
+            name: (task.rounding_m, task.near_m)
+            for name, task in report.tasks.items()
+            if task.rounding_m
+        }
+        return replace(self, rounding=found)
 
     def check(self) -> None:
         """Refuse what can be refused before anything is opened.
@@ -161,6 +183,12 @@ class Request:
             quality = Quality.parse(str(quality), [*(task.name for task in tasks), *streams])
         targets = self.targets(tasks)
         bounds = {**quality.max_error, **self.bounds(tasks)}
+        bounds = {
+            name: without_rounding(name, bound, *self.rounding[name])
+            if name in self.rounding
+            else bound
+            for name, bound in bounds.items()
+        }
         return quality.model_copy(update={"targets": targets, "max_error": bounds})
 
     def targets(self, tasks: Sequence[Task]) -> dict[str, Target]:
@@ -203,6 +231,33 @@ class Request:
             "--on-error": self.on_error if self.on_error != "fail" else None,
             **{f"--{name.replace('_', '-')}": _word(value) for name, value in self.layout.items()},
         }
+
+
+def without_rounding(name: str, bound: Bound, rounding_m: float, near_m: float) -> Bound:
+    """Take what depth is rounded by, when it is read, off its bound.
+
+    Parameters
+    ----------
+    near_m
+        The nearest depth that was seen: there, rounding is the largest share.
+
+    Raises
+    ------
+    UsageError
+        When too little is left; the message gives the step that would do.
+    """
+    if bound.kind is BoundKind.COUNTS:
+        return bound
+    relative = bound.kind is BoundKind.RELATIVE
+    lost = rounding_m * (1 + bound.value) / near_m if relative and near_m else rounding_m
+    if lost > bound.value / 2:
+        step_m = 2 * rounding_m * bound.value / (4 * lost)
+        raise UsageError(
+            f"--max-error {name}={bound}: depth is rounded by up to {rounding_m:g} m when it is "
+            f"read, which takes more than half of it; store it in finer steps, with --depth-unit "
+            f"{name}={step_m:.1g} or less"
+        )
+    return bound.model_copy(update={"value": bound.value - lost})
 
 
 def _known(names: Sequence[str] | str, found: Sequence[str]) -> set[str]:

@@ -338,7 +338,8 @@ def differences(plan: Plan, old: Plan | Manifest) -> list[str]:
         old_json |= {"source": {"name": old.source}}
         old_json |= {"split": ",".join(old.splits), "samples": sum(old.splits.values())}
         new_json |= {"split": ",".join(plan.sizes)}
-        new_json.pop("splits", None)
+        for json in (new_json, old_json):
+            json.pop("splits", None)
         new_json["source"] = {"name": plan.source.get("name")}
     other_choice = old_json.pop("choice", None) != new_json.pop("choice", None)
     return [*_compare("", old_json, new_json), *[OTHER_CHOICE] * other_choice] or [OTHER_DATA]

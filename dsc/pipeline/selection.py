@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 
 from dsc.errors import SampleError, UsageError
 from dsc.pipeline.reader import Dataset
-from dsc.pipeline.sources.base import Source, SourceSample, origin_of, report_of
+from dsc.pipeline.sources.base import (
+    Source,
+    SourceSample,
+    lacks_of,
+    origin_of,
+    report_of,
+)
 from dsc.schemas import Manifest, Origin, SourceReport, Task, TaskKind, required_streams
 from dsc.storage.archive import Archive
 
@@ -55,6 +61,11 @@ class Selected:
         """Read a sample; see `Source.read`."""
         names = [name for name in tasks if name in self._readable]
         return self._source.read(int(self._indices[index]), names)
+
+    def lacks(self, index: int, tasks: Sequence[str]) -> tuple[str, ...]:
+        """List which of these tasks a sample lacks, as far as the source can tell."""
+        names = [name for name in tasks if name in self._readable]
+        return lacks_of(self._source, int(self._indices[index]), names)
 
     def origin(self, index: int) -> Origin | None:
         """Say where a sample came from."""

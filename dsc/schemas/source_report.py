@@ -22,12 +22,17 @@ class TaskReport(Schema):
         How its kind was told.
     warnings
         What people should look at before they go on.
+    rounding_m, near_m
+        Of depth that was rounded when it was read: by how many metres at most, and the nearest
+        depth that was seen before; else 0.
     """
 
     samples: int = Field(ge=0)
     stored: str = ""
     why: str = ""
     warnings: tuple[str, ...] = ()
+    rounding_m: float = Field(default=0.0, ge=0)
+    near_m: float = Field(default=0.0, ge=0)
 
 
 class SourceReport(Schema):

@@ -208,3 +208,51 @@ def test_a_codec_that_is_named_for_a_task_calls_it_a_picture(tmp_path: Path) -> 
         assert (task.exact, manifest.codecs[0].id) == (exact, codec), options
     with pytest.raises(UsageError, match=r"--kinds rgb=image, or --codec rgb=jpeg"):
         compress("folder", tmp_path / "b", root=tmp_path / "in", codec="jpeg")
+
+
+def test_a_bound_counts_what_depth_is_rounded_by(tmp_path: Path) -> None:
+    """The promise is about the source's values, not about counts of a millimetre."""
+    drawn = {}
+    for at in range(3):
+        drawn[str(at)] = (RNG.random((24, 32)) * 0.3 + 0.2).astype(np.float32)
+        (tmp_path / "in/depth").mkdir(parents=True, exist_ok=True)
+        np.save(tmp_path / f"in/depth/{at}.npy", drawn[str(at)])
+    call = {"root": tmp_path / "in", "codec": "depth=av1-fast", "overwrite": True}
+    for bound, most_m, most_share in (("2mm", 0.002, 1), ("1%", 1, 0.01)):
+        compress("folder", tmp_path / "a", max_error=f"depth={bound}", **call)
+        opened = dsc.open(tmp_path / "a")
+        for key, found in zip(opened.keys(), opened, strict=True):
+            error = np.abs(found["depth"].astype(np.float64) - drawn[key])
+            assert error.max() <= most_m + 1e-7
+            assert (error / drawn[key]).max() <= most_share + 1e-6
+    with pytest.raises(UsageError, match=r"--depth-unit depth=0\.\d+ or less") as caught:
+        compress("folder", tmp_path / "a", max_error="depth=0.5mm", **call)
+    step = str(caught.value).rpartition("--depth-unit depth=")[2].split()[0]
+    compress("folder", tmp_path / "a", max_error="depth=0.5mm", depth_unit={"depth": step}, **call)
+    for key, found in zip(dsc.open(tmp_path / "a").keys(), dsc.open(tmp_path / "a"), strict=True):
+        assert np.abs(found["depth"].astype(np.float64) - drawn[key]).max() <= 0.0005 + 1e-7
+
+
+def test_an_append_names_the_new_sample_that_lacks_a_task(tmp_path: Path) -> None:
+    for name in ("rgb/1", "label/1"):
+        picture(tmp_path / f"in/{name}.png")
+    compress("folder", tmp_path / "a", root=tmp_path / "in", codec="png")
+    for name in ("rgb/2", "label/2", "rgb/3"):
+        picture(tmp_path / f"in/{name}.png")
+    with pytest.raises(UsageError, match=r"new sample 3 lacks label.*--missing none"):
+        append(tmp_path / "a", "folder", root=tmp_path / "in")
+    assert append(tmp_path / "a", "folder", root=tmp_path / "in", missing="none").samples == 2
+
+
+def test_poses_without_a_picture_are_listed_and_stop_nothing(tmp_path: Path) -> None:
+    for at in range(3):
+        picture(tmp_path / f"in/frame-{at}.color.png")
+    for at in range(5):
+        (tmp_path / f"in/frame-{at}.pose.txt").write_text("1 0\n0 1\n")
+    manifest = compress("folder", tmp_path / "a", root=tmp_path / "in", codec="png")
+    report = manifest.source_report
+    assert report is not None
+    assert report.tasks["pose"].samples == 3
+    (left_out,) = report.left_out
+    assert (left_out.files, left_out.task) == (2, "")
+    assert "nothing else" in left_out.reason

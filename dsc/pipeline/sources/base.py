@@ -82,6 +82,10 @@ class ReportingSource(Source, Protocol):
         """Say where a sample came from."""
         ...
 
+    def lacks(self, index: int, tasks: Sequence[str]) -> tuple[str, ...]:
+        """List which of these tasks a sample lacks, without reading it."""
+        ...
+
 
 def splits_of(source: Source) -> dict[str, int]:
     """Give the splits of any source; empty where it has none."""
@@ -95,6 +99,13 @@ def report_of(source: Source) -> SourceReport:
     n = len(source)
     tasks = {task.name: TaskReport(samples=n, why="the source's own") for task in source.tasks}
     return SourceReport(samples=n, complete=n, tasks=tasks)
+
+
+def lacks_of(source: Source, index: int, tasks: Sequence[str]) -> tuple[str, ...]:
+    """List which of these tasks a sample of any source lacks, as far as the source can tell."""
+    if not hasattr(source, "lacks"):
+        return ()
+    return tuple(cast(ReportingSource, source).lacks(index, tasks))
 
 
 def origin_of(source: Source, index: int) -> Origin | None:

@@ -57,6 +57,8 @@ class Evidence:
         Of the neighbours that differ, the share that differs by more than 4 counts.
     low, high
         Smallest and largest finite value.
+    near
+        Smallest finite value above 0; 0 where there is none.
     typical, far
         Median and 95th percentile of the finite values above 0 and below the dtype's largest; 0
         where there are none.
@@ -88,6 +90,7 @@ class Evidence:
     jumps: float = 0.0
     low: float = 0.0
     high: float = 0.0
+    near: float = 0.0
     typical: float = 0.0
     far: float = 0.0
     whole: bool = True
@@ -197,6 +200,7 @@ def _both(first: Evidence, second: Evidence) -> Evidence:
         jumps=ids.jumps if ids is not fuller else flatter.jumps,
         low=min(first.low, second.low),
         high=max(first.high, second.high),
+        near=min(filter(None, (first.near, second.near)), default=0.0),
         typical=max(first.typical, second.typical),
         far=max(first.far, second.far),
         whole=first.whole and second.whole,
@@ -220,6 +224,7 @@ def _spread(values: NDArray[Any]) -> dict[str, Any]:
         "distinct": _distinct(values),
         "low": float(known.min()) if known.size else 0.0,
         "high": float(known.max()) if known.size else 0.0,
+        "near": float(positive.min()) if positive.size else 0.0,
         "typical": float(typical),
         "far": float(far),
         "whole": values.dtype.kind != "f" or bool((known == np.rint(known)).all()),

@@ -6,6 +6,7 @@ describing a sample is the same for all of them.
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,6 +16,7 @@ from dsc.errors import SampleError, UnknownTaskError, UsageError
 from dsc.pipeline.sources.base import SourceSample
 from dsc.pipeline.sources.decode import check_file, check_sizes, map_sizes, probe, read_array
 from dsc.pipeline.sources.evidence import Evidence, merge
+from dsc.pipeline.sources.formats import read_content
 from dsc.pipeline.sources.kinds import Meaning
 from dsc.pipeline.sources.listing import FileTree
 from dsc.pipeline.sources.table import FileTable
@@ -149,6 +151,10 @@ class FileSource:
             raise IndexError(f"sample {index} of {len(self)}")
         return index
 
+    def lacks(self, index: int, tasks: Sequence[str]) -> tuple[str, ...]:
+        """List which of these tasks a sample lacks, without reading it."""
+        return tuple(name for name in tasks if not self._present(name)[self._check(index)])
+
     def report(self) -> SourceReport:
         """Say what was found, decided and left out."""
         present = {name: self._present(name) for name in self._tasks}
@@ -204,6 +210,8 @@ def task_report(meaning: Meaning, samples: int) -> TaskReport:
         stored=f"{meaning.stored} {shape}".strip(),
         why=meaning.why,
         warnings=meaning.warnings,
+        rounding_m=meaning.rounding_m,
+        near_m=meaning.near_m,
     )
 
 
@@ -224,6 +232,16 @@ def fingerprint(tasks: Sequence[Task], content: str) -> str:
     """Hash what a source holds: its tasks, and `content`, which stands for its samples."""
     text = canonical_json([task.model_dump(mode="json") for task in tasks]) + content
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def example_of(tree: FileTree, table: FileTable, task: str) -> str:
+    """Name a file of a task for messages: one with alpha, where there is such."""
+    paths = table.some_paths(task, PROBES)
+    for path in paths:
+        with suppress(SampleError):
+            if read_content(tree.read(path), tree.where(path)).alpha:
+                return tree.where(path)
+    return tree.where(paths[0])
 
 
 def probe_task(

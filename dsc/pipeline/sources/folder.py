@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from dsc.errors import UsageError
 from dsc.pipeline.sources.evidence import Evidence
-from dsc.pipeline.sources.file_source import FileSource, probe_task
+from dsc.pipeline.sources.file_source import FileSource, example_of, probe_task
 from dsc.pipeline.sources.formats import can_read
 from dsc.pipeline.sources.kinds import (
     ALPHA,
@@ -307,6 +307,8 @@ def _place_others(
         for place, path in found:
             if place and _sample(place) in samples and _may_hold(task, path, layout):
                 placed.append((place, path))
+            elif place and fits and _may_hold(task, path, layout):
+                rest.add(path, f"{task} of a sample that has nothing else")
             else:
                 rest.add(path, _why_not(path), _looks_like(place, path, tasks, taken, like))
     return placed
@@ -468,6 +470,8 @@ def _meanings(tree: FileTree, table: FileTable, layout: Layout, options: Options
         where = tree.where(table.some_paths(name, 1)[0])
         stated = options.stated(name, layout.known.get(name, Stated()))
         evidence = probe_task(tree, table, name, stated.invalid or ())
+        if evidence.alpha:
+            where = example_of(tree, table, name)
         _check_invalid(name, evidence, options, where)
         meaning = decide(name, evidence, stated, where)
         found.append(meaning)

@@ -212,6 +212,11 @@ class Hdf5Source:
         array = channels_last(array, task, reading, task.name in self._first)
         return fit_to_task(array, task, where, reading), size
 
+    def lacks(self, index: int, tasks: Sequence[str]) -> tuple[str, ...]:
+        """List which of these tasks a sample lacks, without reading it."""
+        cells = {name: self._table.cell(self._check(index), self._column(name)) for name in tasks}
+        return tuple(name for name, cell in cells.items() if cell is None)
+
     def report(self) -> SourceReport:
         """Say what was found, decided and left out."""
         present = {name: self._table.present(self._column(name)) for name in self._tasks}

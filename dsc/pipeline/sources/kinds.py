@@ -126,6 +126,9 @@ class Meaning:
         Dtype of the files.
     warnings
         What people should look at before they go on.
+    rounding_m, near_m
+        Of depth that is rounded when it is read: by how many metres at most, and the nearest depth
+        that the evidence has; else 0.
     """
 
     task: Task
@@ -134,6 +137,8 @@ class Meaning:
     stored: str = ""
     reading: Reading = field(default_factory=Reading)
     warnings: tuple[str, ...] = ()
+    rounding_m: float = 0.0
+    near_m: float = 0.0
 
 
 def decide(name: str, found: Evidence, stated: Stated, where: str) -> Meaning:
@@ -450,14 +455,18 @@ def _depth(name: str, kind: str, found: Evidence, stated: Stated, where: str) ->
     reading = Reading() if as_it_is else Reading(file_unit=unit, invalid=nothing)
     reading = replace(reading, gray=gray)
     why = _said(stated, "depth") + ("; three channels alike, one kept" if gray else "")
+    rounding_m = 0.0
     if not as_it_is:
         why += f"; {found.dtype} to counts of {unit_m:g} m"
         if not (whole and unit_m == unit.factor):
-            why += f", off by at most {unit_m / 2:g} m"
+            rounding_m = unit_m / 2
+            why += f", rounded by at most {rounding_m:g} m before it is coded"
+        why += "; NaN, inf, 0 and below are nothing" if found.is_float else ""
     far_m = _far_m(found, unit)
     if stated.unit_m is None and stated.file_unit is None:
         warnings = (*warnings, *room_warnings(name, found, unit.factor, far_m))
-    return Meaning(task, why, found.shape, found.dtype, reading, warnings)
+    near_m = found.near * unit.factor if _plain(unit) else 0.0
+    return Meaning(task, why, found.shape, found.dtype, reading, warnings, rounding_m, near_m)
 
 
 def _of_depth(name: str, found: Evidence, stated: Stated, where: str) -> Meaning:

@@ -613,8 +613,16 @@ def affix_words(listing: Listing) -> frozenset[str]:
     elif kinds <= {"label"} and named == total:
         tells = not _mostly_jpeg(listing)
     else:
-        tells = not kinds <= {None, "rgb", "image"}
+        tells = not kinds <= {None, "rgb", "image"} or _are_dotted(listing, words)
     return frozenset(words) if tells else frozenset()
+
+
+def _are_dotted(listing: Listing, words: Iterable[str]) -> bool:
+    """Tell whether every name says one of these words between dots, as ``frame-1.color.png``."""
+    ends = tuple(f".{word}" for word in words)
+    return all(
+        name.rpartition(".")[0].endswith(ends) for names in listing.values() for name in names
+    )
 
 
 def _has_maps_beside(listing: Listing) -> bool:

@@ -118,7 +118,8 @@ class Options:
 
     def ignores(self, path: str, task: str = "") -> str | None:
         """Give the pattern that leaves out a path or task; None when none does."""
-        for pattern in self.ignore:
+        for given in self.ignore:
+            pattern = given.replace(": /", "/")  # as datasets inside a file are spelled to people
             if task and not set(pattern) & set("*?[/") and spelled(pattern) == task:
                 return pattern
             folder = f"/{pattern.strip('/')}/"
