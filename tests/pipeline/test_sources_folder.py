@@ -183,7 +183,7 @@ def test_directory_that_cannot_be_what_its_name_says_is_refused(tmp_path: Path) 
 def test_alpha_and_second_file_of_one_stem_are_refused(tmp_path: Path) -> None:
     put(tmp_path / "rgb/1.png", RGB)
     put(tmp_path / "rgb/2.png", np.dstack([RGB, GRAY]))
-    with pytest.raises(UsageError, match=r"1\.png: 4 channels, the last is alpha.*--alpha drop"):
+    with pytest.raises(UsageError, match=r"2\.png: 4 channels, the last is alpha.*--alpha drop"):
         open_source("folder", str(tmp_path))
     dropped = open_source("folder", str(tmp_path), alpha="drop")
     np.testing.assert_array_equal(dropped.read(1, ["rgb"]).arrays["rgb"], RGB)

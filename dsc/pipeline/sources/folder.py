@@ -419,7 +419,7 @@ def _idle(options: Options, left_out: Sequence[LeftOut]) -> list[str]:
 
 
 def _template(path: str, stem: str) -> tuple[str, str]:
-    head, found, tail = path.rpartition(stem)
+    head, found, tail = path.rpartition(stem) if stem else ("", "", path)
     return (head, tail) if found and stem and "/" not in tail else (path, WHOLE)
 
 
