@@ -11,12 +11,14 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 
+from dsc.pipeline.sources.formats import can_read
 from dsc.pipeline.sources.kinds import Stated
 from dsc.pipeline.sources.layouts import Listing, Place
 from dsc.pipeline.sources.published.form import BELOW, PICTURES, Form, Rule, keep_all, needs
 
 NEAREST_S = 0.02
 _STAMP = r"(?P<stem>\d{9,10}\.\d{1,9}|\d{13}|\d{16}|\d{19})"
+_STAMPED = re.compile(_STAMP + r"\.\w+")
 _UNITS = {13: 1e-3, 16: 1e-6, 19: 1e-9}  # digits of a stamp that is a whole number, and its unit
 _TUM = re.compile(r"(^|/)rgbd_(dataset|bonn)_")
 
@@ -84,6 +86,15 @@ def _is_tum(listing: Listing) -> bool:
     return False
 
 
+def _all_stamped(listing: Listing) -> bool:
+    """Tell whether no file beside those named by their time is called anything else."""
+    for names in listing.values():
+        stamped = [_STAMPED.fullmatch(name) is not None for name in names if can_read(name)]
+        if any(stamped) and not all(stamped):
+            return False
+    return True
+
+
 TUM = Form(
     name="tum-rgbd",
     why="rgb/<seconds>.png and depth/<seconds>.png at 1/5000 m, joined by time",
@@ -106,6 +117,7 @@ TIME_STAMPS = Form(
     needs=(needs("rgb", "depth"),),
     beside=_BESIDE,
     pair=join_by_time,
+    also=_all_stamped,
 )
 
 STAMPS = (TUM, TIME_STAMPS)
