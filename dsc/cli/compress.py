@@ -114,10 +114,10 @@ def compress(
             on_choice=None if json_ else show_choice,
             on_start=None if json_ else show_start, **given,
         )  # fmt: skip
-    _report(place, json_)
+    _report(place, data, json_)
 
 
-def _report(out: str, as_json: bool) -> None:
+def _report(out: str, root: str | None, as_json: bool) -> None:
     from dsc.pipeline.summary import summarise
     from dsc.storage.archive import Archive
 
@@ -133,13 +133,13 @@ def _report(out: str, as_json: bool) -> None:
         "reached": [one.model_dump(mode="json") for one in archive.manifest.reached],
         "choice": archive.manifest.choice and archive.manifest.choice.model_dump(mode="json"),
     }
-    emit(as_json, value, lambda: _show(out, summary, archive.manifest))
+    emit(as_json, value, lambda: _show(out, root, summary, archive.manifest))
     if failed:
         list_failed(failed, len(archive))
         raise typer.Exit(1)
 
 
-def _show(out: str, summary: "Summary", manifest: "Manifest") -> None:
+def _show(out: str, root: str | None, summary: "Summary", manifest: "Manifest") -> None:
     show_summary(out, summary)
     show_reached(manifest)
     tasks = [row for row in summary.rows if row.source_bytes is not None]
@@ -147,5 +147,6 @@ def _show(out: str, summary: "Summary", manifest: "Manifest") -> None:
     place, name = shlex.quote(out), archive_name(out)
     say("Next:")
     say(f"  dsc verify {place} --deep")
-    say(f"  dsc view {place} --out {shlex.quote(name + '.html')}")
+    beside = f" --source-root {shlex.quote(root)}" if root else ""
+    say(f"  dsc view {place} --out {shlex.quote(name + '.html')}{beside}")
     say(f"  dsc fetch {place} --tasks {task} --out {shlex.quote(f'{name}-{task}')}")

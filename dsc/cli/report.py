@@ -81,15 +81,17 @@ def view(
         "means": found.means,
         "worst": found.worst,
     }
-    emit(json_, value, lambda: _show(place, found))
+    emit(json_, value, lambda: _show(place, found, source_root))
 
 
-def _show(place: str, found: "ViewReport") -> None:
+def _show(place: str, found: "ViewReport", source_root: str | None) -> None:
     from dsc.pipeline.view_page import metric_text
 
     say(f"{place}: {found.shown} samples, {bytes_text(found.page_bytes)}")
     for task, values in found.means.items():
         say(f"{task}: " + ", ".join(metric_text(name, value) for name, value in values.items()))
-    if not found.measured:
+    if not found.measured and source_root is None:
         say("decoded only; --source-root DIR sets the originals beside them")
+    elif not found.measured:
+        say(f"decoded only: no original of these samples lies under {source_root}")
     say(f"Open {place} in a browser.")

@@ -113,6 +113,6 @@ def choose_split(archive: Archive, split: str | None) -> str:
     if split is None and len(found) == 1:
         return found[0]
     if split not in found:
-        problem = "say which split to read" if split is None else f"no split {split!r}"
+        problem = "say which split to read, split=..." if split is None else f"no split {split!r}"
         raise UsageError(f"{archive.root.url}: {problem}; found: {', '.join(found)}")
     return split
