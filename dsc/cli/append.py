@@ -31,6 +31,7 @@ from dsc.cli.output import JsonOption, emit, say
 from dsc.cli.progress import by_info, later
 from dsc.cli.rate import show_choice, show_reached
 from dsc.cli.source_data import find_data, layout_options, list_failed
+from dsc.cli.start import show_start
 from dsc.cli.summary import show_summary
 
 if TYPE_CHECKING:
@@ -149,7 +150,8 @@ def append(
             target=target, max_error=max_error, auto_samples=auto_samples, split=split,
             missing=missing, restart=restart, workers=workers, address=address,
             on_error=on_error, progress=by_info(report),
-            on_trial=tried, on_choice=None if json_ else show_choice, **given,
+            on_trial=tried, on_choice=None if json_ else show_choice,
+            on_start=None if json_ else show_start, **given,
         )  # fmt: skip
     _report(archive, found, json_)
 

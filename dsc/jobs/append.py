@@ -13,7 +13,7 @@ from dsc.errors import SampleError, UsageError
 from dsc.jobs.append_request import CODING, AppendRequest
 from dsc.jobs.append_state import Left, claim_append, look
 from dsc.jobs.codecs import OnChoice, choose_coding
-from dsc.jobs.driver import explained, make_shards
+from dsc.jobs.driver import OnStart, explained, make_shards
 from dsc.jobs.local import Job
 from dsc.jobs.output import Output, finished_shards, writable
 from dsc.jobs.tally import Progress, Tally
@@ -99,6 +99,7 @@ def append(
     progress: Progress | None = None,
     on_choice: OnChoice | None = None,
     on_trial: Report | None = None,
+    on_start: OnStart | None = None,
     **layout: Any,
 ) -> AppendReport:
     """Add new samples, or a new task, to an archive, or finish an append that was begun.
@@ -122,7 +123,7 @@ def append(
         them without.
     restart
         Whether to throw away what an unfinished append with other arguments has made.
-    workers, address, on_error, progress, on_choice, on_trial
+    workers, address, on_error, progress, on_choice, on_trial, on_start
         As in `dsc.compress`.
 
     Raises
@@ -144,7 +145,7 @@ def append(
         None, None, split, workers, address, on_error, False, layout, target, max_error,
         DEFAULT_SAMPLES if auto_samples is None else auto_samples, missing, restart, coding,
     )  # fmt: skip
-    return run(request, progress, on_choice, on_trial)
+    return run(request, progress, on_choice, on_trial, on_start)
 
 
 def run(
@@ -152,6 +153,7 @@ def run(
     progress: Progress | None = None,
     on_choice: OnChoice | None = None,
     on_trial: Report | None = None,
+    on_start: OnStart | None = None,
 ) -> AppendReport:
     """Do what a request asks for; see `append`."""
     request.check()
@@ -166,8 +168,10 @@ def run(
         left = look(archive, request.restart)
         names = tuple(task.name for task in wanted.tasks)
         if wanted.adds is Adds.TASKS or set(names) == set(left.added):
-            return _add_tasks(archive, source, wanted, request, left, progress, on_choice, on_trial)
-        return _add_samples(archive, source, wanted, request, progress)
+            return _add_tasks(
+                archive, source, wanted, request, left, progress, on_choice, on_trial, on_start
+            )
+        return _add_samples(archive, source, wanted, request, progress, on_start)
 
 
 def _add_tasks(
@@ -179,6 +183,7 @@ def _add_tasks(
     progress: Progress | None,
     on_choice: OnChoice | None,
     on_trial: Report | None,
+    on_start: OnStart | None,
 ) -> AppendReport:
     request.check_for_tasks()
     found = find_samples(archive, source)
@@ -192,7 +197,7 @@ def _add_tasks(
     plan = plan_tasks(archive, found, wanted.tasks, coding.codec_set, coding.quality, coding.choice)
     standing = tuple(archive.shards)
     job = Job(plan, archive.root, found.source, coding.codec_set, request.on_error, standing)
-    manifest, failed = _do(job, archive, request, progress)
+    manifest, failed = _do(job, archive, request, progress, on_start)
     return AppendReport(manifest, tasks=names, missing=found.missing, failed=failed)
 
 
@@ -202,6 +207,7 @@ def _add_samples(
     wanted: Wanted,
     request: AppendRequest,
     progress: Progress | None,
+    on_start: OnStart | None,
 ) -> AppendReport:
     manifest = archive.manifest
     _check_splits(source, request.split)
@@ -217,7 +223,7 @@ def _add_samples(
     codec_set = CodecSet.from_archive(archive)
     plan = plan_samples(archive, samples, codec_set, choose_split(manifest, request.split))
     job = Job(plan, archive.root, samples.source, codec_set, request.on_error)
-    manifest, failed = _do(job, archive, request, progress)
+    manifest, failed = _do(job, archive, request, progress, on_start)
     return AppendReport(
         manifest, samples=plan.samples, there=samples.there, failed=failed, untouched=untouched
     )
@@ -253,10 +259,16 @@ def _check_splits(source: Source, split: str | None) -> None:
 
 
 def _do(
-    job: Job, archive: Archive, request: AppendRequest, progress: Progress | None
+    job: Job,
+    archive: Archive,
+    request: AppendRequest,
+    progress: Progress | None,
+    on_start: OnStart | None,
 ) -> tuple[Manifest, tuple[FailedSample, ...]]:
     """Make the shards of a plan and commit them; give the manifest and the skipped samples."""
     tally = Tally(job.plan, progress)
+    if on_start is not None:
+        on_start(report_of(job.source), job.plan.tasks, job.codec_set)
     with explained(job, tally, request.again()):
         claim_append(job.plan, archive)
         for record in finished_shards(job.plan, job.root):
