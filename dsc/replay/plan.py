@@ -198,9 +198,10 @@ class Sweep(Schema):
 
 def split_quality(text: str) -> tuple[str, str]:
     """Take ``name:quality`` apart; the path of a codec file may have colons, too."""
-    name, _, quality = text.rpartition(":")
-    is_path = "/" in quality or "." in quality
-    return (name, quality) if name and not is_path else (text.removesuffix(":"), "")
+    name, colon, quality = text.rpartition(":")
+    if not colon or "/" in quality or "." in quality:
+        return text, ""
+    return name, quality
 
 
 def _codec(text: str) -> tuple[str, int]:

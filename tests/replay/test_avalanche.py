@@ -22,7 +22,7 @@ HAS_AVALANCHE = importlib.util.find_spec("avalanche") is not None
 
 @pytest.mark.skipif(HAS_AVALANCHE, reason="Avalanche is installed")
 def test_without_avalanche_the_import_says_what_to_install() -> None:
-    with pytest.raises(UsageError, match="pip install avalanche-lib"):
+    with pytest.raises(UsageError, match=r"pip install 'dsc\[avalanche\]'"):
         import dsc.replay.avalanche  # noqa: F401
 
 
