@@ -180,3 +180,29 @@ def test_remote_values_in_other_files_are_refused_without_a_crash(tmp_path: Path
     assert done.stdout.count("\n") == 2 * len(wanted)
     for what in ("virtual dataset", "link into another file", "lie in other files", "another link"):
         assert what in done.stdout
+
+
+def test_a_process_ends_well_when_the_network_failed_under_an_open_file(tmp_path: Path) -> None:
+    """HDF5 calls back into Python to close it, so that must be done while Python still runs."""
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["rgb"] = np.arange(60 * 90 * 90 * 3).astype(np.uint8).reshape(60, 90, 90, 3)
+    code = f"""
+import dsc.storage.retry
+from dsc.pipeline.sources.listing import FileTree
+from dsc.pipeline.sources.open_files import OpenFiles
+from tests.http_server import serve
+dsc.storage.retry.BACKOFF_S = 0.001
+with serve({str(tmp_path)!r}) as (url, traffic):
+    files = OpenFiles(FileTree(url))
+    files.row("x.h5", "rgb", 0, "sample a")
+    traffic.dead = True
+    try:
+        files.row("x.h5", "rgb", 59, "sample b")
+    except OSError:
+        print("failed in words")
+"""
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, "failed in words"), done.stderr

@@ -5,9 +5,10 @@ links name. A remote one is read through fsspec; what lies in other files cannot
 """
 
 import os
+import weakref
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -35,10 +36,23 @@ class OpenFiles:
 
     def __init__(self, tree: FileTree) -> None:
         self.tree = tree
+        self._begin()
+
+    def _begin(self) -> None:
+        """Hold nothing open; what will be is closed while Python still runs.
+
+        HDF5 calls back into Python to close a remote file, which an interpreter that is going down
+        does not survive.
+        """
         self._open: OrderedDict[str, _Opened] = OrderedDict()
+        weakref.finalize(self, _close_all, self._open)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"tree": self.tree, "_open": OrderedDict()}
+        return {"tree": self.tree}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.tree = state["tree"]
+        self._begin()
 
     @property
     def local(self) -> bool:
@@ -172,6 +186,12 @@ class _Opened:
         self.file.close()
         if self.handle is not None:
             self.handle.close()
+
+
+def _close_all(opened: OrderedDict[str, _Opened]) -> None:
+    while opened:
+        with suppress(Exception):  # a network that is gone closes nothing any more
+            opened.popitem()[1].close()
 
 
 def _open(tree: FileTree, path: str) -> _Opened:
