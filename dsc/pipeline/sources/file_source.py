@@ -153,7 +153,11 @@ class FileSource:
 
     def lacks(self, index: int, tasks: Sequence[str]) -> tuple[str, ...]:
         """List which of these tasks a sample lacks, without reading it."""
-        return tuple(name for name in tasks if not self._present(name)[self._check(index)])
+        self._check(index)
+        return tuple(name for name in tasks if not self._has(index, name))
+
+    def _has(self, index: int, task: str) -> bool:
+        return bool(self.table.files[task][index] >= 0)
 
     def report(self) -> SourceReport:
         """Say what was found, decided and left out."""

@@ -82,11 +82,9 @@ class FolderSource(FileSource):
         self, tree: FileTree, table: FileTable, labels: Mapping[str, str], **more: Any
     ) -> None:
         super().__init__(tree, table, **more)
-        names = class_names(labels)
+        numbers = {name: number for number, name in enumerate(class_names(labels))}
         self._class_of_group = {
-            at: names.index(labels[group])
-            for at, group in enumerate(table.groups)
-            if group in labels
+            at: numbers[labels[group]] for at, group in enumerate(table.groups) if group in labels
         }
 
     @classmethod
@@ -176,6 +174,11 @@ class FolderSource(FileSource):
             return None
         label = np.array(number, task.dtype)
         return label, label.nbytes
+
+    def _has(self, index: int, task: str) -> bool:
+        if task in self.table.files:
+            return super()._has(index, task)
+        return int(self.table.group[index]) in self._class_of_group
 
     def _present(self, task: str) -> NDArray[np.bool_]:
         if task in self.table.files:

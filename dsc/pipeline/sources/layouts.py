@@ -715,8 +715,3 @@ def _shared(first: str, second: str) -> str:
     """Give the beginning that two texts share."""
     size = next((at for at, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), None)
     return first[: min(len(first), len(second)) if size is None else size]
-
-
-def with_known(layout: Layout, known: Mapping[str, Stated]) -> Layout:
-    """Give the layout that also knows this of its tasks."""
-    return replace(layout, known={**layout.known, **known})

@@ -10,7 +10,6 @@ from dsc.errors import SampleError
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 MOST_NUMBERS = 4096
-ENDINGS = (".txt", ".h5", ".hdf5")
 
 
 def holds_one(data: bytes) -> bool:
