@@ -40,10 +40,9 @@ from dsc.pipeline.sources.layouts import (
     tell_layout,
 )
 from dsc.pipeline.sources.listing import FileTree, nothing_found
-from dsc.pipeline.sources.options import Options, wanted_tasks
-from dsc.pipeline.sources.passed_over import printable
+from dsc.pipeline.sources.options import Options, unwanted, wanted_tasks
+from dsc.pipeline.sources.passed_over import PassedOver, ending_of, printable
 from dsc.pipeline.sources.published import PUBLISHED, recognise
-from dsc.pipeline.sources.rest import Rest, ending_of, unwanted
 from dsc.pipeline.sources.table import WHOLE, FileTable, TableBuilder, natural_order
 from dsc.schemas import LeftOut, Task, TaskKind
 from dsc.schemas.task import spelled
@@ -254,7 +253,7 @@ class Built:
 
 def build(layout: Layout, files: Files) -> Built:
     """Put every file that has a place into the table, and list the others with the reason."""
-    labels, rest = dict[str, str](), Rest()
+    labels, rest = dict[str, str](), PassedOver()
     placed = _place_pictures(layout, files.readable, labels, rest)
     placed += _place_others(layout, files.others, [place for place, _ in placed], rest)
     builder = TableBuilder()
@@ -263,9 +262,9 @@ def build(layout: Layout, files: Files) -> Built:
         builder.add(place.group, place.stem, place.task, head, tail, place.split)
     for pattern, paths in files.ignored.items():
         for path in paths:
-            rest.add(path, f"--ignore {pattern}")
+            rest.add_file(path, f"--ignore {pattern}")
     table = builder.build(strict=False)
-    return Built(table, labels, rest.listed(), builder.counts(), builder.twins)
+    return Built(table, labels, rest.left_out(), builder.counts(), builder.twins)
 
 
 def _sample(place: Place) -> tuple[str, str]:
@@ -273,14 +272,14 @@ def _sample(place: Place) -> tuple[str, str]:
 
 
 def _place_pictures(
-    layout: Layout, readable: Listing, labels: dict[str, str], rest: Rest
+    layout: Layout, readable: Listing, labels: dict[str, str], rest: PassedOver
 ) -> list[tuple[Place, str]]:
     """Place the files that can be read; `labels` gets the class of every group that has one."""
     placed: list[tuple[Place, str]] = []
     for directory, name, path in _paths(readable):
         place = layout.place(directory, name)
         if not isinstance(place, Place):
-            rest.add(path, *((place.why, place.task) if place else (STRAY,)))
+            rest.add_file(path, *((place.why, place.task) if place else (STRAY,)))
             continue
         if place.label is not None:
             labels[place.group] = place.label
@@ -289,7 +288,7 @@ def _place_pictures(
 
 
 def _place_others(
-    layout: Layout, others: Listing, pictures: Sequence[Place], rest: Rest
+    layout: Layout, others: Listing, pictures: Sequence[Place], rest: PassedOver
 ) -> list[tuple[Place, str]]:
     """Place small matrices and single arrays of samples that are there.
 
@@ -311,9 +310,9 @@ def _place_others(
             if place and _sample(place) in samples and _may_hold(task, path, layout):
                 placed.append((place, path))
             elif place and fits and _may_hold(task, path, layout):
-                rest.add(path, f"{task} of a sample that has nothing else")
+                rest.add_file(path, f"{task} of a sample that has nothing else")
             else:
-                rest.add(path, _why_not(path), _looks_like(place, path, tasks, taken, like))
+                rest.add_file(path, _why_not(path), _looks_like(place, path, tasks, taken, like))
     return placed
 
 
@@ -341,7 +340,9 @@ def _looks_like(
     return spelled(place.task + ending) if beside else place.task
 
 
-def _joined(layout: Layout, placed: list[tuple[Place, str]], rest: Rest) -> list[tuple[Place, str]]:
+def _joined(
+    layout: Layout, placed: list[tuple[Place, str]], rest: PassedOver
+) -> list[tuple[Place, str]]:
     """Join samples as the layout says; what then has no partner is left out."""
     if layout.pair is None:
         return placed
@@ -349,12 +350,12 @@ def _joined(layout: Layout, placed: list[tuple[Place, str]], rest: Rest) -> list
     there = {path for _, path in kept}
     for place, path in placed:
         if path not in there:
-            rest.add(path, "has no partner", place.task)
+            rest.add_file(path, "has no partner", place.task)
     return kept
 
 
 def _by_task(
-    layout: Layout, others: Listing, rest: Rest
+    layout: Layout, others: Listing, rest: PassedOver
 ) -> dict[str, list[tuple[Place | None, str]]]:
     """Sort files that are no pictures by the task of their place, ``""`` where they have none.
 
@@ -364,7 +365,7 @@ def _by_task(
     for directory, name, path in _paths(others):
         place = layout.place(directory, name)
         if isinstance(place, Aside):
-            rest.add(path, place.why, place.task)
+            rest.add_file(path, place.why, place.task)
             continue
         found.setdefault(place.task if place else "", []).append((place, path))
     return found

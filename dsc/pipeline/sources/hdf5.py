@@ -30,7 +30,7 @@ from dsc.pipeline.sources.kinds import ALPHA, Meaning
 from dsc.pipeline.sources.listing import FileTree, nothing_found
 from dsc.pipeline.sources.open_files import OpenFiles, is_hdf5
 from dsc.pipeline.sources.options import Options
-from dsc.pipeline.sources.rest import Rest
+from dsc.pipeline.sources.passed_over import PassedOver
 from dsc.pipeline.sources.table import natural_order
 from dsc.schemas import LeftOut, Origin, SourceReport, Task
 
@@ -240,13 +240,13 @@ def _find_files(root: str, options: Options) -> tuple[FileTree, list[str], list[
         directory, _, name = tree.url.rpartition("/")
         return FileTree(directory or "/"), [name], []
     left_out: list[LeftOut] = []
-    rest, paths, others = Rest(), list[str](), list[str]()
+    rest, paths, others = PassedOver(), list[str](), list[str]()
     for directory, names in tree.walk(left_out):
         for name in names:
             path = f"{directory}/{name}" if directory else name
             pattern = options.ignores(path) if options.ignore else None
             if pattern:
-                rest.add(path, f"--ignore {pattern}")
+                rest.add_file(path, f"--ignore {pattern}")
             elif name.lower().endswith(SUFFIXES):
                 paths.append(path)
             else:
@@ -256,8 +256,8 @@ def _find_files(root: str, options: Options) -> tuple[FileTree, list[str], list[
     beside = pictures_beside(paths, others)
     for path in others:
         advice = "; the source folder reads pictures and HDF5 together" if path in beside else ""
-        rest.add(path, f"no HDF5 file{advice}", beside.get(path, ""))
-    return tree, sorted(paths, key=natural_order), [*left_out, *rest.listed()]
+        rest.add_file(path, f"no HDF5 file{advice}", beside.get(path, ""))
+    return tree, sorted(paths, key=natural_order), [*left_out, *rest.left_out()]
 
 
 def _contents(
@@ -266,18 +266,18 @@ def _contents(
     """List the datasets of every file; equal lists are kept once."""
     found: dict[str, tuple[Item, ...]] = {}
     alike: dict[tuple[Item, ...], tuple[Item, ...]] = {}
-    rest = Rest()
+    rest = PassedOver()
     for path in paths:
         try:
             items = list_items(files.get(path), files.local)
         except SampleError as error:
             sure = path.lower().endswith(SURE) or len(paths) == 1
             if not sure and not is_hdf5(files.tree, path):
-                rest.add(path, "no HDF5 file (a .mat must be of version 7.3: save -v7.3)")
+                rest.add_file(path, "no HDF5 file (a .mat must be of version 7.3: save -v7.3)")
                 continue
             raise UsageError(str(error)) from None
         found[path] = alike.setdefault(items, items)
-    left_out += rest.listed()
+    left_out += rest.left_out()
     if not found:
         raise nothing_found("hdf5", f"no HDF5 file under {root}", LOOKED_FOR)
     return found

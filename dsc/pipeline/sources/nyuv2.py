@@ -20,8 +20,8 @@ from dsc.pipeline.sources.decode import Reading
 from dsc.pipeline.sources.file_source import FileSource, probe_task
 from dsc.pipeline.sources.kinds import Meaning, is_task_word
 from dsc.pipeline.sources.listing import FileTree, nothing_found
-from dsc.pipeline.sources.options import Options, wanted_tasks
-from dsc.pipeline.sources.rest import Rest, unwanted
+from dsc.pipeline.sources.options import Options, unwanted, wanted_tasks
+from dsc.pipeline.sources.passed_over import PassedOver
 from dsc.pipeline.sources.table import FileTable, TableBuilder
 from dsc.pipeline.sources.units import parse_depth_unit
 from dsc.schemas import LeftOut, Task, TaskKind
@@ -125,7 +125,7 @@ class NyuV2Source(FileSource):
             _meaning(tree, table, maker()) for name, maker in makers.items() if name in table.files
         ]
         given = {"split": split, "depth_unit": unit_m, **options.to_json()}
-        found = [*options.excuse(left_out), *rest.listed(), *others]
+        found = [*options.excuse(left_out), *rest.left_out(), *others]
         return cls(tree, table, meanings, given, found, ["layout nyuv2"])
 
     def key(self, index: int) -> str:
@@ -133,8 +133,8 @@ class NyuV2Source(FileSource):
         return frame_key(int(self.table.stem(self._check(index))))
 
 
-def _list_frames(listing: dict[str, list[str]], options: Options) -> tuple[FileTable, Rest]:
-    builder, rest = TableBuilder(), Rest()
+def _list_frames(listing: dict[str, list[str]], options: Options) -> tuple[FileTable, PassedOver]:
+    builder, rest = TableBuilder(), PassedOver()
     for directory, names in listing.items():
         task = DIRECTORIES.get(directory)
         for name in names:
@@ -145,7 +145,7 @@ def _list_frames(listing: dict[str, list[str]], options: Options) -> tuple[FileT
                 builder.add("", match[1], task, f"{directory}/", name[match.end(1) :])
             elif path not in LISTS:
                 why = f"--ignore {pattern}" if pattern else "no frame's file"
-                rest.add(path, why, "" if pattern else task or _looks_like(directory))
+                rest.add_file(path, why, "" if pattern else task or _looks_like(directory))
     return builder.build(), rest
 
 

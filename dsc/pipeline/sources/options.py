@@ -2,7 +2,7 @@
 
 import fnmatch
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -179,6 +179,17 @@ def wanted_tasks(options: Options, found: Sequence[str]) -> tuple[str, ...]:
         return tuple(left)
     words = [word if word in left else spelled(word) or word for word in options.tasks]
     return resolve_tasks(words, left)
+
+
+def unwanted(
+    files: Mapping[str, int], wanted: Sequence[str], options: Options
+) -> Iterator[LeftOut]:
+    """List the tasks that nobody asked for; `files` counts those of every task."""
+    for name, count in files.items():
+        if name not in wanted:
+            pattern = options.ignores("", name)
+            reason = f"--ignore {pattern}" if pattern else "not in --tasks"
+            yield LeftOut(what=f"task {name}", files=count, reason=reason)
 
 
 def words_of(given: Sequence[str] | str) -> list[str]:

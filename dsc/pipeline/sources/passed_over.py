@@ -5,7 +5,6 @@ and says so: `PassedOver` counts each, and gives few lines where there are many 
 """
 
 import os
-from collections import defaultdict
 from collections.abc import Callable, Collection
 from pathlib import Path
 
@@ -78,42 +77,46 @@ def task_of(path: str) -> str:
 
 
 class PassedOver:
-    """What one walk passes over."""
+    """What one walk passes over, or one source leaves out; alike things become one line."""
 
     def __init__(self) -> None:
-        # by (reason, pattern, task): by directory, the names and how many files each is
-        self._found: dict[tuple[str, str, str], dict[str, dict[str, int]]] = defaultdict(
-            lambda: defaultdict(dict)
-        )
+        # by (reason, pattern of names, task): by directory, the first name, how many names, files
+        self._found: dict[tuple[str, str, str], dict[str, tuple[str, int, int]]] = {}
 
     def add(
         self, directory: str, name: str, reason: str, files: int = 1, *, task: str = ""
     ) -> None:
         """Note one file, or a directory (its name ends with ``/``) of so many files."""
         if files:
-            of_kind = self._found[reason, _pattern(name), task]
-            of_kind[directory][name] = files
+            places = self._found.setdefault((reason, _pattern(name), task), {})
+            first, names, count = places.get(directory, (name, 0, 0))
+            places[directory] = first, names + 1, count + files
+
+    def add_file(self, path: str, reason: str, task: str = "") -> None:
+        """Note a file by its path, and the task that it looks like, if any."""
+        directory, _, name = path.rpartition("/")
+        self.add(directory, name, reason, task=task)
 
     def left_out(self) -> list[LeftOut]:
         """Give what was noted, alike things together, sorted."""
         lines = []
         for (reason, pattern, task), places in self._found.items():
-            counts = {
-                f"{directory}/" if directory else "": names for directory, names in places.items()
-            }
-            if len(counts) > MOST_PLACES:
-                every = sum(sum(names.values()) for names in counts.values())
-                found = {f"**/{pattern}": every}
+            if len(places) > MOST_PLACES:
+                found = {f"**/{pattern}": sum(count for _, _, count in places.values())}
             else:
                 found = {
-                    head + (next(iter(names)) if len(names) == 1 else pattern): sum(names.values())
-                    for head, names in counts.items()
+                    _below(directory, first if names == 1 else pattern): count
+                    for directory, (first, names, count) in places.items()
                 }
             lines += [
                 LeftOut(what=printable(what), files=files, reason=reason, task=task)
                 for what, files in found.items()
             ]
-        return sorted(lines, key=lambda line: (line.what, line.reason))
+        return sorted(lines, key=lambda line: (line.what, line.reason, line.task))
+
+
+def _below(directory: str, name: str) -> str:
+    return f"{directory}/{name}" if directory else name
 
 
 def _pattern(name: str) -> str:
@@ -128,3 +131,10 @@ def _pattern(name: str) -> str:
         return "*/"
     _, dot, suffix = name.rpartition(".")
     return f"*{dot}{suffix}" if dot else "*"
+
+
+def ending_of(name: str) -> str:
+    """Give a file name's ending with its dot, or the whole name where it has none."""
+    name = name.rpartition("/")[2]
+    stem, dot, ending = name.rpartition(".")
+    return f".{ending}" if dot and stem else name

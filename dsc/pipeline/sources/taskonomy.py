@@ -30,8 +30,8 @@ from dsc.pipeline.sources.evidence import Evidence
 from dsc.pipeline.sources.file_source import FileSource, probe_task
 from dsc.pipeline.sources.kinds import Meaning, room_warnings
 from dsc.pipeline.sources.listing import FileTree, nothing_found
-from dsc.pipeline.sources.options import EVERYTHING, Options, wanted_tasks
-from dsc.pipeline.sources.rest import Rest, unwanted
+from dsc.pipeline.sources.options import EVERYTHING, Options, unwanted, wanted_tasks
+from dsc.pipeline.sources.passed_over import PassedOver
 from dsc.pipeline.sources.table import FileTable, TableBuilder
 from dsc.pipeline.sources.units import DepthUnit, parse_depth_unit
 from dsc.schemas import LeftOut, Task, TaskKind
@@ -165,7 +165,7 @@ def list_views(tree: FileTree, options: Options = EVERYTHING) -> tuple[FileTable
     builder = TableBuilder()
     places: dict[str, tuple[str, str, bool]] = {}
     left_out: list[LeftOut] = []
-    rest = Rest()
+    rest = PassedOver()
     for directory, names in tree.walk(left_out):
         places.clear()
         head = f"{directory}/" if directory else ""
@@ -173,7 +173,9 @@ def list_views(tree: FileTree, options: Options = EVERYTHING) -> tuple[FileTable
             match = _FILE.fullmatch(name)
             pattern = options.ignores(f"{head}{name}") if options.ignore else None
             if match is None or pattern:
-                rest.add(f"{head}{name}", f"--ignore {pattern}" if pattern else "no view's file")
+                rest.add_file(
+                    f"{head}{name}", f"--ignore {pattern}" if pattern else "no view's file"
+                )
                 continue
             stem, domain, suffix = match.groups()
             if domain not in places:
@@ -182,12 +184,14 @@ def list_views(tree: FileTree, options: Options = EVERYTHING) -> tuple[FileTable
             if known and suffix == ("npy" if DOMAINS[task].kind is TaskKind.VECTOR else "png"):
                 builder.add(group, stem, task, f"{head}point_", f"_domain_{domain}.{suffix}")
             elif known:
-                rest.add(f"{head}{name}", f"not a file of {task}", task if suffix != "json" else "")
+                rest.add_file(
+                    f"{head}{name}", f"not a file of {task}", task if suffix != "json" else ""
+                )
             elif task in _CAMERA:
-                rest.add(f"{head}{name}", f"{task}: camera data")
+                rest.add_file(f"{head}{name}", f"{task}: camera data")
             else:
-                rest.add(f"{head}{name}", f"{task}: no domain that dsc knows", task)
-    return builder.build(key_tail="point_"), [*options.excuse(left_out), *rest.listed()]
+                rest.add_file(f"{head}{name}", f"{task}: no domain that dsc knows", task)
+    return builder.build(key_tail="point_"), [*options.excuse(left_out), *rest.left_out()]
 
 
 def _place(directory: str, file_domain: str) -> tuple[str, str, bool]:
