@@ -63,7 +63,7 @@ def open_source(name: str, root: str | None = None, **options: Any) -> Source:
     if root is None:
         raise UsageError(
             f"source {name} needs --root, the directory that holds the data; to try dsc without "
-            "data, render views with --sample N"
+            "data, render views: `dsc compress taskonomy --sample N`"
         )
     return opener(root, **given)
 

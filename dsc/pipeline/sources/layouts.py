@@ -384,7 +384,8 @@ def directories(listing: Listing, level: int) -> Layout:
         task = parts.pop(level)
         if not spelled(task):
             return Aside("a task's name needs letters a to z or digits: rename it", task)
-        stem, split, group = name.rpartition(".")[0], split_of(parts), "/".join(parts)
+        stem = name.rpartition(".")[0] or name  # of a file without ending, all of it
+        split, group = split_of(parts), "/".join(parts)
         words = affixes.get(task, set())
         if not words:
             before, behind = common.get(directory, (0, 0))
