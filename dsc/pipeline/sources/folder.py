@@ -429,6 +429,8 @@ def _template(path: str, stem: str) -> tuple[str, str]:
 
 def _why_not(name: str) -> str:
     ending = ending_of(name)
+    if ending.lower() in MATRIX_ENDINGS:
+        return "text that is no matrix of a sample"
     return f"{ending} is no format that is read" if ending.startswith(".") else "no known ending"
 
 
