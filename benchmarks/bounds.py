@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from dsc.codecs.base import Codec
-from dsc.codecs.classical.levels import relative_error
-from dsc.codecs.registry import make_codec
-from dsc.codecs.residual import ResidualCodec
-from dsc.pipeline.sources import open_source
-from dsc.schemas import Quality, Task
-from dsc.schemas.target import Bound
+from dsc._codecs.base import Codec
+from dsc._codecs.maps.levels import relative_error
+from dsc._codecs.registry import make_codec
+from dsc._codecs.residual.codec import ResidualCodec
+from dsc._schemas import Quality, Task
+from dsc._schemas.target import Bound
+from dsc._sources.registry import open_source
 
 BOUNDS = ("5%", "2%", "1%", "0.5%", "0.2%", "20mm", "10mm", "5mm")
 QUALITIES = (55, 75, 90)
@@ -61,7 +61,7 @@ def main() -> None:
 def measure(
     codec: Codec, task: Task, frames: Sequence[np.ndarray], quality: Quality, bound: str = "0%"
 ) -> tuple[float, float]:
-    """Give bytes a frame, of all streams and of the residual; check every pixel."""
+    """Return bytes a frame, of all streams and of the residual; check every pixel."""
     total = alone = 0
     for frame in frames:
         (streams,) = codec.encode_batch([{"depth": frame}], quality)

@@ -8,9 +8,9 @@ quality, on any set of samples: `dsc bench rd`.
 
 import argparse
 
-from dsc.pipeline.bench.candidates import parse_candidates
-from dsc.pipeline.bench.datasets import source_set
-from dsc.pipeline.bench.speed import measure_speed
+from dsc._bench.candidates import parse_candidates
+from dsc._bench.datasets import source_set
+from dsc._bench.speed import measure_speed
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from compressai.entropy_models import GaussianConditional
 
-from dsc.codecs.entropy import SymbolDecoder, SymbolEncoder, Tables
+from dsc._codecs.coding.entropy import SymbolDecoder, SymbolEncoder, Tables
 
 
 def timed(call: Callable[[], object]) -> float:
@@ -27,7 +27,7 @@ def timed(call: Callable[[], object]) -> float:
 
 
 def tables_of(model: GaussianConditional) -> Tables:
-    """Give compressai's own integer tables to our coder: same entries, same escape."""
+    """Return compressai's own integer tables to our coder: same entries, same escape."""
     rows = []
     for row, length in zip(model._quantized_cdf, model._cdf_length, strict=True):
         rows.append(np.diff(row[: int(length)].numpy()).astype(np.uint32))

@@ -24,11 +24,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dsc.codecs.learned.integer import set_exact
-from dsc.codecs.learned.modality import to_planes
-from dsc.codecs.learned.network import make_network
-from dsc.pipeline.sources import open_source
-from dsc.schemas import Task, TaskKind
+from dsc._codecs.coding.integer import set_exact
+from dsc._codecs.learned.modality import to_planes
+from dsc._schemas import Task, TaskKind
+from dsc._sources.registry import open_source
+from dsc._training.network import make_network
 
 SINGLE = "independent"
 KINDS = (SINGLE, "shared-latent", "chained")
@@ -61,7 +61,7 @@ def read_views(source: str, count: int, cache: Path) -> Planes:
 
 
 def batch_of(views: Planes, seed: int, step: int, count: int, crop: int) -> tuple[Any, ...]:
-    """Give crops, wanted tasks and qualities of a step; they depend on seed and step alone."""
+    """Return crops, wanted tasks and qualities of a step; they depend on seed and step alone."""
     rng = np.random.default_rng((seed, step))
     number, _, height, width = views["rgb"].shape
     which = rng.integers(number, size=count)
@@ -150,7 +150,7 @@ def by_task(network: Any) -> list[list[Any]]:
 def figures(
     network: Any, views: Planes, qualities: Sequence[int] = QUALITIES
 ) -> list[dict[str, Any]]:
-    """Give bpp by stream and distortion by task at each quality, over all held-out views."""
+    """Return bpp by stream and distortion by task at each quality, over all held-out views."""
     rows = []
     for value in qualities:
         parts = []
@@ -172,7 +172,7 @@ def ratio(
     rows: Sequence[dict[str, Any]], single: Sequence[dict[str, Any]], network: Any,
     subset: Sequence[str],
 ) -> float | None:  # fmt: skip
-    """Give bits of a subset over the sum of single-task ones at equal distortion, mean over q.
+    """Return bits of a subset over the sum of single-task ones at equal distortion, mean over q.
 
     Qualities whose distortion no single-task codec was measured at do not count; None if none does.
     """
@@ -225,7 +225,7 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
 
 
 def prepare(args: argparse.Namespace) -> tuple[Planes, Planes]:
-    """Give the views to train on and those held out, rendered or read."""
+    """Return the views to train on and those held out, rendered or read."""
     torch.set_num_threads(1)
     Path(args.out).mkdir(parents=True, exist_ok=True)
     views = read_views(args.source, args.views, Path(args.out, "views.pt"))

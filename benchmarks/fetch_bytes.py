@@ -10,8 +10,8 @@ import tempfile
 from pathlib import Path
 
 import dsc
-from dsc.schemas import required_streams
-from dsc.storage.archive import Archive
+from dsc._schemas import required_streams
+from dsc._storage.read.archive import Archive
 from tests.http_server import serve
 
 

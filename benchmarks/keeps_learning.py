@@ -2,9 +2,9 @@
 
     python -m benchmarks.keeps_learning DIR [--test DIR] [--tasks 4] [--classes 10] [--steps 150]
 
-DIR is what `dsc.replay.images.load_split` reads: a folder with ``train.zip`` and ``val.zip`` of
-``<class>/<file>``. With ``--photographs``, DIR is a folder of pictures instead: one task, of whose
-256-pixel middles every second one is learned from and the others are measured.
+DIR is what `dsc._replay.scenario.images.load_split` reads: a folder with ``train.zip`` and
+``val.zip`` of ``<class>/<file>``. With ``--photographs``, DIR is a folder of pictures instead: one
+task, of whose 256-pixel middles every second one is learned from and the others are measured.
 
 Version 0 is the shipped ``independent``. After each task its encoder is trained on that task's
 training images: once from the version of the task before (continued), once from version 0 (anew).
@@ -31,13 +31,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dsc.codecs.registry import make_codec
-from dsc.pipeline.bench.curves import Curve, bd_rate, rate_at
-from dsc.replay.adapt import adapt_encoder
-from dsc.replay.buffer import ReplayBuffer
-from dsc.replay.images import load_split
-from dsc.replay.offered import IMAGE
-from dsc.schemas import Quality, TaskKind
+from dsc._bench.curves import Curve, bd_rate, rate_at
+from dsc._codecs.registry import make_codec
+from dsc._replay.buffer.adapt import adapt_encoder
+from dsc._replay.buffer.buffer import ReplayBuffer
+from dsc._replay.buffer.offered import IMAGE
+from dsc._replay.scenario.images import load_split
+from dsc._schemas import Quality, TaskKind
 
 KIND = "independent"
 Images = NDArray[np.uint8]
@@ -147,7 +147,7 @@ def verify(versions: Sequence[Any], tasks: Sequence[Task], args: argparse.Namesp
 
 
 def curve(codec: Any, images: Images, qualities: Sequence[int]) -> list[tuple[float, float]]:
-    """Give bits a pixel and PSNR over all images at each quality, from real bitstreams."""
+    """Return bits a pixel and PSNR over all images at each quality, from real bitstreams."""
     points = []
     for quality in qualities:
         streams = codec.encode_batch([{"rgb": x} for x in images], Quality(default=quality))
@@ -168,7 +168,7 @@ def delta(anchor: Any, points: Any) -> float:
 
 
 def per_quality(anchor: Any, points: Any) -> list[float]:
-    """Give the bits of each point against the anchor's at the same PSNR, in per cent."""
+    """Return the bits of each point against the anchor's at the same PSNR, in per cent."""
     known = Curve.of(TaskKind.IMAGE, anchor)
     rates = [(rate, rate_at(known, db)) for rate, db in points]
     return [float("nan") if old is None else 100 * (new / old - 1) for new, old in rates]

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dsc.codecs.label.palette import index_labels
-from dsc.codecs.label.training import train
-from dsc.codecs.label.weights import save_model
-from dsc.pipeline.sources import open_source
+from dsc._codecs.context.weights import save_model
+from dsc._codecs.label.palette import index_labels
+from dsc._sources.registry import open_source
+from dsc._training.models.label_context import train
 
 SETS = (("procedural 256", 240, 256, 77), ("procedural 512", 60, 512, 78))
 SMALL = (224, 304)
@@ -35,7 +35,7 @@ def nearest(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def maps(data: Path, share: int) -> Iterator[np.ndarray]:
-    """Give the training maps, every `share`-th of each set."""
+    """Yield the training maps, every `share`-th of each set."""
     nyu = open_source("nyuv2", str(data / "nyuv2"), split="train")
     for at in range(0, len(nyu), share):
         labels = nyu.read(at, ["label"]).arrays["label"]

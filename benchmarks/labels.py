@@ -20,9 +20,9 @@ import numpy as np
 import torch
 
 from benchmarks.label_weights import SMALL, nearest
-from dsc.codecs.registry import make_codec
-from dsc.pipeline.sources import open_source
-from dsc.schemas import Quality, Task
+from dsc._codecs.registry import make_codec
+from dsc._schemas import Quality, Task
+from dsc._sources.registry import open_source
 
 BASELINE = "jxl e7"
 

@@ -25,10 +25,10 @@ import torch
 from torch import Tensor
 
 from benchmarks.paper_table import ANCHOR, ranking, table
-from dsc.codecs.learned.modality import to_planes
-from dsc.codecs.learned.network import Coded, make_network
-from dsc.pipeline.sources import open_source
-from dsc.pipeline.sources.render_clevr import render_clevr
+from dsc._codecs.learned.modality import to_planes
+from dsc._renderer.clevr import render_clevr
+from dsc._sources.registry import open_source
+from dsc._training.network import Coded, make_network
 
 PAPER = ("single-task", "disjoint-latent", "shared-latent-2023", "mixed-latent")
 MODALITIES = {"rgb": "rgb", "depth": "depth_zbuffer", "normal": "normal"}
@@ -91,7 +91,7 @@ def arguments() -> argparse.Namespace:
 
 
 def render_views(out: Path, args: argparse.Namespace) -> Views:
-    """Give (N, H, W[, 3]) native arrays by modality, the test views last; rendered once."""
+    """Return (N, H, W[, 3]) native arrays by modality, the test views last; rendered once."""
     count = args.views + args.test_views
     path = out / f"views-{count}-{args.pixels}-{args.seed}.npz"
     if not path.is_file():
@@ -174,13 +174,13 @@ def scaled(spec: Any, factor: float) -> Any:
 
 
 def rise_and_fall(step: int, args: argparse.Namespace) -> float:
-    """Give the factor of the learning rate: a short rise, then half a cosine to zero."""
+    """Return the factor of the learning rate: a short rise, then half a cosine to zero."""
     rise = min(1.0, (step + 1) / WARM_UP)
     return float(rise * 0.5 * (1 + np.cos(np.pi * min(1.0, step / args.steps))))
 
 
 def nearest_quality(network: Any, lam: float) -> dict[str, int]:
-    """Give, by task, the quality whose own λ is nearest; fixed-rate networks ignore it."""
+    """Return, by task, the quality whose own λ is nearest; fixed-rate networks ignore it."""
     every = torch.arange(1, 101)
     return {
         task: int((network.weight(task, every).log() - np.log(lam)).abs().argmin()) + 1
@@ -189,7 +189,7 @@ def nearest_quality(network: Any, lam: float) -> dict[str, int]:
 
 
 def batches(args: argparse.Namespace) -> Iterator[tuple[np.ndarray, int, int]]:
-    """Give each step's views and the place of its crop.
+    """Yield each step's views and the place of its crop.
 
     All views once, in a new order, again and again; the same for every network.
     """
@@ -220,7 +220,7 @@ def code(network: Any, planes: dict[str, Tensor], quality: dict[str, int], bf16:
 
 
 def total(coded: Coded, lam: float) -> Tensor:
-    """Give L (B,): bits a pixel plus λ · 255² · Σ MSE."""
+    """Return L (B,): bits a pixel plus λ · 255² · Σ MSE."""
     rate = torch.stack(list(coded.rate.values())).sum(0)
     return rate + lam * torch.stack(list(coded.distortion.values())).sum(0)
 

@@ -34,7 +34,7 @@ def curve(runs: Sequence[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
 
 
 def rate_ratio(run: dict[str, Any], runs: Sequence[dict[str, Any]]) -> float | None:
-    """Give bits over the anchor's at this run's mean PSNR (log-linear); None beyond its curve."""
+    """Return bits over the anchor's at this run's mean PSNR (log-linear); None beyond its curve."""
     points = curve(runs, ANCHOR)
     psnrs = [point["mean_psnr_db"] for point in points]
     if not points or not psnrs[0] <= run["mean_psnr_db"] <= psnrs[-1]:
@@ -44,7 +44,7 @@ def rate_ratio(run: dict[str, Any], runs: Sequence[dict[str, Any]]) -> float | N
 
 
 def bd_rate(anchor: Sequence[dict[str, Any]], points: Sequence[dict[str, Any]]) -> float | None:
-    """Give Bjøntegaard's delta rate by piecewise cubics; None where the curves do not overlap."""
+    """Return Bjøntegaard's delta rate by piecewise cubics; None where the curves do not overlap."""
     import bjontegaard
 
     lists = [[run[key] for run in curve] for curve in (anchor, points)

@@ -13,8 +13,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import dsc
-from dsc.pipeline.sources import open_source
-from dsc.storage.archive import Archive
+from dsc._sources.registry import open_source
+from dsc._storage.read.archive import Archive
 
 INDEXES = (4, 6, 10, 14)
 SHOWN = ("rgb", "depth_zbuffer", "normal")

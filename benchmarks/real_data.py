@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import dsc
-from dsc.pipeline.bench.datasets import SETS, BenchSet, named_sets
-from dsc.pipeline.metrics import MeanMetrics, measure
-from dsc.pipeline.sources import open_source
-from dsc.schemas import required_streams
+from dsc._bench.datasets import SETS, BenchSet, named_sets
+from dsc._pipeline.metrics import MeanMetrics, measure
+from dsc._schemas import required_streams
+from dsc._sources.registry import open_source
 
 METRICS = ("psnr_db", "ms_ssim", "absrel", "rmse_m", "delta_1.25", "mean_angle_deg",
            "identical", "invalid_exact")  # fmt: skip
@@ -58,7 +58,7 @@ def archive_figures(data: BenchSet, quality: str, codec: str | None) -> dict[str
 
 
 def table(everything: dict[str, Any]) -> str:
-    """Give all figures as one Markdown table."""
+    """Return all figures as one Markdown table."""
     head = ("data", "task", "source kB", "payload kB", "stored kB", "distortion")
     lines = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
     for title, figures in everything.items():

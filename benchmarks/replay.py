@@ -27,16 +27,16 @@ from pathlib import Path
 
 import torch
 
-from dsc.codecs.registry import CODECS
-from dsc.pipeline.bench.environment import environment
-from dsc.replay.checkpoint import Row
-from dsc.replay.learners.base import Recipe
-from dsc.replay.metrics import paired_interval
-from dsc.replay.plan import DataConfig, RunConfig, ScenarioConfig, Sweep
-from dsc.replay.plots import Curves, draw, draw_curves
-from dsc.replay.summary import Summary, difference_text, summarise
-from dsc.replay.sweep import RUNS, compute, write_tables
-from dsc.schemas.size import parse_bytes
+from dsc._bench.environment import environment
+from dsc._codecs.registry import CODECS
+from dsc._replay.experiment.checkpoint import Row
+from dsc._replay.experiment.metrics import paired_interval
+from dsc._replay.experiment.plan import DataConfig, RunConfig, ScenarioConfig, Sweep
+from dsc._replay.experiment.plots import Curves, draw, draw_curves
+from dsc._replay.experiment.summary import Summary, difference_text, summarise
+from dsc._replay.experiment.sweep import RUNS, compute, write_tables
+from dsc._replay.learners.base import Recipe
+from dsc._schemas.size import parse_bytes
 
 BASE = ("raw", "png", "jpeg:20")
 LOW = (
@@ -76,7 +76,7 @@ class Setting:
         return f"{self.name}, {self.classes} classes, {self.learner}"
 
     def sweep(self, data: str, seeds: Sequence[int]) -> Sweep:
-        """Give the runs of this set, with the codecs that there are."""
+        """Return the runs of this set, with the codecs that there are."""
         known = tuple(arm for arm in self.arms if arm.partition(":")[0] in CODECS)
         return Sweep(
             data=DataConfig(
@@ -218,7 +218,7 @@ def report(plans: dict[Setting, list[RunConfig]], results: dict[str, Row], out: 
 
 
 def curves(shown: Sequence[Summary], rows: Sequence[Row]) -> Curves:
-    """Give each codec at its best quality: (budget, mean accuracy, its standard error)."""
+    """Return each codec at its best quality: (budget, mean accuracy, its standard error)."""
     found: Curves = {}
     for one in sorted(shown, key=lambda one: ORDER.index(codec_of(one))):
         values = [row["last_accuracy"] for row in rows if key_of(row) == (one.arm, one.budget)]
@@ -237,7 +237,7 @@ def codec_of(one: Summary) -> str:
 
 
 def best_of_each(summaries: Iterable[Summary]) -> list[Summary]:
-    """Give each codec at each budget at its best quality, of those that all seeds have."""
+    """Return each codec at each budget at its best quality, of those that all seeds have."""
     found: dict[tuple[int, str], Summary] = {}
     for one in summaries:
         key = (one.budget, codec_of(one))

@@ -21,8 +21,8 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from dsc.replay.buffer import ReplayBuffer
-from dsc.replay.images import load_images
+from dsc._replay.buffer.buffer import ReplayBuffer
+from dsc._replay.scenario.images import load_images
 from tests.replay.pictures import pictures
 
 BATCH = 64
@@ -149,7 +149,7 @@ def fill(budget_mb: int) -> None:
 
 
 def peak_mb() -> float:
-    """Give the peak of this process; `getrusage` would count its parent's at the fork too."""
+    """Return the peak of this process; `getrusage` would count its parent's at the fork too."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.replay import CIFAR, ER_ACE, GDUMB, Setting, run_all
-from dsc.replay.learners.base import Recipe
-from dsc.replay.metrics import paired_interval
-from dsc.replay.plan import RunConfig
-from dsc.replay.summary import difference_text
+from dsc._replay.experiment.metrics import paired_interval
+from dsc._replay.experiment.plan import RunConfig
+from dsc._replay.experiment.summary import difference_text
+from dsc._replay.learners.base import Recipe
 
 BUDGET = 50_000
 RECIPES = {"gdumb": GDUMB, "er-ace": ER_ACE, "icarl": ER_ACE}
@@ -34,7 +34,7 @@ class Case:
     codec: str
 
     def changes(self, recipe: Recipe) -> dict[str, Any]:
-        """Give what the option changes in a `RunConfig`."""
+        """Return what the option changes in a `RunConfig`."""
         if self.option == "cutmix":
             return {"recipe": recipe.model_copy(update={"cutmix": 0.5})}
         return {self.option: True}
@@ -80,7 +80,7 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 def pairs_of(case: Case, data: str, seeds: Sequence[int]) -> list[tuple[RunConfig, RunConfig]]:
-    """Give for each seed the run without the option, and with it."""
+    """Return for each seed the run without the option, and with it."""
     recipe = RECIPES[case.learner]
     setting = Setting(*CIFAR, (BUDGET,), (case.codec,), case.learner, recipe=recipe)
     without = setting.sweep(data, seeds).runs()

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from dsc.replay.checkpoint import Row
-from dsc.replay.images import LabelledImages, load_split
-from dsc.replay.plan import DataConfig, RunConfig
-from dsc.replay.scenario import ClassIncremental, Step
-from dsc.replay.selection.candidates import Candidate
-from dsc.replay.sweep import RUNS
+from dsc._replay.experiment.checkpoint import Row
+from dsc._replay.experiment.plan import DataConfig, RunConfig
+from dsc._replay.experiment.sweep import RUNS
+from dsc._replay.scenario.images import LabelledImages, load_split
+from dsc._replay.scenario.scenario import ClassIncremental, Step
+from dsc._replay.selection.candidates import Candidate
 
 Accuracies = Mapping[str, Mapping[int, float]]
 
@@ -27,7 +27,7 @@ class Group:
 
     @property
     def accuracies(self) -> Accuracies:
-        """Give the last accuracy by codec and seed: the most runs whose codecs have all seeds.
+        """Return the last accuracy by codec and seed: the most runs whose codecs have all seeds.
 
         Of a sweep under way, the rest is left out.
         """
@@ -48,12 +48,12 @@ class Group:
 
     @property
     def seconds(self) -> float:
-        """Give the sum over its runs."""
+        """Return the sum over its runs."""
         return float(sum(run["seconds"] for run in self.runs))
 
     @property
     def trained(self) -> int:
-        """Give the images that its networks were trained on, exemplars and new ones."""
+        """Return the images that its networks were trained on, exemplars and new ones."""
         return sum(trained_by(run) for run in self.runs)
 
 
@@ -77,12 +77,12 @@ def groups(results: Sequence[Path]) -> list[Group]:
 
 
 def seeds(group: Group) -> list[int]:
-    """Give the seeds that all codecs shown have."""
+    """Return the seeds that all codecs shown have."""
     return sorted(set.intersection(*(set(values) for values in group.accuracies.values())))
 
 
 def first_step(config: RunConfig, seed: int) -> tuple[Step, int]:
-    """Give the first step of a seed's scenario, and how many classes the whole has."""
+    """Return the first step of a seed's scenario, and how many classes the whole has."""
     plan, train = config.scenario, training_images(config.data)
     order_seed = seed if plan.order_seed is None else plan.order_seed
     steps = ClassIncremental(
@@ -99,7 +99,7 @@ def training_images(data: DataConfig) -> LabelledImages:
 
 
 def trained_by(run: Row) -> int:
-    """Give the images that a run's networks were trained on."""
+    """Return the images that a run's networks were trained on."""
     config = run["config"]
     recipe = config["recipe"]
     if config["learner"] == "gdumb":

@@ -28,11 +28,11 @@ import torch
 from scipy.stats import spearmanr
 
 from benchmarks.replay_runs import Accuracies, Group, first_step, groups, seeds
-from dsc.replay.learners.base import Recipe
-from dsc.replay.selection import Scored, Selection, select_codec
-from dsc.replay.selection.cost import Cost
-from dsc.replay.selection.drift import drift_score
-from dsc.replay.selection.select import PROXIES
+from dsc._replay.learners.base import Recipe
+from dsc._replay.selection import Scored, Selection, select_codec
+from dsc._replay.selection.cost import Cost
+from dsc._replay.selection.drift import drift_score
+from dsc._replay.selection.select import PROXIES
 
 MINIMUM = 3
 """Fewest codecs whose ranks say anything."""
@@ -93,7 +93,7 @@ def selected(group: Group, seed: int, args: argparse.Namespace) -> Selection:
 
 
 def judgements(group: Group, selections: Mapping[int, Selection]) -> dict[str, list[Judged]]:
-    """Give what each way of choosing says, a seed each."""
+    """Return what each way of choosing says, a seed each."""
     found: dict[str, list[Judged]] = defaultdict(list)
     for selection in selections.values():
         probe = selection.costs.get("probe")
@@ -175,7 +175,7 @@ def line(
 
 
 def left_out(accuracies: Accuracies, pick: str) -> float:
-    """Give the mean regret on a seed left out, against the best by the others."""
+    """Return the mean regret on a seed left out, against the best by the others."""
     whole = sorted(next(iter(accuracies.values())))
     regrets = []
     for seed in whole:

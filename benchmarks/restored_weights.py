@@ -17,8 +17,8 @@ import imagecodecs
 import numpy as np
 import torch
 
-from dsc.codecs.restored.training import make_examples, reduce_photographs, train
-from dsc.codecs.restored.weights import save_network
+from dsc._codecs.restored.weights import save_network
+from dsc._training.models.restored import make_examples, reduce_photographs, train
 
 MARGIN = 10  # NYUv2 frames have a white border
 NATURAL_EACH, NYU_EACH = 16, 6  # how often a photograph is reduced
@@ -26,7 +26,7 @@ CROPS = {32: 12_000, 64: 3_000}
 
 
 def natural(data: Path) -> Iterator[np.ndarray]:
-    """Give the photographs, but for those of classes that experiments learn."""
+    """Yield the photographs, but for those of classes that experiments learn."""
     lines = (data / "tiny_imagenet40" / "classes.txt").read_text().splitlines()
     learned = {line.split("\t")[0] for line in lines}
     for path in sorted((data / "natural").rglob("*.JPEG")):

@@ -22,9 +22,9 @@ from pathlib import Path
 import imagecodecs
 import numpy as np
 
-from dsc.codecs.base import Codec
-from dsc.codecs.registry import make_codec
-from dsc.schemas import Quality, Task
+from dsc._codecs.base import Codec
+from dsc._codecs.registry import make_codec
+from dsc._schemas import Quality, Task
 
 SETS = {
     "CIFAR-100, 32 px": "cifar100/test.zip",
@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def read_images(path: Path, count: int) -> Iterator[np.ndarray]:
-    """Give (H, W, 3) images evenly spaced over a zip file's sorted names."""
+    """Yield (H, W, 3) images evenly spaced over a zip file's sorted names."""
     with zipfile.ZipFile(path) as file:
         names = sorted(name for name in file.namelist() if Path(name).suffix in READERS)
         for at in np.linspace(0, len(names) - 1, count).astype(int):

@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def bits_at(rows: Sequence[dict[str, Any]], task: str, distortion: float) -> float | None:
-    """Give a task's bits on a curve; None where the curve does not reach the distortion."""
+    """Return a task's bits on a curve; None where the curve does not reach the distortion."""
     logs = sorted((math.log(row["distortion"][task]), math.log(row["bpp"][task])) for row in rows)
     rate = interpolate(logs, math.log(distortion))
     return None if rate is None else math.exp(rate)

@@ -26,21 +26,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from dsc.errors import DscError
+from dsc.version import __version__
 
 if TYPE_CHECKING:
-    from dsc.codecs.learned.latent_embedding import LatentEmbedding
-    from dsc.jobs.append import append
-    from dsc.jobs.driver import compress
-    from dsc.pipeline.fetch import fetch
-    from dsc.pipeline.load_codec import load_codec
-    from dsc.pipeline.reader import Dataset
-    from dsc.pipeline.streaming.open_stream import stream
-    from dsc.replay.buffer import ReplayBuffer
-    from dsc.storage.pack import unpack
+    from dsc._codecs.learned.latent_embedding import LatentEmbedding
+    from dsc._jobs.archive.append import append
+    from dsc._jobs.archive.compress import compress
+    from dsc._pipeline.copy.fetch import fetch
+    from dsc._pipeline.read.dataset import Dataset
+    from dsc._pipeline.read.load_codec import load_codec
+    from dsc._pipeline.stream.open_stream import stream
+    from dsc._replay.buffer.buffer import ReplayBuffer
+    from dsc._storage.format.pack import unpack
 
     open = Dataset.open  # noqa: A001 - `dsc.open` is the name that users expect
-
-__version__ = "0.1.0"
 
 __all__ = [
     "DscError",
@@ -57,15 +56,15 @@ __all__ = [
 ]
 
 _PUBLIC = {
-    "LatentEmbedding": "dsc.codecs.learned.latent_embedding:LatentEmbedding",
-    "ReplayBuffer": "dsc.replay.buffer:ReplayBuffer",
-    "append": "dsc.jobs.append:append",
-    "compress": "dsc.jobs.driver:compress",
-    "fetch": "dsc.pipeline.fetch:fetch",
-    "load_codec": "dsc.pipeline.load_codec:load_codec",
-    "open": "dsc.pipeline.reader:Dataset.open",
-    "stream": "dsc.pipeline.streaming.open_stream:stream",
-    "unpack": "dsc.storage.pack:unpack",
+    "LatentEmbedding": "dsc._codecs.learned.latent_embedding:LatentEmbedding",
+    "ReplayBuffer": "dsc._replay.buffer.buffer:ReplayBuffer",
+    "append": "dsc._jobs.archive.append:append",
+    "compress": "dsc._jobs.archive.compress:compress",
+    "fetch": "dsc._pipeline.copy.fetch:fetch",
+    "load_codec": "dsc._pipeline.read.load_codec:load_codec",
+    "open": "dsc._pipeline.read.dataset:Dataset.open",
+    "stream": "dsc._pipeline.stream.open_stream:stream",
+    "unpack": "dsc._storage.format.pack:unpack",
 }
 
 

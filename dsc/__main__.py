@@ -1,6 +1,6 @@
 """Runs the command line: ``python -m dsc``."""
 
-from dsc.cli import main
+from dsc._cli import main
 
 if __name__ == "__main__":
     main()

@@ -11,7 +11,7 @@ LIST_DAMAGE = "run `dsc verify` to list all damage"
 
 
 def without_advice(error: BaseException) -> str:
-    """Give a message about damage as `dsc verify` shows it."""
+    """Return a message about damage as `dsc verify` shows it."""
     return str(error).replace(f"; {LIST_DAMAGE}", "")
 
 

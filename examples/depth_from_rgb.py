@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import dsc
-from dsc.pipeline.sources.sample import write_sample
+from dsc.sources import write_sample
 
 Batch = dict[str, Tensor]
 

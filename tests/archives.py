@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dsc.schemas import (
+from dsc._schemas import (
     CodecRecord,
     Manifest,
     Quality,
@@ -18,15 +18,15 @@ from dsc.schemas import (
     Task,
     TaskKind,
 )
-from dsc.storage.commit import write_codec, write_file, write_manifest, write_shards
-from dsc.storage.fs import Root
-from dsc.storage.shard import ShardWriter
+from dsc._storage.files.root import Root
+from dsc._storage.format.commit import write_codec, write_file, write_manifest, write_shards
+from dsc._storage.format.shard import ShardWriter
 
 STREAMS = ("rgb", "depth")
 
 
 def payload(stream: str, index: int, low: int = 20, high: int = 90) -> bytes | None:
-    """Give the bitstream of a sample; every seventh sample has no depth."""
+    """Return the bitstream of a sample; every seventh sample has no depth."""
     if stream == "depth" and index % 7 == 3:
         return None
     rng = np.random.default_rng([index, STREAMS.index(stream)])

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.places import ROOT
+
 # a machine that is busy with something else must not fail a test
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
@@ -17,14 +19,14 @@ settings.load_profile("untimed")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+
 
 
 @pytest.fixture(scope="session")
 def data_root() -> Path:
     """The directory of real datasets: ``DSC_TEST_DATA``, else ``../shared/data``."""
     given = os.environ.get("DSC_TEST_DATA")
-    root = Path(given) if given else REPOSITORY.parent / "shared" / "data"
+    root = Path(given) if given else ROOT.parent / "shared" / "data"
     if not root.is_dir():
         pytest.skip(f"no real data at {root}; set DSC_TEST_DATA to a directory that has them")
     return root

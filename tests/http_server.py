@@ -41,7 +41,7 @@ class Traffic:
     closing: threading.Event = field(default_factory=threading.Event)
 
     def fault(self, name: str, body: bool) -> str:
-        """Give what befalls this request: the first fault that is due."""
+        """Return what befalls this request: the first fault that is due."""
         for kind in ("fail", "drop", "cut", "stall", "damage"):
             due = getattr(self, f"{kind}_next")
             if due > 0 and name.endswith(self.only) and (body or kind in ("fail", "drop")):
@@ -152,7 +152,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def page_of(folder: Path, name: str) -> bytes:
-    """Give a directory's page: links to sort it, to its parent, and to what is in it."""
+    """Return a directory's page: links to sort it, to its parent, and to what is in it."""
     links = ['<a href="?C=N;O=D">Name</a>', '<a href="../">Parent Directory</a>']
     for entry in sorted(folder.iterdir()):
         shown = entry.name.encode("utf-8", "replace").decode() + "/" * entry.is_dir()

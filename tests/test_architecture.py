@@ -35,7 +35,7 @@ def package_of(path: Path) -> str:
 
 
 def imports(path: Path) -> Iterator[tuple[int, str]]:
-    """Give (line, module) of all imports, those inside functions too."""
+    """Yield (line, module) of all imports, those inside functions too."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
@@ -77,7 +77,7 @@ def test_only_training_code_imports_compressai() -> None:
 def test_only_a_name_leads_to_the_research_networks() -> None:
     for path in MODULES:
         if not relative(path).startswith("codecs/research/"):
-            assert not [m for _, m in imports(path) if m.startswith("dsc.codecs.research")], path
+            assert not [m for _, m in imports(path) if m.startswith("dsc._training.research")], path
 
 
 def test_only_jobs_import_ray() -> None:
@@ -121,7 +121,7 @@ def test_importing_dsc_loads_nothing_heavy() -> None:
 def test_the_command_lines_help_loads_nothing_heavy() -> None:
     code = (
         "import sys\n"
-        "from dsc.cli import main\n"
+        "from dsc._cli import main\n"
         "sys.argv = ['dsc', '--help']\n"
         "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
     )

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-CASES = Path(os.environ.get("DSC_TEST_CASES", Path(__file__).parents[2] / "shared" / "cases"))
+from tests.places import CASES
+
 SCRIPTS = sorted(CASES.glob("*/run.sh"))
 DSC = Path(sys.executable).with_name("dsc")
 

@@ -1,5 +1,32 @@
-"""Replay: byte-budgeted buffers of compressed exemplars, and what learns with them.
+"""Class-incremental replay: the buffer, its policies, and experiments around it."""
 
-`dsc.replay.buffer.ReplayBuffer` is the buffer; what stays in it is a policy's choice
-(`dsc.replay.policy`), how it lies on disk is `dsc.replay.store`'s.
-"""
+from dsc._jobs.replay.replay import sweep
+from dsc._replay.buffer.adapt import adapt_encoder
+from dsc._replay.buffer.buffer import ReplayBuffer
+from dsc._replay.buffer.dataset import ExemplarDataset
+from dsc._replay.experiment.plan import RunConfig, Sweep
+from dsc._replay.learners.base import Recipe
+from dsc._replay.policies.base import ClassBalanced, Policy, Reservoir
+from dsc._replay.policies.herding import Herding
+from dsc._replay.policies.rate_adaptive import RateAdaptive
+from dsc._replay.scenario.images import LabelledImages, load_images, load_split
+from dsc._replay.selection import select_codec
+
+__all__ = [
+    "ClassBalanced",
+    "ExemplarDataset",
+    "Herding",
+    "LabelledImages",
+    "Policy",
+    "RateAdaptive",
+    "Recipe",
+    "ReplayBuffer",
+    "Reservoir",
+    "RunConfig",
+    "Sweep",
+    "adapt_encoder",
+    "load_images",
+    "load_split",
+    "select_codec",
+    "sweep",
+]

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from dsc.cli import app
-from dsc.pipeline.sources.sample import write_sample
+from dsc._cli import app
+from dsc._sources.rendered.sample import write_sample
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Ran:
     err: str
 
     def json(self) -> dict[str, Any]:
-        """Give stdout as JSON; it must be one object and nothing else."""
+        """Return stdout as JSON; it must be one object and nothing else."""
         value = json.loads(self.out)
         assert isinstance(value, dict)
         return value

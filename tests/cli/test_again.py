@@ -8,13 +8,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.main import get_command
 
-from dsc.cli import app
-from dsc.cli.append import append
-from dsc.cli.compress import compress
+from dsc._cli import app
+from dsc._cli.append import append
+from dsc._cli.compress import compress
+from dsc._jobs.archive.append_request import AppendRequest
+from dsc._jobs.archive.request import Request
+from dsc._schemas import Quality
 from dsc.errors import UsageError
-from dsc.jobs.append_request import AppendRequest
-from dsc.jobs.request import Request
-from dsc.schemas import Quality
 from tests.cli.conftest import Command, run_dsc
 
 BEGINS_ANEW = {"overwrite", "restart"}  # the line goes on; they would throw away what is there
@@ -37,7 +37,7 @@ def options_of(command: str) -> list[Any]:
 
 
 def parsed(command: str, words: list[str]) -> dict[str, Any]:
-    """Give the value of every parameter, as the command itself reads them."""
+    """Return the value of every parameter, as the command itself reads them."""
     found: Any = get_command(app)
     parameters: dict[str, Any] = found.commands[command].make_context(command, list(words)).params
     return {name: v for name, v in parameters.items() if name not in BEGINS_ANEW | PRINTS}
@@ -79,8 +79,8 @@ def requests(monkeypatch: pytest.MonkeyPatch) -> list[Request]:
         asked.append(request)
         raise UsageError("asked")
 
-    monkeypatch.setattr("dsc.jobs.driver.run", take)
-    monkeypatch.setattr("dsc.jobs.append.run", take)
+    monkeypatch.setattr("dsc._jobs.archive.compress.run", take)
+    monkeypatch.setattr("dsc._jobs.archive.append.run", take)
     return asked
 
 

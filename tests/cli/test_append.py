@@ -8,7 +8,7 @@ import imagecodecs
 import numpy as np
 import pytest
 
-from dsc.storage.archive import Archive
+from dsc._storage.read.archive import Archive
 from tests.cli.conftest import Command
 
 SAMPLE = ("--size", 32)

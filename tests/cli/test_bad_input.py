@@ -10,10 +10,11 @@ import imagecodecs
 import numpy as np
 import pytest
 
-from dsc.cli.failure import EXTRAS, explain
+from dsc._cli.failure import EXTRAS, explain
 from dsc.errors import CorruptPackError, UnknownSampleError
 from tests.cli.conftest import Command, Ran
 from tests.http_server import serve
+from tests.places import ROOT
 
 
 @pytest.fixture
@@ -247,7 +248,7 @@ def test_a_key_that_dsc_itself_misses_is_no_damaged_data(
     def summarise(archive: object) -> None:
         {}["rgb"]
 
-    monkeypatch.setattr("dsc.pipeline.summary.summarise", summarise)
+    monkeypatch.setattr("dsc._pipeline.read.summary.summarise", summarise)
     ran = dsc("info", archive, "--json")
     assert ran.json()["error"].startswith("unexpected KeyError: 'rgb'")
     assert ran.code == 1
@@ -268,12 +269,12 @@ def test_a_missing_package_is_named_with_what_brings_it(module: str, advice: str
     assert message.startswith(f"No module named {module!r}: ")
     assert advice in message
     assert code == 2
-    own = ModuleNotFoundError("No module named 'dsc.pipeline.gone'", name="dsc.pipeline.gone")
+    own = ModuleNotFoundError("No module named 'dsc._pipeline.gone'", name="dsc._pipeline.gone")
     assert "a fault of dsc" in explain(own)[0]
 
 
 def test_extras_bring_what_is_said_of_them() -> None:
-    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     extras = project["project"]["optional-dependencies"]
     for package, extra in EXTRAS.items():
         lines = " ".join(extras.get(extra, [package]))
@@ -285,7 +286,7 @@ def test_debug_shows_where_it_happened(
 ) -> None:
     from typer.testing import CliRunner
 
-    from dsc.cli import app
+    from dsc._cli import app
 
     monkeypatch.setenv("DSC_DEBUG", "1")
     result = CliRunner().invoke(app, ["info", str(tmp_path)])

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dsc.pipeline.bench.stream import run
+from dsc._bench.stream import run
 from tests.cli.conftest import Command
 
 pytest.importorskip("matplotlib", reason="pip install 'dsc[bench]'")

@@ -13,15 +13,16 @@ from pathlib import Path
 import pytest
 
 import dsc
-from dsc.storage.archive import Archive
+from dsc._storage.read.archive import Archive
 from tests.cli.conftest import Command
+from tests.places import ROOT
 
 COMMANDS = ("compress", "append", "info", "ls", "verify", "fetch", "export", "view")
 TASKS = ["rgb", "depth_zbuffer", "normal", "segment_semantic", "class_scene"]
 
 
 def test_version_is_that_of_the_project(dsc: Command) -> None:
-    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert dsc("--version").out.strip() == f"dsc {project['version']}"
 
 

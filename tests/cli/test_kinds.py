@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dsc.jobs.driver import compress
-from dsc.pipeline.sources.base import SourceSample
-from dsc.schemas import Task
+from dsc._jobs.archive.compress import compress
+from dsc._schemas import Task
+from dsc._sources.base import SourceSample
 from tests.cli.conftest import Command
 from tests.jobs.sources import PixelSource
 

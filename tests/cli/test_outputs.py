@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from dsc.cli.text import archive_name
+from dsc._cli.text import archive_name
+from dsc._storage.files.writable import OutputFile, check_folder
 from dsc.errors import UsageError
-from dsc.storage.writable import OutputFile, check_folder
 from tests.cli.conftest import Command
 
 BENCH = ("bench", "rd", "--source", "sample", "--views", 1, "--samples", 1)
@@ -27,7 +27,7 @@ def test_an_output_that_cannot_be_written_is_refused_before_the_work(
 ) -> None:  # fmt: skip
     (tmp_path / "file").touch()
     for work in ("export._Writer", "fetch._Copier", "view._Viewer", "bench.rd.measure_all"):
-        monkeypatch.setattr(f"dsc.pipeline.{work}", no_work)
+        monkeypatch.setattr(f"dsc._pipeline.{work}", no_work)
     out = tmp_path / below / "out"
     words = {"bench": BENCH, "train": TRAIN, "replay": REPLAY}.get(command, (command, archive))
     ran = dsc(*words, "--out", out)

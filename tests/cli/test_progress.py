@@ -2,8 +2,8 @@
 
 import pytest
 
-from dsc.cli.progress import Meter, by_info, later
-from dsc.cli.text import bytes_text, ratio_text, seconds_text
+from dsc._cli.progress import Meter, by_info, later
+from dsc._cli.text import bytes_text, ratio_text, seconds_text
 
 
 def test_a_log_gets_a_line_each_few_seconds_and_one_at_the_end() -> None:

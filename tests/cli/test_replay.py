@@ -8,8 +8,8 @@ import imagecodecs
 import numpy as np
 import pytest
 
-from dsc.replay import run as running
-from dsc.replay.buffer import ReplayBuffer
+from dsc._replay.buffer.buffer import ReplayBuffer
+from dsc._replay.experiment import run as running
 from tests.cli.conftest import Command
 from tests.replay.class_pictures import make_pictures, write_folder
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dsc.cli import replay_select
-from dsc.replay import selection
-from dsc.replay.buffer import ReplayBuffer
-from dsc.replay.images import load_split
+from dsc._cli import replay_select
+from dsc._replay import selection
+from dsc._replay.buffer.buffer import ReplayBuffer
+from dsc._replay.scenario.images import load_split
 from tests.cli.conftest import Command
 from tests.replay.class_pictures import make_pictures, write_folder
 
@@ -107,9 +107,9 @@ def test_wrong_options_say_what_to_do(
 
 
 def test_the_options_are_those_of_the_api() -> None:
-    from dsc.replay.selection.drift import DEFAULT_BETA
-    from dsc.replay.selection.network import DEFAULT_RECIPE
-    from dsc.replay.selection.volume import DEFAULT_EPSILON
+    from dsc._replay.selection.drift import DEFAULT_BETA
+    from dsc._replay.selection.network import DEFAULT_RECIPE
+    from dsc._replay.selection.volume import DEFAULT_EPSILON
 
     text = Path(replay_select.__file__).read_text()
     for name, default in (
@@ -121,8 +121,8 @@ def test_the_options_are_those_of_the_api() -> None:
 
 
 def test_a_codec_file_may_lie_below_a_directory_with_a_colon() -> None:
-    from dsc.cli.replay import _codecs
-    from dsc.replay.plan import split_quality
+    from dsc._cli.replay import _codecs
+    from dsc._replay.experiment.plan import split_quality
 
     path = "/a:b/my.safetensors"
     assert split_quality(f"{path}:40") == (path, "40")

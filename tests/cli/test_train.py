@@ -6,20 +6,20 @@ from typing import Any
 
 import pytest
 
-from dsc.cli.train import progress_line
-from dsc.codecs.learned.network import NETWORKS
-from dsc.jobs.train_run import Progress
-from dsc.pipeline.training.meter import Row
+from dsc._cli.train import progress_line
+from dsc._jobs.training.run import Progress
+from dsc._training.meter import Row
+from dsc._training.network import NETWORKS
 from tests.cli.conftest import Command, Ran
-from tests.pipeline.training.toy import write_views
+from tests.training.toy import write_views
 
 QUICK = ("--steps", 4, "--batch", 2, "--crop", 64, "--log-every", 1, "--device", "cpu")
 
 
 @pytest.fixture(autouse=True)
 def toy_networks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(NETWORKS, "toy", "tests.pipeline.training.toy:network")
-    monkeypatch.setitem(NETWORKS, "exploding", "tests.pipeline.training.toy:exploding")
+    monkeypatch.setitem(NETWORKS, "toy", "tests.training.toy:network")
+    monkeypatch.setitem(NETWORKS, "exploding", "tests.training.toy:exploding")
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +65,8 @@ def test_json_is_one_object_with_all_figures(dsc: Command, pictures: Path, tmp_p
 def test_a_codec_of_our_own_ends_in_a_file_that_loads(
     dsc: Command, pictures: Path, tmp_path: Path
 ) -> None:
-    from dsc.codecs.registry import codec_class
-    from dsc.pipeline.sources import open_source
+    from dsc._codecs.registry import codec_class
+    from dsc._sources.registry import open_source
 
     ran = dsc(
         "train", "independent", "--size", "tiny", "--data", "sample:3,size=128", "--tasks",

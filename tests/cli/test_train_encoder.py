@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from dsc.codecs.learned.decoder_file import decoder_part
+from dsc._codecs.learned.decoder_file import decoder_part
 from tests.cli.conftest import Command
-from tests.pipeline.training.toy import write_views
+from tests.training.toy import write_views
 
 QUICK = ("--steps", 2, "--batch", 2, "--crop", 64, "--device", "cpu", "--tasks", "rgb")
 

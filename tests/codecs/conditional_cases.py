@@ -6,15 +6,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dsc.codecs.learned.chained import ChainedCodec
-from dsc.codecs.learned.coding import ConditionalNetwork
-from dsc.codecs.learned.conditional_codec import ConditionalCodec
-from dsc.codecs.learned.independent import IndependentCodec
-from dsc.codecs.learned.integer import BIAS_UNIT
-from dsc.codecs.learned.modality import to_planes
-from dsc.codecs.learned.network import make_network
-from dsc.codecs.learned.shared_latent import SharedLatentCodec
-from dsc.schemas import Task, TaskKind
+from dsc._codecs.coding.integer import BIAS_UNIT
+from dsc._codecs.learned.chained import ChainedCodec
+from dsc._codecs.learned.coding import ConditionalNetwork
+from dsc._codecs.learned.conditional_codec import ConditionalCodec
+from dsc._codecs.learned.independent import IndependentCodec
+from dsc._codecs.learned.modality import to_planes
+from dsc._codecs.learned.shared_latent import SharedLatentCodec
+from dsc._schemas import Task, TaskKind
+from dsc._training.network import make_network
 
 RGB = Task(name="rgb", kind=TaskKind.IMAGE, dtype="uint8", channels=3)
 DEPTH = Task(

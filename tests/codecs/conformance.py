@@ -17,10 +17,10 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from dsc.codecs.base import Array, Codec
-from dsc.codecs.registry import CODECS, codec_class, codec_from_config
+from dsc._codecs.base import Array, Codec
+from dsc._codecs.registry import CODECS, codec_class, codec_from_config
+from dsc._schemas import Quality, Task, TaskKind, required_streams
 from dsc.errors import BitstreamError, CodecError, UnknownTaskError
-from dsc.schemas import Quality, Task, TaskKind, required_streams
 
 MAX_PIXELS = 1 << 16
 
@@ -265,7 +265,7 @@ def assert_same(a: Mapping[str, Array], b: Mapping[str, Array]) -> None:
 
 
 def damaged(data: bytes, rng: np.random.Generator, n_flips: int) -> Iterator[bytes]:
-    """Give the bytes with single bits flipped, then noise with and without the true start."""
+    """Yield the bytes with single bits flipped, then noise with and without the true start."""
     for at in rng.integers(0, 8 * len(data), n_flips):
         broken = bytearray(data)
         broken[at // 8] ^= 1 << (at % 8)
@@ -308,7 +308,7 @@ def make_sample(
 
 
 def _surface(size: tuple[int, int], rng: np.random.Generator) -> Array:
-    """Give a piecewise smooth (H, W) field in [0, 1]: a slope, a box in front, some noise."""
+    """Return a piecewise smooth (H, W) field in [0, 1]: a slope, a box in front, some noise."""
     y, x = np.mgrid[: size[0], : size[1]] / max(size)
     slope = rng.uniform(-0.4, 0.4, 2)
     field = 0.5 + slope[0] * y + slope[1] * x
@@ -318,7 +318,7 @@ def _surface(size: tuple[int, int], rng: np.random.Generator) -> Array:
 
 
 def _blob(size: tuple[int, int], rng: np.random.Generator) -> Array:
-    """Give a ragged (H, W) mask of a tenth of the pixels."""
+    """Return a ragged (H, W) mask of a tenth of the pixels."""
     field = rng.normal(size=size).cumsum(0).cumsum(1)
     return field > np.quantile(field, 0.9)
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from dsc.codecs.learned.spec import KINDS
-from dsc.codecs.learned.weights import export_codec
+from dsc._codecs.learned.spec import KINDS
+from dsc._codecs.learned.weights import export_codec
 from tests.codecs.conditional_cases import network_of, view_planes
 
 

@@ -2,13 +2,13 @@
 
 import hashlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dsc.pipeline.sources.render import render_view
-from dsc.schemas import Task, TaskKind
+from dsc._renderer.render import render_view
+from dsc._schemas import Task, TaskKind
+from tests.places import ROOT
 
 RGB = Task(name="rgb", kind=TaskKind.IMAGE, dtype="uint8", channels=3)
 DEPTH = Task(
@@ -17,7 +17,7 @@ DEPTH = Task(
 NORMAL = Task(name="normal", kind=TaskKind.NORMAL, dtype="uint8", channels=3, invalid=(127,))
 TASKS = (RGB, DEPTH, NORMAL)
 NAMES = tuple(task.name for task in TASKS)
-GOLDEN = Path(__file__).parents[1] / "golden" / "learned"
+GOLDEN = ROOT / "tests" / "golden" / "learned"
 LIMIT = 1 << 22
 
 

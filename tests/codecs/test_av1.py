@@ -6,13 +6,13 @@ import imagecodecs
 import numpy as np
 import pytest
 
-from dsc.codecs.classical.av1 import av1_level
-from dsc.codecs.classical.av1_still import bare, contain, plain_sequence
-from dsc.codecs.classical.avif import SlowAvifCodec
-from dsc.codecs.registry import SAME_AS, make_codec
+from dsc._codecs.classical.av1 import av1_level
+from dsc._codecs.classical.av1_still import bare, contain, plain_sequence
+from dsc._codecs.classical.avif import SlowAvifCodec
+from dsc._codecs.registry import SAME_AS, make_codec
+from dsc._renderer.render import render_view
+from dsc._schemas import Quality, Task, TaskKind
 from dsc.errors import BitstreamError
-from dsc.pipeline.sources.render import render_view
-from dsc.schemas import Quality, Task, TaskKind
 
 RGB = Task(name="rgb", kind=TaskKind.IMAGE, dtype="uint8", channels=3)
 DEPTH = Task(
@@ -64,7 +64,7 @@ def test_what_a_header_says_of_colours_is_left_to_the_boxes(layout) -> None:
 
 
 def _colour_bit(header: bytes, layout: str) -> int:
-    """Give the place of the flag that a description of colours follows."""
+    """Return the place of the flag that a description of colours follows."""
     bits = int.from_bytes(header, "big")
     sides = bits >> (8 * len(header) - 18) & 0xFF  # two lengths of four bits, less 1
     start = 18 + (sides >> 4) + (sides & 15) + 2 + 6

@@ -2,9 +2,9 @@
 
 import pytest
 
-from dsc.codecs.base import Codec
-from dsc.codecs.registry import make_codec
-from dsc.schemas import Task, TaskKind
+from dsc._codecs.base import Codec
+from dsc._codecs.registry import make_codec
+from dsc._schemas import Task, TaskKind
 from tests.codecs.conformance import CodecConformance
 
 RGB = Task(name="rgb", kind="image", dtype="uint8", channels=3)

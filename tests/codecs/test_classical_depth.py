@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dsc.codecs.classical.levels import Levels, relative_error
-from dsc.codecs.registry import make_codec
+from dsc._codecs.maps.levels import Levels, relative_error
+from dsc._codecs.registry import make_codec
+from dsc._schemas import Quality, Task
 from dsc.errors import BitstreamError
-from dsc.schemas import Quality, Task
 from tests.codecs.conformance import make_sample
 
 ALL_COUNTS = {"uint8": np.arange(256, dtype=np.uint8), "uint16": np.arange(65536, dtype=np.uint16)}

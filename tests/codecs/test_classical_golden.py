@@ -8,18 +8,18 @@ a golden file: `tests/golden/make_classical.py` does, and only where there is no
 
 import hashlib
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from dsc.codecs.mask import decode_mask
-from dsc.codecs.registry import codec_from_config
-from dsc.schemas import TaskKind
+from dsc._codecs.context.mask import decode_mask
+from dsc._codecs.registry import codec_from_config
+from dsc._schemas import TaskKind
 from tests.codecs.test_classical import TASKS
 from tests.golden import make_classical
+from tests.places import ROOT as REPOSITORY
 
-ROOT = Path(__file__).parents[1] / "golden" / "classical"
+ROOT = REPOSITORY / "tests" / "golden" / "classical"
 CASES = [
     f"{codec_id}/{task.name}"
     for codec_id, tasks in TASKS.items()

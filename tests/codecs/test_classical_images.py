@@ -6,10 +6,10 @@ import imagecodecs
 import numpy as np
 import pytest
 
-from dsc.codecs.classical.jxl import butteraugli_distance
-from dsc.codecs.registry import make_codec
+from dsc._codecs.classical.jxl import butteraugli_distance
+from dsc._codecs.registry import make_codec
+from dsc._schemas import Quality, Task
 from dsc.errors import BitstreamError, CodecError
-from dsc.schemas import Quality, Task
 from tests.codecs.conformance import make_sample
 from tests.codecs.test_classical import COLOURS, EDGES, LABEL, LABEL16, NORMAL, RGB, SHADING
 
@@ -17,7 +17,7 @@ LOSSY_CODECS = ["jpeg", "webp", "avif", "av1", "jxl"]
 
 
 def coded(codec_id: str, task: Task, array: np.ndarray, quality: int) -> tuple[int, np.ndarray]:
-    """Give the stream's bytes and the decoded array."""
+    """Return the stream's bytes and the decoded array."""
     codec = make_codec(codec_id, [task])
     streams = codec.encode_batch([{task.name: array}], Quality(default=quality))
     (decoded,) = codec.decode_batch(streams, [task.name], array.size)

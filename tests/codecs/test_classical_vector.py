@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dsc.codecs.registry import make_codec
+from dsc._codecs.registry import make_codec
+from dsc._schemas import Quality, Task
 from dsc.errors import BitstreamError
-from dsc.schemas import Quality, Task
 from tests.codecs.conformance import make_sample
 from tests.codecs.test_classical import CLASS, VECTOR
 from tests.codecs.test_label_codec import INTEGERS

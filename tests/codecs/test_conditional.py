@@ -9,17 +9,17 @@ import safetensors.numpy
 import torch
 from torch import Tensor
 
-from dsc.codecs.learned.chained import ChainedCodec
-from dsc.codecs.learned.coding import estimated_bits, predict_all
-from dsc.codecs.learned.conditional_codec import ConditionalCodec
-from dsc.codecs.learned.entropy_model import pad_hyper, quantise_hyper
-from dsc.codecs.learned.independent import IndependentCodec
-from dsc.codecs.learned.plane_coder import real_bits, synthesise_planes
-from dsc.codecs.learned.spec import KINDS
-from dsc.codecs.learned.stream_coder import StreamCoder
-from dsc.codecs.learned.weights import load_codec_file, read_metadata
+from dsc._codecs.learned.chained import ChainedCodec
+from dsc._codecs.learned.coding import estimated_bits, predict_all
+from dsc._codecs.learned.conditional_codec import ConditionalCodec
+from dsc._codecs.learned.entropy_model import pad_hyper, quantise_hyper
+from dsc._codecs.learned.independent import IndependentCodec
+from dsc._codecs.learned.plane_coder import real_bits, synthesise_planes
+from dsc._codecs.learned.spec import KINDS
+from dsc._codecs.learned.stream_coder import StreamCoder
+from dsc._codecs.learned.weights import load_codec_file, read_metadata
+from dsc._schemas import Quality, required_streams
 from dsc.errors import BitstreamError, CodecError, SelfTestError
-from dsc.schemas import Quality, required_streams
 from tests.codecs.conditional_cases import (
     CODECS,
     LIMIT,

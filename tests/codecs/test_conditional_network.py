@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from dsc.codecs.learned.coding import estimated_bits
-from dsc.codecs.learned.integer import set_exact
-from dsc.codecs.learned.layers import SLOPES, guide_channels, guide_planes
-from dsc.codecs.learned.network import make_network
-from dsc.codecs.learned.spec import KINDS, ModelSpec, sized
-from dsc.codecs.learned.warm_start import Trained, load_trained, warm_start
+from dsc._codecs.coding.integer import set_exact
+from dsc._codecs.learned.coding import estimated_bits
+from dsc._codecs.learned.layers import SLOPES, guide_channels, guide_planes
+from dsc._codecs.learned.spec import KINDS, ModelSpec, sized
+from dsc._codecs.learned.warm_start import Trained, load_trained, warm_start
+from dsc._training.network import make_network
 from dsc.errors import UsageError
 from tests.codecs.conditional_cases import (
     MODALITY,

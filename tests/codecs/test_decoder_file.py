@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from dsc.codecs.learned.conditional_codec import default_weights
-from dsc.codecs.learned.decoder_file import decoder_part, with_encoder
-from dsc.codecs.learned.spec import KINDS
-from dsc.codecs.learned.weights import is_encoder_tensor, read_metadata
-from dsc.codecs.split import encoding_weights
+from dsc._codecs.learned.conditional_codec import default_weights
+from dsc._codecs.learned.decoder_file import decoder_part, with_encoder
+from dsc._codecs.learned.spec import KINDS
+from dsc._codecs.learned.split import encoding_weights
+from dsc._codecs.learned.weights import is_encoder_tensor, read_metadata
+from dsc._schemas import Quality
 from dsc.errors import BitstreamError, CodecError, SelfTestError
-from dsc.schemas import Quality
 from tests.codecs.conditional_cases import CODECS, LIMIT, NAMES, TASKS, make_view
 
 Q = Quality(default=60)

@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from dsc.codecs.learned.coding import estimated_bits
-from dsc.codecs.learned.decoder_file import decoder_part
-from dsc.codecs.learned.encoder_side import encoder_network, export_encoder
-from dsc.codecs.learned.plane_coder import real_bits
-from dsc.codecs.learned.spec import KINDS
-from dsc.codecs.learned.weights import is_encoder_tensor, load_codec_file
+from dsc._codecs.learned.coding import estimated_bits
+from dsc._codecs.learned.decoder_file import decoder_part
+from dsc._codecs.learned.encoder_side import encoder_network, export_encoder
+from dsc._codecs.learned.plane_coder import real_bits
+from dsc._codecs.learned.spec import KINDS
+from dsc._codecs.learned.weights import is_encoder_tensor, load_codec_file
 from dsc.errors import CodecError
 from tests.codecs.conditional_cases import all_quality
 

@@ -8,7 +8,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dsc.codecs.entropy import ESCAPE_OFFSET, SymbolDecoder, SymbolEncoder, Tables, build_tables
+from dsc._codecs.coding.entropy import (
+    ESCAPE_OFFSET,
+    SymbolDecoder,
+    SymbolEncoder,
+    Tables,
+    build_tables,
+)
 from dsc.errors import BitstreamError, CodecError
 
 

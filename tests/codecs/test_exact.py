@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dsc.codecs.base import Codec
-from dsc.codecs.classical.exact import Method
-from dsc.codecs.classical.exact_words import from_words, to_words
-from dsc.codecs.registry import CODECS, codec_class, make_codec
-from dsc.codecs.residual import ResidualCodec
+from dsc._codecs.base import Codec
+from dsc._codecs.classical.exact import Method
+from dsc._codecs.classical.exact_words import from_words, to_words
+from dsc._codecs.registry import CODECS, codec_class, make_codec
+from dsc._codecs.residual.codec import ResidualCodec
+from dsc._pipeline.choose.codec_spec import can_code, choose_codecs, default_codec
+from dsc._schemas import Bound, Quality, Target, Task
+from dsc._schemas.task import DType
 from dsc.errors import BitstreamError, CodecError, UsageError
-from dsc.pipeline.codec_spec import can_code, choose_codecs, default_codec
-from dsc.schemas import Bound, Quality, Target, Task
-from dsc.schemas.task import DType
 from tests.codecs.conformance import CodecConformance, make_sample
 from tests.codecs.test_classical import CLASS, COLOURS, DEPTH, LABEL16, RGB, VECTOR
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from dsc.codecs.learned.entropy_model import HyperSynthesis
-from dsc.codecs.learned.integer import LIMIT, MAX_FAN_IN, IntegerConv
+from dsc._codecs.coding.integer import LIMIT, MAX_FAN_IN, IntegerConv
+from dsc._codecs.learned.entropy_model import HyperSynthesis
 
 
 @pytest.fixture

@@ -1,9 +1,7 @@
 """`label-context` gives every label map back, is small where labels are, and refuses damage."""
 
 import contextlib
-import os
 import struct
-from pathlib import Path
 
 import imagecodecs
 import numpy as np
@@ -12,15 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from dsc.codecs.base import Codec
-from dsc.codecs.label.codec import LabelContextCodec, Method
-from dsc.codecs.label.weights import shipped_file
-from dsc.codecs.registry import codec_from_config, make_codec
+from dsc._codecs.base import Codec
+from dsc._codecs.context.weights import shipped_file
+from dsc._codecs.label.codec import LabelContextCodec, Method
+from dsc._codecs.registry import codec_from_config, make_codec
+from dsc._schemas import Quality, Task
+from dsc._sources.registry import open_source
 from dsc.errors import BitstreamError, CodecError
-from dsc.pipeline.sources import open_source
-from dsc.schemas import Quality, Task
 from tests.codecs.conformance import CodecConformance
 from tests.codecs.test_classical import COLOURS, DEPTH, LABEL, LABEL16
+from tests.places import DATA
 
 IDS = Task(name="ids", kind="label", dtype="int32", invalid=(-1,))
 WIDE = Task(name="wide", kind="label", dtype="int64")
@@ -57,7 +56,7 @@ def assert_comes_back(task: Task, array: np.ndarray) -> bytes:
 
 
 def blobs(height: int, width: int, count: int, seed: int = 0) -> np.ndarray:
-    """Give `count` regions around random points."""
+    """Return `count` regions around random points."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width]
     nearest = np.full((height, width), np.inf)
@@ -192,7 +191,7 @@ def test_procedural_views_take_at_most_0_6_of_jpeg_xl():
 
 @pytest.mark.data
 def test_nyuv2_takes_at_most_0_5_of_jpeg_xl():
-    root = Path(os.environ.get("DSC_TEST_DATA", Path(__file__).parents[2] / "../shared/data"))
+    root = DATA
     if not (root / "nyuv2" / "test.txt").is_file():
         pytest.skip(f"no NYUv2 under {root}; set DSC_TEST_DATA")
     source = open_source("nyuv2", str(root / "nyuv2"), split="test")

@@ -5,16 +5,16 @@ The tests never write a golden file: `tests/golden/make_label.py` does, and only
 
 import hashlib
 import json
-from pathlib import Path
 
 import pytest
 
-from dsc.codecs.label.weights import shipped_file
-from dsc.codecs.mask import CONTEXT_SET, CONTEXT_UNSET, decode_mask
-from dsc.codecs.registry import codec_from_config
+from dsc._codecs.context.mask import CONTEXT_SET, CONTEXT_UNSET, decode_mask
+from dsc._codecs.context.weights import shipped_file
+from dsc._codecs.registry import codec_from_config
 from tests.golden import make_label
+from tests.places import ROOT as REPOSITORY
 
-ROOT = Path(__file__).parents[1] / "golden" / "label"
+ROOT = REPOSITORY / "tests" / "golden" / "label"
 CASES = sorted(make_label.cases())
 MASKS = {"mask_unset": CONTEXT_UNSET, "mask_set": CONTEXT_SET}
 

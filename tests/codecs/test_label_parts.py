@@ -8,11 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dsc.codecs.entropy import SymbolDecoder, SymbolEncoder
-from dsc.codecs.label import escapes
-from dsc.codecs.label.coder import CALM_TABLES, Reader, calm_index, walk
-from dsc.codecs.label.context import CALM, FEATURES, NO_LABEL, RADII, calmness, contexts
-from dsc.codecs.label.lattice import (
+from dsc._codecs.coding.entropy import SymbolDecoder, SymbolEncoder
+from dsc._codecs.context import escapes
+from dsc._codecs.context.coder import CALM_TABLES, Reader, calm_index, walk
+from dsc._codecs.context.lattice import (
     CELL,
     KNOWN,
     LEVELS,
@@ -25,10 +24,11 @@ from dsc.codecs.label.lattice import (
     pixels_of,
     steps_of,
 )
-from dsc.codecs.label.network import HIGHEST, LOGIT_LEVELS, Layer, logit_index
-from dsc.codecs.label.palette import get_palette, index_labels, name_labels, put_palette
-from dsc.codecs.label.training import train
-from dsc.codecs.label.weights import load_model, save_model, shipped_file
+from dsc._codecs.context.neighbours import CALM, FEATURES, NO_LABEL, RADII, calmness, contexts
+from dsc._codecs.context.network import HIGHEST, LOGIT_LEVELS, Layer, logit_index
+from dsc._codecs.context.weights import load_model, save_model, shipped_file
+from dsc._codecs.label.palette import get_palette, index_labels, name_labels, put_palette
+from dsc._training.models.label_context import train
 from dsc.errors import BitstreamError, SelfTestError
 from tests.codecs.test_label_codec import INTEGERS
 

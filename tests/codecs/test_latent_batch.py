@@ -9,17 +9,17 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from dsc.codecs.learned import synthesis
-from dsc.codecs.learned.conditional_codec import ConditionalCodec
-from dsc.codecs.learned.latent_batch import LatentBatch
-from dsc.codecs.learned.latent_embedding import LatentEmbedding
-from dsc.codecs.learned.latents import Latents
-from dsc.codecs.learned.modality import from_planes
-from dsc.codecs.learned.plane_tensors import native_tensor
-from dsc.codecs.learned.spec import KINDS
-from dsc.codecs.registry import make_codec
+from dsc._codecs.learned import synthesis
+from dsc._codecs.learned.conditional_codec import ConditionalCodec
+from dsc._codecs.learned.latent_batch import LatentBatch
+from dsc._codecs.learned.latent_embedding import LatentEmbedding
+from dsc._codecs.learned.latents import Latents
+from dsc._codecs.learned.modality import from_planes
+from dsc._codecs.learned.plane_tensors import native_tensor
+from dsc._codecs.learned.spec import KINDS
+from dsc._codecs.registry import make_codec
+from dsc._schemas import Quality, Task
 from dsc.errors import BitstreamError, CodecError, UnknownTaskError
-from dsc.schemas import Quality, Task
 from tests.codecs.conditional_cases import CODECS, DEPTH, LIMIT, NAMES, RGB, TASKS, make_view
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -1,8 +1,6 @@
 """Masks come back bit for bit, cost nothing when empty, and are refused when damaged."""
 
 import contextlib
-import os
-from pathlib import Path
 
 import imagecodecs
 import numpy as np
@@ -11,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from dsc.codecs.mask import (
+from dsc._codecs.context.mask import (
     ALL_SET,
     BROTLI,
     CONTEXT_SET,
@@ -21,8 +19,7 @@ from dsc.codecs.mask import (
     encode_mask,
 )
 from dsc.errors import BitstreamError
-
-DATA = Path(os.environ.get("DSC_TEST_DATA", Path(__file__).parents[2] / "../shared/data"))
+from tests.places import DATA
 
 
 def ragged_mask(height: int = 97, width: int = 131) -> np.ndarray:

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from dsc.codecs.fill import fill_invalid
-from dsc.codecs.learned.modality import from_planes, to_planes
-from dsc.schemas import Task, TaskKind
+from dsc._codecs.coding.fill import fill_invalid
+from dsc._codecs.learned.modality import from_planes, to_planes
+from dsc._schemas import Task, TaskKind
 
 KINECT = Task(name="depth", kind=TaskKind.DEPTH, dtype="uint16", unit_m=0.001, invalid=(0, 65535))
 NORMAL = Task(name="normal", kind=TaskKind.NORMAL, dtype="uint8", channels=3, invalid=(127,))

@@ -2,24 +2,24 @@
 
 import hashlib
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from dsc.codecs.label.directions import MOST, Directions
-from dsc.codecs.label.normals import Form
-from dsc.codecs.label.weights import shipped_file
-from dsc.codecs.registry import codec_from_config, make_codec
+from dsc._codecs.context.weights import shipped_file
+from dsc._codecs.label.directions import MOST, Directions
+from dsc._codecs.label.normals import Form
+from dsc._codecs.registry import codec_from_config, make_codec
+from dsc._pipeline import metrics
+from dsc._renderer.render import render_view
+from dsc._schemas import Quality, Task, TaskKind
 from dsc.errors import BitstreamError, CodecError
-from dsc.pipeline import metrics
-from dsc.pipeline.sources.render import render_view
-from dsc.schemas import Quality, Task, TaskKind
 from tests.codecs.conformance import CodecConformance
+from tests.places import ROOT
 
 NORMAL = Task(name="normal", kind=TaskKind.NORMAL, dtype="uint8", channels=3, invalid=(127,))
 PLAIN = NORMAL.model_copy(update={"name": "plain", "invalid": ()})
-GOLDEN = Path(__file__).parents[1] / "golden" / "normal_palette"
+GOLDEN = ROOT / "tests" / "golden" / "normal_palette"
 
 
 class TestNormalPalette(CodecConformance):

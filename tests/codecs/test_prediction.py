@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from dsc.codecs.learned.chained import ChainedCodec
-from dsc.codecs.learned.coding import ConditionalNetwork
-from dsc.codecs.learned.conditional import Given
-from dsc.codecs.learned.network import make_network
-from dsc.codecs.learned.spec import sized
-from dsc.codecs.learned.weights import export_codec, is_encoder_tensor
-from dsc.schemas import Quality
+from dsc._codecs.learned.chained import ChainedCodec
+from dsc._codecs.learned.coding import ConditionalNetwork
+from dsc._codecs.learned.conditional import Given
+from dsc._codecs.learned.spec import sized
+from dsc._codecs.learned.weights import export_codec, is_encoder_tensor
+from dsc._schemas import Quality
+from dsc._training.network import make_network
 from tests.codecs.conditional_cases import (
     LIMIT,
     MODALITY,

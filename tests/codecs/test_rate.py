@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from dsc.codecs.entropy import build_tables
-from dsc.codecs.learned.entropy_model import StreamEntropy, scale_table
-from dsc.codecs.learned.integer import LIMIT, IntegerConv
-from dsc.codecs.learned.rate import HIGH_RATE, SymbolChooser, gaussian_likelihood
-from dsc.codecs.learned.spec import sized
-from dsc.codecs.learned.steps import group_rows, step_elements, step_mask
-from dsc.codecs.learned.weights import gaussian_tables
+from dsc._codecs.coding.entropy import build_tables
+from dsc._codecs.coding.integer import LIMIT, IntegerConv
+from dsc._codecs.coding.steps import group_rows, step_elements, step_mask
+from dsc._codecs.learned.entropy_model import StreamEntropy, scale_table
+from dsc._codecs.learned.rate import HIGH_RATE, SymbolChooser, gaussian_likelihood
+from dsc._codecs.learned.spec import sized
+from dsc._codecs.learned.weights import gaussian_tables
 
 KAPPAS = (2.0, HIGH_RATE)
 

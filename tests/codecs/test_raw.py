@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from dsc.codecs.base import Codec
-from dsc.codecs.registry import make_codec
-from dsc.schemas import Quality, Task
+from dsc._codecs.base import Codec
+from dsc._codecs.registry import make_codec
+from dsc._schemas import Quality, Task
 from tests.codecs.conformance import CodecConformance
 from tests.codecs.test_classical import EDGES, LABELS, LOSSY, RGB
 

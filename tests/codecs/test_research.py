@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from dsc.codecs.learned.network import make_network
+from dsc._schemas import required_streams
+from dsc._training.network import make_network
 from dsc.errors import CodecError, UnknownTaskError, UsageError
-from dsc.schemas import required_streams
 
 pytest.importorskip("compressai", reason="compressai is not installed: pip install 'dsc[research]'")
 
-from dsc.codecs.research.base import parameters
+from dsc._training.research.base import parameters
 
 KINDS = ("single-task", "mixed-latent", "disjoint-latent", "shared-latent-2023")
 TASKS = ("rgb", "depth", "normal")
@@ -51,7 +51,7 @@ def network(kind: str, **options: Any) -> Any:
 
 
 def louder(net: Any) -> Any:
-    """Give latents a size at which they cost bits, as training does."""
+    """Return latents a size at which they cost bits, as training does."""
     with torch.no_grad():
         for codec in net.codecs:
             codec.analysis[-1].weight.mul_(30)

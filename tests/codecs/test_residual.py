@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
-from dsc.codecs.registry import codec_class, make_codec
-from dsc.codecs.residual import ResidualCodec, residual_stream
-from dsc.codecs.residual_bound import Steps, worst_error
-from dsc.codecs.residual_coder import decode_planes, encode_planes, geometric_tables
-from dsc.codecs.residual_map import MARGIN, decode_residual, encode_residual, steps_of
+from dsc._codecs.registry import codec_class, make_codec
+from dsc._codecs.residual.bound import Steps, worst_error
+from dsc._codecs.residual.codec import ResidualCodec, residual_stream
+from dsc._codecs.residual.coder import decode_planes, encode_planes, geometric_tables
+from dsc._codecs.residual.map import MARGIN, decode_residual, encode_residual, steps_of
+from dsc._schemas import Bound, BoundKind, Quality, Task, TaskKind, required_streams
+from dsc._sources.registry import open_source
 from dsc.errors import BitstreamError, CodecError
-from dsc.pipeline.sources import open_source
-from dsc.schemas import Bound, BoundKind, Quality, Task, TaskKind, required_streams
 from tests.codecs.conformance import MAX_PIXELS, CodecConformance, decode, make_sample
 
 DEPTH = Task(name="depth", kind=TaskKind.DEPTH, dtype="uint16", unit_m=0.001, invalid=(0, 65535))

@@ -2,37 +2,37 @@
 
 import hashlib
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 import safetensors.numpy
 import torch
 
-from dsc.codecs.base import Array
-from dsc.codecs.registry import make_codec
-from dsc.codecs.restored.codec import RestoredCodec, quantiser_of
-from dsc.codecs.restored.network import (
+from dsc._codecs.base import Array
+from dsc._codecs.registry import make_codec
+from dsc._codecs.restored.codec import RestoredCodec, quantiser_of
+from dsc._codecs.restored.network import (
     CHUNK_PIXELS,
     FIRST_QUANTISER,
     RestorationNetwork,
     Shape,
     restore,
 )
-from dsc.codecs.restored.training import (
+from dsc._codecs.restored.weights import load_network, save_network, shipped_file
+from dsc._schemas import Quality, Task
+from dsc._training.models.restored import (
     _corrections,
     make_examples,
     reduce_photographs,
     train,
 )
-from dsc.codecs.restored.weights import load_network, save_network, shipped_file
 from dsc.errors import BitstreamError, CodecError, SelfTestError
-from dsc.schemas import Quality, Task
 from tests.codecs.conformance import CodecConformance, make_sample
 from tests.codecs.test_classical import DEPTH, EDGES, LABEL, NORMAL, RGB, SHADING
 from tests.golden import make_restored
+from tests.places import ROOT
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "restored"
+GOLDEN = ROOT / "tests" / "golden" / "restored"
 TINY = Shape(stride=2, width=8, blocks=2)
 
 

@@ -3,19 +3,19 @@
 import hashlib
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
 import safetensors.numpy
 import torch
 
-from dsc.codecs.learned.shared_latent import SharedLatentCodec, default_weights
-from dsc.codecs.learned.weights import load_codec_file, read_metadata
+from dsc._codecs.learned.shared_latent import SharedLatentCodec, default_weights
+from dsc._codecs.learned.weights import load_codec_file, read_metadata
+from dsc._renderer.render import render_view
+from dsc._schemas import Quality, Task, TaskKind, required_streams
 from dsc.errors import BitstreamError, CodecError, SelfTestError
-from dsc.pipeline.sources.render import render_view
-from dsc.schemas import Quality, Task, TaskKind, required_streams
 from tests.codecs.conformance import CodecConformance
+from tests.places import ROOT
 
 RGB = Task(name="rgb", kind=TaskKind.IMAGE, dtype="uint8", channels=3)
 DEPTH = Task(
@@ -24,7 +24,7 @@ DEPTH = Task(
 NORMAL = Task(name="normal", kind=TaskKind.NORMAL, dtype="uint8", channels=3, invalid=(127,))
 TASKS = (RGB, DEPTH, NORMAL)
 NAMES = tuple(task.name for task in TASKS)
-GOLDEN = Path(__file__).parents[1] / "golden" / "learned"
+GOLDEN = ROOT / "tests" / "golden" / "learned"
 LIMIT = 1 << 22
 
 

@@ -6,14 +6,14 @@ from importlib.resources import files
 
 import pytest
 
-from dsc.codecs.learned.conditional_codec import default_weights
-from dsc.codecs.registry import codec_class
+from dsc._codecs.learned.conditional_codec import default_weights
+from dsc._codecs.registry import codec_class
 from tests.codecs.learned_golden import TASKS, latent_hash
 from tests.golden.make_learned import FOLDERS
 
 SHIPPED = sorted(
     path.name.removesuffix(".safetensors")
-    for path in (files("dsc.codecs") / "weights").iterdir()
+    for path in (files("dsc._codecs") / "weights").iterdir()
     if path.name.removesuffix(".safetensors") in FOLDERS
 )
 

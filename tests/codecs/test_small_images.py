@@ -4,12 +4,12 @@ import imagecodecs
 import numpy as np
 import pytest
 
-from dsc.codecs.base import Array
-from dsc.codecs.classical import av1_small, av1_still, jpeg_bare, webp_bare
-from dsc.codecs.classical.jpeg_bare import FULL_CHROMA, JpegBareCodec
-from dsc.codecs.registry import make_codec
+from dsc._codecs.base import Array
+from dsc._codecs.classical import av1_small, av1_still, jpeg_bare, webp_bare
+from dsc._codecs.classical.jpeg_bare import FULL_CHROMA, JpegBareCodec
+from dsc._codecs.registry import make_codec
+from dsc._schemas import Quality, Task
 from dsc.errors import BitstreamError, CodecError
-from dsc.schemas import Quality, Task
 from tests.codecs.conformance import make_sample
 from tests.codecs.test_classical import LABEL, NORMAL, RGB, SHADING
 
@@ -18,7 +18,7 @@ SIDES = [(1, 1), (28, 28), (32, 32), (33, 34), (64, 64), (100, 64), (127, 130)]
 
 
 def photograph(size: tuple[int, int], seed: int = 0) -> Array:
-    """Give (H, W, 3) uint8 with edges, slopes and some noise, as `make_sample` has them."""
+    """Return (H, W, 3) uint8 with edges, slopes and some noise, as `make_sample` has them."""
     return make_sample([RGB], size, seed, holes=False)[RGB.name]
 
 

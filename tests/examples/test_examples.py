@@ -12,8 +12,9 @@ import pytest
 import torch
 
 import dsc
+from tests.places import ROOT
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = ROOT / "examples"
 
 
 def run(name: str, *options: str, work: Path, **environment: str) -> str:

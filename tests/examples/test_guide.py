@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 import dsc
+from tests.places import ROOT
 
-GUIDE = Path(__file__).parents[2] / "docs" / "training_on_archives.md"
+GUIDE = ROOT / "docs" / "training_on_archives.md"
 VIEWS = 10
 
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dsc.codecs.mask import encode_mask
-from dsc.codecs.registry import make_codec
-from dsc.schemas import Quality, Task, TaskKind
+from dsc._codecs.context.mask import encode_mask
+from dsc._codecs.registry import make_codec
+from dsc._schemas import Quality, Task, TaskKind
 from tests.codecs import test_classical as tasks
 from tests.codecs.conformance import make_sample
 
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def exact_cases() -> list[tuple[Task, np.ndarray]]:
-    """Give maps that `exact` codes by each of its methods."""
+    """Return maps that `exact` codes by each of its methods."""
     rng = np.random.default_rng(7)
     y, x = np.mgrid[:19, :26]
     slope = 20 + y + 0.5 * x + rng.normal(0, 0.3, (19, 26))
@@ -111,7 +111,7 @@ def write(case: str, expected: bytes, data: bytes, array: np.ndarray | None = No
 
 
 def json_bytes(value: object) -> bytes:
-    """Give JSON that is easy to read in a diff."""
+    """Return JSON that is easy to read in a diff."""
     return json.dumps(value, indent=1, sort_keys=True).encode() + b"\n"
 
 

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dsc.codecs.registry import make_codec
-from dsc.pipeline.sources import open_source
-from dsc.schemas import Quality, Task
+from dsc._codecs.registry import make_codec
+from dsc._schemas import Quality, Task
+from dsc._sources.registry import open_source
 
 PATH = Path(__file__).parent / "encoders.json"
 VIEWS, SIDE = 3, 160
@@ -29,7 +29,7 @@ LEARNED = ("independent",)
 
 
 def cases() -> Iterator[tuple[str, str, int]]:
-    """Give codec, task and quality of every figure."""
+    """Yield codec, task and quality of every figure."""
     for codec in LOSSY:
         for task in MAPS:
             for quality in QUALITIES:
@@ -46,7 +46,7 @@ def cases() -> Iterator[tuple[str, str, int]]:
 
 
 def name_of(case: tuple[str, str, int]) -> str:
-    """Give the entry's name in the file."""
+    """Return the entry's name in the file."""
     return " ".join(map(str, case))
 
 

@@ -13,16 +13,16 @@ from pathlib import Path
 
 import numpy as np
 
-from dsc.codecs.label.weights import shipped_file
-from dsc.codecs.mask import encode_mask
-from dsc.codecs.registry import make_codec
-from dsc.schemas import Quality, Task
+from dsc._codecs.context.mask import encode_mask
+from dsc._codecs.context.weights import shipped_file
+from dsc._codecs.registry import make_codec
+from dsc._schemas import Quality, Task
 
 ROOT = Path(__file__).parent / "label"
 
 
 def cases() -> dict[str, tuple[Task, np.ndarray]]:
-    """Give each case's task and array."""
+    """Return each case's task and array."""
     rng = np.random.default_rng(11)
     y, x = np.mgrid[:61, :83]
     disc = (y - 30) ** 2 + (x - 40) ** 2 < 400
@@ -48,7 +48,7 @@ def cases() -> dict[str, tuple[Task, np.ndarray]]:
 
 
 def masks() -> dict[str, np.ndarray]:
-    """Give masks that the label model codes, one for each of its two methods."""
+    """Return masks that the label model codes, one for each of its two methods."""
     y, x = np.mgrid[:90, :120]
     holes = np.zeros((90, 120), bool)
     for top, left, radius in ((20, 30, 12), (60, 90, 25), (70, 20, 15), (30, 100, 8)):

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from dsc.codecs.registry import make_codec
-from dsc.schemas import Quality, Task
+from dsc._codecs.registry import make_codec
+from dsc._schemas import Quality, Task
 from tests.golden.make_label import sha256
 
 ROOT = Path(__file__).parent / "normal_palette"
 
 
 def cases() -> dict[str, np.ndarray]:
-    """Give a map made of planes with a hole, and one that is not, (H, W, 3) uint8."""
+    """Return a map made of planes with a hole, and one that is not, (H, W, 3) uint8."""
     y, x = np.mgrid[:60, :80]
     faces = np.array([(128, 128, 255), (200, 90, 220), (60, 128, 230), (128, 230, 160)], np.uint8)
     planes = faces[(y + 2 * x) // 60 % 4].copy()

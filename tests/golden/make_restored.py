@@ -11,9 +11,9 @@ import hashlib
 import json
 from pathlib import Path
 
-from dsc.codecs.registry import make_codec
-from dsc.codecs.restored.weights import shipped_file
-from dsc.schemas import Quality, Task
+from dsc._codecs.registry import make_codec
+from dsc._codecs.restored.weights import shipped_file
+from dsc._schemas import Quality, Task
 from tests.codecs.conformance import make_sample
 
 ROOT = Path(__file__).parent / "restored"

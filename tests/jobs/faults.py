@@ -8,13 +8,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+from tests.places import ROOT
+
 KILLS = int(os.environ.get("DSC_KILLS", "4"))
 
 SCRIPT = """
 import sys
 from pathlib import Path
-from dsc.jobs.driver import compress
+from dsc._jobs.archive.compress import compress
 from tests.jobs.sources import PixelSource
 
 out, log, n, slow_s, workers = sys.argv[1:6]
@@ -32,7 +33,7 @@ def start(out: Path, log: Path, n: int, slow_s: float, workers: int = 0) -> subp
     words = [str(out), str(log), str(n), str(slow_s), str(workers)]
     return subprocess.Popen(
         [sys.executable, "-c", SCRIPT, *words],
-        cwd=REPOSITORY,
+        cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -41,7 +42,7 @@ def start(out: Path, log: Path, n: int, slow_s: float, workers: int = 0) -> subp
 
 
 def tree(root: Path) -> dict[str, bytes]:
-    """Give every file below a directory with its bytes."""
+    """Return every file below a directory with its bytes."""
     return {
         path.relative_to(root).as_posix(): path.read_bytes()
         for path in sorted(root.rglob("*"))
@@ -50,7 +51,7 @@ def tree(root: Path) -> dict[str, bytes]:
 
 
 def finished(out: Path) -> set[int]:
-    """Give the numbers of the shards that have a record."""
+    """Return the numbers of the shards that have a record."""
     return {int(path.stem.rpartition("-")[2]) for path in (out / ".dsc/records").glob("*.json")}
 
 

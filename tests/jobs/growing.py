@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dsc.jobs.append import AppendReport, append
-from dsc.jobs.driver import compress
-from dsc.schemas import Task
+from dsc._jobs.archive.append import AppendReport, append
+from dsc._jobs.archive.compress import compress
+from dsc._schemas import Task
 from tests.jobs.sources import PixelSource
 
 CODECS = {"rgb": "png", "depth": "png", "label": "jxl"}  # a slot each, in both orders of making
@@ -53,11 +53,11 @@ def begin(out: Path | str, n: int = 10, tasks: str = "rgb,depth", **more: Any) -
 
 
 def add_samples(out: Path | str, n: int = 23, **more: Any) -> AppendReport:
-    """Give the archive the dataset as it has grown to `n` samples."""
+    """Return the archive the dataset as it has grown to `n` samples."""
     return append(out, more.pop("source", PixelSource(n=n)), **more)
 
 
 def add_label(out: Path | str, n: int = 8, **more: Any) -> AppendReport:
-    """Give the archive the labels of `n` samples."""
+    """Return the archive the labels of `n` samples."""
     source = more.pop("source", PixelSource(n=n))
     return append(out, source, **({"tasks": "label", "codec": "jxl"} | more))

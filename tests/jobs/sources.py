@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from dsc._schemas import Task, TaskKind
+from dsc._sources.base import SourceSample
 from dsc.errors import SampleError
-from dsc.pipeline.sources.base import SourceSample
-from dsc.schemas import Task, TaskKind
 
 RGB = Task(name="rgb", kind=TaskKind.IMAGE, dtype="uint8", channels=3, valid_range=(0, 255))
 DEPTH = Task(
@@ -102,5 +102,5 @@ class PixelSource:
 
 
 def reads(log: Path) -> list[int]:
-    """Give the indices read, in order, of a source with that log."""
+    """Return the indices read, in order, of a source with that log."""
     return [int(line.split()[1]) for line in log.read_text().splitlines()] if log.exists() else []

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from dsc.pipeline.metrics import (
+from dsc._pipeline.metrics import (
     HIGHER_IS_BETTER,
     MeanMetrics,
     absrel,
@@ -17,8 +17,8 @@ from dsc.pipeline.metrics import (
     psnr_db,
     rmse_m,
 )
-from dsc.schemas import Task
-from dsc.schemas.task import METRICS, TaskKind
+from dsc._schemas import Task
+from dsc._schemas.task import METRICS, TaskKind
 
 DEPTH = Task(name="depth", kind=TaskKind.DEPTH, dtype="uint16", unit_m=0.001, invalid=(65535,))
 NORMAL = Task(name="normal", kind=TaskKind.NORMAL, dtype="uint8", channels=3, invalid=(127,))

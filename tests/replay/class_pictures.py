@@ -6,7 +6,7 @@ from pathlib import Path
 import imagecodecs
 import numpy as np
 
-from dsc.replay.images import LabelledImages
+from dsc._replay.scenario.images import LabelledImages
 
 
 def make_pictures(

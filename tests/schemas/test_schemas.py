@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dsc.errors import CorruptArchiveError, UnknownTaskError, UnsupportedVersionError, UsageError
-from dsc.schemas import (
+from dsc._schemas import (
     FileRecord,
     Manifest,
     Quality,
@@ -19,6 +18,7 @@ from dsc.schemas import (
     resolve_task,
     resolve_tasks,
 )
+from dsc.errors import CorruptArchiveError, UnknownTaskError, UnsupportedVersionError, UsageError
 
 DEPTH = Task(name="depth", kind=TaskKind.DEPTH, dtype="uint16", unit_m=1 / 512, invalid=(65535,))
 NORMAL = Task(name="normal", kind=TaskKind.NORMAL, dtype="uint8", channels=3, invalid=(127,))

@@ -2,8 +2,8 @@
 
 import pytest
 
+from dsc._schemas.size import parse_bytes
 from dsc.errors import UsageError
-from dsc.schemas.size import parse_bytes
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dsc._replay.buffer.buffer import ReplayBuffer
+from dsc._replay.learners.base import Recipe
+from dsc._replay.scenario.images import LabelledImages
+from dsc._replay.selection import judge as judging
+from dsc._replay.selection import select_codec
+from dsc._replay.selection.candidates import DEFAULT_CANDIDATES, Candidate, Packed, pack
 from dsc.errors import UnknownCodecError, UsageError
-from dsc.replay.buffer import ReplayBuffer
-from dsc.replay.images import LabelledImages
-from dsc.replay.learners.base import Recipe
-from dsc.replay.selection import judge as judging
-from dsc.replay.selection import select_codec
-from dsc.replay.selection.candidates import DEFAULT_CANDIDATES, Candidate, Packed, pack
 from tests.replay.class_pictures import make_pictures
 
 PICTURES = make_pictures(classes=3, per_class=20, side=12)

@@ -1,9 +1,10 @@
 import re
-from pathlib import Path
 
 import pytest
 
-DOC = Path(__file__).parents[3] / "docs" / "replay_select.md"
+from tests.places import ROOT
+
+DOC = ROOT / "docs" / "replay_select.md"
 
 
 def test_the_page_runs(capsys: pytest.CaptureFixture[str]) -> None:

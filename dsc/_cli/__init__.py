@@ -1,0 +1,66 @@
+"""The `dsc` command: parses, calls, prints; all work is done below.
+
+Nothing heavy is imported before a command runs, so that help is quick.
+"""
+
+from typing import Annotated
+
+import typer
+
+from dsc._cli.append import append
+from dsc._cli.bench import bench
+from dsc._cli.compress import compress
+from dsc._cli.copying import export, fetch
+from dsc._cli.failure import FailureGroup
+from dsc._cli.inspection import info, ls, verify
+from dsc._cli.replay import replay
+from dsc._cli.report import view
+from dsc._cli.train import train
+from dsc.version import __version__
+
+app = typer.Typer(
+    name="dsc",
+    cls=FailureGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (compress, append, info, ls, verify, fetch, export, view, train):
+    app.command()(command)
+app.add_typer(bench)
+app.add_typer(replay)
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    app()
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        typer.echo(f"dsc {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", callback=_print_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Turn a multi-modal vision dataset into a small archive whose tasks can be used apart.
+
+    [bold]Try it[/bold], without any data of your own:
+
+      dsc compress taskonomy --sample 24 --tasks rgb,depth --out demo
+      dsc info demo
+      dsc fetch demo --tasks depth --out demo-depth
+      dsc view demo --out demo.html
+
+    [bold]Exit codes[/bold]: 0 done, 1 the data is damaged or incomplete, 2
+    the call was wrong. Interrupted work goes on when the same command is run
+    again.
+    """

@@ -1,0 +1,239 @@
+"""``dsc info``, ``dsc ls``, ``dsc verify``: what is in an archive, and whether it is intact."""
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dsc._cli.output import JsonOption, emit, note, print_json, say, show_table
+from dsc._cli.progress import progress
+from dsc._cli.rate import quality_text, show_choice, show_reached
+from dsc._cli.summary import show_summary
+from dsc._cli.text import bytes_text
+
+if TYPE_CHECKING:
+    from dsc._pipeline.read.summary import Summary
+    from dsc._storage.read.archive import Archive
+    from dsc._storage.read.verify import Problem
+
+ArchiveArgument = Annotated[
+    str, typer.Argument(help="Path or URL of an archive.", metavar="ARCHIVE")
+]
+
+
+def info(archive: ArchiveArgument, json_: JsonOption = False) -> None:
+    """Show what an archive holds: tasks, streams, codecs, splits, sizes.
+
+    Only the manifest and the shard records are read, so it is quick over a
+    network too.
+
+    [bold]Examples[/bold]
+
+      dsc info demo
+      dsc info https://example.org/taskonomy-dsc --json
+    """
+    from dsc._pipeline.read.summary import summarise
+    from dsc._storage.read.archive import Archive
+
+    opened = Archive.open(archive)
+    summary = summarise(opened)
+    manifest = opened.manifest
+    value = {
+        "archive": archive,
+        **summary.to_json(),
+        "manifest": manifest.model_dump(mode="json"),
+        "shards": len(opened.shards),
+    }
+    emit(json_, value, lambda: _show_info(archive, opened, summary))
+
+
+def _show_info(where: str, opened: "Archive", summary: "Summary") -> None:
+    from dsc._codecs.encoder import encoder_text
+
+    manifest = opened.manifest
+    show_summary(where, summary)
+    say("")
+    splits = ", ".join(f"{name} {count}" for name, count in manifest.splits.items())
+    say(f"source {manifest.source}; splits {splits}; quality {quality_text(manifest.quality)}")
+    sizes = f"{len(opened.shards)} shards of up to {manifest.shard_size} samples"
+    say(f"{sizes}, packs of {manifest.pack_size}")
+    made = f"format {manifest.format_version}, generation {manifest.generation}"
+    say(f"written by {manifest.created_by}, {made}, plan {manifest.plan_sha256[:12]}")
+    say(f"encoded by {encoder_text(manifest.encoder) if manifest.encoder else 'unknown versions'}")
+    for one in manifest.appended:
+        what = ", ".join(one.tasks) if one.tasks else f"{one.samples} samples"
+        encoder = f", encoded by {encoder_text(one.encoder)}" if one.encoder else ""
+        origin = f"from {one.source}, by {one.created_by}{encoder}"
+        say(f"generation {one.generation} added {what} ({origin})")
+    if manifest.source_report is not None:
+        for text in manifest.source_report.notes:
+            say(text)
+        left_out = manifest.source_report.left_out
+        if left_out:
+            count = sum(one.files for one in left_out)
+            say(f"{count} files of the source were not read; --json lists them with the reason")
+    if manifest.n_failed:
+        say(f"{manifest.n_failed} samples could not be read when it was made: dsc ls --failed")
+    rows = []
+    for task in manifest.tasks:
+        unit = f"{task.unit_m:.6g} m a count" if task.unit_m else ""
+        classes = f"{len(task.classes)} classes" if task.classes else ""
+        shape = {0: "()", 1: "(H, W)" if task.is_map else "(1,)"}.get(
+            task.channels, f"(H, W, {task.channels})" if task.is_map else f"({task.channels},)"
+        )
+        invalid = ", ".join(map(str, task.invalid))
+        kind = f"{task.kind.value}, exact" if task.is_exact else task.kind.value
+        rows.append([task.name, kind, task.dtype, shape, unit or classes, invalid])
+    show_table(("task", "kind", "dtype", "shape", "unit", "invalid"), rows)
+    graph = [
+        [
+            s.name,
+            ", ".join(s.carries) or "–",
+            ", ".join(s.requires) or "–",
+            bytes_text(manifest.totals[s.name].payload_bytes),
+        ]
+        for s in manifest.streams
+    ]
+    show_table(("stream", "carries", "requires", "payload"), graph)
+    show_reached(manifest)
+    if manifest.choice is not None:
+        show_choice(manifest.choice)
+
+
+def ls(
+    archive: ArchiveArgument,
+    number: Annotated[
+        int, typer.Option("-n", "--number", help="How many lines; 0 for all.", min=0)
+    ] = 20,
+    shards: Annotated[bool, typer.Option("--shards", help="List shards, not samples.")] = False,
+    streams: Annotated[
+        bool, typer.Option("--streams", help="List the files of the streams, not samples.")
+    ] = False,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="List the samples that could not be read.")
+    ] = False,
+    json_: JsonOption = False,
+) -> None:
+    """List an archive's samples by index and key, its shards, or its files.
+
+    [bold]Examples[/bold]
+
+      dsc ls demo -n 5
+      dsc ls demo --shards
+      dsc ls demo --streams
+    """
+    from dsc._storage.read.archive import Archive
+    from dsc.errors import UsageError
+
+    if shards + streams + failed > 1:
+        raise UsageError("--shards, --streams and --failed each list something else: give one")
+    opened = Archive.open(archive)
+    kind, lister = "samples", _samples
+    if shards:
+        kind, lister = "shards", _shards
+    elif streams:
+        kind, lister = "files", _files
+    elif failed:
+        kind, lister = "failed", _failed
+    entries = list(islice(lister(opened), number or None))
+    emit(json_, {"archive": archive, kind: entries}, lambda: _show_entries(entries))
+
+
+def _samples(opened: "Archive") -> Iterator[dict[str, Any]]:
+    index = 0
+    for number, shard in enumerate(opened.shards):
+        for key in opened.keys(number):
+            yield {"index": index, "key": key, "split": shard.split, "shard": shard.n}
+            index += 1
+
+
+def _shards(opened: "Archive") -> Iterator[dict[str, Any]]:
+    for shard in opened.shards:
+        yield {
+            "split": shard.split,
+            "shard": shard.n,
+            "first": shard.first_index,
+            "samples": shard.samples,
+            "payload_bytes": sum(stream.payload_bytes for stream in shard.streams.values()),
+            "stored_bytes": sum(stream.bytes for stream in shard.streams.values()),
+            "failed": len(shard.failed),
+        }
+
+
+def _files(opened: "Archive") -> Iterator[dict[str, Any]]:
+    for shard in opened.shards:
+        for name, stream in shard.streams.items():
+            yield {
+                "path": stream.path,
+                "stream": name,
+                "bytes": stream.bytes,
+                "payload_bytes": stream.payload_bytes,
+                "missing": stream.n_missing,
+                "sha256": stream.sha256,
+            }
+
+
+def _failed(opened: "Archive") -> Iterator[dict[str, Any]]:
+    for shard in opened.shards:
+        for sample in shard.failed:
+            yield {"key": sample.key, "error": sample.error}
+
+
+def _show_entries(entries: list[dict[str, Any]]) -> None:
+    if not entries:
+        say("none")
+        return
+    hidden = ("sha256",)  # 64 letters a line help nobody; --json has them
+    columns = [name for name in entries[0] if name not in hidden]
+    rows = [[_cell(name, entry[name]) for name in columns] for entry in entries]
+    show_table([name.removesuffix("_bytes") for name in columns], rows)
+
+
+def _cell(name: str, value: Any) -> str:
+    return bytes_text(value) if name.endswith("bytes") else str(value)
+
+
+def verify(
+    archive: ArchiveArgument,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Also decode every sample of every task.")
+    ] = False,
+    json_: JsonOption = False,
+) -> None:
+    """Check every byte of an archive and list all damage; exit code 1 when there is any.
+
+    Sizes, hashes and checksums of all files, and that all streams hold the
+    same samples. With --deep every bitstream is decoded too, which takes as
+    long as reading the whole dataset.
+
+    [bold]Examples[/bold]
+
+      dsc verify demo
+      dsc verify demo --deep --json
+    """
+    from dsc._pipeline.read.verify import verify_deep
+    from dsc._storage.read.verify import verify_archive
+
+    with progress("verify", "files") as report:
+        problems = verify_archive(archive, progress=report)
+    if deep:
+        with progress("decode", "samples") as report:
+            problems += verify_deep(archive, progress=report)
+    listed = [{"path": problem.path, "detail": problem.detail} for problem in problems]
+    value = {"archive": archive, "ok": not problems, "deep": deep, "problems": listed}
+    if json_:
+        print_json(value)
+    else:
+        _show_problems(archive, problems, deep)
+    if problems:
+        raise typer.Exit(1)
+
+
+def _show_problems(where: str, problems: "list[Problem]", deep: bool) -> None:
+    if not problems:
+        say(f"{where}: intact" + (", and every sample decodes" if deep else ""))
+        return
+    for problem in problems:
+        say(f"{problem.path}: {problem.detail}")
+    note(f"{where}: {len(problems)} problems; fetch or copy these files again")

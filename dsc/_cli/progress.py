@@ -1,0 +1,165 @@
+"""Shows how far long work is, on stderr: a bar on a terminal, plain lines now and then elsewhere.
+
+Work reports (done, total) as often as it likes; what is shown is thinned out here.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any, Protocol
+
+from dsc._cli.text import bytes_text, seconds_text
+
+SECONDS_BETWEEN_LINES = 5.0
+EARLY_SECONDS = 1.0
+BYTES = "bytes"
+
+
+class Report(Protocol):
+    """Is told how far work is.
+
+    ``kept`` is how much of what is done an earlier run had left, so that no rate counts it; None
+    where that is not known: then what is reported right at the start is taken for it.
+    """
+
+    def __call__(self, done: int, total: int, kept: int | None = None) -> None:
+        """Take note of one report."""
+
+
+@contextmanager
+def progress(label: str, unit: str) -> Iterator[Report]:
+    """Show progress while the block runs.
+
+    Parameters
+    ----------
+    label
+        What is being done, e.g. ``compress``.
+    unit
+        What is counted, e.g. ``samples``; ``bytes`` is shown as kB, MB and so on.
+    """
+    show = _bar if sys.stderr.isatty() else _lines
+    with show(Meter(label, unit, time.monotonic())) as report:
+        yield report
+
+
+@contextmanager
+def later(label: str, unit: str) -> Iterator[Report]:
+    """Show progress from the first report on, which is to come when the work begins."""
+    with ExitStack() as stack:
+        shown: list[Report] = []
+
+        def report(done: int, total: int, kept: int | None = None) -> None:
+            if not shown:
+                shown.append(stack.enter_context(progress(label, unit)))
+            shown[0](done, total, kept)
+
+        yield report
+
+
+def by_info(report: Report) -> Callable[[int, int, Mapping[str, Any]], None]:
+    """Return what `dsc._jobs.archive.tally.Tally` calls, for a report."""
+    return lambda done, total, info: report(done, total, info["samples_resumed"])
+
+
+@contextmanager
+def _bar(meter: "Meter") -> Iterator[Report]:
+    from rich import progress as bars
+    from rich.console import Console
+
+    tail = bars.TextColumn("{task.fields[tail]}")
+    columns = (bars.TextColumn("{task.description}"), bars.BarColumn(), tail)
+    with bars.Progress(*columns, console=Console(stderr=True)) as shown:
+        task = shown.add_task(meter.label, total=None, tail="")
+
+        def report(done: int, total: int, kept: int | None = None) -> None:
+            now_s = time.monotonic()
+            meter.note(done, kept, now_s)
+            shown.update(task, completed=done, total=total, tail=meter.tail(done, total, now_s))
+
+        yield report
+
+
+@contextmanager
+def _lines(meter: "Meter") -> Iterator[Report]:
+    def report(done: int, total: int, kept: int | None = None) -> None:
+        line = meter.line(done, total, time.monotonic(), kept)
+        if line is not None:
+            print(line, file=sys.stderr, flush=True)
+
+    yield report
+
+
+class Meter:
+    """Measures how fast work goes, decides when a line is due, and writes it.
+
+    It knows no clock and no stream. A rate counts what this run has done, from the moment at which
+    it began to do it: what an earlier run had left, and the time to find that, do not count.
+
+    Parameters
+    ----------
+    label, unit
+        As in `progress`.
+    now_s
+        When the work began, in seconds of any clock.
+    """
+
+    def __init__(self, label: str, unit: str, now_s: float) -> None:
+        self.label, self._unit = label, unit
+        self._began_s = self._shown_s = self._base_s = now_s
+        self._base = 0  # what was done at `_base_s`, where rates count from
+        self._kept = 0
+        self._told: int | None = None  # of how much the end was told
+
+    def note(self, done: int, kept: int | None, now_s: float) -> None:
+        """Take note of a report.
+
+        Parameters
+        ----------
+        kept
+            As `Report` says.
+        """
+        if kept is not None:
+            self._kept = kept
+        early = kept is None and now_s - self._began_s < EARLY_SECONDS
+        if done <= self._kept or early:
+            self._base, self._base_s = done - self._kept, now_s
+
+    def line(self, done: int, total: int, now_s: float, kept: int | None = None) -> str | None:
+        """Return the line to show now: one each few seconds, and one at the end; else None."""
+        self.note(done, kept, now_s)
+        complete = done >= total
+        due = now_s - self._shown_s >= SECONDS_BETWEEN_LINES or complete
+        if not due or self._told == total:
+            return None
+        self._shown_s, self._told = now_s, total if complete else None
+        share = f"{100 * done / total:.0f} %" if total else "100 %"
+        count, *rest = self.tail(done, total, now_s).split(", ", 1)
+        return ", ".join([f"{self.label}: {count} ({share})", *rest])
+
+    def tail(self, done: int, total: int, now_s: float) -> str:
+        """Say how much is done, how fast it goes, and how long it will take, or took."""
+        rate = self._rate(done, now_s)
+        speed = [] if rate is None else [f"{self._amount(rate)}/s"]
+        if done >= total:
+            end = f"in {seconds_text(now_s - self._began_s)}"
+        else:
+            end = f"ETA {seconds_text((total - done) / rate)}" if rate else "ETA unknown"
+        return ", ".join([self._count(done, total), *speed, end])
+
+    def _rate(self, done: int, now_s: float) -> float | None:
+        """Return what is done a second; None where nothing can be said."""
+        made, base, base_s = done - self._kept, self._base, self._base_s
+        if now_s - base_s < EARLY_SECONDS:  # too short to measure: the whole of it says more
+            base, base_s = 0, self._began_s
+        if now_s <= base_s or not made:
+            return None
+        return (made - base) / (now_s - base_s)
+
+    def _count(self, done: int, total: int) -> str:
+        if self._unit == BYTES:
+            return f"{bytes_text(done)} of {bytes_text(total)}"
+        return f"{done} of {total} {self._unit}"
+
+    def _amount(self, rate: float) -> str:
+        return bytes_text(rate) if self._unit == BYTES else f"{rate:.1f} {self._unit}"

@@ -1,0 +1,94 @@
+"""Prints what targets and bounds came to, and how codecs were chosen."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from dsc._cli.output import say, show_table
+from dsc._cli.text import bytes_text
+
+if TYPE_CHECKING:
+    from dsc._schemas import Manifest, Quality
+    from dsc._schemas.choice import Choice, Trial
+    from dsc._schemas.reached import Reached
+
+TRIALS = ("tasks", "codec", "quality", "distortion", "bytes a sample", "codec file",
+          "encode", "decode", "samples", "")  # fmt: skip
+
+
+def show_choice(choice: "Choice") -> None:
+    """Print the table that codecs were chosen from."""
+    matched = [f"{name} {_measured(choice, name, v)}" for name, v in choice.reference.items()]
+    say(f"codecs tried on up to {choice.samples} samples" + _at_equal(matched))
+    rows = [_cells(choice, trial) for trial in choice.trials]
+    used = [at for at in range(len(TRIALS)) if any(row[at] for row in rows)]
+    show_table([TRIALS[at] for at in used], [[row[at] for at in used] for row in rows])
+    for name, reason in choice.refused.items():
+        say(f"out: {name}: {reason}")
+    chosen = ", ".join(f"{name}={codec}" for name, codec in choice.codecs.items())
+    say(f"chosen: {chosen}")
+    files = sum(trial.weights_bytes for trial in choice.trials if trial.is_chosen)
+    if not files and any(trial.weights_bytes for trial in choice.trials):
+        say("a codec file is stored once an archive, and its bytes count")
+
+
+def show_reached(manifest: "Manifest") -> None:
+    """Print what was asked of each task and what it got; nothing when nothing was asked."""
+    own = {task.name for task in manifest.tasks}
+    rows = [_reached(one) for one in manifest.reached if one.task in own]
+    if rows:
+        columns = ("task", "asked", "samples", "mean", "worst", "of sample", "quality")
+        show_table(columns, rows)
+
+
+def quality_text(quality: "Quality") -> str:
+    """Spell a quality: the default, then what differs by task."""
+    own = [f"{name} {value}" for name, value in quality.tasks.items()]
+    own += [f"{name} to {target}" for name, target in quality.targets.items()]
+    own += [f"{name} within {bound}" for name, bound in quality.max_error.items()]
+    return ", ".join([str(quality.default), *own])
+
+
+def _at_equal(matched: Sequence[str]) -> str:
+    return f", each at least as good as the usual one: {', '.join(matched)}" if matched else ""
+
+
+def _cells(choice: "Choice", trial: "Trial") -> list[str]:
+    qualities = [str(trial.quality[name]) for name in trial.tasks if name in trial.quality]
+    distortion = [_measured(choice, name, v) for name, v in trial.distortion.items()]
+    return [
+        " + ".join(trial.tasks),
+        trial.codec,
+        ", ".join(qualities),
+        ", ".join(distortion) or "exact",
+        bytes_text(trial.sample_bytes),
+        bytes_text(trial.weights_bytes) if trial.weights_bytes else "",
+        _speed(trial.encode_mpix_s),
+        _speed(trial.decode_mpix_s),
+        str(trial.samples),
+        "chosen" if trial.is_chosen else "",
+    ]
+
+
+def _measured(choice: "Choice", task: str, value: float) -> str:
+    from dsc._schemas.target import measured_text
+
+    return measured_text(choice.metric[task], value)
+
+
+def _speed(mpix_s: float | None) -> str:
+    return "" if mpix_s is None else f"{mpix_s:.2f} MPix/s"
+
+
+def _reached(one: "Reached") -> list[str]:
+    from dsc._schemas.target import measured_text
+
+    def text(value: float | None) -> str:
+        if value is None:
+            return "exact" if one.exact else "–"
+        units = {"relative": "absrel", "metres": "rmse_m"}
+        return measured_text(units.get(one.unit or "", one.metric), value)
+
+    mean = one.quality_mean
+    spread = f"{one.quality_min} to {one.quality_max}, mean {mean:.1f}" if mean else "–"
+    key = one.worst_key or ""
+    return [one.task, one.asked, str(one.samples), text(one.mean), text(one.worst), key, spread]

@@ -1,0 +1,238 @@
+"""``dsc replay``: class-incremental learning with a memory of so many bytes."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from dsc._cli.output import JsonOption, emit, note, say, show_table
+from dsc._cli.progress import progress
+from dsc._cli.replay_inspect import inspect
+from dsc._cli.replay_options import (
+    AddressOption,
+    BatchOption,
+    BudgetOption,
+    ClassesOption,
+    CodecOption,
+    ConfigOption,
+    CutmixOption,
+    DataOption,
+    DeviceOption,
+    EpochsOption,
+    EvaluateOption,
+    GpusOption,
+    HerdDecodedOption,
+    IncrementOption,
+    InitialOption,
+    LearnerOption,
+    LrOption,
+    NetworkOption,
+    OrderSeedOption,
+    OutOption,
+    PerClassOption,
+    PolicyOption,
+    PreprocessOption,
+    QualityOption,
+    SeedsOption,
+    SizeOption,
+    StepsOption,
+    TestOption,
+    ThreadsOption,
+    WorkersOption,
+)
+from dsc._cli.replay_select import select
+
+if TYPE_CHECKING:
+    from dsc._replay.experiment.checkpoint import Row
+    from dsc._replay.experiment.plan import Sweep
+
+DEFAULTS: dict[str, Any] = {
+    "learners": ["er-ace"],
+    "budgets": ["500kB"],
+    "codecs": ["webp"],
+    "seeds": [0, 1, 2],
+}
+QUALITY = "50"
+
+replay = typer.Typer(
+    name="replay",
+    help="Learn classes step by step with a memory of so many bytes; choose its codec; inspect it.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+replay.command()(inspect)
+replay.command()(select)
+
+
+@replay.command()
+def run(
+    out: OutOption,
+    config: ConfigOption = None,
+    data: DataOption = None,
+    test: TestOption = None,
+    classes: ClassesOption = None,
+    per_class: PerClassOption = None,
+    size: SizeOption = None,
+    increment: IncrementOption = None,
+    initial: InitialOption = None,
+    order_seed: OrderSeedOption = None,
+    budget: BudgetOption = None,
+    codec: CodecOption = None,
+    quality: QualityOption = None,
+    policy: PolicyOption = None,
+    preprocess: PreprocessOption = None,
+    herd_decoded: HerdDecodedOption = None,
+    learner: LearnerOption = None,
+    seeds: SeedsOption = None,
+    network: NetworkOption = None,
+    epochs: EpochsOption = None,
+    steps: StepsOption = None,
+    batch: BatchOption = None,
+    lr: LrOption = None,
+    cutmix: CutmixOption = None,
+    evaluate: EvaluateOption = None,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = None,
+    workers: WorkersOption = 0,
+    address: AddressOption = None,
+    gpus_per_run: GpusOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Learn classes step by step, keeping exemplars of old ones within a budget of bytes.
+
+    Every combination of learner, budget, codec and seed is one run. Runs of
+    one seed see the same classes in the same order, so their differences are
+    taken in pairs, to the first codec named. Writes results.csv, steps.csv,
+    results.jsonl, each run's memory (runs/*.h5), and plots where matplotlib
+    is installed. Stopped at any moment, the same command goes on exactly, in
+    the middle of a run too; finished runs are not computed again. With
+    --workers or --address, runs are computed side by side by Ray, and several
+    commands may share one --out. Where TensorBoard is installed, DIR/tensorboard
+    has losses and accuracies.
+
+    [bold]Examples[/bold]
+
+      # steps of ten classes; WebP at quality 50 beside raw pixels
+      dsc replay run --data cifar100 --increment 10 --codec raw,webp:50 --out results
+      # what a byte buys: GDumb judges the memory alone
+      dsc replay run --data cifar100 --increment 20 --learner gdumb --evaluate last --budget 50kB,200kB,1MB --codec raw,jpeg,webp --quality 10,50 --out bytes
+      # half of the classes first, in the literature's order, on a GPU
+      dsc replay run --data cifar100 --initial 50 --increment 10 --order-seed 1993 --learner icarl,wa --network resnet32 --epochs 170 --batch 128 --lr 0.1 --budget 6.144MB --device cuda --out b50
+      # two runs on each GPU of this machine at a time
+      dsc replay run --config sweep.json --workers 16 --device cuda --gpus-per-run 0.5 --out results
+      # a sweep that stands in a file, with another budget
+      dsc replay run --config sweep.json --budget 1MB --out results
+    """  # noqa: E501 - an example is one line
+    from dsc._jobs.replay.replay import sweep
+    from dsc._replay.experiment.sweep import write_tables
+
+    recipe = {
+        "network": network, "epochs": epochs, "steps": steps, "batch": batch, "lr": lr,
+        "cutmix": cutmix,
+    }  # fmt: skip
+    given = {
+        "data": _given(place=data, test=test, classes=classes, per_class=per_class, size=size),
+        "scenario": _given(increment=increment, initial_increment=initial, order_seed=order_seed),
+        "learners": _words(learner),
+        "budgets": _words(budget),
+        "codecs": _codecs(codec, quality),
+        "policy": policy,
+        "preprocess": preprocess,
+        "herd_decoded": herd_decoded,
+        "recipe": _given(**recipe) | ({"first_epochs": None} if epochs is not None else {}),
+        "evaluate": evaluate,
+        "seeds": _numbers("seeds", seeds),
+    }
+    plan = _plan(config, {name: v for name, v in given.items() if v not in (None, {}, [])})
+    _check_device(device, here=address is None)
+    with progress("replay", "runs") as report:
+        results = sweep(
+            plan, out, workers=workers, address=address, device=device,
+            gpus_per_run=gpus_per_run, threads=threads, report=report, notify=note,
+        )  # fmt: skip
+    files = [*write_tables(results, out), *_drawn(results, out)]
+    _report(results, files, plan, json_)
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _words(text: str | None) -> list[str] | None:
+    return None if text is None else [word for part in text.split(",") if (word := part.strip())]
+
+
+def _numbers(option: str, text: str | None) -> list[int] | None:
+    from dsc.errors import UsageError
+
+    try:
+        return None if text is None else [int(word) for word in _words(text) or []]
+    except ValueError:
+        raise UsageError(f"--{option} {text}: write whole numbers with commas: 0,1,2") from None
+
+
+def _codecs(codec: str | None, quality: str | None) -> list[str] | None:
+    """Return each codec that has no quality of its own, and needs one, all those of --quality."""
+    from dsc._replay.experiment.plan import LOSSLESS, split_quality
+
+    if codec is None and quality is None:
+        return None
+    qualities = _numbers("quality", quality) or [int(QUALITY)]
+    found: list[str] = []
+    for name in _words(codec) or DEFAULTS["codecs"]:
+        fixed = bool(split_quality(name)[1]) or name in LOSSLESS
+        found += [name] if fixed else [f"{name}:{value}" for value in qualities]
+    return found
+
+
+def _plan(config: Path | None, given: dict[str, Any]) -> "Sweep":
+    from dsc._replay.experiment.plan import Sweep
+    from dsc.errors import UsageError
+
+    if config is not None:
+        return Sweep.read(config, given)
+    if "place" not in given.get("data", {}):
+        raise UsageError("which images? Give --data, a folder or zip of <class>/<file>")
+    if "increment" not in given.get("scenario", {}):
+        raise UsageError("how many new classes a step? Give --increment, for example 10")
+    return Sweep.make(**(DEFAULTS | given))
+
+
+def _check_device(device: str, here: bool) -> None:
+    """Refuse a device that is none, or that the runs of this machine cannot have."""
+    import torch
+
+    from dsc.errors import UsageError
+
+    missing = device == "cuda" and here and not torch.cuda.is_available()
+    if device not in ("cpu", "cuda") or missing:
+        raise UsageError(f"--device {device}: there is no such device here; use cpu")
+
+
+def _drawn(results: "list[Row]", out: Path) -> list[Path]:
+    from dsc._replay.experiment.plots import draw
+
+    try:
+        return draw(results, out)
+    except ModuleNotFoundError:
+        note("no plots: matplotlib is not installed (pip install 'dsc[bench]')")
+        return []
+
+
+def _report(results: "list[Row]", files: list[Path], plan: "Sweep", as_json: bool) -> None:
+    from dsc._replay.experiment.summary import summarise, table
+
+    rows = summarise(results)
+    baseline = rows[0].arm
+    value = {
+        "sweep": plan.model_dump(mode="json"),
+        "baseline": baseline,
+        "rows": [row.to_json() for row in rows],
+        "files": [str(path) for path in files],
+    }
+
+    def show() -> None:
+        show_table(*table(rows, baseline))
+        say("\n".join(str(path) for path in files))
+
+    emit(as_json, value, show)

@@ -1,0 +1,266 @@
+"""``dsc replay select``: which codec and quality a memory should have, without a sweep."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dsc._cli.output import JsonOption, emit, say, show_table
+from dsc._cli.progress import progress
+from dsc._cli.replay_options import (
+    ClassesOption,
+    DataOption,
+    DeviceOption,
+    IncrementOption,
+    InitialOption,
+    OrderSeedOption,
+    PerClassOption,
+    SizeOption,
+    TestOption,
+    ThreadsOption,
+)
+from dsc._cli.text import seconds_text
+
+if TYPE_CHECKING:
+    from dsc._replay.selection import Scored, Selection
+
+MEMORY, JUDGING = "Memory", "Judging"
+
+BudgetOption = Annotated[
+    str,
+    typer.Option(
+        help="Bytes for all that is kept of the past.", metavar="SIZE", rich_help_panel=MEMORY
+    ),
+]
+CandidatesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--codec",
+        help="Candidates, with commas: jpeg-bare:10, webp:50, png, my.safetensors:40. "
+        "Default: a ladder of codecs for small images.",
+        metavar="NAME:QUALITY,...",
+        rich_help_panel=MEMORY,
+    ),
+]
+CountOption = Annotated[
+    bool,
+    typer.Option(
+        help="Count the weights of learned codecs against the budget.", rich_help_panel=MEMORY
+    ),
+]
+ProxyOption = Annotated[
+    str,
+    typer.Option(
+        help="drift, probe, volume; with commas for several: the first one picks.",
+        metavar="NAMES",
+        rich_help_panel=JUDGING,
+    ),
+]
+NetworkOption = Annotated[
+    str | None,
+    typer.Option(
+        help="As for replay run. Default: resnet8-early.", metavar="NAME", rich_help_panel=JUDGING
+    ),
+]
+StepsOption = Annotated[
+    int | None,
+    typer.Option(
+        help="Optimiser steps of each network. Default: 150.",
+        min=1,
+        metavar="N",
+        rich_help_panel=JUDGING,
+    ),
+]
+RoundsOption = Annotated[
+    int,
+    typer.Option(
+        help="Rounds of the probe; each goes on with the best third.",
+        min=1,
+        metavar="N",
+        rich_help_panel=JUDGING,
+    ),
+]
+BetaOption = Annotated[
+    float | None,
+    typer.Option(
+        help="Of drift: log N that a drift of 1 is worth. Default: 20.",
+        min=0,
+        metavar="X",
+        rich_help_panel=JUDGING,
+    ),
+]
+EpsilonOption = Annotated[
+    float | None,
+    typer.Option(
+        help="Of volume: how far from 1 its ratio may be. Default: 0.5.",
+        min=0,
+        metavar="X",
+        rich_help_panel=JUDGING,
+    ),
+]
+SeedOption = Annotated[
+    int,
+    typer.Option(help="Of class order and judging.", min=0, metavar="N", rich_help_panel=JUDGING),
+]
+
+
+def select(
+    data: DataOption = None,
+    test: TestOption = None,
+    classes: ClassesOption = None,
+    per_class: PerClassOption = None,
+    size: SizeOption = None,
+    increment: IncrementOption = None,
+    initial: InitialOption = None,
+    order_seed: OrderSeedOption = None,
+    budget: BudgetOption = "500kB",
+    codec: CandidatesOption = None,
+    count_decoder: CountOption = False,
+    proxy: ProxyOption = "drift",
+    network: NetworkOption = None,
+    steps: StepsOption = None,
+    rounds: RoundsOption = 3,
+    beta: BetaOption = None,
+    epsilon: EpsilonOption = None,
+    seed: SeedOption = 0,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Choose the codec and quality of a memory from the first step's classes, without a sweep.
+
+    Each candidate's exemplars are packed under the first step's part of the
+    budget, so that each class has as many as it will have at the end.
+    [bold]drift[/bold] weighs how many fit against how far compression moves their
+    features. [bold]probe[/bold] trains short networks on them and tests these on training
+    images held out, in rounds, the best third going on; it takes about ten
+    times as long. [bold]volume[/bold] takes the most that are as diverse as the originals
+    (MRDC). Test images are never looked at. Without --increment, all classes
+    are the first step's.
+
+    [bold]Examples[/bold]
+
+      dsc replay select --data cifar100 --increment 10 --budget 500kB
+      # these candidates alone, by all proxies
+      dsc replay select --data cifar100 --increment 10 --codec webp:10,webp:50,png --proxy drift,probe,volume
+      # by training, with the network that will be used
+      dsc replay select --data cifar100 --increment 10 --proxy probe --network resnet32 --steps 500
+    """  # noqa: E501 - an example is one line
+    place = {
+        "data": data, "test": test, "classes": classes, "per-class": per_class, "size": size,
+        "increment": increment, "initial": initial, "order-seed": order_seed, "budget": budget,
+    }  # fmt: skip
+    found = _selected(
+        place, seed, threads,
+        {"proxy": _words(proxy), "count_decoder": count_decoder, "rounds": rounds,
+         "device": device}
+        | {name: value for name, value in (("beta", beta), ("epsilon", epsilon))
+           if value is not None}
+        | ({} if codec is None else {"candidates": _words(codec)}),
+        {name: value for name, value in (("network", network), ("steps", steps))
+         if value is not None},
+    )  # fmt: skip
+    learner = {"network": network, "device": None if device == "cpu" else device}
+    commands = _next(found, place, learner | {"threads": threads})
+    value = {
+        "pick": str(found.pick),
+        "picks": {name: str(one) for name, one in found.picks.items()},
+        "budget": found.budget,
+        "classes": found.classes,
+        "first_classes": found.first_classes,
+        "first_budget": found.first_budget,
+        "candidates": [asdict(row) | {"candidate": str(row.candidate)} for row in found.rows],
+        "costs": {name: asdict(cost) for name, cost in found.costs.items()},
+        "next": commands,
+    }
+    emit(json_, value, lambda: _show(found, commands))
+
+
+def _selected(
+    place: Mapping[str, Any], seed: int, threads: int | None, options: Mapping[str, Any],
+    recipe: Mapping[str, Any],
+) -> "Selection":  # fmt: skip
+    """Load the first step's images and select."""
+    import torch
+
+    from dsc._replay.scenario.images import load_split
+    from dsc._replay.scenario.scenario import ClassIncremental
+    from dsc._replay.selection import select_codec
+    from dsc._replay.selection.network import DEFAULT_RECIPE
+    from dsc.errors import UsageError
+
+    if place["data"] is None:
+        raise UsageError("which images? Give --data, a folder or zip of <class>/<file>")
+    if threads is not None:
+        torch.set_num_threads(threads)
+    train, _ = load_split(
+        place["data"], place["test"], classes=place["classes"], per_class=place["per-class"],
+        size=place["size"],
+    )  # fmt: skip
+    order = seed if place["order-seed"] is None else place["order-seed"]
+    increment, initial = place["increment"] or len(train.classes), place["initial"]
+    first = ClassIncremental(train, increment, initial, seed=order)[0]
+    with progress("select", "networks") as report:
+        return select_codec(
+            first.images, first.labels, place["budget"], classes=len(train.classes), seed=seed,
+            recipe=DEFAULT_RECIPE.model_copy(update=dict(recipe)), report=report, **options,
+        )  # fmt: skip
+
+
+def _words(text: str) -> list[str]:
+    return [word for part in text.split(",") if (word := part.strip())]
+
+
+def _next(
+    found: "Selection", place: Mapping[str, Any], learner: Mapping[str, Any]
+) -> dict[str, str]:
+    """Spell what uses the pick: a command, and a line of Python."""
+    from shlex import quote
+
+    given = {name: value for name, value in {**place, **learner}.items() if value is not None}
+    words = [f"--{name} {quote(str(value))}" for name, value in given.items()]
+    if place["increment"] is None:
+        words.append("--increment N")
+    pick = found.pick
+    run = f"dsc replay run {' '.join(words)} --codec {quote(str(pick))} --out results"
+    quality = f", quality={pick.quality}" if ":" in str(pick) else ""
+    return {
+        "run": run,
+        "python": f"ReplayBuffer('memory.h5', budget={place['budget']!r}, "
+        f"codec={pick.codec!r}{quality})",
+    }
+
+
+def _show(found: "Selection", commands: Mapping[str, str]) -> None:
+    proxies = list(found.picks)
+    say(
+        f"{found.first_classes} of {found.classes} classes, {found.first_budget:,} of "
+        f"{found.budget:,} bytes"
+    )
+    columns = ["candidate", "bytes an image", "exemplars"]
+    columns += ["held out, %"] if "probe" in proxies else []
+    columns += [f"{name}{of}" for name in proxies for of in ("", " rank")]
+    show_table(columns, [_line(row, proxies) for row in found.rows])
+    show_table(
+        ["proxy", "pick", "time", "CPU", "images encoded", "looked at", "trained on"],
+        [
+            [name, str(found.picks[name]), seconds_text(cost.wall_s), seconds_text(cost.cpu_s),
+             f"{cost.encoded:,}", f"{cost.forward:,}", f"{cost.trained:,}"]
+            for name, cost in found.costs.items()
+        ],
+    )  # fmt: skip
+    say(f"pick: {found.pick}\n  {commands['run']}\n  {commands['python']}")
+
+
+def _line(row: "Scored", proxies: Sequence[str]) -> list[str]:
+    size = f"{row.nbytes / row.exemplars:,.1f}" if row.exemplars else "too many"
+    cells = [str(row.candidate), size, f"{row.exemplars:,}"]
+    if "probe" in proxies:
+        cells.append("" if row.accuracy is None else f"{row.accuracy:.1f}")
+    for name in proxies:
+        if row.fits:
+            cells += [f"{row.scores[name]:.3f}", str(row.ranks[name])]
+        else:
+            cells += ["not one a class", ""]
+    return cells

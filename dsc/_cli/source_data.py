@@ -1,0 +1,120 @@
+"""What commands that read a dataset share: where it lies, its layout's options, what failed."""
+
+import os
+import shlex
+import tarfile
+import zipfile
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dsc._cli.output import note
+
+if TYPE_CHECKING:
+    from dsc._schemas import FailedSample
+
+HDF5 = (".h5", ".hdf5", ".mat")
+LISTED = 20  # failed samples that are spelled out for people; --json has all
+
+
+def find_data(source: str, root: str | None, sample: int | None) -> str | None:
+    """Find the data where nobody said where it is.
+
+    Raises
+    ------
+    UsageError
+        When the layout is unknown, or there is nothing in the usual places.
+    """
+    from dsc._sources.registry import SOURCES
+    from dsc.errors import UsageError
+
+    if source not in SOURCES:
+        raise UsageError(_no_layout(source, list(SOURCES)))
+    if root is not None:
+        _check_readable(source, root)
+    if root is not None or sample is not None or source in ("sample", "clevr"):
+        return root
+    usual = [Path(source), Path("data") / source]
+    for directory in usual:
+        if directory.is_dir():
+            note(f"--root not given, reading ./{directory}")
+            return str(directory)
+    raise UsageError(
+        f"where is the {source} data? No --root was given, and neither ./{usual[0]} nor "
+        f"./{usual[1]} is there. Give --root DIR"
+        + (", or render views with --sample N" if source == "taskonomy" else "")
+    )
+
+
+def _no_layout(source: str, known: list[str]) -> str:
+    """Say what SOURCE may be, and what was probably meant."""
+    from dsc._storage.format.commit import MANIFEST
+
+    said = f"no layout {source!r}; known: {', '.join(known)}"
+    if not source or ("://" not in source and not os.path.exists(source)):
+        near = get_close_matches(source.lower(), known, n=1, cutoff=0.5)
+        return said + (f"; did you mean {near[0]}?" if near else "")
+    place = shlex.quote(source)
+    if (Path(source) / MANIFEST).is_file():
+        return f"{source} is an archive already; dsc info {place} shows what is in it"
+    likely = "hdf5" if source.lower().endswith(HDF5) else "folder"
+    return f"{said}. For the data that lies there write {likely} --root {place}"
+
+
+def _check_readable(source: str, root: str) -> None:
+    """Refuse a root that no data can be read from, as far as that can be told at once.
+
+    Raises
+    ------
+    UsageError
+        When it is; the message says what to give.
+    """
+    from dsc.errors import UsageError
+
+    path = Path(root.removeprefix("file://")).expanduser()
+    if not root:
+        raise UsageError("--root is empty; give the directory of the data")
+    if "://" in root and not root.startswith("file://"):
+        return
+    try:
+        mode = os.R_OK | os.X_OK if path.is_dir() else os.R_OK
+        is_hidden = path.exists() and not os.access(path, mode)
+    except PermissionError:  # of a directory above it
+        is_hidden = True
+    if is_hidden:
+        raise UsageError(f"--root {root}: there is no permission to read it")
+    if path.is_file() and source in ("taskonomy", "folder") and not _is_packed(path):
+        is_hdf5 = root.lower().endswith(HDF5)
+        hint = f"; dsc compress hdf5 --root {shlex.quote(root)}" if is_hdf5 else ""
+        raise UsageError(f"--root {root} is a file, {source} is read from a directory{hint}")
+
+
+def _is_packed(path: Path) -> bool:
+    return tarfile.is_tarfile(path) or zipfile.is_zipfile(path)
+
+
+def layout_options(**given: Any) -> dict[str, Any]:
+    """Return those of a layout's options that were given."""
+    found = {**given, "kinds": _kinds(given.get("kinds"))}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _kinds(text: str | None) -> dict[str, str] | None:
+    from dsc.errors import UsageError
+
+    if text is None:
+        return None
+    parts = [part.rpartition("=") for part in text.split(",") if part.strip()]
+    if not all(name and value for name, _, value in parts):
+        raise UsageError(f"--kinds {text}: write task=kind with commas, for example height=depth")
+    return {name.strip(): value.strip() for name, _, value in parts}
+
+
+def list_failed(failed: "Sequence[FailedSample]", samples: int) -> None:
+    """Name the samples that could not be read."""
+    note(f"{len(failed)} of {samples} samples could not be read and are missing in the archive:")
+    for sample in failed[:LISTED]:
+        note(f"  {sample.key}: {sample.error}")
+    if len(failed) > LISTED:
+        note(f"  and {len(failed) - LISTED} more; --json lists all")

@@ -1,0 +1,76 @@
+"""Prints, before work starts, what a source was found to hold and what becomes of it."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from dsc._cli.output import columns, note, note_table
+
+if TYPE_CHECKING:
+    from dsc._pipeline.choose.codec_set import CodecSet
+    from dsc._schemas import SourceReport, Task
+
+COLUMNS = ("task", "kind", "stored as", "unit", "nothing is", "samples", "codec", "loss", "why")
+WIDE = 150  # columns that a table with reasons needs; a log or a pipe has as many as it wants
+LISTED = 20  # entries of what is left out; --json and the manifest have all
+
+
+def show_start(report: "SourceReport", tasks: "Sequence[Task]", codec_set: "CodecSet") -> None:
+    """Print the table of tasks, the choices made for all files, what is left out, and warnings."""
+    rows = [_row(report, task, codec_set) for task in tasks]
+    if columns() >= WIDE:
+        note_table(COLUMNS, rows)
+    else:
+        for row in rows:
+            _note_lines(row)
+    for text in report.notes:
+        note(text)
+    if report.complete < report.samples:
+        lacking = report.samples - report.complete
+        note(f"{lacking} of {report.samples} samples lack a task")
+    show_left_out(report)
+    show_warnings(report, tasks)
+
+
+def show_left_out(report: "SourceReport") -> None:
+    """Print what is not read, and why."""
+    if not report.left_out:
+        return
+    count = sum(one.files for one in report.left_out)
+    note(f"not read: {count} file{'s' * (count != 1)}")
+    for one in report.left_out[:LISTED]:
+        files = f" ({one.files} files)" if one.files > 1 else ""
+        note(f"  {one.what}{files}: {one.reason}")
+    if len(report.left_out) > LISTED:
+        note(f"  and {len(report.left_out) - LISTED} more entries; --json lists all")
+
+
+def show_warnings(report: "SourceReport", tasks: "Sequence[Task]") -> None:
+    """Print what people should look at."""
+    for task in tasks:
+        found = report.tasks.get(task.name)
+        for text in found.warnings if found else ():
+            note(f"warning: {text}")
+
+
+def _note_lines(row: tuple[str, ...]) -> None:
+    """Print a task on a narrow terminal: a line of what it is, and one of why."""
+    name, kind, stored, unit, nothing, samples, codec, loss, why = row
+    facts = [kind, stored, unit and f"{unit} a count", nothing and f"nothing is {nothing}"]
+    facts += [f"{samples} samples", f"{codec}, {loss}"]
+    note(f"{name}: {'; '.join(fact for fact in facts if fact)}")
+    note(f"    {why}")
+
+
+def _row(report: "SourceReport", task: "Task", codec_set: "CodecSet") -> tuple[str, ...]:
+    found = report.tasks.get(task.name)
+    return (
+        task.name,
+        task.kind.value,
+        f"{found.stored if found else ''} as {task.dtype}".removeprefix(" as "),
+        "" if task.unit_m is None else f"{task.unit_m:.6g} m",
+        "/".join(map(str, task.invalid)),
+        str(found.samples if found else report.samples),
+        codec_set.codec_name(task.name),
+        "exact" if codec_set.is_exact(task) else "lossy",
+        found.why if found else "",
+    )

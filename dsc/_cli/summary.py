@@ -1,0 +1,46 @@
+"""Prints what an archive costs, task by task."""
+
+from typing import TYPE_CHECKING
+
+from dsc._cli.output import say, show_table
+from dsc._cli.text import bytes_text, ratio_text
+
+if TYPE_CHECKING:
+    from dsc._pipeline.read.summary import Row, Summary
+
+COLUMNS = ("task", "codec", "source", "payload", "stored", "ratio", "alone")
+
+
+def show_summary(where: str, summary: "Summary") -> None:
+    """Print the table of an archive on stdout."""
+    tasks = sum(row.source_bytes is not None for row in summary.rows)
+    say(f"{where}: {summary.samples} samples, {tasks} tasks")
+    total = [
+        "all",
+        "",
+        bytes_text(summary.source_bytes),
+        bytes_text(summary.payload_bytes),
+        bytes_text(summary.stored_bytes),
+        ratio_text(summary.ratio),
+        "",
+    ]
+    show_table(COLUMNS, [*(_cells(row) for row in summary.rows), total], total=True)
+    codec = f"codec weights {bytes_text(summary.codec_bytes)} (once), " * bool(summary.codec_bytes)
+    say(f"beside the streams: {codec}keys and manifest {bytes_text(summary.other_bytes)}")
+    say("alone: what fetching this task only costs")
+    missing = [f"{row.name} {row.missing}" for row in summary.rows if row.missing]
+    if missing:
+        say(f"samples that lack a task: {', '.join(missing)}")
+
+
+def _cells(row: "Row") -> list[str]:
+    has_source = row.source_bytes is not None
+    return [
+        row.name,
+        row.codec,
+        bytes_text(row.source_bytes or 0) if has_source else "",
+        bytes_text(row.payload_bytes),
+        bytes_text(row.stored_bytes),
+        ratio_text(row.ratio) if has_source else "",
+        bytes_text(row.alone_bytes),
+    ]

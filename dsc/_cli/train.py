@@ -1,0 +1,266 @@
+"""``dsc train``: data in, a codec out."""
+
+import dataclasses
+import math
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from dsc._cli.output import JsonOption, emit, note, say, show_table
+from dsc._cli.text import bytes_text, seconds_text
+from dsc._cli.train_options import (
+    AddressOption,
+    AverageOption,
+    BalanceOption,
+    BatchOption,
+    CacheOption,
+    CheckpointOption,
+    CropOption,
+    DataOption,
+    DeviceOption,
+    DropoutOption,
+    EvaluateOption,
+    ExportOnlyOption,
+    FreezeOption,
+    InitOption,
+    JobsOption,
+    KindArgument,
+    LambdaOption,
+    LargeCropsOption,
+    LoadersOption,
+    LogOption,
+    MinutesOption,
+    OnErrorOption,
+    OutOption,
+    OverwriteOption,
+    PrecisionOption,
+    QualityOption,
+    RateOption,
+    RootOption,
+    SeedOption,
+    SizeOption,
+    SourceOption,
+    StartOption,
+    StepsOption,
+    TasksOption,
+    ThreadsOption,
+    WeightsOption,
+)
+
+if TYPE_CHECKING:
+    from dsc._jobs.training.run import Progress, Report
+    from dsc._training.config import TrainConfig
+
+LINE_EVERY_S = 10.0
+ONE_RATE = 50  # what networks of one rate are told, and ignore
+LISTED = 5  # skipped samples that are spelled out
+
+
+def train(
+    kind: KindArgument, out: OutOption, data: DataOption = None, source: SourceOption = None,
+    root: RootOption = None, tasks: TasksOption = None, cache: CacheOption = 2000,
+    on_error: OnErrorOption = "skip", size: SizeOption = "base", quality: QualityOption = None,
+    weights: WeightsOption = None, lambda_: LambdaOption = None, balance: BalanceOption = "fixed",
+    task_dropout: DropoutOption = None, steps: StepsOption = None, minutes: MinutesOption = None,
+    batch: BatchOption = 8, crop: CropOption = 128, large_crops: LargeCropsOption = True,
+    lr: RateOption = 1e-3, seed: SeedOption = 0, average: AverageOption = "ema",
+    init: InitOption = "klt", start: StartOption = None, freeze_decoder: FreezeOption = False,
+    bfloat16: PrecisionOption = False, device: DeviceOption = "auto", threads: ThreadsOption = 1,
+    loaders: LoadersOption = 1, log_every: LogOption = 50, evaluate_every: EvaluateOption = 0,
+    checkpoint_every: CheckpointOption = 5.0, jobs: JobsOption = "here",
+    address: AddressOption = None, export_only: ExportOnlyOption = False,
+    overwrite: OverwriteOption = False, json_: JsonOption = False,
+) -> None:  # fmt: skip
+    """Train a learned codec on your own data, or go on with a run that was interrupted.
+
+    Ends in a codec file with its self-test, checked on held-out samples. A
+    run that is stopped (Ctrl-C, a crash) goes on when the same command is
+    given again, and gives the same losses as one that was never stopped.
+
+    [bold]Examples[/bold]
+
+      # a quick look at how it goes, on views rendered on the spot
+      dsc train chained --data sample:64 --steps 200 --size tiny --out try
+      # an hour on NYUv2, photographs and rendered views
+      dsc train chained --data nyuv2:nyu,share=2 --data photos --data sample:1000 --minutes 60 --out run
+      # an existing archive, on a GPU
+      dsc train chained --data taskonomy-dsc --steps 200000 --batch 32 --crop 256 --bfloat16 --out run
+      # an encoder that learns your pictures, for the decoder that comes with dsc
+      dsc train independent --freeze-decoder --data photos --steps 1000 --lr 3e-4 --out run
+    """  # noqa: E501 - an example is one line
+    from dsc._jobs.training.run import Pace
+    from dsc._jobs.training.train import train as run
+    from dsc._training.session import Machine
+
+    places = _data(data, source, root)
+    config = None
+    if places or not export_only:
+        values = {
+            "tasks": _words(tasks), "cache_mb": cache, "on_error": on_error, "size": size,
+            "quality": quality, "weights": _by_task("weights", weights),
+            "lambdas": _by_task("lambda", lambda_), "balance": balance,
+            "task_dropout": task_dropout, "steps": steps, "minutes": minutes, "batch": batch,
+            "crop": crop, "large_crops": large_crops, "lr": lr, "seed": seed, "average": average,
+            "init": init, "bfloat16": bfloat16, "freeze_decoder": freeze_decoder,
+        }  # fmt: skip
+        config = _config(kind, places, start, values)
+    with _shown() as tell:
+        report = run(
+            config, out, machine=Machine(device, threads, loaders, log_every),
+            pace=Pace(checkpoint_every * 60, evaluate_every), jobs=jobs, address=address,
+            overwrite=overwrite, export_only=export_only, tell=tell,
+        )  # fmt: skip
+    emit(json_, dataclasses.asdict(report), lambda: _show(kind, report))
+    _list_skipped(report.skipped)
+
+
+def _data(data: list[str] | None, source: str | None, root: str | None) -> list[str]:
+    from dsc.errors import UsageError
+
+    if root is not None and source is None:
+        raise UsageError(f"--root {root} goes with --source; or write --data LAYOUT:{root}")
+    extra = [f"{source}:{root}" if root is not None else source] if source is not None else []
+    return [*(data or []), *extra]
+
+
+def _config(
+    kind: str, places: list[str], start: str | None, values: dict[str, Any]
+) -> "TrainConfig":
+    from dsc._jobs.training.train import start_of
+    from dsc._training.config import RESEARCH, TrainConfig
+    from dsc._training.datasets import parse_data
+    from dsc._training.network import NETWORKS
+    from dsc.errors import UnknownCodecError, UsageError
+
+    if kind not in NETWORKS:
+        raise UnknownCodecError(f"unknown network {kind!r}; known: {', '.join(NETWORKS)}")
+    if not places:
+        raise UsageError("what to train on? Give --data, for example --data sample:200")
+    if values["task_dropout"] is None:
+        values["task_dropout"] = kind not in RESEARCH
+    if kind in RESEARCH and values["quality"] is None:
+        values["quality"] = ONE_RATE
+    return TrainConfig.make(
+        kind=kind,
+        data=[parse_data(place) for place in places],
+        start=start_of(start, values["freeze_decoder"]) if start is not None else None,
+        **values,
+    )
+
+
+def _words(text: str | None) -> list[str] | None:
+    return None if text is None else [word for part in text.split(",") if (word := part.strip())]
+
+
+def _by_task(option: str, text: str | None) -> dict[str, float]:
+    """Read ``rgb=1,depth=2``, or one number for all tasks."""
+    from dsc._schemas import resolve_task
+    from dsc._training.datasets import MODALITIES
+    from dsc.errors import UsageError
+
+    found: dict[str, float] = {}
+    for part in filter(None, (text or "").split(",")):
+        name, equals, value = part.rpartition("=")
+        names = [resolve_task(name.strip(), MODALITIES)] if equals else list(MODALITIES)
+        try:
+            found |= dict.fromkeys(names, float(value))
+        except ValueError:
+            raise UsageError(
+                f"--{option} {text}: write a number, or task=number: rgb=1,depth=2"
+            ) from None
+    return found
+
+
+@contextmanager
+def _shown() -> Iterator[Callable[["Progress"], None]]:
+    """Show how far a run is: a line that is rewritten on a terminal, plain lines elsewhere."""
+    if not sys.stderr.isatty():
+        yield _Lines()
+        return
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(console=Console(stderr=True), auto_refresh=False) as live:
+        yield lambda made: live.update(Text(progress_line(made)), refresh=True)
+
+
+class _Lines:
+    """A line each `LINE_EVERY_S` seconds, and the last one."""
+
+    def __init__(self) -> None:
+        self._shown_s = time.monotonic()
+
+    def __call__(self, made: "Progress") -> None:
+        now = time.monotonic()
+        if now - self._shown_s >= LINE_EVERY_S or made.done >= made.steps:
+            self._shown_s = now
+            note(progress_line(made))
+
+
+def progress_line(made: "Progress") -> str:
+    """Spell progress: ``step 1200 of 5000, loss 0.512, rgb 0.31 bpp 31.2 dB, ...``."""
+    parts = [f"step {made.done} of {made.steps}"]
+    if made.row is not None:
+        row = made.row
+        parts.append(f"loss {row.loss:.4g}")
+        for name in dict.fromkeys([*row.rate_bpp, *row.psnr_db]):
+            rate, decibels = row.rate_bpp.get(name), row.psnr_db.get(name)
+            words = [name]
+            words += [f"{rate:.4f} bpp"] if rate is not None and math.isfinite(rate) else []
+            known = decibels is not None and math.isfinite(decibels)
+            words += [f"{decibels:.2f} dB"] if known else []
+            parts.append(" ".join(words))
+    parts.append(f"{made.samples_per_s:.1f} samples/s")
+    if made.eta_s is not None and made.done < made.steps:
+        parts.append(f"ETA {seconds_text(made.eta_s)}")
+    return ", ".join(parts)
+
+
+def _show(kind: str, report: "Report") -> None:
+    about = report.about
+    say(
+        f"{report.out}: {kind}, {about.parameters / 1e6:.2f} M parameters, {about.steps} steps in "
+        f"{seconds_text(report.seconds)} on {about.device}"
+    )
+    columns = ["held out", "quality", *(f"{s} bpp" for s in about.streams), "all bpp"]
+    columns += [f"{task} dB" for task in about.tasks]
+    rows = []
+    for one in report.figures:
+        rates = [one.rate_bpp.get(name) for name in about.streams]
+        total = sum(rate for rate in rates if rate is not None)
+        values = [*rates, total, *(one.psnr_db.get(task) for task in about.tasks)]
+        digits = [4] * (len(rates) + 1) + [2] * len(about.tasks)
+        cells = [
+            "" if value is None else f"{value:.{places}f}"
+            for value, places in zip(values, digits, strict=True)
+        ]
+        rows.append([f"{one.data} ({one.samples})", str(one.quality), *cells])
+    show_table(columns, rows)
+    if report.check is None:
+        say(f"{kind} is for comparisons and writes no archives, so there is no codec file")
+        return
+    check = report.check
+    if not check.ok:
+        note(
+            f"the codec's real bits exceed the estimated ones by {check.excess:.1%}, more than 1 %:"
+            " its tables do not fit the data yet; train longer"
+        )
+    say(
+        f"codec file: {report.codec}; {check.samples} held-out encodings take "
+        f"{bytes_text(check.real_bytes)}, {check.excess:+.2%} of the estimate"
+    )
+    say(f"Next: dsc compress SOURCE --codec {shlex.quote(str(report.codec))}")
+
+
+def _list_skipped(skipped: dict[str, str]) -> None:
+    if not skipped:
+        return
+    note(f"{len(skipped)} samples could not be trained on and were skipped:")
+    for why in list(skipped.values())[:LISTED]:
+        note(f"  {why}")
+    if len(skipped) > LISTED:
+        note(f"  and {len(skipped) - LISTED} more; --json lists all")

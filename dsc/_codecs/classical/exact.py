@@ -1,0 +1,179 @@
+"""The codec `exact`: maps of any numbers, bit for bit, one stream a task that requires nothing.
+
+For disparity, optical flow and every map whose values must come back and that no other codec holds:
+(H, W) or (H, W, C), integers of 8 to 64 bits and floats of 16 to 64, NaN with its payload and -0.0
+included. A stream's bytes, little-endian::
+
+    u8   method         CONSTANT, PLANES, JPEG_XL or PALETTE
+    u16  height, width
+    ...                 the method's data
+
+Methods work on *words*: the values' bits as unsigned integers in the order of the values
+(`dsc._codecs.classical.exact_words`). CONSTANT: the words of one pixel. PLANES: the channels one by
+one, predicted and compressed. JPEG_XL: a lossless image file of the words, where they have 8 or 16
+bits; (H, W, 3) as it is, and the planes of any other number of channels below one another.
+PALETTE, where there are at most 65,536 different words: ``varint`` their number less 1, ``varint``
+bytes of the list that follows, the words in ascending order as one plane; then the JPEG XL file of
+their places in that list. That holds fixed-point numbers in floats, millimetres divided by 1,000,
+and ids in 32 bits, in the bytes that the integers would take. The smallest is kept.
+"""
+
+from enum import IntEnum
+from typing import Any, ClassVar
+
+import numpy as np
+
+from dsc._codecs.base import Array
+from dsc._codecs.classical.exact_words import (
+    from_words,
+    pack_planes,
+    to_words,
+    unpack_planes,
+    word_type,
+)
+from dsc._codecs.coding.varint import pack_varint, unpack_varint
+from dsc._codecs.maps.base import HEADER, MAX_SIDE, TaskCodec
+from dsc._schemas import Task
+
+JPEG_XL_EFFORT = 7
+MOST_WORDS = 1 << 16
+SCOUTED = 1 << 14  # values that tell whether a map may have a palette
+
+
+class Method(IntEnum):
+    """How a map is coded; the numbers stand in bitstreams."""
+
+    CONSTANT = 0
+    PLANES = 1
+    JPEG_XL = 2
+    PALETTE = 3
+
+
+class ExactCodec(TaskCodec):
+    """Lossless whatever the quality."""
+
+    id: ClassVar[str] = "exact"
+
+    def refusal(self, task: Task) -> str | None:
+        """Refuse what is no map."""
+        if not task.is_map:
+            return f"codes maps, not {task.kind.value} tasks; use vector"
+        if task.channels == 0:
+            return "cannot code a map of no channels; leave this task out"
+        return None
+
+    def encode_task(self, task: Task, array: Array, quality: int) -> bytes:
+        """Encode a map by the method that takes the fewest bytes."""
+        if max(array.shape[:2]) > MAX_SIDE:
+            raise ValueError(f"a side is longer than {MAX_SIDE}")
+        words = to_words(array)
+        if (words == words[0, 0]).all():
+            method, body = Method.CONSTANT, _little(words[0, 0])
+        else:
+            bodies = _bodies(words)
+            method = min(bodies, key=lambda name: (len(bodies[name]), name))
+            body = bodies[method]
+        return HEADER.pack(method, *array.shape[:2]) + body
+
+    def decode_task(self, task: Task, data: bytes, max_pixels: int) -> Array:
+        """Decode a map, the declared size checked first."""
+        tag, height, width = HEADER.unpack_from(data)
+        if not 0 < height * width <= max_pixels:
+            raise ValueError(f"{height}×{width} pixels, at most {max_pixels} are expected here")
+        shape = (height, width) if task.channels == 1 else (height, width, task.channels)
+        dtype = np.dtype(task.dtype)
+        words = _read(Method(tag), data[HEADER.size :], shape, word_type(dtype))
+        return from_words(words, dtype)
+
+
+def _bodies(words: Array) -> dict[Method, bytes]:
+    """Return the data of every method that can hold the words (H, W) or (H, W, C)."""
+    bodies = {Method.PLANES: pack_planes(_planes(words))}
+    if words.dtype.itemsize <= 2:
+        bodies[Method.JPEG_XL] = _write_image(words)
+    elif (values := _few(words)) is not None:
+        places = np.searchsorted(values, words).astype(_place_type(len(values)))
+        listed = pack_planes(values[None, None])
+        head = pack_varint(len(values) - 1) + pack_varint(len(listed))
+        bodies[Method.PALETTE] = head + listed + _write_image(places)
+    return bodies
+
+
+def _read(method: Method, body: bytes, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """Return the words that one of `_bodies` holds."""
+    if method is Method.CONSTANT:
+        pixel = np.frombuffer(body, dtype.newbyteorder("<")).reshape(shape[2:])
+        return np.full(shape, pixel, dtype)
+    if method is Method.PLANES:
+        return _from_planes(unpack_planes(body, _planes_shape(shape), dtype), shape)
+    if method is Method.JPEG_XL:
+        return _read_image(body, shape, dtype)
+    last, start = unpack_varint(body)
+    length, start = unpack_varint(body, start)
+    if last >= MOST_WORDS or length > len(body) - start:
+        raise ValueError(f"a list of {last + 1} values in {length} bytes is not there")
+    listed, image = body[start : start + length], body[start + length :]
+    values = unpack_planes(listed, (1, 1, last + 1), dtype)[0, 0]
+    places = _read_image(image, shape, _place_type(last + 1))
+    if int(places.max()) > last:
+        raise ValueError(f"value {places.max()} of a list of {last + 1}")
+    return np.asarray(values[places])
+
+
+def _few(words: Array) -> Array | None:
+    """Return the different words in ascending order; None when they are too many for a palette."""
+    flat = words.ravel()
+    step = max(1, flat.size // SCOUTED)
+    if len(np.unique(flat[::step])) > 0.9 * min(SCOUTED, flat.size) and flat.size > MOST_WORDS:
+        return None  # nearly all differ, so sorting all of them would be in vain
+    values: Array = np.unique(flat)
+    return values if len(values) <= MOST_WORDS else None
+
+
+def _place_type(count: int) -> np.dtype[Any]:
+    return np.dtype(np.uint8 if count <= 1 << 8 else np.uint16)
+
+
+def _little(words: Array) -> bytes:
+    return words.astype(words.dtype.newbyteorder("<"), copy=False).tobytes()
+
+
+def _planes_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    return (shape[2] if len(shape) == 3 else 1, shape[0], shape[1])
+
+
+def _planes(array: Array) -> Array:
+    """Return (H, W) or (H, W, C) as planes (C, H, W)."""
+    return np.ascontiguousarray(array[None] if array.ndim == 2 else array.transpose(2, 0, 1))
+
+
+def _from_planes(planes: Array, shape: tuple[int, ...]) -> Array:
+    return planes[0] if len(shape) == 2 else np.ascontiguousarray(planes.transpose(1, 2, 0))
+
+
+def _image_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of the image file: channels other than 1 or 3 lie below one another."""
+    if len(shape) == 2 or shape[2] == 3:
+        return shape
+    return (shape[2] * shape[0], shape[1])
+
+
+def _write_image(array: Array) -> bytes:
+    import imagecodecs
+
+    shape = _image_shape(array.shape)
+    image = array if shape == array.shape else _planes(array).reshape(shape)
+    return bytes(
+        imagecodecs.jpegxl_encode(image, lossless=True, effort=JPEG_XL_EFFORT, numthreads=1)
+    )
+
+
+def _read_image(data: bytes, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    import imagecodecs
+
+    wanted = _image_shape(shape)
+    # imagecodecs compares the file's header with `out` first, so a giant size allocates nothing
+    image: Array = imagecodecs.jpegxl_decode(data, numthreads=1, out=np.empty(wanted, dtype))
+    if image.shape != wanted or image.dtype != dtype:
+        raise ValueError(f"the image is {image.dtype} {image.shape}, expected {dtype} {wanted}")
+    return image if wanted == shape else _from_planes(image.reshape(_planes_shape(shape)), shape)

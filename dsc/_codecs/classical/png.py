@@ -1,0 +1,35 @@
+"""PNG: every map, losslessly, in the format that everything reads."""
+
+from typing import ClassVar
+
+from dsc._codecs.base import Array
+from dsc._codecs.maps.base import ImageCodec, Method
+from dsc._schemas import Task
+
+LEVEL = 9  # 5 to 19 % smaller than 6 at a twelfth to a third of its speed; decoding is alike
+END = b"IEND\xae\x42\x60\x82"
+
+
+class PngCodec(ImageCodec):
+    """Lossless whatever the quality."""
+
+    id: ClassVar[str] = "png"
+
+    def method(self, task: Task, quality: int) -> Method:
+        """Return EXACT."""
+        return Method.EXACT
+
+    def write_image(self, image: Array, task: Task, quality: int | None) -> bytes:
+        """Write a PNG file."""
+        import imagecodecs
+
+        return bytes(imagecodecs.png_encode(image, level=LEVEL))
+
+    def read_image(self, data: bytes, out: Array) -> Array:
+        """Read a PNG file into `out`."""
+        import imagecodecs
+
+        if not data.endswith(END):
+            raise ValueError("the PNG file does not end with IEND: it was cut")
+        read: Array = imagecodecs.png_decode(data, out=out)
+        return read

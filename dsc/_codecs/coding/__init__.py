@@ -1,0 +1,1 @@
+"""Integers into bytes: entropy coding, integer networks, varints."""

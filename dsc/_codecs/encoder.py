@@ -1,0 +1,123 @@
+"""What decides the bytes beside dsc itself: the encoders' libraries, and their versions.
+
+Two versions of libaom, libjxl or PyTorch write different (equally valid) bytes for one picture. An
+archive says which ones wrote it, and one that is half made is finished by the same.
+"""
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+
+from dsc._schemas import CodecRecord
+from dsc.errors import PlanMismatchError
+
+Encoder = Mapping[str, str]
+
+MASKS = ("brotli", "libjxl", "constriction")  # invalid pixels beside a lossy picture
+LEARNED = ("torch", *MASKS)
+LIBRARIES: dict[str, tuple[str, ...]] = {
+    "raw": (),
+    "png": ("libpng",),
+    "jpeg": ("libjpeg_turbo", *MASKS),
+    "jpeg-bare": ("libjpeg_turbo", *MASKS),
+    "webp": ("libwebp", *MASKS),
+    "webp-bare": ("libwebp", *MASKS),
+    "avif": ("libavif", *MASKS),
+    "av1": ("libavif", *MASKS),
+    "av1-psnr": ("libavif", *MASKS),
+    "av1-fast": ("libavif", *MASKS),
+    "av1-small": ("libavif", *MASKS),
+    "av1-small-restored": ("libavif", *MASKS),
+    "jxl": MASKS,
+    "jxl-lossless": ("libjxl",),
+    "exact": ("libjxl", "zstd"),
+    "vector": ("brotli",),
+    "label-context": ("libjxl", "zstd", "constriction"),
+    "normal-palette": ("libavif", "zstd", *MASKS),
+    "independent": LEARNED,
+    "shared-latent": LEARNED,
+    "chained": LEARNED,
+}
+PACKAGES = ("constriction", "torch")
+# by library, the function of imagecodecs that names its version
+ASKED = {
+    "brotli": "brotli_version",
+    "libavif": "avif_version",
+    "libjpeg_turbo": "jpeg8_version",
+    "libjxl": "jpegxl_version",
+    "libpng": "png_version",
+    "libwebp": "webp_version",
+    "zstd": "zstd_version",
+}
+
+
+def encoder_of(codecs: Iterable[CodecRecord]) -> dict[str, str]:
+    """Name the libraries that these codecs encode with, and their versions here.
+
+    Libraries of codecs that are not known to this module are left out.
+    """
+    names = {"imagecodecs"}
+    for record in codecs:
+        names |= set(LIBRARIES.get(record.id, MASKS))
+        base = record.config.get("base")
+        if isinstance(base, dict):
+            names |= set(LIBRARIES.get(str(base.get("id")), ()))
+    return {name: library_version(name) for name in sorted(names)}
+
+
+@lru_cache(maxsize=64)
+def library_version(name: str) -> str:
+    """Return the version of a package, or of a library inside imagecodecs; ``none`` without it."""
+    if name not in ASKED:
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            return "none"
+    import imagecodecs
+
+    said: str = getattr(imagecodecs, ASKED[name])()  # "libavif 1.4.0"
+    return said.partition(" ")[2] or said
+
+
+def encoder_text(encoder: Encoder) -> str:
+    """Name libraries and versions in a line for people."""
+    inside = ", ".join(f"{name} {value}" for name, value in encoder.items() if name in ASKED)
+    first = f"imagecodecs {encoder.get('imagecodecs', 'none')}" + (f" ({inside})" if inside else "")
+    return ", ".join([first, *(f"{n} {encoder[n]}" for n in PACKAGES if n in encoder)])
+
+
+def check_same_encoder(here: Encoder, begun: Encoder, where: str, restart: str) -> None:
+    """Check that what was begun is finished by the encoder that began it.
+
+    Parameters
+    ----------
+    here, begun
+        Libraries and versions that would go on, and those that began.
+    restart
+        The option that throws away what has been made.
+
+    Raises
+    ------
+    PlanMismatchError
+        When they differ; the message names both versions, and says what to do.
+    """
+    if dict(here) == dict(begun):
+        return
+    if not begun:
+        raise PlanMismatchError(
+            f"{where} was begun by a dsc that does not say which encoder it used; here it is "
+            f"{encoder_text(here)}. Throw away what has been made with {restart}"
+        )
+    differ = sorted(name for name in {*here, *begun} if here.get(name) != begun.get(name))
+    lines = [f"  {name}: {begun.get(name, 'none')} -> {here.get(name, 'none')}" for name in differ]
+    packages = [
+        f"'{name}=={begun[name]}'"
+        for name in ("imagecodecs", *PACKAGES)
+        if name in differ and begun.get(name, "none") != "none"
+    ]
+    install = f"install what began it (pip install {' '.join(packages)}), or " if packages else ""
+    raise PlanMismatchError(
+        f"{where} was begun with another encoder, which writes other bytes for the same quality:\n"
+        + "\n".join(lines)
+        + f"\nTo have one encoder in it, {install}throw away what has been made with {restart}"
+    )

@@ -1,0 +1,186 @@
+"""The codec `label-context`: label maps, bit for bit, one stream a task that requires nothing.
+
+A stream's bytes, little-endian::
+
+    u8   method         CONTEXT, CONSTANT, ZSTD or JPEG_XL
+    u16  height, width
+    ...                 the method's data
+
+CONTEXT: words of the entropy coder, which hold the map from coarse to fine
+(`dsc._codecs.context.lattice`), each pixel coded as one of the labels already known around it
+(`dsc._codecs.context.coder`), then the palette. CONSTANT: one pixel, little-endian. ZSTD: all of
+them, compressed. JPEG_XL: a lossless image file. The smallest is kept; JPEG XL is only tried where
+CONTEXT takes a bit a pixel or more, and noise is not even given to CONTEXT.
+"""
+
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import Any, ClassVar
+
+import numpy as np
+
+from dsc._codecs.base import Array
+from dsc._codecs.coding.entropy import SymbolDecoder, SymbolEncoder
+from dsc._codecs.context.coder import Reader, Writer, walk
+from dsc._codecs.context.network import LabelModel
+from dsc._codecs.context.weights import cached_model, shipped_file
+from dsc._codecs.label.palette import (
+    MOST_CHANNELS,
+    get_palette,
+    index_labels,
+    name_labels,
+    put_palette,
+)
+from dsc._codecs.maps.base import HEADER, MAX_SIDE
+from dsc._codecs.maps.with_model import ModelTaskCodec
+from dsc._schemas import Task, TaskKind
+
+NOISE = 0.5  # share of pixels unlike their left neighbour above which a map is no label map
+JPEG_XL_EFFORT = 7
+ZSTD_LEVEL = 3  # takes 1 ms; it is there for periodic maps, not for natural ones
+
+
+class Method(IntEnum):
+    """How a map is coded; the numbers stand in bitstreams."""
+
+    CONTEXT = 0
+    CONSTANT = 1
+    ZSTD = 2
+    JPEG_XL = 3
+
+
+class LabelContextCodec(ModelTaskCodec):
+    """Lossless whatever the quality.
+
+    Parameters
+    ----------
+    tasks
+        Label maps of any integers.
+    weights
+        A model file (`dsc._codecs.context.weights`).
+    """
+
+    id: ClassVar[str] = "label-context"
+
+    def __init__(self, tasks: Sequence[Task], weights: bytes) -> None:
+        super().__init__(tasks, weights)
+        self._model = cached_model(weights)
+
+    @staticmethod
+    def shipped() -> bytes:
+        """Return the model file that comes with dsc."""
+        return shipped_file()
+
+    def refusal(self, task: Task) -> str | None:
+        """Refuse what is no label map of integers."""
+        if task.kind is not TaskKind.LABEL:
+            return f"codes label maps, not {task.kind.value} tasks; use another codec for it"
+        dtype = np.dtype(task.dtype)
+        if dtype.kind not in "iu":
+            return f"codes integers, not {task.dtype}; convert the source"
+        if not 0 < task.channels <= MOST_CHANNELS:
+            return f"codes labels of 1 to {MOST_CHANNELS} channels, not {task.channels}; use exact"
+        return None
+
+    def encode_task(self, task: Task, array: Array, quality: int) -> bytes:
+        """Encode a map by the method that takes the fewest bytes."""
+        if max(array.shape[:2]) > MAX_SIDE:
+            raise ValueError(f"a side is longer than {MAX_SIDE}")
+        if (array == array[0, 0]).all():
+            return HEADER.pack(Method.CONSTANT, *array.shape[:2]) + _little(array[0, 0])
+        method, body = Method.ZSTD, _zstd(array)
+        modelled = _encode_context(self._model, array) if _is_label_map(array) else None
+        if modelled is not None and len(modelled) <= len(body):
+            method, body = Method.CONTEXT, modelled
+        many = modelled is None or 8 * len(modelled) > array.shape[0] * array.shape[1]
+        if many and array.dtype in (np.uint8, np.uint16) and array.shape[2:] in ((), (3,)):
+            image = _jpeg_xl(array)
+            if len(image) < len(body):
+                method, body = Method.JPEG_XL, image
+        return HEADER.pack(method, *array.shape[:2]) + body
+
+    def decode_task(self, task: Task, data: bytes, max_pixels: int) -> Array:
+        """Decode a map, the declared size checked first."""
+        tag, height, width = HEADER.unpack_from(data)
+        if not 0 < height * width <= max_pixels:
+            raise ValueError(f"{height}×{width} pixels, at most {max_pixels} are expected here")
+        shape = (height, width) if task.channels == 1 else (height, width, task.channels)
+        method, body = Method(tag), data[HEADER.size :]
+        if method is Method.CONTEXT:
+            return _decode_context(self._model, body, shape, np.dtype(task.dtype))
+        if method is Method.CONSTANT:
+            pixel = np.frombuffer(body, np.dtype(task.dtype).newbyteorder("<")).reshape(shape[2:])
+            return np.full(shape, pixel, task.dtype)
+        if method is Method.ZSTD:
+            return _from_zstd(body, shape, np.dtype(task.dtype))
+        return _from_jpeg_xl(body, shape, np.dtype(task.dtype))
+
+
+def _is_label_map(array: Array) -> bool:
+    """Tell whether most pixels are like their left neighbour."""
+    differ = array[:, 1:] != array[:, :-1]
+    return differ.size == 0 or float(differ.mean()) <= NOISE
+
+
+def _encode_context(model: LabelModel, array: Array) -> bytes | None:
+    """Return the words of a map; None when it has more labels than can be modelled."""
+    try:
+        ids, palette = index_labels(array)
+    except ValueError:
+        return None
+    encoder = SymbolEncoder()
+    walk(Writer(encoder), model, (array.shape[0], array.shape[1]), ids)
+    put_palette(encoder, palette, array.dtype, array.shape[2] if array.ndim == 3 else 1)
+    return encoder.finish()
+
+
+def _decode_context(
+    model: LabelModel, words: bytes, shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> Array:
+    if not words:  # the coder would give zeros for ever; two labels have words
+        raise ValueError("there are no words")
+    decoder = SymbolDecoder(words)
+    ids = walk(Reader(decoder), model, (shape[0], shape[1]), None)
+    channels = shape[2] if len(shape) == 3 else 1
+    palette = get_palette(decoder, int(ids.max()) + 1, dtype, channels)
+    decoder.check_end()
+    return name_labels(ids, palette, dtype, channels)
+
+
+def _zstd(array: Array) -> bytes:
+    import imagecodecs
+
+    return bytes(imagecodecs.zstd_encode(_little(array), level=ZSTD_LEVEL))
+
+
+def _little(array: Array) -> bytes:
+    return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+
+
+def _from_zstd(body: bytes, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    import imagecodecs
+
+    n_bytes = int(np.prod(shape)) * dtype.itemsize
+    # one byte of room more than is due: more is then seen, and a bomb cannot inflate
+    raw = imagecodecs.zstd_decode(body, out=n_bytes + 1)
+    if len(raw) != n_bytes:
+        raise ValueError(f"{len(raw)} bytes of pixels, expected {n_bytes}")
+    return np.frombuffer(raw, dtype.newbyteorder("<")).reshape(shape).astype(dtype)
+
+
+def _jpeg_xl(array: Array) -> bytes:
+    import imagecodecs
+
+    return bytes(
+        imagecodecs.jpegxl_encode(array, lossless=True, effort=JPEG_XL_EFFORT, numthreads=1)
+    )
+
+
+def _from_jpeg_xl(body: bytes, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    import imagecodecs
+
+    # imagecodecs compares the file's header with `out` first, so a giant size allocates nothing
+    out: Array = imagecodecs.jpegxl_decode(body, numthreads=1, out=np.empty(shape, dtype))
+    if out.shape != shape or out.dtype != dtype:
+        raise ValueError(f"the image is {out.dtype} {out.shape}, expected {dtype} {shape}")
+    return out

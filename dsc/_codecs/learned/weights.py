@@ -1,0 +1,300 @@
+"""One codec file: a safetensors of float16 transforms, int8 integer networks and integer tables.
+
+The file's metadata holds the model's sizes and the self-test vector's expected hash. Whoever loads
+the file runs the self-test: a machine that does not reproduce the integers must not decode.
+
+A file may hold the decoder only (`dsc._codecs.learned.decoder_file`): its kind ends in ``decoder``,
+and the model made from it has no encoder.
+"""
+
+import hashlib
+import json
+from copy import deepcopy
+from dataclasses import dataclass
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+import safetensors.torch
+import torch
+from numpy.typing import NDArray
+
+from dsc._codecs.coding.entropy import Tables, build_tables
+from dsc._codecs.coding.integer import BIAS_LIMIT, LIMIT, IntegerConv
+from dsc._codecs.learned.conditional import ConditionalModel
+from dsc._codecs.learned.entropy_model import Z_BUCKETS, Z_LIMIT, HyperPrior, scale_table
+from dsc._codecs.learned.spec import ModelSpec
+from dsc.errors import BitstreamError, SelfTestError
+
+KIND = "dsc conditional 2"
+WHOLE_KINDS = ("dsc shared-latent 1", KIND)  # the first has no entry of the spec that came later
+DECODER_MARK = " decoder"  # ends the kind of a file without an encoder
+KINDS = (*WHOLE_KINDS, *(kind + DECODER_MARK for kind in WHOLE_KINDS))
+ENCODER_PARTS = (
+    "analysis",
+    "private",
+    "joint_private",
+    "joint_entry",
+    "joint_blocks",
+    "to_shared",
+    "joint_shared",
+)
+
+
+@dataclass(frozen=True)
+class LoadedCodec:
+    """A codec file, ready for use.
+
+    Attributes
+    ----------
+    model
+        The network; integer layers frozen.
+    scale_tables
+        One table a scale index.
+    hyper_tables
+        By stream: one table for each (quality bucket, channel of ẑ).
+    has_encoder
+        Whether the file holds the encoder too; without it the model can only decode.
+    """
+
+    model: ConditionalModel
+    scale_tables: Tables
+    hyper_tables: dict[str, Tables]
+    has_encoder: bool = True
+
+    def on_device(self, device: torch.device) -> ConditionalModel:
+        """Copy the network to a device, in bfloat16 where that has it and the CPU's has it not."""
+        model = deepcopy(self.model).to(device)
+        if device.type == "cuda":
+            if torch.cuda.get_device_capability(device) >= (8, 0):
+                model.quicken()
+            else:
+                model.float()
+        return model
+
+
+def export_codec(model: ConditionalModel, card: dict[str, str]) -> bytes:
+    """Turn a trained model into a codec file.
+
+    Parameters
+    ----------
+    model
+        The trained (averaged) model; it is frozen by this call.
+    card
+        Facts about the training, for people.
+    """
+    tensors: dict[str, NDArray[np.generic]] = {}
+    integer = {name: m for name, m in model.named_modules() if isinstance(m, IntegerConv)}
+    for name, layer in integer.items():
+        layer.freeze()
+        tensors[f"{name}.weight"] = layer.weight.numpy().astype(np.int8)
+        tensors[f"{name}.bias"] = layer.bias.numpy().astype(np.int32)
+    for name, value in model.state_dict().items():
+        if name not in tensors and ".prior." not in name:
+            tensors[name] = value.detach().numpy().astype(np.float16)
+    tables = {"scale": gaussian_tables()}
+    tables |= {f"hyper.{s}": _hyper_tables(e.prior) for s, e in model.entropy.items()}
+    for name, table in tables.items():
+        tensors[f"tables.{name}.frequencies"] = table.frequencies
+        tensors[f"tables.{name}.offsets"] = table.offsets
+        tensors[f"tables.{name}.lows"] = table.lows
+    metadata = {
+        "kind": KIND,
+        "model": json.dumps(model.spec.to_json()),  # the order of the modalities counts,
+        "self_test": self_test_hash(model),
+        "card": json.dumps(card, sort_keys=True),
+    }
+    return bytes(safetensors.numpy.save(dict(sorted(tensors.items())), metadata))
+
+
+def load_codec_file(data: bytes) -> LoadedCodec:
+    """Read a codec file and run its self-test.
+
+    Raises
+    ------
+    BitstreamError
+        When the bytes are not a codec file.
+    SelfTestError
+        When this machine does not reproduce the integers that the file promises.
+    """
+    metadata = read_metadata(data)
+    with torch.random.fork_rng(devices=[]):  # a caller's random state does not pay for it
+        model = ConditionalModel(_spec(metadata))
+    scale, hyper = fill_model(model, data)
+    model.requires_grad_(False)
+    model.eval()
+    if bfloat16_is_fast():
+        model.quicken()
+    found = self_test_hash(model)
+    if found != metadata["self_test"]:
+        raise SelfTestError(
+            f"the codec's integer networks give {found[:16]} here, the file promises "
+            f"{metadata['self_test'][:16]}: the file is damaged or this machine's arithmetic "
+            "differs; do not decode here, and report the machine"
+        )
+    has_encoder = not metadata["kind"].endswith(DECODER_MARK)
+    if not has_encoder:
+        _remove_encoder(model)
+    return LoadedCodec(model, scale, hyper, has_encoder)
+
+
+def fill_model(model: ConditionalModel, data: bytes) -> tuple[Tables, dict[str, Tables]]:
+    """Put a codec file's weights into a model of its sizes, and freeze the integer networks.
+
+    What the file does not hold keeps its values: the priors of ẑ, and the encoder where there is
+    none.
+
+    Returns
+    -------
+    The scale tables, and the tables of ẑ by stream.
+
+    Raises
+    ------
+    BitstreamError
+        When the file is damaged.
+    """
+    whole = not read_metadata(data)["kind"].endswith(DECODER_MARK)
+    try:
+        tensors = safetensors.torch.load(data)
+        hyper = {name: _tables(tensors, f"hyper.{name}") for name in model.entropy}
+        scale = _tables(tensors, "scale")
+        state = {name: t.float() for name, t in tensors.items() if not name.startswith("tables.")}
+        _check_integers(model, state)
+        kept = {
+            name: own
+            for name, own in model.state_dict().items()
+            if ".prior." in name or (not whole and is_encoder_tensor(name))
+        }
+        model.load_state_dict(state | kept)
+    except (KeyError, TypeError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
+        raise BitstreamError(f"the codec file is damaged: {error}") from None
+    for layer in model.integer_modules():
+        layer.freeze_loaded()
+    return scale, hyper
+
+
+def is_encoder_tensor(name: str) -> bool:
+    """Tell whether a weight is of the analysis side: what decoding never touches."""
+    first, *rest = name.split(".")
+    return first in ENCODER_PARTS or (first == "entropy" and rest[1:2] == ["analysis"])
+
+
+def _spec(metadata: dict[str, str]) -> ModelSpec:
+    try:
+        return ModelSpec.from_json(json.loads(metadata["model"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise BitstreamError(f"the codec file is damaged: {error}") from None
+
+
+def _remove_encoder(model: ConditionalModel) -> None:
+    for part in ENCODER_PARTS:
+        if hasattr(model, part):
+            setattr(model, part, torch.nn.ModuleDict())
+    for entropy in model.entropy.values():
+        del entropy.analysis
+
+
+def bfloat16_is_fast() -> bool:
+    """Tell whether this CPU multiplies bfloat16 natively."""
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def read_metadata(data: bytes) -> dict[str, str]:
+    """Read the metadata of a codec file without its tensors.
+
+    Raises
+    ------
+    BitstreamError
+        When the bytes are not a codec file of a kind that is known here.
+    """
+    try:
+        length = int.from_bytes(data[:8], "little")
+        if not 2 <= length <= min(len(data) - 8, 1 << 24):
+            raise ValueError("the header's length is out of range")
+        metadata = json.loads(data[8 : 8 + length])["__metadata__"]
+        if metadata["kind"] not in KINDS:
+            raise ValueError(
+                f"kind {metadata['kind']!r}, this dsc reads {' and '.join(map(repr, KINDS))}; "
+                "a newer dsc may have written it"
+            )
+        json.loads(metadata["model"])
+        str(metadata["self_test"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise BitstreamError(f"not a learned codec file: {error}") from None
+    return dict(metadata)
+
+
+@torch.no_grad()
+def self_test_hash(model: ConditionalModel) -> str:
+    """Hash the integers that all integer networks give for a fixed input."""
+    digest = hashlib.sha256()
+    spec, shape = model.spec, (2, 5, 9)  # batch, and an odd size of ẑ
+    quality = torch.tensor([7, 93])
+    size = (shape[1] * 4 - 3, shape[2] * 4 - 1)
+    z = _fixed_integers((2, spec.hyper_latents, *shape[1:]), Z_LIMIT)
+    for name, entropy in model.entropy.items():
+        required = spec.requires(name)
+        context = _fixed_integers((2, sum(map(spec.latents, required)), *size), LIMIT)
+        qualities = quality[:, None].expand(2, len(required))
+        given = (context, qualities) if required else (None, None)
+        start = entropy.synthesis(z, quality, size, *given)
+        known = _fixed_integers((2, spec.latents(name), *size), LIMIT)
+        for step in range(entropy.count):
+            for part in entropy.predict(step, start, known):
+                integers = part.to(torch.int32).contiguous().cpu().numpy()
+                digest.update(integers.astype("<i4").tobytes())
+    return digest.hexdigest()
+
+
+def _fixed_integers(shape: tuple[int, ...], limit: int) -> torch.Tensor:
+    """Fill a tensor from a fixed linear congruence: the same integers everywhere, for ever."""
+    count = int(np.prod(shape))
+    steps = np.arange(1, count + 1, dtype=np.uint64)
+    values = (steps * np.uint64(2654435761) % np.uint64(1 << 32)) >> np.uint64(12)
+    integers = values.astype(np.int64) % (2 * limit + 1) - limit
+    return torch.from_numpy(integers.astype(np.float32)).reshape(shape)
+
+
+def _check_integers(model: ConditionalModel, state: dict[str, torch.Tensor]) -> None:
+    for name, layer in model.named_modules():
+        if isinstance(layer, IntegerConv):
+            if state[f"{name}.weight"].abs().max() > LIMIT:
+                raise ValueError(f"{name}: a weight is beyond ±{LIMIT}")
+            if state[f"{name}.bias"].abs().max() > BIAS_LIMIT:
+                raise ValueError(f"{name}: a bias is beyond ±{BIAS_LIMIT}")
+
+
+def _tables(tensors: dict[str, torch.Tensor], name: str) -> Tables:
+    frequencies = tensors[f"tables.{name}.frequencies"].numpy().astype(np.uint32)
+    offsets = tensors[f"tables.{name}.offsets"].numpy().astype(np.int64)
+    lows = tensors[f"tables.{name}.lows"].numpy().astype(np.int32)
+    sums = np.add.reduceat(frequencies.astype(np.int64), offsets[:-1])
+    if offsets[-1] != len(frequencies) or len(offsets) != len(lows) + 1 or (sums != 65536).any():
+        raise ValueError(f"tables {name} are not consistent")
+    return Tables(frequencies, offsets, lows)
+
+
+def gaussian_tables() -> Tables:
+    """Make the tables of all scale indexes: zero-mean Gaussians."""
+    mass, lows = [], []
+    for scale in scale_table().tolist():
+        reach = int(np.ceil(scale * 5.4))  # leaves 7e-8 to the escape
+        k = torch.arange(-reach, reach + 1, dtype=torch.float64)
+        ndtr = torch.special.ndtr
+        mass.append((ndtr((k + 0.5) / scale) - ndtr((k - 0.5) / scale)).numpy())
+        lows.append(-reach)
+    return build_tables(mass, lows)
+
+
+@torch.no_grad()
+def _hyper_tables(prior: HyperPrior) -> Tables:
+    bucket = torch.arange(Z_BUCKETS)
+    channels = prior.weight.shape[1]
+    z = torch.arange(-Z_LIMIT, Z_LIMIT + 1, dtype=torch.float32)
+    grid = z.view(1, 1, 1, -1).expand(Z_BUCKETS, channels, 1, -1)
+    mass = prior(grid, bucket)[:, :, 0].reshape(Z_BUCKETS * channels, -1).double()
+    # what lies beyond ±31 is clamped to it, so it counts there
+    mass = mass / mass.sum(1, keepdim=True).clamp_min(1.0)
+    rows = [row.numpy() * (1 - 2.0**-15) for row in mass]
+    return build_tables(rows, [-Z_LIMIT] * len(rows))

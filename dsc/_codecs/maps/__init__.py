@@ -1,0 +1,1 @@
+"""What all codecs of one map share: checks, levels, invalid pixels, the qualities."""

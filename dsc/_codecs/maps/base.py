@@ -1,0 +1,274 @@
+"""What the classical image codecs share: one stream a task, one small header, one dispatch.
+
+A stream is named after its task and requires nothing. Its bytes, little-endian::
+
+    u8   tag            bits 0-1: method; bit 2: a mask follows; the other bits are 0
+    u16  height, width
+    ...                 the method's own header
+    ...                 an image file of the format (JPEG, AVIF ...)
+
+Methods: EXACT, the native array losslessly; LOSSY, see `dsc._codecs.maps.lossy`; LEVELS, depth
+with a bounded relative error, see `dsc._codecs.maps.levels`. The size stands in our own header,
+so that it is checked against `max_pixels` first; the image file's size is then compared with it
+before a pixel is decoded.
+"""
+
+import struct
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from enum import IntEnum
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from pydantic import ValidationError
+
+from dsc._codecs.base import Array, Sample, check_array
+from dsc._codecs.maps.levels import Levels
+from dsc._codecs.maps.lossy import LossyHeader, from_image, image_dtype, to_image
+from dsc._schemas import Quality, Stream, Task, TaskKind
+from dsc.errors import LIST_DAMAGE, BitstreamError, CodecError, UnknownTaskError
+
+HEADER = struct.Struct("<BHH")
+METHOD_BITS, MASK_BIT = 0b011, 0b100
+MAX_SIDE = 0xFFFF
+LOSSY_ADVICE = "is lossy, and values of this task must come back; use exact or jxl-lossless"
+
+
+class Method(IntEnum):
+    """How a map is coded; the numbers stand in bitstreams."""
+
+    EXACT = 0
+    LOSSY = 1
+    LEVELS = 2
+
+
+NOT_DAMAGE = (ImportError, KeyError, NameError, MemoryError)  # faults of ours, or of this machine
+
+
+class TaskCodec(ABC):
+    """A codec that codes each task alone, in one stream named after it.
+
+    Parameters
+    ----------
+    tasks
+        The tasks it codes.
+
+    Raises
+    ------
+    CodecError
+        When it cannot code one of them; the message says what can.
+    """
+
+    id: ClassVar[str]
+
+    def __init__(self, tasks: Sequence[Task]) -> None:
+        self.tasks = tuple(tasks)
+        self._task = {task.name: task for task in self.tasks}
+        for task in self.tasks:
+            reason = self.refusal(task)
+            if reason:
+                raise CodecError(f"task {task.name}: {self.id} {reason}")
+
+    @abstractmethod
+    def refusal(self, task: Task) -> str | None:
+        """Say why this codec cannot code a task, and what can; None when it can."""
+
+    @abstractmethod
+    def encode_task(self, task: Task, array: Array, quality: int) -> bytes:
+        """Encode one array that was checked against its task; anything raised is a refusal."""
+
+    @abstractmethod
+    def decode_task(self, task: Task, data: bytes, max_pixels: int) -> Array:
+        """Decode what `encode_task` gave; anything raised is damage."""
+
+    @classmethod
+    def for_tasks(cls, tasks: Sequence[Task]) -> Self:
+        """Make the codec for these tasks."""
+        return cls(tasks)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], weights: bytes | None) -> Self:
+        """Make the codec that an archive describes; there are no weights."""
+        return cls(cls.tasks_of(config))
+
+    @classmethod
+    def tasks_of(cls, config: Mapping[str, Any]) -> list[Task]:
+        """Read what `config` gave.
+
+        Raises
+        ------
+        CodecError
+            When it is no configuration of this codec.
+        """
+        try:
+            return [Task.model_validate(task) for task in config["tasks"]]
+        except (KeyError, TypeError, ValidationError) as error:
+            raise CodecError(f"{cls.id}: not a configuration of this codec: {error}") from None
+
+    def config(self) -> dict[str, Any]:
+        """Return the tasks; everything else stands in the bitstreams."""
+        return {"tasks": [task.model_dump(mode="json") for task in self.tasks]}
+
+    def weights(self) -> bytes | None:
+        """Return None: nothing is trained."""
+        return None
+
+    def streams(self) -> tuple[Stream, ...]:
+        """Return one stream a task; none requires another."""
+        return tuple(Stream(name=task.name, carries=(task.name,)) for task in self.tasks)
+
+    def encode_batch(self, samples: Sequence[Sample], quality: Quality) -> list[dict[str, bytes]]:
+        """Encode samples one by one."""
+        return [
+            {
+                task.name: self._encode(task, sample[task.name], quality.of(task.name))
+                for task in self.tasks
+                if task.name in sample
+            }
+            for sample in samples
+        ]
+
+    def _encode(self, task: Task, array: Array, quality: int) -> bytes:
+        array = check_array(task, array)
+        try:
+            return self.encode_task(task, array, quality)
+        except Exception as error:  # imagecodecs has an exception class of its own for each format
+            raise CodecError(
+                f"task {task.name}: {self.id} cannot code shape {array.shape}: {error}"
+            ) from error
+
+    def decode_batch(
+        self, streams: Sequence[Mapping[str, bytes]], tasks: Sequence[str], max_pixels: int
+    ) -> list[dict[str, Array]]:
+        """Decode `tasks` of samples one by one.
+
+        Raises
+        ------
+        UnknownTaskError
+            When the codec does not code one of the tasks.
+        BitstreamError
+            When a bitstream is damaged.
+        """
+        for task in tasks:
+            if task not in self._task:
+                known = ", ".join(self._task)
+                raise UnknownTaskError(f"{self.id} does not code {task!r} here, only {known}")
+        return [
+            {
+                task: self._decode(self._task[task], bytes(given[task]), max_pixels)
+                for task in tasks
+                if given.get(task) is not None
+            }
+            for given in streams
+        ]
+
+    def _decode(self, task: Task, data: bytes, max_pixels: int) -> Array:
+        try:
+            return self.decode_task(task, data, max_pixels)
+        except NOT_DAMAGE:
+            raise
+        except Exception as error:
+            raise BitstreamError(
+                f"stream {task.name}: {len(data)} bytes are no {self.id} bitstream of this task: "
+                f"{error}; {LIST_DAMAGE}"
+            ) from error
+
+
+class ImageCodec(TaskCodec):
+    """A codec of maps over one image format; a subclass gives the format."""
+
+    deep_bits: ClassVar[int] = 8
+    """Bits a sample of the lossy images that hold depth or 16-bit intensities."""
+
+    holds_exactly: ClassVar[bool] = True
+    """Whether `write_image` without a quality loses nothing, so that exact tasks can be coded."""
+
+    @abstractmethod
+    def method(self, task: Task, quality: int) -> Method:
+        """Choose how a task is coded at this quality."""
+
+    @abstractmethod
+    def write_image(self, image: Array, task: Task, quality: int | None) -> bytes:
+        """Write an image file.
+
+        Parameters
+        ----------
+        image
+            (H, W) or (H, W, 3), uint8 or uint16 (of which `deep_bits` are used when it is lossy).
+        quality
+            1 to 100; None is lossless.
+        """
+
+    @abstractmethod
+    def read_image(self, data: bytes, out: Array) -> Array:
+        """Read an image file of the shape and dtype of `out`, into it or into an array like it.
+
+        A file of another size must raise before it is decoded, so that no more is allocated than
+        was asked for.
+        """
+
+    def refusal(self, task: Task) -> str | None:
+        """Say why an image cannot hold a task."""
+        if not task.is_map:
+            return f"codes maps, not {task.kind.value} tasks; use vector"
+        if task.is_exact and not self.holds_exactly:
+            if task.kind is TaskKind.LABEL:
+                return "is lossy and labels are lossless, always; use jxl, webp or png"
+            return LOSSY_ADVICE
+        if task.dtype not in ("uint8", "uint16"):
+            return f"codes uint8 and uint16, not {task.dtype}; use exact, or convert the source"
+        if task.channels not in (1, 3) or (task.kind is TaskKind.DEPTH and task.channels != 1):
+            return f"cannot code a {task.kind.value} task of {task.channels} channels; use exact"
+        return None
+
+    def encode_task(self, task: Task, array: Array, quality: int) -> bytes:
+        """Encode a map: header, the method's own header, image file."""
+        if max(array.shape[:2]) > MAX_SIDE:
+            raise ValueError(f"a side is longer than {MAX_SIDE}")
+        method, tag, body = self.method(task, quality), 0, b""
+        if task.is_exact:
+            method = Method.EXACT
+        if method is Method.LEVELS:
+            levels = Levels.at_quality(task, quality)
+            if levels.worthwhile(array):
+                body = levels.pack() + self.write_image(levels.encode(array), task, None)
+            else:
+                method = Method.EXACT
+        elif method is Method.LOSSY:
+            header, image = to_image(task, array, self.deep_bits)
+            tag = 0 if header.mask is None else MASK_BIT
+            coded = b"" if image is None else self.write_image(image, task, quality)
+            body = header.pack() + coded
+        if method is Method.EXACT:
+            body = self.write_image(array, task, None)
+        return HEADER.pack(tag | method, *array.shape[:2]) + body
+
+    def decode_task(self, task: Task, data: bytes, max_pixels: int) -> Array:
+        """Decode a map, the declared size checked first."""
+        tag, height, width = HEADER.unpack_from(data)
+        if not 0 < height * width <= max_pixels:
+            raise ValueError(f"{height}×{width} pixels, at most {max_pixels} are expected here")
+        shape = (height, width) if task.channels == 1 else (height, width, task.channels)
+        method, body = Method(tag & METHOD_BITS), data[HEADER.size :]
+        if tag & ~(METHOD_BITS | (MASK_BIT if method is Method.LOSSY else 0)):
+            raise ValueError(f"unknown tag {tag:#04x}")
+        if method is Method.EXACT:
+            return self._read(body, shape, np.dtype(task.dtype))
+        if method is Method.LEVELS:
+            levels, start = Levels.unpack(task, body)
+            return levels.decode(self._read(body[start:], shape, levels.dtype))
+        header, start = LossyHeader.unpack(task, body, (height, width), bool(tag & MASK_BIT))
+        if header.has_image:
+            image = self._read(body[start:], shape, image_dtype(task, self.deep_bits))
+            return from_image(task, header, image, self.deep_bits)
+        if len(body) > start:
+            raise ValueError("bytes follow where nothing is valid")
+        return np.full(shape, task.invalid[0], task.dtype)
+
+    def _read(self, data: bytes, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        image = self.read_image(data, np.empty(shape, dtype))
+        if image.shape != shape or image.dtype != dtype:
+            raise ValueError(
+                f"the image is {image.dtype} {image.shape}, the header says {dtype} {shape}"
+            )
+        return image

@@ -1,0 +1,1 @@
+"""A second stream that bounds the error of a lossy codec."""

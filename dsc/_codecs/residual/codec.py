@@ -1,0 +1,170 @@
+"""The codec `residual`: another codec's map, and a second stream that keeps every pixel in a bound.
+
+For each bounded task there is a stream ``<task>.residual`` (`dsc._codecs.residual.map`), which
+carries the task and requires the streams of the codec below that carry it: a reader of the task
+takes both. A task that requires the bounded one, in a chain, sees it as the codec below decodes it.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
+
+from dsc._codecs.base import Array, Codec, Sample
+from dsc._codecs.registry import codec_from_config
+from dsc._codecs.residual.bound import Steps, size_of
+from dsc._codecs.residual.map import decode_residual, encode_residual, steps_of
+from dsc._schemas import Bound, BoundKind, Quality, Stream, Task, TaskKind
+from dsc.errors import LIST_DAMAGE, BitstreamError, CodecError
+
+BOUNDABLE = (TaskKind.IMAGE, TaskKind.DEPTH, TaskKind.NORMAL)
+
+
+class ResidualCodec:
+    """See the module.
+
+    Parameters
+    ----------
+    base
+        The codec below.
+    bounded
+        Names of its tasks that are bounded; `Quality.max_error` says by how much.
+
+    Raises
+    ------
+    CodecError
+        When a task cannot be bounded.
+    """
+
+    id: ClassVar[str] = "residual"
+
+    def __init__(self, base: Codec, bounded: Sequence[str]) -> None:
+        self.base, self.bounded, self.tasks = base, tuple(bounded), base.tasks
+        self._task = {task.name: task for task in base.tasks}
+        if not self.bounded:
+            raise CodecError("residual: no task is bounded")
+        for name in self.bounded:
+            if name not in self._task:
+                raise CodecError(f"task {name}: {base.id} does not code it here")
+            _check_boundable(self._task[name], base)
+
+    @classmethod
+    def for_tasks(cls, tasks: Sequence[Task]) -> Self:
+        """Refuse: which codec is below, and what is bounded, a list of tasks does not say."""
+        raise CodecError(
+            "residual is added to another codec by --max-error, for example "
+            "--max-error depth=1%; name that other codec instead"
+        )
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], weights: bytes | None) -> Self:
+        """Make the codec that an archive describes."""
+        try:
+            base, bounded = config["base"], config["bounded"]
+            made = codec_from_config(base["id"], base["config"], weights)
+        except (KeyError, TypeError) as error:
+            raise CodecError(f"residual: not a configuration of this codec: {error}") from None
+        return cls(made, bounded)
+
+    def config(self) -> dict[str, Any]:
+        """Return the codec below and the bounded tasks; the bounds stand in the bitstreams."""
+        base = {"id": self.base.id, "config": self.base.config()}
+        return {"base": base, "bounded": list(self.bounded)}
+
+    def weights(self) -> bytes | None:
+        """Return the weights of the codec below."""
+        return self.base.weights()
+
+    def streams(self) -> tuple[Stream, ...]:
+        """Return the streams of the codec below, then one for each bounded task."""
+        below = self.base.streams()
+        own = (
+            Stream(
+                name=residual_stream(name),
+                carries=(name,),
+                requires=tuple(stream.name for stream in below if name in stream.carries),
+            )
+            for name in self.bounded
+        )
+        return (*below, *own)
+
+    def encode_batch(self, samples: Sequence[Sample], quality: Quality) -> list[dict[str, bytes]]:
+        """Encode by the codec below, decode that, and add what it lacks.
+
+        Raises
+        ------
+        CodecError
+            When an array does not fit its task, or `quality` has no bound for one.
+        """
+        for name in self.bounded:
+            if name not in quality.max_error:
+                raise CodecError(f"task {name}: no bound is given; use --max-error {name}=...")
+        coded = self.base.encode_batch(samples, quality)
+        for sample, streams in zip(samples, coded, strict=True):
+            present = [name for name in self.bounded if name in sample]
+            limit = max((sample[n].shape[0] * sample[n].shape[1] for n in present), default=0)
+            (decoded,) = self.base.decode_batch([streams], present, limit) if present else ({},)
+            for name in present:
+                steps = self._steps(self._task[name], quality.max_error[name])
+                streams[residual_stream(name)] = encode_residual(
+                    self._task[name], steps, sample[name], decoded[name]
+                )
+        return coded
+
+    def _steps(self, task: Task, bound: Bound) -> Steps:
+        relative = bound.kind is BoundKind.RELATIVE
+        margin = 0 if decodes_exactly(self.base, task) else 1
+        return steps_of(task, relative, size_of(task, bound), margin)
+
+    def decode_batch(
+        self, streams: Sequence[Mapping[str, bytes]], tasks: Sequence[str], max_pixels: int
+    ) -> list[dict[str, Array]]:
+        """Decode `tasks` by the codec below, and bring the bounded ones within their bounds."""
+        decoded = self.base.decode_batch(streams, tasks, max_pixels)
+        for given, arrays in zip(streams, decoded, strict=True):
+            for name in arrays.keys() & set(self.bounded):
+                stream = residual_stream(name)
+                if given.get(stream) is None:
+                    raise BitstreamError(f"stream {stream} is required and not here")
+                try:
+                    arrays[name] = decode_residual(
+                        self._task[name], bytes(given[stream]), arrays[name]
+                    )
+                except Exception as error:  # imagecodecs has an exception class for each format
+                    raise BitstreamError(
+                        f"stream {stream}: {len(given[stream])} bytes are no residual of this "
+                        f"task: {error}; {LIST_DAMAGE}"
+                    ) from error
+        return decoded
+
+
+def residual_stream(task: str) -> str:
+    """Name the residual stream of a task."""
+    return f"{task}.residual"
+
+
+def decodes_exactly(codec: Codec, task: Task) -> bool:
+    """Tell whether a codec decodes a task to the same integers on every machine.
+
+    What has weights computes in floating point, and so does JPEG XL where it is lossy: images and
+    normals. AVIF, WebP and JPEG decode as their standards say, depth in JPEG XL is lossless levels.
+    """
+    lossy_jxl = codec.id == "jxl" and task.kind is not TaskKind.DEPTH
+    return codec.weights() is None and not lossy_jxl
+
+
+def _check_boundable(task: Task, base: Codec) -> None:
+    if task.is_exact:
+        raise CodecError(
+            f"task {task.name}: its values come back exactly, so there is no error to bound; "
+            "leave it out of --max-error"
+        )
+    if task.kind not in BOUNDABLE or task.dtype not in ("uint8", "uint16"):
+        raise CodecError(
+            f"task {task.name}: a bound is for images, depth and normals of 8 or 16 bits, not for "
+            f"{task.kind.value} tasks of {task.dtype}"
+        )
+    if task.kind is not TaskKind.DEPTH and base.weights() is not None:
+        raise CodecError(
+            f"task {task.name}: {base.id} computes pixels in floating point, which differ by "
+            "more than a count from machine to machine, so that no bound on them can be kept; "
+            f"choose a classical codec for it, for example --codec {task.name}=avif"
+        )

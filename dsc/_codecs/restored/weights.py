@@ -1,0 +1,150 @@
+"""The weights file of `av1-small-restored`: a safetensors of int8 weights and int16 biases.
+
+All layers' numbers follow one another in two tensors, so that names take few bytes; its metadata
+holds the network's sizes and a hash of what it must give for a fixed input. Whoever loads the file
+runs the self-test: a machine that does not reproduce the integers must not decode. There is no
+encoder: the file is its own decoder's part.
+"""
+
+import hashlib
+import json
+from functools import lru_cache
+from importlib.resources import files
+from itertools import pairwise
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+import torch
+from numpy.typing import NDArray
+
+from dsc._codecs.coding.integer import LIMIT, MAX_FAN_IN
+from dsc._codecs.restored.network import RestorationNetwork, Shape, restore
+from dsc.errors import BitstreamError, SelfTestError
+
+KIND = "dsc av1-small-restored 1"
+SHIPPED = "av1-small-restored.safetensors"
+MAX_BIAS = (1 << 15) - 1
+MOST_BLOCKS = 64
+
+
+def save_network(network: RestorationNetwork, card: dict[str, str]) -> bytes:
+    """Turn a trained network into a weights file; it is frozen by this call.
+
+    Parameters
+    ----------
+    card
+        Facts about the training, for people.
+
+    Raises
+    ------
+    ValueError
+        When a bias does not fit 16 bits.
+    """
+    weights, biases = [], []
+    for name, layer in network.layers():
+        if not layer.frozen:
+            layer.freeze()
+        bias = layer.bias.numpy()
+        if np.abs(bias).max() > MAX_BIAS:
+            raise ValueError(f"layer {name}: a bias of {np.abs(bias).max():.0f} is out of range")
+        weights.append(layer.weight.numpy().astype(np.int8).ravel())
+        biases.append(bias.astype(np.int16))
+    facts = {
+        "kind": KIND,
+        "shape": [network.shape.stride, network.shape.width, network.shape.blocks],
+        "self_test": self_test_hash(network),
+        "card": card,
+    }
+    tensors = {"biases": np.concatenate(biases), "weights": np.concatenate(weights)}
+    # one entry only: safetensors writes several in an order that changes from run to run
+    return bytes(safetensors.numpy.save(tensors, {"dsc": json.dumps(facts, sort_keys=True)}))
+
+
+def load_network(data: bytes) -> RestorationNetwork:
+    """Read a weights file and run its self-test.
+
+    Raises
+    ------
+    BitstreamError
+        When the bytes are not a weights file.
+    SelfTestError
+        When this machine does not reproduce the integers that the file promises.
+    """
+    try:
+        shape, promised = _facts(data)
+        network = RestorationNetwork(shape)
+        _fill(network, safetensors.numpy.load(data))
+    except (KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
+        raise BitstreamError(f"not a weights file of av1-small-restored: {error}") from None
+    network.to(memory_format=torch.channels_last)
+    found = self_test_hash(network)
+    if found != promised:
+        raise SelfTestError(
+            f"the restoring network gives {found[:16]} here, the file promises {promised[:16]}: "
+            "the file is damaged or this machine's arithmetic differs; do not decode here, and "
+            "report the machine"
+        )
+    return network
+
+
+def shipped_file() -> bytes:
+    """Return the weights file that comes with dsc."""
+    return (files("dsc._codecs") / "weights" / SHIPPED).read_bytes()
+
+
+@lru_cache(maxsize=4)
+def cached_network(data: bytes) -> RestorationNetwork:
+    """Read a weights file, once."""
+    return load_network(data)
+
+
+def self_test_hash(network: RestorationNetwork) -> str:
+    """Hash the network's numbers, and what it makes of fixed pictures of an odd size."""
+    count, height, width = 3, 29, 43
+    steps = np.arange(count * height * width * 3, dtype=np.uint64) * np.uint64(2654435761)
+    noise = (steps >> np.uint64(13)).astype(np.uint8).reshape(count, height, width, 3)
+    slopes = (np.arange(width)[:, None] * np.array([5, 3, 1])).astype(np.uint8)
+    pictures = np.stack([noise[0], noise[1] // 8 + slopes, np.broadcast_to(slopes, noise[2].shape)])
+    digest = hashlib.sha256()
+    digest.update(restore(network, pictures, np.array([5, 31, 60], np.uint8)).tobytes())
+    for _, layer in network.layers():
+        digest.update(layer.weight.numpy().astype(np.int8).tobytes())
+        digest.update(layer.bias.numpy().astype("<i4").tobytes())
+    return digest.hexdigest()
+
+
+def _facts(data: bytes) -> tuple[Shape, str]:
+    length = int.from_bytes(data[:8], "little")
+    if not 2 <= length <= min(len(data) - 8, 1 << 20):
+        raise ValueError("the header's length is out of range")
+    facts = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["dsc"])
+    if facts["kind"] != KIND:
+        raise ValueError(f"kind {facts['kind']!r}, expected {KIND!r}")
+    stride, width, blocks = (int(size) for size in facts["shape"])
+    fits = stride in (1, 2, 4, 8) and 0 < width <= MAX_FAN_IN and 0 < blocks <= MOST_BLOCKS
+    if not fits or 3 * stride**2 * width > len(data):
+        raise ValueError(f"sizes {stride}, {width}, {blocks}")
+    return Shape(stride, width, blocks), str(facts["self_test"])
+
+
+def _fill(network: RestorationNetwork, tensors: dict[str, NDArray[np.generic]]) -> None:
+    """Put the numbers into the layers, each checked to be within its range, and freeze them."""
+    layers = [layer for _, layer in network.layers()]
+    weights = _parts(tensors["weights"], np.int8, [layer.weight.numel() for layer in layers])
+    biases = _parts(tensors["biases"], np.int16, [layer.bias.numel() for layer in layers])
+    for layer, weight, bias in zip(layers, weights, biases, strict=True):
+        if weight.min() < -LIMIT:
+            raise ValueError("a weight is out of range")
+        layer.freeze_loaded()
+        layer.weight.copy_(torch.from_numpy(weight).view_as(layer.weight))
+        layer.bias.copy_(torch.from_numpy(bias))
+
+
+def _parts(
+    tensor: NDArray[np.generic], dtype: type[np.signedinteger], sizes: list[int]
+) -> list[NDArray[np.float32]]:
+    if tensor.dtype != dtype or tensor.shape != (sum(sizes),):
+        raise ValueError(f"{tensor.dtype} {tensor.shape} where {sum(sizes)} numbers belong")
+    ends = np.cumsum([0, *sizes])
+    return [tensor[a:b].astype(np.float32) for a, b in pairwise(ends)]

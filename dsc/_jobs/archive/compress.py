@@ -1,0 +1,212 @@
+"""Compresses a dataset: plans, makes what is missing, commits.
+
+A run can be stopped at any moment and repeated: it goes on where it was, and ends in the same
+bytes as a run that was never stopped. It ends in one of three ways: with an archive, with an error
+that names what is missing and how to go on, or with nothing touched.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from dsc._jobs.archive.codecs import OnChoice, choose_coding
+from dsc._jobs.archive.local import Job, is_full_disk, run_here
+from dsc._jobs.archive.output import Output, claim, finished_shards, open_output, sole_output
+from dsc._jobs.archive.request import Request
+from dsc._jobs.archive.tally import Progress, Tally
+from dsc._pipeline.choose.auto import DEFAULT_SAMPLES, Report
+from dsc._pipeline.choose.codec_set import CodecSet
+from dsc._pipeline.write.commit import commit, sweep
+from dsc._pipeline.write.plan import make_plan
+from dsc._schemas import Manifest, Quality, SourceReport, Task
+from dsc._sources.base import check_files, report_of
+from dsc._sources.registry import Source
+from dsc.errors import IncompleteError, SampleError
+
+OnStart = Callable[[SourceReport, Sequence[Task], CodecSet], None]
+LISTED = 8  # failures spelled out in a message
+
+
+def compress(
+    source: str | Source,
+    out: str | os.PathLike[str],
+    *,
+    tasks: Sequence[str] | str | None = None,
+    root: str | os.PathLike[str] | None = None,
+    sample: int | None = None,
+    codec: str | None = None,
+    quality: str | int | Quality = "60",
+    target: str | None = None,
+    max_error: str | None = None,
+    auto_samples: int = DEFAULT_SAMPLES,
+    shard_size: int | None = None,
+    pack: int | None = None,
+    split: str | None = None,
+    workers: int = 0,
+    address: str | None = None,
+    on_error: str = "fail",
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    on_choice: OnChoice | None = None,
+    on_trial: Report | None = None,
+    on_start: OnStart | None = None,
+    **layout: Any,
+) -> Manifest:
+    """Compress a dataset into an archive, or finish one that was begun; give its manifest.
+
+    Parameters
+    ----------
+    source, root, sample, layout
+        Name of a layout and the directory or URL of its data, or the number of views to render,
+        and what else the layout takes (``depth_unit``); or an open source.
+    out, overwrite
+        Directory or fsspec URL of the archive; whether what is there is replaced.
+    tasks, codec, quality, target, max_error, auto_samples
+        What is coded (names or aliases; None for all), by which codecs
+        (`dsc._pipeline.choose.codec_spec`), how well: 1 to 100 (``60``, ``rgb=60,depth=80``), a
+        distortion that each sample is to reach (``rgb=38dB``), the largest error of a valid pixel
+        (``depth=1%``; `dsc._schemas. target`); how many samples codecs are tried on where dsc
+        chooses them (``auto``).
+    shard_size, pack, split
+        Samples a shard and a pack (None: `dsc._pipeline.write.plan`); name of the split, of nyuv2
+        frames.
+    workers, address, on_error
+        Worker processes here, or a Ray cluster, or neither; ``fail`` or ``skip`` unread samples.
+    progress, on_choice, on_trial
+        See `dsc._jobs.archive.tally.Tally`; called with the `Choice` of codecs, and with
+        (candidates tried, candidates in all) on the way there.
+    on_start
+        Called before the first sample is coded, with what the source found, tasks and codecs.
+
+    Raises
+    ------
+    UsageError
+        When an argument cannot be honoured, or another process is writing to `out`;
+        `PlanMismatchError` when `out` holds another archive.
+    SampleError, IncompleteError
+        When the first samples cannot be read; when shards are missing in the end.
+    """
+    return run(
+        Request(
+            source, os.fspath(out), tasks, root, sample, codec, quality, shard_size, pack, split,
+            workers, address, on_error, overwrite, layout, target, max_error, auto_samples,
+        ),
+        progress, on_choice, on_trial, on_start,
+    )  # fmt: skip
+
+
+def run(
+    request: Request,
+    progress: Progress | None = None,
+    on_choice: OnChoice | None = None,
+    on_trial: Report | None = None,
+    on_start: OnStart | None = None,
+) -> Manifest:
+    """Do what a request asks for; see `compress`."""
+    request.check()
+    there = open_output(request.out, request.overwrite)
+    source = request.open_source()
+    tasks = request.choose_tasks(source)
+    request.check_left_out(source)
+    report = report_of(source)
+    request = request.rounded(report)
+    with sole_output(there, request.overwrite) as output:
+        if request.on_error == "fail" and output.plan is None and output.manifest is None:
+            _check_files(source, tasks)
+        coding = choose_coding(request, source, tasks, output, on_choice, on_trial)
+        if on_start is not None:
+            on_start(report, tasks, coding.codec_set)
+        plan = make_plan(
+            source,
+            tasks,
+            coding.codec_set,
+            coding.quality,
+            output.shard_size if request.shard_size is None else request.shard_size,
+            output.pack_size if request.pack is None else request.pack,
+            request.split,
+            request.on_error,
+            coding.choice,
+        )
+        job = Job(plan, output.root, source, coding.codec_set, request.on_error)
+        return _finish(job, output, request, Tally(plan, progress), report)
+
+
+def _check_files(source: Source, tasks: Sequence[Task]) -> None:
+    try:
+        check_files(source, [task.name for task in tasks])
+    except SampleError as error:
+        raise SampleError(
+            f"{error}; or leave out what cannot be read with --on-error skip"
+        ) from None
+
+
+def _finish(
+    job: Job, output: Output, request: Request, tally: Tally, report: SourceReport
+) -> Manifest:
+    """Make what is missing of an output and commit it."""
+    with explained(job, tally, request.again()):
+        finished = claim(output, job.plan, request.overwrite)
+        if finished is not None:
+            return finished
+        for record in finished_shards(job.plan, job.root):
+            tally.done(record, resumed=True)
+        make_shards(job, tally, request)
+        return commit(job.plan, job.root, list(tally.records.values()), job.codec_set, report)
+
+
+def make_shards(job: Job, tally: Tally, request: Request) -> None:
+    """Make the missing shards where the request wants it.
+
+    Raises
+    ------
+    IncompleteError
+        When some cannot be made; the others are.
+    """
+    missing = tally.missing
+    if missing:
+        tally.begin()
+        failures = _make(job, missing, tally, request)
+        if failures:
+            raise _incomplete(job, tally, failures, request.again())
+
+
+def _make(job: Job, missing: Sequence[int], tally: Tally, request: Request) -> dict[int, str]:
+    if not request.workers and request.address is None:
+        return run_here(job, missing, tally)
+    from dsc._jobs.archive.on_ray import run_on_ray
+
+    try:
+        return run_on_ray(job, missing, tally, request.workers, request.address)
+    except BaseException:
+        # a worker may be interrupted while it cleans up after an interrupt
+        sweep(job.root, only_parts=True)
+        raise
+
+
+@contextmanager
+def explained(job: Job, tally: Tally, again: str) -> Iterator[None]:
+    """Say what is kept and how to go on, when a run is stopped from outside."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"{job.root.url}: stopped; {tally}. To go on: {again}") from None
+    except OSError as error:
+        if not is_full_disk(error):
+            raise
+        raise IncompleteError(
+            f"{job.root.url}: the disk is full ({error.strerror}); {tally}. "
+            f"Make room and go on: {again}"
+        ) from error
+
+
+def _incomplete(job: Job, tally: Tally, failures: Mapping[int, str], again: str) -> IncompleteError:
+    places = {n: job.plan.place(n) for n in sorted(failures)[:LISTED]}
+    lines = [f"  {place.split} {place.n}: {failures[n]}" for n, place in places.items()]
+    if len(failures) > LISTED:
+        lines.append(f"  and {len(failures) - LISTED} more")
+    listed = "\n".join(lines)
+    return IncompleteError(
+        f"{job.root.url}: {len(failures)} of {job.plan.shards} shards could not be made:\n"
+        f"{listed}\n{tally}. To go on: {again}"
+    )

@@ -1,0 +1,1 @@
+"""Archives as datasets of Ray Data."""

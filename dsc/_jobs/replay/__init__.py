@@ -1,0 +1,1 @@
+"""Experiments of replay, here or on a cluster."""

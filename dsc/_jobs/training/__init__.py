@@ -1,0 +1,1 @@
+"""Training a codec, here or on a cluster."""

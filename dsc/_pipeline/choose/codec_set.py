@@ -1,0 +1,327 @@
+"""Several codecs that together code a dataset's tasks, behaving like one.
+
+Each codec has a slot, its place in the manifest's list; every task belongs to exactly one slot and
+every stream name is written by exactly one. A codec is made when it is first needed, so opening an
+archive to read its labels loads no network. A set pickles as JSON and weights, without the
+codecs that were made from them.
+"""
+
+import hashlib
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Self
+
+from dsc._codecs.base import Array, Codec, Sample
+from dsc._codecs.registry import codec_from_config
+from dsc._pipeline.choose.codec_spec import Spec, choose_codecs, is_joint, make
+from dsc._schemas import CodecRecord, Quality, Stream, Task
+from dsc._storage.read.archive import Archive
+from dsc.errors import CodecError, UnknownTaskError, UsageError
+
+LOSSLESS = ("raw", "png", "jxl-lossless", "label-context", "vector", "exact")
+Weights = Callable[[CodecRecord], bytes | None]
+
+
+@dataclass(frozen=True)
+class Component:
+    """Tasks of one codec whose streams are connected: the quality of one may concern another."""
+
+    slot: int
+    tasks: tuple[str, ...]
+
+
+class CodecSet:
+    """An ordered list of codecs; see the module.
+
+    Parameters
+    ----------
+    records
+        The codecs, in slot order.
+    streams
+        The stream graph of all of them.
+    weights
+        Gives the weights file of a record; called when the codec is first needed.
+
+    Raises
+    ------
+    CodecError
+        When two codecs write one stream or carry one task.
+    """
+
+    def __init__(
+        self, records: Sequence[CodecRecord], streams: Sequence[Stream], weights: Weights
+    ) -> None:
+        self._records, self._streams, self._weights = tuple(records), tuple(streams), weights
+        self._made: dict[int, Codec] = {}
+        names = [name for record in self._records for name in record.streams]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise CodecError(f"two codecs write stream {', '.join(twice)}; rename the task")
+        self.slots = {
+            name: slot for slot, record in enumerate(self._records) for name in record.streams
+        }
+        self._task_slot: dict[str, int] = {}
+        for stream in self._streams:
+            for task in stream.carries:
+                slot = self.slots[stream.name]
+                if self._task_slot.setdefault(task, slot) != slot:
+                    raise CodecError(f"two codecs carry task {task}; choose one of them")
+
+    @classmethod
+    def of(cls, codecs: Sequence[Codec]) -> Self:
+        """Make the set of these codecs, in this order."""
+        files = [codec.weights() for codec in codecs]
+        records = [_record(codec, data) for codec, data in zip(codecs, files, strict=True)]
+        graph = [stream for codec in codecs for stream in codec.streams()]
+        made = cls(records, graph, WeightFiles([data for data in files if data is not None]))
+        made._made = dict(enumerate(codecs))
+        return made
+
+    @classmethod
+    def from_spec(
+        cls,
+        spec: str | Spec | None,
+        tasks: Sequence[Task],
+        bounded: Sequence[str] = (),
+    ) -> Self:
+        """Make the codecs that a ``--codec`` option asks for.
+
+        Parameters
+        ----------
+        spec
+            See `dsc._pipeline.choose.codec_spec`.
+        tasks
+            The tasks to code, in order.
+        bounded
+            Names of the tasks whose error is to be bounded, pixel by pixel.
+
+        Raises
+        ------
+        UsageError
+            When the option cannot be read, or a codec cannot code a task given to it by name.
+        UnknownCodecError, UnknownTaskError
+            When it names a codec or task that is not there.
+        """
+        text = spec.text if isinstance(spec, Spec) else spec
+        try:
+            return cls.assigned(choose_codecs(spec, tasks), tasks, bounded)
+        except CodecError as error:
+            raise UsageError(f"--codec {text or 'unset'}: {error}") from None
+
+    @classmethod
+    def assigned(
+        cls, words: Mapping[str, str], tasks: Sequence[Task], bounded: Sequence[str] = ()
+    ) -> Self:
+        """Make the codecs named for each task; see `from_spec`.
+
+        Raises
+        ------
+        CodecError
+            When a codec cannot code its tasks.
+        """
+        codecs = []
+        for word in dict.fromkeys(words[task.name] for task in tasks):
+            own = [task for task in tasks if words[task.name] == word]
+            together = [own] if is_joint(word) else _apart(own, bounded)
+            codecs += [_bounded(make(word, group), bounded) for group in together]
+        return cls.of(codecs)
+
+    @classmethod
+    def from_archive(cls, archive: Archive) -> Self:
+        """Make the codecs that an archive was written with."""
+        manifest = archive.manifest
+        return cls(manifest.codecs, manifest.streams, archive.codec_file)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_made": {}}
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the tasks that the set codes."""
+        return tuple(self._task_slot)
+
+    def components(self) -> tuple[Component, ...]:
+        """Return the connected parts of the stream graph, in its own order."""
+        part_of: dict[str, set[str]] = {}
+        for stream in self._streams:
+            joined = {stream.name}.union(*(part_of[name] for name in stream.requires))
+            for name in joined:
+                part_of[name] = joined
+        parts = {min(part): part for part in part_of.values()}
+        order = [stream for stream in self._streams if stream.carries]
+        found: dict[str, list[str]] = {}
+        for stream in order:
+            found.setdefault(min(part_of[stream.name]), []).extend(stream.carries)
+        slots = {first: self.slots[next(iter(parts[first]))] for first in found}
+        return tuple(
+            Component(slots[first], tuple(dict.fromkeys(tasks))) for first, tasks in found.items()
+        )
+
+    def tasks_in_order(self) -> tuple[str, ...]:
+        """Name the tasks, each after those that its streams require."""
+        return tuple(dict.fromkeys(task for s in self._streams for task in s.carries))
+
+    def slot_of(self, task: str) -> int:
+        """Return the slot of the codec that carries a task."""
+        return self._task_slot[task]
+
+    def is_exact(self, task: Task) -> bool:
+        """Tell whether a task comes back bit for bit."""
+        record = self._records[self._task_slot[task.name]]
+        return task.is_exact or not task.is_map or record.id in LOSSLESS
+
+    def codec_name(self, task: str) -> str:
+        """Name the codec of a task, for people."""
+        return self._records[self._task_slot[task]].label
+
+    def streams(self) -> tuple[Stream, ...]:
+        """Return the stream graph of all codecs."""
+        return self._streams
+
+    def records(self) -> tuple[CodecRecord, ...]:
+        """Return what an archive remembers of each codec, in slot order."""
+        return self._records
+
+    def weight_files(self) -> tuple[bytes, ...]:
+        """Return the weights files of all codecs that have one, in slot order, each once."""
+        found = {r.weights_sha256: self._weights(r) for r in self._records if r.weights_sha256}
+        return tuple(data for data in found.values() if data is not None)
+
+    def codec(self, slot: int) -> Codec:
+        """Return the codec of a slot."""
+        if slot not in self._made:
+            record = self._records[slot]
+            made = codec_from_config(record.id, record.config, self._weights(record))
+            self._made[slot] = made
+        return self._made[slot]
+
+    def encode_batch(self, samples: Sequence[Sample], quality: Quality) -> list[dict[str, bytes]]:
+        """Encode the tasks that each sample has; the same bytes whatever else the machine does.
+
+        Raises
+        ------
+        CodecError
+            When an array does not fit its task.
+        """
+        coded: list[dict[str, bytes]] = [{} for _ in samples]
+        for slot in range(len(self._records)):
+            own = [self._own_tasks(slot, sample) for sample in samples]
+            present = [at for at, part in enumerate(own) if part]
+            if present:
+                codec = self.codec(slot)
+                with single_thread():
+                    found = codec.encode_batch([own[at] for at in present], quality)
+                for at, streams in zip(present, found, strict=True):
+                    self._check_coded(slot, own[at], streams)
+                    coded[at].update(streams)
+        return coded
+
+    def _own_tasks(self, slot: int, sample: Sample) -> dict[str, Array]:
+        return {
+            name: sample[name]
+            for name, owner in self._task_slot.items()
+            if owner == slot and name in sample
+        }
+
+    def _check_coded(self, slot: int, sample: Sample, streams: Mapping[str, bytes]) -> None:
+        """Refuse what would be lost without a word: a stray stream, a task without a stream."""
+        record = self._records[slot]
+        stray = sorted(set(streams) - set(record.streams))
+        lost = [name for name in sample if not self._carriers(name) & set(streams)]
+        if stray or lost:
+            raise CodecError(
+                f"codec {record.id} gave undeclared streams {stray} and no stream for tasks {lost}"
+            )
+
+    def _carriers(self, task: str) -> set[str]:
+        return {stream.name for stream in self._streams if task in stream.carries}
+
+    def decode_batch(
+        self, streams: Sequence[Mapping[str, bytes]], tasks: Sequence[str], max_pixels: int
+    ) -> list[dict[str, Array]]:
+        """Decode `tasks` of several samples, by as few codecs as can be.
+
+        A task whose stream is not there is left out of that sample's result.
+
+        Raises
+        ------
+        UnknownTaskError
+            When no codec carries a task.
+        BitstreamError
+            When a bitstream is damaged.
+        """
+        unknown = [task for task in tasks if task not in self._task_slot]
+        if unknown:
+            raise UnknownTaskError(
+                f"no codec here codes {', '.join(unknown)}; found: {', '.join(self._task_slot)}"
+            )
+        decoded: list[dict[str, Array]] = [{} for _ in streams]
+        for slot in dict.fromkeys(self._task_slot[task] for task in tasks):
+            own = [task for task in tasks if self._task_slot[task] == slot]
+            names = self._records[slot].streams
+            given = [{name: s[name] for name in names if name in s} for s in streams]
+            found = self.codec(slot).decode_batch(given, own, max_pixels)
+            for sample, arrays in zip(decoded, found, strict=True):
+                sample.update(arrays)
+        return decoded
+
+    def decode_alone(
+        self, streams: Mapping[str, bytes], tasks: Sequence[str], max_pixels: int
+    ) -> dict[str, Array]:
+        """Decode tasks of one sample as it was encoded, on one thread."""
+        if not tasks:
+            return {}
+        with single_thread():
+            return self.decode_batch([streams], tasks, max_pixels)[0]
+
+
+class WeightFiles:
+    """Weights files at hand, by hash."""
+
+    def __init__(self, files: Sequence[bytes]) -> None:
+        self._files = {hashlib.sha256(data).hexdigest(): data for data in files}
+
+    def __call__(self, record: CodecRecord) -> bytes | None:
+        """Return the file that a record names."""
+        return self._files[record.weights_sha256] if record.weights_sha256 else None
+
+
+@contextmanager
+def single_thread() -> Iterator[None]:
+    """Hold torch to one thread: sums of floats, and so bytes, depend on how many there are."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _apart(tasks: Sequence[Task], bounded: Sequence[str]) -> list[list[Task]]:
+    """Part the tasks with a bound from the others, which then keep a plain codec."""
+    groups = [[t for t in tasks if (t.name in bounded) is wanted] for wanted in (False, True)]
+    return [group for group in groups if group]
+
+
+def _bounded(codec: Codec, bounded: Sequence[str]) -> Codec:
+    own = [task.name for task in codec.tasks if task.name in bounded]
+    if not own:
+        return codec
+    from dsc._codecs.residual.codec import ResidualCodec  # brings torch, which labels do without
+
+    return ResidualCodec(codec, own)
+
+
+def _record(codec: Codec, weights: bytes | None) -> CodecRecord:
+    return CodecRecord(
+        id=codec.id,
+        config=codec.config(),
+        weights_sha256=hashlib.sha256(weights).hexdigest() if weights is not None else None,
+        streams=tuple(stream.name for stream in codec.streams()),
+    )

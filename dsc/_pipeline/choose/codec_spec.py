@@ -1,0 +1,294 @@
+"""Reads a ``--codec`` option: which codec codes which task.
+
+The option is a word for every task that the codec can take, ``task=word`` for single tasks, or
+both: ``avif``, ``rgb=avif,depth=jxl``, ``shared-latent,label=png``. A word is a codec id or a codec
+file (``my.safetensors``), whose metadata says which codec it is of. What no word is for, and what a
+codec for all tasks cannot take, goes to the default for its kind (`default_codec`). The word
+``auto`` stands for a choice that `dsc._pipeline.choose.auto` makes by trying;
+``auto+my.safetensors`` tries a codec file as well. The path of a codec file that is there may hold
+``=``, ``,`` and ``+``.
+"""
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dsc._codecs.base import Codec
+from dsc._codecs.registry import CODECS, codec_class, make_codec
+from dsc._schemas import Task, TaskKind, resolve_task
+from dsc.errors import CodecError, UnknownCodecError, UnknownTaskError, UsageError
+
+AUTO = "auto"
+FILE_SUFFIX = ".safetensors"
+MAX_HEADER_BYTES = 1 << 24
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A ``--codec`` option, read: the word for all tasks, words by task, files that auto tries."""
+
+    text: str
+    general: str | None = None
+    chosen: dict[str, str] = field(default_factory=dict)
+    extra: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str | None, available: Sequence[str]) -> "Spec":
+        """Read an option; None or an empty text names nothing.
+
+        Raises
+        ------
+        UsageError
+            When it names two codecs for all tasks.
+        UnknownCodecError, UnknownTaskError
+            When it names a codec or task that is not there.
+        """
+        general: str | None = None
+        chosen: dict[str, str] = {}
+        extra: list[str] = []
+        for part in _parts(text or "", available):
+            name, word = _named(part, available)
+            if word.startswith(f"{AUTO}+"):
+                extra += map(_expanded, _tried(word))
+                word = AUTO
+            word = _expanded(word)
+            for known in [word] * (word != AUTO) + extra:
+                codec_id_of(known)
+            if name is not None:
+                chosen[name] = word
+            elif general is None:
+                general = word
+            else:
+                raise UsageError(
+                    f"--codec {text}: both {general} and {word} for all tasks; give one of them, "
+                    "and others as task=codec"
+                )
+        return cls(text or "", general, chosen, tuple(extra))
+
+    def automatic(self, tasks: Sequence[Task], bounded: Sequence[str]) -> tuple[Task, ...]:
+        """List the tasks whose codec is to be chosen by trying.
+
+        These are the tasks with the word ``auto``, and those with a bound and no word: what a
+        bound costs depends most on the codec below it.
+        """
+        return tuple(
+            task
+            for task in tasks
+            if self.chosen.get(task.name, self.general) == AUTO
+            or (task.name in bounded and self.general is None and task.name not in self.chosen)
+        )
+
+
+def _parts(text: str, available: Sequence[str]) -> list[str]:
+    """Split an option at its commas, but not at those in the path of a codec file."""
+
+    def is_whole(part: str) -> bool:
+        try:
+            _, word = _named(part.strip(), available)
+        except UnknownTaskError:
+            return False
+        return all(map(_is_there, _tried(word) if word.startswith(f"{AUTO}+") else [word]))
+
+    return [stripped for part in _split(text, ",", is_whole) if (stripped := part.strip())]
+
+
+def _tried(word: str) -> list[str]:
+    """Return what ``auto+...`` tries beside the codecs that come with dsc."""
+    return _split(word.removeprefix(f"{AUTO}+"), "+", _is_there)
+
+
+def _split(text: str, separator: str, is_whole: Callable[[str], bool]) -> list[str]:
+    """Split a text, the shortest whole parts first; what is never whole ends at the separator."""
+    pieces, found = text.split(separator), []
+    while pieces:
+        joined = (separator.join(pieces[:count]) for count in range(1, len(pieces) + 1))
+        part = next(filter(is_whole, joined), pieces[0])
+        found.append(part)
+        del pieces[: part.count(separator) + 1]
+    return found
+
+
+def _named(part: str, available: Sequence[str]) -> tuple[str | None, str]:
+    """Take ``task=word`` apart; a path may have an equals sign, too.
+
+    Raises
+    ------
+    UnknownTaskError
+        When there is a name that is of no task.
+    """
+    name, equals, word = (piece.strip() for piece in part.partition("="))
+    is_path = part.endswith(FILE_SUFFIX) and not _is_there(word) and _is_there(part)
+    if not equals or is_path or not re.fullmatch(r"\w+", name):
+        return None, part
+    return resolve_task(name, available), word
+
+
+def _is_there(word: str) -> bool:
+    return word in (AUTO, *CODECS) or (
+        word.endswith(FILE_SUFFIX) and Path(_expanded(word)).is_file()
+    )
+
+
+def _expanded(word: str) -> str:
+    """Return the path of a codec file without ``~``, which no shell expands after ``task=``."""
+    return str(Path(word).expanduser()) if word.startswith("~") else word
+
+
+def choose_codecs(spec: str | Spec | None, tasks: Sequence[Task]) -> dict[str, str]:
+    """Choose a word for every task, none of them ``auto``.
+
+    Parameters
+    ----------
+    spec
+        See the module; None or an empty text leaves all to the default.
+    tasks
+        The tasks to code, in order.
+
+    Raises
+    ------
+    UsageError
+        When the option names two codecs for all tasks, or one that codes none of them.
+    UnknownCodecError, UnknownTaskError
+        When it names a codec or task that is not there.
+    """
+    if not isinstance(spec, Spec):
+        spec = Spec.parse(spec, [task.name for task in tasks])
+    general = None if spec.general == AUTO else spec.general
+    chosen = {task.name: spec.chosen[task.name] for task in tasks if task.name in spec.chosen}
+    rest = [task for task in tasks if task.name not in chosen]
+    taken = {task.name for task in takes(general, rest)} if general else set()
+    if general and rest and not taken:
+        raise UsageError(
+            f"--codec {spec.text}: {general} codes none of {', '.join(task.name for task in rest)}"
+            + _what_is_exact(rest, general)
+        )
+    for task in rest:
+        chosen[task.name] = general if general and task.name in taken else default_codec(task)
+    return chosen
+
+
+def _what_is_exact(tasks: Sequence[Task], word: str) -> str:
+    """Say how a task that is exact on a guess can be coded as a picture after all."""
+    guessed = [task.name for task in tasks if task.exact]
+    if not guessed:
+        return ""
+    name = guessed[0]
+    return (
+        f"; {', '.join(guessed)} may hold ids and must come back exactly: if it holds pictures, "
+        f"say --kinds {name}=image, or --codec {name}={word}"
+    )
+
+
+def default_codec(task: Task) -> str:
+    """Return the codec of a task that none was named for: the cheapest measured for its kind.
+
+    What must be exact, or is in numbers that no image format holds, is stored without loss.
+    """
+    if task.kind is TaskKind.LABEL and can_code("label-context", [task]):
+        return "label-context"
+    return classical_codec(task)
+
+
+def classical_codec(task: Task) -> str:
+    """Return the classical codec that is best for a task's kind."""
+    if not task.is_map:
+        return "vector"
+    channels = (1,) if task.kind is TaskKind.DEPTH else (1, 3)
+    if task.dtype not in ("uint8", "uint16") or task.channels not in channels:
+        return "exact"
+    if task.kind is TaskKind.LABEL:
+        return "jxl"
+    if task.is_exact:
+        return "jxl-lossless" if task.kind is TaskKind.IMAGE else "exact"
+    return "jxl" if task.kind is TaskKind.IMAGE and task.dtype == "uint16" else "av1"
+
+
+def takes(word: str, tasks: Sequence[Task]) -> tuple[Task, ...]:
+    """List the tasks that a codec can code together."""
+    if not tasks:  # and nothing is imported for them
+        return ()
+    if not is_joint(word):
+        return tuple(task for task in tasks if can_code(word, [task]))
+    kind: Any = codec_class(codec_id_of(word))
+    chosen: tuple[Task, ...] = kind.supported(tasks)
+    if not chosen or not word.endswith(FILE_SUFFIX) or can_code(word, chosen):
+        return chosen
+    return tuple(task for task in chosen if can_code(word, [task]))  # a file may know fewer
+
+
+def is_joint(word: str) -> bool:
+    """Tell whether a codec codes several tasks together; others code each one alone."""
+    return hasattr(codec_class(codec_id_of(word)), "supported")
+
+
+def can_code(word: str, tasks: Sequence[Task]) -> bool:
+    """Tell whether a codec can be made for these tasks together."""
+    try:
+        make(word, tasks)
+    except CodecError:
+        return False
+    return True
+
+
+def make(word: str, tasks: Sequence[Task]) -> Codec:
+    """Make the codec that a word names, for these tasks.
+
+    Raises
+    ------
+    CodecError
+        When it cannot code one of them.
+    BitstreamError
+        When the codec file is damaged.
+    """
+    if not word.endswith(FILE_SUFFIX):
+        return make_codec(word, tasks)
+    config = {"tasks": [task.model_dump(mode="json") for task in tasks]}
+    return codec_class(codec_id_of(word)).from_config(config, Path(word).read_bytes())
+
+
+def codec_id_of(word: str) -> str:
+    """Return the registry id of the codec that a word names.
+
+    Raises
+    ------
+    UnknownCodecError
+        When it is neither a registered codec nor the file of one.
+    """
+    if not word.endswith(FILE_SUFFIX):
+        if word not in CODECS:
+            known = ", ".join(CODECS)
+            raise UnknownCodecError(
+                f"unknown codec {word!r}; known: {known}, {AUTO}, or a codec file (*{FILE_SUFFIX})"
+            )
+        return word
+    metadata = _file_metadata(word)
+    kind = str(metadata.get("kind", "")).split()
+    found = kind[1] if len(kind) == 3 and kind[0] == "dsc" else ""
+    if found not in CODECS:  # one kind of file for several codecs: the model says which
+        try:
+            found = str(json.loads(metadata["model"])["kind"])
+        except (KeyError, TypeError, ValueError):
+            found = ""
+    if found not in CODECS:
+        raise UnknownCodecError(
+            f"--codec {word}: a file of kind {metadata.get('kind')!r}, which is no codec known "
+            f"here ({', '.join(CODECS)}); give a file that `dsc train` exported"
+        )
+    return found
+
+
+def _file_metadata(path: str) -> dict[str, Any]:
+    """Read the metadata of a safetensors file."""
+    try:
+        with Path(path).open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if not 2 <= length <= MAX_HEADER_BYTES:
+                raise ValueError("the header's length is out of range")
+            return dict(json.loads(file.read(length)).get("__metadata__", {}))
+    except FileNotFoundError:
+        raise UnknownCodecError(f"--codec {path}: no such file") from None
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise UnknownCodecError(f"--codec {path}: not a codec file: {error}") from None

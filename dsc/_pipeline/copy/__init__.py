@@ -1,0 +1,1 @@
+"""Archives carried elsewhere: some tasks fetched, or decoded into files again."""

@@ -1,0 +1,1 @@
+"""An archive as a dataset: samples by index or key, decoded."""

@@ -1,0 +1,155 @@
+"""What an archive holds and what it costs, task by task: payload, stored and source bytes.
+
+A stream that carries one task is counted with the task; one that several tasks need (``shared``)
+has a row of its own. Files beside the streams (codec weights, keys, manifest) are counted apart,
+because they do not grow with the samples, or hardly.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from dsc._schemas import Stream, required_streams
+from dsc._storage.read.archive import Archive
+
+
+@dataclass(frozen=True)
+class Row:
+    """One task, or one stream that several tasks need.
+
+    Attributes
+    ----------
+    name
+        Of the task or stream.
+    kind
+        The task's kind; ``stream`` for a stream that is no task's own.
+    codec
+        Registry name of the codec.
+    source_bytes
+        Of the source's files; None for a stream that is no task's own.
+    payload_bytes, stored_bytes
+        Of the bitstreams, and of the tars and indexes that hold them.
+    alone_bytes
+        Stored bytes of every stream that decoding this task takes: what fetching it costs.
+    missing
+        Samples without it.
+    """
+
+    name: str
+    kind: str
+    codec: str
+    source_bytes: int | None
+    payload_bytes: int
+    stored_bytes: int
+    alone_bytes: int
+    missing: int
+
+    @property
+    def ratio(self) -> float | None:
+        """Source bytes by stored bytes; None without a source."""
+        return _ratio(self.source_bytes, self.stored_bytes)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The whole archive.
+
+    Attributes
+    ----------
+    rows
+        Tasks in order, then the streams that are no single task's own.
+    source_bytes, payload_bytes, stored_bytes
+        Sums over the rows.
+    codec_bytes
+        Of the weights files.
+    other_bytes
+        Of keys, shard records, manifest and README.
+    """
+
+    samples: int
+    n_failed: int
+    rows: tuple[Row, ...]
+    source_bytes: int
+    payload_bytes: int
+    stored_bytes: int
+    codec_bytes: int
+    other_bytes: int
+
+    @property
+    def ratio(self) -> float | None:
+        """Source bytes by stored bytes of all streams."""
+        return _ratio(self.source_bytes, self.stored_bytes)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the same as JSON, ratios included."""
+        plain = asdict(self)
+        plain["ratio"] = self.ratio
+        plain["rows"] = [asdict(row) | {"ratio": row.ratio} for row in self.rows]
+        return plain
+
+
+def summarise(archive: Archive) -> Summary:
+    """Sum up an archive from its manifest and shard records; nothing else is read."""
+    manifest = archive.manifest
+    rows = (*_task_rows(archive), *_stream_rows(archive))
+    codec_bytes = sum(file.bytes for file in manifest.files if file.path.startswith("codecs/"))
+    files_bytes = sum(file.bytes for file in manifest.files) + len(manifest.to_file_bytes())
+    return Summary(
+        samples=len(archive),
+        n_failed=manifest.n_failed,
+        rows=rows,
+        source_bytes=sum(row.source_bytes or 0 for row in rows),
+        payload_bytes=sum(row.payload_bytes for row in rows),
+        stored_bytes=sum(row.stored_bytes for row in rows),
+        codec_bytes=codec_bytes,
+        other_bytes=files_bytes - codec_bytes + sum(shard.keys.bytes for shard in archive.shards),
+    )
+
+
+def _task_rows(archive: Archive) -> list[Row]:
+    manifest = archive.manifest
+    rows = []
+    for task in manifest.tasks:
+        own = [stream.name for stream in manifest.streams if stream.carries == (task.name,)]
+        carriers = [stream.name for stream in manifest.streams if task.name in stream.carries]
+        needed = required_streams(manifest.streams, [task.name])
+        rows.append(
+            Row(
+                name=task.name,
+                kind=task.kind.value,
+                codec=_codecs(archive, carriers),
+                source_bytes=manifest.source_bytes.get(task.name, 0),
+                payload_bytes=sum(manifest.totals[name].payload_bytes for name in own),
+                stored_bytes=sum(manifest.totals[name].stored_bytes for name in own),
+                alone_bytes=sum(manifest.totals[name].stored_bytes for name in needed),
+                missing=min((manifest.totals[name].n_missing for name in carriers), default=0),
+            )
+        )
+    return rows
+
+
+def _stream_rows(archive: Archive) -> list[Row]:
+    return [_stream_row(archive, s) for s in archive.manifest.streams if len(s.carries) != 1]
+
+
+def _stream_row(archive: Archive, stream: Stream) -> Row:
+    totals = archive.manifest.totals[stream.name]
+    return Row(
+        name=stream.name,
+        kind="stream",
+        codec=_codecs(archive, [stream.name]),
+        source_bytes=None,
+        payload_bytes=totals.payload_bytes,
+        stored_bytes=totals.stored_bytes,
+        alone_bytes=totals.stored_bytes,
+        missing=totals.n_missing,
+    )
+
+
+def _codecs(archive: Archive, streams: Sequence[str]) -> str:
+    found = [c.label for c in archive.manifest.codecs if set(c.streams) & set(streams)]
+    return ", ".join(dict.fromkeys(found))
+
+
+def _ratio(source_bytes: int | None, stored_bytes: int) -> float | None:
+    return source_bytes / stored_bytes if source_bytes and stored_bytes else None

@@ -1,0 +1,425 @@
+"""One reader of a stream, in one process: from steps of an epoch to batches.
+
+A feed holds what belongs to a process (connections, threads, packs in memory, codecs) and nothing
+of where the stream stands.
+"""
+
+import copy
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from dsc._pipeline.read.dataset import Sample
+from dsc._pipeline.read.decoding import Decoded, Payloads, SampleDecoder
+from dsc._pipeline.stream.collate import INDEX, LATENTS, Batch, collate, widened
+from dsc._pipeline.stream.options import StreamOptions
+from dsc._pipeline.stream.order import EpochOrder, Ints, join
+from dsc._pipeline.stream.partition import Partition
+from dsc._pipeline.stream.report import SkippedSample, StreamReport
+from dsc._pipeline.stream.source import StreamSource
+from dsc._pipeline.stream.supply import Found, Key, Shelf, Supply
+from dsc._schemas import Task, TaskKind, resolve_task
+from dsc._schemas.task import ALIASES
+from dsc._storage.cache.cache import PackCache
+from dsc._storage.format.pack import Pack
+from dsc._storage.read.pack_reader import PackReader
+from dsc.errors import (
+    BitstreamError,
+    CorruptArchiveError,
+    CorruptPackError,
+    UnknownTaskError,
+    UsageError,
+)
+
+ARCHIVE = "__archive__"
+REMOTE_READS = 8
+SLOT = "__latents_{}__"
+
+
+@dataclass(frozen=True)
+class BatchRequest:
+    """The samples of one batch.
+
+    Attributes
+    ----------
+    keys
+        The packs it needs, each once: archive of the mixture, pack in its table.
+    key, place, index
+        For each sample: which of the keys, its place in the pack, its index in the archive.
+    """
+
+    step: int
+    keys: list[Key]
+    key: list[int]
+    place: list[int]
+    index: list[int]
+
+    def archives(self) -> list[int]:
+        """Return the archive of each sample."""
+        return [self.keys[at][0] for at in self.key]
+
+
+class Feed:
+    """See the module.
+
+    Parameters
+    ----------
+    sources
+        The archives, opened in this process.
+    lists
+        Names whose values stay a list in a batch.
+    keeps_step
+        Whether a batch of which nothing is left is replaced by the one before, because other ranks
+        wait for it.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[StreamSource],
+        options: StreamOptions,
+        lists: frozenset[str],
+        keeps_step: bool,
+    ) -> None:
+        self._sources, self._options, self._lists = sources, options, lists
+        self._keeps_step = keeps_step
+        self.report = StreamReport()
+        remote = any(source.archive.root.local is None for source in sources)
+        cache = PackCache(options.cache, options.cache_bytes) if options.cache and remote else None
+        self._readers = [PackReader(source.archive, cache, max_gap=0) for source in sources]
+        shelves = [
+            Shelf(source.table, reader, source.streams)
+            for source, reader in zip(sources, self._readers, strict=True)
+        ]
+        prefetch = options.prefetch_bytes if remote else 0
+        self._supply = Supply(
+            shelves, options.memory_bytes, prefetch, REMOTE_READS, options.on_error == "skip"
+        )
+        self._decoders = [
+            SampleDecoder(
+                source.archive,
+                source.tasks,
+                as_latents=options.decode == "latents" or options.device is not None,
+                native=options.native,
+                missing_is_error=options.missing == "error" and source.lacks_some,
+            )
+            for source in sources
+        ]
+        self._tasks = {task.name: task for source in sources for task in source.tasks}
+        self._meant = _with_aliases(self._tasks)
+        self._counts = frozenset(
+            name for name, task in self._tasks.items()
+            if options.native and task.kind is TaskKind.DEPTH
+        )  # fmt: skip
+        self._last: Batch | None = None
+
+    def run(
+        self, order: EpochOrder, partition: Partition, rank: int, steps: Iterable[int]
+    ) -> Iterator[tuple[int, Batch | None]]:
+        """Yield the batches of a rank at some steps; None where it has no sample there.
+
+        Raises
+        ------
+        CorruptArchiveError
+            When nothing is left of any batch, and other ranks wait for some.
+        """
+        requests = (self._request(order, partition, rank, step) for step in steps)
+        empty: list[int] = []  # steps of which nothing is left, until there is a batch for them
+        for request, packs in self._supply.follow(requests):
+            batch = self._batch(request, packs)
+            is_lost = batch is None and self._keeps_step and bool(request.index)
+            if is_lost:
+                empty.append(request.step)
+            given = self._last if batch is None else batch
+            if given is not None:
+                yield from ((step, self._again(given)) for step in empty)
+                empty = []
+            if not is_lost:
+                yield request.step, batch
+        if empty:
+            raise CorruptArchiveError(
+                f"{self._where(0)}: every sample of every batch of rank {rank} is damaged, and the "
+                "other ranks wait for some; run `dsc verify`"
+            )
+
+    def _again(self, batch: Batch) -> Batch:
+        self.report.repeated += 1
+        return copy.deepcopy(batch)
+
+    def close(self) -> None:
+        """Let go of threads and packs."""
+        self._supply.close()
+
+    def take_report(self) -> StreamReport:
+        """Return what was counted since this was last asked."""
+        found, self.report = self.report, StreamReport()
+        for reader in self._readers:
+            found.reads.update(reader.take_counts())
+        return found
+
+    def _request(
+        self, order: EpochOrder, partition: Partition, rank: int, step: int
+    ) -> BatchRequest:
+        places = join([order.locate(*span) for span in partition.spans(step, rank)])
+        place, index = np.empty_like(places.ordinal), np.empty_like(places.ordinal)
+        for number, source in enumerate(self._sources):
+            at = np.flatnonzero(places.archive == number) if len(self._sources) > 1 else slice(None)
+            pack = places.pack[at]
+            place[at] = _in_pack(source.table.kept, pack, places.ordinal[at])
+            index[at] = source.table.first[pack] + place[at]
+        archive, packs = places.archive.tolist(), places.pack.tolist()
+        numbers: dict[Key, int] = {}
+        key = [numbers.setdefault(k, len(numbers)) for k in zip(archive, packs, strict=True)]
+        return BatchRequest(step, list(numbers), key, place.tolist(), index.tolist())
+
+    def _batch(
+        self, request: BatchRequest, packs: Mapping[Key, Mapping[str, Found]]
+    ) -> Batch | None:
+        if not request.index:
+            return None
+        if self._options.decode == "bytes":
+            batch = self._bytes(request, packs)
+        else:
+            batch = self._decoded(self._whole(request, packs))
+        return self._counted(batch)
+
+    def _whole(
+        self, request: BatchRequest, packs: Mapping[Key, Mapping[str, Found]]
+    ) -> list[tuple[int, int, Payloads]]:
+        """Return archive, index and bitstreams of the samples whose bitstreams are intact."""
+        whole = []
+        for at, place, index in zip(request.key, request.place, request.index, strict=True):
+            key = request.keys[at]
+            payloads = self._payloads(packs[key], key[0], place, index)
+            if payloads is not None:
+                whole.append((key[0], index, payloads))
+        return whole
+
+    def _counted(self, batch: Batch | None) -> Batch | None:
+        if batch is not None:
+            self.report.batches += 1
+            self.report.samples += len(batch[INDEX])
+            # a copy, for who has a batch may change it in place
+            self._last = copy.deepcopy(batch) if self._keeps_step else None
+        return batch
+
+    def _payloads(
+        self, streams: Mapping[str, Found], archive: int, place: int, index: int
+    ) -> Payloads | None:
+        """Return a sample's bitstreams; None when they are damaged and that is passed over."""
+        out = {}
+        for name, pack in streams.items():
+            if isinstance(pack, CorruptArchiveError):
+                self._damaged(archive, index, pack)
+                return None
+            payload = pack.payloads[place]
+            if isinstance(payload, CorruptPackError):
+                self._damaged(archive, index, payload)
+                return None
+            out[name] = payload
+        return out
+
+    def _damaged(self, archive: int, index: int, error: Exception) -> None:
+        """Raise, or count, with the sample's key."""
+        source = self._sources[archive].archive
+        key = source.key(index)
+        if self._options.on_error == "fail":
+            text = str(error)
+            told = text if key in text else f"{text}; wanted for sample {key} ({index})"
+            raise type(error)(f"{told}; stream with on_error='skip' to go on without it")
+        self.report.skip(SkippedSample(source.root.url, key, index, str(error)))
+
+    def _bytes(
+        self, request: BatchRequest, packs: Mapping[Key, Mapping[str, Found]]
+    ) -> Batch | None:
+        """Return bitstreams as they are: column by column where nothing is damaged or missing."""
+        archives, indices = request.archives(), request.index
+        names = dict.fromkeys(name for source in self._sources for name in source.streams)
+        intact = all(type(pack) is Pack for found in packs.values() for pack in found.values())
+        if intact and not any(decoder.missing_is_error for decoder in self._decoders):
+            batch = Batch((name, _column(name, request, packs)) for name in names)
+        else:
+            whole = self._whole(request, packs)
+            for archive, index, payloads in whole:
+                self._decoders[archive].check_complete(index, payloads)
+            if not whole:
+                return None
+            batch = Batch((name, [_copy(p.get(name)) for _, _, p in whole]) for name in names)
+            archives, indices = [a for a, _, _ in whole], [i for _, i, _ in whole]
+        batch[INDEX] = torch.tensor(indices)
+        if len(self._sources) > 1:
+            batch[ARCHIVE] = torch.tensor(archives)
+        return batch
+
+    def _decoded(self, whole: Sequence[tuple[int, int, Payloads]]) -> Batch | None:
+        found: list[Decoded | BitstreamError] = [Decoded(-1)] * len(whole)
+        for number, decoder in enumerate(self._decoders):
+            at = [i for i, (archive, _, _) in enumerate(whole) if archive == number]
+            if at:
+                decoded = decoder.decode([whole[i][1] for i in at], [whole[i][2] for i in at])
+                for i, one in zip(at, decoded, strict=True):
+                    found[i] = one
+        samples: list[Decoded] = []
+        archives: list[int] = []
+        for (archive, index, _), one in zip(whole, found, strict=True):
+            if isinstance(one, BitstreamError):
+                self._damaged(archive, index, one)
+            else:
+                samples.append(one)
+                archives.append(archive)
+        return self._collate(samples, archives) if samples else None
+
+    def _collate(self, samples: Sequence[Decoded], archives: Sequence[int]) -> Batch:
+        rows = [self._row(*one) for one in zip(samples, archives, strict=True)]
+        batch = collate(rows, self._meant, self._lists, self._counts)
+        for slot in samples[0].latents:
+            batch[SLOT.format(slot)] = self._latents(samples, slot)
+        return batch
+
+    def _row(self, sample: Decoded, archive: int) -> Mapping[str, Any]:
+        """Return a sample's arrays and its place, transformed; the place stays whatever is done."""
+        place = {INDEX: sample.index}
+        if len(self._sources) > 1:
+            place[ARCHIVE] = archive
+        if self._options.transform is None:
+            return {**sample.arrays, **place}
+        given: object = self._options.transform(Sample(**sample.arrays, **place))
+        if not isinstance(given, Mapping):
+            key = self._sources[archive].archive.key(sample.index)
+            raise UsageError(
+                f"the transform gave {type(given).__name__} for sample {key} ({sample.index}): it "
+                "must return a dict of arrays by name, such as sample | {'rgb': cropped}"
+            )
+        return {**given, **{name: at for name, at in place.items() if name not in given}}
+
+    def _latents(self, samples: Sequence[Decoded], slot: int) -> Any:
+        """Stack latents; where samples may differ in size or streams, those that are alike."""
+        from dsc._codecs.learned.latent_batch import LatentBatch
+
+        if self._options.mixed_sizes == "error":
+            _check_sizes(samples, slot)
+        latents = [sample.latents[slot] for sample in samples]
+        tasks = self._decoders[0].latent_tasks[slot]
+        if not self._lists.intersection(tasks):
+            return LatentBatch.stack(latents)
+        if self._options.decode == "latents":
+            return [None if one is None else LatentBatch.stack([one]) for one in latents]
+        alike: dict[Any, list[int]] = {}
+        for row, one in enumerate(latents):
+            if one is not None:
+                alike.setdefault((one.size, frozenset(one.streams)), []).append(row)
+        groups = alike.values()
+        return [(rows, LatentBatch.stack([latents[row] for row in rows])) for rows in groups]
+
+    def finish(self, batch: Batch) -> Batch:
+        """Do what is done in the training process: name the latents, or synthesise them."""
+        slots = self._decoders[0].latent_tasks
+        device = self._options.device
+        if self._options.decode == "latents":
+            (slot,) = slots
+            batch[LATENTS] = batch.pop(SLOT.format(slot))
+        made: dict[str, Any] = {}
+        for slot in slots if self._options.decode == "pixels" else ():
+            latents = batch.pop(SLOT.format(slot))
+            if isinstance(latents, list):
+                made |= self._synthesised_apart(latents, slot, len(batch[INDEX]))
+            else:
+                made |= self._synthesised(latents, slot)
+        if device is None:
+            return batch
+        moved = {name: _move(value, device) for name, value in batch.items()}
+        order = [*self._tasks, *moved]
+        return Batch(
+            (name, value) for name in dict.fromkeys(order)
+            if (value := made.get(name, moved.get(name))) is not None
+        )  # fmt: skip
+
+    def _synthesised(self, latents: Any, slot: int) -> dict[str, Any]:
+        latents = latents.to(self._options.device, non_blocking=True)
+        decoder = self._decoders[0]
+        made = decoder.codec(slot).synthesize_tensors(
+            latents, decoder.latent_tasks[slot], self._options.native
+        )
+        return {
+            name: tensor if name in self._counts else widened(tensor)
+            for name, tensor in made.items()
+        }
+
+    def _synthesised_apart(
+        self, groups: Sequence[tuple[Sequence[int], Any]], slot: int, samples: int
+    ) -> dict[str, Any]:
+        """Synthesise samples that differ, group by group, and put them in order again."""
+        columns: dict[str, list[Any]] = {
+            name: [None] * samples for name in self._decoders[0].latent_tasks[slot]
+        }
+        for rows, latents in groups:
+            for name, tensor in self._synthesised(latents, slot).items():
+                for row, one in zip(rows, tensor, strict=True):
+                    columns[name][row] = one
+        return {
+            name: column if name in self._lists else torch.stack(column)
+            for name, column in columns.items()
+        }
+
+    def _where(self, archive: int) -> str:
+        return self._sources[archive].archive.root.url
+
+
+def _in_pack(kept: Mapping[int, Ints], pack: Ints, ordinal: Ints) -> Ints:
+    """Turn ordinals among the samples that take part into places in their packs."""
+    if not kept:
+        return ordinal
+    out = ordinal.copy()
+    for number in np.unique(pack):
+        if int(number) in kept:
+            at = pack == number
+            out[at] = kept[int(number)][ordinal[at]]
+    return out
+
+
+def _column(
+    name: str, request: BatchRequest, packs: Mapping[Key, Mapping[str, Found]]
+) -> list[bytes | None]:
+    """Copy the bitstreams of one stream; None where a sample or archive does not have it."""
+    columns = [getattr(packs[key].get(name), "payloads", None) for key in request.keys]
+    return [
+        None
+        if (column := columns[at]) is None or (payload := column[place]) is None
+        else bytes(payload)
+        for at, place in zip(request.key, request.place, strict=True)
+    ]
+
+
+def _copy(payload: memoryview | None) -> bytes | None:
+    return None if payload is None else bytes(payload)
+
+
+def _check_sizes(samples: Sequence[Decoded], slot: int) -> None:
+    """Check that latents are of one size, that of the first sample that has some."""
+    first = next((one for one in samples if one.latents[slot] is not None), samples[0])
+    for sample in samples:
+        if sample.latents[slot] is None or sample.latents[slot].size == first.latents[slot].size:
+            continue
+        (height, width), (h, w) = sample.latents[slot].size, first.latents[slot].size
+        raise UsageError(
+            f"sample {sample.index} is {height}×{width} pixels, sample {first.index} is {h}×{w}; "
+            "stream with mixed_sizes='list'"
+        )
+
+
+def _with_aliases(tasks: Mapping[str, Task]) -> dict[str, Task]:
+    """Return tasks by every name that finds them."""
+    found = dict(tasks)
+    for alias in ALIASES.keys() - tasks.keys():
+        with suppress(UnknownTaskError):
+            found[alias] = tasks[resolve_task(alias, list(tasks))]
+    return found
+
+
+def _move(value: Any, device: str) -> Any:
+    if isinstance(value, list):
+        return [_move(one, device) for one in value]
+    return value.to(device, non_blocking=True) if hasattr(value, "to") else value

@@ -1,0 +1,259 @@
+"""Opens a stream: ``dsc.stream``."""
+
+import os
+from collections.abc import Mapping, Sequence
+
+from dsc._pipeline.read.decoding import SampleDecoder, only_latent_slot
+from dsc._pipeline.stream.options import StreamOptions, Transform
+from dsc._pipeline.stream.order import OrderSpec
+from dsc._pipeline.stream.source import StreamSource
+from dsc._pipeline.stream.stream import Stream
+from dsc._pipeline.stream.topology import find_topology
+from dsc._schemas.size import parse_bytes
+from dsc._storage.cache.cache import PackCache
+from dsc.errors import UsageError
+
+PER_RANK = (12, 6, 4, 3, 2, 1)  # lanes a rank; workers that divide them have packs of their own
+WINDOW_PACKS = 16
+PLAIN_WINDOW = 4096
+
+Url = str | os.PathLike[str]
+
+
+def stream(
+    url: Url | Mapping[Url, float],
+    tasks: Sequence[str] | str | None = None,
+    batch_size: int = 64,
+    *,
+    split: str | None = None,
+    shuffle: bool = False,
+    seed: int = 0,
+    window: int | None = None,
+    lanes: int | None = None,
+    drop_last: bool = False,
+    pad: bool | None = None,
+    rank: int | None = None,
+    world: int | None = None,
+    decode: str = "pixels",
+    device: str | None = None,
+    native: bool = False,
+    transform: Transform | None = None,
+    missing: str = "error",
+    on_error: str = "fail",
+    mixed_sizes: str = "error",
+    workers: int = 0,
+    prefetch: int | str = "32MB",
+    memory: int | str = "256MB",
+    cache: Url | None = None,
+    cache_limit: int | str = "10GB",
+    timeout: float | None = None,
+) -> Stream:
+    """Stream tasks of an archive into a training loop; only their bytes are read.
+
+    Parameters
+    ----------
+    url
+        An archive by path or URL; or several with weights, ``{url: weight}``: samples are then
+        drawn in these proportions, each archive without repeats until it is used up.
+    tasks
+        Names or aliases, as a sequence or with commas; None for all.
+    batch_size
+        Samples a batch of this rank.
+    split
+        Which split; None when there is only one.
+    shuffle, seed
+        Whether each epoch has an order of its own, decided by seed and epoch.
+    window
+        Samples that are shuffled with each other at a time, in each lane. Default: of 16 packs, or
+        fewer so that all lanes together take at most half of `memory`. Only with `shuffle`.
+    lanes
+        Parts of an epoch that are read side by side. The order depends on them, and not on ranks
+        or workers; with as many ranks × workers as divide it, each reads packs of its own.
+        Default: 12 a rank for a large archive, fewer for a small one. Only with `shuffle`.
+    drop_last
+        Leave out the last samples that do not fill a batch on every rank.
+    pad
+        Otherwise: give all ranks equally many samples, by giving up to ``world - 1`` twice
+        (default), or share them out so that ranks differ by one at most (False: each sample once).
+    rank, world
+        Of how many readers this is which. Default: torch.distributed's when it is initialised, Ray
+        Train's, torchrun's, else 0 of 1.
+    decode
+        ``pixels``; ``latents``: integers of a learned codec, without synthesis, as
+        ``batch["latents"]`` (`LatentBatch`); ``bytes``: lists of bitstreams by stream.
+    device
+        Where batches go, and where learned codecs synthesise, one call a batch; entropy decoding
+        stays in the workers.
+    native
+        Give the integers of the source's files instead of metres and unit vectors.
+    transform
+        Applied to each sample, a dict of NumPy arrays as of `dsc.open` with ``__index__``, before
+        it is batched, in the worker. It returns a dict of whatever is to be batched, the same
+        names for every sample; ``__index__`` need not be among them.
+    missing
+        What to do with samples that lack a task: ``error``, ``skip`` them (they are found when the
+        stream is opened and are no part of the epoch), or ``none``: such tasks come as lists with
+        None. Samples that could not be coded when the archive was made, and were left empty by
+        ``--on-error skip``, are never part of the epoch. `Stream.left_out` counts both.
+    on_error
+        What to do with damaged samples: ``fail``, or ``skip`` them, which makes a batch smaller;
+        they are counted and named in ``report``.
+    mixed_sizes
+        What to do with maps of several sizes in a batch: ``error``, or ``list``: maps come as
+        lists of tensors.
+    workers
+        Processes that read and decode.
+    prefetch
+        Bytes that each process reads ahead from a remote archive.
+    memory
+        Bytes of compressed packs that each process keeps.
+    cache, cache_limit
+        A directory for packs of remote archives, shared by processes, and how large it may grow.
+    timeout
+        Seconds that a server may be silent before the request is made again (default 30); after
+        four requests that failed, reading ends with an error.
+
+    Returns
+    -------
+    Stream
+        An iterable of batches: dicts of tensors by task, and ``__index__`` (B,), each sample's
+        index in the archive. Images uint8 (B, 3, H, W) in channels_last memory; depth float32
+        (B, H, W), metres, NaN where nothing was measured; normals float32 (B, 3, H, W), unit
+        vectors; label maps and disparity (B, H, W); flow and other arrays (B, C, H, W), or
+        (B, H, W) without channels; classes (B,). torch hardly computes with uint16, uint32 and
+        uint64: such values come as int32, int64 and int64 (but for native depth).
+
+    Raises
+    ------
+    ArchiveNotFoundError, CorruptArchiveError, UnsupportedVersionError
+        When an archive cannot be opened.
+    UnknownTaskError
+        When an archive lacks a task.
+    UsageError
+        When an option cannot be honoured.
+    """
+    topology = find_topology(rank, world)
+    options = StreamOptions(
+        batch_size=batch_size,
+        drop_last=drop_last,
+        pad=topology.world > 1 if pad is None else pad,
+        decode=decode,
+        device=None if device is None else str(device),
+        native=native,
+        transform=transform,
+        missing=missing,
+        on_error=on_error,
+        mixed_sizes=mixed_sizes,
+        workers=workers,
+        prefetch_bytes=parse_bytes(prefetch, "prefetch"),
+        memory_bytes=parse_bytes(memory, "memory"),
+        cache=None if cache is None else os.fspath(cache),
+        cache_bytes=parse_bytes(cache_limit, "cache_limit"),
+    )
+    options.check()
+    urls = {os.fspath(u): float(w) for u, w in url.items()} if isinstance(url, Mapping) else None
+    if urls is not None and (not urls or min(urls.values()) <= 0):
+        raise UsageError(f"weights {urls}: at least one archive, and every weight above 0")
+    places = [os.fspath(url)] if not isinstance(url, Mapping) else list(urls or {})
+    sources = [StreamSource.open(place, tasks, split, missing, timeout) for place in places]
+    _check_alike(sources)
+    _check_samples(sources)
+    _check_latents(sources, options)
+    if options.cache is not None:
+        PackCache(options.cache, options.cache_bytes)  # refuse a wrong directory now
+    weights = list(urls.values()) if urls else [1.0]
+    spec = choose_order(sources, options, topology.world, shuffle, seed, window, lanes)
+    return Stream(sources, weights, options, spec, topology)
+
+
+def choose_order(
+    sources: Sequence[StreamSource],
+    options: StreamOptions,
+    world: int,
+    shuffle: bool,
+    seed: int,
+    window: int | None,
+    lanes: int | None,
+) -> OrderSpec:
+    """Choose the window and the lanes where nobody else did.
+
+    Raises
+    ------
+    UsageError
+        When a given one is out of range.
+    """
+    samples = sum(source.samples for source in sources)
+    least = min(source.samples for source in sources)
+    if (window is not None and window < 1) or (lanes is not None and lanes < 1):
+        raise UsageError(f"window={window}, lanes={lanes}: at least 1")
+    if not shuffle and (window is not None or lanes is not None):
+        given = f"window={window}" if window is not None else f"lanes={lanes}"
+        raise UsageError(
+            f"{given} without shuffle=True: the archive's own order has neither windows nor lanes; "
+            "give shuffle=True, or leave it out"
+        )
+    if not shuffle:
+        return OrderSpec(seed=seed, shuffle=0, lanes=1, window=PLAIN_WINDOW,
+                         chunk=options.batch_size)  # fmt: skip
+    if window is None:
+        pack_bytes = max(source.pack_bytes for source in sources)
+        packs = int(options.memory_bytes / 2 / (PER_RANK[0] * max(pack_bytes, 1.0)))
+        size = max(source.archive.manifest.pack_size for source in sources)
+        window = size * min(max(packs, 1), WINDOW_PACKS)
+    if lanes is None:
+        fitting = (n for n in PER_RANK if samples // (world * n) >= window)
+        lanes = world * next(fitting, 1)
+        if samples // lanes < min(window, options.batch_size * 4):
+            lanes = 1  # a small archive is mixed as a whole
+    if len(sources) > 1:
+        lanes = min(lanes, least)
+    return OrderSpec(seed=seed, shuffle=1, lanes=lanes, window=window, chunk=options.batch_size)
+
+
+def _check_alike(sources: Sequence[StreamSource]) -> None:
+    """Check that a task means the same in all archives."""
+    first = sources[0]
+    for other in sources[1:]:
+        if len(other.tasks) != len(first.tasks):
+            names = [", ".join(task.name for task in source.tasks) for source in (first, other)]
+            raise UsageError(
+                f"{first.archive.root.url} has {names[0]}, {other.archive.root.url} has "
+                f"{names[1]}; name the tasks that both have"
+            )
+        for mine, theirs in zip(first.tasks, other.tasks, strict=True):
+            ours = [(t.name, t.kind, t.dtype, t.channels) for t in (mine, theirs)]
+            if ours[0] != ours[1]:
+                raise UsageError(
+                    f"{other.archive.root.url}: task {theirs.name} ({theirs.kind}, {theirs.dtype}, "
+                    f"{theirs.channels} channels) does not mix with {mine.name} ({mine.kind}, "
+                    f"{mine.dtype}, {mine.channels} channels) of {first.archive.root.url}"
+                )
+
+
+def _check_samples(sources: Sequence[StreamSource]) -> None:
+    for source in sources:
+        if not source.samples:
+            names = ", ".join(task.name for task in source.tasks)
+            failed = sum(len(shard.failed) for shard in source.archive.shards)
+            could = f"; {failed} could not be coded when it was made" if failed else ""
+            raise UsageError(f"{source.archive.root.url}: no sample has all of {names}{could}")
+
+
+def _check_latents(sources: Sequence[StreamSource], options: StreamOptions) -> None:
+    """Refuse latents that cannot be had, or be batched."""
+    if options.decode != "latents" and options.device is None:
+        return
+    for source in sources:
+        decoder = SampleDecoder(source.archive, source.tasks, as_latents=True)
+        if options.decode == "latents":
+            only_latent_slot(decoder)
+        if decoder.latent_tasks and len(sources) > 1:
+            raise UsageError(
+                "latents of several archives do not go into one batch; stream each by itself, or "
+                "decode pixels without device"
+            )
+        if decoder.latent_tasks and options.transform and options.decode == "pixels":
+            raise UsageError(
+                f"device={options.device!r} synthesises whole batches, after the workers: apply "
+                "the transform to the batches instead"
+            )

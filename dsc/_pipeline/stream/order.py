@@ -1,0 +1,282 @@
+"""The canonical order of an epoch: which sample stands at which position. Pure arithmetic.
+
+The order depends on the archive, the seed and the epoch, never on who reads it: ranks and workers
+only choose which positions they take. So what has been seen is a prefix of the order, the state of
+a stream is one position, and any number of readers can go on from it.
+
+A shuffled epoch permutes the packs and lays their samples end to end. That line is cut into
+*lanes*; within a lane, samples are permuted inside windows of a few packs. Positions take turns
+through the lanes, `chunk` at a time: chunk c comes from lane ``c % lanes``. Readers that step
+through the chunks with a stride that divides the lanes have lanes, and so packs, of their own.
+
+Permutations come from sorting hashes of integers, so that they are the same in every version of
+every library: a state stays good.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property, lru_cache
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from dsc._schemas.base import Schema
+
+Ints = NDArray[np.int64]
+PERIOD = 1024  # draws after which a mixture's schedule repeats
+
+
+class OrderSpec(Schema):
+    """What determines the order of every epoch, beside the data.
+
+    Attributes
+    ----------
+    seed
+        Any integer.
+    shuffle
+        0: the archive's own order; 1: shuffled.
+    lanes
+        Parts of the epoch that are read side by side.
+    window
+        Samples that are mixed with each other at a time, in each lane.
+    chunk
+        Consecutive positions that come from one lane; the batch size of the stream that began.
+    """
+
+    seed: int
+    shuffle: int = Field(ge=0, le=1)
+    lanes: int = Field(ge=1)
+    window: int = Field(ge=1)
+    chunk: int = Field(ge=1)
+
+
+class Places(NamedTuple):
+    """Where samples lie: archive of the mixture, pack of that archive, ordinal in the pack.
+
+    The ordinal counts the pack's samples that take part, see `PackTable`. All int64, equal length.
+    """
+
+    archive: Ints
+    pack: Ints
+    ordinal: Ints
+
+
+class Lanes(Protocol):
+    """The lanes of an epoch."""
+
+    sizes: Ints
+
+    def take(self, lane: int, start: int, stop: int) -> Places:
+        """Return the samples [start, stop) of a lane."""
+        ...
+
+
+class EpochOrder:
+    """Positions 0 to N - 1 of an epoch, mapped to samples.
+
+    Parameters
+    ----------
+    lanes
+        Their sizes must be `lane_sizes(N, spec.lanes, spec.chunk)`.
+    """
+
+    def __init__(self, lanes: Lanes, spec: OrderSpec) -> None:
+        self._lanes, self._spec = lanes, spec
+        self.samples = int(lanes.sizes.sum())
+
+    def locate(self, start: int, stop: int) -> Places:
+        """Return the samples at positions [start, stop)."""
+        if not 0 <= start <= stop <= self.samples:
+            raise IndexError(f"positions {start} to {stop} of {self.samples}")
+        chunk, lanes = self._spec.chunk, self._spec.lanes
+        parts = []
+        while start < stop:
+            number, offset = divmod(start, chunk)
+            count = min(chunk - offset, stop - start)
+            first = number // lanes * chunk + offset
+            parts.append(self._lanes.take(number % lanes, first, first + count))
+            start += count
+        return join(parts)
+
+
+class ArchiveLanes:
+    """The lanes of one archive in one epoch.
+
+    Parameters
+    ----------
+    counts
+        Samples of each pack that take part, in the archive's order.
+    sizes
+        Samples of each lane; they add up to all samples.
+    archive
+        Number to put into `Places.archive`.
+    """
+
+    def __init__(
+        self, counts: Ints, sizes: Ints, spec: OrderSpec, epoch: int, archive: int = 0
+    ) -> None:
+        self.sizes = sizes
+        self._spec, self._epoch, self._archive = spec, epoch, archive
+        self._counts = counts
+        self._starts = np.concatenate([[0], np.cumsum(sizes)])
+        self._window = lru_cache(maxsize=2 * len(sizes))(self._make_window)
+
+    @cached_property
+    def _packs(self) -> Ints:
+        """The packs in this epoch's order."""
+        if not self._spec.shuffle:
+            return np.arange(len(self._counts), dtype=np.int64)
+        return permutation(len(self._counts), self._spec.seed, self._epoch, self._archive)
+
+    @cached_property
+    def _ends(self) -> Ints:
+        """Where each of those packs ends on the line."""
+        return np.cumsum(self._counts[self._packs])
+
+    def take(self, lane: int, start: int, stop: int) -> Places:
+        """Return the samples [start, stop) of a lane."""
+        size = self._spec.window
+        parts = []
+        while start < stop:
+            number, offset = divmod(start, size)
+            count = min(size - offset, stop - start)
+            whole = self._window(lane, number)
+            parts.append(Places(*(part[offset : offset + count] for part in whole)))
+            start += count
+        return join(parts)
+
+    def _make_window(self, lane: int, number: int) -> Places:
+        size = self._spec.window
+        first = int(self._starts[lane]) + number * size
+        last = min(first + size, int(self._starts[lane + 1]))
+        line = np.arange(first, last, dtype=np.int64)
+        if self._spec.shuffle:
+            line = line[
+                permutation(last - first, self._spec.seed, self._epoch, self._archive, lane, number)
+            ]
+        at = np.searchsorted(self._ends, line, side="right")
+        pack = self._packs[at]
+        ordinal = line - (self._ends[at] - self._counts[pack])
+        return Places(np.full(len(line), self._archive, np.int64), pack, ordinal)
+
+
+class MixedLanes:
+    """The lanes of several archives drawn by weight.
+
+    Each lane draws from its own part of every archive, by a fixed schedule in which any stretch
+    holds each archive in its proportion. An archive whose part is used up begins anew in another
+    order; one pass is over before the next begins, and passes go on across epochs.
+
+    Parameters
+    ----------
+    counts
+        For each archive, samples of each pack.
+    weights
+        For each archive its share; positive.
+    sizes
+        Draws of each lane in one epoch.
+    """
+
+    def __init__(
+        self,
+        counts: Sequence[Ints],
+        weights: Sequence[float],
+        sizes: Ints,
+        spec: OrderSpec,
+        epoch: int,
+    ) -> None:
+        self.sizes = sizes
+        self._counts, self._spec, self._epoch = counts, spec, epoch
+        self._schedule = schedule(weights)
+        self._before = np.stack(
+            [np.cumsum(self._schedule == a) - (self._schedule == a) for a in range(len(counts))]
+        )
+        self._in_period = np.bincount(self._schedule, minlength=len(counts))
+        self._parts = [even_sizes(int(c.sum()), spec.lanes) for c in counts]
+        self._pass = lru_cache(maxsize=4 * len(counts))(self._make_pass)
+
+    def take(self, lane: int, start: int, stop: int) -> Places:
+        """Return the draws [start, stop) of a lane."""
+        offset = lane * PERIOD // self._spec.lanes  # lanes are out of step, so that batches differ
+        draws = np.arange(start, stop, dtype=np.int64) + self._epoch * int(self.sizes[lane])
+        period, slot = np.divmod(draws + offset, PERIOD)
+        archive = self._schedule[slot]
+        drawn = period * self._in_period[archive] + self._before[archive, slot]
+        drawn -= self._before[archive, offset]
+        out = Places(archive, np.zeros_like(archive), np.zeros_like(archive))
+        for number in np.unique(archive):
+            at = np.flatnonzero(archive == number)  # consecutive draws of this archive
+            found = self._from(int(number), lane, int(drawn[at[0]]), int(drawn[at[-1]]) + 1)
+            out.pack[at], out.ordinal[at] = found.pack, found.ordinal
+        return out
+
+    def _from(self, archive: int, lane: int, start: int, stop: int) -> Places:
+        size, parts = int(self._parts[archive][lane]), []
+        while start < stop:
+            number, at = divmod(start, size)
+            count = min(size - at, stop - start)
+            parts.append(self._pass(archive, number).take(lane, at, at + count))
+            start += count
+        return join(parts)
+
+    def _make_pass(self, archive: int, number: int) -> ArchiveLanes:
+        return ArchiveLanes(
+            self._counts[archive], self._parts[archive], self._spec, number, archive
+        )
+
+
+def lane_sizes(samples: int, lanes: int, chunk: int) -> Ints:
+    """Return the samples of each lane when chunks go round the lanes."""
+    rounds, rest = divmod(samples, lanes * chunk)
+    extra = np.clip(rest - chunk * np.arange(lanes, dtype=np.int64), 0, chunk)
+    return rounds * chunk + extra
+
+
+def even_sizes(samples: int, lanes: int) -> Ints:
+    """Cut samples into lanes that differ by one at most."""
+    return samples // lanes + (np.arange(lanes, dtype=np.int64) < samples % lanes)
+
+
+def schedule(weights: Sequence[float]) -> Ints:
+    """Lay out which archive each of `PERIOD` draws comes from, as evenly as can be.
+
+    Every archive gets at least one draw, and shares are whole numbers of 1 / `PERIOD`.
+    """
+    share = np.asarray(weights, np.float64) / float(np.sum(weights)) * PERIOD
+    counts = np.maximum(np.floor(share).astype(np.int64), 1)
+    while counts.sum() != PERIOD:  # largest remainder first
+        step = 1 if counts.sum() < PERIOD else -1
+        gap = np.where((step > 0) | (counts > 1), step * (share - counts), -np.inf)
+        counts[int(np.argmax(gap))] += step
+    owner = np.repeat(np.arange(len(counts), dtype=np.int64), counts)
+    due = np.concatenate([(np.arange(n) + 0.5) / n for n in counts])
+    return owner[np.argsort(due, kind="stable")]
+
+
+def join(parts: Sequence[Places]) -> Places:
+    """Lay places end to end."""
+    if len(parts) == 1:
+        return parts[0]
+    if not parts:
+        empty = np.zeros(0, np.int64)
+        return Places(empty, empty, empty)
+    return Places(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def permutation(size: int, *key: int) -> Ints:
+    """Permute 0 to size - 1, as decided by the integers of `key`."""
+    start = np.uint64(0)
+    with np.errstate(over="ignore"):
+        for part in key:
+            start = _mix(np.asarray([start ^ np.uint64(part & (1 << 64) - 1)]))[0]
+        hashes = _mix(start + np.arange(size, dtype=np.uint64))
+    return np.argsort(hashes, kind="stable")
+
+
+def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Hash 64-bit integers one to one (splitmix64: Steele, Lea and Flood, OOPSLA 2014)."""
+    x = x + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))

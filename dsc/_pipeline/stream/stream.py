@@ -1,0 +1,481 @@
+"""A stream: an archive's tasks as batches for a training loop, exactly once an epoch.
+
+The order of an epoch is fixed by the data, the seed and the epoch (`order`). Ranks take turns
+through it batch by batch, workers take turns through their rank's batches. So the position that
+all ranks together have reached is the whole state: it can be loaded on another number of ranks or
+workers, or with another batch size, and the stream goes on with exactly the samples not yet seen.
+
+The training process says where the next loop begins. Its own workers are told when they start;
+those of a data loader of the user's own read it from a board (`place`).
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
+
+from dsc._pipeline.stream.collate import Batch
+from dsc._pipeline.stream.feed import Feed
+from dsc._pipeline.stream.options import StreamOptions
+from dsc._pipeline.stream.order import (
+    ArchiveLanes,
+    EpochOrder,
+    Lanes,
+    MixedLanes,
+    OrderSpec,
+    lane_sizes,
+)
+from dsc._pipeline.stream.partition import Partition
+from dsc._pipeline.stream.place import Board, LoopWorker, Place, spawning
+from dsc._pipeline.stream.report import StreamReport
+from dsc._pipeline.stream.source import StreamSource
+from dsc._pipeline.stream.state import StreamState, fingerprint
+from dsc._pipeline.stream.topology import Topology
+from dsc.errors import IncompleteError, StateMismatchError, UsageError
+
+SMALL_BYTES = 32 << 10  # a pipe takes less faster than shared memory does
+
+
+class Stream(IterableDataset[Batch]):
+    """Batches of an archive's samples; made by `dsc.stream`, which documents the options.
+
+    Iterating gives the batches of this rank in one epoch and then moves on to the next epoch.
+    A loop that was left early begins the same epoch again, unless its state was loaded. Under a
+    data loader of one's own with workers, every loop that is begun is an epoch, also one that is
+    left early; the workers of a loop agree on it, whether they are forked, spawned or persistent.
+
+    Attributes
+    ----------
+    samples, left_out
+        How many samples take part in an epoch, and how many of the split do not, because they lack
+        a task (``missing="skip"``) or could not be coded when the archive was made.
+    report
+        What was read, given and left out so far. In workers of a data loader of one's own, each
+        worker counts for itself.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[StreamSource],
+        weights: Sequence[float],
+        options: StreamOptions,
+        spec: OrderSpec,
+        topology: Topology,
+    ) -> None:
+        self._sources, self._weights = tuple(sources), tuple(weights)
+        self.options, self.topology = options, topology
+        self.samples = sum(source.samples for source in sources)
+        self.left_out = sum(source.left_out for source in sources)
+        self.report = StreamReport()
+        self._spec = spec
+        self._epoch = 0  # this, `_start` and `_position`: of the loop of this process
+        self._start = self._position = 0  # of the epoch: where the loop began, where it is
+        self._done = self._given = 0  # batches of this worker: when it began, now
+        self._board: Board | None = None
+        self._course = 0  # of the board, when this process was forked
+        self._loops = (os.getpid(), 0)  # begun by this process as a worker of a data loader
+        self._sent: Place | None = None  # where this worker is to begin, whatever the board says
+        self._local: tuple[int, Feed] | None = None
+        self._loader: _Waiting | None = None
+        self._own_board()
+        if self._partition(0).steps == 0:
+            raise UsageError(
+                f"{self.url}: {self.samples} samples give no batch of {options.batch_size} on "
+                f"{topology.world} ranks with drop_last; make batch_size smaller"
+            )
+
+    @property
+    def url(self) -> str:
+        """The archive, or the archives with commas."""
+        return ", ".join(source.archive.root.url for source in self._sources)
+
+    def __len__(self) -> int:
+        """Return the number of batches of this rank in a whole epoch."""
+        return self._partition(0).batches(self.topology.rank)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that the present loop gives, or else the next one.
+
+        Under a data loader of one's own with workers: the one that the next loop gives, from the
+        first batch of the present one on.
+        """
+        return self._epoch if self._is_worker() else self._own_board().next().epoch
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Return the batches of an epoch, or what is left of it after `load_state_dict`.
+
+        Raises
+        ------
+        UsageError
+            In a worker of a data loader that cannot know its epoch, or when synthesis on a device
+            was asked for there; the message says which line works.
+        """
+        info = get_worker_info()
+        if info is not None:
+            self._begin_in_worker(info.id, info.num_workers, info.seed)
+            return self._given_batches(info.id, info.num_workers)
+        if self.options.workers:
+            return self._from_workers()
+        return self._in_this_process()
+
+    def set_epoch(self, epoch: int) -> None:
+        """Go to the start of an epoch; nothing happens when the next loop is in it already.
+
+        Called before a loop it holds for workers of data loaders, too, those that live on included.
+        """
+        if epoch < 0:
+            raise UsageError(f"set_epoch({epoch}): epochs count from 0")
+        if epoch != self.epoch or (not self._is_worker() and self._own_board().begun()):
+            self._go_to(epoch, 0)
+
+    def state_dict(self, batches: int | None = None) -> dict[str, int]:
+        """Return the state: plain integers; in lockstep, the same on all ranks.
+
+        Parameters
+        ----------
+        batches
+            How many batches of this rank the training loop has had since the loop began. Needed
+            when a plain DataLoader of one's own iterates: its workers are ahead of the loop,
+            and this object does not see what they do.
+
+        Raises
+        ------
+        UsageError
+            When `batches` is needed and not given.
+        """
+        info = get_worker_info()
+        start = self._now(batches)
+        if batches is not None and batches < 0:
+            raise UsageError(f"state_dict(batches={batches}): at least 0")
+        if batches is not None:
+            position = self._partition(start.position).position(batches)
+        else:
+            position = start.position if info is not None else self._position
+        within = info if batches is None else None
+        return StreamState(
+            **start.spec.model_dump(),
+            epoch=start.epoch,
+            position=position,
+            samples=self.samples,
+            fingerprint=self._fingerprint,
+            worker=0 if within is None else within.id,
+            workers=0 if within is None else within.num_workers,
+            batches=0 if within is None else self._given,
+        ).to_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state: with exactly the samples that had not been seen.
+
+        The order (seed, lanes, window) is the state's from here on; ranks, workers and batch size
+        are this stream's own.
+
+        Raises
+        ------
+        StateMismatchError
+            When the state is of other data or of another version, or one worker's of a data loader
+            with another number of workers; the message says which.
+        """
+        found = StreamState.read(state)
+        self._check_worker(found)
+        if found.fingerprint != self._fingerprint and found.position < found.samples:
+            grown = f"it had {found.samples} samples, this stream has {self.samples}"
+            raise StateMismatchError(
+                f"{self.url}: the state is of other data, or of other samples of it ({grown}): "
+                "stream what it was taken from (archive, split, weights, missing), or start at an "
+                f"epoch with set_epoch({found.epoch + 1})"
+            )
+        self._spec = found.spec
+        if found.fingerprint != self._fingerprint:  # a whole epoch of the archive before it grew
+            self._go_to(found.epoch + 1, 0)
+            return
+        self._go_to(found.epoch, found.position)
+        self._done = self._given = found.batches
+
+    def close(self) -> None:
+        """End workers and threads; a closed stream can be iterated again."""
+        self._loader = None
+        if self._local is not None and self._local[0] == os.getpid():
+            self._local[1].close()
+        self._local = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__ | {"_local": None, "_loader": None, "report": StreamReport()}
+        place = self._place() if self._is_worker() else self._own_board().next()
+        if place != self._place():  # workers of a data loader have begun epochs since
+            spec, epoch, position = place
+            state |= {"_spec": spec, "_epoch": epoch, "_start": position, "_position": position}
+        return state if spawning() else state | {"_board": None}  # a copy counts by itself
+
+    # ---- where the stream stands
+
+    def _is_worker(self) -> bool:
+        """Whether this process is a worker of a loader in another process, which owns the board."""
+        return get_worker_info() is not None and not (self._board is None or self._board.is_here)
+
+    def _own_board(self) -> Board:
+        """Return the board of this process.
+
+        A process that was forked for other ends gets its own.
+        """
+        if self._board is None or not self._board.is_here:
+            self._board, self._course = Board(self._place()), 0
+        return self._board
+
+    def _place(self) -> Place:
+        return Place(self._spec, self._epoch, self._start)
+
+    def _now(self, batches: int | None) -> Place:
+        """Return where the loop began that the training process is in."""
+        if self._is_worker():
+            return self._place()
+        begun = self._own_board().begun()
+        if begun is not None and not batches:
+            raise UsageError(
+                "workers of a data loader iterate over this stream, ahead of the loop: say how "
+                "many batches the loop has had, state_dict(batches=step + 1), at the end of an "
+                f"epoch state_dict(batches={len(self)}); or keep the state of a "
+                "StatefulDataLoader, or iterate over dsc.stream(..., workers=N) itself"
+            )
+        return self._place() if begun is None else begun
+
+    def _go_to(self, epoch: int, position: int) -> None:
+        self._epoch = epoch
+        self._start = self._position = position
+        self._done = self._given = 0
+        if self._is_worker():
+            self._sent = self._place()
+        else:
+            self._course = self._own_board().go_to(self._place())
+
+    def _take_place(self) -> None:
+        """Go, in the training process, to where the next loop begins."""
+        self._spec, epoch, position = self._own_board().next()
+        self._go_to(epoch, position)
+
+    def _end_loop(self, course: int) -> None:
+        """Move on to the next epoch, unless somebody said in mid-loop where the next one begins."""
+        if self._course == course:
+            self._go_to(self._epoch + 1, 0)
+        self._position = self._start
+
+    def _begin_in_worker(self, worker: int, workers: int, seed: int) -> None:
+        """Go to where the loop begins, in a worker of a data loader of the user's own."""
+        if self.options.device not in (None, "cpu"):
+            raise UsageError(
+                f"device={self.options.device!r} in a worker of a data loader: synthesis runs in "
+                "the training process; iterate over dsc.stream(..., workers=N) itself"
+            )
+        if not self._is_worker():  # the stream was made in this worker, which counts by itself
+            self._take_place()
+            self._own_board().go_to(self._place().next())
+            return
+        board = self._board
+        if board is None or not board.is_parents:
+            raise UsageError(
+                "this stream was made in another process than the one that made the data loader, "
+                "so its workers cannot know the epoch: call dsc.stream(...) in the process that "
+                "iterates over DataLoader(stream, batch_size=None, num_workers=N)"
+            )
+        pid, loops = self._loops
+        loops = loops + 1 if pid == os.getpid() else 0
+        self._loops = (os.getpid(), loops)
+        here = LoopWorker.here(worker, workers, seed, loops)
+        found = board.begin(here, self._course if loops == 0 else None, self._sent)
+        done = self._done if self._sent is not None else 0
+        self._spec, self._epoch, self._start = found
+        self._position, self._sent = self._start, None
+        self._done = self._given = done
+
+    def _check_worker(self, state: StreamState) -> None:
+        info = get_worker_info()
+        here = (0, 0) if info is None else (info.id, info.num_workers)
+        if state.workers and here != (state.worker, state.workers):
+            raise StateMismatchError(
+                f"this is the state of worker {state.worker} of {state.workers} of a data loader: "
+                "load it through that loader, with as many workers; to change their number, keep "
+                "the state of dsc.stream(..., workers=N), or state_dict(batches)"
+            )
+
+    @cached_property
+    def _fingerprint(self) -> int:
+        parts = [source.fingerprint() for source in self._sources]
+        return fingerprint(parts, self._weights if len(parts) > 1 else ())
+
+    # ---- reading
+
+    def _partition(self, start: int) -> Partition:
+        options = self.options
+        return Partition(
+            self.samples, start, options.batch_size, self.topology.world, options.drop_last,
+            options.pad,
+        )  # fmt: skip
+
+    def _order(self) -> EpochOrder:
+        counts = [source.table.counts for source in self._sources]
+        sizes = lane_sizes(self.samples, self._spec.lanes, self._spec.chunk)
+        lanes: Lanes = (
+            ArchiveLanes(counts[0], sizes, self._spec, self._epoch)
+            if len(counts) == 1
+            else MixedLanes(counts, self._weights, sizes, self._spec, self._epoch)
+        )
+        return EpochOrder(lanes, self._spec)
+
+    @property
+    def _feed(self) -> Feed:
+        """The feed of this process; made anew after a fork."""
+        if self._local is None or self._local[0] != os.getpid():
+            lists = frozenset(
+                task.name
+                for source in self._sources
+                for task in source.tasks
+                if self.options.mixed_sizes == "list" and task.is_map
+            )
+            if self.options.missing == "none":
+                lists |= frozenset().union(*(s.lacking_tasks() for s in self._sources))
+            sources = [source.in_this_process() for source in self._sources]
+            keeps_step = self.topology.world > 1 and self.options.on_error == "skip"
+            feed = Feed(sources, self.options, lists, keeps_step)
+            self._local = (os.getpid(), feed)
+        return self._local[1]
+
+    def _from_feed(self, worker: int, workers: int) -> Iterator[tuple[int, Batch | None]]:
+        """Yield every step of a worker."""
+        partition = self._partition(self._start)
+        steps = range(worker + self._done * workers, partition.steps, workers)
+        found = self._feed.run(self._order(), partition, self.topology.rank, steps)
+        for step, batch in found:
+            self._position = partition.position(step + 1)
+            self._given = (step - worker) // workers + 1
+            yield step, batch
+
+    def _given_batches(self, worker: int, workers: int) -> Iterator[Batch]:
+        for _, batch in self._from_feed(worker, workers):
+            self.report.add(self._feed.take_report())
+            if batch is not None:
+                yield self._feed.finish(batch)
+
+    def _in_this_process(self) -> Iterator[Batch]:
+        self._take_place()
+        course = self._course
+        yield from self._given_batches(0, 1)
+        self._end_loop(course)
+
+    def _from_workers(self) -> Iterator[Batch]:
+        """Yield every step of this rank, made by worker processes."""
+        self._take_place()
+        course, partition = self._course, self._partition(self._start)
+        loader = self._workers()
+        self._loader = None  # a loop that is left early leaves workers in mid-epoch
+        for step, (batch, report) in enumerate(_watched(loader.loader, self.url)):
+            self._position = partition.position(step + 1)
+            self.report.add(report)
+            if batch is not None:
+                yield self._feed.finish(_arrived(batch))
+        self._end_loop(course)
+        self._loader = loader._replace(place=loader.place.next())
+
+    def _workers(self) -> "_Waiting":
+        if self._loader is not None and self._loader.place == self._place():
+            return self._loader
+        on_gpu = str(self.options.device or "").startswith("cuda")
+        loader = _OwnLoader(
+            _InWorkers(self._without_workers()),
+            batch_size=None,
+            collate_fn=_as_it_is,
+            num_workers=self.options.workers,
+            pin_memory=on_gpu,
+            persistent_workers=True,
+        )
+        return _Waiting(self._place(), loader)
+
+    def _without_workers(self) -> "Stream":
+        """Return what workers need of this: a reference to it would keep them alive without use."""
+        other = object.__new__(type(self))
+        other.__dict__ |= self.__dict__ | {"_loader": None, "_local": None}
+        return other
+
+
+class _OwnLoader(DataLoader[Any]):
+    """The data loader of a stream's own workers."""
+
+    def _get_iterator(self) -> Any:
+        return _OwnIterator(self)
+
+
+class _OwnIterator(_MultiProcessingDataLoaderIter):
+    """Ends its workers when it goes, but never from another process that was forked meanwhile."""
+
+    def __init__(self, loader: "DataLoader[Any]") -> None:
+        self._pid = os.getpid()
+        super().__init__(loader)
+
+    def __del__(self) -> None:
+        if self._pid == os.getpid():
+            super().__del__()
+
+
+class _Waiting(NamedTuple):
+    """Workers of a stream that wait for its next loop, and the place at which they would begin."""
+
+    place: Place
+    loader: _OwnLoader
+
+
+class _InWorkers(IterableDataset[tuple[Batch | None, StreamReport]]):
+    """A stream as its own workers see it: every step in turn, with what was counted."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    def __iter__(self) -> Iterator[tuple[Batch | None, StreamReport]]:
+        info, stream = get_worker_info(), self._stream
+        worker, workers = (0, 1) if info is None else (info.id, info.num_workers)
+        epoch = stream._epoch
+        for _, batch in stream._from_feed(worker, workers):
+            yield None if batch is None else _to_send(batch), stream._feed.take_report()
+        stream._go_to(epoch + 1, 0)  # these workers live on from epoch to epoch
+
+
+def _as_it_is(item: Any) -> Any:
+    return item
+
+
+def _to_send(batch: Batch) -> Batch:
+    """Return a batch with small tensors as arrays: each tensor costs a file of shared memory."""
+    return Batch((name, _small_as_array(value)) for name, value in batch.items())
+
+
+def _small_as_array(value: Any) -> Any:
+    small = isinstance(value, Tensor) and value.nbytes < SMALL_BYTES
+    return value.numpy() if small else value
+
+
+def _arrived(batch: Batch) -> Batch:
+    """Undo `_to_send`."""
+    return Batch(
+        (name, torch.from_numpy(value) if isinstance(value, np.ndarray) else value)
+        for name, value in batch.items()
+    )
+
+
+def _watched(loader: "DataLoader[Any]", url: str) -> Iterator[Any]:
+    """Iterate over a loader; say what to do when a worker was killed."""
+    try:
+        yield from loader
+    except (RuntimeError, ConnectionError, EOFError) as error:
+        if str(error).startswith("Caught "):  # what was raised in a worker that lives
+            raise
+        if isinstance(error, RuntimeError) and "DataLoader worker (pid" not in str(error)[:40]:
+            raise
+        raise IncompleteError(
+            f"{url}: a worker process died ({type(error).__name__}: {error}); often memory was "
+            "short: use fewer workers, smaller batches or less prefetch. state_dict() holds what "
+            "was delivered: a new stream goes on from it"
+        ) from error

@@ -1,0 +1,1 @@
+"""A page that shows what is in an archive and what its compression did."""

@@ -1,0 +1,374 @@
+"""The plan of a compression: everything that determines an archive's bytes, hashed.
+
+Two runs of one plan give the same bytes in every file, wherever and in how many pieces they run.
+What only decides whether a run succeeds (workers, retries, what happens to samples that cannot be
+read) is therefore not part of it.
+
+When nobody says otherwise, sizes are chosen from a few samples, encoded at fixed places of the
+source. A pack: the power of two at which the packs of the largest stream hold 112 to 224 KiB, but
+128 samples as long as that takes at most 1 MiB of it: the other streams are often ten times
+smaller, and with fewer samples of 0.7 to 1 kB the headers cost them more than 2 %. A shard: at most
+1024 samples, which at a tenth of a second a sample is two minutes of work, what a killed worker can
+lose; at most 128 MiB of the largest stream; and for small datasets a power of two that gives about
+four shards, so that there is work for more than one worker.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+
+from dsc._codecs.encoder import check_same_encoder, encoder_of
+from dsc._pipeline.choose.codec_set import CodecSet
+from dsc._pipeline.choose.rate_control import RateControl
+from dsc._pipeline.write.growth import Growth, Place, Run, find_place
+from dsc._schemas import FORMAT_VERSION, CodecRecord, Manifest, Quality, Stream, Task
+from dsc._schemas.base import Schema, canonical_json
+from dsc._schemas.choice import Choice
+from dsc._schemas.manifest import SPLIT
+from dsc._sources.base import Source, origin_of, splits_of
+from dsc._storage.format.keys import hash_keys, new_factor
+from dsc.errors import CodecError, PlanMismatchError, SampleError, UsageError
+from dsc.version import __version__
+
+PROBES = 4
+BLOCK = 1 << 16
+OTHER = "other"
+PACK_BYTES = 224 << 10
+WIDE_PACK, WIDE_PACK_BYTES = 128, 1 << 20
+MAX_PACK = 1024
+SHARD_BYTES = 128 << 20
+MAX_SHARD = 1024
+FEW_SHARDS = 4
+LONGEST_SPLIT = 64  # it stands in the names of files
+OTHER_CHOICE = "choice: what --codec auto was asked, or what it measured"
+OTHER_DATA = "source: the data, its place or its options (they are known only by hash)"
+
+
+class Plan(Schema):
+    """What is compressed, and how.
+
+    Attributes
+    ----------
+    created_by
+        Version of dsc: another one may write other bytes.
+    source
+        What `Source.describe` gave.
+    split, samples
+        Name of the split, and samples in all.
+    splits
+        Samples of each split, in the source's order, where the source has several.
+    shard_size, pack_size
+        Samples a shard and a pack; the last ones may hold fewer.
+    choice
+        How the codecs were chosen, where that was left to dsc.
+    growth
+        What it adds to an archive that is there; None when it makes a new one.
+    encoder
+        Versions of the libraries that encode, by name; no part of the hash, because a finished
+        archive is the same plan's whatever made it.
+    """
+
+    format_version: int = FORMAT_VERSION
+    created_by: str
+    source: dict[str, Any]
+    split: str = Field(pattern=SPLIT)
+    samples: int = Field(ge=1)
+    splits: Mapping[str, int] = Field(default_factory=dict)
+    tasks: tuple[Task, ...] = Field(min_length=1)
+    streams: tuple[Stream, ...]
+    codecs: tuple[CodecRecord, ...]
+    quality: Quality
+    shard_size: int = Field(ge=1)
+    pack_size: int = Field(ge=1, le=1 << 20)
+    choice: Choice | None = None
+    growth: Growth | None = None
+    encoder: Mapping[str, str] = Field(default_factory=dict)
+
+    @model_serializer(mode="wrap")
+    def _dump(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what was not asked for: plans without it keep their hashes."""
+        whole: dict[str, Any] = handler(self)
+        unset: dict[str, Any] = {"choice": None, "growth": None, "splits": {}, "encoder": {}}
+        return {k: v for k, v in whole.items() if k not in unset or v != unset[k]}
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the canonical JSON without the encoder."""
+        hashed = self.model_copy(update={"encoder": {}}) if self.encoder else self
+        return hashlib.sha256(hashed.to_json().encode()).hexdigest()
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """The shards that it writes."""
+        if self.growth is not None:
+            return self.growth.runs
+        size = self.shard_size
+        return tuple(
+            Run(split=split, samples=n, shard_size=size) for split, n in self.sizes.items()
+        )
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Samples of each split."""
+        return dict(self.splits) or {self.split: self.samples}
+
+    @property
+    def shards(self) -> int:
+        """Number of shards."""
+        return sum(run.shards for run in self.runs)
+
+    @property
+    def first_slot(self) -> int:
+        """Slot, in the archive's list, of its first codec."""
+        return self.growth.first_slot if self.growth else 0
+
+    def place(self, n: int) -> Place:
+        """Say which shard job `n` writes, and of which samples."""
+        return find_place(self.runs, n)
+
+    def range(self, n: int) -> range:
+        """Return the indices of the samples of a shard."""
+        return self.place(n).indices
+
+
+def make_plan(
+    source: Source,
+    tasks: Sequence[Task],
+    codec_set: CodecSet,
+    quality: Quality,
+    shard_size: int | None = None,
+    pack_size: int | None = None,
+    split: str | None = None,
+    on_error: str = "fail",
+    choice: Choice | None = None,
+) -> Plan:
+    """Plan the compression of a source.
+
+    Parameters
+    ----------
+    tasks
+        The tasks to compress, in order.
+    shard_size, pack_size
+        Samples a shard and a pack; chosen as the module says when None. A pack is never larger
+        than a shard.
+    split
+        Name of the split; by default the source's own, or ``train``.
+    on_error
+        Whether a probed sample that cannot be encoded is an error (``fail``) or passed over.
+    choice
+        Where the codecs come from, if they were chosen by trying.
+
+    Raises
+    ------
+    UsageError
+        When a size or the split is out of range, or the source is empty.
+    SampleError
+        When a probed sample cannot be read or encoded, unless `on_error` is ``skip``.
+    """
+    samples = len(source)
+    if not samples:
+        raise UsageError(f"source {source.name} holds no sample; point --root at the data")
+    splits = {} if split else named_splits(source)
+    split = split or next(iter(splits), "train")
+    _check_sizes(shard_size, pack_size, split)
+    check_keys(source)
+    if shard_size is None or pack_size is None:
+        stream_bytes = probe(source, tasks, codec_set, quality, on_error)
+        shard_size = shard_size or max(choose_shard_size(samples, stream_bytes), pack_size or 1)
+        pack_size = pack_size or choose_pack_size(stream_bytes)
+    codecs = codec_set.records()
+    return Plan(
+        created_by=created_by(),
+        source=source.describe(),
+        split=split,
+        samples=samples,
+        splits=splits if len(splits) > 1 else {},
+        tasks=tuple(tasks),
+        streams=codec_set.streams(),
+        codecs=codecs,
+        quality=quality,
+        shard_size=shard_size,
+        pack_size=min(pack_size, shard_size),
+        choice=None if choice is None else choice.stored(),
+        encoder=encoder_of(codecs),
+    )
+
+
+def named_splits(source: Source) -> dict[str, int]:
+    """Return the splits of a source, as an archive names them: what is in none is in `OTHER`."""
+    return {split or OTHER: size for split, size in splits_of(source).items()}
+
+
+def check_keys(source: Source) -> None:
+    """Refuse a source two of whose samples have one key.
+
+    Raises
+    ------
+    UsageError
+        Naming the key and where both samples come from.
+    """
+    count, factor = len(source), new_factor()
+    parts = [
+        hash_keys([source.key(index) for index in range(start, min(start + BLOCK, count))], factor)
+        for start in range(0, count, BLOCK)
+    ]
+    hashes = np.concatenate(parts)
+    order = np.argsort(hashes, kind="stable")
+    same = np.flatnonzero(hashes[order][1:] == hashes[order][:-1])
+    for at in same.tolist():
+        first, second = sorted((int(order[at]), int(order[at + 1])))
+        if source.key(first) == source.key(second):
+            names = " and ".join(_whence(source, index) for index in (first, second))
+            raise UsageError(
+                f"two samples have the key {source.key(first)!r}: {names}; rename one, or leave it "
+                "out with --ignore"
+            )
+
+
+def _whence(source: Source, index: int) -> str:
+    found = origin_of(source, index)
+    return f"sample {index}" if found is None else next(iter(found.files.values()), found.name)
+
+
+def _check_sizes(shard_size: int | None, pack_size: int | None, split: str) -> None:
+    if shard_size is not None and shard_size < 1:
+        raise UsageError(f"--shard-size {shard_size}: at least 1 sample")
+    if pack_size is not None and not 1 <= pack_size <= 1 << 20:
+        raise UsageError(f"--pack {pack_size}: 1 to {1 << 20} samples")
+    check_split(split)
+
+
+def check_split(split: str) -> None:
+    """Refuse a name that no split can have, with a `UsageError`."""
+    if not re.fullmatch(SPLIT, split) or len(split) > LONGEST_SPLIT:
+        raise UsageError(
+            f"--split {split!r}: a split's name is of a to z, 0 to 9 and _, begins with a letter "
+            f"or digit, and has at most {LONGEST_SPLIT} of them; for example train"
+        )
+
+
+def probe(
+    source: Source, tasks: Sequence[Task], codec_set: CodecSet, quality: Quality, on_error: str
+) -> float:
+    """Measure the largest stream: its mean bytes a sample, over a few samples; 0 if none can be."""
+    names = [task.name for task in tasks]
+    payloads: dict[str, list[int]] = {}
+    control = RateControl(codec_set, tasks, quality) if quality.is_checked else None
+    for index in probe_indices(len(source)):
+        try:
+            arrays = source.read(index, names).arrays
+            if control is None:
+                coded = codec_set.encode_batch([arrays], quality)[0]
+            else:
+                coded = control.encode(arrays).payloads
+        except (SampleError, CodecError) as error:
+            if on_error == "skip":
+                continue
+            raise SampleError(
+                f"sample {source.key(index)} ({index}): {error}; repair it, or leave out what "
+                "cannot be read with --on-error skip"
+            ) from error
+        for stream, payload in coded.items():
+            payloads.setdefault(stream, []).append(len(payload))
+    return max((sum(sizes) / len(sizes) for sizes in payloads.values()), default=0.0)
+
+
+def probe_indices(samples: int) -> list[int]:
+    """Choose up to four indices, in the middles of as many equal parts."""
+    count = min(PROBES, samples)
+    return [(2 * part + 1) * samples // (2 * count) for part in range(count)]
+
+
+def choose_pack_size(stream_bytes: float) -> int:
+    """Choose samples a pack from the largest stream's bytes a sample; see the module."""
+    usual = _power_of_two_below(PACK_BYTES / max(stream_bytes, 1.0))
+    wide = min(_power_of_two_below(WIDE_PACK_BYTES / max(stream_bytes, 1.0)), WIDE_PACK)
+    return min(max(usual, wide), MAX_PACK)
+
+
+def choose_shard_size(samples: int, stream_bytes: float) -> int:
+    """Choose samples a shard from the number of samples and the largest stream's bytes."""
+    few = 1 << (-(-samples // FEW_SHARDS) - 1).bit_length()
+    return min(few, _power_of_two_below(SHARD_BYTES / max(stream_bytes, 1.0)), MAX_SHARD)
+
+
+def _power_of_two_below(limit: float) -> int:
+    return 1 << max(int(limit).bit_length() - 1, 0)
+
+
+def created_by() -> str:
+    """Name this dsc and its version."""
+    return f"dsc {__version__}"
+
+
+def check_same_plan(plan: Plan, old: Plan | Manifest, where: str) -> None:
+    """Check that an output was made, or begun, by this plan.
+
+    Raises
+    ------
+    PlanMismatchError
+        When it was not, the message lists each field that differs, old and new; or when it was
+        begun, and with other versions of the encoders.
+    """
+    old_sha256 = old.sha256 if isinstance(old, Plan) else old.plan_sha256
+    if old_sha256 == plan.sha256:
+        if isinstance(old, Plan):
+            check_same_encoder(plan.encoder, old.encoder, where, "--overwrite")
+        return
+    found = "\n".join(f"  {line}" for line in differences(plan, old))
+    begun = isinstance(old, Plan)
+    raise PlanMismatchError(
+        f"{where} holds {'part of ' if begun else ''}an archive made by another plan:\n{found}\n"
+        "Choose another --out, repeat the earlier options, or replace it with --overwrite"
+        + ("" if begun else "; to add samples or a task to it, use dsc append")
+    )
+
+
+def differences(plan: Plan, old: Plan | Manifest) -> list[str]:
+    """List the fields in which a plan differs from an earlier one, as ``field: old -> new``."""
+    new_json = plan.model_copy(update={"encoder": {}}).model_dump(mode="json")
+    if isinstance(old, Plan):
+        old_json = old.model_copy(update={"encoder": {}}).model_dump(mode="json")
+    else:  # a finished archive remembers less, and the rest by hash
+        old_json = old.model_dump(mode="json", include={*new_json, "choice"} - {"source"})
+        old_json |= {"source": {"name": old.source}}
+        old_json |= {"split": ",".join(old.splits), "samples": sum(old.splits.values())}
+        new_json |= {"split": ",".join(plan.sizes)}
+        for json in (new_json, old_json):
+            json.pop("splits", None)
+        new_json["source"] = {"name": plan.source.get("name")}
+    other_choice = old_json.pop("choice", None) != new_json.pop("choice", None)
+    return [*_compare("", old_json, new_json), *[OTHER_CHOICE] * other_choice] or [OTHER_DATA]
+
+
+def _compare(path: str, old: Any, new: Any) -> Iterator[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in sorted(old.keys() | new.keys()):
+            yield from _compare(f"{path}.{name}".lstrip("."), old.get(name), new.get(name))
+    elif isinstance(old, list) and isinstance(new, list):
+        both = [_by_name(old), _by_name(new)]
+        if list(both[0]) != list(both[1]):
+            yield f"{path}: {', '.join(both[0]) or 'none'} -> {', '.join(both[1]) or 'none'}"
+        else:
+            for name in both[0]:
+                yield from _compare(f"{path}.{name}", both[0][name], both[1][name])
+    elif old != new:
+        yield f"{path}: {_short(old)} -> {_short(new)}"
+
+
+def _by_name(values: list[Any]) -> dict[str, Any]:
+    """Key a list's entries by the name they carry, so that a message can name them."""
+    named = [value if isinstance(value, dict) else {} for value in values]
+    return {
+        str(entry.get("name") or entry.get("id") or _short(value)): value
+        for entry, value in zip(named, values, strict=True)
+    }
+
+
+def _short(value: Any) -> str:
+    text = canonical_json(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

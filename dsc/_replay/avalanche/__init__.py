@@ -1,0 +1,1 @@
+"""dsc's buffer as a storage policy of Avalanche."""

@@ -1,0 +1,1 @@
+"""The replay buffer: compressed exemplars in one file, under a budget in bytes."""

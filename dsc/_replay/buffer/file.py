@@ -1,0 +1,163 @@
+"""A replay buffer's file, open for reading; what it holds never changes.
+
+Payloads are read with `os.pread` at their place in the file, so any number of threads and forked
+processes may share one of these. See `dsc._replay.buffer.store` for what lies where.
+"""
+
+import hashlib
+import os
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dsc._replay.buffer.packing import Contents, checksum, unpacked
+from dsc._replay.buffer.store import BLOCK_BYTES, block_bytes
+from dsc.errors import CorruptArchiveError, DscError, SourceNotFoundError
+
+
+class BufferFile:
+    """One file of a buffer, open for reading; what it holds never changes.
+
+    Raises
+    ------
+    SourceNotFoundError
+        When there is no file.
+    CorruptArchiveError
+        When it is no replay buffer, or a damaged one.
+    UnsupportedVersionError
+        When a later dsc wrote it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._fd = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:
+            raise SourceNotFoundError(f"{path}: there is no replay buffer here") from None
+        try:
+            self.contents, self._weights = self._read()
+        except BaseException:
+            os.close(self._fd)
+            self._fd = -1
+            raise
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def __del__(self) -> None:
+        if hasattr(self, "_fd"):
+            self.close()
+
+    @property
+    def file_bytes(self) -> int:
+        """Bytes of the file on disk."""
+        return os.fstat(self._fd).st_size
+
+    def _read(self) -> tuple[Contents, dict[str, tuple[int, int]]]:
+        import h5py
+
+        try:
+            with os.fdopen(os.dup(self._fd), "rb") as handle, h5py.File(handle, "r") as file:
+                arrays = {
+                    name: dataset[()]
+                    for name, dataset in _datasets(file)
+                    if name != "payloads" and not name.startswith("weights/")
+                }
+                if checksum(arrays) != int(file.attrs["index_crc32"]):
+                    raise CorruptArchiveError(f"{self.path}: the index fails its checksum")
+                self._start, self._total = _place(file["payloads"])
+                weights = {
+                    name.removeprefix("weights/"): _place(dataset)
+                    for name, dataset in _datasets(file)
+                    if name.startswith("weights/")
+                }
+            contents = unpacked(arrays, str(self.path))
+            self._blocks = arrays["blocks"]
+            self._checked = bytearray(len(self._blocks))
+            if int(contents.rows.sizes.sum()) != self._total:
+                raise ValueError("the lengths do not add up to the payloads")
+            if block_bytes(self._total) != self._blocks.nbytes:
+                raise ValueError("checksums of another number of blocks")
+            return contents, weights
+        except DscError:
+            raise
+        except (OSError, LookupError, ValueError, TypeError, RuntimeError) as error:
+            raise CorruptArchiveError(
+                f"{self.path}: not a replay buffer, or a damaged one: {error}"
+            ) from error
+
+    def read(self, address: int, size: int) -> bytes:
+        """Read payload bytes; each block is checked when it is first touched.
+
+        Raises
+        ------
+        CorruptArchiveError
+            When a block fails its checksum.
+        """
+        if size:
+            for block in range(address // BLOCK_BYTES, (address + size - 1) // BLOCK_BYTES + 1):
+                if not self._checked[block]:
+                    self._check(block)
+        return os.pread(self._fd, size, self._start + address)
+
+    def _check(self, block: int) -> None:
+        at = block * BLOCK_BYTES
+        data = os.pread(self._fd, min(BLOCK_BYTES, self._total - at), self._start + at)
+        if zlib.crc32(data) != int(self._blocks[block]):
+            ends = self.contents.rows.addresses
+            first, last = np.searchsorted(ends, [at + 1, at + BLOCK_BYTES])
+            raise CorruptArchiveError(
+                f"{self.path}: payload bytes {at} to {at + BLOCK_BYTES - 1} fail their checksum "
+                f"(exemplars {max(first - 1, 0)} to {max(last - 1, 0)}); the file is damaged: "
+                "restore it from a copy"
+            )
+        self._checked[block] = 1
+
+    def has_weights(self, sha256: str) -> bool:
+        """Tell whether a weights file is there."""
+        return sha256 in self._weights
+
+    def weights_bytes(self, sha256: str) -> int:
+        """Count the bytes of a weights file; 0 where it is not there."""
+        return self._weights[sha256][1] if sha256 in self._weights else 0
+
+    def weights(self, sha256: str) -> bytes | None:
+        """Read a weights file; None where it is not there.
+
+        Raises
+        ------
+        CorruptArchiveError
+            When it is not what its hash says.
+        """
+        if sha256 not in self._weights:
+            return None
+        start, size = self._weights[sha256]
+        data = os.pread(self._fd, size, start)
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise CorruptArchiveError(f"{self.path}: the weights {sha256} are damaged")
+        return data
+
+
+def _datasets(file: Any) -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for name, item in file.items():
+        inner = item.items() if hasattr(item, "items") else None
+        found += [(f"{name}/{n}", i) for n, i in inner] if inner is not None else [(name, item)]
+    return found
+
+
+def _place(dataset: Any) -> tuple[int, int]:
+    """Return where a contiguous dataset lies in the file, and its bytes."""
+    if dataset.dtype != np.uint8 or dataset.ndim != 1:
+        raise ValueError(f"{dataset.name}: not a row of bytes")
+    if not dataset.size:
+        return 0, 0
+    start = dataset.id.get_offset()
+    if start is None:
+        raise ValueError(f"{dataset.name}: not contiguous in the file")
+    return int(start), int(dataset.size)

@@ -1,0 +1,1 @@
+"""Experiments of class-incremental learning: planned, run, resumed, swept, summed up."""

@@ -1,0 +1,305 @@
+"""Runs a learner through a scenario with a buffer beside it; stops and goes on exactly.
+
+A run is a function of its configuration and data. Between two epochs its state is in one
+checkpoint: network, optimiser, what the learner keeps, and the accuracies so far. The buffer is one
+file for each number of steps that it has taken in: taking a step in makes a new file, and the old
+one goes only when a checkpoint has named the new. So whenever a run is killed, what it finds is
+the state of one moment, and the results are those of a run that was not killed.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from dsc._replay.buffer.buffer import ReplayBuffer
+from dsc._replay.experiment.checkpoint import Progress, Row, load, save
+from dsc._replay.experiment.log import Observer
+from dsc._replay.experiment.plan import RunConfig
+from dsc._replay.experiment.result import accuracy_of_step, measures
+from dsc._replay.learners.base import Buffer, Features, Learner
+from dsc._replay.learners.batches import NoExemplars
+from dsc._replay.learners.registry import learner_class
+from dsc._replay.scenario.images import Images, LabelledImages, Labels
+from dsc._replay.scenario.scenario import ClassIncremental, Step
+from dsc._storage.files.root import part_name
+
+CHECKPOINT_EVERY_S = 20.0
+PROBED, PROBE_BUDGET = 64, 1 << 40
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where and how a run is computed; none of it changes the results on one kind of device.
+
+    Attributes
+    ----------
+    work
+        Directory of the run's own, for checkpoint and buffer.
+    device
+        ``cpu`` or ``cuda``.
+    checkpoint_every_s
+        Seconds between checkpoints within a step; there is one after each step in any case.
+    tell
+        Is told how far the run is, in a line.
+    observer
+        Is told losses and measurements.
+    """
+
+    work: Path
+    device: str = "cpu"
+    checkpoint_every_s: float = CHECKPOINT_EVERY_S
+    tell: Tell = lambda line: None
+    observer: Observer = field(default_factory=Observer)
+
+
+def run(config: RunConfig, train: LabelledImages, test: LabelledImages, place: Place) -> Row:
+    """Compute one run, or what is left of it.
+
+    Parameters
+    ----------
+    train, test
+        The images; `load_split` of ``config.data``.
+
+    Returns
+    -------
+    dict
+        Of JSON values: the configuration, `accuracy` (steps, steps) in percent with null where
+        nothing was measured, `average_incremental_accuracy`, `last_accuracy`, `forgetting`,
+        `backward_transfer`, and `steps`, a row each with exemplars and bytes.
+
+    Raises
+    ------
+    UsageError
+        When the configuration does not fit the data, or what was begun has other data.
+    """
+    place.work.mkdir(parents=True, exist_ok=True)
+    with _deterministic():
+        return _Run(config, train, test, place).finish()
+
+
+def buffer_path(work: Path, steps: int) -> Path:
+    """Name the file of a run's buffer that has taken `steps` steps in."""
+    return work / f"buffer-{steps}.h5"
+
+
+def data_sha256(*sets: LabelledImages) -> str:
+    """Hash images, labels and class names."""
+    digest = hashlib.sha256()
+    for one in sets:
+        for array in (one.images, one.labels):
+            digest.update(f"{array.dtype} {array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).data)
+        digest.update(json.dumps(one.classes).encode())
+    return digest.hexdigest()
+
+
+class _Run:
+    """The state of a run as it goes."""
+
+    def __init__(
+        self, config: RunConfig, train: LabelledImages, test: LabelledImages, place: Place
+    ) -> None:
+        self.config, self.place = config, place
+        plan = config.scenario
+        seed = config.seed if plan.order_seed is None else plan.order_seed
+        self.steps = ClassIncremental(
+            train, plan.increment, plan.initial_increment, plan.class_order, seed
+        )
+        self.tests = self.steps.over(test)
+        self._tests_shown: dict[int, Step] = {}
+        self.data = data_sha256(train, test)
+        side = min(train.images.shape[1:3])
+        made = learner_class(config.learner)
+        self.learner: Learner = made(
+            len(train.classes), side, config.recipe, config.seed, place.device
+        )
+        self.policy = config.policy or self.learner.policy
+        self.budget = config.budget - self._reserved()
+        self.done = Progress()
+        self.began_s = self.saved_s = time.monotonic()
+
+    def finish(self) -> Row:
+        """Take all steps that are left."""
+        self._load()
+        self.place.observer.begin(self.done.step, self._epochs())
+        for index in range(self.done.step, len(self.steps)):
+            self._take(self.steps[index])
+        self.done.seconds += time.monotonic() - self.began_s
+        return self._result()
+
+    def _take(self, step: Step) -> None:
+        """Train a step, or what is left of it; fill the buffer; measure."""
+        learner = self.learner
+        filled = self._filled(step) if learner.fills_first else None
+        shown = replace(step, images=self._shown(step.images))
+        learner.begin(shown, self._buffer(step.index) if filled is None else filled)
+        if self.done.epoch == 0:
+            learner.start()
+        measured = self.config.evaluate == "every" or step.index == len(self.steps) - 1
+        epochs = learner.epochs() if measured or not learner.from_buffer_alone else 0
+        for number in range(self.done.epoch, epochs):
+            loss = learner.epoch(number)
+            self.place.tell(
+                f"step {step.index + 1} of {len(self.steps)}, epoch {number + 1} of {epochs}, "
+                f"loss {loss:.3f}"
+            )
+            self.done.epoch = number + 1
+            self.place.observer.epoch(self._epochs(), loss)
+            if time.monotonic() - self.saved_s >= self.place.checkpoint_every_s:
+                self._save()
+        learner.end()
+        buffer = self._filled(step) if filled is None else filled
+        learner.remember(buffer)
+        self.done.rows.append(self._measure(step, buffer, measured) | {"epochs": epochs})
+        seen = accuracy_of_step(self.done.rows, self._tests)
+        self.place.observer.step(self.done.rows[-1], seen)
+        self.done.step, self.done.epoch = step.index + 1, 0
+        self._save()
+        self._path(step.index).unlink(missing_ok=True)
+
+    def _measure(self, step: Step, buffer: ReplayBuffer, measured: bool) -> Row:
+        accuracies = []
+        for index in range(step.index + 1 if measured else 0):
+            held = self._held(index)
+            right = self.learner.predict(held.images) == held.labels
+            accuracies.append(100 * float(right.mean()))
+        return {
+            "step": step.index,
+            "seen": step.seen,
+            "accuracies": accuracies,
+            "exemplars": len(buffer),
+            "buffer_bytes": int(buffer.nbytes),
+            "learner_bytes": self.learner.nbytes,
+            "bytes": int(buffer.nbytes) + self.learner.nbytes,
+            "bytes_with_decoder": int(buffer.nbytes_with_decoder) + self.learner.nbytes,
+        }
+
+    def _held(self, index: int) -> Step:
+        """Return the test images of a step as the network is to see them."""
+        if index not in self._tests_shown:
+            held = self.tests[index]
+            self._tests_shown[index] = replace(held, images=self._shown(held.images))
+        return self._tests_shown[index]
+
+    def _shown(self, images: Images) -> Images:
+        """Return images as the network is to see them."""
+        return self._through_codec(images) if self.config.preprocess else images
+
+    def _through_codec(self, images: Images) -> Images:
+        """Return images as the buffer would give them back."""
+        path = part_name(self.place.work / "codec.h5")
+        try:
+            with closing(self._open(path, PROBE_BUDGET)) as buffer:
+                decoded, _ = buffer.through_codec(images)
+        finally:
+            path.unlink(missing_ok=True)
+        return np.stack(decoded)
+
+    def _path(self, steps: int) -> Path:
+        return buffer_path(self.place.work, steps)
+
+    def _buffer(self, steps: int) -> Buffer:
+        """Open the buffer that has taken `steps` steps in; one of no steps has nothing."""
+        return ReplayBuffer.open(self._path(steps)) if steps else NoExemplars()
+
+    def _filled(self, step: Step) -> ReplayBuffer:
+        """Make the buffer that has this step too, beside the one that has not."""
+        part = part_name(self._path(step.index + 1))
+        if step.index:
+            shutil.copyfile(self._path(step.index), part)
+        features = self._herding_features(step.images) if self.policy == "herding" else None
+        keys = _short_keys(step.rows) if self.learner.reserves else None
+        try:
+            with closing(self._open(part, self.budget)) as buffer:
+                buffer.add(step.images, step.labels, keys=keys, features=features)
+            os.replace(part, self._path(step.index + 1))
+        finally:
+            part.unlink(missing_ok=True)
+        return ReplayBuffer.open(self._path(step.index + 1))
+
+    def _herding_features(self, images: Images) -> Features:
+        decoded = self.config.herd_decoded or self.config.preprocess
+        return self.learner.features(self._through_codec(images) if decoded else images)
+
+    def _open(self, path: Path, budget: int) -> ReplayBuffer:
+        config = self.config
+        return ReplayBuffer(
+            path, budget, config.codec, quality=config.quality, policy=self.policy,
+            seed=config.seed,
+        )  # fmt: skip
+
+    def _reserved(self) -> int:
+        """Return what the learner needs of the budget.
+
+        At the size of the first step's exemplars.
+        """
+        if not self.learner.reserves:
+            return 0
+        step = self.steps[0]
+        some = np.unique(np.linspace(0, len(step.rows) - 1, PROBED).astype(np.int64))
+        images, labels = step.images[some], step.labels[some]
+        path = part_name(self.place.work / "probe.h5")
+        try:
+            with closing(self._open(path, PROBE_BUDGET)) as buffer:
+                features = np.zeros((len(some), 1), np.float32)
+                buffer.add(images, labels, keys=_short_keys(step.rows[some]), features=features)
+                mean = buffer.nbytes / len(buffer)
+        finally:
+            path.unlink(missing_ok=True)
+        return self.learner.reserve(mean, self.config.budget)
+
+    def _epochs(self) -> int:
+        """Count the epochs of all steps."""
+        before = [int(row.get("epochs", 0)) for row in self.done.rows]
+        return sum(before) + self.done.epoch
+
+    def _save(self) -> None:
+        self.place.observer.flush()
+        now = time.monotonic()
+        self.done.seconds, self.began_s = self.done.seconds + now - self.began_s, now
+        save(self.place.work, self.config, self.data, self.done, self.learner.state_dict())
+        self.saved_s = now
+
+    def _load(self) -> None:
+        found = load(self.place.work, self.config, self.data, self.learner.device)
+        if found is not None:
+            self.done, state = found
+            self.learner.load_state_dict(state)
+
+    @property
+    def _tests(self) -> list[int]:
+        return [len(step.labels) for step in self.tests]
+
+    def _result(self) -> Row:
+        return {
+            "id": self.config.id,
+            "config": self.config.model_dump(mode="json"),
+            "data_sha256": self.data,
+            "class_order": list(self.steps.classes),
+            "seconds": round(self.done.seconds, 2),
+            **measures(self.done.rows, self._tests),
+        }
+
+
+def _short_keys(rows: Labels) -> list[str]:
+    """Name images by their rows in few characters: names count against the budget."""
+    return [np.base_repr(row, 36) for row in rows]
+
+
+def _deterministic() -> AbstractContextManager[None]:
+    flags: Any = torch.backends.cudnn.flags
+    made: AbstractContextManager[None] = flags(
+        enabled=True, benchmark=False, deterministic=True, allow_tf32=True
+    )
+    return made

@@ -1,0 +1,1 @@
+"""Class-incremental learners that rehearse what a buffer kept."""

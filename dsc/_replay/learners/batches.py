@@ -1,0 +1,133 @@
+"""Images of a step and of a buffer as tensors, random crops and flips, and seeded generators."""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dsc._replay.scenario.images import Images, Labels
+
+if TYPE_CHECKING:
+    from dsc._replay.learners.base import Buffer
+
+DECODED_LIMIT = 1 << 30
+"""Exemplars that take no more bytes than this when decoded are decoded once a step."""
+
+
+def generator(*numbers: int) -> torch.Generator:
+    """Make a CPU generator whose draws depend on `numbers` alone."""
+    (seed,) = np.random.SeedSequence(numbers).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(seed) >> 1)
+
+
+def augment(images: Tensor, draw: torch.Generator) -> Tensor:
+    """Shift each image by up to an eighth of its side (black comes in), and mirror half of them.
+
+    Parameters
+    ----------
+    images
+        (B, H, W, 3) uint8.
+    """
+    count, height, width = images.shape[:3]
+    if not count:
+        return images
+    margin = max(1, min(height, width) // 8)
+    padded = F.pad(images, (0, 0, margin, margin, margin, margin))
+    shift = torch.randint(2 * margin + 1, (count, 2, 1), generator=draw)
+    mirrored = torch.randint(2, (count, 1), generator=draw).bool()
+    rows = shift[:, 0] + torch.arange(height)
+    columns = shift[:, 1] + torch.arange(width)
+    columns = torch.where(mirrored, columns.flip(1), columns)
+    place = images.device
+    which = torch.arange(count, device=place)[:, None, None]
+    return padded[which, rows.to(place)[:, :, None], columns.to(place)[:, None, :]]
+
+
+def cutmix(images: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor, float]:
+    """Paste a rectangle of other images of the batch into each (CutMix, Yun et al., ICCV 2019).
+
+    Parameters
+    ----------
+    images
+        (B, H, W, 3) uint8.
+
+    Returns
+    -------
+    The mixed images; which image each rectangle comes from, (B,); the share of an image's area
+    that is its own. That is drawn uniformly (Beta(1, 1)), then cut at the image's edges.
+    """
+    count, height, width = images.shape[:3]
+    order = torch.randperm(count, generator=draw)
+    side, down, across = torch.rand(3, generator=draw).tolist()
+    half = 0.5 * math.sqrt(1 - side)
+    top, bottom = (round(height * min(max(down + sign * half, 0), 1)) for sign in (-1, 1))
+    left, right = (round(width * min(max(across + sign * half, 0), 1)) for sign in (-1, 1))
+    mixed = images.clone()
+    mixed[:, top:bottom, left:right] = images[order.to(images.device), top:bottom, left:right]
+    return mixed, order, 1 - (bottom - top) * (right - left) / (height * width)
+
+
+class Pictures:
+    """Images and labels on a device."""
+
+    def __init__(self, images: Images, labels: Labels, device: torch.device) -> None:
+        self._images = torch.from_numpy(images).to(device)
+        self._labels = torch.from_numpy(labels).to(device)
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def take(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return images (B, H, W, 3) uint8 and labels (B,)."""
+        rows = rows.to(self._labels.device)
+        return self._images[rows], self._labels[rows]
+
+
+class NoExemplars:
+    """The buffer of a learner that has seen nothing yet."""
+
+    targets: Labels = np.zeros(0, np.int64)
+    keys: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return 0
+
+    def __getitems__(self, indices: Sequence[int]) -> list[tuple[Images, int]]:
+        return []
+
+
+class Exemplars:
+    """The exemplars of a buffer: decoded once where they are few, else when they are drawn."""
+
+    def __init__(self, buffer: "Buffer", device: torch.device) -> None:
+        self._buffer, self._device = buffer, device
+        self.labels: Labels = np.array(buffer.targets, np.int64)
+        self._decoded: Pictures | None = None
+        if len(self.labels):
+            (first,) = decode(buffer, [0])
+            if first.nbytes * len(self.labels) <= DECODED_LIMIT:
+                images = decode(buffer, range(len(self.labels)))
+                self._decoded = Pictures(images, self.labels, device)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return images (B, H, W, 3) uint8 and labels (B,)."""
+        if self._decoded is not None:
+            return self._decoded.take(rows)
+        if not len(rows):
+            empty = torch.empty((0, 1, 1, 3), dtype=torch.uint8, device=self._device)
+            return empty, torch.empty(0, dtype=torch.int64, device=self._device)
+        images = torch.from_numpy(decode(self._buffer, rows.tolist()))
+        return images.to(self._device), torch.from_numpy(self.labels[rows.numpy()]).to(self._device)
+
+
+def decode(buffer: "Buffer", rows: Sequence[int]) -> Images:
+    """Decode exemplars: (B, H, W, 3) uint8."""
+    found: Images = np.stack([image for image, _ in buffer.__getitems__(list(rows))])
+    return found

@@ -1,0 +1,1 @@
+"""Which exemplars stay when the budget is used up."""

@@ -1,0 +1,1 @@
+"""The stream of classes that an experiment learns from: pictures, folders, increments."""

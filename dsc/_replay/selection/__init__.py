@@ -1,0 +1,9 @@
+"""Selection of a replay buffer's codec and quality by proxies, without a sweep.
+
+``select_codec`` is the whole of it; each proxy has a module: `probe`, `drift`, `volume`.
+"""
+
+from dsc._replay.selection.result import Scored, Selection
+from dsc._replay.selection.select import select_codec
+
+__all__ = ["Scored", "Selection", "select_codec"]

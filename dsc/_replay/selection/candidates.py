@@ -1,0 +1,153 @@
+"""The candidates of a selection, and what of each fits a budget.
+
+A candidate is a codec and a quality. It is judged by what a real buffer keeps of it: exemplars are
+encoded, packed class by class under the budget, and decoded again.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dsc._replay.buffer.buffer import ReplayBuffer
+from dsc._replay.buffer.file import BufferFile
+from dsc._replay.buffer.rows import random_keys
+from dsc._replay.experiment.plan import LOSSLESS, split_quality
+from dsc._replay.scenario.images import Images, LabelledImages, Labels
+from dsc.errors import UsageError
+
+DEFAULT_CANDIDATES = (
+    "png", "jpeg-bare:5", "jpeg-bare:10", "jpeg-bare:20", "jpeg-bare:40", "webp-bare:1",
+    "webp-bare:5", "webp-bare:20", "webp-bare:50", "av1-small:10", "av1-small:20",
+    "av1-small:30", "av1-small:40", "av1-small:60",
+)  # fmt: skip
+POLICY = "class-balanced"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A codec, and a quality of 1 to 100."""
+
+    codec: str
+    quality: int
+
+    def __str__(self) -> str:
+        """Spell it as ``--codec`` takes it: ``webp:50``, ``png``."""
+        return self.codec if self.codec in LOSSLESS else f"{self.codec}:{self.quality}"
+
+
+@dataclass(frozen=True, eq=False)
+class Packed:
+    """What of a candidate fits the budget; the exemplars as a data set that learners read.
+
+    Attributes
+    ----------
+    images
+        (N, H, W, 3) uint8, decoded.
+    targets
+        (N,) int64.
+    rows
+        (N,) int64, where the originals are among the images that were offered.
+    nbytes
+        What the buffer counts, index included.
+    fits
+        Whether each class has an exemplar.
+    """
+
+    candidate: Candidate
+    images: Images
+    targets: Labels
+    rows: Labels
+    nbytes: int
+    fits: bool
+    keys: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitems__(self, indices: Sequence[int]) -> list[tuple[Images, int]]:
+        return [(self.images[at], int(self.targets[at])) for at in indices]
+
+
+def parse_candidates(texts: Sequence[str]) -> tuple[Candidate, ...]:
+    """Read candidates: ``webp:50``, ``png``; a lossless codec needs no quality.
+
+    Raises
+    ------
+    UsageError
+        When there is none, one comes twice, or one is not spelled as it should be.
+    """
+    found = [_parse(text) for text in texts]
+    if not found:
+        raise UsageError("no candidates; name codecs and qualities, for example webp-bare:5,png")
+    for one in found:
+        if found.count(one) > 1:
+            raise UsageError(f"candidate {one} is named twice")
+    return tuple(found)
+
+
+def pack(
+    candidate: Candidate, data: LabelledImages, budget: int, count_decoder: bool, share: float,
+    seed: int,
+) -> Packed:  # fmt: skip
+    """Fill a buffer with a candidate's exemplars, and decode them.
+
+    Parameters
+    ----------
+    data
+        The images offered.
+    budget
+        Bytes for all classes of the scenario.
+    count_decoder
+        Whether the codec's weights are taken off `budget` first.
+    share
+        Part of the classes that `data` has: it may take so much of the budget.
+    seed
+        Of the choice within a class.
+
+    Raises
+    ------
+    UnknownCodecError
+        When there is no such codec.
+    UsageError
+        When the budget is smaller than an empty buffer.
+    """
+    with tempfile.TemporaryDirectory(prefix="dsc-select-") as folder:
+        path = Path(folder) / "packed.h5"
+        with ReplayBuffer(
+            path, budget, candidate.codec, quality=candidate.quality, policy=POLICY, seed=seed
+        ) as buffer:
+            decoder = buffer.nbytes_with_decoder - buffer.nbytes if count_decoder else 0
+            if decoder >= budget:
+                return _nothing(candidate, data)
+            buffer.resize(int((budget - decoder) * share))
+            try:
+                buffer.add(data.images, data.labels)
+            except UsageError:  # one exemplar needs more than there is
+                return _nothing(candidate, data)
+            images = np.stack([image for image, _ in buffer.__getitems__(range(len(buffer)))])
+            targets, nbytes = buffer.targets, int(buffer.nbytes)
+        random = BufferFile(path).contents.rows.random
+    offered = random_keys(seed, 0, len(data))
+    order = np.argsort(offered, kind="stable")
+    rows = order[np.searchsorted(offered[order], random)]
+    fits = len(np.unique(targets)) == len(data.classes)
+    return Packed(candidate, images, targets, rows, nbytes, fits)
+
+
+def _nothing(candidate: Candidate, data: LabelledImages) -> Packed:
+    none = np.zeros(0, np.int64)
+    return Packed(candidate, data.images[:0], none, none, 0, False)
+
+
+def _parse(text: str) -> Candidate:
+    name, quality = split_quality(text)
+    if not name or (quality and not (quality.isdigit() and 1 <= int(quality) <= 100)):
+        raise UsageError(
+            f"candidate {text!r}: write a codec and a quality of 1 to 100, as in webp:50"
+        )
+    if not quality and name not in LOSSLESS:
+        raise UsageError(f"candidate {text!r}: at which quality? Write for example {name}:50")
+    return Candidate(name, int(quality or 50))

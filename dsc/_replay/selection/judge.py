@@ -1,0 +1,179 @@
+"""The work of a selection: packs candidates, compares features, trains and tests networks.
+
+A candidate's images are held one candidate at a time, so memory does not grow with their number.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dsc._replay.buffer.offered import IMAGE
+from dsc._replay.buffer.slots import make_codecs
+from dsc._replay.learners.base import Features, Recipe
+from dsc._replay.learners.gdumb import GDumb
+from dsc._replay.scenario.images import Images, LabelledImages
+from dsc._replay.selection.candidates import Candidate, Packed, pack
+from dsc._replay.selection.cost import Meter
+from dsc._replay.selection.drift import SAMPLE, drift
+from dsc._replay.selection.network import originals, trained
+from dsc._replay.selection.probe import Trial, tried
+from dsc._replay.selection.volume import volume_ratio
+
+FOLDS = 5
+"""One image in so many of each class is held out."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all candidates share; see `dsc._replay.selection.select_codec`.
+
+    Attributes
+    ----------
+    share
+        Of the scenario's classes that are given, above 0 and at most 1.
+    """
+
+    budget: int
+    share: float
+    count_decoder: bool
+    recipe: Recipe
+    seed: int
+    device: str
+
+    @property
+    def first_budget(self) -> int:
+        """The part of the budget that the classes given may take."""
+        return int(self.budget * self.share)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was found out about a candidate; None for what was not asked."""
+
+    exemplars: int
+    nbytes: int
+    fits: bool
+    drift: float | None = None
+    volume_ratio: float | None = None
+
+
+class Judge:
+    """Looks at candidates, and remembers all trials of the probe.
+
+    Parameters
+    ----------
+    data
+        The images given; at least `FOLDS` of each class.
+    report
+        Is told (networks trained, at most so many).
+
+    Raises
+    ------
+    UnknownCodecError, UsageError
+        When a candidate's codec is not known or codes no images.
+    """
+
+    def __init__(
+        self,
+        data: LabelledImages,
+        candidates: Sequence[Candidate],
+        settings: Settings,
+        report: Callable[[int, int], None],
+    ) -> None:
+        for one in candidates:
+            make_codecs(one.codec, (IMAGE,))
+        self.data, self.candidates, self.settings = data, tuple(candidates), settings
+        self.meter, self.trials = Meter(), list[Trial]()
+        self._folds = _folds(data, settings.seed)
+        self._report, self._done, self._expected = report, 0, 0
+        self._network: GDumb | None = None
+
+    def expect(self, networks: int) -> None:
+        """Say how many networks will be trained at most, for the report."""
+        self._expected = networks
+        self._report(0, networks)
+
+    def look(self, at: int, *, drift: bool, volume: bool, probe: bool) -> Seen:
+        """Pack a candidate and judge it by what is asked."""
+        offered = self._offered(0)
+        packed = self._packed(at, 0)
+        found = Seen(len(packed), packed.nbytes, packed.fits)
+        if not packed.fits:
+            return found
+        moved = self._drift(packed, offered) if drift else None
+        ratio = self._volume(packed, offered) if volume else None
+        if probe:
+            self._try(at, packed, 0)
+        return Seen(len(packed), packed.nbytes, True, moved, ratio)
+
+    def probe_again(self, at: int, number: int) -> None:
+        """Probe a candidate in a later round."""
+        packed = self._packed(at, number)
+        if packed.fits:
+            self._try(at, packed, number)
+
+    def _packed(self, at: int, number: int) -> Packed:
+        settings = self.settings
+        with self.meter.stage("pack" if number == 0 else "probe"):
+            packed = pack(
+                self.candidates[at], self._offered(number), settings.budget, settings.count_decoder,
+                settings.share, settings.seed + number,
+            )  # fmt: skip
+        self.meter.count("pack" if number == 0 else "probe", encoded=len(packed))
+        return packed
+
+    def _offered(self, number: int) -> LabelledImages:
+        return self.data.take(np.flatnonzero(self._folds != number % FOLDS))
+
+    def _try(self, at: int, packed: Packed, number: int) -> None:
+        held = self.data.take(np.flatnonzero(self._folds == number % FOLDS))
+        with self.meter.stage("probe"):
+            learner = self._trained(packed, number)
+            self.trials.append(tried(at, number, learner, held))
+        recipe = self.settings.recipe
+        self.meter.count("probe", forward=len(held), trained=recipe.steps * recipe.batch)
+
+    def _drift(self, packed: Packed, offered: LabelledImages) -> float:
+        some = np.unique(np.linspace(0, len(packed) - 1, SAMPLE).astype(np.int64))
+        before = self._features("drift", offered.images[packed.rows[some]])
+        return drift(before, self._features("drift", packed.images[some]))
+
+    def _volume(self, packed: Packed, offered: LabelledImages) -> float:
+        before = self._features("volume", offered.images[packed.rows])
+        return volume_ratio(before, self._features("volume", packed.images), packed.targets)
+
+    def _features(self, stage: str, images: Images) -> Features:
+        """Return features (N, D) before the head of the network that saw originals."""
+        learner = self._network_of_originals()
+        with self.meter.stage(stage):
+            found = learner.evaluate(images, learner.network.features)
+        self.meter.count(stage, forward=len(images))
+        return found
+
+    def _network_of_originals(self) -> GDumb:
+        if self._network is None:
+            with self.meter.stage("network"):
+                self._network = self._trained(originals(self._offered(0)), 0)
+            recipe = self.settings.recipe
+            self.meter.count("network", trained=recipe.steps * recipe.batch)
+        return self._network
+
+    def _trained(self, exemplars: Packed, number: int) -> GDumb:
+        settings = self.settings
+        made = trained(
+            exemplars, self.data, settings.recipe, settings.seed + number, settings.device
+        )
+        self._done += 1
+        self._report(min(self._done, self._expected), self._expected)
+        return made
+
+
+def _folds(data: LabelledImages, seed: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Deal the images of each class to folds, at random."""
+    draw = np.random.default_rng([seed, 0xF01D])
+    folds = np.empty(len(data), np.int64)
+    for label in range(len(data.classes)):
+        rows = draw.permutation(np.flatnonzero(data.labels == label))
+        folds[rows] = np.arange(len(rows)) % FOLDS
+    return folds

@@ -1,0 +1,47 @@
+"""The data contracts: typed, frozen values that go to JSON and back. Nothing here knows torch."""
+
+from dsc._schemas.codec import CodecRecord
+from dsc._schemas.left_out import LeftOut
+from dsc._schemas.manifest import (
+    FORMAT_VERSION,
+    FailedSample,
+    FileRecord,
+    Manifest,
+    ShardRecord,
+    StreamRecord,
+    StreamTotals,
+)
+from dsc._schemas.origin import Origin
+from dsc._schemas.quality import Quality
+from dsc._schemas.source_report import SourceReport, TaskReport
+from dsc._schemas.stream import Stream, required_streams
+from dsc._schemas.target import Bound, BoundKind, Metric, Target
+from dsc._schemas.task import EXACT_KINDS, DType, Task, TaskKind, resolve_task, resolve_tasks
+
+__all__ = [
+    "EXACT_KINDS",
+    "FORMAT_VERSION",
+    "Bound",
+    "BoundKind",
+    "CodecRecord",
+    "DType",
+    "FailedSample",
+    "FileRecord",
+    "LeftOut",
+    "Manifest",
+    "Metric",
+    "Origin",
+    "Quality",
+    "ShardRecord",
+    "SourceReport",
+    "Stream",
+    "StreamRecord",
+    "StreamTotals",
+    "Target",
+    "Task",
+    "TaskKind",
+    "TaskReport",
+    "required_streams",
+    "resolve_task",
+    "resolve_tasks",
+]

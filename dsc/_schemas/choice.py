@@ -1,0 +1,89 @@
+"""What ``--codec auto`` decided, and the measurements that it decided from.
+
+Speeds are shown when the choice is made and not stored: they differ from run to run, and equal
+input must give equal bytes.
+"""
+
+from collections.abc import Mapping
+from typing import Self
+
+from pydantic import Field
+
+from dsc._schemas.base import Schema
+from dsc._schemas.quality import Quality
+
+
+class Trial(Schema):
+    """A codec that was tried on some tasks together.
+
+    Attributes
+    ----------
+    tasks
+        The tasks that it coded, all in one graph of streams.
+    codec
+        Registry id, or file.
+    quality
+        The quality of each task that matches its reference.
+    distortion
+        Mean over the samples, by task, in the metric of `Choice.metric`; a task that has none, or
+        came back unchanged, is left out.
+    sample_bytes
+        Mean bytes a sample: all streams of these tasks and their entries in the packs.
+    weights_bytes
+        Bytes of the codec's file, which an archive holds once.
+    samples
+        How many samples it was tried on; one that was clearly beaten on the first few was not
+        tried on the others.
+    is_chosen
+        Whether these tasks are coded so.
+    encode_mpix_s, decode_mpix_s
+        Million pixels of all its tasks a second, on one thread; not stored.
+    """
+
+    tasks: tuple[str, ...]
+    codec: str
+    quality: Mapping[str, int] = Field(default_factory=dict)
+    distortion: Mapping[str, float] = Field(default_factory=dict)
+    sample_bytes: float
+    weights_bytes: int = 0
+    samples: int
+    is_chosen: bool = False
+    encode_mpix_s: float | None = Field(default=None, exclude=True)
+    decode_mpix_s: float | None = Field(default=None, exclude=True)
+
+
+class Choice(Schema):
+    """A codec for each task, chosen by trying.
+
+    Attributes
+    ----------
+    asked
+        The quality, targets and bounds that were asked for.
+    samples
+        How many samples were asked to be tried.
+    metric
+        How each task's distortion is measured.
+    reference
+        The distortion that every candidate had to reach, by task.
+    codecs
+        What was chosen: registry id or file, by task.
+    quality
+        The quality of each chosen task where one value holds for all samples.
+    trials
+        Everything that was measured.
+    refused
+        Why a codec could not do what is asked, by "task by codec".
+    """
+
+    asked: Quality
+    samples: int
+    metric: Mapping[str, str]
+    reference: Mapping[str, float]
+    codecs: Mapping[str, str]
+    quality: Mapping[str, int]
+    trials: tuple[Trial, ...]
+    refused: Mapping[str, str] = Field(default_factory=dict)
+
+    def stored(self) -> Self:
+        """Return the same without what differs from run to run."""
+        return type(self).from_json(self.to_json())

@@ -1,0 +1,1 @@
+"""Strangers' files as samples: layouts, file formats, and what their values mean."""

@@ -1,0 +1,1 @@
+"""Directories of files: which layout they follow."""

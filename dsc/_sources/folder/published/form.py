@@ -1,0 +1,220 @@
+"""What a published layout looks like, as data: patterns of directories and names, and their tasks.
+
+A `Form` is a list of `Rule`; the first that fits a file says its place. Patterns are of the whole
+directory and of the whole name. Their named groups ``a``, ``b``, ``stem`` and the like fill the
+rule's templates.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from dsc._schemas.task import spelled
+from dsc._sources.folder.layouts import STRAY, Aside, Layout, Listing, Place, is_word, split_of
+from dsc._sources.formats import can_read
+from dsc._sources.meaning.kinds import Stated
+
+BELOW = r"(?:(?P<a>.+)/)?"  # whatever lies above the data set's own directories
+PICTURES = r"(?i:png|jpe?g|webp|tiff?|jxl)"
+LEAST_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Files of one form.
+
+    Attributes
+    ----------
+    where, name
+        Patterns of their directory and of their name, which they must match as a whole.
+    task
+        Name of their task, a template.
+    group, stem
+        Templates of what tells their sample; parts without value fall out of the group.
+    """
+
+    where: str
+    name: str
+    task: str
+    group: str = "{a}/{b}"
+    stem: str = "{stem}"
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Files that are left out: whole paths that match, why, and the task that they look like."""
+
+    path: str
+    why: str
+    task: str = ""
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A rule for the files of one directory, with what the directory says.
+
+    Attributes
+    ----------
+    known
+        The groups of the directory's match.
+    task, group
+        The task and the group where the directory alone says them, None where names do.
+    """
+
+    rule: Rule
+    known: Mapping[str, str]
+    task: str | None
+    group: str | None
+    split: str
+
+
+@dataclass(frozen=True)
+class Form:
+    """A published layout.
+
+    Attributes
+    ----------
+    name
+        What ``--layout`` calls it.
+    why
+        What it is recognised by, for people.
+    hints
+        Words, one of which some directory has: a quick test.
+    mark
+        Pattern that is found in at least one of its directories.
+    rules
+        Which files are what.
+    needs
+        Sets of tasks, one of which must be there.
+    beside
+        What is left out for a reason.
+    known, pair, arrays
+        See `dsc._sources.folder.layouts.Layout`.
+    also
+        Tells from the whole listing whether it is this layout; asked when all else fits.
+    """
+
+    name: str
+    why: str
+    hints: tuple[str, ...]
+    mark: str
+    rules: tuple[Rule, ...]
+    needs: tuple[frozenset[str], ...]
+    beside: tuple[Reason, ...] = ()
+    known: Mapping[str, Stated] = field(default_factory=dict)
+    pair: Callable[[list[tuple[Place, str]]], Iterable[tuple[Place, str]]] | None = None
+    arrays: tuple[str, ...] = ()
+    also: Callable[[Listing], bool] | None = None
+
+    def __call__(self, listing: Listing) -> Layout | None:
+        """Return the layout of these files, None when they are not laid out like that."""
+        everything = "\n".join(listing)
+        if not any(hint in everything for hint in self.hints):
+            return None
+        mark = re.compile(self.mark)
+        if not any(mark.search(directory) for directory in listing):
+            return None
+        if self.also is not None and not self.also(listing):
+            return None
+        placer = Placer(self)
+        tasks: Counter[str] = Counter()
+        strays = 0
+        for directory, names in listing.items():
+            for name in names:
+                place = placer(directory, name)
+                if isinstance(place, Place):
+                    tasks[place.task] += 1
+                elif can_read(name) and (place is None or place.why == STRAY):
+                    strays += 1
+        placed = sum(tasks.values())
+        fits = any(needed <= set(tasks) for needed in self.needs)
+        if not fits or placed < LEAST_SHARE * (placed + strays):
+            return None
+        return Layout(self.name, placer, self.why, self.known, self.pair, self.arrays)
+
+
+class Placer:
+    """Gives a file's place by the rules of a form; what a directory says is told once."""
+
+    def __init__(self, form: Form) -> None:
+        self._form = form
+        self._found: dict[str, list[tuple[re.Pattern[str], Rule, re.Match[str]]]] = {}
+        self._filled: dict[tuple[str, re.Pattern[str]], _Found] = {}
+        self._rules = [(re.compile(rule.where), re.compile(rule.name), rule) for rule in form.rules]
+
+    @cached_property
+    def _beside(self) -> list[tuple[re.Pattern[str], Reason]]:
+        return [(re.compile(one.path), one) for one in self._form.beside]
+
+    def __call__(self, directory: str, name: str) -> Place | Aside | None:
+        """Return a file's place, or why it has none."""
+        found = self._found.get(directory)
+        if found is None:
+            found = self._found[directory] = list(self._of(directory))
+        for pattern, rule, where in found:
+            match = pattern.fullmatch(name)
+            if match is not None:
+                filled = self._filled.get((directory, pattern))
+                if filled is None:
+                    filled = self._filled[directory, pattern] = _fill(pattern, rule, where)
+                return _place(filled, match)
+        return self._aside(directory, name)
+
+    def _of(self, directory: str) -> Iterable[tuple[re.Pattern[str], Rule, re.Match[str]]]:
+        for where, name, rule in self._rules:
+            match = where.fullmatch(directory)
+            if match is not None:
+                yield name, rule, match
+
+    def _aside(self, directory: str, name: str) -> Aside | None:
+        path = f"{directory}/{name}" if directory else name
+        for pattern, reason in self._beside:
+            if pattern.fullmatch(path):
+                return Aside(reason.why, reason.task)
+        last = directory.rpartition("/")[2]
+        if can_read(name) and is_word(last):
+            return Aside(STRAY, spelled(last))
+        return None
+
+
+def _fill(name: re.Pattern[str], rule: Rule, match: re.Match[str]) -> _Found:
+    known = {"a": "", "b": "", **{key: text or "" for key, text in match.groupdict().items()}}
+    later = [f"{{{key}}}" for key in name.groupindex]
+    fixed_task = not any(key in rule.task for key in later)
+    fixed_group = not any(key in rule.group for key in later)
+    group = _group(rule, known) if fixed_group else None
+    return _Found(
+        rule,
+        known,
+        spelled(rule.task.format_map(known)) if fixed_task else None,
+        group,
+        split_of(group.split("/")) if group else "",
+    )
+
+
+def _group(rule: Rule, words: Mapping[str, str]) -> str:
+    return "/".join(part for part in rule.group.format_map(words).split("/") if part)
+
+
+def _place(one: _Found, match: re.Match[str]) -> Place | Aside:
+    words: Mapping[str, str] = {**one.known, **match.groupdict("")}
+    task = spelled(one.rule.task.format_map(words)) if one.task is None else one.task
+    if not task:
+        return Aside("its task has no name that can be spelled; rename the directory")
+    stem = words["stem"] if one.rule.stem == "{stem}" else one.rule.stem.format_map(words)
+    if one.group is not None:
+        return Place(task, one.group, stem, one.split)
+    group = _group(one.rule, words)
+    return Place(task, group, stem, split_of(group.split("/")))
+
+
+def needs(*tasks: str) -> frozenset[str]:
+    """Name tasks that must all be there."""
+    return frozenset(tasks)
+
+
+def keep_all(path: str, why: str, task: str = "") -> Reason:
+    """Spell a `Reason` whose pattern may begin in any directory."""
+    return Reason(rf"(?:.*/)?{path}", why, task)

@@ -1,0 +1,1 @@
+"""HDF5 files: which of their arrays are samples, and reading them."""

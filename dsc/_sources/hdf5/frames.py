@@ -1,0 +1,140 @@
+"""Samples with datasets of their own: one file each, one group each, or one number each."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from dsc._schemas.task import spelled
+from dsc._sources.files.passed_over import printable
+from dsc._sources.folder.layouts import split_of
+from dsc._sources.hdf5.items import Item
+from dsc._sources.hdf5.layout import Told, Unit, generic, stem_of
+from dsc._sources.hdf5.plan import (
+    Found,
+    Left,
+    Plan,
+    Words,
+    check_number,
+    check_readable,
+    not_wanted,
+    options_by_task,
+    task_of,
+    too_deep,
+)
+from dsc._sources.hdf5.table import INSIDE, Frames
+from dsc._sources.meaning.options import Options, wanted_tasks
+from dsc._sources.table import WHOLE, TableBuilder
+
+
+@dataclass(frozen=True)
+class _Spot:
+    """A dataset with its task, and the sample that it is of."""
+
+    unit: Unit
+    item: Item
+    task: str
+    group: str
+    stem: str
+    end: int
+
+    def template(self) -> tuple[str, str]:
+        """Return what stands before and behind the stem in ``file//dataset``.
+
+        The stem is looked for before `end`.
+        """
+        path = f"{self.unit.file}{INSIDE}{self.item.path}"
+        at = path.rfind(self.stem, 0, self.end) if self.stem else -1
+        return (path, WHOLE) if at < 0 else (path[:at], path[at + len(self.stem) :])
+
+
+def plan_frames(
+    units: Sequence[Unit],
+    words: Words,
+    in_files: Mapping[str, Words],
+    told: Told,
+    options: Options,
+    left: Left,
+) -> Plan:
+    """Make the plan of units that are a sample each; see `make_plan`.
+
+    `in_files` reads datasets that are numbered, by file and path.
+    """
+    spots = list(_spots(units, words, in_files, left))
+    every = list(dict.fromkeys(spot.task for spot in spots))
+    options = options_by_task(options, _own_names(spots), every)
+    wanted = wanted_tasks(options, every)
+    check_number(wanted, units)
+    found: dict[str, list[Found]] = defaultdict(list)
+    beside: dict[tuple[str, str], dict[str, Found]] = defaultdict(dict)
+    builder = TableBuilder()
+    for spot in spots:
+        unit, item, task = spot.unit, spot.item, spot.task
+        reason = not_wanted(task, wanted, options)
+        if reason:
+            left.skip(task, reason)
+            continue
+        check_readable(unit.file, item)
+        if len(item.shape) > 3:
+            reason = too_deep(item.whole, task, options)
+            left.add(unit.file, item.path, reason, task, unit.group)
+            continue
+        head, tail = spot.template()
+        split = unit.split or split_of(unit.file.split("/")[:-1])
+        builder.add(spot.group, spot.stem, task, head, tail, split)
+        found[task].append(Found(unit.file, item))
+        beside[spot.group, spot.stem][task] = found[task][-1]
+    _leave(units, left)
+    table = Frames(builder.build())
+    return Plan(told, table, dict(found), options, list(beside.values()), left.listed())
+
+
+def _spots(
+    units: Sequence[Unit], words: Words, in_files: Mapping[str, Words], left: Left
+) -> Iterator[_Spot]:
+    held = [(unit, item) for unit in units for item in unit.items if not item.no_task]
+    several = len({word for _, _, word in words.values()}) > 1
+    used = words if several or all(generic(unit.inner(item)) for unit, item in held) else {}
+    for unit, item in held:
+        read = in_files.get(unit.file, {})
+        if item.path in read:
+            above, stem, word = read[item.path]
+            group = "/".join(part for part in (stem_of(unit.file), above) if part)
+            end = len(unit.file) + len(INSIDE) + len(item.path)
+            yield _Spot(unit, item, spelled(word), group, stem, end)
+        elif read:
+            left.add(unit.file, item.path, "has no number of a sample", spelled(item.path))
+        elif task := task_of(unit, item, used):
+            yield _Spot(unit, item, task, *_sample_of(unit, used))
+        else:
+            reason = "a task's name needs letters a to z or digits: rename it"
+            left.add(unit.file, item.path, reason, printable(item.path), unit.group)
+
+
+def _sample_of(unit: Unit, words: Words) -> tuple[str, str, int]:
+    """Return the group and stem of a unit's sample, and where the stem ends at most."""
+    if unit.group:
+        above, _, leaf = unit.group.rpartition("/")
+        group = "/".join(part for part in (stem_of(unit.file), above) if part)
+        return group, leaf, len(unit.file) + len(INSIDE) + len(unit.group)
+    if unit.file in words:
+        return *words[unit.file][:2], len(stem_of(unit.file))
+    directory, _, name = unit.file.rpartition("/")
+    return directory, stem_of(name), len(stem_of(unit.file))
+
+
+def _own_names(spots: Sequence[_Spot]) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = defaultdict(set)
+    for spot in spots:
+        for own in (spot.item.path, spot.item.path.rpartition("/")[2]):
+            found[spelled(own)].add(spot.task)
+    return found
+
+
+def _leave(units: Sequence[Unit], left: Left) -> None:
+    """Note what can be no task; arrays that half of the samples have look like one."""
+    rest = [(unit, item) for unit in units for item in unit.items if item.no_task]
+    counts = Counter(spelled(unit.inner(item)) for unit, item in rest if item.shape)
+    for unit, item in rest:
+        name = spelled(unit.inner(item))
+        like = bool(item.shape) and 2 * counts[name] >= len(units) > 1
+        left.add(unit.file, item.path, item.no_task, name if like else "", unit.group)

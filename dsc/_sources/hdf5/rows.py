@@ -1,0 +1,246 @@
+"""Samples that are the rows of datasets: how many there are, and which datasets have them."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from dsc._schemas.task import spelled
+from dsc._sources.files.passed_over import printable
+from dsc._sources.folder.layouts import name_of_split, split_of
+from dsc._sources.hdf5.items import Item
+from dsc._sources.hdf5.layout import CHANNELS, Told, Unit, stem_of
+from dsc._sources.hdf5.plan import (
+    Found,
+    Left,
+    Plan,
+    Words,
+    check_number,
+    check_readable,
+    not_wanted,
+    options_by_task,
+    task_of,
+    too_deep,
+)
+from dsc._sources.hdf5.table import Cell, Part, Rows
+from dsc._sources.meaning.evidence import MATRIX
+from dsc._sources.meaning.options import Options, wanted_tasks
+from dsc.errors import UsageError
+
+CONSTANTS = ("intrinsic", "camera", "matrix", "calib", "extrinsic", "transform")
+Named = dict[str, Item]
+
+
+def plan_rows(
+    units: Sequence[Unit], words: Words, told: Told, options: Options, left: Left
+) -> Plan:
+    """Make the plan of units whose datasets have an axis of samples; see `make_plan`."""
+    names = [_names(unit, words, left) for unit in units]
+    own = _own_names(names)
+    every = list(dict.fromkeys(task for named in names for task in named))
+    options = options_by_task(options, own, every)
+    wanted = wanted_tasks(options, every)
+    check_number(wanted, units)
+    found: dict[str, list[Found]] = defaultdict(list)
+    parts, beside = [], []
+    for unit, named, split in zip(units, names, _splits(units), strict=True):
+        samples = _length(unit, {task: i for task, i in named.items() if task in wanted}, options)
+        taken = _take(unit, named, samples, wanted, options, left)
+        _leave(unit, samples, words, left)
+        for task, one in taken.items():
+            found[task].append(one)
+        cells = {task: Cell(unit.file, one.item.path, axis=one.axis) for task, one in taken.items()}
+        if cells:
+            parts.append(Part(unit.file, unit.group, samples, cells, split))
+            beside.append(taken)
+    table = Rows(_joined(parts, words))
+    return Plan(told, table, dict(found), options, beside, left.listed())
+
+
+def _names(unit: Unit, words: Words, left: Left) -> Named:
+    """Name every dataset that may be a task."""
+    named: Named = {}
+    for item in unit.items:
+        if item.no_task:
+            continue
+        task = task_of(unit, item, words)
+        if not task:
+            reason = "a task's name needs letters a to z or digits: rename it"
+            left.add(unit.file, item.path, reason, printable(item.path))
+        elif task in named:
+            problem = (
+                f"it and /{item.path} are both task {task}; rename one, or leave it out with "
+                f"--ignore '{printable(unit.file)}/{item.path}'"
+            )
+            named[task] = replace(named[task], problem=problem)
+        else:
+            named[task] = item
+    return named
+
+
+def _own_names(names: Sequence[Named]) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = defaultdict(set)
+    for named in names:
+        for task, item in named.items():
+            for own in (item.path, item.path.rpartition("/")[2]):
+                found[spelled(own)].add(task)
+    return found
+
+
+def _take(
+    unit: Unit,
+    named: Named,
+    samples: int,
+    wanted: Sequence[str],
+    options: Options,
+    left: Left,
+) -> dict[str, Found]:
+    """Choose the datasets that are read, by task, and note the others."""
+    taken = {}
+    group = unit.group if unit.numbered else ""
+    for task, item in named.items():
+        reason = not_wanted(task, wanted, options)
+        if reason:
+            left.skip(task, reason)
+            continue
+        check_readable(unit.file, item)
+        axis = _axis(item, samples)
+        if axis is None:
+            left.add(unit.file, item.path, _why_no_row(item, samples), "", group)
+        elif len(item.row) > 3 and not item.files:
+            left.add(unit.file, item.path, too_deep(item.row, task, options), task, group)
+        else:
+            taken[task] = Found(unit.file, item, axis)
+    return taken
+
+
+def _leave(unit: Unit, samples: int, words: Words, left: Left) -> None:
+    """Note what can be no task; with one row a sample, it looks like one."""
+    for item in unit.items:
+        if item.no_task:
+            like = bool(item.shape) and item.shape[0] == samples > 1
+            task = task_of(unit, item, words) if like else ""
+            group = unit.group if unit.numbered else ""
+            left.add(unit.file, item.path, item.no_task, task, group)
+
+
+def _length(unit: Unit, chosen: Mapping[str, Item], options: Options) -> int:
+    """Tell how many samples a unit has: what its maps say, or else most of its datasets.
+
+    Raises
+    ------
+    UsageError
+        When maps of one size have different numbers, or all that are asked for do not agree.
+    """
+    usable = {task: item for task, item in chosen.items() if item.shape and not item.problem}
+    sure = _counting(usable)
+    counted = sure or {task: i for task, i in usable.items() if not _is_constant(i)}
+    if options.tasks is not None and len(chosen) == len(options.tasks):
+        counted = {task: i for task, i in usable.items() if not _is_constant(i)} or usable
+    lengths = Counter(_count(item) for item in counted.values())
+    if len(lengths) > 1 and (sure or options.tasks is not None):
+        found = ", ".join(f"{item.path} {_count(item)}" for item in counted.values())
+        raise UsageError(
+            f"{printable(unit.file)}: datasets differ in their first axis, which counts samples: "
+            f"{found}; say with --tasks which are meant, or --layout frames if the file is one "
+            "sample"
+        )
+    return lengths.most_common(1)[0][0] if lengths else 0
+
+
+def _counting(usable: Mapping[str, Item]) -> dict[str, Item]:
+    """Choose the datasets that surely have an axis of samples: those of maps."""
+    sure = {
+        task: item
+        for task, item in usable.items()
+        if len(item.shape) > 3 or item.files == "elements" or (item.files and len(item.shape) > 1)
+    }
+    maps = {
+        task: item
+        for task, item in usable.items()
+        if len(item.shape) == 3 and max(item.row) > MATRIX
+    }
+    sizes = {_size(item.row) for item in sure.values()}
+    if not sure:
+        return maps
+    return sure | {task: item for task, item in maps.items() if item.row in sizes}
+
+
+def _size(row: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the height and width of a row."""
+    if len(row) == 3:
+        return row[1:] if row[0] in CHANNELS and row[2] not in CHANNELS else row[:2]
+    return row
+
+
+def _count(item: Item) -> int:
+    if item.matlab and len(item.shape) == 2 and item.shape[0] == 1:
+        return item.shape[1]
+    return item.shape[0]
+
+
+def _axis(item: Item, samples: int) -> int | None:
+    """Tell which axis counts the samples; None where none does."""
+    if not item.shape or (item.files == "axis" and len(item.shape) == 1):
+        return None
+    if item.shape[0] == samples and not _is_constant(item):
+        return 0
+    return 1 if item.matlab and len(item.shape) == 2 and item.shape[1] == samples else None
+
+
+def _is_constant(item: Item) -> bool:
+    """Tell whether it is one matrix for all samples, with as many rows as they are or not."""
+    square = len(item.shape) == 2 and item.shape[0] == item.shape[1] <= MATRIX
+    word = item.path.lower().rpartition("/")[2]
+    return square and (word == "k" or any(one in word for one in CONSTANTS))
+
+
+def _why_no_row(item: Item, samples: int) -> str:
+    if not item.shape:
+        return "one value, not one a sample"
+    if _is_constant(item):
+        return "one matrix, not one a sample"
+    return f"its first axis is {item.shape[0]}, there are {samples} samples"
+
+
+def _splits(units: Sequence[Unit]) -> list[str]:
+    """Return each unit's split: of its group, directories, or (where all have one) file name."""
+    named = [unit.split or split_of(unit.file.split("/")[:-1]) for unit in units]
+    stems = [own or _split_of_stem(unit.file) for unit, own in zip(units, named, strict=True)]
+    return stems if all(stems) else named
+
+
+def _split_of_stem(file: str) -> str:
+    """Read the split that a file's name is, or begins with: ``train``, ``val_0``, ``test-rgb``."""
+    stem = stem_of(file.rpartition("/")[2])
+    first = stem.replace("-", "_").replace(".", "_").partition("_")[0]
+    return name_of_split(stem) or name_of_split(first.rstrip("0123456789")) or ""
+
+
+def _joined(parts: Sequence[Part], words: Words) -> list[Part]:
+    """Put files that hold a task each of the same samples together: ``rgb.h5`` and ``depth.h5``.
+
+    Raises
+    ------
+    UsageError
+        When they do not have the same number of samples.
+    """
+    groups: dict[tuple[str, str, str], list[Part]] = defaultdict(list)
+    for part in parts:
+        group, stem, _ = words.get(part.file, ("", part.file, ""))
+        groups[group, stem, part.group].append(part)
+    found: list[Part] = []
+    for (group, stem, _), several in groups.items():
+        tasks = [task for part in several for task in part.cells]
+        if len(several) == 1 or len(set(tasks)) < len(tasks):
+            found += several
+            continue
+        if len({part.samples for part in several}) > 1:
+            counts = ", ".join(f"{part.where} {part.samples}" for part in several)
+            raise UsageError(
+                f"files of one name hold different numbers of samples: {counts}; complete them, "
+                "or leave one out with --ignore"
+            )
+        cells = {task: cell for part in several for task, cell in part.cells.items()}
+        name = "/".join(part for part in (group, stem.strip("._-")) if part)
+        found.append(replace(several[0], cells=cells, name=name))
+    return found

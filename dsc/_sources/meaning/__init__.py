@@ -1,0 +1,1 @@
+"""What values mean: kinds, units, invalid values, and the evidence for them."""

@@ -1,0 +1,198 @@
+"""What a user states of a dataset's tasks: parsed, by task name, the same for all sources."""
+
+import fnmatch
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+from dsc._schemas import LeftOut, resolve_tasks
+from dsc._schemas.task import spelled
+from dsc._sources.meaning.kinds import Stated, parse_kinds, task_name
+from dsc._sources.meaning.units import (
+    DepthUnit,
+    FileUnit,
+    parse_depth_unit,
+    parse_file_unit,
+    unit_of,
+)
+from dsc.errors import UsageError
+
+ALPHAS = ("drop", "mask")
+_PLUS = re.compile(r"(?<![eE])\+")  # between values; that of 1e+10 is part of one
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user states of a folder's tasks; task names are spelled as tasks are.
+
+    Attributes
+    ----------
+    tasks
+        The tasks that are wanted; None for all.
+    ignore
+        Patterns of paths, or names of tasks, that are left out.
+    """
+
+    depth_unit: DepthUnit | None = None
+    file_unit: Mapping[str, FileUnit] | None = None
+    kinds: Mapping[str, str] | None = None
+    invalid: Mapping[str, tuple[int, ...]] | None = None
+    alpha: str | None = None
+    tasks: tuple[str, ...] | None = None
+    ignore: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(
+        cls,
+        depth_unit: object = None,
+        file_unit: object = None,
+        kinds: object = None,
+        invalid: object = None,
+        alpha: str | None = None,
+        tasks: Sequence[str] | str | None = None,
+        ignore: Sequence[str] | str = (),
+    ) -> Self:
+        """Check what a command line or caller gave.
+
+        Raises
+        ------
+        UsageError
+            When an option cannot be understood.
+        """
+        if alpha is not None and alpha not in ALPHAS:
+            raise UsageError(f"--alpha {alpha}: drop or mask")
+        units = parse_depth_unit(depth_unit)
+        return cls(
+            {task_name(name): unit for name, unit in units.items()}
+            if isinstance(units, dict)
+            else units,
+            {name and task_name(name): u for name, u in parse_file_unit(file_unit).items()},
+            parse_kinds(kinds),
+            parse_invalid(invalid),
+            alpha,
+            None if tasks is None else tuple(words_of(tasks)),
+            tuple(words_of(ignore)),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `parse` reads, as JSON; unset options are left out."""
+        found = {
+            "depth_unit": self.depth_unit,
+            "file_unit": {name: unit.text for name, unit in (self.file_unit or {}).items()},
+            "kinds": dict(self.kinds or {}),
+            "invalid": {name: list(values) for name, values in (self.invalid or {}).items()},
+            "alpha": self.alpha,
+            "tasks": None if self.tasks is None else list(self.tasks),
+            "ignore": list(self.ignore),
+        }
+        return {name: value for name, value in found.items() if value}
+
+    def stated(self, task: str, known: Stated) -> Stated:
+        """Put what the user states of a task over what its layout or file knows."""
+        units = self.file_unit or {}
+        unit_m = unit_of(self.depth_unit, task)
+        file_unit = units.get(task) or units.get("") or (None if unit_m else known.file_unit)
+        return replace(
+            known,
+            kind=(self.kinds or {}).get(task) or known.kind,
+            unit_m=unit_m or (None if file_unit is not known.file_unit else known.unit_m),
+            file_unit=file_unit,
+            invalid=(self.invalid or {}).get(task, known.invalid),
+            alpha=self.alpha,
+        )
+
+    def named(self) -> set[str]:
+        """List the tasks that options speak of by name."""
+        by_task: tuple[Any, ...] = (self.depth_unit, self.file_unit, self.kinds, self.invalid)
+        return {name for one in by_task if isinstance(one, Mapping) for name in one if name}
+
+    def excuse(self, left_out: Sequence[LeftOut]) -> list[LeftOut]:
+        """Return what a walk passed over; what an option leaves out looks like no task any more."""
+        return [
+            one.model_copy(update={"task": "", "reason": f"{one.reason} (--ignore {pattern})"})
+            if one.task and (pattern := self.ignores(one.what, one.task))
+            else one
+            for one in left_out
+        ]
+
+    def ignores(self, path: str, task: str = "") -> str | None:
+        """Return the pattern that leaves out a path or task; None when none does."""
+        for given in self.ignore:
+            pattern = given.replace(": /", "/")  # as datasets inside a file are spelled to people
+            if task and not set(pattern) & set("*?[/") and spelled(pattern) == task:
+                return pattern
+            folder = f"/{pattern.strip('/')}/"
+            if fnmatch.fnmatchcase(path, pattern) or folder in f"/{path}":
+                return pattern
+        return None
+
+
+EVERYTHING = Options()
+
+
+def parse_invalid(given: object) -> dict[str, tuple[int, ...]]:
+    """Read ``normal=0+128,disp=0`` or a mapping of tasks to values.
+
+    Raises
+    ------
+    UsageError
+        When a value is no whole number.
+    """
+    if given is None:
+        return {}
+    if isinstance(given, str):
+        parts = [part.partition("=") for part in given.split(",") if part.strip()]
+        given = {name.strip(): _PLUS.split(values) for name, _, values in parts}
+    if not isinstance(given, Mapping):
+        raise UsageError(f"--invalid {given}: write task=value, several with +: normal=0+128")
+    found = {}
+    for name, values in given.items():
+        several = values if isinstance(values, list | tuple) else [values]
+        try:
+            found[task_name(str(name))] = tuple(map(_whole, several))
+        except (TypeError, ValueError, OverflowError):
+            raise UsageError(
+                f"--invalid {name}={values}: expected whole numbers, several with +: normal=0+128"
+            ) from None
+    return found
+
+
+def _whole(value: Any) -> int:
+    """Read a whole number, also one spelt as 1e10 or 65504.0."""
+    number = float(value)
+    if not number.is_integer():
+        raise ValueError(f"{value} is no whole number")
+    return int(value) if str(value).strip().lstrip("+-").isdigit() else int(number)
+
+
+def wanted_tasks(options: Options, found: Sequence[str]) -> tuple[str, ...]:
+    """Choose among the tasks found those that are wanted, by name, alias or spelling.
+
+    Raises
+    ------
+    UnknownTaskError
+        When one that is asked for is not there; the message lists those that are.
+    """
+    left = [name for name in found if not options.ignores("", name)]
+    if options.tasks is None:
+        return tuple(left)
+    words = [word if word in left else spelled(word) or word for word in options.tasks]
+    return resolve_tasks(words, left)
+
+
+def unwanted(
+    files: Mapping[str, int], wanted: Sequence[str], options: Options
+) -> Iterator[LeftOut]:
+    """List the tasks that nobody asked for; `files` counts those of every task."""
+    for name, count in files.items():
+        if name not in wanted:
+            pattern = options.ignores("", name)
+            reason = f"--ignore {pattern}" if pattern else "not in --tasks"
+            yield LeftOut(what=f"task {name}", files=count, reason=reason)
+
+
+def words_of(given: Sequence[str] | str) -> list[str]:
+    """Read names or patterns with commas, or a sequence of them."""
+    parts = given.split(",") if isinstance(given, str) else given
+    return [part for part in (str(part).strip() for part in parts) if part]

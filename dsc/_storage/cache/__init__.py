@@ -1,0 +1,1 @@
+"""Packs of remote archives kept on the local disk, and recent ones in memory."""

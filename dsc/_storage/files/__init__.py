@@ -1,0 +1,1 @@
+"""One place of files, local or remote: read, list, write atomically, lock, retry."""

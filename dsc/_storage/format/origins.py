@@ -1,0 +1,106 @@
+"""Where samples came from, in a shard's keys file: the fields `source`, `patterns` and `files`.
+
+A line's ``source`` is the sample's name in the source, left out where it is the key. The first line
+has ``patterns``: by task, what makes the path of its file from a name, ``{dir}`` being what is
+before the last slash and ``{name}`` what is behind it. A file that the pattern does not give stands
+in ``files`` of its line, and a task that the sample lacks is null there.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dsc._schemas.origin import Origin
+from dsc.errors import CorruptArchiveError
+
+
+def write_lines(keys: Sequence[str], origins: Sequence[Origin | None]) -> bytes:
+    """Spell a keys file: one JSON object a line.
+
+    Parameters
+    ----------
+    keys, origins
+        Of a shard's samples; None where the source does not know.
+    """
+    known = [origin for origin in origins if origin is not None]
+    patterns = common_patterns(known)
+    lines = []
+    for number, (key, origin) in enumerate(zip(keys, origins, strict=True)):
+        line: dict[str, Any] = {"key": key}
+        if origin is not None:
+            line |= {"source": origin.name} if origin.name != key else {}
+            line |= {"files": odd} if (odd := _odd_files(origin, patterns)) else {}
+        if number == 0 and patterns:
+            line["patterns"] = patterns
+        lines.append(_spell(line) + b"\n")
+    return b"".join(lines)
+
+
+def read_lines(data: bytes, where: str) -> list[Origin]:
+    """Read what `write_lines` wrote; of archives without it, names are keys.
+
+    Raises
+    ------
+    CorruptArchiveError
+        When a line is something else.
+    """
+    found = []
+    patterns: Mapping[str, str] = {}
+    try:
+        for line in map(json.loads, data.splitlines()):
+            patterns = line.get("patterns", patterns)
+            name = line.get("source", line["key"])
+            files = {task: expand(pattern, name) for task, pattern in patterns.items()}
+            files |= line.get("files", {})
+            there = {task: path for task, path in files.items() if path is not None}
+            found.append(Origin(name=name, files=there))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CorruptArchiveError(f"{where}: a line says no origin ({error})") from None
+    return found
+
+
+def expand(pattern: str, name: str) -> str:
+    """Return the path that a pattern makes of a sample's name."""
+    directory, _, stem = name.rpartition("/")
+    return pattern.replace("{name}", stem).replace("{dir}", directory)
+
+
+def pattern_of(path: str, name: str) -> str | None:
+    """Return the pattern that makes a path of a sample's name; None where none does."""
+    directory, _, stem = name.rpartition("/")
+    if "{" in path or "{" in name or not stem:
+        return None
+    head, found, tail = path.rpartition(stem)
+    pattern = f"{head}{{name}}{tail}" if found else path
+    if directory:
+        pattern = pattern.replace(directory, "{dir}", 1)
+    return pattern if found and expand(pattern, name) == path else None
+
+
+def common_patterns(origins: Sequence[Origin]) -> dict[str, str]:
+    """Return each task's most frequent pattern."""
+    counts: dict[str, Counter[str]] = {}
+    for origin in origins:
+        for task, path in origin.files.items():
+            pattern = pattern_of(path, origin.name)
+            if pattern is not None:
+                counts.setdefault(task, Counter())[pattern] += 1
+    return {task: min(c, key=lambda one: (-c[one], one)) for task, c in sorted(counts.items())}
+
+
+def _odd_files(origin: Origin, patterns: Mapping[str, str]) -> dict[str, str | None]:
+    odd: dict[str, str | None] = {
+        task: path
+        for task, path in sorted(origin.files.items())
+        if task not in patterns or expand(patterns[task], origin.name) != path
+    }
+    return odd | {task: None for task in patterns if task not in origin.files}
+
+
+def _spell(line: Mapping[str, Any]) -> bytes:
+    r"""Write UTF-8 as it is, so that people find names; names that are none become ``\\udce9``."""
+    try:
+        return json.dumps(line, separators=(",", ":"), ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return json.dumps(line, separators=(",", ":")).encode()

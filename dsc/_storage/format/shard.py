@@ -1,0 +1,230 @@
+"""Writes one shard: one tar a stream, its index, and the keys.
+
+Nothing has its final name before it has been written, flushed to disk, read back and checked, so
+a reader never sees half a shard and a killed writer leaves only ``.part`` files.
+"""
+
+import hashlib
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, Self
+
+import numpy as np
+
+from dsc._schemas import FileRecord, Origin, StreamRecord
+from dsc._storage.files.root import Root, part_name
+from dsc._storage.format.commit import write_file
+from dsc._storage.format.origins import write_lines
+from dsc._storage.format.pack import encode_pack
+from dsc._storage.format.tar import BLOCK, END, MAX_NAME, member_bytes
+from dsc.errors import CorruptArchiveError, UsageError
+
+KEY = re.compile(r"[A-Za-z0-9_-]{1,80}")
+
+
+def stream_path(stream: str, split: str, n: int) -> str:
+    """Name a stream's tar: the stream is in the directory and in the file name."""
+    return f"{stream}/{split}-{stream}-{n:06d}.tar"
+
+
+def keys_path(split: str, n: int) -> str:
+    """Name a shard's keys file."""
+    return f"keys/{split}-keys-{n:06d}.jsonl"
+
+
+def member_name(first_key: str, stream: str) -> str:
+    """Name a pack's tar member."""
+    return f"{first_key}.{stream}.pack"
+
+
+@dataclass
+class _StreamFile:
+    part: Path
+    file: BinaryIO
+    digest: "hashlib._Hash"
+    slot: int
+    offsets: list[int] = field(default_factory=list)
+    pending: list[bytes | None] = field(default_factory=list)
+    written: int = 0
+    payload_bytes: int = 0
+    n_missing: int = 0
+
+    def write(self, data: bytes) -> None:
+        self.file.write(data)
+        self.digest.update(data)
+        self.written += len(data)
+
+
+class ShardWriter:
+    """Writes the samples of one shard, in order.
+
+    Parameters
+    ----------
+    root
+        The archive.
+    split, n
+        Which shard.
+    first_index
+        Index, in the split, of the first sample.
+    streams
+        Codec slot by stream name.
+    pack_size
+        Samples a pack.
+    keys_there
+        The keys file, where the shard stands and only gets more streams; else it is written.
+    """
+
+    def __init__(
+        self,
+        root: Root,
+        split: str,
+        n: int,
+        first_index: int,
+        streams: Mapping[str, int],
+        pack_size: int,
+        keys_there: FileRecord | None = None,
+    ) -> None:
+        self._root, self._split, self._n = root, split, n
+        self._first, self._pack_size, self._keys_there = first_index, pack_size, keys_there
+        self._keys: list[str] = []
+        self._origins: list[Origin | None] = []
+        self._scratch = None if root.local else tempfile.TemporaryDirectory(prefix="dsc-")
+        self._files: dict[str, _StreamFile] = {}
+        try:
+            for stream, slot in streams.items():
+                part = self._part(stream_path(stream, split, n))
+                self._files[stream] = _StreamFile(part, part.open("wb"), hashlib.sha256(), slot)
+        except BaseException:
+            self.abort()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *rest: object) -> None:
+        self.abort()
+
+    def add(self, key: str, payloads: Mapping[str, bytes], origin: Origin | None = None) -> None:
+        """Add one sample; a stream that `payloads` lacks is marked missing.
+
+        `origin` says where it came from, where that is known.
+
+        Raises
+        ------
+        UsageError
+            When the key is not 1 to 80 letters, digits, ``_`` and ``-``, is too long for a tar
+            member's name, or `payloads` has a stream that the shard does not write.
+        """
+        self._check(key, payloads)
+        self._keys.append(key)
+        self._origins.append(origin)
+        for stream, file in self._files.items():
+            payload = payloads.get(stream)
+            file.pending.append(payload)
+            if payload is None:
+                file.n_missing += 1
+            else:
+                file.payload_bytes += len(payload)
+        if len(self._keys) % self._pack_size == 0:
+            self._flush()
+
+    def finish(self) -> tuple[FileRecord, dict[str, StreamRecord]]:
+        """Write the rest, check every file by reading it back, and give the files their names.
+
+        Raises
+        ------
+        CorruptArchiveError
+            When the disk gives back other bytes than were written.
+        """
+        if len(self._keys) % self._pack_size:
+            self._flush()
+        records = {}
+        for stream, file in self._files.items():
+            file.write(END)
+            file.file.flush()
+            os.fsync(file.file.fileno())
+            file.file.close()
+            path = stream_path(stream, self._split, self._n)
+            sha256 = file.digest.hexdigest()
+            _check_written(file.part, sha256, self._root.where(path))
+            self._root.put(file.part, path)
+            self._root.write(f"{path}.idx", idx_bytes([*file.offsets, file.written - len(END)]))
+            records[stream] = StreamRecord(
+                path=path,
+                bytes=file.written,
+                sha256=sha256,
+                payload_bytes=file.payload_bytes,
+                n_missing=file.n_missing,
+            )
+        keys = self._keys_there or self._write_keys()
+        self._files = {}
+        self.abort()
+        return keys, records
+
+    def abort(self) -> None:
+        """Remove whatever is not finished; safe to call twice."""
+        for file in self._files.values():
+            with suppress(OSError):  # a full disk refuses what is still buffered
+                file.file.close()
+            file.part.unlink(missing_ok=True)
+        self._files = {}
+        if self._scratch is not None:
+            self._scratch.cleanup()
+
+    def _write_keys(self) -> FileRecord:
+        lines = write_lines(self._keys, self._origins)
+        return write_file(self._root, keys_path(self._split, self._n), lines)
+
+    def _check(self, key: str, payloads: Mapping[str, bytes]) -> None:
+        if not KEY.fullmatch(key):
+            raise UsageError(
+                f"sample key {key!r}: 1 to 80 of A-Z a-z 0-9 _ - only; rename the source's file"
+            )
+        longest = max(self._files, key=len, default="")
+        if len(member_name(key, longest)) > MAX_NAME:
+            raise UsageError(
+                f"sample key {key!r} with stream {longest!r}: a tar member's name holds "
+                f"{MAX_NAME} characters, {member_name(key, longest)!r} has "
+                f"{len(member_name(key, longest))}; shorten the source's file name"
+            )
+        if not payloads.keys() <= self._files.keys():
+            raise UsageError(
+                f"sample {key}: streams {sorted(payloads.keys() - self._files.keys())} are not "
+                f"written by this shard, which has {sorted(self._files)}"
+            )
+
+    def _part(self, path: str) -> Path:
+        if self._root.local is None or self._scratch is not None:
+            return Path(str(self._scratch and self._scratch.name)) / path.replace("/", "_")
+        target = self._root.local / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return part_name(target)
+
+    def _flush(self) -> None:
+        first = (len(self._keys) - 1) // self._pack_size * self._pack_size
+        for stream, file in self._files.items():
+            pack = encode_pack(file.pending, self._first + first, file.slot)
+            file.offsets.append(file.written)
+            file.write(member_bytes(member_name(self._keys[first], stream), pack))
+            file.pending = []
+
+
+def idx_bytes(offsets: list[int]) -> bytes:
+    """Return an ``.idx``: where each pack's member starts, then where the last one ends (u64)."""
+    if any(offset % BLOCK for offset in offsets):
+        raise ValueError("a tar member starts at a multiple of 512")
+    return np.asarray(offsets, "<u8").tobytes()
+
+
+def _check_written(part: Path, sha256: str, where: str) -> None:
+    with part.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != sha256:
+        raise CorruptArchiveError(
+            f"{where}: the disk gives back other bytes than were written; check the disk"
+        )

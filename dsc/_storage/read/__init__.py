@@ -1,0 +1,1 @@
+"""An archive as it is read: manifest, packs, single samples, and what damage leaves of them."""

@@ -1,0 +1,358 @@
+"""Reads an archive: manifest, shards, keys, packs and single bitstreams. It decodes nothing."""
+
+import bisect
+import copy
+import hashlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate
+from typing import Any, Self
+
+from dsc._schemas import (
+    CodecRecord,
+    FileRecord,
+    Manifest,
+    Origin,
+    ShardRecord,
+    StreamRecord,
+)
+from dsc._storage.files.root import CONNECTIONS, Root
+from dsc._storage.format.commit import MANIFEST, WORK
+from dsc._storage.format.keys import Hashes, KeyIndex, hash_keys, new_factor, parse_keys
+from dsc._storage.format.origins import read_lines
+from dsc._storage.format.pack import Pack, decode_pack
+from dsc._storage.format.shard import KEY
+from dsc._storage.format.tar import BLOCK
+from dsc._storage.read.tar_index import (
+    READ_BLOCK,
+    Offsets,
+    check_head,
+    idx_of,
+    read_idx,
+    rebuild_idx,
+    scan_file,
+)
+from dsc.errors import (
+    LIST_DAMAGE,
+    ArchiveNotFoundError,
+    CorruptArchiveError,
+    CorruptPackError,
+    TaskMismatchError,
+    UnknownSampleError,
+    UnknownTaskError,
+    UnsafeArchiveError,
+)
+
+__all__ = ["READ_BLOCK", "Archive", "idx_of", "read_checked", "rebuild_idx", "scan_file"]
+
+MAX_TOTAL_SAMPLES = 1 << 48
+KEPT_KEYS = 1 << 18
+
+
+class Archive:
+    """An open archive; cheap to open, picklable, thread-safe for reading.
+
+    Attributes
+    ----------
+    root
+        Where it is.
+    manifest, shards
+        What it is; shards in order of split and number.
+    """
+
+    def __init__(self, root: Root, manifest: Manifest, shards: tuple[ShardRecord, ...]) -> None:
+        self.root, self.manifest, self.shards = root, manifest, shards
+        self._starts = list(accumulate((shard.samples for shard in shards), initial=0))
+        self._slots = {
+            stream: slot for slot, codec in enumerate(manifest.codecs) for stream in codec.streams
+        }
+        self._reset()
+
+    def _reset(self) -> None:
+        self._idx: dict[str, Offsets] = {}
+        self._keys: dict[int, tuple[str, ...]] = {}
+        self._key_index: KeyIndex | None = None
+        self._origins: tuple[int, list[Origin]] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_idx": {}, "_keys": {}, "_key_index": None, "_origins": None}
+
+    @classmethod
+    def open(cls, url: object) -> Self:
+        """Open an archive by path or URL.
+
+        Raises
+        ------
+        ArchiveNotFoundError
+            When there is no ``dsc.json``.
+        UnsupportedVersionError, CorruptArchiveError
+            When it cannot be read, or its shard records are not what the manifest says.
+        """
+        root = url if isinstance(url, Root) else Root(str(url))
+        if not root.url:
+            raise ArchiveNotFoundError("the name of an archive is empty; give a path or URL")
+        try:
+            data = root.read(MANIFEST)
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            raise ArchiveNotFoundError(_not_found(root)) from None
+        manifest = Manifest.from_file_bytes(data, root.where(MANIFEST))
+        files = {record.path: record for record in manifest.files}
+        listed = manifest.shards_path
+        if listed not in files:
+            raise CorruptArchiveError(f"{root.where(MANIFEST)}: it does not name {listed}")
+        lines = read_checked(root, files[listed]).splitlines()
+        shards = tuple(
+            ShardRecord.from_json(line, f"{root.where(listed)} line {number}")
+            for number, line in enumerate(lines, 1)
+        )
+        check_shards(manifest, shards, root.where(listed))
+        return cls(root, manifest, shards)
+
+    def fresh(self) -> Self:
+        """Return the same archive with connections and counts of its own, as after a fork."""
+        other = copy.copy(self)
+        other.root = self.root.fresh()
+        other._idx, other._key_index = dict(self._idx), self._key_index
+        return other
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    def locate(self, index: int) -> tuple[int, int, int]:
+        """Return (shard, pack in the shard, sample in the pack) of a sample over all splits."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"sample {index} of {len(self)} in {self.root.url}")
+        shard = bisect.bisect_right(self._starts, index) - 1
+        pack, k = divmod(index - self._starts[shard], self.manifest.pack_size)
+        return shard, pack, k
+
+    def n_packs(self, shard: int) -> int:
+        """Return the number of packs of a shard, the same in every stream."""
+        return -(-self.shards[shard].samples // self.manifest.pack_size)
+
+    def keys(self, shard: int) -> tuple[str, ...]:
+        """Return the keys of a shard's samples."""
+        found = self._keys.get(shard)
+        if found is None:
+            found = self._read_keys(shard)
+            held = list(self._keys)  # the first came first
+            if sum(self.shards[number].samples for number in held) > KEPT_KEYS:
+                self._keys.pop(held[0], None)
+            self._keys[shard] = found
+        return found
+
+    def _read_keys(self, shard: int) -> tuple[str, ...]:
+        record = self.shards[shard]
+        where = self.root.where(record.keys.path)
+        found = parse_keys(read_checked(self.root, record.keys), where)
+        if len(found) != record.samples:
+            raise CorruptArchiveError(
+                f"{where}: {len(found)} keys, the shard has {record.samples} samples"
+            )
+        return found
+
+    def origin(self, index: int) -> Origin:
+        """Say where a sample came from: its key, where nothing else is known."""
+        shard, _, _ = self.locate(index)
+        record = self.shards[shard]
+        if self._origins is None or self._origins[0] != shard:
+            data = read_checked(self.root, record.keys)
+            self._origins = shard, read_lines(data, self.root.where(record.keys.path))
+        return self._origins[1][index - self._starts[shard]]
+
+    def key(self, index: int) -> str:
+        """Return the key of a sample."""
+        shard, _, _ = self.locate(index)
+        return self.keys(shard)[index - self._starts[shard]]
+
+    def index_of(self, key: str) -> int:
+        """Return the index of a key; `UnknownSampleError` when it is not there."""
+        if self._key_index is None:
+            self._key_index = self._index_keys()
+        found = self._key_index.candidates(key) if KEY.fullmatch(key) else []
+        for index in found:
+            if self.key(index) == key:
+                return index
+        raise UnknownSampleError(f"{self.root.url}: no sample {key!r}; `dsc ls` lists the keys")
+
+    def _index_keys(self) -> KeyIndex:
+        factor = new_factor()
+        shards = range(len(self.shards))
+
+        def hashes(shard: int) -> Hashes:
+            return hash_keys(self._read_keys(shard), factor)
+
+        if self.root.local is not None:
+            return KeyIndex(map(hashes, shards), factor)
+        self.root.connect()
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
+            return KeyIndex(pool.map(hashes, shards), factor)
+
+    def codec_file(self, record: CodecRecord) -> bytes | None:
+        """Read a codec's weights, hash checked; None when it has none."""
+        if record.weights_sha256 is None:
+            return None
+        path = f"codecs/{record.weights_sha256}.safetensors"
+        files = {file.path: file for file in self.manifest.files}
+        if path not in files or files[path].sha256 != record.weights_sha256:
+            raise CorruptArchiveError(
+                f"{self.root.where(MANIFEST)}: codec {record.id} wants weights "
+                f"{record.weights_sha256[:16]}, which the archive does not name; "
+                "foreign weights are not used"
+            )
+        return read_checked(self.root, files[path])
+
+    def offsets(self, shard: int, stream: str) -> Offsets:
+        """Return where each pack's tar member starts, and where the last one ends.
+
+        From the ``.idx``; rebuilt from the tar when there is none.
+        """
+        record = self.record(shard, stream)
+        if record.path not in self._idx:
+            self._idx[record.path] = read_idx(self.root, record, self.n_packs(shard))
+        return self._idx[record.path]
+
+    def extent(self, shard: int, stream: str, pack: int) -> tuple[int, int]:
+        """Return where a pack's tar member starts and ends."""
+        start, end = self.offsets(shard, stream)[pack : pack + 2].tolist()
+        return start, end
+
+    def forget_offsets(self, shard: int, stream: str) -> None:
+        """Read the ``.idx`` again when it is wanted next: it may be what was damaged."""
+        self._idx.pop(self.record(shard, stream).path, None)
+
+    def span(self, shard: int, pack: int) -> tuple[int, int]:
+        """Return the index, in the split, of a pack's first sample, and how many it holds."""
+        record, size = self.shards[shard], self.manifest.pack_size
+        first = record.first_index + pack * size
+        return first, min(size, record.first_index + record.samples - first)
+
+    def slot(self, stream: str) -> int | None:
+        """Return which of the manifest's codecs writes a stream."""
+        return self._slots.get(stream)
+
+    def read_pack(self, shard: int, stream: str, pack: int) -> Pack:
+        """Read and check one pack: one range of bytes once the index is known."""
+        member = self.root.read(self.record(shard, stream).path, *self.extent(shard, stream, pack))
+        return self.unwrap(memoryview(member), shard, stream, pack)
+
+    def iter_packs(self, shard: int, stream: str) -> Iterator[Pack]:
+        """Read all packs of one stream of a shard, by few large reads."""
+        record, offsets = self.record(shard, stream), self.offsets(shard, stream).tolist()
+        pack = 0
+        while pack < len(offsets) - 1:
+            stop = bisect.bisect_right(offsets, offsets[pack] + READ_BLOCK) - 1
+            stop = min(max(stop, pack + 1), len(offsets) - 1)
+            start = offsets[pack]
+            block = memoryview(self.root.read(record.path, start, offsets[stop]))
+            for number in range(pack, stop):
+                part = block[offsets[number] - start : offsets[number + 1] - start]
+                yield self.unwrap(part, shard, stream, number)
+            pack = stop
+
+    def payloads(self, index: int, streams: Sequence[str]) -> dict[str, memoryview | None]:
+        """Read the bitstreams of one sample; None where it does not have a stream."""
+        shard, pack, k = self.locate(index)
+        return {name: self.read_pack(shard, name, pack).payloads[k] for name in streams}
+
+    def record(self, shard: int, stream: str) -> StreamRecord:
+        """Return the record of one stream's tar."""
+        try:
+            return self.shards[shard].streams[stream]
+        except KeyError:
+            raise UnknownTaskError(
+                f"{self.root.url}: this archive has no stream {stream}"
+            ) from None
+
+    def unwrap(self, member: memoryview, shard: int, stream: str, pack: int) -> Pack:
+        """Check a member's header, padding and pack against what must stand there."""
+        where = f"{self.root.where(self.record(shard, stream).path)}: pack {pack}"
+        name, length = check_head(bytes(member[:BLOCK]), len(member), where)
+        if any(member[BLOCK + length :]):
+            raise CorruptPackError(f"{where}: padding is not zero; {LIST_DAMAGE}")
+        found = decode_pack(member[BLOCK : BLOCK + length], where)
+        first, count = self.span(shard, pack)
+        if found.first_index != first or len(found.payloads) != count:
+            raise TaskMismatchError(
+                f"{where}: holds samples {found.first_index} to "
+                f"{found.first_index + len(found.payloads) - 1}, expected {first} to "
+                f"{first + count - 1}; the streams of this shard are out of step"
+            )
+        if found.codec_slot != self.slot(stream):
+            raise TaskMismatchError(
+                f"{where}: written by codec {found.codec_slot}, the manifest says "
+                f"{self.slot(stream)}"
+            )
+        if not name.endswith(f".{stream}.pack"):
+            raise TaskMismatchError(f"{where}: member {name!r} is of another stream")
+        return found
+
+
+def read_checked(root: Root, record: FileRecord) -> bytes:
+    """Read a small file whole and check its size and hash.
+
+    Raises
+    ------
+    CorruptArchiveError
+        When it is missing, or not what the record says.
+    """
+    where = root.where(record.path)
+    try:
+        data = root.read(record.path, 0, record.bytes + 1)  # no more than there is
+    except FileNotFoundError:
+        raise CorruptArchiveError(f"{where}: the file is missing") from None
+    found = hashlib.sha256(data).hexdigest()
+    if len(data) != record.bytes or found != record.sha256:
+        raise CorruptArchiveError(
+            f"{where}: sha256 {found[:16]} ({len(data)} bytes read), expected "
+            f"{record.sha256[:16]} ({record.bytes} bytes); the file is damaged"
+        )
+    return data
+
+
+def check_shards(manifest: Manifest, shards: Sequence[ShardRecord], where: str) -> None:
+    """Check that the shard records fit the manifest and each other.
+
+    Raises
+    ------
+    CorruptArchiveError
+        When samples are counted twice or not at all, or a stream is missing.
+    """
+    streams = {stream.name for stream in manifest.streams}
+    counted: dict[str, int] = dict.fromkeys(manifest.splits, 0)
+    numbers: dict[str, int] = dict.fromkeys(manifest.splits, 0)
+    for record in shards:
+        split = record.split
+        in_order = split in counted and record.n == numbers[split]
+        if not in_order or record.first_index != counted[split] or not record.samples:
+            raise CorruptArchiveError(f"{where}: shard {split} {record.n} is out of order")
+        if set(record.streams) != streams:
+            raise CorruptArchiveError(
+                f"{where}: shard {split} {record.n} has streams {sorted(record.streams)}, "
+                f"the manifest has {sorted(streams)}"
+            )
+        counted[split] += record.samples
+        numbers[split] += 1
+        if sum(counted.values()) > MAX_TOTAL_SAMPLES:
+            raise UnsafeArchiveError(
+                f"{where}: shard {split} {record.n} declares {record.samples} samples; "
+                "no archive is that large"
+            )
+    if counted != dict(manifest.splits):
+        raise CorruptArchiveError(f"{where}: {counted} samples, expected {dict(manifest.splits)}")
+
+
+def _not_found(root: Root) -> str:
+    """Say why there is no archive, as far as that can be seen without a network."""
+    place, again = root.local, "run the same `dsc compress` or `dsc fetch` again to finish it"
+    if place is None:
+        return f"{root.url}: no {MANIFEST} there: no archive, or one that is not finished ({again})"
+    if place.name == MANIFEST and place.is_file():
+        return f"{root.url}: an archive is a directory; give {place.parent}"
+    if place.is_file():
+        return f"{root.url} is a file, and an archive is a directory with a {MANIFEST}"
+    if not place.exists():
+        return f"{root.url}: there is no such directory"
+    if (place / WORK).is_dir():
+        return f"{root.url}: the archive there is not finished; {again}, unless it is running now"
+    return f"{root.url}: no {MANIFEST} there: this is no archive (`dsc compress` makes one)"

@@ -1,0 +1,107 @@
+"""Where packs lie in a tar: the index, read, checked, or made again from the tar itself."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsc._schemas import FileRecord
+from dsc._storage.files.root import Root
+from dsc._storage.format.shard import idx_bytes
+from dsc._storage.format.tar import BLOCK, END, Member, header_bytes, scan
+from dsc.errors import LIST_DAMAGE, CorruptArchiveError, CorruptPackError, DscError
+
+READ_BLOCK = 8 << 20
+IDX_READS = 3
+Offsets = NDArray[np.int64]  # in bytes, (n_packs + 1,)
+
+
+def read_idx(root: Root, record: FileRecord, n_packs: int) -> Offsets:
+    """Return where each pack's tar member starts, and where the last one ends.
+
+    From the ``.idx``, over a network several times where it is damaged on its way; from the tar
+    when there is none.
+
+    Raises
+    ------
+    CorruptArchiveError
+        When the index does not fit the tar.
+    """
+    repeats = 1 if root.local is not None else IDX_READS
+    for attempt in range(repeats):
+        try:
+            data = root.read(f"{record.path}.idx", 0, 8 * (n_packs + 1) + 1)
+        except FileNotFoundError:
+            data = rebuild_idx(root, record)
+        try:
+            return check_idx(data, n_packs, record, f"{root.where(record.path)}.idx")
+        except CorruptArchiveError:
+            if attempt == repeats - 1:
+                raise
+            root.counts.add("refetched_damaged")
+    raise CorruptArchiveError(f"{root.where(record.path)}.idx: not read")
+
+
+def check_idx(data: bytes, n_packs: int, record: FileRecord, where: str) -> Offsets:
+    """Read an index; raises CorruptArchiveError when it does not fit the tar."""
+    if len(data) != 8 * (n_packs + 1):
+        raise CorruptArchiveError(
+            f"{where}: {len(data)} bytes, expected {8 * (n_packs + 1)}; "
+            "delete the file, it is rebuilt from the tar"
+        )
+    offsets = np.frombuffer(data, "<u8")
+    last = record.bytes - len(END)
+    rising = bool((offsets[1:] > offsets[:-1]).all())
+    if not rising or (offsets % BLOCK).any() or offsets[0] != 0 or offsets[-1] != last:
+        raise CorruptArchiveError(
+            f"{where}: the offsets do not fit the tar; delete the file, it is rebuilt"
+        )
+    return offsets.astype(np.int64)
+
+
+def check_head(head: bytes, member_bytes: int, where: str) -> tuple[str, int]:
+    """Return name and length of a tar member of which the header and the size are known.
+
+    Raises
+    ------
+    CorruptPackError
+        When one does not fit the other.
+    """
+    try:
+        length = int(head[124:135], 8)
+        name = head[:100].rstrip(b"\0").decode("ascii")
+        expected = header_bytes(name, length)
+    except (ValueError, DscError):
+        name, length, expected = "", 0, b""
+    if head != expected or length + (-length % BLOCK) + BLOCK != member_bytes:
+        raise CorruptPackError(f"{where}: damaged tar header; {LIST_DAMAGE}")
+    return name, length
+
+
+def rebuild_idx(root: Root, record: FileRecord) -> bytes:
+    """Make an ``.idx`` from the tar itself."""
+    return idx_of(scan_file(root, record))
+
+
+def idx_of(members: Sequence[Member]) -> bytes:
+    """Return the ``.idx`` that fits these members of a tar."""
+    ends = [member.offset + member.size for member in members] or [0]
+    last = ends[-1] + -ends[-1] % BLOCK
+    return idx_bytes([*(member.offset - BLOCK for member in members), last])
+
+
+def scan_file(root: Root, record: FileRecord) -> list[Member]:
+    """List the members of a tar, its structure checked; see `scan`."""
+
+    @lru_cache(maxsize=4)
+    def block(number: int) -> bytes:
+        return root.read(record.path, number * READ_BLOCK, (number + 1) * READ_BLOCK)
+
+    def read(start: int, end: int) -> bytes:
+        first, last = start // READ_BLOCK, max(end - 1, start) // READ_BLOCK
+        joined = b"".join(block(number) for number in range(first, last + 1))
+        return joined[start - first * READ_BLOCK : end - first * READ_BLOCK]
+
+    size = root.size(record.path)
+    return list(scan(read, size, root.where(record.path)))

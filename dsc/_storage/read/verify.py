@@ -1,0 +1,229 @@
+"""Checks every byte of an archive and lists all damage; it never stops at the first."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from dsc._schemas import FileRecord, Manifest, StreamRecord
+from dsc._storage.files.root import Root
+from dsc._storage.format.commit import MANIFEST, NEXT, OWN, PART, PLAN, WORK
+from dsc._storage.format.shard import member_name
+from dsc._storage.read.archive import Archive, idx_of, read_checked, scan_file
+from dsc.errors import ArchiveNotFoundError, CorruptArchiveError, DscError, without_advice
+
+Progress = Callable[[int, int], None]
+READ_BLOCK = 8 << 20
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One piece of damage: which file, and what is wrong with it."""
+
+    path: str
+    detail: str
+
+
+def verify_archive(url: object, *, progress: Progress | None = None) -> list[Problem]:
+    """Check all files of an archive against the manifest, the shard records and themselves.
+
+    Sizes and hashes of every file; the structure of every tar; header, table and payload checksums
+    of every pack; that all streams of a shard hold the same samples; every index against the tar;
+    the manifest's sums; every key unique; no file that nothing names, save those of work under way,
+    of which there is a plan in ``.dsc``: an append writes shards that no manifest names yet, and a
+    README that only the next one does.
+
+    Parameters
+    ----------
+    url
+        The archive.
+    progress
+        Called with (files checked, files in all).
+
+    Returns
+    -------
+    list of Problem
+        Empty when the archive is intact.
+
+    Raises
+    ------
+    ArchiveNotFoundError
+        When there is no archive at all.
+    """
+    root = url if isinstance(url, Root) else Root(str(url))
+    try:
+        archive = Archive.open(root)
+    except ArchiveNotFoundError:
+        raise
+    except DscError as error:
+        return [Problem(MANIFEST, without_advice(error))]
+    checks = list(_checks(archive))
+    problems: list[Problem] = []
+    for done, (path, check) in enumerate(checks, 1):
+        try:
+            check()
+        except (DscError, OSError) as error:
+            problems.append(Problem(path, without_advice(error)))
+        if progress is not None:
+            progress(done, len(checks))
+    problems += _wrong_totals(archive) + _strangers(archive) + _repeated_keys(archive)
+    if problems and _has_grown(archive):  # what looks wrong may belong to the new generation
+        return verify_archive(root, progress=progress)
+    return problems
+
+
+def _has_grown(archive: Archive) -> bool:
+    where = archive.root.where(MANIFEST)
+    try:
+        now = Manifest.from_file_bytes(archive.root.read(MANIFEST), where)
+    except (DscError, OSError):
+        return False
+    return now.generation > archive.manifest.generation
+
+
+def _checks(archive: Archive) -> Iterator[tuple[str, Callable[[], None]]]:
+    for record in archive.manifest.files:
+        yield record.path, lambda record=record: _check_small(archive, record)  # type: ignore[misc]
+    for codec in archive.manifest.codecs:
+        yield MANIFEST, lambda codec=codec: _discard(archive.codec_file(codec))  # type: ignore[misc]
+    for number, shard in enumerate(archive.shards):
+        yield shard.keys.path, lambda number=number: _discard(archive.keys(number))  # type: ignore[misc]
+        for stream, found in shard.streams.items():
+            yield found.path, lambda n=number, s=stream, r=found: _check_stream(archive, n, s, r)  # type: ignore[misc]
+
+
+def _check_small(archive: Archive, record: FileRecord) -> None:
+    try:
+        read_checked(archive.root, record)
+    except CorruptArchiveError:
+        coming = coming_files(archive).get(record.path, record)
+        if coming == record:
+            raise
+        read_checked(archive.root, coming)
+
+
+def coming_files(archive: Archive) -> dict[str, FileRecord]:
+    """List the files that the next generation names, while an append is about to commit it."""
+    root = archive.root
+    try:
+        coming = Manifest.from_file_bytes(root.read(NEXT), root.where(NEXT))
+    except (DscError, OSError):
+        return {}
+    if coming.generation != archive.manifest.generation + 1:
+        return {}
+    return {file.path: file for file in coming.files}
+
+
+def _discard(value: object) -> None:
+    del value
+
+
+def _check_stream(archive: Archive, number: int, stream: str, record: StreamRecord) -> None:
+    """Check one tar; raises what is wrong with it."""
+    where = archive.root.where(record.path)
+    size = archive.root.size(record.path)
+    found = hash_file(archive.root, record)
+    if size != record.bytes or found != record.sha256:
+        raise CorruptArchiveError(
+            f"{where}: sha256 {found[:16]} ({size} bytes), expected {record.sha256[:16]} "
+            f"({record.bytes} bytes); {_first_damage(archive, number, stream)}"
+        )
+    members = scan_file(archive.root, record)
+    rebuilt = idx_of(members)
+    idx = f"{record.path}.idx"
+    if archive.root.exists(idx) and archive.root.read(idx, 0, len(rebuilt) + 1) != rebuilt:
+        raise CorruptArchiveError(f"{where}.idx: not what the tar says; delete it, it is rebuilt")
+    firsts = archive.keys(number)[:: archive.manifest.pack_size]
+    for member, key in zip(members, firsts, strict=False):  # the packs themselves are counted below
+        if member.name != member_name(key, stream):
+            raise CorruptArchiveError(
+                f"{where}: member {member.name!r}, expected {member_name(key, stream)!r}"
+            )
+    missing = payload_bytes = 0
+    for pack in archive.iter_packs(number, stream):
+        missing += sum(payload is None for payload in pack.payloads)
+        payload_bytes += sum(len(payload) for payload in pack.payloads if payload is not None)
+    if (missing, payload_bytes) != (record.n_missing, record.payload_bytes):
+        raise CorruptArchiveError(
+            f"{where}: {missing} missing and {payload_bytes} payload bytes, the record says "
+            f"{record.n_missing} and {record.payload_bytes}"
+        )
+
+
+def _first_damage(archive: Archive, number: int, stream: str) -> str:
+    """Say which pack is the first damaged one, for the message."""
+    try:
+        for _ in archive.iter_packs(number, stream):
+            pass
+    except (DscError, OSError) as error:
+        return f"first damage: {without_advice(error)}"
+    return "all packs are intact, so the damage lies between them"
+
+
+def hash_file(root: Root, record: FileRecord) -> str:
+    """Return the sha256 of a file, read in blocks."""
+    digest = hashlib.sha256()
+    at = 0
+    while block := root.read(record.path, at, at + READ_BLOCK):
+        digest.update(block)
+        at += len(block)
+        if len(block) < READ_BLOCK or at > record.bytes:
+            break
+    return digest.hexdigest()
+
+
+def _wrong_totals(archive: Archive) -> list[Problem]:
+    """Compare the manifest's sums with those over the shard records."""
+    problems = []
+    for stream, totals in archive.manifest.totals.items():
+        records = [shard.streams[stream] for shard in archive.shards if stream in shard.streams]
+        found = (
+            sum(record.payload_bytes for record in records),
+            sum(record.n_missing for record in records),
+        )
+        if found != (totals.payload_bytes, totals.n_missing):
+            detail = (
+                f"stream {stream}: {totals.payload_bytes} payload bytes and {totals.n_missing} "
+                f"missing, the shards have {found[0]} and {found[1]}"
+            )
+            problems.append(Problem(MANIFEST, detail))
+    return problems
+
+
+def _strangers(archive: Archive) -> list[Problem]:
+    """List files that nothing names (only where listing is possible)."""
+    named = {MANIFEST, *(record.path for record in archive.manifest.files)}
+    for shard in archive.shards:
+        named.add(shard.keys.path)
+        for record in shard.streams.values():
+            named |= {record.path, f"{record.path}.idx"}
+    if archive.root.url.startswith("http"):
+        return []
+    under_way = archive.root.exists(PLAN)
+    return [
+        Problem(
+            path,
+            "left by a writer that was killed; remove it"
+            if path.endswith(".part")
+            else "the archive does not name this file; remove it if it is not yours",
+        )
+        for path in archive.root.list()
+        if path not in named
+        and not path.startswith(f"{WORK}/")
+        and not (under_way and (OWN.fullmatch(path) or PART.fullmatch(path)))
+    ]
+
+
+def _repeated_keys(archive: Archive) -> list[Problem]:
+    seen: dict[str, int] = {}
+    problems = []
+    for number, shard in enumerate(archive.shards):
+        try:
+            keys = archive.keys(number)
+        except (DscError, OSError):
+            continue  # already listed
+        for key in keys:
+            if key in seen:
+                first = archive.shards[seen[key]].keys.path
+                problems.append(Problem(shard.keys.path, f"key {key!r} is also in {first}"))
+            seen[key] = number
+    return problems

@@ -1,0 +1,27 @@
+"""One codec a modality, which knows of no other: what the multi-task kinds are measured by."""
+
+from typing import ClassVar
+
+from dsc._schemas import Stream
+from dsc._training.research.base import ResearchNetwork
+from dsc._training.research.hyperprior import Layout
+
+
+class SingleTaskNetwork(ResearchNetwork):
+    """See the module; `dsc._training.network.Network` is the interface."""
+
+    kind: ClassVar[str] = "single-task"
+
+    @classmethod
+    def layouts(cls, modalities: tuple[str, ...], latents: int) -> tuple[Layout, ...]:
+        """Return a layout for each modality, with its part of the latents."""
+        part = latents // len(modalities)
+        return tuple(Layout((name,), {name: part}, {name: (name,)}, name) for name in modalities)
+
+    @classmethod
+    def graph(cls, modalities: tuple[str, ...]) -> tuple[Stream, ...]:
+        """Return a stream for each task, its z within."""
+        return tuple(Stream(name=name, carries=(name,)) for name in modalities)
+
+
+network = SingleTaskNetwork.make

@@ -1,0 +1,3 @@
+"""The version of dsc, as archives and codec files name it."""
+
+__version__ = "0.1.0"

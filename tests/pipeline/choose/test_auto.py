@@ -1,0 +1,382 @@
+"""``--codec auto`` takes what is cheapest at equal distortion, says why, and does not ask twice."""
+
+import json
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import pytest
+
+import dsc
+from dsc._codecs import registry
+from dsc._jobs.archive import codecs as job_codecs
+from dsc._pipeline.choose.auto import choose_by_trying, list_candidates, read_spread
+from dsc._pipeline.choose.codec_set import CodecSet
+from dsc._pipeline.choose.codec_spec import Spec, choose_codecs, classical_codec, codec_id_of
+from dsc._pipeline.metrics import measure
+from dsc._schemas import Bound, Quality, Stream, Target, Task
+from dsc._schemas.choice import Choice
+from dsc._sources.base import SourceSample
+from dsc._storage.read.verify import verify_archive
+from dsc.errors import SampleError, UnknownCodecError, UsageError
+from tests.cli.conftest import run_dsc
+from tests.jobs.faults import tree
+from tests.pipeline.choose.test_rate_control import DEPTH, LABEL, RGB, TASKS, Views
+
+CLASSICAL = ("png", "webp", "avif", "av1", "jxl", "vector")
+MAPS = (RGB, DEPTH, LABEL)
+
+
+class JointCodec:
+    """Codes rgb and depth exactly in one byte, with what the two have in common in a stream."""
+
+    id: ClassVar[str] = "joint"
+    shared_bytes: ClassVar[int] = 10
+    weight: ClassVar[int] = 100
+
+    kept: ClassVar[dict[bytes, np.ndarray]] = {}
+
+    def __init__(self, tasks: Sequence[Task]) -> None:
+        self.tasks = tuple(tasks)
+
+    @classmethod
+    def for_tasks(cls, tasks: Sequence[Task]) -> Self:
+        return cls(tasks)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], weights: bytes | None) -> Self:
+        return cls([Task.model_validate(task) for task in config["tasks"]])
+
+    @staticmethod
+    def supported(tasks: Sequence[Task]) -> tuple[Task, ...]:
+        return tuple(task for task in tasks if task.name in ("rgb", "depth"))
+
+    def config(self) -> dict[str, Any]:
+        return {"tasks": [task.model_dump(mode="json") for task in self.tasks]}
+
+    def weights(self) -> bytes:
+        return bytes(self.weight)
+
+    def streams(self) -> tuple[Stream, ...]:
+        own = (Stream(name=t.name, carries=(t.name,), requires=("shared",)) for t in self.tasks)
+        return (Stream(name="shared"), *own)
+
+    def encode_batch(self, samples: Any, quality: Quality) -> list[dict[str, bytes]]:
+        found = []
+        for sample in samples:
+            streams = {"shared": bytes(self.shared_bytes)}
+            for name, array in sample.items():
+                key = len(self.kept).to_bytes(4, "little")
+                self.kept[key] = array
+                streams[name] = key
+            found.append(streams)
+        return found
+
+    def decode_batch(self, streams: Any, tasks: Any, max_pixels: int) -> list[dict[str, Any]]:
+        return [{t: self.kept[s[t]].copy() for t in tasks if t in s} for s in streams]
+
+
+@pytest.fixture(autouse=True)
+def _few_codecs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Quick ones only: every registered codec is a candidate."""
+    few = {name: registry.CODECS[name] for name in (*CLASSICAL, "label-context", "residual")}
+    monkeypatch.setattr(registry, "CODECS", few)
+    for module in ("auto_codec", "codec_spec"):
+        monkeypatch.setattr(f"dsc._pipeline.{module}.CODECS", few)
+
+
+def add_joint(monkeypatch: pytest.MonkeyPatch, shared_bytes: int, weight: int) -> None:
+    monkeypatch.setattr(JointCodec, "shared_bytes", shared_bytes)
+    monkeypatch.setattr(JointCodec, "weight", weight)
+    monkeypatch.setitem(registry.CODECS, "joint", f"{__name__}:JointCodec")
+
+
+def choose(tasks: Sequence[Task] = MAPS, n: int = 6, **given: Any) -> Choice:
+    quality = given.pop("quality", Quality())
+    return choose_by_trying(Views(n=n), tasks, quality, given.pop("samples", 3), **given)
+
+
+def test_the_choice_is_never_larger_than_the_best_classical_codec_at_no_less_quality() -> None:
+    source, asked = Views(n=6), Quality(default=50, tasks={"depth": 30})
+    choice = choose_by_trying(source, MAPS, asked, 6)
+    chosen = CodecSet.assigned(choice.codecs, MAPS)
+    usual = CodecSet.assigned({task.name: classical_codec(task) for task in MAPS}, MAPS)
+    samples = [source.read(i, [t.name for t in MAPS]).arrays for i in range(6)]
+    mine, theirs = (
+        chosen.encode_batch(samples, asked.having(choice.quality)),
+        usual.encode_batch(samples, asked),
+    )
+    for task in MAPS:
+        assert sum(len(s[task.name]) for s in mine) <= sum(len(s[task.name]) for s in theirs)
+        if task is LABEL:
+            continue
+        values = [
+            np.mean(
+                [
+                    measure(task, a[task.name], c.decode_alone(p, [task.name], 1 << 20)[task.name])[
+                        task.metrics[0]
+                    ]
+                    for a, p in zip(samples, coded, strict=True)
+                ]
+            )
+            for c, coded in ((chosen, mine), (usual, theirs))
+        ]
+        assert values[1] == pytest.approx(choice.reference[task.name])
+        better = values[0] - values[1] if task is RGB else values[1] - values[0]
+        assert better >= -1e-9
+
+
+def test_every_candidate_is_as_good_as_the_reference_and_the_cheapest_one_wins() -> None:
+    choice = choose()
+    whole = [trial for trial in choice.trials if trial.samples == 3]
+    for name in ("rgb", "depth"):
+        rows = [trial for trial in whole if trial.tasks == (name,)]
+        assert len(rows) >= 1
+        assert min(rows, key=lambda t: t.sample_bytes).is_chosen
+        for trial in rows:
+            if name == "rgb" and name in trial.distortion:
+                assert trial.distortion[name] >= choice.reference[name] - 1e-9
+            elif name in trial.distortion:
+                assert trial.distortion[name] <= choice.reference[name] + 1e-9
+    assert classical_codec(RGB) in {trial.codec for trial in whole}
+    assert {trial.codec for trial in choice.trials if trial.tasks == ("label",)} >= {"png", "jxl"}
+
+
+def test_a_joint_codec_is_taken_where_all_its_streams_and_its_file_pay(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    add_joint(monkeypatch, shared_bytes=10, weight=100)
+    found = choose()
+    assert (found.codecs["rgb"], found.codecs["depth"]) == ("joint", "joint")
+    assert any(t.is_chosen and t.tasks == ("rgb", "depth") for t in found.trials)
+    add_joint(monkeypatch, shared_bytes=100_000, weight=100)
+    assert "joint" not in choose().codecs.values()  # what it requires counts
+    add_joint(monkeypatch, shared_bytes=10, weight=1_000_000)
+    assert "joint" not in choose().codecs.values()  # and its file, in a dataset of six samples
+    assert choose_by_trying(Views(n=20_000), MAPS, Quality(), 3).codecs["rgb"] == "joint"
+
+
+def test_a_joint_codec_may_take_one_task_and_another_codec_the_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    add_joint(monkeypatch, shared_bytes=10, weight=100)
+    listed = list_candidates(MAPS, Quality(), tuple(registry.CODECS))
+    joint = [tuple(t.name for t in c.tasks) for c in listed if c.word == "joint"]
+    assert joint == [("rgb",), ("depth",), ("rgb", "depth")]
+    assert not [c for c in listed if c.word == "residual"]
+
+
+def test_a_codec_that_changes_labels_is_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Liar(registry.codec_class("png")):  # type: ignore[misc]
+        id = "liar"
+
+        def encode_task(self, task: Task, array: np.ndarray, quality: int) -> bytes:
+            return bytes(super().encode_task(task, np.zeros_like(array), quality))
+
+    monkeypatch.setattr(f"{__name__}.Liar", Liar, raising=False)
+    monkeypatch.setitem(registry.CODECS, "liar", f"{__name__}:Liar")
+    choice = choose([LABEL])
+    assert choice.codecs["label"] != "liar"
+    assert "liar" not in {trial.codec for trial in choice.trials}
+
+
+def test_targets_and_bounds_take_the_place_of_the_reference() -> None:
+    quality = Quality(
+        targets=Target.parse("rgb=29dB", MAPS), max_error=Bound.parse("depth=1%", MAPS)
+    )
+    choice = choose(quality=quality)
+    assert not choice.reference
+    assert set(choice.quality) == {"depth"}  # the quality below the bound; rgb has one a sample
+    for trial in choice.trials:
+        if trial.tasks == ("rgb",) and "rgb" in trial.distortion:
+            assert trial.distortion["rgb"] >= 29
+        if trial.tasks == ("depth",) and "depth" in trial.distortion:
+            assert trial.distortion["depth"] <= 0.01
+
+
+def test_the_quality_below_a_bound_is_the_one_that_is_cheapest() -> None:
+    bound = Bound.parse("depth=1%", MAPS)
+    choice = choose([DEPTH], quality=Quality(max_error=bound))
+    word, found = choice.codecs["depth"], choice.quality["depth"]
+    codecs = CodecSet.assigned({"depth": word}, [DEPTH], ["depth"])
+    samples = read_spread(Views(n=6), [DEPTH], 3, "fail")
+
+    def size(quality: int) -> int:
+        asked = Quality(tasks={"depth": quality}, max_error=bound)
+        return sum(len(d) for s in codecs.encode_batch(samples, asked) for d in s.values())
+
+    around = [min(max(found + step, 1), 100) for step in (-24, -12, 12, 24)]
+    assert size(found) <= 1.01 * min(map(size, around))
+    fixed = Quality(tasks={"depth": 33}, max_error=bound)
+    assert choose([DEPTH], quality=fixed).quality["depth"] == 33  # asked for is asked for
+
+
+def test_odd_samples_do_not_stop_the_choice() -> None:
+    source = Views(n=4, empty=(0, 1), constant=(2,), tiny=(3,))
+    assert set(choose_by_trying(source, MAPS, Quality(), 4).codecs) == {"rgb", "depth", "label"}
+    nothing = choose_by_trying(Views(n=2, empty=(0, 1)), [DEPTH], Quality(), 2)
+    assert set(nothing.codecs) == {"depth"}
+
+
+def test_samples_are_spread_and_those_that_cannot_be_read_are_named_or_passed_over() -> None:
+    class Damaged(Views):
+        def read(self, index: int, tasks: Sequence[str]) -> SourceSample:
+            if index == 1:
+                raise SampleError("view_001: truncated PNG")
+            return super().read(index, tasks)
+
+    assert len(read_spread(Views(n=200), [RGB], 9, "fail")) == 9
+    with pytest.raises(SampleError, match=r"view_001.*--on-error skip"):
+        read_spread(Damaged(n=3), [RGB], 3, "fail")
+    assert len(read_spread(Damaged(n=3), [RGB], 3, "skip")) == 2
+    with pytest.raises(UsageError, match="no sample"):
+        read_spread(Views(n=0), [RGB], 3, "skip")
+    with pytest.raises(UsageError, match="--auto-samples 0"):
+        choose_by_trying(Views(), [RGB], Quality(), 0)
+
+
+def test_a_target_that_nothing_reaches_says_so_codec_by_codec(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = Quality(targets=Target.parse("depth=0.000001%", MAPS))
+    few = {name: registry.CODECS[name] for name in ("webp", "vector")}
+    monkeypatch.setattr("dsc._pipeline.choose.auto.CODECS", few)
+    with pytest.raises(UsageError, match=r"no codec does(.|\n)*depth by webp.*reaches"):
+        choose_by_trying(Views(), [DEPTH], asked, 2)
+
+
+def test_floats_with_nan_find_no_codec() -> None:
+    class Heights(Views):
+        def read(self, index: int, tasks: Sequence[str]) -> SourceSample:
+            array = np.full((8, 8), np.nan, np.float32)
+            return SourceSample(self.key(index), {"height": array}, {"height": array.nbytes})
+
+    height = DEPTH.model_copy(update={"dtype": "float32", "name": "height"})
+    with pytest.raises(UsageError, match=r"no codec .*height.*float32"):
+        choose_by_trying(Heights(tasks=(height,)), [height], Quality(), 2)
+
+
+# ---- in an archive
+
+
+def test_the_archive_holds_the_decision_and_a_resumed_run_takes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {"codec": "auto", "auto_samples": 3, "shard_size": 2, "pack": 2}
+
+    def stop(done: int, total: int, info: dict[str, Any]) -> None:
+        if info["shards_done"] == 1:
+            raise KeyboardInterrupt
+
+    told: list[Choice] = []
+    manifest = dsc.compress(
+        Views(), tmp_path / "a", tasks="rgb,label", on_choice=told.append, **asked
+    )
+    assert manifest.choice == told[0].stored()
+    assert told[0].trials[0].encode_mpix_s is not None
+    assert "mpix" not in (tmp_path / "a" / "dsc.json").read_text()  # a speed is no property of data
+    assert manifest.quality.tasks == manifest.choice.quality
+    with pytest.raises(KeyboardInterrupt):
+        dsc.compress(Views(), tmp_path / "b", tasks="rgb,label", progress=stop, **asked)
+    monkeypatch.setattr(job_codecs, "choose_by_trying", lambda *_: pytest.fail("tried again"))
+    assert dsc.compress(Views(), tmp_path / "b", tasks="rgb,label", **asked) == manifest
+    assert tree(tmp_path / "a") == tree(tmp_path / "b")
+    assert dsc.compress(Views(), tmp_path / "a", tasks="rgb,label", **asked) == manifest
+    assert verify_archive(tmp_path / "a") == []
+
+
+def test_another_question_is_another_plan(tmp_path: Path) -> None:
+    asked: dict[str, Any] = {"codec": "auto", "auto_samples": 2, "shard_size": 5, "pack": 5}
+    dsc.compress(Views(), tmp_path / "a", tasks="label", **asked)
+    with pytest.raises(UsageError, match="choice: what --codec auto was asked"):
+        dsc.compress(Views(), tmp_path / "a", tasks="label", **{**asked, "auto_samples": 3})
+
+
+def test_a_bound_without_a_codec_is_coded_by_what_is_cheapest_below_it(tmp_path: Path) -> None:
+    manifest = dsc.compress(
+        Views(), tmp_path / "a", tasks="depth", max_error="depth=1%", auto_samples=2
+    )
+    assert manifest.choice is not None
+    assert [s.name for s in manifest.streams] == ["depth", "depth.residual"]
+    plain = dsc.compress(
+        Views(), tmp_path / "b", tasks="depth", max_error="depth=1%", codec="depth=jxl"
+    )
+    assert plain.choice is None
+    assert sum(t.payload_bytes for t in manifest.totals.values()) <= sum(
+        t.payload_bytes for t in plain.totals.values()
+    )
+
+
+def test_the_command_line_shows_what_it_decided_from(tmp_path: Path) -> None:
+    words = ("--sample", 4, "--size", 32, "--codec", "auto", "--auto-samples", 2, "--target")
+    out = tmp_path / "a"
+    ran = run_dsc("compress", "taskonomy", *words, "rgb=30dB", "--out", out)
+    assert ran.code == 0, ran.err
+    assert "chosen: rgb=" in ran.out
+    assert "MPix/s" in ran.out
+    assert "30.00 dB" in ran.out
+    assert "chosen: class_scene=vector" in run_dsc("info", out).out
+    ran = run_dsc("compress", "taskonomy", *words, "rgb=30dB", "--out", out, "--json")
+    value = json.loads(ran.out)
+    assert value["choice"]["codecs"]["rgb"] in CLASSICAL
+    assert value["reached"][0]["worst"] >= 30
+    assert "--target" in run_dsc("compress", "--help").out
+
+
+# ---- the option
+
+
+def test_auto_may_be_for_all_tasks_or_for_some() -> None:
+    names = [task.name for task in TASKS]
+    for text, bounded, wanted in (
+        ("auto", (), names),
+        ("auto,label=png", (), ["rgb", "depth", "normal"]),
+        ("depth=auto", (), ["depth"]),
+        ("png,depth=auto", (), ["depth"]),
+        (None, ("depth",), ["depth"]),
+        ("avif", ("depth",), []),
+        ("depth=jxl", ("depth",), []),
+        ("auto", ("depth",), names),
+    ):
+        found = Spec.parse(text, names).automatic(TASKS, bounded)
+        assert [task.name for task in found] == wanted, text
+
+
+def shipped(name: str = "shared-latent") -> str:
+    return str(files("dsc._codecs") / "weights" / f"{name}.safetensors")
+
+
+def test_a_codec_file_stands_for_the_codec_that_it_is_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    latent = "dsc._codecs.learned.shared_latent:SharedLatentCodec"
+    monkeypatch.setitem(registry.CODECS, "shared-latent", latent)
+    path = shipped()
+    assert codec_id_of(path) == "shared-latent"
+    assert choose_codecs(f"rgb={path},png", MAPS) == {"rgb": path, "depth": "png", "label": "png"}
+    found = choose_codecs(path, MAPS)
+    assert (found["rgb"], found["depth"], found["label"]) == (path, path, "label-context")
+    codecs = CodecSet.from_spec(path, MAPS)
+    assert codecs.weight_files()[0] == Path(path).read_bytes()
+    assert codecs.records()[0].id == "shared-latent"
+    assert Spec.parse(f"auto+{path}", ["rgb"]).extra == (path,)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (None, "no such file"),
+        (b"", "not a codec file"),
+        (b"\xff" * 64, "not a codec file"),
+        (b"\x02\0\0\0\0\0\0\0{}", "no codec known"),
+        (b"\x02\0\0\0\0\0\0\0[]", "not a codec file"),
+    ],
+)
+def test_a_file_that_is_no_codec_is_bad_usage(
+    tmp_path: Path, data: bytes | None, words: str
+) -> None:
+    path = tmp_path / "my.safetensors"
+    if data is not None:
+        path.write_bytes(data)
+    with pytest.raises(UnknownCodecError, match=words):
+        choose_codecs(str(path), MAPS)

@@ -1,0 +1,175 @@
+"""A plan says everything that determines the bytes, and says what differs."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dsc._pipeline.choose.codec_set import CodecSet
+from dsc._pipeline.write import plan as planning
+from dsc._pipeline.write.growth import Run
+from dsc._pipeline.write.plan import (
+    MAX_PACK,
+    MAX_SHARD,
+    PACK_BYTES,
+    WIDE_PACK,
+    WIDE_PACK_BYTES,
+    Plan,
+    check_same_plan,
+    check_split,
+    choose_pack_size,
+    choose_shard_size,
+    differences,
+    make_plan,
+    probe_indices,
+)
+from dsc._schemas import Quality
+from dsc.errors import PlanMismatchError, SampleError, UsageError
+from tests.jobs.sources import DEPTH, LABEL, RGB, PixelSource
+
+TASKS = (RGB, DEPTH, LABEL)
+CODECS = CodecSet.from_spec("png", TASKS)
+
+
+def plan_of(source: PixelSource = PixelSource(), **changed: object) -> Plan:  # noqa: B008
+    given = {"quality": Quality(), "shard_size": 8, "pack_size": 4} | changed
+    return make_plan(source, TASKS, CODECS, **given)  # type: ignore[arg-type]
+
+
+@given(st.integers(1, 5000), st.integers(1, 700))
+def test_shards_hold_every_sample_exactly_once(samples: int, shard_size: int) -> None:
+    plan = plan_of().model_copy(update={"samples": samples, "shard_size": shard_size})
+    held = [index for n in range(plan.shards) for index in plan.range(n)]
+    assert held == list(range(samples))
+    assert all(0 < len(plan.range(n)) <= shard_size for n in range(plan.shards))
+    with pytest.raises(IndexError):
+        plan.range(plan.shards)
+
+
+@given(st.floats(1, 1e9))
+def test_packs_hold_128_samples_or_stay_below_256_kib(stream_bytes: float) -> None:
+    pack = choose_pack_size(stream_bytes)
+    assert pack & (pack - 1) == 0
+    assert 1 <= pack <= MAX_PACK
+    assert pack == 1 or pack * stream_bytes <= (PACK_BYTES if pack > WIDE_PACK else WIDE_PACK_BYTES)
+    assert pack in (MAX_PACK, WIDE_PACK) or pack * stream_bytes >= 64 << 10
+
+
+@given(st.integers(1, 10_000_000), st.floats(0, 1e9))
+def test_shards_are_bounded_and_small_data_makes_several(samples: int, stream_bytes: float) -> None:
+    shard = choose_shard_size(samples, stream_bytes)
+    assert 1 <= shard <= MAX_SHARD
+    assert shard == 1 or shard * stream_bytes <= 128 << 20
+    assert samples < 3 or samples / shard > 2
+
+
+@given(st.integers(1, 10_000))
+def test_probes_are_spread_over_the_source(samples: int) -> None:
+    indices = probe_indices(samples)
+    assert len(set(indices)) == len(indices) == min(4, samples)
+    assert all(0 <= index < samples for index in indices)
+    assert samples < 8 or (indices[0] < samples / 4 and indices[-1] >= 3 * samples / 4)
+
+
+def test_the_same_plan_has_the_same_hash() -> None:
+    assert plan_of().sha256 == plan_of().sha256
+    assert Plan.from_json(plan_of().to_json()) == plan_of()
+    # what only decides whether a run succeeds is not part of the plan
+    assert plan_of(on_error="skip").sha256 == plan_of(on_error="fail").sha256
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"quality": Quality(default=61)}, "quality.default: 60 -> 61"),
+        ({"quality": Quality(tasks={"rgb": 9})}, "quality.tasks.rgb: null -> 9"),
+        ({"shard_size": 9}, "shard_size: 8 -> 9"),
+        ({"pack_size": 2}, "pack_size: 4 -> 2"),
+        ({"split": "test"}, 'split: "train" -> "test"'),
+        ({"source": PixelSource(n=24)}, "samples: 23 -> 24"),
+        ({"source": PixelSource(seed=1)}, "source.options.seed: 0 -> 1"),
+    ],
+)
+def test_another_plan_is_refused_and_says_what_differs(
+    changed: dict[str, object], says: str
+) -> None:
+    old, new = plan_of(), plan_of(**changed)  # type: ignore[arg-type]
+    assert old.sha256 != new.sha256
+    assert says in differences(new, old)
+    with pytest.raises(PlanMismatchError) as caught:
+        check_same_plan(new, old, "/archives/views")
+    assert says in str(caught.value)
+    assert "/archives/views" in str(caught.value)
+    assert "--overwrite" in str(caught.value)
+
+
+def test_another_codec_or_version_is_named() -> None:
+    other = make_plan(
+        PixelSource(), TASKS, CodecSet.from_spec("png,rgb=jxl", TASKS), Quality(), 8, 4
+    )
+    assert any(
+        line.startswith("codecs: ") and "jxl" in line for line in differences(other, plan_of())
+    )
+    older = plan_of().model_copy(update={"created_by": "dsc 0.0.1"})
+    assert any("dsc 0.0.1" in line for line in differences(plan_of(), older))
+
+
+def test_sizes_are_chosen_from_the_data_when_nobody_says() -> None:
+    plan = plan_of(PixelSource(n=1000), shard_size=None, pack_size=None)
+    assert (plan.shard_size, plan.pack_size) == (256, 256)  # tiny bitstreams: all in one pack
+    assert plan == plan_of(PixelSource(n=1000), shard_size=None, pack_size=None)
+
+
+def test_a_pack_is_never_larger_than_its_shard() -> None:
+    assert plan_of(shard_size=3, pack_size=64).pack_size == 3
+    plan = plan_of(shard_size=None, pack_size=64)
+    assert (plan.shard_size, plan.pack_size) == (64, 64)  # what was asked for is what one gets
+
+
+def test_a_given_size_costs_no_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "probe", lambda *_: pytest.fail("probed"))
+    plan_of()
+
+
+def test_a_damaged_probe_is_an_error_or_passed_over() -> None:
+    source = PixelSource(n=16, damaged=(2,), misshapen=(6,))
+    with pytest.raises(SampleError, match=r"view_00002.*--on-error skip"):
+        plan_of(source, pack_size=None)
+    skipped = plan_of(source, pack_size=None, on_error="skip")
+    assert skipped.pack_size == plan_of(PixelSource(n=16), pack_size=None).pack_size
+    hopeless = PixelSource(n=16, damaged=tuple(range(16)))
+    assert plan_of(hopeless, shard_size=None, pack_size=None, on_error="skip").pack_size >= 1
+
+
+@pytest.mark.parametrize(
+    "changed", [{"shard_size": 0}, {"pack_size": 0}, {"pack_size": 1 << 21}, {"split": "Train set"}]
+)
+def test_sizes_out_of_range_are_bad_usage(changed: dict[str, object]) -> None:
+    with pytest.raises(UsageError):
+        plan_of(**changed)  # type: ignore[arg-type]
+
+
+def test_an_empty_source_is_bad_usage() -> None:
+    with pytest.raises(UsageError, match="no sample"):
+        plan_of(PixelSource(n=0))
+
+
+def test_the_probe_measures_the_largest_stream() -> None:
+    expected = [
+        len(CODECS.encode_batch([PixelSource().arrays(index)], Quality())[0]["rgb"])
+        for index in probe_indices(23)
+    ]
+    found = planning.probe(PixelSource(), TASKS, CODECS, Quality(), "fail")
+    assert found == pytest.approx(np.mean(expected))
+
+
+@pytest.mark.parametrize("name", ["", "_x", "X", "a-b", "é", "a b", "train\n", "a" * 65, "\u0663"])
+def test_a_name_that_no_split_can_have_is_refused_by_the_rule_of_the_format(name: str) -> None:
+    with pytest.raises(UsageError, match="--split"):
+        check_split(name)
+
+
+@pytest.mark.parametrize("name", ["train", "0", "2_x", "a" * 64])
+def test_a_name_that_is_let_through_fits_into_a_plan(name: str) -> None:
+    check_split(name)
+    assert Run(split=name, samples=1, shard_size=1).split == name

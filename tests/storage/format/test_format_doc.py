@@ -1,0 +1,72 @@
+"""docs/format.md is true: its reader reads, its example and its limits are the real ones."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dsc._storage.format.pack import MAX_SAMPLES, encode_pack
+from dsc._storage.format.shard import KEY
+from dsc._storage.format.tar import MAX_NAME, header_bytes
+from dsc._storage.read.archive import MAX_TOTAL_SAMPLES, Archive
+from tests.archives import STREAMS, build_archive, payload
+from tests.places import ROOT
+
+TEXT = (ROOT / "docs" / "format.md").read_text()
+
+
+def reader() -> Any:
+    code = re.search(r"## A reader.*?```python\n(.*?)```", TEXT, re.DOTALL)
+    assert code is not None
+    scope: dict[str, Any] = {}
+    exec(code[1], scope)
+    return scope["read"]
+
+
+def test_the_reader_of_the_document_reads_every_sample(tmp_path: Path) -> None:
+    build_archive(tmp_path, 23)
+    read = reader()
+    for index in range(23):
+        for stream in STREAMS:
+            assert read(tmp_path, stream, index) == payload(stream, index)
+
+
+def test_the_reader_of_the_document_finds_a_flipped_bit(tmp_path: Path) -> None:
+    build_archive(tmp_path, 23)
+    path = tmp_path / "rgb" / "train-rgb-000000.tar"
+    data = bytearray(path.read_bytes())
+    data[512 + 32 + 3 * 8] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match="damaged payload"):
+        reader()(tmp_path, "rgb", 0)
+
+
+def test_the_example_pack_is_to_the_byte() -> None:
+    example = re.search(r"```\n(44534350.*?)```", TEXT, re.DOTALL)
+    assert example is not None
+    assert bytes.fromhex(example[1]) == encode_pack([b"\x01\x02", None], 5, 3)
+
+
+def test_the_header_table_is_what_is_written() -> None:
+    header = header_bytes("k.rgb.pack", 1234)
+    for at, what in [
+        (0, b"k.rgb.pack\0"), (100, b"0000444\0"), (108, b"0000000\0" * 2), (124, b"00000002322\0"),
+        (136, b"00000000000\0"), (156, b"0"), (257, b"ustar\x0000"), (265, bytes(247)),
+    ]:  # fmt: skip
+        assert header[at : at + len(what)] == what
+    total = sum(header[:148] + b" " * 8 + header[156:])
+    assert header[148:156] == b"%06o\0 " % total
+
+
+def test_the_limits_are_the_codes() -> None:
+    assert (MAX_SAMPLES, MAX_TOTAL_SAMPLES, MAX_NAME) == (2**20, 2**48, 100)
+    assert KEY.fullmatch("A-z_0" * 16)
+    assert not KEY.fullmatch("k" * 81)
+
+
+def test_every_manifest_and_shard_field_is_described(tmp_path: Path) -> None:
+    build_archive(tmp_path)
+    archive = Archive.open(tmp_path)
+    for field in [*type(archive.manifest).model_fields, *type(archive.shards[0]).model_fields]:
+        assert f"`{field}`" in TEXT, field
