@@ -28,7 +28,7 @@ from dsc._codecs.coding.integer import set_exact
 from dsc._codecs.learned.modality import to_planes
 from dsc._schemas import Task, TaskKind
 from dsc._sources.registry import open_source
-from dsc._training.network import make_network
+from dsc._training.networks import make_network
 
 SINGLE = "independent"
 KINDS = (SINGLE, "shared-latent", "chained")

@@ -26,9 +26,10 @@ from torch import Tensor
 
 from benchmarks.paper_table import ANCHOR, ranking, table
 from dsc._codecs.learned.modality import to_planes
+from dsc._codecs.learned.trainable import Coded
 from dsc._renderer.clevr import render_clevr
 from dsc._sources.registry import open_source
-from dsc._training.network import Coded, make_network
+from dsc._training.networks import make_network
 
 PAPER = ("single-task", "disjoint-latent", "shared-latent-2023", "mixed-latent")
 MODALITIES = {"rgb": "rgb", "depth": "depth_zbuffer", "normal": "normal"}

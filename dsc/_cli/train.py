@@ -132,7 +132,7 @@ def _config(
     from dsc._jobs.training.train import start_of
     from dsc._training.config import RESEARCH, TrainConfig
     from dsc._training.datasets import parse_data
-    from dsc._training.network import NETWORKS
+    from dsc._training.networks import NETWORKS
     from dsc.errors import UnknownCodecError, UsageError
 
     if kind not in NETWORKS:

@@ -50,7 +50,7 @@ class TrainConfig(Schema):
     Attributes
     ----------
     kind, size
-        The network: a name in `dsc._training.network.NETWORKS`, and how large.
+        The network: a name in `dsc._training.networks.NETWORKS`, and how large.
     data
         The data sets.
     tasks

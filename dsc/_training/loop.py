@@ -19,13 +19,14 @@ from typing import Any
 import torch
 
 from dsc._codecs.learned.encoder_side import encoder_network
+from dsc._codecs.learned.trainable import Coded
 from dsc._training.average import WeightAverage
 from dsc._training.checkpoint import pack
 from dsc._training.config import TrainConfig
 from dsc._training.data import Batch, TrainingData
 from dsc._training.frozen import codec_of, codec_state
 from dsc._training.meter import Meter, Row
-from dsc._training.network import Coded, make_network
+from dsc._training.networks import make_network
 from dsc._training.objective import Losses, Objective, weigh
 from dsc._training.schedule import lr_share, steps_within
 from dsc._training.watch import Watch

@@ -31,8 +31,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dsc._codecs.learned.trainable import Coded, Network
 from dsc._training.config import Balance
-from dsc._training.network import Coded, Network
 
 XI_RATE, XI_DECAY = 0.025, 0.001  # of solution 1
 UNCERTAINTY_RATE = 10.0  # learning rate of s, times that of the network: there are few of them

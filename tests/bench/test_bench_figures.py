@@ -27,7 +27,7 @@ from dsc._bench.tables import (
 from dsc._codecs.coding.entropy import SymbolDecoder, SymbolEncoder, build_tables
 from dsc._codecs.learned.weights import export_codec
 from dsc._schemas import Quality, Task, TaskKind
-from dsc._training.network import make_network
+from dsc._training.networks import make_network
 
 RGB = Task(name="rgb", kind=TaskKind.IMAGE, dtype="uint8", channels=3)
 DEPTH = Task(name="depth", kind=TaskKind.DEPTH, dtype="uint16", unit_m=0.001, invalid=(0,))

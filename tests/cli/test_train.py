@@ -9,7 +9,7 @@ import pytest
 from dsc._cli.train import progress_line
 from dsc._jobs.training.run import Progress
 from dsc._training.meter import Row
-from dsc._training.network import NETWORKS
+from dsc._training.networks import NETWORKS
 from tests.cli.conftest import Command, Ran
 from tests.training.toy import write_views
 

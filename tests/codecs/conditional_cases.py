@@ -14,7 +14,7 @@ from dsc._codecs.learned.independent import IndependentCodec
 from dsc._codecs.learned.modality import to_planes
 from dsc._codecs.learned.shared_latent import SharedLatentCodec
 from dsc._schemas import Task, TaskKind
-from dsc._training.network import make_network
+from dsc._training.networks import make_network
 
 RGB = Task(name="rgb", kind=TaskKind.IMAGE, dtype="uint8", channels=3)
 DEPTH = Task(

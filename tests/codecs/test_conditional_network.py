@@ -12,7 +12,7 @@ from dsc._codecs.learned.coding import estimated_bits
 from dsc._codecs.learned.layers import SLOPES, guide_channels, guide_planes
 from dsc._codecs.learned.spec import KINDS, ModelSpec, sized
 from dsc._codecs.learned.warm_start import Trained, load_trained, warm_start
-from dsc._training.network import make_network
+from dsc._training.networks import make_network
 from dsc.errors import UsageError
 from tests.codecs.conditional_cases import (
     MODALITY,

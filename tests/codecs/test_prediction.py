@@ -10,7 +10,7 @@ from dsc._codecs.learned.conditional import Given
 from dsc._codecs.learned.spec import sized
 from dsc._codecs.learned.weights import export_codec, is_encoder_tensor
 from dsc._schemas import Quality
-from dsc._training.network import make_network
+from dsc._training.networks import make_network
 from tests.codecs.conditional_cases import (
     LIMIT,
     MODALITY,

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from dsc._schemas import required_streams
-from dsc._training.network import make_network
+from dsc._training.networks import make_network
 from dsc.errors import CodecError, UnknownTaskError, UsageError
 
 pytest.importorskip("compressai", reason="compressai is not installed: pip install 'dsc[research]'")

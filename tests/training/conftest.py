@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dsc._training.network import NETWORKS
+from dsc._training.networks import NETWORKS
 from tests.training.toy import write_views
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from dsc._codecs.learned.trainable import Coded
 from dsc._training.config import TrainConfig
 from dsc._training.datasets import parse_data
-from dsc._training.network import Coded
 
 CHANNELS = {"rgb": 3, "depth": 1, "normal": 3}
 

@@ -11,7 +11,8 @@ from its own error as well; the value of the loss is not changed by that.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,8 +32,8 @@ from dsc._codecs.learned.entropy_model import (
 )
 from dsc._codecs.learned.klt import initialise_klt
 from dsc._codecs.learned.rate import bits_of, gaussian_likelihood
-from dsc._codecs.learned.spec import SHARED
-from dsc._training.network import Coded
+from dsc._codecs.learned.spec import SHARED, ModelSpec, sized
+from dsc._codecs.learned.trainable import Coded
 
 PREDICTION_LAMBDA = 1e-3  # weight of a prediction's own error while it trains
 
@@ -48,9 +49,12 @@ class _Stream:
 
 
 class ConditionalNetwork(ConditionalModel):
-    """A `dsc._training.network.Network` of one of the three kinds; see the module."""
+    """A `dsc._codecs.learned.trainable.Network` of one of the three kinds; see the module."""
 
-    kind: ClassVar[str]
+    @property
+    def kind(self) -> str:
+        """Name its kind: a key of `dsc._training.networks.NETWORKS`."""
+        return self.spec.kind
 
     @property
     def channels(self) -> dict[str, int]:
@@ -81,7 +85,7 @@ class ConditionalNetwork(ConditionalModel):
         quality: Mapping[str, Tensor],
         bfloat16: bool = False,
     ) -> Coded:
-        """Code a batch; see `dsc._training.network.Network.code`.
+        """Code a batch; see `dsc._codecs.learned.trainable.Network.code`.
 
         A shared stream takes the largest quality of the wanted tasks. A required task that is not
         among the inputs is coded without. One that is, but is not wanted, is charged, and takes
@@ -170,6 +174,18 @@ class ConditionalNetwork(ConditionalModel):
                 parts.append(context)
                 qualities.append(stream.quality.to(y.dtype))
         return torch.cat(parts, dim=1), torch.stack(qualities, dim=1)
+
+
+def untrained(
+    kind: str, modalities: Sequence[str], size: str, spec: Mapping[str, Any] | None = None
+) -> ConditionalNetwork:
+    """Make an untrained network; see `dsc._training.networks.make_network`."""
+    return ConditionalNetwork(ModelSpec.from_json(spec) if spec else sized(kind, modalities, size))
+
+
+independent = partial(untrained, "independent")
+shared_latent = partial(untrained, "shared-latent")
+chained = partial(untrained, "chained")
 
 
 @torch.no_grad()

@@ -7,7 +7,6 @@ The prior of ẑ that training used is not in a codec file; its tables are. `Tab
 rate of ẑ differentiable from these, so the rate that is minimised is that of the tables in use.
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self, cast
 
@@ -26,8 +25,8 @@ from dsc._codecs.learned.weights import (
     fill_model,
     is_encoder_tensor,
     read_metadata,
+    read_spec,
 )
-from dsc._training.network import make_network
 from dsc.errors import CodecError
 
 SMALLEST = 1e-9
@@ -84,10 +83,8 @@ def encoder_network(weights: bytes) -> ConditionalNetwork:
     metadata = read_metadata(weights)
     if metadata["kind"].endswith(DECODER_MARK):
         raise CodecError("a decoder's part has no encoder to train; give the whole codec file")
-    spec = json.loads(metadata["model"])
     with torch.random.fork_rng(devices=[]):
-        kind = spec.get("kind", "shared-latent")
-        network: ConditionalNetwork = make_network(kind, spec=spec)
+        network = ConditionalNetwork(read_spec(metadata))
     _, hyper = fill_model(network, weights)
     for name, entropy in network.entropy.items():
         entropy.prior = cast(HyperPrior, TablePrior(hyper[name]))

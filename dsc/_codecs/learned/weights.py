@@ -119,7 +119,7 @@ def load_codec_file(data: bytes) -> LoadedCodec:
     """
     metadata = read_metadata(data)
     with torch.random.fork_rng(devices=[]):  # a caller's random state does not pay for it
-        model = ConditionalModel(_spec(metadata))
+        model = ConditionalModel(read_spec(metadata))
     scale, hyper = fill_model(model, data)
     model.requires_grad_(False)
     model.eval()
@@ -179,7 +179,14 @@ def is_encoder_tensor(name: str) -> bool:
     return first in ENCODER_PARTS or (first == "entropy" and rest[1:2] == ["analysis"])
 
 
-def _spec(metadata: dict[str, str]) -> ModelSpec:
+def read_spec(metadata: dict[str, str]) -> ModelSpec:
+    """Read the sizes of a codec file's network from what `read_metadata` gave.
+
+    Raises
+    ------
+    BitstreamError
+        When they describe no network of this version.
+    """
     try:
         return ModelSpec.from_json(json.loads(metadata["model"]))
     except (KeyError, TypeError, ValueError) as error:

@@ -12,7 +12,7 @@ from dsc._training.research.hyperprior import Layout
 
 
 class SharedLatent2023Network(ResearchNetwork):
-    """See the module; `dsc._training.network.Network` is the interface."""
+    """See the module; `dsc._codecs.learned.trainable.Network` is the interface."""
 
     kind: ClassVar[str] = "shared-latent-2023"
 

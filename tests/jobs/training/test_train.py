@@ -16,7 +16,7 @@ from dsc._jobs.training.run import Pace, Progress
 from dsc._jobs.training.train import start_of, train
 from dsc._training.checkpoint import CHECKPOINT, load
 from dsc._training.log import TIMING
-from dsc._training.network import NETWORKS
+from dsc._training.networks import NETWORKS
 from dsc._training.session import Machine
 from dsc._training.watch import DivergedError
 from dsc.errors import PlanMismatchError, UsageError
@@ -80,7 +80,7 @@ def test_a_run_stopped_by_ctrl_c_goes_on_with_the_same_loss_curve(
 def test_a_killed_run_goes_on_with_the_same_loss_curve(views: Path, tmp_path: Path) -> None:
     code = (
         "import sys\n"
-        "from dsc._training.network import NETWORKS\n"
+        "from dsc._training.networks import NETWORKS\n"
         "NETWORKS['toy'] = 'tests.training.toy:network'\n"
         "import dsc._jobs.training.run\n"
         "dsc._jobs.training.run.SLICE_S = 0.0\n"  # so that there is a checkpoint after every step

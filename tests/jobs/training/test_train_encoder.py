@@ -17,7 +17,7 @@ from dsc._jobs.training.train import start_of, train
 from dsc._training.config import TrainConfig
 from dsc._training.datasets import parse_data
 from dsc._training.loop import Trainer
-from dsc._training.network import make_network
+from dsc._training.networks import make_network
 from dsc._training.session import Machine
 from dsc.errors import CodecError, UsageError
 from tests.training.toy import write_views

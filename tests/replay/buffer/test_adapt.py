@@ -20,7 +20,7 @@ from dsc._replay.buffer.buffer import ReplayBuffer
 from dsc._replay.buffer.offered import IMAGE
 from dsc._replay.policies.rate_adaptive import RateAdaptive
 from dsc._schemas import Quality
-from dsc._training.network import make_network
+from dsc._training.networks import make_network
 from dsc.errors import CodecError, UsageError
 from tests.replay.pictures import pictures
 

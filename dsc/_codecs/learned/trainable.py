@@ -1,29 +1,14 @@
-"""What training needs of a network, whatever it is made of, and which networks there are.
+"""What training needs of a network, whatever it is made of.
 
 A network codes the modalities of a batch into streams and back, and says what that costs. How rate
-and distortion are weighed against each other is not its business: objectives are
-`dsc._training`'s.
+and distortion are weighed against each other is the trainer's business.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
-
-from dsc.errors import UnknownCodecError
-
-# By name; "research" networks need compressai and write no archives.
-NETWORKS: dict[str, str] = {
-    "independent": "dsc._codecs.learned.independent:network",
-    "shared-latent": "dsc._codecs.learned.shared_latent:network",
-    "chained": "dsc._codecs.learned.chained:network",
-    "single-task": "dsc._training.research.single_task:network",
-    "mixed-latent": "dsc._training.research.mixed_latent:network",
-    "disjoint-latent": "dsc._training.research.disjoint_latent:network",
-    "shared-latent-2023": "dsc._training.research.shared_latent_2023:network",
-}
 
 
 @dataclass(frozen=True)
@@ -52,13 +37,16 @@ class Network(Protocol):
     Attributes
     ----------
     kind
-        Its name in `NETWORKS`.
+        Its name in `dsc._training.networks.NETWORKS`.
     channels
         Channels of the planes by modality (``rgb`` 3, ``depth`` 1, ``normal`` 3), in order.
     """
 
-    kind: ClassVar[str]
-    channels: Mapping[str, int]
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def channels(self) -> Mapping[str, int]: ...
 
     def required(self, tasks: Sequence[str]) -> tuple[str, ...]:
         """Name the streams that decoding these tasks takes, those required first."""
@@ -99,35 +87,5 @@ class Network(Protocol):
         ...
 
     def spec_json(self) -> dict[str, Any]:
-        """Return the sizes, as JSON, that `make_network(kind, spec=...)` takes back."""
+        """Return the sizes, as JSON, that a network of this kind is made of again."""
         ...
-
-
-def make_network(
-    kind: str,
-    modalities: Sequence[str] = ("rgb", "depth", "normal"),
-    size: str = "base",
-    spec: Mapping[str, Any] | None = None,
-) -> Any:
-    """Make an untrained network.
-
-    Parameters
-    ----------
-    kind
-        A name in `NETWORKS`.
-    modalities
-        What it codes, in order.
-    size
-        ``tiny`` (tests; thousands of parameters), ``fast`` or ``base``.
-    spec
-        What `Network.spec_json` gave; then `modalities` and `size` do not count.
-
-    Raises
-    ------
-    UnknownCodecError
-        When there is no such network.
-    """
-    if kind not in NETWORKS:
-        raise UnknownCodecError(f"unknown network {kind!r}; known: {', '.join(NETWORKS)}")
-    module, _, name = NETWORKS[kind].partition(":")
-    return getattr(import_module(module), name)(modalities, size, spec)

@@ -1,0 +1,49 @@
+"""The networks that can be trained, by name; what each does: `dsc._codecs.learned.trainable`."""
+
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+from dsc.errors import UnknownCodecError
+
+# What makes each, of (modalities, size, spec). Those in `research` need compressai and write no
+# archives: a name is all that leads to them.
+NETWORKS: dict[str, str] = {
+    "independent": "dsc._codecs.learned.coding:independent",
+    "shared-latent": "dsc._codecs.learned.coding:shared_latent",
+    "chained": "dsc._codecs.learned.coding:chained",
+    "single-task": "dsc._training.research.single_task:network",
+    "mixed-latent": "dsc._training.research.mixed_latent:network",
+    "disjoint-latent": "dsc._training.research.disjoint_latent:network",
+    "shared-latent-2023": "dsc._training.research.shared_latent_2023:network",
+}
+
+
+def make_network(
+    kind: str,
+    modalities: Sequence[str] = ("rgb", "depth", "normal"),
+    size: str = "base",
+    spec: Mapping[str, Any] | None = None,
+) -> Any:
+    """Make an untrained network.
+
+    Parameters
+    ----------
+    kind
+        A name in `NETWORKS`.
+    modalities
+        What it codes, in order.
+    size
+        ``tiny`` (tests; thousands of parameters), ``fast`` or ``base``.
+    spec
+        What `Network.spec_json` gave; then `modalities` and `size` do not count.
+
+    Raises
+    ------
+    UnknownCodecError
+        When there is no such network.
+    """
+    if kind not in NETWORKS:
+        raise UnknownCodecError(f"unknown network {kind!r}; known: {', '.join(NETWORKS)}")
+    module, _, name = NETWORKS[kind].partition(":")
+    return getattr(import_module(module), name)(modalities, size, spec)
