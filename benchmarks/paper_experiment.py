@@ -25,8 +25,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.paper_table import ANCHOR, ranking, table
-from dsc._codecs.learned.modality import to_planes
-from dsc._codecs.learned.trainable import Coded
+from dsc._codecs.learned.network.trainable import Coded
+from dsc._codecs.learned.planes import to_planes
 from dsc._renderer.clevr import render_clevr
 from dsc._sources.registry import open_source
 from dsc._training.networks import make_network

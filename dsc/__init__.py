@@ -29,7 +29,7 @@ from dsc.errors import DscError
 from dsc.version import __version__
 
 if TYPE_CHECKING:
-    from dsc._codecs.learned.latent_embedding import LatentEmbedding
+    from dsc._codecs.learned.embedding import LatentEmbedding
     from dsc._jobs.archive.append import append
     from dsc._jobs.archive.compress import compress
     from dsc._pipeline.copy.fetch import fetch
@@ -56,7 +56,7 @@ __all__ = [
 ]
 
 _PUBLIC = {
-    "LatentEmbedding": "dsc._codecs.learned.latent_embedding:LatentEmbedding",
+    "LatentEmbedding": "dsc._codecs.learned.embedding:LatentEmbedding",
     "ReplayBuffer": "dsc._replay.buffer.buffer:ReplayBuffer",
     "append": "dsc._jobs.archive.append:append",
     "compress": "dsc._jobs.archive.compress:compress",

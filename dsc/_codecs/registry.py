@@ -28,9 +28,9 @@ CODECS: dict[str, str] = {
     "residual": "dsc._codecs.residual.codec:ResidualCodec",
     "label-context": "dsc._codecs.label.codec:LabelContextCodec",
     "normal-palette": "dsc._codecs.label.normals:NormalPaletteCodec",
-    "independent": "dsc._codecs.learned.independent:IndependentCodec",
-    "shared-latent": "dsc._codecs.learned.shared_latent:SharedLatentCodec",
-    "chained": "dsc._codecs.learned.chained:ChainedCodec",
+    "independent": "dsc._codecs.learned.codec:IndependentCodec",
+    "shared-latent": "dsc._codecs.learned.codec:SharedLatentCodec",
+    "chained": "dsc._codecs.learned.codec:ChainedCodec",
 }
 
 # Codecs that write what another one writes: archives name them, and nothing new needs them.

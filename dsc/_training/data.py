@@ -33,7 +33,7 @@ AHEAD = 2  # batches that a loader thread prepares before they are asked for
 
 @dataclass(frozen=True)
 class Batch:
-    """What one step codes; see `dsc._codecs.learned.trainable.Network.code`.
+    """What one step codes; see `dsc._codecs.learned.network.trainable.Network.code`.
 
     Attributes
     ----------

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from pydantic import ValidationError
 
-from dsc._codecs.learned.modality import modality_of
+from dsc._codecs.learned.planes import modality_of
 from dsc._pipeline.read.dataset import Dataset
 from dsc._schemas import Task, resolve_task
 from dsc._sources.registry import SOURCES, Source, SourceSample, open_source

@@ -59,7 +59,7 @@ def evaluate(
     Parameters
     ----------
     network
-        See `dsc._codecs.learned.trainable.Network`; its mode is left as it was.
+        See `dsc._codecs.learned.network.trainable.Network`; its mode is left as it was.
     qualities
         At which qualities.
     """

@@ -105,8 +105,8 @@ def export(
     ExportError
         When the real bits exceed the estimated ones by more than `FAULT`.
     """
-    from dsc._codecs.learned.encoder_side import export_encoder
-    from dsc._codecs.learned.weights import export_codec
+    from dsc._codecs.learned.codec_file import export_codec
+    from dsc._codecs.learned.encoder_alone import export_encoder
 
     network = copy.deepcopy(network).cpu().eval()
     if codec is not None:
@@ -132,9 +132,9 @@ def check_bits(network: Any, weights: bytes, data: TrainingData) -> BitCheck:
     network
         What the file was made of, in evaluation mode, on the CPU.
     """
-    from dsc._codecs.learned.coding import estimated_bits
-    from dsc._codecs.learned.plane_coder import real_bits
-    from dsc._codecs.learned.weights import load_codec_file
+    from dsc._codecs.learned.codec_file import load_codec_file
+    from dsc._codecs.learned.network.differentiable import estimated_bits
+    from dsc._codecs.learned.sample_coder import real_bits
 
     loaded = load_codec_file(weights)
     real = estimated = 0.0

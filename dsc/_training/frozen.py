@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from dsc._codecs.learned.encoder_side import encoder_network
+from dsc._codecs.learned.encoder_alone import encoder_network
 
 CODEC = "codec"  # where a state keeps the codec file
 

@@ -18,8 +18,8 @@ from typing import Any
 
 import torch
 
-from dsc._codecs.learned.encoder_side import encoder_network
-from dsc._codecs.learned.trainable import Coded
+from dsc._codecs.learned.encoder_alone import encoder_network
+from dsc._codecs.learned.network.trainable import Coded
 from dsc._training.average import WeightAverage
 from dsc._training.checkpoint import pack
 from dsc._training.config import TrainConfig

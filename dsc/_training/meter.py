@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dsc._codecs.learned.trainable import Coded
+from dsc._codecs.learned.network.trainable import Coded
 from dsc._training.objective import Losses
 
 NEVER = float("nan")

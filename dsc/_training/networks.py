@@ -1,4 +1,4 @@
-"""The networks that can be trained, by name; what each does: `dsc._codecs.learned.trainable`."""
+"""The networks that can be trained, by name."""
 
 from collections.abc import Mapping, Sequence
 from importlib import import_module
@@ -9,9 +9,9 @@ from dsc.errors import UnknownCodecError
 # What makes each, of (modalities, size, spec). Those in `research` need compressai and write no
 # archives: a name is all that leads to them.
 NETWORKS: dict[str, str] = {
-    "independent": "dsc._codecs.learned.coding:independent",
-    "shared-latent": "dsc._codecs.learned.coding:shared_latent",
-    "chained": "dsc._codecs.learned.coding:chained",
+    "independent": "dsc._codecs.learned.network.differentiable:independent",
+    "shared-latent": "dsc._codecs.learned.network.differentiable:shared_latent",
+    "chained": "dsc._codecs.learned.network.differentiable:chained",
     "single-task": "dsc._training.research.single_task:network",
     "mixed-latent": "dsc._training.research.mixed_latent:network",
     "disjoint-latent": "dsc._training.research.disjoint_latent:network",

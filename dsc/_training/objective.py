@@ -31,7 +31,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dsc._codecs.learned.trainable import Coded, Network
+from dsc._codecs.learned.network.trainable import Coded, Network
 from dsc._training.config import Balance
 
 XI_RATE, XI_DECAY = 0.025, 0.001  # of solution 1

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dsc._codecs.learned.modality import to_planes
+from dsc._codecs.learned.planes import to_planes
 from dsc._schemas import Task, TaskKind
 from dsc._sources.registry import Source
 from dsc.errors import DscError, SampleError

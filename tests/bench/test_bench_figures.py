@@ -25,7 +25,7 @@ from dsc._bench.tables import (
     subset_table,
 )
 from dsc._codecs.coding.entropy import SymbolDecoder, SymbolEncoder, build_tables
-from dsc._codecs.learned.weights import export_codec
+from dsc._codecs.learned.codec_file import export_codec
 from dsc._schemas import Quality, Task, TaskKind
 from dsc._training.networks import make_network
 

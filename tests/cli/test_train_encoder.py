@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dsc._codecs.learned.decoder_file import decoder_part
+from dsc._codecs.learned.codec_file import decoder_part
 from tests.cli.conftest import Command
 from tests.training.toy import write_views
 

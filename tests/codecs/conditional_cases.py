@@ -7,12 +7,14 @@ import torch
 from torch import Tensor
 
 from dsc._codecs.coding.integer import BIAS_UNIT
-from dsc._codecs.learned.chained import ChainedCodec
-from dsc._codecs.learned.coding import ConditionalNetwork
-from dsc._codecs.learned.conditional_codec import ConditionalCodec
-from dsc._codecs.learned.independent import IndependentCodec
-from dsc._codecs.learned.modality import to_planes
-from dsc._codecs.learned.shared_latent import SharedLatentCodec
+from dsc._codecs.learned.codec import (
+    ChainedCodec,
+    ConditionalCodec,
+    IndependentCodec,
+    SharedLatentCodec,
+)
+from dsc._codecs.learned.network.differentiable import ConditionalNetwork
+from dsc._codecs.learned.planes import to_planes
 from dsc._schemas import Task, TaskKind
 from dsc._training.networks import make_network
 

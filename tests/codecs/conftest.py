@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from dsc._codecs.learned.spec import KINDS
-from dsc._codecs.learned.weights import export_codec
+from dsc._codecs.learned.codec_file import export_codec
+from dsc._codecs.learned.network.spec import KINDS
 from tests.codecs.conditional_cases import network_of, view_planes
 
 

@@ -9,15 +9,15 @@ import safetensors.numpy
 import torch
 from torch import Tensor
 
-from dsc._codecs.learned.chained import ChainedCodec
-from dsc._codecs.learned.coding import estimated_bits, predict_all
-from dsc._codecs.learned.conditional_codec import ConditionalCodec
-from dsc._codecs.learned.entropy_model import pad_hyper, quantise_hyper
-from dsc._codecs.learned.independent import IndependentCodec
-from dsc._codecs.learned.plane_coder import real_bits, synthesise_planes
-from dsc._codecs.learned.spec import KINDS
-from dsc._codecs.learned.stream_coder import StreamCoder
-from dsc._codecs.learned.weights import load_codec_file, read_metadata
+from dsc._codecs.learned.codec import ChainedCodec, ConditionalCodec, IndependentCodec
+from dsc._codecs.learned.codec_file import load_codec_file, read_metadata
+from dsc._codecs.learned.latents import StreamLatent
+from dsc._codecs.learned.network.differentiable import estimated_bits, predict_all
+from dsc._codecs.learned.network.entropy import context_of, pad_hyper, quantise_hyper
+from dsc._codecs.learned.network.spec import KINDS
+from dsc._codecs.learned.sample_coder import real_bits
+from dsc._codecs.learned.stream_coder import CodedStream, StreamCoder
+from dsc._codecs.learned.synthesis import synthesise_planes
 from dsc._schemas import Quality, required_streams
 from dsc.errors import BitstreamError, CodecError, SelfTestError
 from tests.codecs.conditional_cases import (
@@ -87,37 +87,41 @@ def test_decoding_gives_what_the_network_codes(
     inputs = as_planes(sample)
     with torch.no_grad():
         coded = network.code(inputs, {}, list(inputs), all_quality(60, 1))
-    rounding = CODECS[codec.id](TASKS, files[codec.id])
-    rounding._coder = StreamCoder(rounding._loaded, math.inf)
+    rounding = CODECS[codec.id](TASKS, files[codec.id], kappa=math.inf)
     (streams,) = rounding.encode_batch([sample], Quality(default=60))
     latents = codec.unpack_latents(streams, NAMES, LIMIT)
     assert latents is not None
     modality = {task.name: name for name, task in MODALITY.items()} | {"shared": "shared"}
     given = {modality[name]: [latent] for name, latent in latents.streams.items()}
     with torch.no_grad():
-        planes = synthesise_planes(rounding._coder, given, list(MODALITY), "cpu")
+        coder = StreamCoder(load_codec_file(files[codec.id]))
+        planes = synthesise_planes(coder, given, list(MODALITY), "cpu")
     for name, expected in coded.planes.items():
         error = (planes[name] - expected).square().mean()
         assert error < 0.01 * expected.var()  # float16, and bfloat16 where the CPU has it
 
 
 def test_training_predicts_what_the_coder_codes_under(
-    codec: ConditionalCodec,
+    codec: ConditionalCodec, files: dict[str, bytes]
 ) -> None:
     """Were a step to see other things in training than in decoding, nothing would be learned."""
-    model = codec._loaded.model
+    loaded = load_codec_file(files[codec.id])
+    model = loaded.model
     y = torch.randn(1, model.spec.latents("depth"), 5, 7)
-    required = {}
+    required, context, qualities = {}, None, None
     if codec.id == "shared-latent":
-        shared = torch.randn(1, model.spec.shared_latents, 5, 7)
-        _, required["shared"] = StreamCoder(codec._loaded).encode("shared", shared, 60, {})
-    coder = StreamCoder(codec._loaded, math.inf)
+        latent = torch.randn(1, model.spec.shared_latents, 5, 7)
+        _, shared = StreamCoder(loaded).encode("shared", latent, 60, {})
+        required = {"shared": shared}
+        integers = (torch.from_numpy(x)[None].float() for x in (shared.symbols, shared.mean))
+        context, qualities = context_of(*integers), torch.tensor([[60]])
+    coder = StreamCoder(loaded, math.inf)
     with torch.inference_mode():
         _, coded = coder.encode("depth", y, 60, required)
         scaled = y * model.gain["depth"](torch.tensor([60.0]))
         entropy = model.entropy["depth"]
         z = quantise_hyper(entropy.analysis(pad_hyper(scaled)))
-        start = coder._start("depth", z, 60, (5, 7), required)
+        start = entropy.synthesis(z, torch.tensor([60]), (5, 7), context, qualities)
         _, mean = predict_all(entropy, start, scaled)
     assert not torch.equal(mean, start.mean)
     assert np.array_equal(mean[0].numpy(), coded.mean)
@@ -141,15 +145,39 @@ def test_real_bits_are_within_one_percent_of_the_estimate(
 
 
 def test_a_decoder_reads_symbols_however_they_were_chosen(
-    codec: ConditionalCodec, sample: dict
+    codec: ConditionalCodec, files: dict[str, bytes]
 ) -> None:
-    (usual,) = codec.encode_batch([sample], Quality(default=50))
-    frugal = CODECS[codec.id](TASKS, codec.weights() or b"")
-    frugal._coder = StreamCoder(frugal._loaded, 0.01)
-    (fewer,) = frugal.encode_batch([sample], Quality(default=50))
-    assert fewer != usual
-    (out,) = codec.decode_batch([fewer], NAMES, LIMIT)
-    assert out["rgb"].shape == sample["rgb"].shape
+    loaded = load_codec_file(files[codec.id])
+    spec = loaded.model.spec
+    decoder = StreamCoder(loaded)
+    bits: dict[float, int] = {}
+    for kappa in (math.inf, 0.01):
+        encoder = StreamCoder(loaded, kappa)
+        torch.manual_seed(3)
+        coded: dict[str, StreamLatent] = {}
+        for name in spec.streams():
+            required = {other: coded[other] for other in spec.requires(name)}
+            with torch.inference_mode():
+                y = torch.randn(1, spec.latents(name), 5, 7)
+                words, coded[name] = encoder.encode(name, y, 50, required)
+                (got,) = decoder.decode_batch(name, [CodedStream(words, 50, required)], (80, 112))
+            assert np.array_equal(got.symbols, coded[name].symbols)
+            assert np.array_equal(got.mean, coded[name].mean)
+            bits[kappa] = bits.get(kappa, 0) + 8 * len(words)
+    assert bits[0.01] < bits[math.inf]
+
+
+def test_what_a_codec_hands_out_may_be_altered(
+    codec: ConditionalCodec, files: dict[str, bytes], sample: dict
+) -> None:
+    (before,) = codec.encode_batch([sample], Quality())
+    other = CODECS[codec.id](TASKS, files[codec.id])
+    for gain in other.gains(NAMES).values():
+        gain.log_gain.data.add_(1.0)
+    for parameter in other.encoder_network().parameters():
+        parameter.data.add_(1.0)
+    assert codec.encode_batch([sample], Quality()) == [before]
+    assert other.encode_batch([sample], Quality()) == [before]
 
 
 def test_guidance_stays_out_of_the_entropy_path(files: dict[str, bytes], sample: dict) -> None:
@@ -157,14 +185,17 @@ def test_guidance_stays_out_of_the_entropy_path(files: dict[str, bytes], sample:
     codec = ChainedCodec(TASKS, files["chained"])
     (streams,) = codec.encode_batch([sample], Quality())
     expected = codec.unpack_latents(streams, NAMES, LIMIT)
-    altered = ChainedCodec(TASKS, files["chained"] + b"")
-    for parameter in altered._loaded.model.synthesis["depth"].parameters():
-        parameter.data.add_(0.01)
+    tensors = safetensors.numpy.load(files["chained"])
+    for name, tensor in tensors.items():
+        if name.startswith("synthesis.depth."):
+            tensors[name] = (tensor + 0.01).astype(tensor.dtype)
+    other = safetensors.numpy.save(tensors, read_metadata(files["chained"]))
+    altered = ChainedCodec(TASKS, other)
     got = altered.unpack_latents(streams, NAMES, LIMIT)
-    for parameter in altered._loaded.model.synthesis["depth"].parameters():
-        parameter.data.sub_(0.01)
     assert expected is not None
     assert got is not None
+    depths = (c.synthesize([expected], ["depth_zbuffer"])[0] for c in (codec, altered))
+    assert not np.array_equal(*(depth["depth_zbuffer"] for depth in depths))
     for name in NAMES:
         assert np.array_equal(expected.streams[name].symbols, got.streams[name].symbols)
         assert np.array_equal(expected.streams[name].mean, got.streams[name].mean)

@@ -7,11 +7,15 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from dsc._codecs.learned.conditional_codec import default_weights
-from dsc._codecs.learned.decoder_file import decoder_part, with_encoder
-from dsc._codecs.learned.spec import KINDS
+from dsc._codecs.learned.codec import default_weights
+from dsc._codecs.learned.codec_file import (
+    decoder_part,
+    is_encoder_tensor,
+    read_metadata,
+    with_encoder,
+)
+from dsc._codecs.learned.network.spec import KINDS
 from dsc._codecs.learned.split import encoding_weights
-from dsc._codecs.learned.weights import is_encoder_tensor, read_metadata
 from dsc._schemas import Quality
 from dsc.errors import BitstreamError, CodecError, SelfTestError
 from tests.codecs.conditional_cases import CODECS, LIMIT, NAMES, TASKS, make_view

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dsc._codecs.coding.integer import LIMIT, MAX_FAN_IN, IntegerConv
-from dsc._codecs.learned.entropy_model import HyperSynthesis
+from dsc._codecs.learned.network.entropy import HyperSynthesis
 
 
 @pytest.fixture

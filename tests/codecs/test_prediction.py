@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from dsc._codecs.learned.chained import ChainedCodec
-from dsc._codecs.learned.coding import ConditionalNetwork
-from dsc._codecs.learned.conditional import Given
-from dsc._codecs.learned.spec import sized
-from dsc._codecs.learned.weights import export_codec, is_encoder_tensor
+from dsc._codecs.learned.codec import ChainedCodec
+from dsc._codecs.learned.codec_file import export_codec, is_encoder_tensor
+from dsc._codecs.learned.network.differentiable import ConditionalNetwork
+from dsc._codecs.learned.network.model import Given
+from dsc._codecs.learned.network.spec import sized
 from dsc._schemas import Quality
 from dsc._training.networks import make_network
 from tests.codecs.conditional_cases import (

@@ -9,10 +9,10 @@ import torch
 from dsc._codecs.coding.entropy import build_tables
 from dsc._codecs.coding.integer import LIMIT, IntegerConv
 from dsc._codecs.coding.steps import group_rows, step_elements, step_mask
-from dsc._codecs.learned.entropy_model import StreamEntropy, scale_table
-from dsc._codecs.learned.rate import HIGH_RATE, SymbolChooser, gaussian_likelihood
-from dsc._codecs.learned.spec import sized
-from dsc._codecs.learned.weights import gaussian_tables
+from dsc._codecs.learned.codec_file import gaussian_tables
+from dsc._codecs.learned.network.entropy import StreamEntropy, scale_table
+from dsc._codecs.learned.network.rate import HIGH_RATE, SymbolChooser, gaussian_likelihood
+from dsc._codecs.learned.network.spec import sized
 
 KAPPAS = (2.0, HIGH_RATE)
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from dsc._codecs.learned import coding
-from dsc._codecs.learned.coding import estimated_bits
-from dsc._codecs.learned.weights import read_metadata
+from dsc._codecs.learned.codec_file import read_metadata
+from dsc._codecs.learned.network import differentiable as coding
+from dsc._codecs.learned.network.differentiable import estimated_bits
 from dsc._training.data import TrainingData
 from dsc._training.evaluate import held_out
 from dsc._training.export import BitCheck, ExportError, can_export, export

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from dsc._codecs.learned.trainable import Coded
+from dsc._codecs.learned.network.trainable import Coded
 from dsc._training.average import SMA_EVERY, SMA_PART, WeightAverage
 from dsc._training.objective import Losses, Objective, min_norm_weight, weigh
 from tests.training.toy import ToyNetwork

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dsc._codecs.learned.trainable import Coded
+from dsc._codecs.learned.network.trainable import Coded
 from dsc._training.config import TrainConfig
 from dsc._training.datasets import parse_data
 

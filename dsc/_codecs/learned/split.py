@@ -39,7 +39,7 @@ class AdaptableCodec(Protocol):
     tasks: tuple[Task, ...]
 
     def encoder_network(self) -> Any:
-        """Return a `torch.nn.Module` that is a `dsc._codecs.learned.trainable.Network`.
+        """Return a `torch.nn.Module` that is a `dsc._codecs.learned.network.trainable.Network`.
 
         Only the encoder's parameters require a gradient.
 

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from dsc._codecs.coding.entropy import SymbolDecoder, SymbolEncoder
 from dsc._codecs.coding.steps import put_step, take_step
-from dsc._codecs.learned.conditional import ConditionalModel, Gain
-from dsc._codecs.learned.entropy_model import (
+from dsc._codecs.learned.codec_file import LoadedCodec
+from dsc._codecs.learned.latents import StreamBatch, StreamLatent
+from dsc._codecs.learned.network.entropy import (
     MEAN_STEPS,
     Prediction,
     StreamEntropy,
@@ -21,10 +22,8 @@ from dsc._codecs.learned.entropy_model import (
     quality_bucket,
     quantise_hyper,
 )
-from dsc._codecs.learned.latent_batch import StreamBatch
-from dsc._codecs.learned.latents import StreamLatent
-from dsc._codecs.learned.rate import KAPPA, KAPPAS, SymbolChooser
-from dsc._codecs.learned.weights import LoadedCodec
+from dsc._codecs.learned.network.model import ConditionalModel, Gain
+from dsc._codecs.learned.network.rate import KAPPA, KAPPAS, SymbolChooser
 from dsc.errors import BitstreamError
 
 
@@ -55,8 +54,8 @@ class StreamCoder:
     loaded
         The codec file.
     kappa
-        What the encoder weighs rate with (`dsc._codecs.learned.rate`), for all streams; infinite
-        for plain rounding, None for each stream's own.
+        What the encoder weighs rate with (`SymbolChooser`), for all streams; infinite for plain
+        rounding, None for each stream's own.
     """
 
     def __init__(self, loaded: LoadedCodec, kappa: float | None = None) -> None:

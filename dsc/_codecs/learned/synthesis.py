@@ -1,19 +1,18 @@
 """From samples' integers to pixels: native arrays, or tensors on the device of the integers."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from dsc._codecs.base import Array
-from dsc._codecs.learned.latent_batch import LatentBatch
-from dsc._codecs.learned.latents import Latents
-from dsc._codecs.learned.modality import from_planes
-from dsc._codecs.learned.naming import Naming
-from dsc._codecs.learned.plane_coder import planes_of_batch, synthesise_planes
-from dsc._codecs.learned.plane_tensors import native_tensor, physical_tensor
-from dsc._codecs.learned.stream_coder import StreamCoder
+from dsc._codecs.learned.bitstream import Naming
+from dsc._codecs.learned.latents import LatentBatch, Latents, StreamBatch, StreamLatent
+from dsc._codecs.learned.network.model import ConditionalModel, Given
+from dsc._codecs.learned.network.spec import SHARED
+from dsc._codecs.learned.planes import from_planes, native_tensor, physical_tensor
+from dsc._codecs.learned.stream_coder import StreamCoder, dequantise
 
 BATCH_PIXELS = 1 << 20  # most pixels of one call on a CPU: more leave its cache
 ACCELERATOR_PIXELS = 1 << 24  # on an accelerator: a few GB of activations
@@ -114,3 +113,45 @@ def _tensors(
         )
         for task, stream in carrying.items()
     }
+
+
+def synthesise_planes(
+    coder: StreamCoder,
+    streams: Mapping[str, Sequence[StreamLatent]],
+    wanted: Sequence[str],
+    device: str,
+) -> dict[str, Tensor]:
+    """Synthesise planes (B, c, H, W) of the wanted modalities, H and W multiples of 16.
+
+    Parameters
+    ----------
+    streams
+        Latents of each sample of a batch, all of one size, by stream; with all that is required.
+    device
+        Where the network runs.
+    """
+    where = torch.device(device)
+    batches = {
+        name: StreamBatch.stack(latents).each(lambda tensor: tensor.to(where))
+        for name, latents in streams.items()
+    }
+    return planes_of_batch(coder.model_on(where), batches, wanted)
+
+
+def planes_of_batch(
+    model: ConditionalModel, streams: Mapping[str, StreamBatch], wanted: Sequence[str]
+) -> dict[str, Tensor]:
+    """Synthesise as `synthesise_planes` does, where model and batch are, in one call."""
+    spec = model.spec
+    given: dict[str, Given] = {}
+    planes: dict[str, Tensor] = {}
+    needed = spec.required(wanted)
+    for name in needed:
+        if name not in streams:
+            continue
+        y = dequantise(model.gain[name], streams[name])
+        required = spec.guided and any(name in spec.requires(other) for other in needed)
+        if name != SHARED and (name in wanted or required):
+            planes[name] = model.synthesise(name, y, given, model.guide(name, given))
+        given[name] = Given(y, planes.get(name))
+    return {name: planes[name] for name in wanted}

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dsc._codecs.learned.conditional_codec import default_weights
+from dsc._codecs.learned.codec import default_weights
 from dsc._jobs.archive.output import absolute
 from dsc._jobs.training.on_ray import AnySession, ray_session
 from dsc._jobs.training.run import CARD, Pace, Progress, Report, Run

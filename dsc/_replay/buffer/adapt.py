@@ -71,7 +71,7 @@ def adapt_encoder(
     CodecError
         When the codec is the decoder's part alone.
     """
-    from dsc._codecs.learned.weights import bfloat16_is_fast
+    from dsc._codecs.learned.codec_file import bfloat16_is_fast
     from dsc._training.adapt import Adaptation, adapt, as_planes
 
     made = _adaptable(codec)

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self, cast
 
 from torch import Tensor, float32, full_like, nn
 
-from dsc._codecs.learned.trainable import Coded
+from dsc._codecs.learned.network.trainable import Coded
 from dsc._schemas import Stream, required_streams
 from dsc._training.research.hyperprior import HyperpriorCodec, Layout
 from dsc._training.research.klt import initialise
@@ -68,7 +68,7 @@ class Spec:
 
 
 class ResearchNetwork(nn.Module, ABC):
-    """A `dsc._codecs.learned.trainable.Network` of one fixed rate, made of scale hyperpriors."""
+    """A network of one fixed rate, made of scale hyperpriors."""
 
     kind: ClassVar[str]
 
@@ -136,7 +136,7 @@ class ResearchNetwork(nn.Module, ABC):
         quality: Mapping[str, Tensor],
         bfloat16: bool = False,
     ) -> Coded:
-        """Code a batch; see `dsc._codecs.learned.trainable.Network.code`. `quality` is ignored.
+        """Code a batch; see `Network.code`. `quality` is ignored.
 
         Raises
         ------

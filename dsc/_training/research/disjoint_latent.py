@@ -8,7 +8,7 @@ from dsc._training.research.hyperprior import Layout
 
 
 class DisjointLatentNetwork(ResearchNetwork):
-    """See the module; `dsc._codecs.learned.trainable.Network` is the interface."""
+    """See the module; `dsc._codecs.learned.network.trainable.Network` is the interface."""
 
     kind: ClassVar[str] = "disjoint-latent"
 

@@ -1,6 +1,6 @@
 """The paper's shared latent: a group that every task sees, and one for each task alone.
 
-Unlike `dsc._codecs.learned.shared_latent`, there is one hyper-latent over all channels, and the
+Unlike `dsc._codecs.learned.codec`, there is one hyper-latent over all channels, and the
 tasks' latents are not conditioned on the shared one.
 """
 
@@ -12,7 +12,7 @@ from dsc._training.research.hyperprior import Layout
 
 
 class SharedLatent2023Network(ResearchNetwork):
-    """See the module; `dsc._codecs.learned.trainable.Network` is the interface."""
+    """See the module; `dsc._codecs.learned.network.trainable.Network` is the interface."""
 
     kind: ClassVar[str] = "shared-latent-2023"
 

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from dsc._codecs.learned.conditional_codec import default_weights
-from dsc._codecs.learned.decoder_file import decoder_part
-from dsc._codecs.learned.weights import export_codec
+from dsc._codecs.learned.codec import default_weights
+from dsc._codecs.learned.codec_file import decoder_part, export_codec
 from dsc._jobs.training.run import Progress
 from dsc._jobs.training.train import start_of, train
 from dsc._training.config import TrainConfig

@@ -349,7 +349,7 @@ def shipped(name: str = "shared-latent") -> str:
 
 
 def test_a_codec_file_stands_for_the_codec_that_it_is_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    latent = "dsc._codecs.learned.shared_latent:SharedLatentCodec"
+    latent = "dsc._codecs.learned.codec:SharedLatentCodec"
     monkeypatch.setitem(registry.CODECS, "shared-latent", latent)
     path = shipped()
     assert codec_id_of(path) == "shared-latent"

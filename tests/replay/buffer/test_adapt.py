@@ -10,9 +10,13 @@ import safetensors.numpy
 import torch
 from numpy.typing import NDArray
 
-from dsc._codecs.learned.decoder_file import decoder_part, with_encoder
-from dsc._codecs.learned.independent import IndependentCodec
-from dsc._codecs.learned.weights import export_codec, is_encoder_tensor
+from dsc._codecs.learned.codec import IndependentCodec
+from dsc._codecs.learned.codec_file import (
+    decoder_part,
+    export_codec,
+    is_encoder_tensor,
+    with_encoder,
+)
 from dsc._codecs.registry import make_codec
 from dsc._replay.buffer import slots
 from dsc._replay.buffer.adapt import adapt_encoder

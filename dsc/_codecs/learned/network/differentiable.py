@@ -19,8 +19,7 @@ from torch import Tensor
 
 from dsc._codecs.coding.integer import round_half_up
 from dsc._codecs.coding.steps import step_mask
-from dsc._codecs.learned.conditional import ConditionalModel, Given, lambdas
-from dsc._codecs.learned.entropy_model import (
+from dsc._codecs.learned.network.entropy import (
     MEAN_STEPS,
     Prediction,
     StreamEntropy,
@@ -30,10 +29,11 @@ from dsc._codecs.learned.entropy_model import (
     quality_bucket,
     quantise_hyper,
 )
-from dsc._codecs.learned.klt import initialise_klt
-from dsc._codecs.learned.rate import bits_of, gaussian_likelihood
-from dsc._codecs.learned.spec import SHARED, ModelSpec, sized
-from dsc._codecs.learned.trainable import Coded
+from dsc._codecs.learned.network.klt import initialise_klt
+from dsc._codecs.learned.network.model import ConditionalModel, Given, lambdas
+from dsc._codecs.learned.network.rate import bits_of, gaussian_likelihood
+from dsc._codecs.learned.network.spec import SHARED, ModelSpec, sized
+from dsc._codecs.learned.network.trainable import Coded
 
 PREDICTION_LAMBDA = 1e-3  # weight of a prediction's own error while it trains
 
@@ -49,7 +49,7 @@ class _Stream:
 
 
 class ConditionalNetwork(ConditionalModel):
-    """A `dsc._codecs.learned.trainable.Network` of one of the three kinds; see the module."""
+    """A `Network` that trains (`trainable.Network`), of one of the three kinds; see the module."""
 
     @property
     def kind(self) -> str:
@@ -85,7 +85,7 @@ class ConditionalNetwork(ConditionalModel):
         quality: Mapping[str, Tensor],
         bfloat16: bool = False,
     ) -> Coded:
-        """Code a batch; see `dsc._codecs.learned.trainable.Network.code`.
+        """Code a batch; see `dsc._codecs.learned.network.trainable.Network.code`.
 
         A shared stream takes the largest quality of the wanted tasks. A required task that is not
         among the inputs is coded without. One that is, but is not wanted, is charged, and takes

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dsc._codecs.learned.conditional import ConditionalModel
-from dsc._codecs.learned.spec import SHARED
+from dsc._codecs.learned.network.model import ConditionalModel
+from dsc._codecs.learned.network.spec import SHARED
 
 
 @torch.no_grad()

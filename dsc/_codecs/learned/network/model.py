@@ -17,17 +17,17 @@ import torch
 from torch import Tensor, nn
 
 from dsc._codecs.coding.integer import IntegerConv
-from dsc._codecs.learned.entropy_model import StreamEntropy
-from dsc._codecs.learned.layers import (
+from dsc._codecs.learned.network.entropy import StreamEntropy
+from dsc._codecs.learned.network.layers import (
     GatedBlock,
+    PlanePrediction,
     TaskAnalysis,
     TaskSynthesis,
     guide_channels,
     guide_planes,
     pointwise,
 )
-from dsc._codecs.learned.prediction import PlanePrediction
-from dsc._codecs.learned.spec import SHARED, ModalitySpec, ModelSpec
+from dsc._codecs.learned.network.spec import SHARED, ModalitySpec, ModelSpec
 
 M = TypeVar("M", bound=nn.Module)
 

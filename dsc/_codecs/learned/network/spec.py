@@ -40,7 +40,7 @@ class ModalitySpec:
         Channels and blocks of the refinement at 1/4 after synthesis; (0, 0) for none.
     predict
         Channels and blocks of the prediction of this modality's planes from those of the streams
-        that it requires, in a chain (`dsc._codecs.learned.prediction`); (0, 0) for none.
+        that it requires, in a chain (`dsc._codecs.learned.network.layers`); (0, 0) for none.
     """
 
     channels: int

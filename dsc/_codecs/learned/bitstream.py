@@ -1,4 +1,4 @@
-"""The headers of learned streams: size, quality, median depth, invalid mask.
+"""What stands in learned streams before the coder's words, and how streams are called.
 
 - ``shared``: ``u8 quality | u16 height | u16 width``.
 - a task where nothing is shared starts with ``u8 used | u16 height | u16 width``; bit i says that
@@ -8,7 +8,8 @@
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,3 +134,29 @@ def _read_size(name: str, data: bytes, max_pixels: int) -> tuple[int, tuple[int,
             f"stream {name}: {height}×{width} pixels; at most {max_pixels} pixels are expected here"
         )
     return first, (height, width)
+
+
+@dataclass(frozen=True)
+class Naming:
+    """The names of a network's streams in an archive, and the tasks that they carry.
+
+    Attributes
+    ----------
+    names
+        Name in the archive by stream of the network, for those that it has.
+    tasks
+        Task by name in the archive.
+    """
+
+    names: Mapping[str, str]
+    tasks: Mapping[str, Task]
+
+    def stream_of(self, task: str) -> str:
+        """Return the network's stream that carries a task of the archive."""
+        return next(stream for stream, name in self.names.items() if name == task)
+
+    def name_of(self, stream: str) -> str:
+        """Return an archive's name of one of the network's streams."""
+        if stream not in self.names:
+            raise BitstreamError(f"a stream requires {stream}, which no task here is")
+        return self.names[stream]

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from dsc._codecs.base import Codec
-from dsc._codecs.learned.conditional import Gain
-from dsc._codecs.learned.conditional_codec import ConditionalCodec
-from dsc._codecs.learned.latent_batch import LatentBatch
+from dsc._codecs.learned.codec import ConditionalCodec
+from dsc._codecs.learned.latents import LatentBatch
+from dsc._codecs.learned.network.model import Gain
 from dsc._codecs.learned.stream_coder import dequantise
 from dsc._schemas import resolve_tasks
 from dsc.errors import CodecError

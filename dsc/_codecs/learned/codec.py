@@ -1,4 +1,4 @@
-"""The codec of a conditional network: what `independent`, `shared-latent`, `chained` share.
+"""The codecs of a conditional network: `independent`, `shared-latent` and `chained`.
 
 Bitstreams, little-endian. With a shared stream:
 
@@ -15,34 +15,33 @@ loader's CPU workers; `synthesize_tensors` (the network) suits a GPU, one call a
 """
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any, ClassVar, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dsc._codecs.base import Array, Sample, check_array
-from dsc._codecs.learned.conditional import Gain
-from dsc._codecs.learned.encoder_side import EncoderSide
-from dsc._codecs.learned.header import shared_header, size_header, task_header
-from dsc._codecs.learned.latent_batch import LatentBatch
-from dsc._codecs.learned.latents import Latents
-from dsc._codecs.learned.modality import modality_of, to_planes
-from dsc._codecs.learned.naming import Naming
-from dsc._codecs.learned.plane_coder import encode_planes
-from dsc._codecs.learned.spec import SHARED
+from dsc._codecs.learned.bitstream import Naming, shared_header, size_header, task_header
+from dsc._codecs.learned.codec_file import LoadedCodec, decoder_part, load_codec_file
+from dsc._codecs.learned.encoder_alone import encoder_network, export_encoder
+from dsc._codecs.learned.latents import LatentBatch, Latents
+from dsc._codecs.learned.network.differentiable import ConditionalNetwork
+from dsc._codecs.learned.network.model import Gain
+from dsc._codecs.learned.network.spec import SHARED
+from dsc._codecs.learned.planes import modality_of, to_planes
+from dsc._codecs.learned.sample_coder import encode_planes, unpack
 from dsc._codecs.learned.stream_coder import StreamCoder
 from dsc._codecs.learned.synthesis import to_arrays, to_tensors
-from dsc._codecs.learned.unpack import unpack
-from dsc._codecs.learned.weights import LoadedCodec, load_codec_file
 from dsc._schemas import Quality, Stream, Task
 from dsc.errors import CodecError, UnknownTaskError
 
 MAX_SIDE = 65535
 
 
-class ConditionalCodec(EncoderSide):
+class ConditionalCodec:
     """See the module.
 
     Parameters
@@ -50,8 +49,11 @@ class ConditionalCodec(EncoderSide):
     tasks
         The tasks it codes; each must map to another modality of the network.
     weights
-        A codec file (`dsc._codecs.learned.weights`), or the decoder's part of one, which decodes
+        A codec file (`dsc._codecs.learned.codec_file`), or the decoder's part of one, which decodes
         only.
+    kappa
+        What the encoder weighs rate with, for all streams; infinite for plain rounding, None for
+        each stream's own (`dsc._codecs.learned.network.rate`). Whoever decodes need not know.
 
     Raises
     ------
@@ -61,7 +63,7 @@ class ConditionalCodec(EncoderSide):
 
     id: ClassVar[str]
 
-    def __init__(self, tasks: Sequence[Task], weights: bytes) -> None:
+    def __init__(self, tasks: Sequence[Task], weights: bytes, kappa: float | None = None) -> None:
         self.tasks = tuple(tasks)
         self._weights = weights
         self._modality = _assign(self.id, self.tasks)
@@ -75,7 +77,7 @@ class ConditionalCodec(EncoderSide):
             if self._modality[task.name] not in self._spec.modalities:
                 known = ", ".join(self._spec.modalities)
                 raise CodecError(f"task {task.name}: these weights code {known} only")
-        self._coder = StreamCoder(self._loaded)
+        self._coder = StreamCoder(self._loaded, kappa)
         own = {SHARED: SHARED} if self._spec.is_joint else {}
         self._naming = Naming(own | self._name, self._task)
 
@@ -130,7 +132,7 @@ class ConditionalCodec(EncoderSide):
         return tuple(found)
 
     def gains(self, tasks: Sequence[str]) -> dict[str, Gain]:
-        """Return the gain of every stream that tasks require, those required first, by its name.
+        """Return copies of the gains of all streams that tasks require, those required first.
 
         Raises
         ------
@@ -140,7 +142,7 @@ class ConditionalCodec(EncoderSide):
         self._check_tasks(tasks)
         needed = self._spec.required([self._modality[task] for task in tasks])
         gain, names = self._loaded.model.gain, self._naming.names
-        return {names[stream]: gain[stream] for stream in needed if stream in names}
+        return {names[stream]: deepcopy(gain[stream]) for stream in needed if stream in names}
 
     def _required(self, stream: str) -> dict[str, str]:
         """Name the streams that one requires here: of the network, as the archive calls them."""
@@ -151,7 +153,7 @@ class ConditionalCodec(EncoderSide):
 
     def encode_batch(self, samples: Sequence[Sample], quality: Quality) -> list[dict[str, bytes]]:
         """Encode samples one by one: the bytes of a sample must not depend on its batch."""
-        self.check_encodes()
+        self._check_encodes()
         return [self._encode(sample, quality) for sample in samples]
 
     @torch.inference_mode()
@@ -285,10 +287,68 @@ class ConditionalCodec(EncoderSide):
         wanted = [task for task in tasks if task in batch.streams]
         return to_tensors(self._coder, self._naming, batch, wanted, native)
 
+    # ---- its encoder, apart from its decoder
+
+    @staticmethod
+    def decoder_part(weights: bytes) -> bytes:
+        """Return the part of a codec file that decoding takes."""
+        return decoder_part(weights)
+
+    def encoder_network(self) -> ConditionalNetwork:
+        """Return a trainable copy of which the encoder alone learns.
+
+        Raises
+        ------
+        CodecError
+            When this codec was made from a decoder's part.
+        """
+        self._check_encodes()
+        return encoder_network(self._weights)
+
+    def with_encoder(self, network: nn.Module, card: Mapping[str, str]) -> Self:
+        """Return this codec with the encoder that a network has learned."""
+        return type(self)(self.tasks, export_encoder(self._weights, network, card))
+
+    def _check_encodes(self) -> None:
+        if not self._loaded.has_encoder:
+            raise CodecError(
+                f"these weights of {self.id} are the decoder's part alone, which reads and cannot "
+                'encode; give the whole codec file, for example codec="my.safetensors"'
+            )
+
     def _check_tasks(self, tasks: Sequence[str]) -> None:
         for task in tasks:
             if task not in self._task:
                 raise UnknownTaskError(f"{self.id} does not code {task!r} here")
+
+
+class IndependentCodec(ConditionalCodec):
+    """One stream a task, none requires another: what each task costs by itself."""
+
+    id: ClassVar[str] = "independent"
+
+
+class SharedLatentCodec(ConditionalCodec):
+    """One stream ``shared`` and one a task, each requiring ``shared``.
+
+    The shared latent comes from the features of all tasks together. Training must drop tasks and
+    charge subsets, or nothing pushes what is common into it.
+    """
+
+    id: ClassVar[str] = "shared-latent"
+
+
+class ChainedCodec(ConditionalCodec):
+    """Depth first; normals see it in analysis, entropy model and synthesis.
+
+    Depth alone costs what its own codec would. It tells how surfaces are tilted and where their
+    edges are: its decoded planes and their gradients guide the transforms of normals, which are
+    predicted from them; the difference is coded. Rgb requires nothing: whoever wants it alone would
+    pay more for depth than that saves. Codec files of the first version have another graph, which
+    they say.
+    """
+
+    id: ClassVar[str] = "chained"
 
 
 def default_weights(codec_id: str = "shared-latent") -> bytes:
@@ -307,6 +367,10 @@ def default_weights(codec_id: str = "shared-latent") -> bytes:
 
 @lru_cache(maxsize=4)
 def _load(weights: bytes) -> LoadedCodec:
+    """Read a codec file once a process: all its codecs share what is read and hand none of it out.
+
+    So nobody can alter the network of another codec of the same file.
+    """
     return load_codec_file(weights)
 
 

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from dsc._codecs.coding.integer import BIAS_UNIT, LIMIT, IntegerConv, clamp_through, round_half_up
 from dsc._codecs.coding.steps import StepNetwork, take_step
-from dsc._codecs.learned.layers import GatedBlock, pointwise
-from dsc._codecs.learned.spec import ModelSpec
+from dsc._codecs.learned.network.layers import GatedBlock, pointwise
+from dsc._codecs.learned.network.spec import ModelSpec
 
 MEAN_STEPS = 16  # the mean of a latent is coded in sixteenths of a quantiser step
 MEAN_LIMIT = 4095

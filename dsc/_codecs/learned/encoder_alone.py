@@ -8,7 +8,7 @@ rate of ẑ differentiable from these, so the rate that is minimised is that of 
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -16,58 +16,20 @@ from torch import Tensor, nn
 
 from dsc._codecs.coding.entropy import Tables
 from dsc._codecs.coding.integer import clamp_through
-from dsc._codecs.learned.coding import ConditionalNetwork
-from dsc._codecs.learned.decoder_file import decoder_part, with_encoder
-from dsc._codecs.learned.entropy_model import Z_BUCKETS, Z_LIMIT, HyperPrior
-from dsc._codecs.learned.weights import (
+from dsc._codecs.learned.codec_file import (
     DECODER_MARK,
-    LoadedCodec,
+    decoder_part,
     fill_model,
     is_encoder_tensor,
     read_metadata,
     read_spec,
+    with_encoder,
 )
+from dsc._codecs.learned.network.differentiable import ConditionalNetwork
+from dsc._codecs.learned.network.entropy import Z_BUCKETS, Z_LIMIT, HyperPrior
 from dsc.errors import CodecError
 
 SMALLEST = 1e-9
-
-
-class EncoderSide:
-    """What a learned codec says and does about its encoder; see `dsc._codecs.learned.split`."""
-
-    id: ClassVar[str]
-    tasks: tuple[Any, ...]
-    _weights: bytes
-    _loaded: LoadedCodec
-
-    @staticmethod
-    def decoder_part(weights: bytes) -> bytes:
-        """Return the part of a codec file that decoding takes."""
-        return decoder_part(weights)
-
-    def check_encodes(self) -> None:
-        """Refuse to encode without an encoder.
-
-        Raises
-        ------
-        CodecError
-            When this codec was made from a decoder's part.
-        """
-        if not self._loaded.has_encoder:
-            raise CodecError(
-                f"these weights of {self.id} are the decoder's part alone, which reads and cannot "
-                'encode; give the whole codec file, for example codec="my.safetensors"'
-            )
-
-    def encoder_network(self) -> ConditionalNetwork:
-        """Return a trainable copy whose encoder alone learns, as `encoder_network` makes it."""
-        self.check_encodes()
-        return encoder_network(self._weights)
-
-    def with_encoder(self, network: nn.Module, card: Mapping[str, str]) -> Self:
-        """Return this codec with the encoder that a network has learned."""
-        weights = export_encoder(self._weights, network, card)
-        return type(self)(self.tasks, weights)  # type: ignore[call-arg]
 
 
 def encoder_network(weights: bytes) -> ConditionalNetwork:

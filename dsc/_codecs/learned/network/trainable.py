@@ -66,7 +66,7 @@ class Network(Protocol):
         ----------
         inputs
             Planes (B, c, H, W) by modality, H and W multiples of 64, in about [-0.5, 0.5]
-            (`dsc._codecs.learned.modality`).
+            (`dsc._codecs.learned.planes`).
         valid
             Weights (B, 1, H, W) of the squared error, for modalities with holes.
         wanted

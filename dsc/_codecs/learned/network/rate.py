@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from dsc._codecs.coding.entropy import Tables
-from dsc._codecs.learned.entropy_model import SCALE_LEVELS, SCALE_MAX, SCALE_MIN
+from dsc._codecs.learned.network.entropy import SCALE_LEVELS, SCALE_MAX, SCALE_MIN
 
 LOG_SCALE_STEP = math.log(SCALE_MAX / SCALE_MIN) / (SCALE_LEVELS - 1)
 HIGH_RATE = 6 / math.log(2)  # -dR/dD of a fine uniform quantiser, in bits a squared step

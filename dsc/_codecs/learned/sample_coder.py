@@ -1,43 +1,66 @@
-"""Entropy decoding of samples' streams: from bitstreams to integers, several samples in step.
+"""All streams of samples: planes to coder words, one sample at a time, and words to integers.
 
-Headers are read first: they say which streams a sample needs, and how large it is. Then stream by
-stream, those required first, samples of one size are decoded together: the same integers as alone,
-for fewer calls.
+Of a sample that is decoded, headers are read first: they say which streams it needs, and how large
+it is. Then stream by stream, those required first, samples of one size are decoded together: the
+same integers as alone, for fewer calls.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from dsc._codecs.learned.header import (
+from dsc._codecs.learned.bitstream import (
     SHARED_HEADER_BYTES,
     SIZE_HEADER_BYTES,
+    Naming,
     read_shared_header,
     read_size_header,
     read_task_header,
 )
-from dsc._codecs.learned.latents import Latents, StreamLatent
-from dsc._codecs.learned.naming import Naming
-from dsc._codecs.learned.spec import SHARED, ModelSpec
-from dsc._codecs.learned.stream_coder import CodedStream, StreamCoder
+from dsc._codecs.learned.codec_file import LoadedCodec
+from dsc._codecs.learned.latents import Latents, StreamBatch, StreamLatent
+from dsc._codecs.learned.network.model import Given
+from dsc._codecs.learned.network.spec import SHARED, ModelSpec
+from dsc._codecs.learned.stream_coder import CodedStream, StreamCoder, dequantise
 from dsc.errors import BitstreamError
 
 POSITIONS = 1024  # of latents decoded in step: four images of 256×256; more leave the cache
 
 
-@dataclass(frozen=True)
-class _Header:
-    """What stands before a stream's words, and which streams it requires and used."""
+def encode_planes(
+    coder: StreamCoder, inputs: Mapping[str, Tensor], qualities: Mapping[str, int]
+) -> dict[str, bytes]:
+    """Code the planes of one sample; give the coder words by stream.
 
-    size: tuple[int, int]
-    required: tuple[str, ...]
-    quality: int
-    offset: float
-    mask: NDArray[np.bool_] | None
-    words: bytes
+    Parameters
+    ----------
+    inputs
+        (1, c, H, W) by modality, H and W multiples of 16.
+    qualities
+        1 to 100 by stream.
+    """
+    model = coder.model
+    spec, features = model.spec, model.features(inputs)
+    words: dict[str, bytes] = {}
+    latents: dict[str, StreamLatent] = {}
+    given: dict[str, Given] = {}
+    order = [name for name in spec.streams() if name == SHARED or name in inputs]
+    for at, name in enumerate(order):
+        required = {n: latents[n] for n in spec.requires(name) if n in latents}
+        guide = model.guide(name, given)
+        y = model.analyse(name, inputs, features, given, guide)
+        words[name], latents[name] = coder.encode(name, y, qualities[name], required)
+        if not spec.is_joint and any(name in spec.requires(later) for later in order[at + 1 :]):
+            y = dequantise(model.gain[name], StreamBatch.stack([latents[name]]))
+            planes = model.synthesise(name, y, given, guide) if spec.guided else None
+            given[name] = Given(y, planes)
+    return words
 
 
 def unpack(
@@ -81,6 +104,51 @@ def unpack(
                 for at, latent in zip(part, decoded, strict=True):
                     latents[at][stream] = latent
     return [_finish(naming, found, own) for found, own in zip(headers, latents, strict=True)]
+
+
+@torch.inference_mode()
+def real_bits(
+    loaded: LoadedCodec, inputs: Mapping[str, Tensor], quality: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Code a batch with plain rounding and give the bits of each stream's coder words.
+
+    `estimated_bits` of the network that the file was made from says what to expect: it is exceeded
+    by the rounding of weights and tables and by whole words, 1 % at most where streams have some
+    thousand bytes in all.
+
+    Parameters
+    ----------
+    inputs
+        Planes (B, c, H, W) by modality, H and W multiples of 16.
+    quality
+        Integers 1 to 100, (B,), by task.
+
+    Returns
+    -------
+    dict
+        Bits of each sample, (B,), by stream.
+    """
+    coder = StreamCoder(loaded, math.inf)
+    rows = []
+    for at in range(len(next(iter(inputs.values())))):
+        qualities = {name: int(quality[name][at]) for name in inputs}
+        if loaded.model.spec.is_joint:
+            qualities[SHARED] = max(qualities.values())
+        words = encode_planes(coder, {n: x[at : at + 1] for n, x in inputs.items()}, qualities)
+        rows.append({name: 8 * len(data) for name, data in words.items()})
+    return {name: torch.tensor([row[name] for row in rows]) for name in rows[0]}
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What stands before a stream's words, and which streams it requires and used."""
+
+    size: tuple[int, int]
+    required: tuple[str, ...]
+    quality: int
+    offset: float
+    mask: NDArray[np.bool_] | None
+    words: bytes
 
 
 def _read_headers(

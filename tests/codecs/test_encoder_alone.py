@@ -6,12 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from dsc._codecs.learned.coding import estimated_bits
-from dsc._codecs.learned.decoder_file import decoder_part
-from dsc._codecs.learned.encoder_side import encoder_network, export_encoder
-from dsc._codecs.learned.plane_coder import real_bits
-from dsc._codecs.learned.spec import KINDS
-from dsc._codecs.learned.weights import is_encoder_tensor, load_codec_file
+from dsc._codecs.learned.codec_file import decoder_part, is_encoder_tensor, load_codec_file
+from dsc._codecs.learned.encoder_alone import encoder_network, export_encoder
+from dsc._codecs.learned.network.differentiable import estimated_bits
+from dsc._codecs.learned.network.spec import KINDS
+from dsc._codecs.learned.sample_coder import real_bits
 from dsc.errors import CodecError
 from tests.codecs.conditional_cases import all_quality
 

@@ -1,0 +1,1 @@
+"""The conditional network: its sizes, layers, entropy models, and how it is trained."""
