@@ -1,5 +1,5 @@
 """Archives as datasets of Ray Data; needs the extra ``ray-data``."""
 
-from dsc._jobs.ray_data.plan import read_archive
+from dsc._jobs.ray_data.dataset import read_archive
 
 __all__ = ["read_archive"]

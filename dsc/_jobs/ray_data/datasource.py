@@ -1,4 +1,4 @@
-"""The datasource behind `dsc._jobs.ray_data.plan.read_archive`: read tasks and their blocks.
+"""The datasource behind `dsc.ray_data.read_archive`: read tasks and their blocks.
 
 The archive's records travel once, through Ray's object store, so all readers hold on to the
 generation that was opened, even while the archive grows. A worker keeps codecs, indexes and the

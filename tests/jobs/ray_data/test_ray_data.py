@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import dsc
-from dsc._jobs.ray_data.plan import ReadPlan, read_archive
+from dsc._jobs.ray_data.dataset import read_archive
+from dsc._jobs.ray_data.plan import ReadPlan
 from dsc._pipeline.stream.source import StreamSource
 from dsc._schemas import Task, TaskKind
 from dsc._storage.format.pack import encode_pack
