@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from dsc._pipeline.copy.fetch import fetch
     from dsc._pipeline.read.dataset import Dataset
     from dsc._pipeline.read.load_codec import load_codec
-    from dsc._pipeline.stream.open_stream import stream
+    from dsc._pipeline.stream.open import stream
     from dsc._replay.buffer.buffer import ReplayBuffer
     from dsc._storage.format.pack import unpack
 
@@ -63,7 +63,7 @@ _PUBLIC = {
     "fetch": "dsc._pipeline.copy.fetch:fetch",
     "load_codec": "dsc._pipeline.read.load_codec:load_codec",
     "open": "dsc._pipeline.read.dataset:Dataset.open",
-    "stream": "dsc._pipeline.stream.open_stream:stream",
+    "stream": "dsc._pipeline.stream.open:stream",
     "unpack": "dsc._storage.format.pack:unpack",
 }
 

@@ -23,7 +23,7 @@ from ray.data.extensions import (
 
 from dsc._codecs.base import Array
 from dsc._jobs.ray_data.plan import INDEX, KEY, ReadPlan
-from dsc._pipeline.read.decoding import Payloads, SampleDecoder
+from dsc._pipeline.read.decoding import SampleDecoder, SamplePayloads
 from dsc._schemas import Task, TaskKind
 from dsc._storage.format.pack import Pack
 from dsc._storage.read.pack_reader import PackId, PackReader
@@ -124,7 +124,7 @@ def read_run(
     """
     rows = max(BLOCK_BYTES // plan.row_bytes, 1)
     for packs in _groups(plan, run):
-        first = int(plan.source.table.first[packs.start])
+        first = int(plan.source.packs.first[packs.start])
         samples = _read(plan, reader, packs)
         for start in range(0, len(samples), rows):
             part = samples[start : start + rows]
@@ -134,7 +134,7 @@ def read_run(
 
 def _groups(plan: ReadPlan, run: range) -> Iterator[range]:
     """Cut a run into packs of one shard that are read at once."""
-    shard = plan.source.table.shard
+    shard = plan.source.packs.shard
     most = max(int(READ_BYTES // max(plan.source.pack_bytes, 1)), 1)
     start = run.start
     for at in range(run.start + 1, run.stop + 1):
@@ -143,14 +143,14 @@ def _groups(plan: ReadPlan, run: range) -> Iterator[range]:
             start = at
 
 
-def _read(plan: ReadPlan, reader: PackReader, packs: range) -> list[Payloads]:
+def _read(plan: ReadPlan, reader: PackReader, packs: range) -> list[SamplePayloads]:
     """Read the bitstreams of the samples of a few packs of one shard."""
-    table, streams = plan.source.table, plan.source.streams
-    shard = int(table.shard[packs.start])
-    numbers = table.pack[packs.start : packs.stop].tolist()
+    index, streams = plan.source.packs, plan.source.streams
+    shard = int(index.shard[packs.start])
+    numbers = index.pack[packs.start : packs.stop].tolist()
     found = _read_packs(reader, [PackId(shard, name, n) for name in streams for n in numbers])
-    samples: list[Payloads] = []
-    for n, count in zip(numbers, table.counts[packs.start : packs.stop].tolist(), strict=True):
+    samples: list[SamplePayloads] = []
+    for n, count in zip(numbers, index.counts[packs.start : packs.stop].tolist(), strict=True):
         payloads = {name: found[shard, name, n].payloads for name in streams}
         samples += [{name: payloads[name][k] for name in streams} for k in range(count)]
     return samples
@@ -181,7 +181,7 @@ def _damaged_place(reader: PackReader, one: PackId) -> int:
 
 
 def _table(
-    plan: ReadPlan, decoder: SampleDecoder, indices: range, samples: Sequence[Payloads]
+    plan: ReadPlan, decoder: SampleDecoder, indices: range, samples: Sequence[SamplePayloads]
 ) -> Any:
     made: dict[str, Any] = {}
     archive = plan.source.archive
@@ -201,7 +201,7 @@ def _table(
 
 
 def _decode(
-    decoder: SampleDecoder, indices: range, samples: Sequence[Payloads]
+    decoder: SampleDecoder, indices: range, samples: Sequence[SamplePayloads]
 ) -> list[Mapping[str, Array | None]]:
     arrays: list[Mapping[str, Array | None]] = []
     for found in decoder.decode(indices, samples):
@@ -211,7 +211,7 @@ def _decode(
     return arrays
 
 
-def _bytes_column(samples: Sequence[Payloads], stream: str) -> Any:
+def _bytes_column(samples: Sequence[SamplePayloads], stream: str) -> Any:
     payloads = [sample[stream] for sample in samples]
     return pa.array([None if p is None else bytes(p) for p in payloads], pa.large_binary())
 

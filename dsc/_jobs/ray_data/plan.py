@@ -63,21 +63,21 @@ class ReadPlan:
         Returns
         -------
         list of range
-            Numbers of packs in ``source.table``; together all of them, each once.
+            Numbers of packs in ``source.packs``; together all of them, each once.
         """
-        packs = len(self.source.table.shard)
+        packs = len(self.source.packs.shard)
         count = min(max(parallelism, 1), packs)
         edges = [packs * n // max(count, 1) for n in range(count + 1)]
         return [range(edges[n], edges[n + 1]) for n in range(count)]
 
     def rows(self, run: range) -> int:
         """Count the samples of a run."""
-        return int(self.source.table.counts[run.start : run.stop].sum())
+        return int(self.source.packs.counts[run.start : run.stop].sum())
 
     def files(self, run: range) -> list[str]:
         """Name the tars that a run reads from."""
         archive = self.source.archive
-        shards = dict.fromkeys(self.source.table.shard[run.start : run.stop].tolist())
+        shards = dict.fromkeys(self.source.packs.shard[run.start : run.stop].tolist())
         return [
             archive.root.where(archive.shards[shard].streams[name].path)
             for shard in shards

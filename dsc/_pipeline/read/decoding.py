@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dsc._codecs.base import Array
+from dsc._codecs.registry import codec_class
 from dsc._pipeline.choose.codec_set import CodecSet
-from dsc._schemas import Task, required_streams
+from dsc._schemas import Manifest, Task, required_streams
 from dsc._storage.read.archive import Archive
 from dsc.errors import BitstreamError, MissingTaskError, UsageError
 
-Payloads = Mapping[str, memoryview | None]
+SamplePayloads = Mapping[str, memoryview | None]
 
 
 @dataclass
@@ -55,12 +56,7 @@ class SampleDecoder:
         self._carriers = {
             task.name: [s.name for s in streams if task.name in s.carries] for task in tasks
         }
-        self.latent_tasks: dict[int, list[str]] = {}
-        if as_latents:
-            for task in self.tasks:
-                slot = self._codecs.slot_of(task.name)
-                if hasattr(self._codecs.codec(slot), "unpack_batch"):
-                    self.latent_tasks.setdefault(slot, []).append(task.name)
+        self.latent_tasks = latent_tasks(archive.manifest, self.tasks) if as_latents else {}
         latent = {name for names in self.latent_tasks.values() for name in names}
         self._array_tasks = [task for task in self.tasks if task.name not in latent]
 
@@ -69,7 +65,7 @@ class SampleDecoder:
         return self._codecs.codec(slot)
 
     def decode(
-        self, indices: Sequence[int], payloads: Sequence[Payloads]
+        self, indices: Sequence[int], payloads: Sequence[SamplePayloads]
     ) -> list[Decoded | BitstreamError]:
         """Decode samples together; in the place of a damaged one stands its error.
 
@@ -95,7 +91,7 @@ class SampleDecoder:
                 for index, sample in zip(indices, payloads, strict=True)
             ]
 
-    def _decode(self, indices: Sequence[int], payloads: Sequence[Payloads]) -> list[Decoded]:
+    def _decode(self, indices: Sequence[int], payloads: Sequence[SamplePayloads]) -> list[Decoded]:
         given = [
             {name: bytes(data) for name, data in sample.items() if data is not None}
             for sample in payloads
@@ -122,7 +118,7 @@ class SampleDecoder:
     def _has(self, task: str, streams: Mapping[str, Any]) -> bool:
         return any(streams.get(name) is not None for name in self._carriers[task])
 
-    def check_complete(self, index: int, sample: Payloads) -> None:
+    def check_complete(self, index: int, sample: SamplePayloads) -> None:
         """Raise `MissingTaskError` where a sample lacks a task and that is an error."""
         if not self.missing_is_error:
             return
@@ -133,13 +129,13 @@ class SampleDecoder:
                     f"{task.name}; stream with missing='skip' or missing='none'"
                 )
 
-    def _decode_alone(self, index: int, sample: Payloads) -> Decoded | BitstreamError:
+    def _decode_alone(self, index: int, sample: SamplePayloads) -> Decoded | BitstreamError:
         try:
             return self._decode([index], [sample])[0]
         except BitstreamError as error:
             return self._named(index, sample, error)
 
-    def _named(self, index: int, sample: Payloads, error: BitstreamError) -> BitstreamError:
+    def _named(self, index: int, sample: SamplePayloads, error: BitstreamError) -> BitstreamError:
         """Decode task by task, to name the task, its files, the pack and the key."""
         shard, pack, _ = self.archive.locate(index)
         record = self.archive.shards[shard].streams
@@ -158,7 +154,22 @@ class SampleDecoder:
         return error
 
 
-def only_latent_slot(decoder: SampleDecoder) -> int:
+def latent_tasks(manifest: Manifest, tasks: Sequence[Task]) -> dict[int, list[str]]:
+    """List the tasks that have latents, by slot of their learned codec; none is loaded for it."""
+    found: dict[int, list[str]] = {}
+    for task in tasks:
+        slot = _slot_of(manifest, task)
+        if hasattr(codec_class(manifest.codecs[slot].id), "unpack_batch"):
+            found.setdefault(slot, []).append(task.name)
+    return found
+
+
+def _slot_of(manifest: Manifest, task: Task) -> int:
+    carriers = {stream.name for stream in manifest.streams if task.name in stream.carries}
+    return next(n for n, codec in enumerate(manifest.codecs) if carriers & {*codec.streams})
+
+
+def only_latent_slot(archive: Archive, tasks: Sequence[Task]) -> int:
     """Return the slot of the one learned codec of a stream of latents.
 
     Raises
@@ -166,18 +177,16 @@ def only_latent_slot(decoder: SampleDecoder) -> int:
     UsageError
         When there is none, or more than one.
     """
-    slots = list(decoder.latent_tasks)
-    codecs = decoder.archive.manifest.codecs
-    if not slots:
-        ids = sorted({codecs[decoder._codecs.slot_of(task.name)].label for task in decoder.tasks})
+    by_slot, codecs = latent_tasks(archive.manifest, tasks), archive.manifest.codecs
+    if not by_slot:
+        labels = sorted({codecs[_slot_of(archive.manifest, task)].label for task in tasks})
         raise UsageError(
-            f"{decoder.archive.root.url}: decode='latents' needs a learned codec, these tasks are "
-            f"coded by {', '.join(ids)}; compress with --codec independent, or decode pixels"
+            f"{archive.root.url}: decode='latents' needs a learned codec, these tasks are "
+            f"coded by {', '.join(labels)}; compress with --codec independent, or decode pixels"
         )
-    if len(slots) > 1:
-        found = "; ".join(f"{codecs[s].id}: {', '.join(decoder.latent_tasks[s])}" for s in slots)
+    if len(by_slot) > 1:
+        found = "; ".join(f"{codecs[s].id}: {', '.join(own)}" for s, own in by_slot.items())
         raise UsageError(
-            f"{decoder.archive.root.url}: latents of several codecs ({found}); "
-            "ask for tasks of one of them"
+            f"{archive.root.url}: latents of several codecs ({found}); ask for tasks of one of them"
         )
-    return slots[0]
+    return next(iter(by_slot))

@@ -20,7 +20,7 @@ WIDER = {"u2": np.int32, "u4": np.int64, "u8": np.int64}
 CHANNELS_FIRST = (TaskKind.IMAGE, TaskKind.NORMAL, TaskKind.FLOW, TaskKind.ARRAY)
 
 
-class Batch(dict[str, Any]):
+class StreamBatch(dict[str, Any]):
     """Tensors by task; aliases are understood, so ``batch["depth"]`` finds ``depth_zbuffer``."""
 
     def __missing__(self, name: str) -> Any:
@@ -32,7 +32,7 @@ def collate(
     tasks: Mapping[str, Task],
     lists: frozenset[str] = frozenset(),
     counts: frozenset[str] = frozenset(),
-) -> Batch:
+) -> StreamBatch:
     """Stack samples.
 
     Parameters
@@ -48,7 +48,7 @@ def collate(
 
     Returns
     -------
-    Batch
+    StreamBatch
         Arrays (H, W, C) of images, normals, flow and other arrays as (B, C, H, W) in channels_last
         memory, arrays without channels (B, H, W), label maps and what is no task (B, ...), numbers
         (B,); what cannot be stacked, such as text, as a list. uint16 comes as int32, uint32 and
@@ -60,7 +60,7 @@ def collate(
         When samples have different names, or arrays of one name differ in shape, or a uint64 is
         too large for int64; the message names the samples.
     """
-    batch = Batch()
+    batch = StreamBatch()
     _check_names(samples)
     for name in samples[0]:
         values = [sample[name] for sample in samples]

@@ -14,14 +14,14 @@ import numpy as np
 import torch
 
 from dsc._pipeline.read.dataset import Sample
-from dsc._pipeline.read.decoding import Decoded, Payloads, SampleDecoder
-from dsc._pipeline.stream.collate import INDEX, LATENTS, Batch, collate, widened
+from dsc._pipeline.read.decoding import Decoded, SampleDecoder, SamplePayloads
+from dsc._pipeline.stream.collate import INDEX, LATENTS, StreamBatch, collate, widened
 from dsc._pipeline.stream.options import StreamOptions
-from dsc._pipeline.stream.order import EpochOrder, Ints, join
+from dsc._pipeline.stream.order import EpochOrder, join
 from dsc._pipeline.stream.partition import Partition
 from dsc._pipeline.stream.report import SkippedSample, StreamReport
 from dsc._pipeline.stream.source import StreamSource
-from dsc._pipeline.stream.supply import Found, Key, Shelf, Supply
+from dsc._pipeline.stream.supply import PackKey, PackOfStreams, Shelf, Supply
 from dsc._schemas import Task, TaskKind, resolve_task
 from dsc._schemas.task import ALIASES
 from dsc._storage.cache.cache import PackCache
@@ -47,13 +47,13 @@ class BatchRequest:
     Attributes
     ----------
     keys
-        The packs it needs, each once: archive of the mixture, pack in its table.
+        The packs it needs, each once: archive of the mixture, number of the pack in its index.
     key, place, index
         For each sample: which of the keys, its place in the pack, its index in the archive.
     """
 
     step: int
-    keys: list[Key]
+    keys: list[PackKey]
     key: list[int]
     place: list[int]
     index: list[int]
@@ -91,7 +91,7 @@ class Feed:
         cache = PackCache(options.cache, options.cache_bytes) if options.cache and remote else None
         self._readers = [PackReader(source.archive, cache, max_gap=0) for source in sources]
         shelves = [
-            Shelf(source.table, reader, source.streams)
+            Shelf(source.packs, reader, source.streams)
             for source, reader in zip(sources, self._readers, strict=True)
         ]
         prefetch = options.prefetch_bytes if remote else 0
@@ -114,11 +114,11 @@ class Feed:
             name for name, task in self._tasks.items()
             if options.native and task.kind is TaskKind.DEPTH
         )  # fmt: skip
-        self._last: Batch | None = None
+        self._last: StreamBatch | None = None
 
     def run(
         self, order: EpochOrder, partition: Partition, rank: int, steps: Iterable[int]
-    ) -> Iterator[tuple[int, Batch | None]]:
+    ) -> Iterator[tuple[int, StreamBatch | None]]:
         """Yield the batches of a rank at some steps; None where it has no sample there.
 
         Raises
@@ -145,7 +145,7 @@ class Feed:
                 "other ranks wait for some; run `dsc verify`"
             )
 
-    def _again(self, batch: Batch) -> Batch:
+    def _again(self, batch: StreamBatch) -> StreamBatch:
         self.report.repeated += 1
         return copy.deepcopy(batch)
 
@@ -168,16 +168,16 @@ class Feed:
         for number, source in enumerate(self._sources):
             at = np.flatnonzero(places.archive == number) if len(self._sources) > 1 else slice(None)
             pack = places.pack[at]
-            place[at] = _in_pack(source.table.kept, pack, places.ordinal[at])
-            index[at] = source.table.first[pack] + place[at]
+            place[at] = source.packs.places(pack, places.ordinal[at])
+            index[at] = source.packs.first[pack] + place[at]
         archive, packs = places.archive.tolist(), places.pack.tolist()
-        numbers: dict[Key, int] = {}
+        numbers: dict[PackKey, int] = {}
         key = [numbers.setdefault(k, len(numbers)) for k in zip(archive, packs, strict=True)]
         return BatchRequest(step, list(numbers), key, place.tolist(), index.tolist())
 
     def _batch(
-        self, request: BatchRequest, packs: Mapping[Key, Mapping[str, Found]]
-    ) -> Batch | None:
+        self, request: BatchRequest, packs: Mapping[PackKey, PackOfStreams]
+    ) -> StreamBatch | None:
         if not request.index:
             return None
         if self._options.decode == "bytes":
@@ -187,8 +187,8 @@ class Feed:
         return self._counted(batch)
 
     def _whole(
-        self, request: BatchRequest, packs: Mapping[Key, Mapping[str, Found]]
-    ) -> list[tuple[int, int, Payloads]]:
+        self, request: BatchRequest, packs: Mapping[PackKey, PackOfStreams]
+    ) -> list[tuple[int, int, SamplePayloads]]:
         """Return archive, index and bitstreams of the samples whose bitstreams are intact."""
         whole = []
         for at, place, index in zip(request.key, request.place, request.index, strict=True):
@@ -198,7 +198,7 @@ class Feed:
                 whole.append((key[0], index, payloads))
         return whole
 
-    def _counted(self, batch: Batch | None) -> Batch | None:
+    def _counted(self, batch: StreamBatch | None) -> StreamBatch | None:
         if batch is not None:
             self.report.batches += 1
             self.report.samples += len(batch[INDEX])
@@ -207,8 +207,8 @@ class Feed:
         return batch
 
     def _payloads(
-        self, streams: Mapping[str, Found], archive: int, place: int, index: int
-    ) -> Payloads | None:
+        self, streams: PackOfStreams, archive: int, place: int, index: int
+    ) -> SamplePayloads | None:
         """Return a sample's bitstreams; None when they are damaged and that is passed over."""
         out = {}
         for name, pack in streams.items():
@@ -233,28 +233,28 @@ class Feed:
         self.report.skip(SkippedSample(source.root.url, key, index, str(error)))
 
     def _bytes(
-        self, request: BatchRequest, packs: Mapping[Key, Mapping[str, Found]]
-    ) -> Batch | None:
+        self, request: BatchRequest, packs: Mapping[PackKey, PackOfStreams]
+    ) -> StreamBatch | None:
         """Return bitstreams as they are: column by column where nothing is damaged or missing."""
         archives, indices = request.archives(), request.index
         names = dict.fromkeys(name for source in self._sources for name in source.streams)
         intact = all(type(pack) is Pack for found in packs.values() for pack in found.values())
         if intact and not any(decoder.missing_is_error for decoder in self._decoders):
-            batch = Batch((name, _column(name, request, packs)) for name in names)
+            batch = StreamBatch((name, _column(name, request, packs)) for name in names)
         else:
             whole = self._whole(request, packs)
             for archive, index, payloads in whole:
                 self._decoders[archive].check_complete(index, payloads)
             if not whole:
                 return None
-            batch = Batch((name, [_copy(p.get(name)) for _, _, p in whole]) for name in names)
+            batch = StreamBatch((name, [_copy(p.get(name)) for _, _, p in whole]) for name in names)
             archives, indices = [a for a, _, _ in whole], [i for _, i, _ in whole]
         batch[INDEX] = torch.tensor(indices)
         if len(self._sources) > 1:
             batch[ARCHIVE] = torch.tensor(archives)
         return batch
 
-    def _decoded(self, whole: Sequence[tuple[int, int, Payloads]]) -> Batch | None:
+    def _decoded(self, whole: Sequence[tuple[int, int, SamplePayloads]]) -> StreamBatch | None:
         found: list[Decoded | BitstreamError] = [Decoded(-1)] * len(whole)
         for number, decoder in enumerate(self._decoders):
             at = [i for i, (archive, _, _) in enumerate(whole) if archive == number]
@@ -272,7 +272,7 @@ class Feed:
                 archives.append(archive)
         return self._collate(samples, archives) if samples else None
 
-    def _collate(self, samples: Sequence[Decoded], archives: Sequence[int]) -> Batch:
+    def _collate(self, samples: Sequence[Decoded], archives: Sequence[int]) -> StreamBatch:
         rows = [self._row(*one) for one in zip(samples, archives, strict=True)]
         batch = collate(rows, self._meant, self._lists, self._counts)
         for slot in samples[0].latents:
@@ -314,7 +314,7 @@ class Feed:
         groups = alike.values()
         return [(rows, LatentBatch.stack([latents[row] for row in rows])) for rows in groups]
 
-    def finish(self, batch: Batch) -> Batch:
+    def finish(self, batch: StreamBatch) -> StreamBatch:
         """Do what is done in the training process: name the latents, or synthesise them."""
         slots = self._decoders[0].latent_tasks
         device = self._options.device
@@ -332,7 +332,7 @@ class Feed:
             return batch
         moved = {name: _move(value, device) for name, value in batch.items()}
         order = [*self._tasks, *moved]
-        return Batch(
+        return StreamBatch(
             (name, value) for name in dict.fromkeys(order)
             if (value := made.get(name, moved.get(name))) is not None
         )  # fmt: skip
@@ -368,20 +368,8 @@ class Feed:
         return self._sources[archive].archive.root.url
 
 
-def _in_pack(kept: Mapping[int, Ints], pack: Ints, ordinal: Ints) -> Ints:
-    """Turn ordinals among the samples that take part into places in their packs."""
-    if not kept:
-        return ordinal
-    out = ordinal.copy()
-    for number in np.unique(pack):
-        if int(number) in kept:
-            at = pack == number
-            out[at] = kept[int(number)][ordinal[at]]
-    return out
-
-
 def _column(
-    name: str, request: BatchRequest, packs: Mapping[Key, Mapping[str, Found]]
+    name: str, request: BatchRequest, packs: Mapping[PackKey, PackOfStreams]
 ) -> list[bytes | None]:
     """Copy the bitstreams of one stream; None where a sample or archive does not have it."""
     columns = [getattr(packs[key].get(name), "payloads", None) for key in request.keys]

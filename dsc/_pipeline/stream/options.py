@@ -1,59 +1,120 @@
-"""What a stream was asked for, checked."""
+"""What a stream is asked for: every keyword of `dsc.stream`, checked, in the units that it has."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal, Self, get_args
 
+from dsc._schemas.size import parse_bytes
 from dsc.errors import UsageError
 
 Transform = Callable[[dict[str, Any]], Mapping[str, Any]]
+Decode = Literal["pixels", "latents", "bytes"]
+Missing = Literal["error", "skip", "none"]
+OnError = Literal["fail", "skip"]
+MixedSizes = Literal["error", "list"]
 
-_CHOICES = {
-    "decode": ("pixels", "latents", "bytes"),
-    "missing": ("error", "skip", "none"),
-    "on_error": ("fail", "skip"),
-    "mixed_sizes": ("error", "list"),
-}
+_CHOICES = {"decode": Decode, "missing": Missing, "on_error": OnError, "mixed_sizes": MixedSizes}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StreamOptions:
-    """The options of `dsc.stream`, which documents them; sizes in bytes."""
+    """The keywords of `dsc.stream`, under the same names; what they mean stands there.
 
-    batch_size: int
-    drop_last: bool
-    pad: bool
-    decode: str
-    device: str | None
-    native: bool
-    transform: Transform | None
-    missing: str
-    on_error: str
-    mixed_sizes: str
-    workers: int
-    prefetch_bytes: int
-    memory_bytes: int
-    cache: str | None
-    cache_bytes: int
+    Attributes
+    ----------
+    batch_size, window
+        Samples.
+    lanes, workers
+        Numbers of lanes and of processes.
+    prefetch, memory, cache_limit
+        Bytes, or text such as ``"32MB"``; as bytes in `prefetch_bytes` and so on.
+    timeout
+        Seconds.
 
-    def check(self) -> None:
-        """Refuse what cannot be honoured.
+    Raises
+    ------
+    UsageError
+        When they cannot be honoured; it names the option, its value and what it may be.
+    """
 
-        Raises
-        ------
-        UsageError
-            Naming the option, its value and what it may be.
-        """
+    tasks: Sequence[str] | str | None = None
+    batch_size: int = 64
+    split: str | None = None
+    shuffle: bool = False
+    seed: int = 0
+    window: int | None = None
+    lanes: int | None = None
+    drop_last: bool = False
+    pad: bool | None = None
+    rank: int | None = None
+    world: int | None = None
+    decode: str = "pixels"
+    device: str | None = None
+    native: bool = False
+    transform: Transform | None = None
+    missing: str = "error"
+    on_error: str = "fail"
+    mixed_sizes: str = "error"
+    workers: int = 0
+    prefetch: int | str = "32MB"
+    memory: int | str = "256MB"
+    cache: str | os.PathLike[str] | None = None
+    cache_limit: int | str = "10GB"
+    timeout: float | None = None
+
+    @classmethod
+    def among(cls, given: Mapping[str, Any]) -> Self:
+        """Take the options among the arguments of a call."""
+        return cls(**{field.name: given[field.name] for field in fields(cls)})
+
+    @property
+    def prefetch_bytes(self) -> int:
+        """Bytes that each process reads ahead."""
+        return parse_bytes(self.prefetch, "prefetch")
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of packs that each process keeps."""
+        return parse_bytes(self.memory, "memory")
+
+    @property
+    def cache_bytes(self) -> int:
+        """Bytes that the cache's directory may grow to."""
+        return parse_bytes(self.cache_limit, "cache_limit")
+
+    def __post_init__(self) -> None:
+        # in plain words, whatever was given: options travel to workers
+        object.__setattr__(self, "device", None if self.device is None else str(self.device))
+        object.__setattr__(self, "cache", None if self.cache is None else os.fspath(self.cache))
         for name, allowed in _CHOICES.items():
-            if getattr(self, name) not in allowed:
-                raise UsageError(f"{name}={getattr(self, name)!r}: one of {', '.join(allowed)}")
+            if getattr(self, name) not in get_args(allowed):
+                found = f"{name}={getattr(self, name)!r}"
+                raise UsageError(f"{found}: one of {', '.join(get_args(allowed))}")
         if self.batch_size < 1:
             raise UsageError(f"batch_size={self.batch_size}: at least 1")
         if self.workers < 0:
             raise UsageError(f"workers={self.workers}: 0 (in this process) or more")
+        _ = self.prefetch_bytes, self.memory_bytes, self.cache_bytes  # refused if they are no sizes
+        self._check_decode()
+        self._check_order()
+
+    def _check_decode(self) -> None:
+        """Refuse what does not go with ``decode``."""
         if self.decode != "pixels" and self.native:
             raise UsageError(f"native=True goes with decode='pixels', not {self.decode!r}")
         if self.decode == "bytes" and self.transform is not None:
             raise UsageError("decode='bytes' takes no transform: there are no arrays to transform")
         if self.decode == "bytes" and self.device is not None:
             raise UsageError(f"decode='bytes' has nothing to put on device={self.device!r}")
+
+    def _check_order(self) -> None:
+        """Refuse an order that cannot be."""
+        if any(given is not None and given < 1 for given in (self.window, self.lanes)):
+            raise UsageError(f"window={self.window}, lanes={self.lanes}: at least 1")
+        if not self.shuffle and (self.window is not None or self.lanes is not None):
+            given = f"lanes={self.lanes}" if self.window is None else f"window={self.window}"
+            raise UsageError(
+                f"{given} without shuffle=True: the archive's own order has neither windows nor "
+                "lanes; give shuffle=True, or leave it out"
+            )

@@ -51,10 +51,10 @@ class OrderSpec(Schema):
     chunk: int = Field(ge=1)
 
 
-class Places(NamedTuple):
+class SamplePlaces(NamedTuple):
     """Where samples lie: archive of the mixture, pack of that archive, ordinal in the pack.
 
-    The ordinal counts the pack's samples that take part, see `PackTable`. All int64, equal length.
+    The ordinal counts the pack's samples that take part, see `PackIndex`. All int64, equal length.
     """
 
     archive: Ints
@@ -67,7 +67,7 @@ class Lanes(Protocol):
 
     sizes: Ints
 
-    def take(self, lane: int, start: int, stop: int) -> Places:
+    def take(self, lane: int, start: int, stop: int) -> SamplePlaces:
         """Return the samples [start, stop) of a lane."""
         ...
 
@@ -85,7 +85,7 @@ class EpochOrder:
         self._lanes, self._spec = lanes, spec
         self.samples = int(lanes.sizes.sum())
 
-    def locate(self, start: int, stop: int) -> Places:
+    def locate(self, start: int, stop: int) -> SamplePlaces:
         """Return the samples at positions [start, stop)."""
         if not 0 <= start <= stop <= self.samples:
             raise IndexError(f"positions {start} to {stop} of {self.samples}")
@@ -110,7 +110,7 @@ class ArchiveLanes:
     sizes
         Samples of each lane; they add up to all samples.
     archive
-        Number to put into `Places.archive`.
+        Number to put into `SamplePlaces.archive`.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class ArchiveLanes:
         """Where each of those packs ends on the line."""
         return np.cumsum(self._counts[self._packs])
 
-    def take(self, lane: int, start: int, stop: int) -> Places:
+    def take(self, lane: int, start: int, stop: int) -> SamplePlaces:
         """Return the samples [start, stop) of a lane."""
         size = self._spec.window
         parts = []
@@ -142,11 +142,11 @@ class ArchiveLanes:
             number, offset = divmod(start, size)
             count = min(size - offset, stop - start)
             whole = self._window(lane, number)
-            parts.append(Places(*(part[offset : offset + count] for part in whole)))
+            parts.append(SamplePlaces(*(part[offset : offset + count] for part in whole)))
             start += count
         return join(parts)
 
-    def _make_window(self, lane: int, number: int) -> Places:
+    def _make_window(self, lane: int, number: int) -> SamplePlaces:
         size = self._spec.window
         first = int(self._starts[lane]) + number * size
         last = min(first + size, int(self._starts[lane + 1]))
@@ -158,7 +158,7 @@ class ArchiveLanes:
         at = np.searchsorted(self._ends, line, side="right")
         pack = self._packs[at]
         ordinal = line - (self._ends[at] - self._counts[pack])
-        return Places(np.full(len(line), self._archive, np.int64), pack, ordinal)
+        return SamplePlaces(np.full(len(line), self._archive, np.int64), pack, ordinal)
 
 
 class MixedLanes:
@@ -196,7 +196,7 @@ class MixedLanes:
         self._parts = [even_sizes(int(c.sum()), spec.lanes) for c in counts]
         self._pass = lru_cache(maxsize=4 * len(counts))(self._make_pass)
 
-    def take(self, lane: int, start: int, stop: int) -> Places:
+    def take(self, lane: int, start: int, stop: int) -> SamplePlaces:
         """Return the draws [start, stop) of a lane."""
         offset = lane * PERIOD // self._spec.lanes  # lanes are out of step, so that batches differ
         draws = np.arange(start, stop, dtype=np.int64) + self._epoch * int(self.sizes[lane])
@@ -204,14 +204,14 @@ class MixedLanes:
         archive = self._schedule[slot]
         drawn = period * self._in_period[archive] + self._before[archive, slot]
         drawn -= self._before[archive, offset]
-        out = Places(archive, np.zeros_like(archive), np.zeros_like(archive))
+        out = SamplePlaces(archive, np.zeros_like(archive), np.zeros_like(archive))
         for number in np.unique(archive):
             at = np.flatnonzero(archive == number)  # consecutive draws of this archive
             found = self._from(int(number), lane, int(drawn[at[0]]), int(drawn[at[-1]]) + 1)
             out.pack[at], out.ordinal[at] = found.pack, found.ordinal
         return out
 
-    def _from(self, archive: int, lane: int, start: int, stop: int) -> Places:
+    def _from(self, archive: int, lane: int, start: int, stop: int) -> SamplePlaces:
         size, parts = int(self._parts[archive][lane]), []
         while start < stop:
             number, at = divmod(start, size)
@@ -254,14 +254,14 @@ def schedule(weights: Sequence[float]) -> Ints:
     return owner[np.argsort(due, kind="stable")]
 
 
-def join(parts: Sequence[Places]) -> Places:
+def join(parts: Sequence[SamplePlaces]) -> SamplePlaces:
     """Lay places end to end."""
     if len(parts) == 1:
         return parts[0]
     if not parts:
         empty = np.zeros(0, np.int64)
-        return Places(empty, empty, empty)
-    return Places(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        return SamplePlaces(empty, empty, empty)
+    return SamplePlaces(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
 def permutation(size: int, *key: int) -> Ints:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from dsc._pipeline.stream.table import PackTable
+from dsc._pipeline.stream.source import PackIndex
 from dsc._storage.cache.kept import Kept
 from dsc._storage.format.pack import Pack
 from dsc._storage.read.pack_reader import PackReader
@@ -21,36 +21,37 @@ from dsc._storage.read.salvage import SalvagedPack, salvage
 from dsc.errors import CorruptArchiveError
 
 MAX_AHEAD = 64  # batches looked at before they are due, however little they need
-Key = tuple[int, int]  # archive of the mixture, pack in its table
-Found = Pack | SalvagedPack | CorruptArchiveError
+PackKey = tuple[int, int]  # archive of the mixture, number of the pack in its index
+ReadPack = Pack | SalvagedPack | CorruptArchiveError
+PackOfStreams = Mapping[str, ReadPack]  # one pack by stream
 
 
 @dataclass(frozen=True)
 class Shelf:
     """One archive to supply from: its packs, how they are read, and which streams are wanted."""
 
-    table: PackTable
+    packs: PackIndex
     reader: PackReader
     streams: tuple[str, ...]
 
     def pack_bytes(self, pack: int) -> int:
         """Return about how many bytes the streams of a pack take."""
-        archive, shard = self.reader.archive, int(self.table.shard[pack])
+        archive, shard = self.reader.archive, int(self.packs.shard[pack])
         record = archive.shards[shard]
         whole = sum(record.streams[name].bytes for name in self.streams)
         return whole // archive.n_packs(shard)
 
 
-class Request(Protocol):
+class PackRequest(Protocol):
     """What needs packs."""
 
     @property
-    def keys(self) -> Sequence[Key]:
+    def keys(self) -> Sequence[PackKey]:
         """The packs it needs, each once."""
         ...
 
 
-R = TypeVar("R", bound=Request)
+R = TypeVar("R", bound=PackRequest)
 
 
 class Supply:
@@ -81,10 +82,10 @@ class Supply:
         self._shelves, self._salvages = shelves, salvages
         self._prefetch = prefetch_bytes
         self._pool = ThreadPoolExecutor(threads, "dsc-read") if prefetch_bytes else None
-        self._kept: Kept[Key, Mapping[str, Found]] = Kept(memory_bytes)
-        self._coming: dict[Key, dict[str, tuple[Future[list[Found]], int]]] = {}
+        self._kept: Kept[PackKey, PackOfStreams] = Kept(memory_bytes)
+        self._coming: dict[PackKey, dict[str, tuple[Future[list[ReadPack]], int]]] = {}
 
-    def follow(self, requests: Iterator[R]) -> Iterator[tuple[R, dict[Key, Mapping[str, Found]]]]:
+    def follow(self, requests: Iterator[R]) -> Iterator[tuple[R, dict[PackKey, PackOfStreams]]]:
         """Yield each request with the packs that it needs, by key and stream."""
         ahead: deque[tuple[R, int]] = deque()
         ahead_bytes = 0
@@ -104,7 +105,7 @@ class Supply:
         self, requests: Iterator[R], ahead: deque[tuple[R, int]], ahead_bytes: int
     ) -> int:
         """Queue requests until enough is under way; ask for what they need; give its bytes."""
-        wanted: dict[Key, None] = {}
+        wanted: dict[PackKey, None] = {}
         before = ahead_bytes
         while not ahead or (ahead_bytes < self._prefetch and len(ahead) < MAX_AHEAD):
             request = next(requests, None)
@@ -122,16 +123,16 @@ class Supply:
         self._ask(list(wanted))
         return ahead_bytes - before
 
-    def _ask(self, keys: Sequence[Key]) -> None:
+    def _ask(self, keys: Sequence[PackKey]) -> None:
         """Read packs, those of one file together: now, or on threads."""
-        files: dict[tuple[int, int], list[Key]] = {}
+        files: dict[tuple[int, int], list[PackKey]] = {}
         for archive, pack in keys:
-            files.setdefault((archive, int(self._shelves[archive].table.shard[pack])), []).append(
+            files.setdefault((archive, int(self._shelves[archive].packs.shard[pack])), []).append(
                 (archive, pack)
             )
         for (archive, shard), members in files.items():
             shelf = self._shelves[archive]
-            numbers = [int(shelf.table.pack[pack]) for _, pack in members]
+            numbers = [int(shelf.packs.pack[pack]) for _, pack in members]
             for stream in shelf.streams:
                 future = self._submit(shelf.reader, shard, stream, numbers)
                 for at, key in enumerate(members):
@@ -139,17 +140,17 @@ class Supply:
 
     def _submit(
         self, reader: PackReader, shard: int, stream: str, packs: list[int]
-    ) -> "Future[list[Found]]":
+    ) -> "Future[list[ReadPack]]":
         if self._pool is not None:
             return self._pool.submit(_read, reader, shard, stream, packs, self._salvages)
-        future: Future[list[Found]] = Future()
+        future: Future[list[ReadPack]] = Future()
         try:
             future.set_result(_read(reader, shard, stream, packs, self._salvages))
         except BaseException as error:
             future.set_exception(error)
         return future
 
-    def _take(self, key: Key) -> Mapping[str, Found]:
+    def _take(self, key: PackKey) -> PackOfStreams:
         held = self._kept.get(key)
         if held is not None:
             return held
@@ -176,7 +177,7 @@ class Supply:
 
 def _read(
     reader: PackReader, shard: int, stream: str, packs: Sequence[int], salvages: bool
-) -> list[Found]:
+) -> list[ReadPack]:
     """Read packs of one file; when one is damaged, each by itself, to find which."""
     try:
         return list(reader.read(shard, stream, packs))

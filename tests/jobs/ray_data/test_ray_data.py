@@ -256,7 +256,7 @@ def test_runs_hold_every_pack_once_whatever_the_parallelism(
 ) -> None:
     build_archive(tmp_path, n=13, shard_size=shard_size, pack_size=pack)
     plan = ReadPlan.of(StreamSource.open(str(tmp_path), None, None), False, "bytes")
-    packs = len(plan.source.table.shard)
+    packs = len(plan.source.packs.shard)
     for parallelism in range(1, 30):
         runs = plan.runs(parallelism)
         assert [number for run in runs for number in run] == list(range(packs))

@@ -14,9 +14,9 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 import dsc
+from dsc._pipeline.stream.board import Board, LoopStart, LoopWorker
 from dsc._pipeline.stream.order import OrderSpec
-from dsc._pipeline.stream.place import Board, LoopWorker, Place
-from dsc._pipeline.stream.stream import Stream
+from dsc._pipeline.stream.sample_stream import SampleStream
 from dsc.errors import UsageError
 from tests.archives import build_archive
 
@@ -39,7 +39,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def open_stream(url: Path, **options: Any) -> Stream:
+def open_stream(url: Path, **options: Any) -> SampleStream:
     given = {"batch_size": 4, "shuffle": True, "seed": 3, "decode": "bytes", **options}
     return dsc.stream(url, "rgb", **given)
 
@@ -250,7 +250,7 @@ def test_a_state_that_cannot_be_known_is_refused_with_the_line_that_works(archiv
 class Mapped(IterableDataset[Any]):
     """What people write around a stream."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: SampleStream) -> None:
         self.stream = stream
 
     def __iter__(self) -> Iterator[Any]:
@@ -262,7 +262,7 @@ class MadeInWorker(IterableDataset[Any]):
 
     def __init__(self, url: Path) -> None:
         self.url = url
-        self.stream: Stream | None = None
+        self.stream: SampleStream | None = None
 
     def __iter__(self) -> Iterator[Any]:
         assert get_worker_info() is not None
@@ -295,7 +295,7 @@ def test_copies_count_their_epochs_by_themselves(
     assert batches(load(stream, num_workers=1)) == epochs[1]
 
 
-def in_a_child(stream: Stream, answers: Any) -> None:
+def in_a_child(stream: SampleStream, answers: Any) -> None:
     try:
         answers.put(batches(load(stream, num_workers=1)))
     except UsageError as error:
@@ -354,7 +354,7 @@ def test_workers_forked_after_a_stream_went_say_nothing(archive: Path) -> None:
 
 
 SPEC = OrderSpec(seed=0, shuffle=1, lanes=1, window=8, chunk=4)
-START = Place(SPEC, 0, 0)
+START = LoopStart(SPEC, 0, 0)
 
 
 def worker(number: int, first: int, seed: int = 5, loop: int = 0, workers: int = 2) -> LoopWorker:

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import dsc
-from dsc._pipeline.stream.stream import Stream
+from dsc._pipeline.stream.sample_stream import SampleStream
 from tests.pipeline.stream.conftest import SHAPES
 
 quick = settings(
@@ -17,12 +17,12 @@ quick = settings(
 )
 
 
-def open_stream(url: Path, rank: int, world: int, **options: object) -> Stream:
+def open_stream(url: Path, rank: int, world: int, **options: object) -> SampleStream:
     given_options = {"batch_size": 3, "shuffle": True, "decode": "bytes", "pad": False, **options}
     return dsc.stream(url, "rgb", rank=rank, world=world, **given_options)  # type: ignore[arg-type]
 
 
-def by_worker(stream: Stream, workers: int, steps: int) -> list[int]:
+def by_worker(stream: SampleStream, workers: int, steps: int) -> list[int]:
     """Return the indices of a rank's first steps, as workers of a data loader would give them."""
     found: dict[int, list[int]] = {}
     for worker in range(workers):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import dsc
-from dsc._pipeline.stream.stream import Stream
+from dsc._pipeline.stream.sample_stream import SampleStream
 from dsc.errors import StateMismatchError
 from tests.http_server import serve
 
@@ -18,11 +18,11 @@ def compress(root: Path, samples: int) -> Path:
     return root
 
 
-def open_stream(url: object) -> Stream:
+def open_stream(url: object) -> SampleStream:
     return dsc.stream(url, "rgb", 2, shuffle=True, decode="bytes", memory=1)  # type: ignore[arg-type]
 
 
-def indices(stream: Stream) -> list[int]:
+def indices(stream: SampleStream) -> list[int]:
     return [index for batch in stream for index in batch["__index__"].tolist()]
 
 

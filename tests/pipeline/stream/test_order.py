@@ -11,7 +11,7 @@ from dsc._pipeline.stream.order import (
     EpochOrder,
     MixedLanes,
     OrderSpec,
-    Places,
+    SamplePlaces,
     even_sizes,
     lane_sizes,
     permutation,
@@ -31,7 +31,7 @@ def order_of(counts: list[int], spec: OrderSpec, epoch: int = 0) -> EpochOrder:
     return EpochOrder(ArchiveLanes(packs, sizes, spec, epoch), spec)
 
 
-def pairs(places: Places) -> list[tuple[int, int, int]]:
+def pairs(places: SamplePlaces) -> list[tuple[int, int, int]]:
     return list(zip(*(column.tolist() for column in places), strict=True))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import dsc
-from dsc._pipeline.stream.stream import Stream
+from dsc._pipeline.stream.sample_stream import SampleStream
 from dsc._storage.read.archive import Archive
 from dsc.errors import CorruptArchiveError
 from tests.archives import build_archive, payload
@@ -23,12 +23,12 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def open_stream(url: Any, **options: Any) -> Stream:
+def open_stream(url: Any, **options: Any) -> SampleStream:
     given = {"tasks": "rgb", "batch_size": 16, "shuffle": True, "decode": "bytes", **options}
     return dsc.stream(url, **given)
 
 
-def check_all(stream: Stream, lost: frozenset[int] = frozenset()) -> None:
+def check_all(stream: SampleStream, lost: frozenset[int] = frozenset()) -> None:
     """Check that an epoch gives every sample's own bytes once, but for the lost ones."""
     seen = []
     for batch in stream:

@@ -11,12 +11,12 @@ import pytest
 from torch.utils.data import DataLoader
 
 import dsc
-from dsc._pipeline.stream.stream import Stream
+from dsc._pipeline.stream.sample_stream import SampleStream
 from dsc.errors import StateMismatchError
 from tests.archives import build_archive
 
 
-def open_stream(url: Path, **options: Any) -> Stream:
+def open_stream(url: Path, **options: Any) -> SampleStream:
     return dsc.stream(
         url, "rgb", **{"batch_size": 4, "shuffle": True, "decode": "bytes", **options}
     )

@@ -3,13 +3,12 @@
 import os
 from collections.abc import Mapping, Sequence
 
-from dsc._pipeline.read.decoding import SampleDecoder, only_latent_slot
+from dsc._pipeline.read.decoding import latent_tasks, only_latent_slot
 from dsc._pipeline.stream.options import StreamOptions, Transform
 from dsc._pipeline.stream.order import OrderSpec
+from dsc._pipeline.stream.sample_stream import SampleStream
 from dsc._pipeline.stream.source import StreamSource
-from dsc._pipeline.stream.stream import Stream
 from dsc._pipeline.stream.topology import find_topology
-from dsc._schemas.size import parse_bytes
 from dsc._storage.cache.cache import PackCache
 from dsc.errors import UsageError
 
@@ -47,7 +46,7 @@ def stream(
     cache: Url | None = None,
     cache_limit: int | str = "10GB",
     timeout: float | None = None,
-) -> Stream:
+) -> SampleStream:
     """Stream tasks of an archive into a training loop; only their bytes are read.
 
     Parameters
@@ -94,7 +93,7 @@ def stream(
         What to do with samples that lack a task: ``error``, ``skip`` them (they are found when the
         stream is opened and are no part of the epoch), or ``none``: such tasks come as lists with
         None. Samples that could not be coded when the archive was made, and were left empty by
-        ``--on-error skip``, are never part of the epoch. `Stream.left_out` counts both.
+        ``--on-error skip``, are never part of the epoch. `SampleStream.left_out` counts both.
     on_error
         What to do with damaged samples: ``fail``, or ``skip`` them, which makes a batch smaller;
         they are counted and named in ``report``.
@@ -115,7 +114,7 @@ def stream(
 
     Returns
     -------
-    Stream
+    SampleStream
         An iterable of batches: dicts of tensors by task, and ``__index__`` (B,), each sample's
         index in the archive. Images uint8 (B, 3, H, W) in channels_last memory; depth float32
         (B, H, W), metres, NaN where nothing was measured; normals float32 (B, 3, H, W), unit
@@ -132,69 +131,43 @@ def stream(
     UsageError
         When an option cannot be honoured.
     """
-    topology = find_topology(rank, world)
-    options = StreamOptions(
-        batch_size=batch_size,
-        drop_last=drop_last,
-        pad=topology.world > 1 if pad is None else pad,
-        decode=decode,
-        device=None if device is None else str(device),
-        native=native,
-        transform=transform,
-        missing=missing,
-        on_error=on_error,
-        mixed_sizes=mixed_sizes,
-        workers=workers,
-        prefetch_bytes=parse_bytes(prefetch, "prefetch"),
-        memory_bytes=parse_bytes(memory, "memory"),
-        cache=None if cache is None else os.fspath(cache),
-        cache_bytes=parse_bytes(cache_limit, "cache_limit"),
-    )
-    options.check()
-    urls = {os.fspath(u): float(w) for u, w in url.items()} if isinstance(url, Mapping) else None
-    if urls is not None and (not urls or min(urls.values()) <= 0):
-        raise UsageError(f"weights {urls}: at least one archive, and every weight above 0")
-    places = [os.fspath(url)] if not isinstance(url, Mapping) else list(urls or {})
-    sources = [StreamSource.open(place, tasks, split, missing, timeout) for place in places]
+    return open_stream(url, StreamOptions.among(locals()))
+
+
+def open_stream(url: Url | Mapping[Url, float], options: StreamOptions) -> SampleStream:
+    """Open a stream; see `stream`."""
+    topology = find_topology(options.rank, options.world)
+    weights = _weights(url)
+    sources = [
+        StreamSource.open(place, options.tasks, options.split, options.missing, options.timeout)
+        for place in weights
+    ]
     _check_alike(sources)
     _check_samples(sources)
     _check_latents(sources, options)
     if options.cache is not None:
         PackCache(options.cache, options.cache_bytes)  # refuse a wrong directory now
-    weights = list(urls.values()) if urls else [1.0]
-    spec = choose_order(sources, options, topology.world, shuffle, seed, window, lanes)
-    return Stream(sources, weights, options, spec, topology)
+    spec = choose_order(sources, options, topology.world)
+    return SampleStream(sources, list(weights.values()), options, spec, topology)
 
 
-def choose_order(
-    sources: Sequence[StreamSource],
-    options: StreamOptions,
-    world: int,
-    shuffle: bool,
-    seed: int,
-    window: int | None,
-    lanes: int | None,
-) -> OrderSpec:
-    """Choose the window and the lanes where nobody else did.
+def _weights(url: Url | Mapping[Url, float]) -> dict[str, float]:
+    """Return the weight of each archive."""
+    if not isinstance(url, Mapping):
+        return {os.fspath(url): 1.0}
+    weights = {os.fspath(u): float(w) for u, w in url.items()}
+    if not weights or min(weights.values()) <= 0:
+        raise UsageError(f"weights {weights}: at least one archive, and every weight above 0")
+    return weights
 
-    Raises
-    ------
-    UsageError
-        When a given one is out of range.
-    """
+
+def choose_order(sources: Sequence[StreamSource], options: StreamOptions, world: int) -> OrderSpec:
+    """Choose the order of all epochs: window and lanes, where they were not given."""
+    seed, chunk = options.seed, options.batch_size
+    if not options.shuffle:
+        return OrderSpec(seed=seed, shuffle=0, lanes=1, window=PLAIN_WINDOW, chunk=chunk)
     samples = sum(source.samples for source in sources)
-    least = min(source.samples for source in sources)
-    if (window is not None and window < 1) or (lanes is not None and lanes < 1):
-        raise UsageError(f"window={window}, lanes={lanes}: at least 1")
-    if not shuffle and (window is not None or lanes is not None):
-        given = f"window={window}" if window is not None else f"lanes={lanes}"
-        raise UsageError(
-            f"{given} without shuffle=True: the archive's own order has neither windows nor lanes; "
-            "give shuffle=True, or leave it out"
-        )
-    if not shuffle:
-        return OrderSpec(seed=seed, shuffle=0, lanes=1, window=PLAIN_WINDOW,
-                         chunk=options.batch_size)  # fmt: skip
+    window, lanes = options.window, options.lanes
     if window is None:
         pack_bytes = max(source.pack_bytes for source in sources)
         packs = int(options.memory_bytes / 2 / (PER_RANK[0] * max(pack_bytes, 1.0)))
@@ -203,11 +176,11 @@ def choose_order(
     if lanes is None:
         fitting = (n for n in PER_RANK if samples // (world * n) >= window)
         lanes = world * next(fitting, 1)
-        if samples // lanes < min(window, options.batch_size * 4):
+        if samples // lanes < min(window, chunk * 4):
             lanes = 1  # a small archive is mixed as a whole
     if len(sources) > 1:
-        lanes = min(lanes, least)
-    return OrderSpec(seed=seed, shuffle=1, lanes=lanes, window=window, chunk=options.batch_size)
+        lanes = min(lanes, *(source.samples for source in sources))
+    return OrderSpec(seed=seed, shuffle=1, lanes=lanes, window=window, chunk=chunk)
 
 
 def _check_alike(sources: Sequence[StreamSource]) -> None:
@@ -240,19 +213,19 @@ def _check_samples(sources: Sequence[StreamSource]) -> None:
 
 
 def _check_latents(sources: Sequence[StreamSource], options: StreamOptions) -> None:
-    """Refuse latents that cannot be had, or be batched."""
+    """Refuse latents that cannot be had, or be batched; no codec is loaded for it."""
     if options.decode != "latents" and options.device is None:
         return
     for source in sources:
-        decoder = SampleDecoder(source.archive, source.tasks, as_latents=True)
+        by_slot = latent_tasks(source.archive.manifest, source.tasks)
         if options.decode == "latents":
-            only_latent_slot(decoder)
-        if decoder.latent_tasks and len(sources) > 1:
+            only_latent_slot(source.archive, source.tasks)
+        if by_slot and len(sources) > 1:
             raise UsageError(
                 "latents of several archives do not go into one batch; stream each by itself, or "
                 "decode pixels without device"
             )
-        if decoder.latent_tasks and options.transform and options.decode == "pixels":
+        if by_slot and options.transform and options.decode == "pixels":
             raise UsageError(
                 f"device={options.device!r} synthesises whole batches, after the workers: apply "
                 "the transform to the batches instead"

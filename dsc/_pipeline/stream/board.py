@@ -32,7 +32,7 @@ KEPT_LOOPS = 16  # of which a late worker still finds the place
 KEPT_COURSES = 8
 
 
-class Place(NamedTuple):
+class LoopStart(NamedTuple):
     """A position of an epoch in an order."""
 
     spec: OrderSpec
@@ -102,7 +102,7 @@ class Board:
     It pickles for a process that is being spawned, and for nothing else.
     """
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: LoopStart) -> None:
         self.owner = os.getpid()
         self._hold(_shared_file())
         self._write({"course": 0, "next": {"0": _plain(place)}, "begun": None, "loops": []})
@@ -129,12 +129,12 @@ class Board:
         parent = multiprocessing.parent_process()
         return parent is not None and parent.pid == self.owner
 
-    def next(self) -> Place:
+    def next(self) -> LoopStart:
         """Return the place of the next loop."""
         with self._locked() as state:
             return _place(state["next"][str(state["course"])])
 
-    def begun(self) -> Place | None:
+    def begun(self) -> LoopStart | None:
         """Return where the workers of a loader have begun last.
 
         None when none has since `go_to`.
@@ -142,7 +142,7 @@ class Board:
         with self._locked() as state:
             return None if state["begun"] is None else _place(state["begun"])
 
-    def go_to(self, place: Place) -> int:
+    def go_to(self, place: LoopStart) -> int:
         """Let the next loop begin at a place; give the number of the course."""
         with self._locked() as state:
             state["course"] += 1
@@ -152,7 +152,7 @@ class Board:
             self._write(state)
             return int(state["course"])
 
-    def begin(self, worker: LoopWorker, course: int | None, loaded: Place | None) -> Place:
+    def begin(self, worker: LoopWorker, course: int | None, loaded: LoopStart | None) -> LoopStart:
         """Return the place at which a worker's loop begins, the same for all workers of the loop.
 
         Parameters
@@ -216,7 +216,7 @@ def _shared_file() -> int:
         return os.dup(file.fileno())
 
 
-def _new_loop(worker: LoopWorker, place: Place) -> dict[str, Any]:
+def _new_loop(worker: LoopWorker, place: LoopStart) -> dict[str, Any]:
     return {
         "seed": worker.seed,
         "loop": worker.loop,
@@ -227,7 +227,7 @@ def _new_loop(worker: LoopWorker, place: Place) -> dict[str, Any]:
     }
 
 
-def _on_course(state: dict[str, Any], course: int) -> Place:
+def _on_course(state: dict[str, Any], course: int) -> LoopStart:
     found = state["next"].get(str(course))
     if found is None:
         raise UsageError(
@@ -238,9 +238,9 @@ def _on_course(state: dict[str, Any], course: int) -> Place:
     return _place(found)
 
 
-def _plain(place: Place) -> dict[str, Any]:
+def _plain(place: LoopStart) -> dict[str, Any]:
     return {"spec": place.spec.model_dump(), "epoch": place.epoch, "position": place.position}
 
 
-def _place(plain: dict[str, Any]) -> Place:
-    return Place(OrderSpec(**plain["spec"]), plain["epoch"], plain["position"])
+def _place(plain: dict[str, Any]) -> LoopStart:
+    return LoopStart(OrderSpec(**plain["spec"]), plain["epoch"], plain["position"])

@@ -6,7 +6,7 @@ all ranks together have reached is the whole state: it can be loaded on another 
 workers, or with another batch size, and the stream goes on with exactly the samples not yet seen.
 
 The training process says where the next loop begins. Its own workers are told when they start;
-those of a data loader of the user's own read it from a board (`place`).
+those of a data loader of the user's own read it from a board (`board`).
 """
 
 import os
@@ -20,7 +20,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
-from dsc._pipeline.stream.collate import Batch
+from dsc._pipeline.stream.board import Board, LoopStart, LoopWorker, spawning
+from dsc._pipeline.stream.collate import StreamBatch
 from dsc._pipeline.stream.feed import Feed
 from dsc._pipeline.stream.options import StreamOptions
 from dsc._pipeline.stream.order import (
@@ -32,7 +33,6 @@ from dsc._pipeline.stream.order import (
     lane_sizes,
 )
 from dsc._pipeline.stream.partition import Partition
-from dsc._pipeline.stream.place import Board, LoopWorker, Place, spawning
 from dsc._pipeline.stream.report import StreamReport
 from dsc._pipeline.stream.source import StreamSource
 from dsc._pipeline.stream.state import StreamState, fingerprint
@@ -42,7 +42,7 @@ from dsc.errors import IncompleteError, StateMismatchError, UsageError
 SMALL_BYTES = 32 << 10  # a pipe takes less faster than shared memory does
 
 
-class Stream(IterableDataset[Batch]):
+class SampleStream(IterableDataset[StreamBatch]):
     """Batches of an archive's samples; made by `dsc.stream`, which documents the options.
 
     Iterating gives the batches of this rank in one epoch and then moves on to the next epoch.
@@ -80,7 +80,7 @@ class Stream(IterableDataset[Batch]):
         self._board: Board | None = None
         self._course = 0  # of the board, when this process was forked
         self._loops = (os.getpid(), 0)  # begun by this process as a worker of a data loader
-        self._sent: Place | None = None  # where this worker is to begin, whatever the board says
+        self._sent: LoopStart | None = None  # told to this worker, whatever the board says
         self._local: tuple[int, Feed] | None = None
         self._loader: _Waiting | None = None
         self._own_board()
@@ -108,7 +108,7 @@ class Stream(IterableDataset[Batch]):
         """
         return self._epoch if self._is_worker() else self._own_board().next().epoch
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[StreamBatch]:
         """Return the batches of an epoch, or what is left of it after `load_state_dict`.
 
         Raises
@@ -228,10 +228,10 @@ class Stream(IterableDataset[Batch]):
             self._board, self._course = Board(self._place()), 0
         return self._board
 
-    def _place(self) -> Place:
-        return Place(self._spec, self._epoch, self._start)
+    def _place(self) -> LoopStart:
+        return LoopStart(self._spec, self._epoch, self._start)
 
-    def _now(self, batches: int | None) -> Place:
+    def _now(self, batches: int | None) -> LoopStart:
         """Return where the loop began that the training process is in."""
         if self._is_worker():
             return self._place()
@@ -311,14 +311,12 @@ class Stream(IterableDataset[Batch]):
     # ---- reading
 
     def _partition(self, start: int) -> Partition:
-        options = self.options
-        return Partition(
-            self.samples, start, options.batch_size, self.topology.world, options.drop_last,
-            options.pad,
-        )  # fmt: skip
+        options, world = self.options, self.topology.world
+        pad = world > 1 if options.pad is None else options.pad
+        return Partition(self.samples, start, options.batch_size, world, options.drop_last, pad)
 
     def _order(self) -> EpochOrder:
-        counts = [source.table.counts for source in self._sources]
+        counts = [source.packs.counts for source in self._sources]
         sizes = lane_sizes(self.samples, self._spec.lanes, self._spec.chunk)
         lanes: Lanes = (
             ArchiveLanes(counts[0], sizes, self._spec, self._epoch)
@@ -345,7 +343,7 @@ class Stream(IterableDataset[Batch]):
             self._local = (os.getpid(), feed)
         return self._local[1]
 
-    def _from_feed(self, worker: int, workers: int) -> Iterator[tuple[int, Batch | None]]:
+    def _from_feed(self, worker: int, workers: int) -> Iterator[tuple[int, StreamBatch | None]]:
         """Yield every step of a worker."""
         partition = self._partition(self._start)
         steps = range(worker + self._done * workers, partition.steps, workers)
@@ -355,19 +353,19 @@ class Stream(IterableDataset[Batch]):
             self._given = (step - worker) // workers + 1
             yield step, batch
 
-    def _given_batches(self, worker: int, workers: int) -> Iterator[Batch]:
+    def _given_batches(self, worker: int, workers: int) -> Iterator[StreamBatch]:
         for _, batch in self._from_feed(worker, workers):
             self.report.add(self._feed.take_report())
             if batch is not None:
                 yield self._feed.finish(batch)
 
-    def _in_this_process(self) -> Iterator[Batch]:
+    def _in_this_process(self) -> Iterator[StreamBatch]:
         self._take_place()
         course = self._course
         yield from self._given_batches(0, 1)
         self._end_loop(course)
 
-    def _from_workers(self) -> Iterator[Batch]:
+    def _from_workers(self) -> Iterator[StreamBatch]:
         """Yield every step of this rank, made by worker processes."""
         self._take_place()
         course, partition = self._course, self._partition(self._start)
@@ -384,7 +382,7 @@ class Stream(IterableDataset[Batch]):
     def _workers(self) -> "_Waiting":
         if self._loader is not None and self._loader.place == self._place():
             return self._loader
-        on_gpu = str(self.options.device or "").startswith("cuda")
+        on_gpu = (self.options.device or "").startswith("cuda")
         loader = _OwnLoader(
             _InWorkers(self._without_workers()),
             batch_size=None,
@@ -395,7 +393,7 @@ class Stream(IterableDataset[Batch]):
         )
         return _Waiting(self._place(), loader)
 
-    def _without_workers(self) -> "Stream":
+    def _without_workers(self) -> "SampleStream":
         """Return what workers need of this: a reference to it would keep them alive without use."""
         other = object.__new__(type(self))
         other.__dict__ |= self.__dict__ | {"_loader": None, "_local": None}
@@ -424,17 +422,17 @@ class _OwnIterator(_MultiProcessingDataLoaderIter):
 class _Waiting(NamedTuple):
     """Workers of a stream that wait for its next loop, and the place at which they would begin."""
 
-    place: Place
+    place: LoopStart
     loader: _OwnLoader
 
 
-class _InWorkers(IterableDataset[tuple[Batch | None, StreamReport]]):
+class _InWorkers(IterableDataset[tuple[StreamBatch | None, StreamReport]]):
     """A stream as its own workers see it: every step in turn, with what was counted."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: SampleStream) -> None:
         self._stream = stream
 
-    def __iter__(self) -> Iterator[tuple[Batch | None, StreamReport]]:
+    def __iter__(self) -> Iterator[tuple[StreamBatch | None, StreamReport]]:
         info, stream = get_worker_info(), self._stream
         worker, workers = (0, 1) if info is None else (info.id, info.num_workers)
         epoch = stream._epoch
@@ -447,9 +445,9 @@ def _as_it_is(item: Any) -> Any:
     return item
 
 
-def _to_send(batch: Batch) -> Batch:
+def _to_send(batch: StreamBatch) -> StreamBatch:
     """Return a batch with small tensors as arrays: each tensor costs a file of shared memory."""
-    return Batch((name, _small_as_array(value)) for name, value in batch.items())
+    return StreamBatch((name, _small_as_array(value)) for name, value in batch.items())
 
 
 def _small_as_array(value: Any) -> Any:
@@ -457,9 +455,9 @@ def _small_as_array(value: Any) -> Any:
     return value.numpy() if small else value
 
 
-def _arrived(batch: Batch) -> Batch:
+def _arrived(batch: StreamBatch) -> StreamBatch:
     """Undo `_to_send`."""
-    return Batch(
+    return StreamBatch(
         (name, torch.from_numpy(value) if isinstance(value, np.ndarray) else value)
         for name, value in batch.items()
     )
