@@ -26,8 +26,8 @@ from dsc._cli.compress_options import (
     TargetOption,
     WorkersOption,
 )
-from dsc._cli.inspection import ArchiveArgument
-from dsc._cli.output import JsonOption, emit, say
+from dsc._cli.options import ArchiveArgument, JsonOption
+from dsc._cli.output import emit, say
 from dsc._cli.progress import by_info, later
 from dsc._cli.rate import show_choice, show_reached
 from dsc._cli.source_data import find_data, layout_options, list_failed

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dsc._cli.bench_stream import stream
-from dsc._cli.output import JsonOption, emit, note, say
+from dsc._cli.options import JsonOption
+from dsc._cli.output import emit, note, say
 from dsc._cli.progress import progress
 
 if TYPE_CHECKING:

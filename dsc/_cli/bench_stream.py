@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from dsc._cli.output import JsonOption, emit, note, say
+from dsc._cli.options import JsonOption
+from dsc._cli.output import emit, note, say
 from dsc._cli.progress import progress
 
 OutOption = Annotated[

@@ -32,7 +32,8 @@ from dsc._cli.compress_options import (
     TasksOption,
     WorkersOption,
 )
-from dsc._cli.output import JsonOption, emit, say
+from dsc._cli.options import JsonOption
+from dsc._cli.output import emit, say
 from dsc._cli.progress import by_info, later
 from dsc._cli.rate import show_choice, show_reached
 from dsc._cli.source_data import find_data, layout_options, list_failed

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dsc._cli.inspection import ArchiveArgument
-from dsc._cli.output import JsonOption, emit, say
+from dsc._cli.options import ArchiveArgument, JsonOption, TasksOption
+from dsc._cli.output import emit, say
 from dsc._cli.progress import BYTES, progress
 from dsc._cli.text import bytes_text
 
@@ -26,12 +26,7 @@ def fetch(
     out: Annotated[
         str, typer.Option(help="Directory for the copy.", metavar="DIR", show_default=False)
     ],
-    tasks: Annotated[
-        str | None,
-        typer.Option(
-            help="Tasks to fetch, with commas; aliases work. Default: all.", metavar="A,B"
-        ),
-    ] = None,
+    tasks: TasksOption = None,
     json_: JsonOption = False,
 ) -> None:
     """Copy some tasks of an archive, and nothing of the others, into an archive of their own.
@@ -90,12 +85,7 @@ def export(
             help="Directory or fsspec URL for the files.", metavar="DIR", show_default=False
         ),
     ],
-    tasks: Annotated[
-        str | None,
-        typer.Option(
-            help="Tasks to decode, with commas; aliases work. Default: all.", metavar="A,B"
-        ),
-    ] = None,
+    tasks: TasksOption = None,
     names: Annotated[
         str,
         typer.Option(

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dsc._cli.output import JsonOption, emit, note, print_json, say, show_table
+from dsc._cli.options import ArchiveArgument, JsonOption
+from dsc._cli.output import emit, note, print_json, say, show_table
 from dsc._cli.progress import progress
 from dsc._cli.rate import quality_text, show_choice, show_reached
 from dsc._cli.summary import show_summary
@@ -16,10 +17,6 @@ if TYPE_CHECKING:
     from dsc._pipeline.read.summary import Summary
     from dsc._storage.read.archive import Archive
     from dsc._storage.read.verify import Problem
-
-ArchiveArgument = Annotated[
-    str, typer.Argument(help="Path or URL of an archive.", metavar="ARCHIVE")
-]
 
 
 def info(archive: ArchiveArgument, json_: JsonOption = False) -> None:

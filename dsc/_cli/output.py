@@ -9,9 +9,7 @@ import math
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from dsc._storage.files.place import redact
 
@@ -20,22 +18,6 @@ if TYPE_CHECKING:
 
 JSON_WANTED = "dsc.json"
 LOG_COLUMNS = 400
-
-
-def _note_json(context: typer.Context, value: bool) -> bool:
-    context.meta[JSON_WANTED] = value
-    return value
-
-
-JsonOption = Annotated[
-    bool,
-    typer.Option(
-        "--json",
-        help="Print one JSON object on stdout, for machines.",
-        callback=_note_json,
-        is_eager=True,
-    ),
-]
 
 
 def emit(as_json: bool, value: Mapping[str, Any], show: Callable[[], None]) -> None:

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from dsc._cli.output import JsonOption, emit, note, say, show_table
+from dsc._cli.options import JsonOption
+from dsc._cli.output import emit, note, say, show_table
 from dsc._cli.progress import progress
 from dsc._cli.replay_inspect import inspect
 from dsc._cli.replay_options import (

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dsc._cli.output import JsonOption, emit, say, show_table
+from dsc._cli.options import JsonOption
+from dsc._cli.output import emit, say, show_table
 from dsc._cli.text import bytes_text
 
 if TYPE_CHECKING:

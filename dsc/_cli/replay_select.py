@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dsc._cli.output import JsonOption, emit, say, show_table
+from dsc._cli.options import JsonOption
+from dsc._cli.output import emit, say, show_table
 from dsc._cli.progress import progress
 from dsc._cli.replay_options import (
     ClassesOption,

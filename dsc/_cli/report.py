@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dsc._cli.inspection import ArchiveArgument
-from dsc._cli.output import JsonOption, emit, say
+from dsc._cli.options import ArchiveArgument, JsonOption, TasksOption
+from dsc._cli.output import emit, say
 from dsc._cli.progress import progress
 from dsc._cli.text import archive_name, bytes_text
 
@@ -25,9 +25,6 @@ SourceRootOption = Annotated[
         "need none.",
         metavar="DIR",
     ),
-]
-TasksOption = Annotated[
-    str | None, typer.Option(help="Tasks to show, with commas. Default: all.", metavar="A,B")
 ]
 SamplesOption = Annotated[
     int, typer.Option("-n", "--samples", help="How many samples to show.", min=1)

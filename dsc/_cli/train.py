@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from dsc._cli.output import JsonOption, emit, note, say, show_table
+from dsc._cli.options import JsonOption
+from dsc._cli.output import emit, note, say, show_table
 from dsc._cli.text import bytes_text, seconds_text
 from dsc._cli.train_options import (
     AddressOption,

@@ -1,0 +1,114 @@
+"""The options that several commands have, each declared once; former spellings, which still work.
+
+An option means the same in every command that has it, and stands in the same panel. What only one
+command has stands beside that command.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable
+from copy import copy
+from typing import Annotated, Any, TypeVar, get_args, get_origin
+
+import typer
+from typer.models import OptionInfo
+
+from dsc._cli.output import JSON_WANTED
+
+FIRST = "Options"  # the panel that rich shows first, and that --help stands in
+ADVANCED = "Advanced"
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def _note_json(context: typer.Context, value: bool) -> bool:
+    context.meta[JSON_WANTED] = value
+    return value
+
+
+ArchiveArgument = Annotated[
+    str, typer.Argument(help="Path or URL of an archive.", metavar="ARCHIVE")
+]
+JsonOption = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help="Print one JSON object on stdout, for machines.",
+        callback=_note_json,
+        is_eager=True,
+    ),
+]
+TasksOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Tasks, with commas; aliases such as depth and normals work. Default: all.",
+        metavar="A,B",
+    ),
+]
+WorkersOption = Annotated[
+    int,
+    typer.Option(
+        help="Worker processes on this machine, by Ray; 0 works in this process.",
+        min=0,
+        metavar="N",
+    ),
+]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Address of a Ray cluster to work on.", metavar="RAY", rich_help_panel=ADVANCED
+    ),
+]
+OverwriteOption = Annotated[
+    bool,
+    typer.Option("--overwrite", help="Replace what is at --out.", rich_help_panel=ADVANCED),
+]
+
+
+def formerly(**spellings: str) -> Callable[[Command], Command]:
+    """Accept former spellings of options: hidden from help, and working as they did.
+
+    ``@formerly(resize="--size")`` over a command with a parameter ``resize`` takes ``--size``, too.
+
+    Parameters
+    ----------
+    spellings
+        A former spelling by the name of a parameter, whose annotation has a `typer.Option`.
+    """
+
+    def accept(command: Command) -> Command:
+        signature = inspect.signature(command)
+        hidden = {f"{name}_formerly": name for name in spellings}
+
+        @functools.wraps(command)
+        def run(**given: Any) -> Any:
+            for old, name in hidden.items():
+                if (value := given.pop(old)) is not None:
+                    given[name] = value
+            return command(**given)
+
+        more = [
+            inspect.Parameter(
+                old,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=None,
+                annotation=_hidden(signature.parameters[name].annotation, spellings[name]),
+            )
+            for old, name in hidden.items()
+        ]
+        known = list(signature.parameters.values())
+        run.__signature__ = signature.replace(parameters=[*known, *more])  # type: ignore[attr-defined]
+        return run  # type: ignore[return-value]
+
+    return accept
+
+
+def _hidden(annotation: Any, spelling: str) -> Any:
+    """Return the annotation of a parameter under a former spelling, which help leaves out."""
+    if get_origin(annotation) is not Annotated:
+        raise TypeError(f"{spelling}: the option is not declared by typer.Option")
+    kind, info = get_args(annotation)
+    former: OptionInfo = copy(info)
+    former.default, former.param_decls = spelling, ()
+    former.hidden = True
+    return Annotated[kind | None, former]
