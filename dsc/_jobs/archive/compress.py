@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from dsc._jobs.archive.codecs import OnChoice, choose_coding
-from dsc._jobs.archive.local import Job, is_full_disk, run_here
+from dsc._jobs.archive.local import Job, run_here
 from dsc._jobs.archive.output import Output, claim, finished_shards, open_output, sole_output
 from dsc._jobs.archive.request import Request
 from dsc._jobs.archive.tally import Progress, Tally
+from dsc._jobs.workers.verdict import is_full_disk
 from dsc._pipeline.choose.auto import DEFAULT_SAMPLES, Report
 from dsc._pipeline.choose.codec_set import CodecSet
 from dsc._pipeline.write.commit import commit, sweep

@@ -1,28 +1,23 @@
-"""Runs shard jobs in this process, and says what an error means for a run.
+"""Runs shard jobs in this process, one after the other.
 
 A shard that fails does not stop the others: what can be finished is finished, and the reasons are
 collected.
 """
 
-import errno
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from enum import Enum
 from functools import partial
 
 from dsc._jobs.archive.tally import Tally
+from dsc._jobs.workers.verdict import BACK_OFF_S, RETRIES, Verdict, judge
 from dsc._pipeline.choose.codec_set import CodecSet
 from dsc._pipeline.write.plan import Plan
 from dsc._pipeline.write.shard_job import JobRecord, encode_shard
 from dsc._schemas import ShardRecord
 from dsc._sources.base import Source
 from dsc._storage.files.root import Root
-from dsc.errors import DscError, PlanMismatchError, SelfTestError, UsageError
-
-RETRIES = 3
-BACK_OFF_S = 0.5
-FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+from dsc.errors import DscError
 
 
 @dataclass(frozen=True)
@@ -49,34 +44,6 @@ class Job:
         return encode_shard(
             self.plan, self.root, n, self.source, self.codec_set, self.on_error, standing, advance
         )
-
-
-class Verdict(Enum):
-    """What an error of one shard means."""
-
-    RETRY = "it may pass"
-    FAILED = "this shard cannot be made; others can"
-    FATAL = "no shard can be made"
-
-
-def judge(error: BaseException) -> Verdict:
-    """Tell what an error means for the run.
-
-    A failing disk or network may recover, a full disk does not; a damaged sample is its shard's
-    matter; everything else, such as a bug, would meet every shard.
-    """
-    if isinstance(error, UsageError | PlanMismatchError | SelfTestError):
-        return Verdict.FATAL
-    if isinstance(error, DscError):
-        return Verdict.FAILED
-    if isinstance(error, OSError):
-        return Verdict.FATAL if is_full_disk(error) else Verdict.RETRY
-    return Verdict.FATAL
-
-
-def is_full_disk(error: BaseException) -> bool:
-    """Tell whether an error says that the disk or the quota is full."""
-    return isinstance(error, OSError) and error.errno in FULL_DISK
 
 
 def run_here(job: Job, shards: Iterable[int], tally: Tally) -> dict[int, str]:

@@ -7,26 +7,20 @@ plan of a hundred thousand shards costs no more than a plan of ten.
 """
 
 import contextlib
-import logging
 import os
-import socket
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
-from dsc._jobs.archive.local import RETRIES, Job, Verdict, judge
+from dsc._jobs.archive.local import Job
 from dsc._jobs.archive.tally import Tally
+from dsc._jobs.workers.ray_session import IN_FLIGHT_PER_SLOT, SLOTS_EVERY_S, interrupt, session
+from dsc._jobs.workers.verdict import RETRIES, Verdict, judge
 from dsc._pipeline.write.plan import created_by
 from dsc._pipeline.write.shard_job import JobRecord
 from dsc.errors import UsageError
-
-IN_FLIGHT_PER_SLOT = 2
-OBJECT_STORE_BYTES = 200 << 20
-SLOTS_EVERY_S = 5.0
-STOP_WITHIN_S = 10.0
-CONNECT_WITHIN_S = 10.0
 
 
 def run_on_ray(
@@ -55,65 +49,6 @@ def run_on_ray(
         return _Run(ray, job, tally).run(deque(shards))
 
 
-@contextlib.contextmanager
-def session(workers: int, address: str | None) -> Iterator[Any]:
-    """Yield a connected Ray; stop it afterwards if it was started here."""
-    try:
-        import ray
-    except ImportError:
-        raise UsageError("--workers and --address need Ray: pip install 'dsc[ray]'") from None
-    if ray.is_initialized():
-        yield ray
-        return
-    if address is not None:
-        _check_answers(address)
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    try:
-        if address is not None:
-            ray.init(address=address, **quiet)
-        else:
-            ray.init(
-                address="local",  # not the cluster that RAY_ADDRESS may name
-                num_cpus=workers,
-                include_dashboard=False,
-                object_store_memory=OBJECT_STORE_BYTES,
-                **quiet,
-            )
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        where = f"--address {address}" if address else f"--workers {workers}"
-        raise UsageError(f"{where}: {_why(error)}") from error
-    try:
-        yield ray
-    finally:
-        with contextlib.suppress(Exception):  # must not hide how the work ended
-            ray.shutdown()
-
-
-def _check_answers(address: str) -> None:
-    """Refuse an address where nothing listens: Ray itself takes minutes to give up."""
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if not colon or not port.isdigit():
-        return  # "auto" and the like, which Ray looks up
-    try:
-        socket.create_connection((host, int(port)), CONNECT_WITHIN_S).close()
-    except OSError as error:
-        raise UsageError(
-            f"--address {address}: no Ray answers there ({error}); "
-            "start one with `ray start --head`, or use --workers N on this machine"
-        ) from error
-
-
-def _why(error: BaseException) -> str:
-    """Say why Ray could not be had."""
-    if "AuthToken" in f"{error} {error.__cause__}":
-        return (
-            "this Ray wants a token; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH (or "
-            "RAY_AUTH_TOKEN) to the token that its head node was started with"
-        )
-    return f"Ray does not answer: {error}"
-
-
 class _Run:
     """The tasks under way and what became of the others."""
 
@@ -135,7 +70,7 @@ class _Run:
                     self._receive(ref, waiting)
         except BaseException:
             with contextlib.suppress(Exception):  # must not hide why it stops
-                self._stop()
+                interrupt(self._ray, self._flying)
             raise
         return self._failures
 
@@ -169,13 +104,6 @@ class _Run:
             waiting.append(n)
         else:
             self._failures[n] = f"{type(cause).__name__}: {cause}".splitlines()[0]
-
-    def _stop(self) -> None:
-        """Interrupt what runs, so that it removes its unfinished files."""
-        for ref in self._flying:
-            self._ray.cancel(ref, force=False)
-        if self._flying:
-            self._ray.wait(list(self._flying), num_returns=len(self._flying), timeout=STOP_WITHIN_S)
 
 
 def encode_on_worker(job: list[Any], n: int) -> JobRecord:

@@ -18,6 +18,7 @@ from dsc._pipeline.write.plan import Plan, check_same_plan
 from dsc._pipeline.write.shard_job import JobRecord, check_record
 from dsc._schemas import Manifest
 from dsc._storage.files.lock import sole_writer
+from dsc._storage.files.place import absolute
 from dsc._storage.files.root import Root
 from dsc._storage.format.commit import LOCK, MANIFEST, PLAN, WORK
 from dsc.errors import CorruptArchiveError, UsageError
@@ -111,11 +112,6 @@ def writable(url: str | os.PathLike[str], option: str = "--out ") -> Root:
     if root.local is not None and root.local.is_file():
         raise UsageError(f"{option}{root.url} is a file; give a directory")
     return root
-
-
-def absolute(url: str) -> str:
-    """Spell a local path so that it means the same in every process of this machine."""
-    return url if "://" in url else str(Path(url).expanduser().absolute())
 
 
 def claim(output: Output, plan: Plan, overwrite: bool) -> Manifest | None:

@@ -7,7 +7,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
-from dsc._jobs.archive.output import absolute
 from dsc._pipeline.choose.auto import DEFAULT_SAMPLES
 from dsc._pipeline.choose.codec_set import LOSSLESS
 from dsc._pipeline.choose.codec_spec import Spec
@@ -24,6 +23,7 @@ from dsc._schemas import (
 )
 from dsc._sources.base import left_out_of
 from dsc._sources.registry import Source, open_source, options_of
+from dsc._storage.files.place import absolute
 from dsc.errors import UnknownTaskError, UsageError
 
 ON_ERROR = ("fail", "skip")

@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from dsc._jobs.archive.local import RETRIES, is_full_disk
-from dsc._jobs.archive.on_ray import IN_FLIGHT_PER_SLOT, SLOTS_EVERY_S, STOP_WITHIN_S, session
 from dsc._jobs.replay.task import Workplace, WrongPlaceError, compute_on_worker, token_in
+from dsc._jobs.workers.ray_session import IN_FLIGHT_PER_SLOT, SLOTS_EVERY_S, interrupt, session
+from dsc._jobs.workers.verdict import RETRIES, is_full_disk
 from dsc._pipeline.write.plan import created_by
 from dsc._replay.experiment.checkpoint import CHECKPOINT, Row
 from dsc._replay.experiment.claim import RunClaimedError
@@ -42,7 +42,7 @@ def compute_all(
     Parameters
     ----------
     workers, address
-        As `dsc._jobs.archive.on_ray.run_on_ray` takes them.
+        As `dsc._jobs.workers.ray_session.session` takes them.
     received
         Called with each result as it comes.
     notify
@@ -111,7 +111,7 @@ class _Runs:
                     self._receive(ref)
         except BaseException:
             with contextlib.suppress(Exception):  # must not hide why it stops
-                self._stop()
+                interrupt(self._ray, self._flying)
             raise
         return self._failures
 
@@ -173,10 +173,3 @@ class _Runs:
             return (work_path(config, self._place.out) / CHECKPOINT).stat().st_mtime_ns
         except FileNotFoundError:
             return None
-
-    def _stop(self) -> None:
-        """Interrupt what runs, so that it ends in order."""
-        for ref in self._flying:
-            self._ray.cancel(ref, force=False)
-        if self._flying:
-            self._ray.wait(list(self._flying), num_returns=len(self._flying), timeout=STOP_WITHIN_S)

@@ -10,13 +10,13 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from dsc._jobs.archive.output import absolute
 from dsc._jobs.replay.task import Workplace
 from dsc._replay.experiment.checkpoint import Row
 from dsc._replay.experiment.plan import RunConfig, Sweep
 from dsc._replay.experiment.run import CHECKPOINT_EVERY_S, Tell
 from dsc._replay.experiment.sweep import finished, write_tables
 from dsc._replay.experiment.sweep import sweep as sweep_here
+from dsc._storage.files.place import absolute
 from dsc._storage.files.writable import check_folder
 from dsc.errors import IncompleteError, UsageError
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from dsc._jobs.archive.on_ray import session as ray_connection
+from dsc._jobs.workers.ray_session import session as ray_connection
 from dsc._training.config import TrainConfig
 from dsc._training.evaluate import Figures
 from dsc._training.export import Export

@@ -23,10 +23,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dsc._codecs.learned.codec import default_weights
-from dsc._jobs.archive.output import absolute
 from dsc._jobs.training.on_ray import AnySession, ray_session
 from dsc._jobs.training.run import CARD, Pace, Progress, Report, Run
 from dsc._pipeline.choose.codec_spec import FILE_SUFFIX, codec_id_of
+from dsc._storage.files.place import absolute
 from dsc._storage.files.writable import check_folder
 from dsc._training.checkpoint import CHECKPOINT, PREVIOUS, load, newest
 from dsc._training.config import TrainConfig, differences

@@ -117,3 +117,8 @@ def redact(text: str) -> str:
 def _local(path: str) -> Place:
     # absolute, because a worker may run in another directory
     return Place(path.rstrip("/") or path, Path(path).absolute())
+
+
+def absolute(url: str) -> str:
+    """Spell a local path so that it means the same in every process of this machine."""
+    return url if "://" in url else str(Path(url).expanduser().absolute())

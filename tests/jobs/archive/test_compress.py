@@ -15,7 +15,7 @@ import pytest
 from dsc._jobs.archive import compress as driver
 from dsc._jobs.archive import local, output
 from dsc._jobs.archive.compress import compress
-from dsc._jobs.archive.local import Verdict, judge
+from dsc._jobs.workers.verdict import Verdict, judge
 from dsc._pipeline.read.dataset import Dataset
 from dsc._storage.files.root import Root
 from dsc._storage.read.verify import verify_archive

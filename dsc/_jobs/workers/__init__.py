@@ -1,0 +1,1 @@
+"""What all jobs share: a connection to Ray, and what an error means for the work that is left."""
