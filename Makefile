@@ -1,9 +1,12 @@
 # `make demo` runs the main job on rendered views; `make test` passes the tests.
-# Both create the virtual environment when it is missing. `make test-research` passes the tests of
-# the codecs in an environment of its own, with the extra `research` and what that holds back.
+# Both create the virtual environment when it is missing. `make docs` builds the site of the
+# documentation in out/site. `make wheel-test` builds a wheel, installs it in a fresh environment and
+# runs the demo from it. `make test-research` passes the tests of the codecs in an environment of
+# its own, with the extra `research` and what that holds back.
 
 VENV ?= .venv
 RESEARCH ?= .venv-research
+FROM_WHEEL ?= .venv-wheel
 PYTHON ?= python3
 OUT ?= out
 
@@ -24,6 +27,21 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed
 	$(VENV)/bin/python -m pytest
+
+# the notice that mkdocs 2 will be another program is no warning of ours
+docs: $(VENV)/.installed
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
+	@echo "Open $(OUT)/site/index.html in a browser."
+
+wheel-test: $(VENV)/.installed
+	rm -rf $(OUT)/wheel $(FROM_WHEEL)
+	$(VENV)/bin/python -m build --outdir $(OUT)/wheel
+	$(PYTHON) -m venv $(FROM_WHEEL)
+	$(FROM_WHEEL)/bin/python -m pip install --quiet $(OUT)/wheel/*.whl
+	cd $(OUT)/wheel && $(abspath $(FROM_WHEEL))/bin/dsc compress taskonomy --sample 4 --tasks rgb,depth --out views
+	cd $(OUT)/wheel && $(abspath $(FROM_WHEEL))/bin/dsc verify views --deep
+	cd $(OUT)/wheel && $(abspath $(FROM_WHEEL))/bin/dsc fetch views --tasks depth --out depth-only
+	cd $(OUT)/wheel && $(abspath $(FROM_WHEEL))/bin/dsc view views --out views.html
 
 cases: $(VENV)/.installed
 	$(VENV)/bin/python -m pytest tests/test_cases.py -rA
@@ -46,4 +64,4 @@ $(RESEARCH)/.installed: pyproject.toml
 	$(RESEARCH)/bin/python -m pip install --quiet --editable ".[research-test]"
 	touch $@
 
-.PHONY: demo test cases test-research check
+.PHONY: demo test docs wheel-test cases test-research check

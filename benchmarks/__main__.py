@@ -1,4 +1,4 @@
-"""Regenerates every figure of the README: runs its commands one after another.
+"""Regenerates every figure of docs/benchmarks.md: runs its commands one after another.
 
     python -m benchmarks                    # all, hours on two cores; goes on where it was stopped
     python -m benchmarks --list             # the commands
@@ -19,7 +19,7 @@ from pathlib import Path
 DATA = os.environ.get("DSC_TEST_DATA", "../shared/data")
 SETS = "nyuv2,7scenes,taskonomy,views"
 CODECS = "av1,normal-palette,independent,jpeg,webp,avif-s4,jxl"
-# by name, in the order of the README; {out} is the folder of results, {data} that of the data sets
+# by name, in the order of the page; {out} is the folder of results, {data} that of the data sets
 COMMANDS = {
     "picture": "python -m benchmarks.readme_picture",
     "bounds": "python -m benchmarks.bounds --frames 6",

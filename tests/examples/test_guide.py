@@ -1,4 +1,4 @@
-"""docs/training_on_archives.md is true: its code runs, and what it says of it holds."""
+"""docs/streaming.md is true: its code runs, and what it says of it holds."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 import dsc
 from tests.places import ROOT
 
-GUIDE = ROOT / "docs" / "training_on_archives.md"
+GUIDE = ROOT / "docs" / "streaming.md"
 VIEWS = 10
 
 
