@@ -1,7 +1,6 @@
-"""From what HDF5 files hold to samples and tasks; nothing is read here.
+"""What a plan of HDF5 files is, and what the two ways of making one share.
 
-`make_plan` chooses the layout (see `hdf5_layout`), names the tasks, finds the samples, and notes
-everything that is left over with the reason.
+See `dsc._sources.hdf5.planner`, which chooses between them.
 """
 
 from collections import Counter, defaultdict
@@ -12,27 +11,17 @@ from typing import Any
 from dsc._schemas import LeftOut
 from dsc._schemas.task import spelled
 from dsc._sources.files.passed_over import printable
-from dsc._sources.folder.layouts import MOST_TASKS, split_of
+from dsc._sources.folder.layouts import MOST_TASKS
 from dsc._sources.hdf5.items import Item
 from dsc._sources.hdf5.layout import (
-    LAYOUTS,
-    KindOf,
     Told,
     Unit,
-    file_words,
     generic,
-    kind_known,
-    stem_of,
-    tasks_first,
-    tell,
-    units_of,
 )
 from dsc._sources.hdf5.table import SampleTable
-from dsc._sources.meaning.kinds import kind_of_name
 from dsc._sources.meaning.options import Options
 from dsc.errors import UsageError
 
-CONSTANTS = ("intrinsic", "camera", "matrix", "calib", "extrinsic", "transform")
 Words = Mapping[str, tuple[str, str, str]]  # group, stem and task by path
 
 
@@ -123,174 +112,6 @@ class Left:
         if self._counts[entry] == 1 or not files:
             return self._first[entry]
         return f"{'*' if len(files) > 1 else next(iter(files))}: {entry[2]}"
-
-
-def make_plan(
-    content: Mapping[str, tuple[Item, ...]], options: Options, layout: str | None, where: str
-) -> Plan:
-    """Choose a layout and find samples and tasks.
-
-    Parameters
-    ----------
-    content
-        What each file holds, by path.
-    options
-        What the user states; tasks may be named by their datasets' names.
-    layout
-        One of `LAYOUTS`, or None to tell it.
-    where
-        The root, for messages.
-
-    Raises
-    ------
-    UsageError
-        When the layout cannot be told, datasets of one file disagree, or keys would be equal.
-    UnknownTaskError
-        When a task that is asked for is not there.
-    """
-    if layout is not None and layout not in LAYOUTS:
-        raise UsageError(f"--layout {layout}: known are {', '.join(LAYOUTS)}")
-    left = Left()
-    content = {
-        file: _without_ignored(file, items, options, left) for file, items in content.items()
-    }
-    _check_asked(content, options)
-    words = _words_of_files(content)
-    kind_of = _Kinds(options, words)
-    units = _units(content, layout)
-    _note_beside(content, units, left)
-    judged = [_only_wanted(unit, options, words) for unit in units]
-    in_files = {} if layout in ("rows", "frames") else _numbered_datasets(judged, kind_of)
-    if in_files:
-        told = Told("groups", "datasets are numbered, those of a task lie together")
-    elif layout is not None:
-        told = Told(layout, "stated")
-    else:
-        told = _tell(units, judged, kind_of, where)
-    if told.name == "rows":
-        from dsc._sources.hdf5.rows import plan_rows
-
-        return plan_rows(units, words, told, options, left)
-    from dsc._sources.hdf5.frames import plan_frames
-
-    return plan_frames(units, words, in_files, told, options, left)
-
-
-def _tell(units: Sequence[Unit], judged: Sequence[Unit], kind_of: KindOf, where: str) -> Told:
-    """Tell the layout by everything, or by what is asked for where the rest says otherwise."""
-    try:
-        return tell(units, kind_of, where)
-    except UsageError:
-        return tell(judged, kind_of, where)
-
-
-def _without_ignored(
-    file: str, items: Sequence[Item], options: Options, left: Left
-) -> tuple[Item, ...]:
-    if not options.ignore:
-        return tuple(items)
-    kept = []
-    for item in items:
-        pattern = options.ignores(f"{file}/{item.path}")
-        if pattern:
-            left.add(file, item.path, f"--ignore {pattern}")
-        else:
-            kept.append(item)
-    return tuple(kept)
-
-
-def _check_asked(content: Mapping[str, Sequence[Item]], options: Options) -> None:
-    """Say why something that is asked for by name can be no task."""
-    asked = {spelled(word) for word in options.tasks or ()}
-    seen: dict[str, str] = {}
-    for file, items in content.items() if asked else ():
-        for item in items:
-            names = {spelled(item.path), spelled(item.path.rpartition("/")[2])} & asked
-            if not item.no_task:
-                asked -= names
-            for name in names:
-                seen.setdefault(name, f"{file}, dataset {item.path}: {item.no_task}")
-    for name in asked & set(seen):
-        raise UsageError(f"{printable(seen[name])}, which is no task; leave {name} out of --tasks")
-
-
-def _units(content: Mapping[str, Sequence[Item]], layout: str | None) -> list[Unit]:
-    if layout == "frames":
-        return [Unit(file, "", tuple(items)) for file, items in content.items()]
-    found = [unit for file, items in content.items() for unit in units_of(file, items)]
-    if layout == "groups" and not any(unit.numbered for unit in found):
-        return [unit for file, items in content.items() for unit in _every_group(file, items)]
-    return found
-
-
-def _note_beside(content: Mapping[str, Sequence[Item]], units: Sequence[Unit], left: Left) -> None:
-    """Note what lies in none of the groups that are units."""
-    inside = {(unit.file, item.path) for unit in units for item in unit.items}
-    for file, items in content.items():
-        for item in items:
-            if (file, item.path) not in inside:
-                left.add(file, item.path, item.no_task or "beside the groups that hold samples")
-
-
-def _every_group(file: str, items: Sequence[Item]) -> list[Unit]:
-    """Take each group that holds datasets for a sample."""
-    found: dict[str, list[Item]] = defaultdict(list)
-    for item in items:
-        found[item.path.rpartition("/")[0]].append(item)
-    return [
-        Unit(file, group, tuple(below), split_of(group.split("/")), numbered=bool(group))
-        for group, below in found.items()
-        if group or len(found) == 1
-    ]
-
-
-def _words_of_files(content: Mapping[str, Sequence[Item]]) -> Words:
-    """Read what file names say, where each file holds one dataset."""
-    single = [
-        file for file, items in content.items() if sum(not item.no_task for item in items) == 1
-    ]
-    if not single or len(single) != len(content):
-        return {}
-    return file_words(single)
-
-
-class _Kinds:
-    """Gives the kind that is known of a dataset: stated, by its own name, by the file's."""
-
-    def __init__(self, options: Options, words: Words) -> None:
-        self._kinds, self._words = dict(options.kinds or {}), words
-
-    def __call__(self, file: str, item: Item) -> str | None:
-        word = self._words.get(file, ("", "", ""))[2]
-        for own in (item.path, item.path.rpartition("/")[2], word):
-            stated = self._kinds.get(spelled(own))
-            if stated:
-                return "label" if stated == "array" else stated
-        named = kind_known(item.path) or kind_of_name(word) or kind_of_name(stem_of(file))
-        return item.stated.kind or named
-
-
-def _only_wanted(unit: Unit, options: Options, words: Words) -> Unit:
-    """Keep what is asked for, by any of its names: the rest must not sway the layout."""
-    if options.tasks is None:
-        return unit
-    asked = {spelled(word) for word in options.tasks}
-    word = words.get(unit.file, ("", "", ""))[2]
-    kept = [
-        item
-        for item in unit.items
-        if asked & {spelled(unit.inner(item)), spelled(item.path.rpartition("/")[2]), spelled(word)}
-        or spelled(item.path.partition("/")[0]) in asked
-    ]
-    return replace(unit, items=tuple(kept)) if kept else unit
-
-
-def _numbered_datasets(units: Sequence[Unit], kind_of: _Kinds) -> dict[str, Words]:
-    """Read files whose datasets are numbered, by file; empty unless all are like that."""
-    if any(unit.numbered for unit in units):
-        return {}
-    found = {unit.file: tasks_first(unit, kind_of) for unit in units}
-    return dict(found) if found and all(found.values()) else {}
 
 
 def task_of(unit: Unit, item: Item, words: Words) -> str:

@@ -24,7 +24,7 @@ from dsc._sources.files.passed_over import PassedOver
 from dsc._sources.hdf5.items import Item, list_items
 from dsc._sources.hdf5.layout import pictures_beside
 from dsc._sources.hdf5.open_files import OpenFiles, is_hdf5
-from dsc._sources.hdf5.plan import make_plan
+from dsc._sources.hdf5.planner import make_plan
 from dsc._sources.hdf5.read import channels_last, read_cell, spell
 from dsc._sources.hdf5.table import Cell, SampleTable
 from dsc._sources.hdf5.tasks import TaskFinder

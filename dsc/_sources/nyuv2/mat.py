@@ -22,7 +22,7 @@ from dsc._sources.files.listing import FileTree
 from dsc._sources.hdf5.open_files import OpenFiles
 from dsc._sources.meaning.decode import check_sizes, fit_to_task, map_sizes
 from dsc._sources.meaning.options import Options, wanted_tasks
-from dsc._sources.nyuv2.source import frame_key, frame_unit_m, read_split
+from dsc._sources.nyuv2.frames import frame_key, frame_unit_m, read_split
 from dsc.errors import SampleError, UsageError
 
 DEPTH_UNIT_M = 1 / 1000

@@ -23,7 +23,8 @@ from dsc._sources.files.passed_over import PassedOver
 from dsc._sources.meaning.decode import Reading
 from dsc._sources.meaning.kinds import Meaning, is_task_word
 from dsc._sources.meaning.options import Options, unwanted, wanted_tasks
-from dsc._sources.meaning.units import parse_depth_unit
+from dsc._sources.nyuv2.frames import frame_key, frame_unit_m, read_split
+from dsc._sources.nyuv2.mat import NyuV2MatSource
 from dsc._sources.table import FileTable, TableBuilder
 from dsc.errors import UsageError
 
@@ -83,8 +84,6 @@ def open_nyuv2(
 def _open_mat(
     tree: FileTree, name: str, split: str, depth_unit: object, options: Options
 ) -> Source:
-    from dsc._sources.nyuv2.mat import NyuV2MatSource
-
     return NyuV2MatSource.open_mat(tree, name, split, depth_unit, options)
 
 
@@ -159,46 +158,6 @@ def _meaning(tree: FileTree, table: FileTable, task: Task) -> Meaning:
     found = probe_task(tree, table, task.name)
     reading = Reading(indexes=task.kind is TaskKind.LABEL)
     return Meaning(task, f"NYUv2's {task.name}", found.shape, found.dtype, reading)
-
-
-def frame_key(frame: int) -> str:
-    """Return the key of a frame."""
-    return f"nyu_{frame:06d}"
-
-
-def frame_unit_m(depth_unit: object) -> float | None:
-    """Read the one depth unit that this data set can have.
-
-    Raises
-    ------
-    UsageError
-        When units by component are given.
-    """
-    unit_m = parse_depth_unit(depth_unit)
-    if isinstance(unit_m, dict):
-        raise UsageError(f"--depth-unit {depth_unit}: nyuv2 has one camera; give one number")
-    return unit_m
-
-
-def read_split(tree: FileTree, split: str) -> list[int]:
-    """Read the frame numbers (from 0) of a split.
-
-    Raises
-    ------
-    UsageError
-        When the list is missing, or holds something else.
-    """
-    path = f"{split}.txt"
-    try:
-        words = tree.read(path).decode().split()
-        return sorted({int(word) for word in words})
-    except FileNotFoundError:
-        raise UsageError(
-            f"--split {split}: {tree.where(path)} is missing; it lists the split's frame numbers, "
-            "from 0, one a line. Without it only --split all is possible"
-        ) from None
-    except ValueError as error:
-        raise UsageError(f"{tree.where(path)}: {error}; expected one number a line") from None
 
 
 def _image_task() -> Task:
