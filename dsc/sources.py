@@ -1,7 +1,11 @@
-"""Dataset layouts by name, and what a source of your own must do."""
+"""Dataset layouts by name, and what a source of your own must do.
+
+A package of your own adds a layout by an entry point of the group ``dsc.sources``;
+``examples/third_party_source`` is a whole one.
+"""
 
 from dsc._sources.base import ReportingSource, Source, SourceSample
-from dsc._sources.registry import SOURCES, open_source, options_of
+from dsc._sources.registry import SOURCES, open_source, options_of, source_names
 from dsc._sources.rendered.sample import write_sample
 
 __all__ = [
@@ -11,5 +15,6 @@ __all__ = [
     "SourceSample",
     "open_source",
     "options_of",
+    "source_names",
     "write_sample",
 ]

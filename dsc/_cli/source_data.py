@@ -26,14 +26,14 @@ def find_data(source: str, root: str | None, sample: int | None) -> str | None:
     UsageError
         When the layout is unknown, or there is nothing in the usual places.
     """
-    from dsc._sources.registry import SOURCES
+    from dsc._sources.registry import is_source, options_of, source_names
     from dsc.errors import UsageError
 
-    if source not in SOURCES:
-        raise UsageError(_no_layout(source, list(SOURCES)))
+    if not is_source(source):
+        raise UsageError(_no_layout(source, source_names()))
     if root is not None:
         _check_readable(source, root)
-    if root is not None or sample is not None or source in ("sample", "clevr"):
+    if root is not None or sample is not None or "root" not in options_of(source):
         return root
     usual = [Path(source), Path("data") / source]
     for directory in usual:
@@ -47,7 +47,7 @@ def find_data(source: str, root: str | None, sample: int | None) -> str | None:
     )
 
 
-def _no_layout(source: str, known: list[str]) -> str:
+def _no_layout(source: str, known: Sequence[str]) -> str:
     """Say what SOURCE may be, and what was probably meant."""
     from dsc._storage.format.commit import MANIFEST
 

@@ -1,10 +1,16 @@
-"""Dataset layouts that dsc can read, by name; a layout is imported when it is asked for."""
+"""Dataset layouts that dsc can read, by name; a layout is imported when it is asked for.
+
+Other packages add layouts by entry points of the group ``dsc.sources``, each of which names an
+opener: a callable ``(root, **options) -> Source``, or without ``root`` where the data lies nowhere.
+What options it has is read from its signature; ``examples/third_party_source`` is a whole one.
+"""
 
 import inspect
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
+from dsc import _plugins
 from dsc._sources.base import Source, SourceSample
 from dsc.errors import UsageError
 
@@ -12,9 +18,11 @@ __all__ = [
     "SOURCES",
     "Source",
     "SourceSample",
+    "is_source",
     "open_source",
     "options_of",
     "source_from_description",
+    "source_names",
 ]
 
 SOURCES: dict[str, str] = {
@@ -33,7 +41,7 @@ def open_source(name: str, root: str | None = None, **options: Any) -> Source:
     Parameters
     ----------
     name
-        One of `SOURCES`.
+        One of `source_names`.
     root
         Directory, file or fsspec URL of the data; the source ``sample`` has none.
     options
@@ -42,13 +50,12 @@ def open_source(name: str, root: str | None = None, **options: Any) -> Source:
     Raises
     ------
     UsageError
-        When the layout or an option is unknown, or the root is missing.
+        When the layout or an option is unknown, the root is missing, or the layout is another
+        package's and cannot be imported, is declared by two, or opens something of another name.
     SourceNotFoundError
         When no data of this layout lies at `root`.
     """
-    if name not in SOURCES:
-        raise UsageError(f"unknown source {name!r}; known: {', '.join(SOURCES)}")
-    opener = _opener(SOURCES[name])
+    opener = _opener(name)
     takes = list(inspect.signature(opener).parameters)
     given = {option: value for option, value in options.items() if value is not None}
     unknown = [option for option in given if option not in takes or option == "root"]
@@ -59,20 +66,28 @@ def open_source(name: str, root: str | None = None, **options: Any) -> Source:
     if "root" not in takes:
         if root is not None:
             raise UsageError(f"source {name} renders its data and takes no --root ({root})")
-        return opener(**given)
+        return _named(name, opener(**given))
     if root is None:
         raise UsageError(
             f"source {name} needs --root, the directory that holds the data; to try dsc without "
             "data, render views: `dsc compress taskonomy --sample N`"
         )
-    return opener(root, **given)
+    return _named(name, opener(root, **given))
+
+
+def source_names() -> tuple[str, ...]:
+    """List the layouts there are: dsc's own, then those of installed packages."""
+    return (*SOURCES, *_plugins.plugin_names(_plugins.SOURCES, SOURCES))
+
+
+def is_source(name: str) -> bool:
+    """Tell whether there is a layout of that name, dsc's own or an installed package's."""
+    return name in SOURCES or name in source_names()
 
 
 def options_of(name: str) -> tuple[str, ...]:
     """List the options that a layout takes; none where there is no such layout."""
-    if name not in SOURCES:
-        return ()
-    return tuple(option for option in inspect.signature(_opener(SOURCES[name])).parameters)
+    return tuple(inspect.signature(_opener(name)).parameters) if is_source(name) else ()
 
 
 def source_from_description(description: Mapping[str, Any]) -> Source:
@@ -100,10 +115,25 @@ def _spelled(option: str) -> str:
     return "--sample" if option == "n" else f"--{option.replace('_', '-')}"
 
 
-def _opener(spec: str) -> Callable[..., Source]:
-    module, _, path = spec.partition(":")
-    found: Any = import_module(module)
-    for part in path.split("."):
-        found = getattr(found, part)
+def _named(name: str, source: Source) -> Source:
+    """Check that a source calls itself what it was opened by: workers open it by its own name."""
+    if source.name != name:
+        raise UsageError(
+            f"source {name} calls itself {source.name!r}, and could not be opened again by that "
+            "name; its package must declare it by the name that it has"
+        )
+    return source
+
+
+def _opener(name: str) -> Callable[..., Source]:
+    if name in SOURCES:
+        module, _, path = SOURCES[name].partition(":")
+        found: Any = import_module(module)
+        for part in path.split("."):
+            found = getattr(found, part)
+    else:
+        found = _plugins.load_plugin(_plugins.SOURCES, name)
+    if found is None:
+        raise UsageError(f"unknown source {name!r}; known: {', '.join(source_names())}")
     opener: Callable[..., Source] = found
     return opener

@@ -23,7 +23,7 @@ class DataSpec(Schema):
     Attributes
     ----------
     layout
-        A name in `dsc._sources.registry.SOURCES`, or ``archive``.
+        A name in `dsc.sources.source_names`, or ``archive``.
     place
         Its directory, file or URL; None for rendered views.
     options

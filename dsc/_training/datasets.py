@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from dsc._codecs.learned.planes import modality_of
 from dsc._pipeline.read.dataset import Dataset
 from dsc._schemas import Task, resolve_task
-from dsc._sources.registry import SOURCES, Source, SourceSample, open_source
+from dsc._sources.registry import Source, SourceSample, is_source, open_source
 from dsc._storage.files.root import Root
 from dsc._storage.format.commit import MANIFEST
 from dsc._storage.read.archive import Archive
@@ -46,7 +46,7 @@ def parse_data(text: str) -> DataSpec:
         )
     options = {name.strip().replace("-", "_"): value.strip() for name, _, value in pairs}
     layout, colon, rest = place.partition(":")
-    if not colon or (layout not in SOURCES and layout != ARCHIVE):
+    if not colon or (not is_source(layout) and layout != ARCHIVE):
         layout, rest = (ARCHIVE if _is_archive(place) else "folder"), place
     if layout in RENDERED:
         options = {"seed": str(RENDER_SEED), **options, "n": rest}
