@@ -1,8 +1,15 @@
-"""The source interface: a dataset as a list of samples whose files are read one at a time."""
+"""What a source is: a dataset as a list of samples that are read one at a time.
+
+`Source` is what every source must do. What only some can do, such as telling splits or accounting
+for what they leave out, is a protocol each: `SplitSource`, `ReportingSource`, `TracedSource`,
+`IncompleteSource`, `CheckedSource`. The functions below ask any source and say what holds of one
+without the ability.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, cast
+from functools import cache
+from typing import Any, ClassVar, Protocol, TypeGuard, runtime_checkable
 
 from numpy.typing import NDArray
 
@@ -29,10 +36,15 @@ class SourceSample:
 
 
 class Source(Protocol):
-    """A dataset layout, opened.
+    """A dataset, opened.
 
-    A source is cheap to open (it lists files, it reads no pixels), can be pickled to a worker, and
-    gives the same samples in the same order every time.
+    A source is cheap to open (it lists files and reads a few at most), can be pickled to a worker,
+    and has the same samples in the same order every time that it is opened.
+
+    Attributes
+    ----------
+    name
+        What `dsc.sources.open_source` opens it by.
     """
 
     name: ClassVar[str]
@@ -51,82 +63,141 @@ class Source(Protocol):
         ...
 
     def read(self, index: int, tasks: Sequence[str]) -> SourceSample:
-        """Read these tasks (full names) of one sample.
+        """Read these tasks (full names) of one sample; one that it lacks is left out.
 
         Raises
         ------
+        UnknownTaskError
+            When the source has no such task.
         SampleError
             When a file is damaged, has a wrong dtype, or two tasks differ in height and width;
             the message names the sample and the file.
+        OSError
+            When the file system or network fails: the sample may be whole, so it is tried again.
         """
         ...
 
     def describe(self) -> dict[str, Any]:
-        """Return the JSON from which `open_source` makes the same source again, anywhere."""
+        """Return the JSON from which the same source is opened again, by another process too.
+
+        ``name``; ``root`` (None where there is none); ``options``, as `open_source` takes them; and
+        ``fingerprint``, a text that differs as soon as tasks, samples or their order do.
+        """
         ...
 
 
-class ReportingSource(Source, Protocol):
-    """A source that also says what it found; one that does not is asked by the functions below."""
+@runtime_checkable
+class SplitSource(Protocol):
+    """An ability of a source: its samples are parted into splits such as train and val."""
 
     @property
     def splits(self) -> Mapping[str, int]:
-        """Number of samples by split, in the source's order; empty where it has none."""
+        """Number of samples by split, in the source's order of samples.
+
+        The samples of a split follow one another. ``""`` stands for samples of no split; empty
+        where the source has no splits at all.
+        """
         ...
+
+
+@runtime_checkable
+class ReportingSource(Protocol):
+    """An ability of a source: it accounts for what it found, decided and left out."""
 
     def report(self) -> SourceReport:
-        """Say what was found, decided and left out."""
+        """Return the account, which `dsc compress` shows and the archive keeps.
+
+        It costs no look at any file: what was decided, was decided when the source was opened.
+        """
         ...
 
-    def origin(self, index: int) -> Origin:
-        """Say where a sample came from."""
+
+@runtime_checkable
+class TracedSource(Protocol):
+    """An ability of a source: it knows where each of its samples lies."""
+
+    def origin(self, index: int) -> Origin | None:
+        """Return a sample's name and files as the data set has them, without reading it.
+
+        Messages name the sample by it, and the archive keeps it. None where it is not known.
+        """
         ...
+
+
+@runtime_checkable
+class IncompleteSource(Protocol):
+    """An ability of a source: some of its samples lack some tasks, and it knows which."""
 
     def lacks(self, index: int, tasks: Sequence[str]) -> tuple[str, ...]:
-        """List which of these tasks a sample lacks, without reading it."""
+        """Return those of these tasks (full names) that a sample lacks, without reading it."""
+        ...
+
+
+@runtime_checkable
+class CheckedSource(Protocol):
+    """An ability of a source: it can look at its files before any work is done on them."""
+
+    def check(self, tasks: Sequence[str]) -> None:
+        """Look at every file of these tasks, as far as that is quick.
+
+        Raises
+        ------
+        SampleError
+            Naming the first file that will not do.
+        """
         ...
 
 
 def splits_of(source: Source) -> dict[str, int]:
-    """Return the splits of any source; empty where it has none."""
-    return dict(getattr(source, "splits", {}))
+    """Return the number of samples of any source by split; empty where it has no splits."""
+    return dict(source.splits) if isinstance(source, SplitSource) else {}
 
 
 def report_of(source: Source) -> SourceReport:
-    """Return the report of any source."""
-    if hasattr(source, "report"):
-        return cast(ReportingSource, source).report()
+    """Return the account of any source; of one that gives none, its tasks, all samples whole."""
+    if isinstance(source, ReportingSource):
+        return source.report()
     n = len(source)
     tasks = {task.name: TaskReport(samples=n, why="the source's own") for task in source.tasks}
     return SourceReport(samples=n, complete=n, tasks=tasks)
 
 
+def left_out_of(source: Source) -> tuple[LeftOut, ...]:
+    """Return what any source leaves out, as far as it says so."""
+    return source.report().left_out if isinstance(source, ReportingSource) else ()
+
+
 def lacks_of(source: Source, index: int, tasks: Sequence[str]) -> tuple[str, ...]:
-    """List which of these tasks a sample of any source lacks, as far as the source can tell."""
-    if not hasattr(source, "lacks"):
-        return ()
-    return tuple(cast(ReportingSource, source).lacks(index, tasks))
+    """Return those of these tasks that a sample of any source lacks, as far as the source knows."""
+    return tuple(source.lacks(index, tasks)) if _knows_lacks(source) else ()
 
 
 def origin_of(source: Source, index: int) -> Origin | None:
-    """Say where a sample of any source came from; None where the source does not know."""
-    if not hasattr(source, "origin"):
-        return None
-    return cast(ReportingSource, source).origin(index)
-
-
-def left_out_of(source: Source) -> tuple[LeftOut, ...]:
-    """List what any source leaves out."""
-    return report_of(source).left_out if hasattr(source, "report") else ()
+    """Return where a sample of any source lies; None where the source does not know."""
+    return source.origin(index) if _knows_origins(source) else None
 
 
 def check_files(source: Source, tasks: Sequence[str]) -> None:
-    """Look at the heads of a source's files before work starts, where the source can.
+    """Look at the files of any source before work starts, where the source can.
 
     Raises
     ------
     SampleError
         Naming the first file that will not do.
     """
-    if hasattr(source, "check"):
+    if isinstance(source, CheckedSource):
         source.check(tasks)
+
+
+def _knows_lacks(source: Source) -> TypeGuard[IncompleteSource]:
+    return _is_able(type(source), IncompleteSource)
+
+
+def _knows_origins(source: Source) -> TypeGuard[TracedSource]:
+    return _is_able(type(source), TracedSource)
+
+
+@cache
+def _is_able(kind: type, ability: Any) -> bool:
+    # asked of every sample, and `isinstance` of a protocol costs 10 microseconds with Python 3.11
+    return issubclass(kind, ability)

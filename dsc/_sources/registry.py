@@ -7,7 +7,7 @@ What options it has is read from its signature; ``examples/third_party_source`` 
 
 import inspect
 from collections.abc import Callable, Mapping
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import Any
 
 from dsc import _plugins
@@ -126,14 +126,11 @@ def _named(name: str, source: Source) -> Source:
 
 
 def _opener(name: str) -> Callable[..., Source]:
+    opener: Callable[..., Source] | None
     if name in SOURCES:
-        module, _, path = SOURCES[name].partition(":")
-        found: Any = import_module(module)
-        for part in path.split("."):
-            found = getattr(found, part)
+        opener = resolve_name(SOURCES[name])
     else:
-        found = _plugins.load_plugin(_plugins.SOURCES, name)
-    if found is None:
+        opener = _plugins.load_plugin(_plugins.SOURCES, name)
+    if opener is None:
         raise UsageError(f"unknown source {name!r}; known: {', '.join(source_names())}")
-    opener: Callable[..., Source] = found
     return opener

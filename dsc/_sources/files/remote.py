@@ -141,17 +141,17 @@ class RemoteFile(Seekable):
         return len(data)
 
 
-def raise_failure(file: Any) -> None:
+def raise_failure(file: BinaryIO | None) -> None:
     """Raise what the network failed with, where a library has made another error of it.
 
     Parameters
     ----------
     file
-        What `FileTree.open` gave; a local file has no such failure.
+        What `FileTree.open` returned; a local file has no such failure.
     """
-    failure = getattr(getattr(file, "raw", None), "failure", None)
-    if failure is not None:
-        raise failure from None
+    raw = file.raw if isinstance(file, io.BufferedReader) else None
+    if isinstance(raw, RemoteFile) and raw.failure is not None:
+        raise raw.failure from None
 
 
 def links_of(address: str, text: str) -> Names:

@@ -62,10 +62,13 @@ def _read_text(data: bytes, where: str) -> NDArray[np.float64]:
 def _read_hdf5(data: bytes, where: str) -> NDArray[Any]:
     import h5py
 
+    def is_array(item: Any) -> bool:
+        return isinstance(item, h5py.Dataset) and item.dtype.kind in "uifb" and bool(item.ndim)
+
     try:
         with h5py.File(io.BytesIO(data), "r") as file:
             found: list[Any] = []
-            file.visititems(lambda _, item: found.append(item) if _is_array(item) else None)
+            file.visititems(lambda _, item: found.append(item) if is_array(item) else None)
             if len(found) != 1:
                 names = ", ".join(item.name for item in found) or "none"
                 raise SampleError(
@@ -75,7 +78,3 @@ def _read_hdf5(data: bytes, where: str) -> NDArray[Any]:
             return channels_last(np.asarray(found[0][()]))
     except (OSError, ValueError, KeyError) as error:
         raise SampleError(f"{where}: not a whole HDF5 file ({error}); copy it again") from None
-
-
-def _is_array(item: Any) -> bool:
-    return hasattr(item, "dtype") and item.dtype.kind in "uifb" and bool(item.ndim)
