@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Protocol, TypeGuard, runtime_checkable
 from numpy.typing import NDArray
 
 from dsc._schemas import LeftOut, Origin, SourceReport, Task, TaskReport
+from dsc.errors import UnknownTaskError
 
 
 @dataclass(frozen=True)
@@ -201,3 +202,16 @@ def _knows_origins(source: Source) -> TypeGuard[TracedSource]:
 def _is_able(kind: type, ability: Any) -> bool:
     # asked of every sample, and `isinstance` of a protocol costs 10 microseconds with Python 3.11
     return issubclass(kind, ability)
+
+
+def task_of(tasks: Mapping[str, Task], name: str) -> Task:
+    """Return the task of that full name.
+
+    Raises
+    ------
+    UnknownTaskError
+        When there is none; the message lists those there are.
+    """
+    if name not in tasks:
+        raise UnknownTaskError(f"no task {name!r} here; found: {', '.join(tasks) or 'none'}")
+    return tasks[name]

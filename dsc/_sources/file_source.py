@@ -4,7 +4,6 @@ A layout lists a `FileTree` into a `FileTable` and says which tasks there are; r
 describing a sample is the same for all of them.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, ClassVar
@@ -12,19 +11,18 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dsc._schemas import LeftOut, Origin, SourceReport, Task, TaskReport
-from dsc._schemas.base import canonical_json
-from dsc._sources.base import SourceSample
-from dsc._sources.files.listing import FileTree
+from dsc._schemas import LeftOut, Origin, SourceReport, Task
+from dsc._sources.base import SourceSample, task_of
+from dsc._sources.file_table import FileTable
+from dsc._sources.files.tree import FileTree
 from dsc._sources.formats import read_content
+from dsc._sources.meaning.decide import Meaning
 from dsc._sources.meaning.decode import check_file, check_sizes, map_sizes, probe, read_array
 from dsc._sources.meaning.evidence import Evidence, merge
-from dsc._sources.meaning.kinds import Meaning
-from dsc._sources.table import FileTable
-from dsc.errors import SampleError, UnknownTaskError, UsageError
+from dsc._sources.report import UPRIGHT, fingerprint, make_report
+from dsc.errors import SampleError, UsageError
 
 PROBES = 5
-UPRIGHT = "pictures are turned upright by their EXIF orientation"
 
 
 class FileSource:
@@ -176,66 +174,6 @@ class FileSource:
             "options": self.options,
             "fingerprint": fingerprint(self.tasks, self.table.digest()),
         }
-
-
-def make_report(
-    meanings: Mapping[str, Meaning],
-    present: Mapping[str, NDArray[np.bool_]],
-    left_out: Sequence[LeftOut],
-    notes: Sequence[str],
-    options: Mapping[str, Any],
-) -> SourceReport:
-    """Put together what a source found.
-
-    Parameters
-    ----------
-    meanings, present
-        By task, what it is, and which samples have it: (N,) bool.
-    """
-    columns = list(present.values())
-    return SourceReport(
-        samples=len(columns[0]) if columns else 0,
-        complete=int(np.logical_and.reduce(columns).sum()) if columns else 0,
-        tasks={
-            name: task_report(meaning, int(present[name].sum()))
-            for name, meaning in meanings.items()
-        },
-        left_out=tuple(left_out),
-        notes=tuple(notes),
-        options=options,
-    )
-
-
-def task_report(meaning: Meaning, samples: int) -> TaskReport:
-    """Spell out what is known of a task, for people."""
-    shape = "×".join(map(str, meaning.shape))
-    return TaskReport(
-        samples=samples,
-        stored=f"{meaning.stored} {shape}".strip(),
-        why=meaning.why,
-        warnings=meaning.warnings,
-        rounding_m=meaning.rounding_m,
-        near_m=meaning.near_m,
-    )
-
-
-def task_of(tasks: Mapping[str, Task], name: str) -> Task:
-    """Return the task of that full name.
-
-    Raises
-    ------
-    UnknownTaskError
-        When there is none; the message lists those there are.
-    """
-    if name not in tasks:
-        raise UnknownTaskError(f"no task {name!r} here; found: {', '.join(tasks) or 'none'}")
-    return tasks[name]
-
-
-def fingerprint(tasks: Sequence[Task], content: str) -> str:
-    """Hash what a source holds: its tasks, and `content`, which stands for its samples."""
-    text = canonical_json([task.model_dump(mode="json") for task in tasks]) + content
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def example_of(tree: FileTree, table: FileTable, task: str) -> str:

@@ -26,14 +26,14 @@ from numpy.typing import NDArray
 
 from dsc._schemas import LeftOut, Task, TaskKind
 from dsc._sources.file_source import FileSource, probe_task
-from dsc._sources.files.listing import FileTree, nothing_found
+from dsc._sources.file_table import FileTable, TableBuilder
 from dsc._sources.files.passed_over import PassedOver
+from dsc._sources.files.tree import FileTree, nothing_found
+from dsc._sources.meaning.decide import Meaning, room_warnings
 from dsc._sources.meaning.decode import Reading, read_array
 from dsc._sources.meaning.evidence import Evidence
-from dsc._sources.meaning.kinds import Meaning, room_warnings
 from dsc._sources.meaning.options import EVERYTHING, Options, unwanted, wanted_tasks
 from dsc._sources.meaning.units import DepthUnit, parse_depth_unit
-from dsc._sources.table import FileTable, TableBuilder
 from dsc.errors import UsageError
 
 DEPTH_UNIT_M = 1 / 512

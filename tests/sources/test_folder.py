@@ -10,7 +10,7 @@ from PIL import Image
 
 from dsc._schemas import TaskKind
 from dsc._sources.meaning.decode import quantise_depth
-from dsc._sources.meaning.kinds import kind_of_name
+from dsc._sources.meaning.names import kind_of_name
 from dsc._sources.registry import open_source
 from dsc.errors import SampleError, UsageError
 from tests.places import DATA

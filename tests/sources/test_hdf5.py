@@ -495,13 +495,11 @@ def test_a_directory_of_other_files_is_no_data(tmp_path: Path) -> None:
 def test_a_filter_that_is_missing_is_named_with_its_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dsc._sources.hdf5 import items as hdf5_items
-
     path = tmp_path / "a.h5"
     with h5py.File(path, "w") as file:
         file.create_dataset("depth", data=DEPTH_M, chunks=True, compression="lzf")
         file["rgb"] = RGB
-    monkeypatch.setattr(hdf5_items, "_available", lambda number: number != h5py.h5z.FILTER_LZF)
+    monkeypatch.setattr(h5py.h5z, "filter_avail", lambda number: number != h5py.h5z.FILTER_LZF)
     with pytest.raises(UsageError, match=r"dataset depth: .*LZF.*`pip install hdf5plugin`"):
         open_source("hdf5", str(path))
     assert list(kinds(open_source("hdf5", str(path), tasks="rgb"))) == ["rgb"]
@@ -510,15 +508,15 @@ def test_a_filter_that_is_missing_is_named_with_its_package(
 def test_filters_of_hdf5plugin_are_loaded_where_it_is_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dsc._sources.hdf5 import open_files
+    from dsc._sources.hdf5.reading import load_filters
 
     (tmp_path / "hdf5plugin.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "hdf5plugin", raising=False)
-    open_files.load_filters.cache_clear()
+    load_filters.cache_clear()
     open_source("hdf5", str(write(tmp_path / "a.h5", rgb=RGB)))
     assert sys.modules.pop("hdf5plugin").__file__ == str(tmp_path / "hdf5plugin.py")
-    open_files.load_filters.cache_clear()
+    load_filters.cache_clear()
 
 
 def test_splits_come_from_files_directories_and_groups(tmp_path: Path) -> None:

@@ -9,19 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dsc._sources.folder.layouts import (
-    Layout,
-    Place,
+from dsc._sources.folder.general import (
     class_level,
-    split_affix,
     split_level,
     stated_layout,
     task_level,
     tell_layout,
 )
+from dsc._sources.folder.layout import Layout, Place
+from dsc._sources.folder.placing import Files, build
 from dsc._sources.folder.published import recognise
 from dsc._sources.folder.published.stamps import associate
-from dsc._sources.folder.source import Files, build
+from dsc._sources.meaning.names import split_affix
 from dsc._sources.meaning.options import EVERYTHING
 from dsc._sources.registry import open_source
 from dsc.errors import UsageError

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dsc._sources.files.listing import FileTree
+from dsc._sources.files.tree import FileTree
 from dsc._sources.folder.published import PUBLISHED, recognise
-from dsc._sources.meaning import kinds
+from dsc._sources.meaning import decide
 from dsc._sources.registry import open_source, source_from_description
 from dsc.errors import UsageError
 from tests.places import ROOT
@@ -103,7 +103,7 @@ def test_docs_list_every_published_layout() -> None:
 
 def test_docs_list_every_kind_by_its_evidence() -> None:
     table = (ROOT / "docs" / "layouts.md").read_text()
-    rows = [line for line in str(kinds.__doc__).splitlines() if line.startswith("| ")][2:]
+    rows = [line for line in str(decide.__doc__).splitlines() if line.startswith("| ")][2:]
     assert len(rows) > 5
     assert not [row for row in rows if row not in table]
 

@@ -27,8 +27,8 @@ from dsc._replay.scenario.class_folders import (
     refuse_unread,
 )
 from dsc._schemas import Task, TaskKind
-from dsc._sources.files.listing import FileTree
 from dsc._sources.files.passed_over import printable
+from dsc._sources.files.tree import FileTree
 from dsc._sources.meaning.decode import read_array
 from dsc.errors import SampleError, UsageError
 

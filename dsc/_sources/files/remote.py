@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 from typing import Any, BinaryIO
 from urllib.parse import unquote_to_bytes, urljoin, urlsplit
 
-from dsc._sources.files.flat import Directories
+from dsc._sources.files.directories import Directories
 from dsc._sources.files.local import Names
 from dsc._sources.files.passed_over import PassedOver
 from dsc._storage.files.http import read_page

@@ -5,10 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from dsc._schemas.task import spelled
+from dsc._sources.file_table import WHOLE, TableBuilder
 from dsc._sources.files.passed_over import printable
-from dsc._sources.folder.layouts import split_of
-from dsc._sources.hdf5.items import Item
-from dsc._sources.hdf5.layout import Told, Unit, generic, stem_of
+from dsc._sources.hdf5.inventory import Item
+from dsc._sources.hdf5.layout import Told, Unit
+from dsc._sources.hdf5.names import generic, stem_of
 from dsc._sources.hdf5.plan import (
     Found,
     Left,
@@ -21,9 +22,9 @@ from dsc._sources.hdf5.plan import (
     task_of,
     too_deep,
 )
-from dsc._sources.hdf5.table import INSIDE, Frames
+from dsc._sources.hdf5.sample_table import INSIDE, Frames
+from dsc._sources.meaning.names import split_of
 from dsc._sources.meaning.options import Options, wanted_tasks
-from dsc._sources.table import WHOLE, TableBuilder
 
 
 @dataclass(frozen=True)

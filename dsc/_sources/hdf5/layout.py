@@ -16,24 +16,24 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from dsc._schemas.task import spelled
-from dsc._sources.folder.layouts import MOST_TASKS, name_of_split, split_affix
-from dsc._sources.formats import can_read
-from dsc._sources.hdf5.items import Item
+from dsc._sources.hdf5.inventory import Item
+from dsc._sources.hdf5.names import generic
 from dsc._sources.meaning.evidence import MATRIX
-from dsc._sources.meaning.kinds import is_task_word, kind_of_name
+from dsc._sources.meaning.names import (
+    MOST_TASKS,
+    is_task_word,
+    name_of_split,
+    split_affix,
+)
 from dsc.errors import UsageError
 
 LAYOUTS = ("rows", "frames", "groups")
-GENERIC = ("dataset", "data", "array", "default", "value", "values", "arr_0", "item", "content")
 CHANNELS = (1, 2, 3, 4)
 PICTURES = ("rgb", "image", "normal")
 FLAT = ("depth", "disparity")  # kinds with one channel
 MAPS = (*PICTURES, *FLAT, "label", "flow")
 STRONG, WEAK = 3, 1
 LEAST_MAP = 16  # pixels along the shorter side, from which a matrix may be a map
-_NUMBERED = re.compile(r"(.*\d)[._-]([A-Za-z]+(?:_[A-Za-z]+)*)")  # frame.0000.position
-_HYPERSIM = re.compile(r"_(final|geometry)_hdf5$")  # two directories of one camera's frames
 _CAMERAS = ("cam", "view", "eye", "sensor", "stereo", "level", "layer")
 
 KindOf = Callable[[str, Item], str | None]  # gives what is known of the kind of a file's dataset
@@ -321,66 +321,6 @@ def _vote_deep(item: Item, kind: str | None) -> int:
     return WEAK if kind in (*PICTURES, "flow") else -WEAK if kind == "label" else 0
 
 
-def file_words(paths: Sequence[str]) -> dict[str, tuple[str, str, str]]:
-    """Read what names say of files that hold one dataset each: (group, stem, task) by path.
-
-    Empty where they do not name a task each: at the end or the beginning of the name, as the whole
-    name, or as one of the directories.
-    """
-    found = {}
-    for path in paths:
-        directory, _, name = path.rpartition("/")
-        base, word = base_and_word(name)
-        if not word and is_task_word(base) and not any(map(str.isdigit, base)):
-            base, word = "", base
-        found[path] = (_HYPERSIM.sub("", directory), base, word)
-    words = {word for _, _, word in found.values()}
-    if all(words) and any(map(is_task_word, words)):
-        return found
-    return _directory_words(paths)
-
-
-def base_and_word(name: str) -> tuple[str, str]:
-    """Part a file's name, without its ending, from the word at its end or beginning."""
-    stem = stem_of(name)
-    match = _NUMBERED.fullmatch(stem)
-    return (match[1], match[2]) if match else split_affix(stem)
-
-
-def pictures_beside(files: Sequence[str], others: Sequence[str]) -> dict[str, str]:
-    """Find pictures that seem to be a task of the samples that files are: their task by path.
-
-    They have the number of at least half of the files.
-    """
-    bases = {base_and_word(path.rpartition("/")[2])[0] for path in files}
-    found: dict[str, list[str]] = defaultdict(list)
-    for path in others:
-        directory, _, name = path.rpartition("/")
-        base, word = base_and_word(name)
-        if base in bases and can_read(name):
-            found[spelled(word or directory.rpartition("/")[2]) or "rgb"].append(path)
-    most = {task: paths for task, paths in found.items() if 2 * len(paths) >= len(bases) > 1}
-    return {path: task for task, paths in most.items() for path in paths}
-
-
-def _directory_words(paths: Sequence[str]) -> dict[str, tuple[str, str, str]]:
-    """Read the task from the level of directories at which all names are tasks' names."""
-    parts = [path.split("/") for path in paths]
-    for level in range(-2, -min(map(len, parts), default=0) - 1, -1):
-        words = {found[level] for found in parts}
-        if len(words) <= MOST_TASKS and all(map(is_task_word, words)):
-            return {
-                path: ("/".join((*own[:level], *own[level + 1 : -1])), stem_of(own[-1]), own[level])
-                for path, own in zip(paths, parts, strict=True)
-            }
-    return {}
-
-
-def stem_of(name: str) -> str:
-    """Return a file's name without its ending."""
-    return name.rpartition(".")[0] or name
-
-
 def tasks_first(unit: Unit, kind_of: KindOf) -> dict[str, tuple[str, str, str]]:
     """Read datasets that are numbered, a group or a word a task: (group, stem, task) by path.
 
@@ -404,14 +344,3 @@ def tasks_first(unit: Unit, kind_of: KindOf) -> dict[str, tuple[str, str, str]]:
         return {}
     votes = [vote for vote, item in _votes(unit, kind_of) if item.path in found]
     return found if max(votes) >= STRONG > -min(votes) else {}
-
-
-def generic(name: str) -> bool:
-    """Tell whether a dataset's name says nothing."""
-    return spelled(name) in GENERIC
-
-
-def kind_known(name: str) -> str | None:
-    """Guess the kind from a dataset's path in its file, the last part first."""
-    parts = name.split("/")
-    return next((kind for part in reversed(parts) if (kind := kind_of_name(part))), None)

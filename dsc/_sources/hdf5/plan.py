@@ -1,6 +1,6 @@
 """What a plan of HDF5 files is, and what the two ways of making one share.
 
-See `dsc._sources.hdf5.planner`, which chooses between them.
+See `dsc._sources.hdf5.make_plan`, which chooses between them.
 """
 
 from collections import Counter, defaultdict
@@ -11,14 +11,11 @@ from typing import Any
 from dsc._schemas import LeftOut
 from dsc._schemas.task import spelled
 from dsc._sources.files.passed_over import printable
-from dsc._sources.folder.layouts import MOST_TASKS
-from dsc._sources.hdf5.items import Item
-from dsc._sources.hdf5.layout import (
-    Told,
-    Unit,
-    generic,
-)
-from dsc._sources.hdf5.table import SampleTable
+from dsc._sources.hdf5.inventory import Item
+from dsc._sources.hdf5.layout import Told, Unit
+from dsc._sources.hdf5.names import generic
+from dsc._sources.hdf5.sample_table import SampleTable
+from dsc._sources.meaning.names import MOST_TASKS
 from dsc._sources.meaning.options import Options
 from dsc.errors import UsageError
 

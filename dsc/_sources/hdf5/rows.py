@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from dsc._schemas.task import spelled
 from dsc._sources.files.passed_over import printable
-from dsc._sources.folder.layouts import name_of_split, split_of
-from dsc._sources.hdf5.items import Item
-from dsc._sources.hdf5.layout import CHANNELS, Told, Unit, stem_of
+from dsc._sources.hdf5.inventory import Item
+from dsc._sources.hdf5.layout import CHANNELS, Told, Unit
+from dsc._sources.hdf5.names import stem_of
 from dsc._sources.hdf5.plan import (
     Found,
     Left,
@@ -21,8 +21,9 @@ from dsc._sources.hdf5.plan import (
     task_of,
     too_deep,
 )
-from dsc._sources.hdf5.table import Cell, Part, Rows
+from dsc._sources.hdf5.sample_table import Cell, Part, Rows
 from dsc._sources.meaning.evidence import MATRIX
+from dsc._sources.meaning.names import name_of_split, split_of
 from dsc._sources.meaning.options import Options, wanted_tasks
 from dsc.errors import UsageError
 

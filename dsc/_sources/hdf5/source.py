@@ -4,7 +4,7 @@
 samples lie is told from names and shapes (see `dsc._sources.hdf5.layout`) or stated with
 ``--layout``. A dataset's attributes say what it is, where it has them: ``kind``, ``unit_m`` (metres
 a count), ``invalid`` (one value or several) and ``classes``; otherwise its name and some of its
-values do, see `dsc._sources.meaning.kinds`. Both (H, W, 3) and (3, H, W) are understood, MATLAB's
+values do, see `dsc._sources.meaning.decide`. Both (H, W, 3) and (3, H, W) are understood, MATLAB's
 axes are restored, bytes of JPEG, PNG and so on are decoded. The key of row 12 of ``train.h5`` is
 ``train_000012``; where files or groups are samples, their names are the keys.
 
@@ -17,21 +17,20 @@ from typing import Any, ClassVar, Self
 from numpy.typing import NDArray
 
 from dsc._schemas import LeftOut, Origin, SourceReport, Task
-from dsc._sources.base import SourceSample
-from dsc._sources.file_source import fingerprint, make_report, task_of
-from dsc._sources.files.listing import FileTree, nothing_found
+from dsc._sources.base import SourceSample, task_of
 from dsc._sources.files.passed_over import PassedOver
-from dsc._sources.hdf5.items import Item, list_items
-from dsc._sources.hdf5.layout import pictures_beside
-from dsc._sources.hdf5.open_files import OpenFiles, is_hdf5
-from dsc._sources.hdf5.planner import make_plan
-from dsc._sources.hdf5.read import channels_last, read_cell, spell
-from dsc._sources.hdf5.table import Cell, SampleTable
+from dsc._sources.files.tree import FileTree, nothing_found
+from dsc._sources.hdf5.inventory import Item, list_items
+from dsc._sources.hdf5.make_plan import make_plan
+from dsc._sources.hdf5.names import pictures_beside
+from dsc._sources.hdf5.reading import OpenFiles, channels_last, is_hdf5, read_cell, spell
+from dsc._sources.hdf5.sample_table import Cell, SampleTable
 from dsc._sources.hdf5.tasks import TaskFinder
+from dsc._sources.keys import natural_order
+from dsc._sources.meaning.decide import ALPHA, Meaning
 from dsc._sources.meaning.decode import check_sizes, fit_to_task, map_sizes
-from dsc._sources.meaning.kinds import ALPHA, Meaning
 from dsc._sources.meaning.options import Options
-from dsc._sources.table import natural_order
+from dsc._sources.report import fingerprint, make_report
 from dsc.errors import SampleError, UsageError
 
 SUFFIXES = (".h5", ".hdf5", ".he5", ".hdf", ".mat", ".nc")
@@ -104,7 +103,7 @@ class Hdf5Source:
             Metres a stored count of depth; before a ``unit_m`` attribute. By task where given as a
             mapping. 1/1000 unless stated.
         kinds
-            ``{"task": kind}`` with one of `dsc._sources.meaning.kinds.KINDS`; a dataset's own name
+            ``{"task": kind}`` with one of `dsc._sources.meaning.decide.KINDS`; a dataset's own name
             will do where it stands for one task.
         layout
             ``rows``, ``frames`` or ``groups``; told from names and shapes by default.

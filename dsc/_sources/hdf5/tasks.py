@@ -5,12 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from dsc._schemas import Task
-from dsc._sources.file_source import UPRIGHT
-from dsc._sources.files.listing import FileTree
-from dsc._sources.hdf5.elsewhere import files_of, unmapped
-from dsc._sources.hdf5.open_files import OpenFiles
+from dsc._sources.files.tree import FileTree
+from dsc._sources.hdf5.linked_files import files_of, unmapped
 from dsc._sources.hdf5.plan import Found, Plan
-from dsc._sources.hdf5.read import (
+from dsc._sources.hdf5.reading import (
+    OpenFiles,
     channels_last,
     comes_first,
     read_bytes,
@@ -18,10 +17,12 @@ from dsc._sources.hdf5.read import (
     spell,
     stored_channels,
 )
-from dsc._sources.hdf5.table import Cell
+from dsc._sources.hdf5.sample_table import Cell
+from dsc._sources.meaning.decide import Meaning, Stated, alpha_meaning, decide
 from dsc._sources.meaning.decode import Reading, fit_to_task, probe
 from dsc._sources.meaning.evidence import Evidence, look, merge
-from dsc._sources.meaning.kinds import Meaning, Stated, alpha_meaning, decide, kind_of_name
+from dsc._sources.meaning.names import kind_of_name
+from dsc._sources.report import UPRIGHT
 from dsc.errors import SampleError, UsageError
 
 PROBES = 5

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from dsc._schemas import Task, TaskKind
 from dsc._sources.formats import read_content, read_pixels
+from dsc._sources.formats.single_array import HDF5, holds_one, read_one
 from dsc._sources.meaning.evidence import Evidence, alike, as_vectors, is_nothing, look
-from dsc._sources.meaning.single import HDF5, holds_one, read_one
 from dsc._sources.meaning.units import FileUnit, coarse_enough
 from dsc.errors import SampleError
 

@@ -8,7 +8,8 @@ from typing import Any, Self
 
 from dsc._schemas import LeftOut, resolve_tasks
 from dsc._schemas.task import spelled
-from dsc._sources.meaning.kinds import Stated, parse_kinds, task_name
+from dsc._sources.meaning.decide import KINDS, Stated
+from dsc._sources.meaning.names import task_name
 from dsc._sources.meaning.units import (
     DepthUnit,
     FileUnit,
@@ -196,3 +197,21 @@ def words_of(given: Sequence[str] | str) -> list[str]:
     """Read names or patterns with commas, or a sequence of them."""
     parts = given.split(",") if isinstance(given, str) else given
     return [part for part in (str(part).strip() for part in parts) if part]
+
+
+def parse_kinds(kinds: object) -> dict[str, str]:
+    """Check the user's kinds by task name, spelled as tasks are.
+
+    Raises
+    ------
+    UsageError
+        When it is no mapping or a kind is unknown.
+    """
+    if kinds is None:
+        return {}
+    if not isinstance(kinds, Mapping):
+        raise UsageError(f"--kinds {kinds}: write task=kind with kinds {', '.join(KINDS)}")
+    for name, kind in kinds.items():
+        if kind not in KINDS:
+            raise UsageError(f"--kinds {name}={kind}: no such kind; known are {', '.join(KINDS)}")
+    return {task_name(str(name)): str(kind) for name, kind in kinds.items()}

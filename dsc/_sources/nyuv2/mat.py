@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc._schemas import LeftOut, Origin, SourceReport, Task, TaskKind, TaskReport
-from dsc._sources.base import SourceSample
-from dsc._sources.file_source import fingerprint, task_of
-from dsc._sources.files.listing import FileTree
-from dsc._sources.hdf5.open_files import OpenFiles
+from dsc._sources.base import SourceSample, task_of
+from dsc._sources.files.tree import FileTree
+from dsc._sources.hdf5.reading import OpenFiles
 from dsc._sources.meaning.decode import check_sizes, fit_to_task, map_sizes
 from dsc._sources.meaning.options import Options, wanted_tasks
 from dsc._sources.nyuv2.frames import frame_key, frame_unit_m, read_split
+from dsc._sources.report import fingerprint
 from dsc.errors import SampleError, UsageError
 
 DEPTH_UNIT_M = 1 / 1000

@@ -18,14 +18,15 @@ from dsc._schemas import LeftOut, Task, TaskKind
 from dsc._schemas.task import spelled
 from dsc._sources.base import Source
 from dsc._sources.file_source import FileSource, probe_task
-from dsc._sources.files.listing import FileTree, nothing_found
+from dsc._sources.file_table import FileTable, TableBuilder
 from dsc._sources.files.passed_over import PassedOver
+from dsc._sources.files.tree import FileTree, nothing_found
+from dsc._sources.meaning.decide import Meaning
 from dsc._sources.meaning.decode import Reading
-from dsc._sources.meaning.kinds import Meaning, is_task_word
+from dsc._sources.meaning.names import is_task_word
 from dsc._sources.meaning.options import Options, unwanted, wanted_tasks
 from dsc._sources.nyuv2.frames import frame_key, frame_unit_m, read_split
 from dsc._sources.nyuv2.mat import NyuV2MatSource
-from dsc._sources.table import FileTable, TableBuilder
 from dsc.errors import UsageError
 
 DEPTH_UNIT_M = 1 / 25.5

@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 
 from dsc._renderer.render import SCENE_CLASSES, SEMANTIC_CLASSES, render_view
 from dsc._schemas import Task
-from dsc._sources.base import SourceSample
-from dsc._sources.file_source import task_of
+from dsc._sources.base import SourceSample, task_of
 from dsc._sources.meaning.decode import fit_to_task
 from dsc._sources.taskonomy import DOMAINS
 from dsc.errors import UsageError

@@ -6,7 +6,7 @@ recognised of each.
 
 from collections.abc import Callable
 
-from dsc._sources.folder.layouts import Layout, Listing
+from dsc._sources.folder.layout import Layout, Listing
 from dsc._sources.folder.published.driving import DRIVING
 from dsc._sources.folder.published.elsewhere import refuse_elsewhere
 from dsc._sources.folder.published.scenes import SCENES

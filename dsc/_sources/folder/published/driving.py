@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 
-from dsc._sources.folder.layouts import Place, name_of_split
+from dsc._sources.folder.layout import Place
 from dsc._sources.folder.published.form import BELOW, PICTURES, Form, Rule, keep_all, needs
-from dsc._sources.meaning.kinds import Stated
+from dsc._sources.meaning.decide import Stated
+from dsc._sources.meaning.names import name_of_split
 
 _LABEL = Stated(kind="label")
 _DEPTH_256 = Stated(kind="depth", unit_m=1 / 256, invalid=(0,))

@@ -2,7 +2,7 @@
 
 import re
 
-from dsc._sources.folder.layouts import Listing
+from dsc._sources.folder.layout import Listing
 from dsc.errors import UsageError
 
 _VIEW = re.compile(r"point_\d+_view_\d+_domain_\w+\.(png|npy|json)")

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from dsc._schemas.task import spelled
-from dsc._sources.folder.layouts import STRAY, Aside, Layout, Listing, Place, is_word, split_of
+from dsc._sources.folder.layout import STRAY, Aside, Layout, Listing, Place
 from dsc._sources.formats import can_read
-from dsc._sources.meaning.kinds import Stated
+from dsc._sources.meaning.decide import Stated
+from dsc._sources.meaning.names import is_task_word, split_of
 
 BELOW = r"(?:(?P<a>.+)/)?"  # whatever lies above the data set's own directories
 PICTURES = r"(?i:png|jpe?g|webp|tiff?|jxl)"
@@ -91,7 +92,7 @@ class Form:
     beside
         What is left out for a reason.
     known, pair, arrays
-        See `dsc._sources.folder.layouts.Layout`.
+        See `dsc._sources.folder.layout.Layout`.
     also
         Tells from the whole listing whether it is this layout; asked when all else fits.
     """
@@ -174,7 +175,7 @@ class Placer:
             if pattern.fullmatch(path):
                 return Aside(reason.why, reason.task)
         last = directory.rpartition("/")[2]
-        if can_read(name) and is_word(last):
+        if can_read(name) and is_task_word(last):
             return Aside(STRAY, spelled(last))
         return None
 

@@ -1,7 +1,7 @@
 """Recordings and renderings of rooms and scenes, frame by frame."""
 
 from dsc._sources.folder.published.form import BELOW, PICTURES, Form, Rule, keep_all, needs
-from dsc._sources.meaning.kinds import Stated
+from dsc._sources.meaning.decide import Stated
 from dsc._sources.meaning.units import FileUnit
 
 _MM = Stated(kind="depth", unit_m=1 / 1000, invalid=(0, 65535))

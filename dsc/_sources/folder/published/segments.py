@@ -1,7 +1,7 @@
 """Photographs with maps of what is seen where: COCO, Pascal VOC, ADE20K, Oxford-IIIT Pet."""
 
 from dsc._sources.folder.published.form import BELOW, PICTURES, Form, Rule, keep_all, needs
-from dsc._sources.meaning.kinds import Stated
+from dsc._sources.meaning.decide import Stated
 
 _LABEL = Stated(kind="label")
 _WHOLE_SET = "annotations of the whole data set in one file"

@@ -11,10 +11,10 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 
-from dsc._sources.folder.layouts import Listing, Place
+from dsc._sources.folder.layout import Listing, Place
 from dsc._sources.folder.published.form import BELOW, PICTURES, Form, Rule, keep_all, needs
 from dsc._sources.formats import can_read
-from dsc._sources.meaning.kinds import Stated
+from dsc._sources.meaning.decide import Stated
 
 NEAREST_S = 0.02
 _STAMP = r"(?P<stem>\d{9,10}\.\d{1,9}|\d{13}|\d{16}|\d{19})"

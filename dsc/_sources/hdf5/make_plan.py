@@ -12,24 +12,13 @@ from dataclasses import replace
 
 from dsc._schemas.task import spelled
 from dsc._sources.files.passed_over import printable
-from dsc._sources.folder.layouts import split_of
 from dsc._sources.hdf5.frames import plan_frames
-from dsc._sources.hdf5.items import Item
-from dsc._sources.hdf5.layout import (
-    LAYOUTS,
-    KindOf,
-    Told,
-    Unit,
-    file_words,
-    kind_known,
-    stem_of,
-    tasks_first,
-    tell,
-    units_of,
-)
+from dsc._sources.hdf5.inventory import Item
+from dsc._sources.hdf5.layout import LAYOUTS, KindOf, Told, Unit, tasks_first, tell, units_of
+from dsc._sources.hdf5.names import file_words, kind_known, stem_of
 from dsc._sources.hdf5.plan import Left, Plan, Words
 from dsc._sources.hdf5.rows import plan_rows
-from dsc._sources.meaning.kinds import kind_of_name
+from dsc._sources.meaning.names import kind_of_name, split_of
 from dsc._sources.meaning.options import Options
 from dsc.errors import UsageError
 

@@ -20,23 +20,24 @@ class. Published data sets are recognised by their own names first
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from functools import cache, lru_cache
+from dataclasses import replace
+from functools import cache
 
 from dsc._schemas.task import spelled
+from dsc._sources.folder.layout import PICTURE, STRAY, Aside, Layout, Listing, Place
 from dsc._sources.formats import can_read
-from dsc._sources.meaning.kinds import Stated, is_task_word, kind_of_name, task_name
-from dsc._sources.table import natural_order
+from dsc._sources.keys import natural_order
+from dsc._sources.meaning.names import (
+    MOST_TASKS,
+    is_task_word,
+    kind_of_name,
+    name_of_split,
+    split_affix,
+    split_of,
+    task_name,
+)
 from dsc.errors import UsageError
 
-Listing = Mapping[str, list[str]]  # names of the files that can be read, by directory
-SPLITS = {
-    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
-    "test": "test", "testing": "test", "dev": "dev",
-}  # fmt: skip
-_SPLIT = re.compile(r"(train|training|val|valid|validation|test|testing|dev)_?(\d{4})?")
-_SEPARATORS = re.compile(r"([._-])")
-_PREFIXED = re.compile(r"([A-Za-z]+(?:[._-][A-Za-z]+)*?)[._-]?(\d.*)")
 _SPLIT_FIRST = re.compile(r"(train|training|val|valid|validation|test|testing)[_-]?([a-z].*)")
 _SPLIT_LAST = re.compile(r"([a-z].*?)[_-](train|training|val|valid|validation|test|testing)")
 _ANNOTATED = ("annot", "annots", "y", "gt", "anno", "ann")
@@ -47,83 +48,16 @@ _RECORDING = re.compile(
     re.IGNORECASE,
 )
 _NUMBERED = re.compile(r"\d{3,}")
-_HAS_DIGIT = re.compile(r"\d")
 _SHORT = re.compile(r"[A-Za-z]\d?")
 _OPPOSITE = re.compile(r"without|with|non|not|no|un|in")
 _JPEG = (".jpg", ".jpeg")
-MOST_TASKS = 64
 STRAYS = 0.1  # share of files that may lie above the directories of classes
-PICTURE = "rgb"
 MAP_KINDS = ("label", "depth", "disparity", "flow")
-STRAY = "belongs to no task of this layout"
 STRONG = {
     "rgb", "rgbs", "color", "colors", "colour", "colours", "image", "images", "img", "imgs",
     "jpegimages", "leftimg", "depth", "depths", "depthmap", "depthmaps", "disp", "disparity",
     "disparities",
 }  # fmt: skip  # words of tasks that are seldom names of classes
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a file belongs.
-
-    Attributes
-    ----------
-    task
-        Name of its task.
-    group, stem
-        What tells its sample from all others, and is the same for all its tasks.
-    split
-        Split of the data set, empty where there is none.
-    label
-        Name of the sample's class, where the directories say it.
-    """
-
-    task: str
-    group: str
-    stem: str
-    split: str = ""
-    label: str | None = None
-
-
-@dataclass(frozen=True)
-class Aside:
-    """A file that a layout knows and that is no task's: why, and the task that it looks like."""
-
-    why: str
-    task: str = ""
-
-
-Placer = Callable[[str, str], Place | Aside | None]
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How a data set's files are laid out.
-
-    Attributes
-    ----------
-    name
-        What ``--layout`` calls it.
-    place
-        Gives a file's place, from its directory and name; an `Aside`, or None, for what is no
-        task's.
-    why
-        What it was recognised by, for people.
-    known
-        What the layout itself says of its tasks.
-    pair
-        Joins samples whose tasks' stems differ, where the names cannot: see `published`.
-    arrays
-        Endings of files that hold one array and make a sample although they are no pictures.
-    """
-
-    name: str
-    place: Placer
-    why: str = ""
-    known: Mapping[str, Stated] = field(default_factory=dict)
-    pair: Callable[[list[tuple[Place, str]]], Iterable[tuple[Place, str]]] | None = None
-    arrays: tuple[str, ...] = ()
 
 
 def tell_layout(listing: Listing, root: str, named: Iterable[str] = ()) -> Layout:
@@ -153,7 +87,7 @@ def _by_unknown_names(listing: Listing, level: int, root: str) -> Layout:
     """Lay out by the directories of one level, whose names are no tasks'."""
     names = {parts[level] for parts in map(_parts, listing) if len(parts) > level}
     differ = _differ_in_ending(listing, level)
-    if (len(names) == 1 and level == 0) or (differ and any(map(is_word, names))):
+    if (len(names) == 1 and level == 0) or (differ and any(map(is_task_word, names))):
         return directories(listing, level)
     if all(map(_RECORDING.fullmatch, names)):
         return suffixes(listing)
@@ -261,7 +195,7 @@ def _most_words(listing: Listing) -> int:
     """Return the level at which most files lie below names of tasks, the first where none do."""
     depth = max((len(_parts(directory)) for directory in listing), default=0)
     known = [
-        sum(n for name, n in _names_at(listing, level).items() if is_word(name))
+        sum(n for name, n in _names_at(listing, level).items() if is_task_word(name))
         for level in range(depth)
     ]
     return known.index(max(known)) if known else 0
@@ -285,19 +219,8 @@ def _names_at(listing: Listing, level: int) -> dict[str, int]:
     return names
 
 
-@lru_cache(maxsize=1 << 14)
-def is_word(name: str) -> bool:
-    """Tell whether a name is one of a task, as `is_task_word`, and remember it."""
-    return is_task_word(name)
-
-
-@lru_cache(maxsize=1 << 14)
-def _spelled_task(name: str) -> str:
-    return task_name(name)
-
-
 def _is_task(name: str, named: frozenset[str]) -> bool:
-    return is_word(name) or spelled(name) in named
+    return is_task_word(name) or spelled(name) in named
 
 
 def _are_tasks(
@@ -389,10 +312,10 @@ def directories(listing: Listing, level: int) -> Layout:
         words = affixes.get(task, set())
         if not words:
             before, behind = common.get(directory, (0, 0))
-            return Place(_spelled_task(task), group, stem[before : len(stem) - behind], split)
+            return Place(task_name(task), group, stem[before : len(stem) - behind], split)
         base, word = split_affix(stem)
         full = f"{task}_{word}" if len(words) > 1 else task
-        return Place(_spelled_task(full), group, base, split)
+        return Place(task_name(full), group, base, split)
 
     return Layout("directories", place, "directories with the names of tasks")
 
@@ -422,7 +345,7 @@ def _split_and_task(name: str) -> tuple[str, str]:
         return low, ""
     for pattern, split, task in ((_SPLIT_FIRST, 1, 2), (_SPLIT_LAST, 2, 1)):
         match = pattern.fullmatch(low)
-        if match and (is_word(match[task]) or match[task] in _ANNOTATED):
+        if match and (is_task_word(match[task]) or match[task] in _ANNOTATED):
             return match[split], match[task]
     return "", ""
 
@@ -477,7 +400,7 @@ def suffixes(listing: Listing, words: frozenset[str] | None = None) -> Layout:
         ending = name.rpartition(".")[2].lower()
         base, word = part(stem) if every else (stem, ending if ending in endings else "")
         split = split_of(_parts(directory)) if "/" in directory else name_of_split(directory)
-        return Place(_spelled_task(word) if word else PICTURE, directory, base, split or "")
+        return Place(task_name(word) if word else PICTURE, directory, base, split or "")
 
     every = sorted(words | own)
     endings = set() if every else _endings_of_pairs(listing)
@@ -512,49 +435,6 @@ def classes(listing: Listing) -> Layout:
         return Place(PICTURE, directory, name.rpartition(".")[0], split, label)
 
     return Layout("classes", place, "directories that are no names of tasks")
-
-
-def split_affix(stem: str) -> tuple[str, str]:
-    """Part a stem from the task that its end, or beginning, names: (base, words of the task).
-
-    Numbers behind the word stay with the base: ``a1_depth_7`` is a1_7. The end's words hold no part
-    that is a number; both are empty strings where nothing is found, but for the base, which then is
-    the stem.
-    """
-    if stem.isdigit():
-        return stem, ""
-    parts = _SEPARATORS.split(stem)  # words at even places, separators between
-    first = len(parts)
-    while first > 2 and not parts[first - 1].isdigit():
-        first -= 2
-    start = next((at for at in range(max(first + 1, 2), len(parts), 2) if is_word(parts[at])), 0)
-    if first < len(parts) and start and any(parts[: start - 1]):
-        return "".join(parts[: start - 1]), "".join(parts[start:])
-    last = len(parts) - 1
-    while last > 2 and parts[last].isdigit():
-        last -= 2
-    before = "".join(parts[: last - 1])
-    if 2 <= last < len(parts) - 1 and _HAS_DIGIT.search(before) and is_word(parts[last]):
-        return before + "".join(parts[last + 1 :]), parts[last]
-    found = _PREFIXED.fullmatch(stem)
-    if found and is_word(found[1]):
-        return found[2], found[1]
-    return stem, ""
-
-
-@lru_cache(maxsize=1 << 14)
-def name_of_split(name: str) -> str | None:
-    """Return the split that a directory's name says, e.g. ``val`` of ``val2017``."""
-    match = _SPLIT.fullmatch(name.lower())
-    return SPLITS[match[1]] if match else None
-
-
-def split_of(parts: Iterable[str]) -> str:
-    """Return the split that directories name, ``""`` where none does.
-
-    They stay part of a sample's group, because keys are unique over all splits.
-    """
-    return next((split for part in parts if (split := name_of_split(part))), "")
 
 
 def class_level(listing: Listing) -> int | None:

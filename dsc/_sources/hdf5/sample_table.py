@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc._schemas.base import canonical_json
+from dsc._sources.file_table import FileTable
 from dsc._sources.files.passed_over import printable
-from dsc._sources.table import SPLIT_ORDER, FileTable, fit, natural_order, plain
+from dsc._sources.keys import SPLIT_ORDER, fit, natural_order, plain
 from dsc.errors import UsageError
 
 INSIDE = "//"  # between a file's path and a dataset's: neither has two slashes in a row

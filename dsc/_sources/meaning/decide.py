@@ -23,17 +23,14 @@ between | image or label map, exact |
 | one number; a few, or a small matrix | class; vector |
 """
 
-import itertools
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from dsc._schemas import Task, TaskKind
-from dsc._schemas.task import spelled
 from dsc._sources.meaning.decode import Reading
 from dsc._sources.meaning.evidence import KNOWN, SIGNED, Evidence
+from dsc._sources.meaning.names import is_about_depth, is_about_light, kind_of_name
 from dsc._sources.meaning.units import FileUnit, coarse_enough
 from dsc.errors import UsageError
 
@@ -50,38 +47,6 @@ UNIT_VECTORS = 0.9
 WITH_ALPHA = ("label", "array", "flow", "disparity")  # kinds whose last channel is a number, too
 WIDER_BOOL = {"bool": "uint8"}
 WIDER = {"bool": "uint8", "int8": "int32", "int16": "int32", "uint32": "int64", "uint64": "int64"}
-_WORDS: dict[str, tuple[str, ...]] = {
-    "label": (
-        "label*", "seg*", "semantic*", "mask*", "instance*", "annotation*", "panoptic*", "trimap*",
-        "parsing*", "gt*", "groundtruth*", "target*", "id", "ids", "labelids", "stuff*", "valid",
-        "annot*", "anno", "annos", "ann", "anns", "truth", "superpix*", "silhouette*",
-    ),
-    "disparity": ("disp", "disps", "displ", "dispr", "dispgt", "disparit*"),
-    "flow": ("flow", "flows", "optflow", "opticalflow", "sceneflow"),
-    "depth": ("depth*", "zbuffer"),
-    "normal": ("normal", "normals", "normalmap", "normalmaps", "nrm"),
-    "rgb": ("rgb*", "color*", "colour*", "leftimg*", "rightimg*"),
-    "image": (
-        "image*", "img*", "im", "ims", "photo*", "frame", "frames", "input", "inputs", "gray*",
-        "jpegimages",
-    ),
-}  # fmt: skip
-_STRONG_LABELS = ("mask*", "label*", "seg*", "valid")  # of depth_mask, depth says what is masked
-_CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
-_OF_DEPTH = (
-    "inv", "inverse", "log", "relative", "rel", "norm", "normalized", "normalised", "confidence",
-    "conf", "uncertainty", "std", "variance", "var", "error*", "err", "weight*", "prob*", "edge*",
-    "grad*", "gradient*",
-)  # fmt: skip  # beside depth: no distance in metres
-_LIGHT = (
-    "left", "right", "view*", "picture*", "pic", "pics", "diffuse", "texture*", "albedo",
-    "shading", "reshading", "edge*", "keypoint*", "curvature*", "thermal", "infrared", "ir", "nir",
-    "reflectance", "irradiance", "roughness", "specular",
-)  # fmt: skip
-_PICTURES = (
-    *_LIGHT, "pose*", "camera*", "embedding*", "caption*", "intrinsic*", "extrinsic*",
-    "confidence*", "matte*", "alpha*", "saliency", "velodyne*", "lidar*",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -177,7 +142,7 @@ def decide(name: str, found: Evidence, stated: Stated, where: str) -> Meaning:
         "depth": _depth, "normal": _normal, "label": _label, "disparity": _exact, "flow": _exact,
         "array": _exact,
     }  # fmt: skip
-    if kind == "depth" and not (stated.kind or stated.file_unit) and _is_of_depth(name):
+    if kind == "depth" and not (stated.kind or stated.file_unit) and is_about_depth(name):
         meaning = _of_depth(name, found, stated, where)
     else:
         meaning = makers.get(kind or "", _picture)(name, kind or "", found, stated, where)
@@ -193,77 +158,6 @@ def alpha_meaning(meaning: Meaning) -> Meaning:
     )
     return Meaning(
         task, "alpha of its pictures", stored=meaning.stored, reading=Reading(alpha="only")
-    )
-
-
-def kind_of_name(name: str) -> str | None:
-    """Guess the kind from any word of a name, e.g. depth of ``nyu_depths``."""
-    words = _words(name)
-    if any(_is(word, _STRONG_LABELS) for word in words):
-        return "label"
-    for kind, patterns in _WORDS.items():
-        if kind != "label" and any(_is(word, patterns) for word in words):
-            picture = kind in ("rgb", "image") and any(_is(word, _WORDS["label"]) for word in words)
-            return "label" if picture else kind
-    return "label" if any(_is(word, _WORDS["label"]) for word in words) else None
-
-
-def _words(name: str) -> list[str]:
-    """List the words of a name, and any two that follow each other as one: ``ground_truth``.
-
-    A capital begins one: ``classSegmentation``.
-    """
-    words = re.findall(r"[a-z]+", _CAPITAL.sub("_", name).lower())
-    return [*words, *map("".join, itertools.pairwise(words))]
-
-
-def _is_of_depth(name: str) -> bool:
-    """Tell whether a name says that its values are no distances but something about them."""
-    return any(_is(word, _OF_DEPTH) for word in _words(name))
-
-
-def is_task_word(name: str) -> bool:
-    """Tell whether a name is one that people give to a task, not to a class or a scene."""
-    words = _words(name)
-    return kind_of_name(name) is not None or any(_is(word, _PICTURES) for word in words)
-
-
-def task_name(name: str) -> str:
-    """Spell a directory's or dataset's name as a task's; color and colour are ``rgb``.
-
-    Raises
-    ------
-    UsageError
-        When nothing that a task's name may hold is left of it.
-    """
-    found = spelled(name)
-    if not found:
-        raise UsageError(f"{name!r}: a task's name needs letters a to z or digits; rename it")
-    return found
-
-
-def parse_kinds(kinds: object) -> dict[str, str]:
-    """Check the user's kinds by task name, spelled as tasks are.
-
-    Raises
-    ------
-    UsageError
-        When it is no mapping or a kind is unknown.
-    """
-    if kinds is None:
-        return {}
-    if not isinstance(kinds, Mapping):
-        raise UsageError(f"--kinds {kinds}: write task=kind with kinds {', '.join(KINDS)}")
-    for name, kind in kinds.items():
-        if kind not in KINDS:
-            raise UsageError(f"--kinds {name}={kind}: no such kind; known are {', '.join(KINDS)}")
-    return {task_name(str(name)): str(kind) for name, kind in kinds.items()}
-
-
-def _is(word: str, patterns: tuple[str, ...]) -> bool:
-    return any(
-        word.startswith(pattern[:-1]) if pattern.endswith("*") else word == pattern
-        for pattern in patterns
     )
 
 
@@ -383,7 +277,7 @@ def _picture(name: str, kind: str, found: Evidence, stated: Stated, where: str) 
 
 def _may_be_counts(name: str, found: Evidence) -> bool:
     """Tell whether values may be something else than light: nothing says that they are."""
-    return found.lossless and not any(_is(word, _LIGHT) for word in _words(name))
+    return found.lossless and not is_about_light(name)
 
 
 def _why_picture(kind: str, found: Evidence, stated: Stated, ids: str | None, deep: bool) -> str:

@@ -7,12 +7,11 @@ names through the same object, and crash.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
 
-from dsc._sources.meaning.kinds import KINDS, Stated
+from dsc._sources.meaning.decide import KINDS, Stated
 
 SNIFFED = 16
 PICTURES = (
@@ -313,21 +312,16 @@ def text_of(value: Any) -> str:
     return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
 
 
-@cache
-def _available(number: int) -> bool:
-    import h5py
-
-    return bool(h5py.h5z.filter_avail(number))
-
-
 def missing_filter(creation: Any) -> str:
     """Name the compression that this installation cannot undo; empty where it can.
 
     `creation` are the properties that a dataset was created with.
     """
+    import h5py
+
     for at in range(creation.get_nfilters()):
         number, _, _, name = creation.get_filter(at)
-        if not _available(number):
+        if not h5py.h5z.filter_avail(number):
             known = FILTERS.get(number) or text_of(name) or "unnamed"
             return (
                 f"compressed with the HDF5 filter {known} (number {number}), which is not "

@@ -8,7 +8,6 @@ split by split.
 """
 
 import hashlib
-import re
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,15 +15,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from dsc._sources.keys import SPLIT_ORDER, group_prefix, join_key, natural_order
 from dsc.errors import UsageError
 
-KEY_LIMIT = 80
-GROUP_LIMIT = 48
 KINDS_OF_FILES = 8  # of which a task has one looked at
 WHOLE = "\0"  # the tail of a template whose head is the whole path: no path has this character
-SPLIT_ORDER = ("train", "val", "test", "dev")
-_PLAIN = re.compile(r"[A-Za-z0-9-]+(?:_[A-Za-z0-9-]+)*")
-_DIGITS = re.compile(r"\d+")
 
 
 @dataclass(frozen=True, eq=False)
@@ -249,49 +244,6 @@ class TableBuilder:
             twins = _twins(table, task, places, chosen)
             if twins is not None:
                 self.twins[task] = twins
-
-
-def natural_order(text: str) -> tuple[str, str]:
-    """Return a sort key by which numbers inside names count as numbers."""
-    return _DIGITS.sub(lambda digits: digits[0].zfill(20), text), text
-
-
-def group_prefix(group: str) -> str:
-    """Return what the keys of a group begin with.
-
-    Its path, joined by ``__``, in a key's letters.
-    """
-    if not group:
-        return ""
-    return fit(_SEPARATOR.join(plain(part) for part in group.split("/")), GROUP_LIMIT) + _SEPARATOR
-
-
-def join_key(prefix: str, stem: str) -> str:
-    """Return the key of a sample; different (prefix, stem) give different keys."""
-    return fit(prefix + plain(stem), KEY_LIMIT)
-
-
-def plain(name: str) -> str:
-    """Spell a name in a key's letters; a name that had to be changed gets a hash of itself.
-
-    ``__`` separates the parts of a key, so a name that has it counts as one to be changed.
-    """
-    if _PLAIN.fullmatch(name) and name[0] != "-":
-        return name
-    spelled = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-") or "x"
-    return f"{spelled}-{_short_hash(name)}"
-
-
-def fit(text: str, limit: int) -> str:
-    """Cut a name to `limit` letters; what was cut off stays told apart by a hash."""
-    return text if len(text) <= limit else f"{text[: limit - 9]}-{_short_hash(text)}"
-
-
-_SEPARATOR = "__"
-
-
-def _short_hash(text: str) -> str:
-    return hashlib.sha256(_bytes(text)).hexdigest()[:8]
 
 
 def _bytes(name: str) -> bytes:

@@ -1,0 +1,77 @@
+"""What a layout of files is: it says of every file which task of which sample it is."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from dsc._sources.meaning.decide import Stated
+
+Listing = Mapping[str, list[str]]  # names of the files that can be read, by directory
+
+
+PICTURE = "rgb"
+
+
+STRAY = "belongs to no task of this layout"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a file belongs.
+
+    Attributes
+    ----------
+    task
+        Name of its task.
+    group, stem
+        What tells its sample from all others, and is the same for all its tasks.
+    split
+        Split of the data set, empty where there is none.
+    label
+        Name of the sample's class, where the directories say it.
+    """
+
+    task: str
+    group: str
+    stem: str
+    split: str = ""
+    label: str | None = None
+
+
+@dataclass(frozen=True)
+class Aside:
+    """A file that a layout knows and that is no task's: why, and the task that it looks like."""
+
+    why: str
+    task: str = ""
+
+
+Placer = Callable[[str, str], Place | Aside | None]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a data set's files are laid out.
+
+    Attributes
+    ----------
+    name
+        What ``--layout`` calls it.
+    place
+        Gives a file's place, from its directory and name; an `Aside`, or None, for what is no
+        task's.
+    why
+        What it was recognised by, for people.
+    known
+        What the layout itself says of its tasks.
+    pair
+        Joins samples whose tasks' stems differ, where the names cannot: see `published`.
+    arrays
+        Endings of files that hold one array and make a sample although they are no pictures.
+    """
+
+    name: str
+    place: Placer
+    why: str = ""
+    known: Mapping[str, Stated] = field(default_factory=dict)
+    pair: Callable[[list[tuple[Place, str]]], Iterable[tuple[Place, str]]] | None = None
+    arrays: tuple[str, ...] = ()

@@ -1,0 +1,259 @@
+"""Puts the files of a folder into the table of samples, as its layout says.
+
+Pictures go where the layout places them. What is no picture is taken only where it can hold a task
+of a sample that is there: small matrices as text, single arrays. Everything else is left out, with
+the reason and, where it looks like one, the task.
+"""
+
+import itertools
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from dsc._schemas import LeftOut
+from dsc._schemas.task import spelled
+from dsc._sources.file_table import WHOLE, FileTable, TableBuilder
+from dsc._sources.files.passed_over import PassedOver, ending_of
+from dsc._sources.folder.layout import STRAY, Aside, Layout, Listing, Place
+from dsc._sources.formats import can_read
+from dsc._sources.meaning.names import is_task_word, kind_of_name, task_name
+from dsc._sources.meaning.options import Options
+
+CLASS_TASK = "class_label"
+
+
+MATRIX_ENDINGS = (".txt",)
+
+
+MATRIX_TASKS = ("pose", "extrinsic", "intrinsic", "matrix", "transform")
+
+
+ARRAY_ENDINGS = (".h5", ".hdf5")
+
+
+HOLDERS = (".zip", ".tar", ".tgz", ".gz", ".7z", ".rar", *ARRAY_ENDINGS, ".mat", ".lmdb")
+
+
+UNREAD_PICTURES = (
+    ".heic", ".heif", ".jp2", ".j2k", ".hdr", ".dng", ".cr2", ".nef", ".arw", ".psd", ".raw",
+    ".dcm", ".nii", ".fits",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files below a root, by directory.
+
+    Attributes
+    ----------
+    readable
+        Those whose ending says a format of pictures or arrays: a layout is told from these.
+    others
+        The rest, of which a layout may still take small matrices and single arrays.
+    ignored
+        Those that an option leaves out, with its pattern.
+    """
+
+    readable: dict[str, list[str]]
+    others: dict[str, list[str]]
+    ignored: dict[str, list[str]]
+
+    @classmethod
+    def of(cls, walk: Iterable[tuple[str, list[str]]], options: Options) -> Self:
+        """Sort the files that a tree has."""
+        sorted_out: tuple[dict[str, list[str]], ...] = ({}, {}, {})
+        for directory, names in walk:
+            head = f"{directory}/" if directory else ""
+            for name in names:
+                pattern = options.ignores(f"{head}{name}") if options.ignore else None
+                kind = 2 if pattern else 0 if can_read(name) else 1
+                where = directory if kind < 2 else str(pattern)
+                found = name if kind < 2 else f"{head}{name}"
+                sorted_out[kind].setdefault(where, []).append(found)
+        return cls(*sorted_out)
+
+    def all(self) -> dict[str, list[str]]:
+        """Return every file that no option leaves out: published layouts know those beside, too."""
+        there = dict.fromkeys([*self.readable, *self.others])
+        return {
+            directory: [*self.readable.get(directory, ()), *self.others.get(directory, ())]
+            for directory in there
+        }
+
+    def seen(self) -> str:
+        """Say what there is where nothing can be read."""
+        endings = Counter(ending_of(name) for names in self.others.values() for name in names)
+        found = ", ".join(f"{count} {ending}" for ending, count in endings.most_common(4))
+        return f" (there: {found})" if found else ""
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a layout makes of the files: the table, classes by group, and what it leaves out.
+
+    `files` counts the files of every task; `twins` says, by task, which two claim one sample.
+    """
+
+    table: FileTable
+    labels: dict[str, str]
+    left_out: list[LeftOut]
+    files: dict[str, int]
+    twins: dict[str, str]
+
+    @property
+    def tasks(self) -> list[str]:
+        """Every task that was found."""
+        return [*self.table.files, *([CLASS_TASK] if self.labels else [])]
+
+
+def build(layout: Layout, files: Files) -> Built:
+    """Put every file that has a place into the table, and list the others with the reason."""
+    labels, rest = dict[str, str](), PassedOver()
+    placed = _place_pictures(layout, files.readable, labels, rest)
+    placed += _place_others(layout, files.others, [place for place, _ in placed], rest)
+    builder = TableBuilder()
+    for place, path in _joined(layout, placed, rest):
+        head, tail = _template(path, place.stem)
+        builder.add(place.group, place.stem, place.task, head, tail, place.split)
+    for pattern, paths in files.ignored.items():
+        for path in paths:
+            rest.add_file(path, f"--ignore {pattern}")
+    table = builder.build(strict=False)
+    return Built(table, labels, rest.left_out(), builder.counts(), builder.twins)
+
+
+def _sample(place: Place) -> tuple[str, str]:
+    return place.group, place.stem
+
+
+def _place_pictures(
+    layout: Layout, readable: Listing, labels: dict[str, str], rest: PassedOver
+) -> list[tuple[Place, str]]:
+    """Place the files that can be read; `labels` gets the class of every group that has one."""
+    placed: list[tuple[Place, str]] = []
+    for directory, name, path in _paths(readable):
+        place = layout.place(directory, name)
+        if not isinstance(place, Place):
+            rest.add_file(path, *((place.why, place.task) if place else (STRAY,)))
+            continue
+        if place.label is not None:
+            labels[place.group] = place.label
+        placed.append((place, path))
+    return placed
+
+
+def _place_others(
+    layout: Layout, others: Listing, pictures: Sequence[Place], rest: PassedOver
+) -> list[tuple[Place, str]]:
+    """Place small matrices and single arrays of samples that are there.
+
+    What is left may look like a task; beside a picture of the same task (``rgb/1.txt``), like one
+    of its own.
+    """
+    placed: list[tuple[Place, str]] = []
+    samples = {_sample(place) for place in pictures}
+    taken = {(place.task, *_sample(place)) for place in pictures}
+    tasks = {place.task for place in pictures}
+    by_task = _by_task(layout, others, rest)
+    for place, path in itertools.chain.from_iterable(by_task.values()):
+        if place is not None and path.endswith(layout.arrays):
+            samples.add(_sample(place))
+    for task, found in by_task.items():
+        fits = sum(_sample(place) in samples for place, _ in found if place)
+        like = bool(task) and (fits > 0 or (_is_named(task) and 2 * len(found) >= len(samples)))
+        for place, path in found:
+            if place and _sample(place) in samples and _may_hold(task, path, layout):
+                placed.append((place, path))
+            elif place and fits and _may_hold(task, path, layout):
+                rest.add_file(path, f"{task} of a sample that has nothing else")
+            else:
+                rest.add_file(path, _why_not(path), _looks_like(place, path, tasks, taken, like))
+    return placed
+
+
+def _looks_like(
+    place: Place | None,
+    path: str,
+    tasks: Collection[str],
+    taken: Collection[tuple[str, str, str]],
+    like: bool,
+) -> str:
+    """Return the task that a file which is not read looks like, ``""`` for none.
+
+    `like` says whether the other files of its task do. ``depth.zip`` looks like a task where no
+    directory is one of that name; a picture of a format that is not read, always.
+    """
+    ending = ending_of(path).lower()
+    name = path.rpartition("/")[2]
+    if ending in HOLDERS and is_task_word(name.partition(".")[0]):
+        held = task_name(name.partition(".")[0])
+        if held not in tasks and kind_of_name(held) not in ("rgb", "image"):
+            return held
+    if place is None or not (like or ending in UNREAD_PICTURES):
+        return ""
+    beside = (place.task, *_sample(place)) in taken or ending in UNREAD_PICTURES
+    return spelled(place.task + ending) if beside else place.task
+
+
+def _joined(
+    layout: Layout, placed: list[tuple[Place, str]], rest: PassedOver
+) -> list[tuple[Place, str]]:
+    """Join samples as the layout says; what then has no partner is left out."""
+    if layout.pair is None:
+        return placed
+    kept = list(layout.pair(placed))
+    there = {path for _, path in kept}
+    for place, path in placed:
+        if path not in there:
+            rest.add_file(path, "has no partner", place.task)
+    return kept
+
+
+def _by_task(
+    layout: Layout, others: Listing, rest: PassedOver
+) -> dict[str, list[tuple[Place | None, str]]]:
+    """Sort files that are no pictures by the task of their place, ``""`` where they have none.
+
+    What the layout leaves aside goes to the rest.
+    """
+    found: dict[str, list[tuple[Place | None, str]]] = {}
+    for directory, name, path in _paths(others):
+        place = layout.place(directory, name)
+        if isinstance(place, Aside):
+            rest.add_file(path, place.why, place.task)
+            continue
+        found.setdefault(place.task if place else "", []).append((place, path))
+    return found
+
+
+def _paths(listing: Listing) -> Iterator[tuple[str, str, str]]:
+    for directory, names in listing.items():
+        for name in names:
+            yield directory, name, f"{directory}/{name}" if directory else name
+
+
+def _may_hold(task: str, name: str, layout: Layout) -> bool:
+    """Tell whether a file may hold its task though it is no picture: a matrix, a single array."""
+    ending = ending_of(name).lower()
+    if ending in layout.arrays:
+        return True
+    if ending in MATRIX_ENDINGS:
+        return any(word in task for word in MATRIX_TASKS)
+    return ending in ARRAY_ENDINGS and _is_named(task)
+
+
+def _is_named(task: str) -> bool:
+    return is_task_word(task) and task != "rgb"
+
+
+def _template(path: str, stem: str) -> tuple[str, str]:
+    head, found, tail = path.rpartition(stem) if stem else ("", "", path)
+    return (head, tail) if found and stem and "/" not in tail else (path, WHOLE)
+
+
+def _why_not(name: str) -> str:
+    ending = ending_of(name)
+    if ending.lower() in MATRIX_ENDINGS:
+        return "text that is no matrix of a sample"
+    return f"{ending} is no format that is read" if ending.startswith(".") else "no known ending"
