@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from dsc._storage.files.root import part_name, publish
+from dsc._storage.files.atomic import part_name, publish
 from dsc.errors import CorruptArchiveError, UsageError
 
 CHECKPOINT = "checkpoint.pt"

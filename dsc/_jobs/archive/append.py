@@ -37,7 +37,7 @@ from dsc._schemas import FailedSample, Manifest, Quality
 from dsc._schemas.quality import DEFAULT_QUALITY
 from dsc._sources.base import lacks_of, report_of, splits_of
 from dsc._sources.registry import Source
-from dsc._storage.files.lock import sole_writer
+from dsc._storage.format.sole_writer import sole_writer
 from dsc._storage.read.archive import Archive
 from dsc.errors import SampleError, UsageError
 

@@ -4,18 +4,18 @@ A shard that fails does not stop the others: what can be finished is finished, a
 collected.
 """
 
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
 from dsc._jobs.archive.tally import Tally
-from dsc._jobs.workers.verdict import BACK_OFF_S, RETRIES, Verdict, judge
+from dsc._jobs.workers.verdict import RETRIES, Verdict, judge
 from dsc._pipeline.choose.codec_set import CodecSet
 from dsc._pipeline.write.plan import Plan
 from dsc._pipeline.write.shard_job import JobRecord, encode_shard
 from dsc._schemas import ShardRecord
 from dsc._sources.base import Source
+from dsc._storage.files.retry import call_again
 from dsc._storage.files.root import Root
 from dsc.errors import DscError
 
@@ -55,18 +55,22 @@ def run_here(job: Job, shards: Iterable[int], tally: Tally) -> dict[int, str]:
         For each shard that could not be made, why.
     """
     failures: dict[int, str] = {}
+
+    def make(n: int) -> None:
+        try:
+            tally.done(job.encode(n, partial(tally.advance, n)))
+        except (DscError, OSError):
+            tally.give_up(n)
+            raise
+
+    def may_pass(error: BaseException) -> bool:
+        return judge(error) is Verdict.RETRY
+
     for n in shards:
-        for attempt in range(RETRIES + 1):
-            try:
-                tally.done(job.encode(n, partial(tally.advance, n)))
-                break
-            except (DscError, OSError) as error:
-                tally.give_up(n)
-                verdict = judge(error)
-                if verdict is Verdict.FATAL:
-                    raise
-                if verdict is Verdict.FAILED or attempt == RETRIES:
-                    failures[n] = str(error)
-                    break
-                time.sleep(BACK_OFF_S * 2**attempt)
+        try:
+            call_again(partial(make, n), may_pass, RETRIES + 1)
+        except (DscError, OSError) as error:
+            if judge(error) is Verdict.FATAL:
+                raise
+            failures[n] = str(error)
     return failures

@@ -17,10 +17,10 @@ from dsc._pipeline.write.commit import clear_work, strangers, sweep
 from dsc._pipeline.write.plan import Plan, check_same_plan
 from dsc._pipeline.write.shard_job import JobRecord, check_record
 from dsc._schemas import Manifest
-from dsc._storage.files.lock import sole_writer
 from dsc._storage.files.place import absolute
 from dsc._storage.files.root import Root
 from dsc._storage.format.commit import LOCK, MANIFEST, PLAN, WORK
+from dsc._storage.format.sole_writer import sole_writer
 from dsc.errors import CorruptArchiveError, UsageError
 
 HASH_THREADS = 4

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dsc._jobs.training.on_ray import AnySession
-from dsc._storage.files.root import Root
+from dsc._storage.files.atomic import atomic_write
 from dsc._training.checkpoint import CHECKPOINT, load, newest, save
 from dsc._training.config import TrainConfig
 from dsc._training.evaluate import Figures
@@ -201,7 +201,7 @@ class Run:
         figures = self._figures or self._session.evaluate(self._qualities())
         card = self._session.card(figures)
         codec, check = self._export(card)
-        _write(self._out / CARD, json.dumps(_finite(card), indent=1).encode())
+        atomic_write(self._out / CARD, json.dumps(_finite(card), indent=1).encode())
         return Report(
             str(self._out),
             str(newest(self._out)),
@@ -219,7 +219,7 @@ class Run:
             return None, None
         made = self._session.export(card)
         path = self._out / f"{self._config.kind}.safetensors"
-        _write(path, made.weights)
+        atomic_write(path, made.weights)
         card["codec"] = {
             "file": path.name,
             "bytes": len(made.weights),
@@ -279,10 +279,6 @@ def _interrupts(stop: Callable[[], None]) -> Iterator[None]:
 
 def _crossed(every: int, before: int, after: int) -> bool:
     return every > 0 and before // every < after // every
-
-
-def _write(path: Path, data: bytes) -> None:
-    Root(path.parent).write(path.name, data)
 
 
 def _finite(value: Any) -> Any:

@@ -5,8 +5,7 @@ from enum import Enum
 
 from dsc.errors import DscError, PlanMismatchError, SelfTestError, UsageError
 
-RETRIES = 3
-BACK_OFF_S = 0.5
+RETRIES = 3  # beyond the first attempt
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 

@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from dsc._schemas import FileRecord
+from dsc._storage.files.atomic import publish
 from dsc._storage.files.place import redact
-from dsc._storage.files.retry import RETRIES, final_error, is_final
-from dsc._storage.files.root import Root, check_relative, publish
+from dsc._storage.files.retry import RETRIES, final_error, is_final, wait_s
+from dsc._storage.files.root import Root, check_relative
 from dsc.errors import CorruptArchiveError, IncompleteError
 
 BLOCK_BYTES = 1 << 20
 REMOTE_BLOCK_BYTES = 8 << 20
-BACK_OFF_S = 0.2
 HTTP_PARTIAL, HTTP_RANGE_NOT_THERE = 206, 416
 Advance = Callable[[int], None]
 
@@ -142,7 +142,8 @@ def _wait_or_give_up(
             f"{failures} times without a new byte; what has arrived is kept: run the same command "
             "again and it goes on from there"
         ) from None
-    time.sleep(BACK_OFF_S * 3**failures)
+    # not `call_again`: what counts are attempts in a row that brought nothing new
+    time.sleep(wait_s(failures))
 
 
 def _blocks(source: Root, record: FileRecord, start: int) -> Iterator[bytes]:

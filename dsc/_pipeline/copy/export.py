@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 
 from dsc._pipeline.read.dataset import Dataset
 from dsc._schemas import Manifest, Origin, Task
-from dsc._storage.files.root import Root, write_whole
+from dsc._storage.files.atomic import atomic_write
+from dsc._storage.files.root import Root
 from dsc._storage.files.writable import check_root
 from dsc._storage.format.commit import MANIFEST
 from dsc.errors import PlanMismatchError, UsageError
@@ -220,7 +221,7 @@ class _Writer:
 
     def _write(self, path: str, data: bytes) -> None:
         if self._root.local is not None:  # names of the source's may be any
-            write_whole(self._root.local / path, data)
+            atomic_write(self._root.local / path, data)
         else:
             self._root.write(path, data)
 

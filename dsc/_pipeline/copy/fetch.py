@@ -26,11 +26,12 @@ from dsc._schemas import (
     required_streams,
     resolve_tasks,
 )
-from dsc._storage.files.lock import sole_writer
 from dsc._storage.files.root import Root
 from dsc._storage.files.writable import check_root
 from dsc._storage.format.commit import MANIFEST, write_manifest, write_shards
-from dsc._storage.read.archive import Archive, rebuild_idx
+from dsc._storage.format.sole_writer import sole_writer
+from dsc._storage.read.archive import Archive
+from dsc._storage.read.tar_index import rebuild_idx
 from dsc.errors import (
     CorruptArchiveError,
     PlanMismatchError,

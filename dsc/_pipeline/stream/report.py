@@ -33,7 +33,7 @@ class StreamReport:
         Batches given twice because nothing was left of the one that followed.
     reads
         What reading took: requests, bytes_read, cache_hits, retries and more
-        (`dsc._storage.read.pack_reader.ReadCounts`).
+        (`dsc._storage.files.counts.ReadCounts`).
     """
 
     batches: int = 0

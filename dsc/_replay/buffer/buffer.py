@@ -15,7 +15,7 @@ from typing import Any, Self
 from dsc._codecs.base import Codec
 from dsc._pipeline.choose.codec_set import CodecSet
 from dsc._replay.buffer.file import BufferFile
-from dsc._replay.buffer.lock import WriteLock
+from dsc._replay.buffer.lock import write_lock
 from dsc._replay.buffer.meta import BufferMeta
 from dsc._replay.buffer.offered import Images, check_offered
 from dsc._replay.buffer.opening import Options, check_same, new_meta, slot_to_write
@@ -31,6 +31,7 @@ from dsc._replay.policies.base import Policy
 from dsc._replay.policies.registry import make_policy, policy_from_config
 from dsc._schemas import Quality, Task
 from dsc._schemas.size import parse_bytes
+from dsc._storage.files.lock import Lock
 from dsc.errors import UsageError
 
 
@@ -73,7 +74,7 @@ class ReplayBuffer(BufferReader):
         When exemplars of the buffer that is there could not be decoded.
     """
 
-    _lock: WriteLock | None = None
+    _lock: Lock | None = None
     _spool: Spool | None = None
 
     def __init__(
@@ -91,7 +92,7 @@ class ReplayBuffer(BufferReader):
     ) -> None:
         options = Options(budget, policy, seed, tasks, count_decoder)
         super().__init__(path, cache)
-        self._lock = WriteLock(self.path)
+        self._lock = write_lock(self.path)
         try:
             part_of(self.path).unlink(missing_ok=True)  # of an update that was killed
             if self.path.exists():
@@ -164,7 +165,7 @@ class ReplayBuffer(BufferReader):
             raise UsageError(f"{out} is there already; give another name")
         made = cls.__new__(cls)
         BufferReader.__init__(made, out)
-        made._lock = WriteLock(made.path)
+        made._lock = write_lock(made.path)
         try:
             made._policy = policy_from_config(meta.policy)
             for view in views:

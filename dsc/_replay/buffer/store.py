@@ -15,7 +15,6 @@ budget, however many tasks have come. A write in place could not be killed: HDF5
 The attribute ``index_crc32`` covers everything but payloads and weights.
 """
 
-import os
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -24,6 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from dsc._replay.buffer.packing import Contents, checksum, packed
+from dsc._storage.files.atomic import publish
 from dsc.errors import CorruptArchiveError
 
 BLOCK_BYTES = 16 << 10
@@ -62,18 +62,11 @@ def write_buffer(
     part = part_of(path)
     try:
         _write(part, contents, weights, payloads)
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(part, path)
+        publish(part, path)
     except BaseException:
         with suppress(OSError):
             part.unlink(missing_ok=True)
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _write(

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from dsc._replay.experiment.plan import RunConfig
-from dsc._storage.files.root import part_name, publish
+from dsc._storage.files.atomic import atomic_write
 from dsc.errors import CorruptArchiveError, UsageError
 
 CHECKPOINT = "checkpoint.pt"
@@ -53,9 +53,7 @@ def save(
     }
     packed = io.BytesIO()
     torch.save(state, packed)
-    part = part_name(work / CHECKPOINT)
-    part.write_bytes(packed.getvalue())
-    publish(part, work / CHECKPOINT)
+    atomic_write(work / CHECKPOINT, packed.getvalue())
 
 
 def load(

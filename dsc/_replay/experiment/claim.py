@@ -1,17 +1,15 @@
 """Lets one process at a time compute a run; a second one waits, or does other runs first.
 
 The claim is the system's own lock on a small file beside the run's directory, and is gone with its
-holder, however that ends. The file says who holds it. On a file system without locks nobody is
-kept out.
+holder, however that ends; see `dsc._storage.files.lock.Lock`.
 """
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dsc._storage.files.file_lock import try_lock, unlock
+from dsc._storage.files.lock import Lock, holder
 from dsc.errors import DscError
 
 LOOK_EVERY_S = 0.5
@@ -39,27 +37,17 @@ def claim(work: Path, wait: bool = True) -> Iterator[None]:
     """
     path = claim_path(work)
     path.parent.mkdir(parents=True, exist_ok=True)
-    held = try_lock(path)
-    while held is None:
+    while (held := Lock.take(path)) is None:
         if not wait:
-            raise RunClaimedError(f"{work}: computed by {_holder(path)}")
+            raise RunClaimedError(f"{work}: computed by {holder(path) or 'another process'}")
         time.sleep(LOOK_EVERY_S)
-        held = try_lock(path)
     try:
-        os.ftruncate(held, 0)
-        os.pwrite(held, f"process {os.getpid()} on {os.uname().nodename}".encode(), 0)
         yield
     finally:
-        unlock(held, path)
+        held.release()
 
 
 def claim_path(work: Path) -> Path:
     """Name the file that is locked while the run in `work` is computed."""
     return work.with_name(f"{work.name}.lock")
 
-
-def _holder(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8") or "another process"
-    except FileNotFoundError:
-        return "another process"

@@ -9,7 +9,6 @@ the state of one moment, and the results are those of a run that was not killed.
 
 import hashlib
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -31,7 +30,7 @@ from dsc._replay.learners.batches import NoExemplars
 from dsc._replay.learners.registry import learner_class
 from dsc._replay.scenario.images import Images, LabelledImages, Labels
 from dsc._replay.scenario.scenario import ClassIncremental, Step
-from dsc._storage.files.root import part_name
+from dsc._storage.files.atomic import part_name, rename
 
 CHECKPOINT_EVERY_S = 20.0
 PROBED, PROBE_BUDGET = 64, 1 << 40
@@ -223,7 +222,7 @@ class _Run:
         try:
             with closing(self._open(part, self.budget)) as buffer:
                 buffer.add(step.images, step.labels, keys=keys, features=features)
-            os.replace(part, self._path(step.index + 1))
+            rename(part, self._path(step.index + 1))
         finally:
             part.unlink(missing_ok=True)
         return ReplayBuffer.open(self._path(step.index + 1))

@@ -18,7 +18,6 @@ time; each run is computed by one of them, and the others take its result.
 import csv
 import io
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -39,7 +38,7 @@ from dsc._replay.experiment.run import (
     run,
 )
 from dsc._replay.scenario.images import LabelledImages, load_split
-from dsc._storage.files.root import part_name, publish
+from dsc._storage.files.atomic import atomic_write, rename
 from dsc.errors import CorruptArchiveError, UsageError
 
 RUNS, WORK = "runs", "work"
@@ -162,7 +161,7 @@ def work_path(config: RunConfig, out: str | Path) -> Path:
 def _publish(row: Row, work: Path, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with suppress(FileNotFoundError):  # moved already, by a process that was killed just after
-        os.replace(buffer_path(work, len(row["steps"])), path.with_suffix(".h5"))
+        rename(buffer_path(work, len(row["steps"])), path.with_suffix(".h5"))
     _write(path, json.dumps(row, indent=1) + "\n")
     shutil.rmtree(work, ignore_errors=True)
 
@@ -224,6 +223,4 @@ def _cell(value: Any) -> Any:
 
 
 def _write(path: Path, text: str) -> None:
-    part = part_name(path)
-    part.write_text(text, encoding="utf-8")
-    publish(part, path)
+    atomic_write(path, text.encode())

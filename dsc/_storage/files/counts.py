@@ -5,7 +5,6 @@ begins a new one, so that the counts of several processes can be added without c
 """
 
 import threading
-from collections.abc import Iterable, Mapping
 
 FIELDS = (
     "requests",  # reads asked of the archive's filesystem, repeated ones included
@@ -46,12 +45,3 @@ class ReadCounts:
         with self._lock:
             taken, self._sums = self._sums, dict.fromkeys(FIELDS, 0)
             return taken
-
-
-def sum_counts(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
-    """Add the sums of several readers or processes."""
-    total = dict.fromkeys(FIELDS, 0)
-    for one in counts:
-        for name, amount in one.items():
-            total[name] = total.get(name, 0) + amount
-    return total

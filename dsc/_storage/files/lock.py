@@ -1,94 +1,150 @@
-"""Lets one process at a time write to an archive.
+"""Locks: the system's own, so that each is gone with its holder, however that ends.
 
-The lock is the system's own, so it is gone with its holder, however that ends; what the file says
-is only to name the holder to others. Object stores have no locks; there the plan in ``.dsc`` is
-looked at before anything is published, which refuses every other plan, and equal plans write equal
-bytes.
+`Lock` is what archives, replay buffers and runs are kept by: a small file beside them, which says
+who holds it and goes when the lock is given up. filelock takes it, and takes it away from forked
+children; the note, the removal of the file and what happens without locks are ours, because
+filelock leaves the file behind and stops where a file system knows no locks.
+
+`lock_open_file` is for files that are open already. filelock locks names only, and takes a hundred
+times as long (0.25 ms against 2 µs), where a cache locks twice for every pack.
 """
 
+import fcntl
 import os
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
-from dsc._storage.files.file_lock import try_lock, unlock
-from dsc._storage.files.root import Root
-from dsc._storage.files.writable import is_refusal, missing_folders
-from dsc._storage.format.commit import LOCK
-from dsc.errors import UsageError
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
-ATTEMPTS = 100
 LONGEST_NOTE = 400  # characters that a holder may take to name itself
+LINGER_S = 0.05  # how long a lock that is just being given up, and its file removed, may take
+POLL_S = 0.002
 
 
-@contextmanager
-def sole_writer(root: Root, command: str) -> Iterator[None]:
-    """Hold the lock of an archive; directories that it takes are made, and go if they stay empty.
+class Lock:
+    """A lock that is held until `release`, or until this process ends.
 
-    Parameters
+    Two holders keep each other out, in two processes and in one. A forked child does not hold its
+    parent's. On a file system without locks nobody is kept out.
+
+    Attributes
     ----------
-    command
-        What the holder is doing, for others to read: ``dsc compress``.
-
-    Raises
-    ------
-    UsageError
-        When another process holds it, which the message names; or nothing can be written there.
+    path
+        The file that is locked; only its holder may remove it.
     """
-    if root.local is None:
-        yield
-        return
-    path = root.local / LOCK
-    made = missing_folders(root.local)
-    held = _acquire(path, root.url)
-    try:
-        _leave_note(held, command)
-        yield
-    finally:
-        unlock(held, path)
-        for folder in (path.parent, *made):
-            with suppress(OSError):  # what is in it stays
-                folder.rmdir()
 
+    def __init__(self, path: Path, native: "BaseFileLock | None") -> None:
+        self.path, self._native = path, native
+        self._pid = os.getpid()
 
-def _acquire(path: Path, url: str) -> int:
-    for attempt in range(ATTEMPTS):
+    @classmethod
+    def take(cls, path: Path, doing: str = "") -> Self | None:
+        """Lock a file, which is made where it is not there, as is its directory.
+
+        Parameters
+        ----------
+        doing
+            What the holder is doing, for others to read: ``dsc compress``.
+
+        Returns
+        -------
+        Lock or None
+            None while another one has it; `holder` tells which.
+
+        Raises
+        ------
+        OSError
+            When the file cannot be made or written.
+        """
+        from filelock import FileLock, Timeout
+
+        native = FileLock(path, thread_local=False, fallback_to_soft=False)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            held = try_lock(path)
+            native.acquire(timeout=LINGER_S, poll_interval=POLL_S)
+            held = cls(path, native)
+        except Timeout:
+            return None
         except OSError as error:
-            # where it is not there, its last holder may have just removed the directory
-            if isinstance(error, FileNotFoundError) and attempt < ATTEMPTS - 1:
-                continue
-            if not (is_refusal(error) or isinstance(error, FileExistsError)):
+            if error.filename is not None:  # of making the file: only the lock's own names none
                 raise
-            raise UsageError(
-                f"{url}: nothing can be written there ({error.strerror}: {error.filename})"
-            ) from error
-        if held is None:
-            break
+            held = cls(path, None)  # a file system without locks
+        held._leave_note(doing)
         return held
-    raise UsageError(
-        f"{url}: {_holder(path)} is writing to this archive; wait until it has ended and "
-        "run the same command again"
-    )
+
+    @property
+    def held(self) -> bool:
+        """Whether this process holds the lock."""
+        return self._pid == os.getpid()
+
+    def release(self) -> None:
+        """Give the lock up and remove its file; nothing happens where it is not held."""
+        if not self.held:
+            return
+        self._pid = -1
+        try:
+            self.path.unlink(missing_ok=True)  # still held: nobody else can have made another
+        finally:
+            if self._native is not None:
+                self._native.release()
+
+    def __del__(self) -> None:
+        if getattr(self, "_pid", -1) == os.getpid():
+            self.release()
+
+    def _leave_note(self, doing: str) -> None:
+        since = time.strftime("%Y-%m-%d %H:%M:%S")
+        who = f"process {os.getpid()} on {socket.gethostname()}"
+        note = f"{doing} ({who}, since {since})\n" if doing else f"{who}\n"
+        with suppress(OSError):  # a full disk does not keep anybody from holding a lock
+            self.path.write_text(note, encoding="utf-8")
 
 
-def _leave_note(held: int, command: str) -> None:
-    since = time.strftime("%Y-%m-%d %H:%M:%S")
-    note = f"{command} (process {os.getpid()} on {socket.gethostname()}, since {since})\n"
-    with suppress(OSError):  # a full disk does not keep anybody from holding a lock
-        os.ftruncate(held, 0)
-        os.pwrite(held, note.encode(), 0)
-
-
-def _holder(path: Path) -> str:
-    """Return what the holder says of itself, as far as it has said anything."""
+def holder(path: Path) -> str:
+    """Return what the holder of a lock says of itself; empty where it has said nothing."""
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
             note = file.readline(LONGEST_NOTE).strip()
     except OSError:
-        note = ""
-    return note if note.isprintable() and note else "another dsc"
+        return ""
+    return note if note.isprintable() else ""
+
+
+def lock_open_file(descriptor: int, wait_s: float) -> bool:
+    """Lock an open file; return False when another holds it for longer than `wait_s` seconds.
+
+    Raises
+    ------
+    OSError
+        When the file system has no locks.
+    """
+    begun, pause = time.monotonic(), 0.0005
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() - begun >= wait_s:
+                return False
+            time.sleep(pause)
+            pause = min(2 * pause, 0.02)
+        else:
+            return True
+
+
+def unlock_open_file(descriptor: int) -> None:
+    """Unlock a file and close it."""
+    # closing alone would leave the lock with a process that was forked meanwhile
+    with suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    os.close(descriptor)
+
+
+def is_at(descriptor: int, path: Path) -> bool:
+    """Tell whether an open file is still the one that lies at a path."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path, follow_symlinks=False))
+    except FileNotFoundError:
+        return False

@@ -7,12 +7,12 @@ range where the server can do it.
 import copy
 import os
 import shutil
-import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from dsc._storage.files.atomic import atomic_write, flush, part_name, publish, rename
 from dsc._storage.files.counts import ReadCounts
 from dsc._storage.files.local import read_ranges
 from dsc._storage.files.place import parse_place, redact
@@ -151,10 +151,16 @@ class Root:
         if self.local is None:
             self._retry(path, lambda fs, full: fs.pipe_file(full, data))
             return
-        write_whole(self._local(path), data)
+        atomic_write(self._local(path), data)
 
-    def put(self, source: Path, path: str) -> None:
-        """Move a finished local file to its place; `source` is gone afterwards."""
+    def put(self, source: Path, path: str, flushed: bool = False) -> None:
+        """Move a finished local file to its place; `source` is gone afterwards.
+
+        Parameters
+        ----------
+        flushed
+            Whether its bytes are known to be on the disk; else they are flushed first.
+        """
         if self.local is None:
             self._retry(path, lambda fs, full: fs.put_file(str(source), full))
             source.unlink()
@@ -162,7 +168,9 @@ class Root:
         target = self._local(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.parent.stat().st_dev == target.parent.stat().st_dev:
-            publish(source, target)
+            if not flushed:
+                flush(source)
+            rename(source, target)
             return
         part = part_name(target)
         try:
@@ -207,35 +215,3 @@ def check_relative(path: str) -> str:
     if not path or not plain or path.startswith("/") or ".." in parts or "" in parts:
         raise UnsafeArchiveError(f"{path!r} is not a path inside an archive")
     return path
-
-
-def write_whole(target: Path, data: bytes) -> None:
-    """Write a local file of any name atomically."""
-    part = part_name(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        publish(part, target)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-
-
-def part_name(target: Path) -> Path:
-    """Name the unfinished form of a file: unique, in the same directory."""
-    return target.with_name(f"{target.name}.{uuid.uuid4().hex}.part")
-
-
-def publish(part: Path, target: Path) -> None:
-    """Return a finished file its name, durably."""
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
-    os.replace(part, target)
-    folder = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -7,7 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from dsc._storage.files.root import Root, check_relative, write_whole
+from dsc._storage.files.atomic import atomic_write
+from dsc._storage.files.root import Root, check_relative
 from dsc.errors import UnsafeArchiveError, UsageError
 
 LONGEST_NAME = 255 - len(f".{'0' * 32}.part")  # bytes; while it is written it bears a longer one
@@ -127,4 +128,4 @@ class OutputFile:
         if isinstance(self.place, Root):
             self.place.write(self.name, data)
         else:
-            write_whole(self.place, data)
+            atomic_write(self.place, data)

@@ -17,7 +17,8 @@ from typing import BinaryIO, Self
 import numpy as np
 
 from dsc._schemas import FileRecord, Origin, StreamRecord
-from dsc._storage.files.root import Root, part_name
+from dsc._storage.files.atomic import part_name
+from dsc._storage.files.root import Root
 from dsc._storage.format.commit import write_file
 from dsc._storage.format.origins import write_lines
 from dsc._storage.format.pack import encode_pack

@@ -23,15 +23,7 @@ from dsc._storage.format.origins import read_lines
 from dsc._storage.format.pack import Pack, decode_pack
 from dsc._storage.format.shard import KEY
 from dsc._storage.format.tar import BLOCK
-from dsc._storage.read.tar_index import (
-    READ_BLOCK,
-    Offsets,
-    check_head,
-    idx_of,
-    read_idx,
-    rebuild_idx,
-    scan_file,
-)
+from dsc._storage.read.tar_index import READ_BLOCK, Offsets, check_head, read_idx
 from dsc.errors import (
     LIST_DAMAGE,
     ArchiveNotFoundError,
@@ -42,8 +34,6 @@ from dsc.errors import (
     UnknownTaskError,
     UnsafeArchiveError,
 )
-
-__all__ = ["READ_BLOCK", "Archive", "idx_of", "read_checked", "rebuild_idx", "scan_file"]
 
 MAX_TOTAL_SAMPLES = 1 << 48
 KEPT_KEYS = 1 << 18

@@ -8,10 +8,10 @@ counts belong to one process.
 
 import os
 import threading
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from itertools import chain
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -22,18 +22,16 @@ from dsc._storage.cache.cache_files import pack_name
 from dsc._storage.files.counts import ReadCounts
 from dsc._storage.files.http import check_size
 from dsc._storage.files.ranges import MergedRange, merge_ranges
+from dsc._storage.files.retry import call_again
 from dsc._storage.files.root import CONNECTIONS
 from dsc._storage.format.pack import Pack
 from dsc._storage.read.archive import Archive
 from dsc._storage.read.pack_table import PackTable, decode_table, table_range
 from dsc.errors import CorruptPackError, TaskMismatchError
 
-__all__ = ["PackId", "PackReader", "ReadCounts"]
-
 MAX_GAP = 64 << 10  # bytes that cost about as much as one more request
 MAX_REQUEST = 4 << 20
 REFETCHES = 2
-BACKOFF_S = 0.2
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -142,18 +140,16 @@ class PackReader:
         """Read the table of a pack by itself; raises like `read`."""
         self._offsets((shard, stream))
         limits = table_range(self.archive, shard, stream, pack)
-        for attempt in range(REFETCHES + 1):
+
+        def read_table() -> PackTable:
             data = self.read_range(shard, stream, *limits)
-            try:
-                return decode_table(data, self.archive, shard, stream, pack)
-            except CorruptPackError:
-                if self.archive.root.local is not None or attempt == REFETCHES:
-                    break
-                self._wait_to_refetch(attempt)
-        self.read(shard, stream, [pack])  # it says what is wrong
-        return decode_table(
-            self.read_range(shard, stream, *limits), self.archive, shard, stream, pack
-        )
+            return decode_table(data, self.archive, shard, stream, pack)
+
+        try:
+            return self._until_intact(read_table)
+        except CorruptPackError:
+            self.read(shard, stream, [pack])  # it says what is wrong
+            return read_table()
 
     def missing(self, shard: int, stream: str, pack: int) -> NDArray[np.bool_]:
         """Tell which samples of a pack lack its stream, (n,); only the table is read."""
@@ -230,23 +226,34 @@ class PackReader:
 
     def _unwrap(self, one: PackId, member: bytes) -> tuple[bytes, Pack]:
         """Check a member; over a network, fetch a damaged one again."""
-        for attempt in range(REFETCHES + 1):
-            try:
-                return member, self.archive.unwrap(memoryview(member), *one)
-            except (CorruptPackError, TaskMismatchError):
-                if self.archive.root.local is not None:
-                    raise
-                if attempt == REFETCHES:
-                    self._check_file(one)
-                    raise
-                self._wait_to_refetch(attempt)
-                self.archive.forget_offsets(one.shard, one.stream)
-                member = self.read_range(one.shard, one.stream, *self.archive.extent(*one))
-        raise CorruptPackError(f"{one}: not reached")
+        members = chain([member], self._read_again(one))
 
-    def _wait_to_refetch(self, attempt: int) -> None:
-        self.counts.add("refetched_damaged")
-        time.sleep(BACKOFF_S * 3**attempt)
+        def check_next() -> tuple[bytes, Pack]:
+            found = next(members)
+            return found, self.archive.unwrap(memoryview(found), *one)
+
+        try:
+            return self._until_intact(check_next)
+        except (CorruptPackError, TaskMismatchError):
+            if self.archive.root.local is None:
+                self._check_file(one)
+            raise
+
+    def _read_again(self, one: PackId) -> Iterator[bytes]:
+        while True:
+            self.archive.forget_offsets(one.shard, one.stream)
+            yield self.read_range(one.shard, one.stream, *self.archive.extent(*one))
+
+    def _until_intact(self, read: Callable[[], B]) -> B:
+        """Read what has a checksum; over a network, again where it came damaged."""
+        if self.archive.root.local is not None:
+            return read()
+        return call_again(
+            read,
+            lambda error: isinstance(error, CorruptPackError | TaskMismatchError),
+            REFETCHES + 1,
+            lambda: self.counts.add("refetched_damaged"),
+        )
 
     def _check_file(self, one: PackId) -> None:
         """Say so when it is another file, where reading a range of it did not tell."""

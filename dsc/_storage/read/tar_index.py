@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc._schemas import FileRecord
+from dsc._storage.files.retry import call_again
 from dsc._storage.files.root import Root
 from dsc._storage.format.shard import idx_bytes
 from dsc._storage.format.tar import BLOCK, END, Member, header_bytes, scan
@@ -28,19 +29,21 @@ def read_idx(root: Root, record: FileRecord, n_packs: int) -> Offsets:
     CorruptArchiveError
         When the index does not fit the tar.
     """
-    repeats = 1 if root.local is not None else IDX_READS
-    for attempt in range(repeats):
-        try:
-            data = root.read(f"{record.path}.idx", 0, 8 * (n_packs + 1) + 1)
-        except FileNotFoundError:
-            data = rebuild_idx(root, record)
-        try:
-            return check_idx(data, n_packs, record, f"{root.where(record.path)}.idx")
-        except CorruptArchiveError:
-            if attempt == repeats - 1:
-                raise
-            root.counts.add("refetched_damaged")
-    raise CorruptArchiveError(f"{root.where(record.path)}.idx: not read")
+    where = f"{root.where(record.path)}.idx"
+
+    def read() -> Offsets:
+        data = root.read(f"{record.path}.idx", 0, 8 * (n_packs + 1) + 1)
+        return check_idx(data, n_packs, record, where)
+
+    try:
+        return call_again(
+            read,
+            lambda error: isinstance(error, CorruptArchiveError),
+            1 if root.local is not None else IDX_READS,
+            lambda: root.counts.add("refetched_damaged"),
+        )
+    except FileNotFoundError:
+        return check_idx(rebuild_idx(root, record), n_packs, record, where)
 
 
 def check_idx(data: bytes, n_packs: int, record: FileRecord, where: str) -> Offsets:

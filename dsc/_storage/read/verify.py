@@ -8,11 +8,11 @@ from dsc._schemas import FileRecord, Manifest, StreamRecord
 from dsc._storage.files.root import Root
 from dsc._storage.format.commit import MANIFEST, NEXT, OWN, PART, PLAN, WORK
 from dsc._storage.format.shard import member_name
-from dsc._storage.read.archive import Archive, idx_of, read_checked, scan_file
+from dsc._storage.read.archive import Archive, read_checked
+from dsc._storage.read.tar_index import READ_BLOCK, idx_of, scan_file
 from dsc.errors import ArchiveNotFoundError, CorruptArchiveError, DscError, without_advice
 
 Progress = Callable[[int, int], None]
-READ_BLOCK = 8 << 20
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ import pytest
 
 import dsc
 from dsc._jobs.archive import codecs as job_codecs
-from dsc._jobs.archive import local
 from dsc._jobs.archive.append import append
 from dsc._jobs.archive.compress import compress
 from dsc._pipeline.copy.export import export
@@ -34,7 +33,7 @@ REPLACED = {"dsc.json", "README.md", "croissant.json"}
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "BACK_OFF_S", 0.0)
+    monkeypatch.setattr("dsc._storage.files.retry.BACKOFF_S", 0.0)
 
 
 @pytest.fixture(scope="module")

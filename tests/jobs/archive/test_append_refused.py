@@ -13,8 +13,8 @@ from dsc._jobs.archive.compress import compress
 from dsc._pipeline.copy.fetch import fetch
 from dsc._pipeline.read.dataset import Dataset
 from dsc._schemas import Task
-from dsc._storage.files.lock import sole_writer
 from dsc._storage.files.root import Root
+from dsc._storage.format.sole_writer import sole_writer
 from dsc._storage.read.verify import verify_archive
 from dsc.errors import (
     ArchiveNotFoundError,

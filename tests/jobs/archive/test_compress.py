@@ -42,7 +42,7 @@ def reference(tmp_path: Path) -> dict[str, bytes]:
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "BACK_OFF_S", 0.0)
+    monkeypatch.setattr("dsc._storage.files.retry.BACKOFF_S", 0.0)
 
 
 def stop_after(shards: int) -> Any:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from dsc._jobs.archive.compress import compress
-from dsc._storage.files.lock import sole_writer
 from dsc._storage.files.root import Root
+from dsc._storage.format.sole_writer import sole_writer
 from dsc._storage.read.verify import verify_archive
 from dsc.errors import PlanMismatchError, UsageError
 from tests.jobs.faults import finished, start, tree, wait_for

@@ -12,7 +12,6 @@ from typer.testing import CliRunner
 import dsc
 from dsc._cli import app
 from dsc._jobs.archive.compress import compress
-from dsc._pipeline.copy import download as download_module
 from dsc._pipeline.copy.fetch import fetch, restrict
 from dsc._pipeline.read.verify import verify_deep
 from dsc._schemas import CodecRecord, Manifest, ShardRecord, Stream
@@ -51,7 +50,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download_module, "BACK_OFF_S", 0.001)
+    monkeypatch.setattr("dsc._storage.files.retry.BACKOFF_S", 0.001)
 
 
 def files_of(root: Path) -> dict[str, bytes]:

@@ -36,7 +36,6 @@ def served(archive: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str
     """The archive behind HTTP, its packs taken for large ones."""
     monkeypatch.setattr("dsc._storage.read.samples.SMALL_PACK", 0)
     monkeypatch.setattr("dsc._storage.files.retry.BACKOFF_S", 0.01)
-    monkeypatch.setattr("dsc._storage.read.pack_reader.BACKOFF_S", 0.01)
     with serve(archive) as (url, traffic):
         yield url, traffic
 
@@ -208,7 +207,7 @@ def test_lasting_damage_names_file_pack_and_key_and_the_rest_is_read(
     archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dsc._storage.read.samples.SMALL_PACK", 0)
-    monkeypatch.setattr("dsc._storage.read.pack_reader.BACKOFF_S", 0.01)
+    monkeypatch.setattr("dsc._storage.files.retry.BACKOFF_S", 0.01)
     copy = tmp_path / "copy"
     shutil.copytree(archive, copy)
     path = copy / "depth/train-depth-000001.tar"

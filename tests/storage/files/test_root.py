@@ -42,7 +42,7 @@ def test_a_memory_range_is_a_slice(start: int, end: int | None) -> None:
 def test_a_local_range_is_a_slice(start: int, end: int | None) -> None:
     root = Root(Path(__file__).parent)
     data = Path(__file__).read_bytes()
-    assert root.read("test_fs.py", start, end) == data[start:end]
+    assert root.read(Path(__file__).name, start, end) == data[start:end]
 
 
 @pytest.mark.parametrize("ranges", [True, False])
