@@ -343,8 +343,17 @@ class SampleStream(IterableDataset[StreamBatch]):
             self._local = (os.getpid(), feed)
         return self._local[1]
 
-    def _from_feed(self, worker: int, workers: int) -> Iterator[tuple[int, StreamBatch | None]]:
-        """Yield every step of a worker."""
+    def steps_of(
+        self, worker: int = 0, workers: int = 1
+    ) -> Iterator[tuple[int, StreamBatch | None]]:
+        """Yield what is left of the epoch for one of several workers of this rank.
+
+        Returns
+        -------
+        iterator of tuple
+            Number of the step, and its batch before `Feed.finish`; None where this rank has no
+            sample in the step.
+        """
         partition = self._partition(self._start)
         steps = range(worker + self._done * workers, partition.steps, workers)
         found = self._feed.run(self._order(), partition, self.topology.rank, steps)
@@ -354,7 +363,7 @@ class SampleStream(IterableDataset[StreamBatch]):
             yield step, batch
 
     def _given_batches(self, worker: int, workers: int) -> Iterator[StreamBatch]:
-        for _, batch in self._from_feed(worker, workers):
+        for _, batch in self.steps_of(worker, workers):
             self.report.add(self._feed.take_report())
             if batch is not None:
                 yield self._feed.finish(batch)
@@ -436,7 +445,7 @@ class _InWorkers(IterableDataset[tuple[StreamBatch | None, StreamReport]]):
         info, stream = get_worker_info(), self._stream
         worker, workers = (0, 1) if info is None else (info.id, info.num_workers)
         epoch = stream._epoch
-        for _, batch in stream._from_feed(worker, workers):
+        for _, batch in stream.steps_of(worker, workers):
             yield None if batch is None else _to_send(batch), stream._feed.take_report()
         stream._go_to(epoch + 1, 0)  # these workers live on from epoch to epoch
 

@@ -3,8 +3,12 @@
 import os
 import pickle
 import shutil
+import signal
+import sys
 import threading
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +23,7 @@ from dsc.errors import ArchiveNotFoundError, BitstreamError, CorruptPackError, U
 from tests.http_server import serve
 from tests.jobs.sources import DEPTH, PixelSource
 
+FORKS = 10
 SOURCE = PixelSource(n=23, damaged=(13,))
 SAMPLES = [SOURCE.arrays(index) for index in range(13)] + [
     {},
@@ -148,6 +153,7 @@ def in_child(views: Dataset) -> bytes:
     read_end, write_end = os.pipe()
     pid = os.fork()
     if pid == 0:  # nothing of pytest must run here
+        signal.alarm(20)  # a lock that nobody will ever let go
         try:
             said = b"same" if np.array_equal(views[9]["depth"], SAMPLES[9]["depth"]) else b"other"  # type: ignore[arg-type]
         except BaseException as error:
@@ -161,15 +167,36 @@ def in_child(views: Dataset) -> bytes:
     return found
 
 
+@contextmanager
+def read_on_threads(views: Dataset) -> Iterator[None]:
+    """Read all the while, so that a fork often happens while a thread holds a lock."""
+    done, slice_s = threading.Event(), sys.getswitchinterval()
+
+    def read() -> None:
+        while not done.is_set():
+            views.payloads(range(23))
+
+    threads = [threading.Thread(target=read) for _ in range(4)]
+    sys.setswitchinterval(1e-6)
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+        sys.setswitchinterval(slice_s)
+
+
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_dataset_works_in_a_forked_process(archive: Path) -> None:
     with serve(archive) as (url, _):
         for views in (Dataset.open(url, native=True), Dataset.open(archive, native=True)):
             check(views[0], 0)  # connections and caches are warm before the fork
-            samples = views._samples
-            # as if another thread were reading
-            with samples._packs._lock, samples._tables._lock, samples._reader._lock:
-                assert in_child(views) == b"same"
+            with read_on_threads(views):
+                for _ in range(FORKS):
+                    assert in_child(views) == b"same"
             check(views[22], 22)
 
 

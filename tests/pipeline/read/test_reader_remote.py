@@ -14,6 +14,7 @@ import pytest
 from dsc._codecs.classical.png import PngCodec
 from dsc._jobs.archive.compress import compress
 from dsc._pipeline.read.dataset import Dataset
+from dsc._storage.read.archive import Archive
 from dsc.errors import BitstreamError, CorruptArchiveError, CorruptPackError, UsageError
 from tests.http_server import Traffic, serve
 from tests.jobs.sources import PixelSource
@@ -55,11 +56,12 @@ def tars(traffic: Traffic) -> dict[str, int]:
     return {path: count for path, count in traffic.requests.items() if path.endswith(".tar")}
 
 
-def warm(url: str, traffic: Traffic, tasks: tuple[str, ...] = TASKS) -> Dataset:
+def warm(url: str | Archive, traffic: Traffic, tasks: tuple[str, ...] = TASKS) -> Dataset:
     """Open it, with the index of the first shard known."""
-    views = Dataset.open(url, tasks, native=True)
+    archive = url if isinstance(url, Archive) else Archive.open(url)
+    views = Dataset(archive, tasks, native=True)
     for stream in views.streams:
-        views._archive.offsets(0, stream)
+        archive.offsets(0, stream)
     traffic.requests.clear()
     traffic.sent.clear()
     return views
@@ -197,10 +199,11 @@ def test_random_access_works_with_other_servers(
 
 def test_a_payload_damaged_on_its_way_is_fetched_again(served: tuple[str, Traffic]) -> None:
     url, traffic = served
-    views = warm(url, traffic, ("depth",))
+    opened = Archive.open(url)
+    views = warm(opened, traffic, ("depth",))
     traffic.only, traffic.damage_next = ".tar", 2  # the table, once; then the payload, once
     check(views[16], 16, ("depth",))
-    assert views._archive.root.counts.as_dict()["refetched_damaged"] >= 1
+    assert opened.root.counts.as_dict()["refetched_damaged"] >= 1
 
 
 def test_lasting_damage_names_file_pack_and_key_and_the_rest_is_read(
@@ -211,7 +214,7 @@ def test_lasting_damage_names_file_pack_and_key_and_the_rest_is_read(
     copy = tmp_path / "copy"
     shutil.copytree(archive, copy)
     path = copy / "depth/train-depth-000001.tar"
-    start, end = Dataset.open(copy)._archive.extent(1, "depth", 1)
+    start, end = Archive.open(copy).extent(1, "depth", 1)
     data = bytearray(path.read_bytes())
     length = int(data[start + 124 : start + 135], 8)
     data[start + 512 + length - 1] ^= 1  # in the last sample of the pack: 49
@@ -251,7 +254,8 @@ def test_a_cache_serves_the_second_reader(served: tuple[str, Traffic], tmp_path:
 
 
 def test_a_forked_process_reads_parts_of_packs(served: tuple[str, Traffic]) -> None:
-    views = Dataset.open(served[0], native=True)
+    opened = Archive.open(served[0])
+    views = Dataset(opened, native=True)
     check(views[16], 16)
     check(views[SOURCE.key(3)], 3)
     pid = os.fork()
@@ -264,7 +268,7 @@ def test_a_forked_process_reads_parts_of_packs(served: tuple[str, Traffic]) -> N
         os._exit(0)
     assert os.waitpid(pid, 0)[1] == 0
     check(views[25], 25)
-    assert views._archive.root.counts.as_dict()["retries"] == 0
+    assert opened.root.counts.as_dict()["retries"] == 0
 
 
 def test_a_spoiled_bitstream_is_named_over_a_network_too(

@@ -27,7 +27,7 @@ def by_worker(stream: SampleStream, workers: int, steps: int) -> list[int]:
     found: dict[int, list[int]] = {}
     for worker in range(workers):
         state = stream.state_dict()
-        for step, batch in stream._from_feed(worker, workers):
+        for step, batch in stream.steps_of(worker, workers):
             if step >= steps:
                 break
             found[step] = [] if batch is None else batch["__index__"].tolist()
@@ -52,8 +52,8 @@ def test_each_sample_once_whatever_changes_in_mid_epoch(
             stream.set_epoch(epoch)
             if state is not None:
                 stream.load_state_dict(state)
-        left = ranks[0]._partition(ranks[0]._start).steps
-        steps = data.draw(st.integers(0, left))
+        left = samples - ranks[0].state_dict()["position"]
+        steps = data.draw(st.integers(0, -(-left // (batch * world))))
         for stream in ranks:
             seen += by_worker(stream, workers, steps)
         states = [stream.state_dict(batches=steps) for stream in ranks]
@@ -91,7 +91,7 @@ def test_the_order_of_a_rank_does_not_depend_on_its_workers(
 ) -> None:
     url = shapes[shape]
     alone = open_stream(url, world - 1, world, seed=seed)
-    steps = alone._partition(0).steps
+    steps = len(alone)
     wanted = by_worker(alone, 1, steps)
     assert by_worker(open_stream(url, world - 1, world, seed=seed), workers, steps) == wanted
 

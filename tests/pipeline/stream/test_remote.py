@@ -75,7 +75,7 @@ def test_ranks_and_workers_with_lanes_of_their_own_share_the_bytes(tmp_path: Pat
         for rank in range(2):
             stream = open_stream(url, rank=rank, world=2, lanes=4, window=64, batch_size=10)
             for worker in range(2):
-                for _ in stream._from_feed(worker, 2):
+                for _ in stream.steps_of(worker, 2):
                     pass
                 stream.close()
                 stream.set_epoch(1)
