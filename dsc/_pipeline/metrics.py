@@ -5,6 +5,9 @@ physical arrays where its name has a unit. NumPy only. Invalid pixels of the ori
 whether the decoded mask of them is the same is a metric of its own (``invalid_exact``). A metric
 that no pixel supports is NaN, and a mean leaves NaN out.
 
+PSNR and MS-SSIM are our own: scikit-image has no MS-SSIM, torchmetrics refuses small images and
+drops odd rows, and quality is searched for by these values. They are held to scikit-image's.
+
 | metric | unit | better | source |
 | --- | --- | --- | --- |
 | psnr_db | dB, peak = largest value of the dtype; inf when identical | higher | |
