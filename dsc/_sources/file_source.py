@@ -117,7 +117,7 @@ class FileSource:
         return self._decode(data, task, path, where), len(data)
 
     def _decode(self, data: bytes, task: Task, path: str, where: str) -> NDArray[Any]:
-        return read_array(data, task, where, self.meanings[task.name].reading)
+        return read_array(data, task, where, self.meanings[task.name].conversion)
 
     def check(self, tasks: Sequence[str]) -> None:
         """Look at the head of every file of these tasks, before any is coded.
@@ -142,7 +142,7 @@ class FileSource:
 
     def _check_file(self, task: Task, path: str, key: str) -> tuple[int, int] | None:
         where = f"sample {key}: {self.tree.where(path)}"
-        return check_file(self.tree.read(path), task, where, self.meanings[task.name].reading)
+        return check_file(self.tree.read(path), task, where, self.meanings[task.name].conversion)
 
     def _check(self, index: int) -> int:
         if not 0 <= index < len(self):

@@ -30,9 +30,9 @@ from dsc._sources.file_table import FileTable, TableBuilder
 from dsc._sources.files.passed_over import PassedOver
 from dsc._sources.files.tree import FileTree, nothing_found
 from dsc._sources.meaning.decide import Meaning, room_warnings
-from dsc._sources.meaning.decode import Reading, read_array
+from dsc._sources.meaning.decode import Conversion, read_array
 from dsc._sources.meaning.evidence import Evidence
-from dsc._sources.meaning.options import EVERYTHING, Options, unwanted, wanted_tasks
+from dsc._sources.meaning.options import EVERYTHING, TaskOptions, unwanted, wanted_tasks
 from dsc._sources.meaning.units import DepthUnit, parse_depth_unit
 from dsc.errors import UsageError
 
@@ -138,7 +138,7 @@ class TaskonomySource(FileSource):
             When none of a task's first files can be read.
         """
         units = parse_depth_unit(depth_unit)
-        options = Options.parse(tasks=tasks, ignore=ignore)
+        options = TaskOptions.parse(tasks=tasks, ignore=ignore)
         tree = FileTree(root)
         tree.require_root(cls.name, root)
         table, left_out = list_views(tree, options)
@@ -153,14 +153,16 @@ class TaskonomySource(FileSource):
         return cls(tree, table, meanings, given, left_out, ["layout taskonomy"])
 
     def _decode(self, data: bytes, task: Task, path: str, where: str) -> NDArray[Any]:
-        array = read_array(data, task, where, self.meanings[task.name].reading)
+        array = read_array(data, task, where, self.meanings[task.name].conversion)
         if task.kind is not TaskKind.DEPTH:
             return array
         own_m, unit_m = _unit_m(self.options.get("depth_unit"), path), task.unit_m or DEPTH_UNIT_M
         return array if own_m == unit_m else _rescale(array, own_m / unit_m)
 
 
-def list_views(tree: FileTree, options: Options = EVERYTHING) -> tuple[FileTable, list[LeftOut]]:
+def list_views(
+    tree: FileTree, options: TaskOptions = EVERYTHING
+) -> tuple[FileTable, list[LeftOut]]:
     """List every view under a tree, and what is left aside."""
     builder = TableBuilder()
     places: dict[str, tuple[str, str, bool]] = {}
@@ -223,7 +225,7 @@ def _meaning(tree: FileTree, table: FileTable, name: str, units: DepthUnit | Non
     """Complete a domain's task by what its files hold: the unit, or dtype and channels."""
     found = probe_task(tree, table, name)
     task = DOMAINS[name]
-    why, reading = f"domain {name}", Reading(indexes=task.kind is TaskKind.LABEL)
+    why, conversion = f"domain {name}", Conversion(indexes=task.kind is TaskKind.LABEL)
     if task.kind is TaskKind.DEPTH:
         return _depth_meaning(table, task, found, units)
     if task.kind is TaskKind.NORMAL:
@@ -231,7 +233,7 @@ def _meaning(tree: FileTree, table: FileTable, name: str, units: DepthUnit | Non
         task = task.model_copy(update={"invalid": nothing})
     if task.kind in (TaskKind.LABEL, TaskKind.VECTOR) or task.dtype != "uint8":
         task = _as_found(task, found, tree.where(table.some_paths(name, 1)[0]))
-    return Meaning(task, why, found.shape, found.dtype, reading)
+    return Meaning(task, why, found.shape, found.dtype, conversion)
 
 
 def _depth_meaning(

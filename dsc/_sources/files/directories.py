@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from dsc._sources.files.local import Names
+from dsc._sources.files.local import DirectoryNames
 
 
 class Directories:
@@ -27,7 +27,7 @@ class Directories:
             known.add(name)
             directory = head
 
-    def list(self, directory: str) -> Names:
+    def list(self, directory: str) -> DirectoryNames:
         """Return the names of the files and of the directories in a directory, sorted."""
         return sorted(self._files.get(directory, ())), sorted(self._below.get(directory, ()))
 

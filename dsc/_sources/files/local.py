@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 from dsc._sources.files.passed_over import PassedOver, task_of, why_hidden
 
-Names = tuple[list[str], list[str]]  # of files and of directories, sorted
+DirectoryNames = tuple[list[str], list[str]]  # of files and of directories, sorted
 
 
 class LocalFiles:
@@ -22,7 +22,7 @@ class LocalFiles:
     def __init__(self, local: Path) -> None:
         self.local = local
 
-    def lister(self, passed: PassedOver | None) -> Callable[[str], Names]:
+    def lister(self, passed: PassedOver | None) -> Callable[[str], DirectoryNames]:
         """Return the function that lists one directory, for one walk; see `FileTree.walk`.
 
         Links to directories are followed, each real directory once by that way; one to a directory
@@ -56,7 +56,7 @@ class LocalFiles:
     def _at(self, path: str) -> Path:
         return self.local / path if path else self.local
 
-    def _list(self, directory: str, visited: set[str], passed: PassedOver | None) -> Names:
+    def _list(self, directory: str, visited: set[str], passed: PassedOver | None) -> DirectoryNames:
         try:
             with os.scandir(self._at(directory)) as scan:
                 entries = sorted(scan, key=lambda entry: entry.name)

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from dsc._sources.files.directories import Directories
-from dsc._sources.files.local import LocalFiles, Names
+from dsc._sources.files.local import DirectoryNames, LocalFiles
 from dsc._sources.files.passed_over import PassedOver, printable, spell, task_of, why_hidden
 from dsc._sources.files.remote import RemoteFiles, Seekable, raise_failure
 from dsc._storage.files.place import Place, parse_place
@@ -40,7 +40,7 @@ _BROKEN = (
 _COMPRESSIONS: dict[bytes, Any] = {b"\x1f\x8b": gzip, b"BZh": bz2, b"\xfd7zXZ": lzma}
 _LINK, _TYPE = 0o120000, 0o170000  # of a Unix mode, which a zip has in the upper half of a field
 _UTF8 = 0x800  # the flag of a name in UTF-8
-Refused = list[tuple[str, str, bool]]  # path, reason, whether it may be of a task
+RefusedMembers = list[tuple[str, str, bool]]  # path, reason, whether it may be of a task
 
 
 def find_packed(place: Place) -> "PackedFiles | None":
@@ -97,14 +97,14 @@ class PackedFiles:
         self._file, self._url, self._inner = files, container, inner
         self._is_zip = scheme == "zip" if scheme else container.lower().endswith(ZIPS)
         self.url = f"{container}/{printable(inner)}" if inner else container
-        self._index: Container | None = None
+        self._index: PackedContainer | None = None
         self._pid = os.getpid()
         self._directories = Directories(())
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_index": None, "_directories": Directories(())}
 
-    def lister(self, passed: PassedOver | None) -> Callable[[str], Names]:
+    def lister(self, passed: PassedOver | None) -> Callable[[str], DirectoryNames]:
         """Return the function that lists one directory, for one walk; see `FileTree.walk`."""
         try:
             container = self._container()
@@ -164,13 +164,13 @@ class PackedFiles:
             f"{self.url}/{path}: cannot be read from it ({error}); unpack it, or copy it again"
         )
 
-    def _container(self) -> "Container":
+    def _container(self) -> "PackedContainer":
         # a forked process must not move the place at which its parent reads
         if self._index is None or self._pid != os.getpid():
             self._index, self._pid = self._open(), os.getpid()
         return self._index
 
-    def _open(self) -> "Container":
+    def _open(self) -> "PackedContainer":
         file = self._file.open("")
         try:
             return _Zip(file) if self._is_zip else _Tar(_plain(file))
@@ -183,7 +183,7 @@ class PackedFiles:
             raise SampleError(f"{self.url}: not a whole {what} ({error}); copy it again") from None
 
 
-class Container(Protocol):
+class PackedContainer(Protocol):
     """An open zip or tar.
 
     Attributes
@@ -195,7 +195,7 @@ class Container(Protocol):
     """
 
     folders: list[str]
-    refused: Refused
+    refused: RefusedMembers
 
     def paths(self) -> Iterator[str]:
         """Yield the paths of all files."""
@@ -210,7 +210,7 @@ class _Zip:
     def __init__(self, file: BinaryIO) -> None:
         self._zip = zipfile.ZipFile(file)  # reading from it is safe under threads
         self.folders: list[str] = []
-        self.refused: Refused = []
+        self.refused: RefusedMembers = []
         self._files: dict[str, zipfile.ZipInfo] = {}
         for info in self._zip.infolist():
             name = _zip_name(info)
@@ -247,7 +247,7 @@ class _Tar:
     def __init__(self, file: BinaryIO) -> None:
         self._file, self._lock = file, threading.Lock()
         self.folders: list[str] = []
-        self.refused: Refused = []
+        self.refused: RefusedMembers = []
         self._files: dict[str, tuple[int, int]] = {}
         links: dict[str, str] = {}
         with tarfile.open(fileobj=file, mode="r:", errors="surrogateescape") as tar:

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 from urllib.parse import unquote_to_bytes, urljoin, urlsplit
 
 from dsc._sources.files.directories import Directories
-from dsc._sources.files.local import Names
+from dsc._sources.files.local import DirectoryNames
 from dsc._sources.files.passed_over import PassedOver
 from dsc._storage.files.http import read_page
 from dsc._storage.files.place import Place
@@ -32,7 +32,7 @@ class RemoteFiles:
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_directories": None}
 
-    def lister(self, passed: PassedOver | None) -> Callable[[str], Names]:
+    def lister(self, passed: PassedOver | None) -> Callable[[str], DirectoryNames]:
         """Return the function that lists one directory, for one walk; see `FileTree.walk`."""
         if self.remote.place.is_http:
             return self._page
@@ -72,7 +72,7 @@ class RemoteFiles:
             return []
         return found
 
-    def _page(self, directory: str) -> Names:
+    def _page(self, directory: str) -> DirectoryNames:
         if directory.count("/") >= MOST_LEVELS:
             raise OSError(
                 f"{self.remote.where(directory)}: directories {MOST_LEVELS} deep: the server "
@@ -154,7 +154,7 @@ def raise_failure(file: BinaryIO | None) -> None:
         raise raw.failure from None
 
 
-def links_of(address: str, text: str) -> Names:
+def links_of(address: str, text: str) -> DirectoryNames:
     """Return the names of files and directories that a page of links shows, sorted.
 
     Links that lead elsewhere, up, or deeper than one level are left aside; a directory's link ends

@@ -14,7 +14,7 @@ from typing import BinaryIO, Protocol
 from urllib.parse import unquote_to_bytes
 
 from dsc._schemas import LeftOut
-from dsc._sources.files.local import LocalFiles, Names
+from dsc._sources.files.local import DirectoryNames, LocalFiles
 from dsc._sources.files.packed import PackedFiles, find_packed
 from dsc._sources.files.passed_over import (
     PassedOver,
@@ -28,10 +28,10 @@ from dsc._storage.files.place import Place, parse_place, redact
 from dsc.errors import SampleError, SourceNotFoundError
 
 
-class Files(Protocol):
+class FileBackend(Protocol):
     """What a kind of place must do for `FileTree`."""
 
-    def lister(self, passed: PassedOver | None) -> Callable[[str], Names]:
+    def lister(self, passed: PassedOver | None) -> Callable[[str], DirectoryNames]:
         """Return the function that lists one directory: its files and its directories, sorted."""
         ...
 
@@ -80,7 +80,7 @@ class FileTree:
         packed = packed or find_packed(self._place)
         self.local: Path | None = None
         if packed is not None:
-            self._files: Files = packed
+            self._files: FileBackend = packed
             self.url = packed.url
         elif self._place.local is None:
             self._files = RemoteFiles(self._place)

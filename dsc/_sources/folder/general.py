@@ -1,6 +1,6 @@
 """Which file is which task of which sample, told from the names of directories and files alone.
 
-A *layout* gives every file a `Place`: its task, its group (the directories that say which
+A *layout* gives every file a `FilePlace`: its task, its group (the directories that say which
 recording or scene it is from), the stem that the tasks of one sample share, its split and its
 class. Published data sets are recognised by their own names first
 (`dsc._sources.folder.published`); for others there are four general ones:
@@ -24,7 +24,7 @@ from dataclasses import replace
 from functools import cache
 
 from dsc._schemas.task import spelled
-from dsc._sources.folder.layout import PICTURE, STRAY, Aside, Layout, Listing, Place
+from dsc._sources.folder.layout import PICTURE, STRAY, FilePlace, Layout, Listing, SetAside
 from dsc._sources.formats import can_read
 from dsc._sources.keys import natural_order
 from dsc._sources.meaning.names import (
@@ -293,29 +293,29 @@ def directories(listing: Listing, level: int) -> Layout:
     total = sum(map(len, listing.values()))
     many = total - sum(_names_at(listing, level).values()) > STRAYS * total
 
-    def above(parts: list[str], name: str) -> Place | Aside | None:
+    def above(parts: list[str], name: str) -> FilePlace | SetAside | None:
         if not many or not can_read(name):
             return None
         if pictures:
-            return Aside(STRAY, PICTURE)
-        return Place(PICTURE, "/".join(parts), name.rpartition(".")[0], split_of(parts))
+            return SetAside(STRAY, PICTURE)
+        return FilePlace(PICTURE, "/".join(parts), name.rpartition(".")[0], split_of(parts))
 
-    def place(directory: str, name: str) -> Place | Aside | None:
+    def place(directory: str, name: str) -> FilePlace | SetAside | None:
         parts = _parts(directory)
         if not -len(parts) <= level < len(parts):
             return above(parts, name)
         task = parts.pop(level)
         if not spelled(task):
-            return Aside("a task's name needs letters a to z or digits: rename it", task)
+            return SetAside("a task's name needs letters a to z or digits: rename it", task)
         stem = name.rpartition(".")[0] or name  # of a file without ending, all of it
         split, group = split_of(parts), "/".join(parts)
         words = affixes.get(task, set())
         if not words:
             before, behind = common.get(directory, (0, 0))
-            return Place(task_name(task), group, stem[before : len(stem) - behind], split)
+            return FilePlace(task_name(task), group, stem[before : len(stem) - behind], split)
         base, word = split_affix(stem)
         full = f"{task}_{word}" if len(words) > 1 else task
-        return Place(task_name(full), group, base, split)
+        return FilePlace(task_name(full), group, base, split)
 
     return Layout("directories", place, "directories with the names of tasks")
 
@@ -393,14 +393,14 @@ def suffixes(listing: Listing, words: frozenset[str] | None = None) -> Layout:
         base, _, word = stem.partition(".")
         return (base, word) if word in own else (stem, "")
 
-    def place(directory: str, name: str) -> Place | None:
+    def place(directory: str, name: str) -> FilePlace | None:
         stem = name.rpartition(".")[0]
         if not stem:
             return None
         ending = name.rpartition(".")[2].lower()
         base, word = part(stem) if every else (stem, ending if ending in endings else "")
         split = split_of(_parts(directory)) if "/" in directory else name_of_split(directory)
-        return Place(task_name(word) if word else PICTURE, directory, base, split or "")
+        return FilePlace(task_name(word) if word else PICTURE, directory, base, split or "")
 
     every = sorted(words | own)
     endings = set() if every else _endings_of_pairs(listing)
@@ -426,13 +426,13 @@ def classes(listing: Listing) -> Layout:
     """Lay out by directories that are classes; see the module."""
     level = class_level(listing) or 0
 
-    def place(directory: str, name: str) -> Place | Aside:
+    def place(directory: str, name: str) -> FilePlace | SetAside:
         parts = _parts(directory)
         split = split_of(parts[:level])
         if len(parts) <= level and not split:
-            return Aside("lies above the directories of the classes")
+            return SetAside("lies above the directories of the classes")
         label = parts[level] if len(parts) > level else None
-        return Place(PICTURE, directory, name.rpartition(".")[0], split, label)
+        return FilePlace(PICTURE, directory, name.rpartition(".")[0], split, label)
 
     return Layout("classes", place, "directories that are no names of tasks")
 

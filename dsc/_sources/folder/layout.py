@@ -15,7 +15,7 @@ STRAY = "belongs to no task of this layout"
 
 
 @dataclass(frozen=True)
-class Place:
+class FilePlace:
     """Where a file belongs.
 
     Attributes
@@ -38,14 +38,14 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Aside:
+class SetAside:
     """A file that a layout knows and that is no task's: why, and the task that it looks like."""
 
     why: str
     task: str = ""
 
 
-Placer = Callable[[str, str], Place | Aside | None]
+Placer = Callable[[str, str], FilePlace | SetAside | None]
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Layout:
     name
         What ``--layout`` calls it.
     place
-        Gives a file's place, from its directory and name; an `Aside`, or None, for what is no
+        Gives a file's place, from its directory and name; an `SetAside`, or None, for what is no
         task's.
     why
         What it was recognised by, for people.
@@ -73,5 +73,5 @@ class Layout:
     place: Placer
     why: str = ""
     known: Mapping[str, Stated] = field(default_factory=dict)
-    pair: Callable[[list[tuple[Place, str]]], Iterable[tuple[Place, str]]] | None = None
+    pair: Callable[[list[tuple[FilePlace, str]]], Iterable[tuple[FilePlace, str]]] | None = None
     arrays: tuple[str, ...] = ()

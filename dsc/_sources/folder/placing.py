@@ -15,10 +15,10 @@ from dsc._schemas import LeftOut
 from dsc._schemas.task import spelled
 from dsc._sources.file_table import WHOLE, FileTable, TableBuilder
 from dsc._sources.files.passed_over import PassedOver, ending_of
-from dsc._sources.folder.layout import STRAY, Aside, Layout, Listing, Place
+from dsc._sources.folder.layout import STRAY, FilePlace, Layout, Listing, SetAside
 from dsc._sources.formats import can_read
 from dsc._sources.meaning.names import is_task_word, kind_of_name, task_name
-from dsc._sources.meaning.options import Options
+from dsc._sources.meaning.options import TaskOptions
 
 CLASS_TASK = "class_label"
 
@@ -42,7 +42,7 @@ UNREAD_PICTURES = (
 
 
 @dataclass(frozen=True)
-class Files:
+class ListedFiles:
     """The files below a root, by directory.
 
     Attributes
@@ -60,7 +60,7 @@ class Files:
     ignored: dict[str, list[str]]
 
     @classmethod
-    def of(cls, walk: Iterable[tuple[str, list[str]]], options: Options) -> Self:
+    def of(cls, walk: Iterable[tuple[str, list[str]]], options: TaskOptions) -> Self:
         """Sort the files that a tree has."""
         sorted_out: tuple[dict[str, list[str]], ...] = ({}, {}, {})
         for directory, names in walk:
@@ -89,7 +89,7 @@ class Files:
 
 
 @dataclass(frozen=True)
-class Built:
+class PlacedFiles:
     """What a layout makes of the files: the table, classes by group, and what it leaves out.
 
     `files` counts the files of every task; `twins` says, by task, which two claim one sample.
@@ -107,7 +107,7 @@ class Built:
         return [*self.table.files, *([CLASS_TASK] if self.labels else [])]
 
 
-def build(layout: Layout, files: Files) -> Built:
+def place_files(layout: Layout, files: ListedFiles) -> PlacedFiles:
     """Put every file that has a place into the table, and list the others with the reason."""
     labels, rest = dict[str, str](), PassedOver()
     placed = _place_pictures(layout, files.readable, labels, rest)
@@ -120,21 +120,21 @@ def build(layout: Layout, files: Files) -> Built:
         for path in paths:
             rest.add_file(path, f"--ignore {pattern}")
     table = builder.build(strict=False)
-    return Built(table, labels, rest.left_out(), builder.counts(), builder.twins)
+    return PlacedFiles(table, labels, rest.left_out(), builder.counts(), builder.twins)
 
 
-def _sample(place: Place) -> tuple[str, str]:
+def _sample(place: FilePlace) -> tuple[str, str]:
     return place.group, place.stem
 
 
 def _place_pictures(
     layout: Layout, readable: Listing, labels: dict[str, str], rest: PassedOver
-) -> list[tuple[Place, str]]:
+) -> list[tuple[FilePlace, str]]:
     """Place the files that can be read; `labels` gets the class of every group that has one."""
-    placed: list[tuple[Place, str]] = []
+    placed: list[tuple[FilePlace, str]] = []
     for directory, name, path in _paths(readable):
         place = layout.place(directory, name)
-        if not isinstance(place, Place):
+        if not isinstance(place, FilePlace):
             rest.add_file(path, *((place.why, place.task) if place else (STRAY,)))
             continue
         if place.label is not None:
@@ -144,14 +144,14 @@ def _place_pictures(
 
 
 def _place_others(
-    layout: Layout, others: Listing, pictures: Sequence[Place], rest: PassedOver
-) -> list[tuple[Place, str]]:
+    layout: Layout, others: Listing, pictures: Sequence[FilePlace], rest: PassedOver
+) -> list[tuple[FilePlace, str]]:
     """Place small matrices and single arrays of samples that are there.
 
     What is left may look like a task; beside a picture of the same task (``rgb/1.txt``), like one
     of its own.
     """
-    placed: list[tuple[Place, str]] = []
+    placed: list[tuple[FilePlace, str]] = []
     samples = {_sample(place) for place in pictures}
     taken = {(place.task, *_sample(place)) for place in pictures}
     tasks = {place.task for place in pictures}
@@ -173,7 +173,7 @@ def _place_others(
 
 
 def _looks_like(
-    place: Place | None,
+    place: FilePlace | None,
     path: str,
     tasks: Collection[str],
     taken: Collection[tuple[str, str, str]],
@@ -197,8 +197,8 @@ def _looks_like(
 
 
 def _joined(
-    layout: Layout, placed: list[tuple[Place, str]], rest: PassedOver
-) -> list[tuple[Place, str]]:
+    layout: Layout, placed: list[tuple[FilePlace, str]], rest: PassedOver
+) -> list[tuple[FilePlace, str]]:
     """Join samples as the layout says; what then has no partner is left out."""
     if layout.pair is None:
         return placed
@@ -212,15 +212,15 @@ def _joined(
 
 def _by_task(
     layout: Layout, others: Listing, rest: PassedOver
-) -> dict[str, list[tuple[Place | None, str]]]:
+) -> dict[str, list[tuple[FilePlace | None, str]]]:
     """Sort files that are no pictures by the task of their place, ``""`` where they have none.
 
     What the layout leaves aside goes to the rest.
     """
-    found: dict[str, list[tuple[Place | None, str]]] = {}
+    found: dict[str, list[tuple[FilePlace | None, str]]] = {}
     for directory, name, path in _paths(others):
         place = layout.place(directory, name)
-        if isinstance(place, Aside):
+        if isinstance(place, SetAside):
             rest.add_file(path, place.why, place.task)
             continue
         found.setdefault(place.task if place else "", []).append((place, path))

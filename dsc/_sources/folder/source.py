@@ -21,13 +21,13 @@ from dsc._sources.files.passed_over import printable
 from dsc._sources.files.tree import FileTree, nothing_found
 from dsc._sources.folder.general import stated_layout, tell_layout
 from dsc._sources.folder.layout import Layout
-from dsc._sources.folder.placing import CLASS_TASK, Built, Files, build
+from dsc._sources.folder.placing import CLASS_TASK, ListedFiles, PlacedFiles, place_files
 from dsc._sources.folder.published import PUBLISHED, recognise
 from dsc._sources.keys import natural_order
 from dsc._sources.meaning.decide import ALPHA, Meaning, Stated, alpha_meaning, decide
 from dsc._sources.meaning.evidence import Evidence
 from dsc._sources.meaning.names import kind_of_name
-from dsc._sources.meaning.options import Options, unwanted, wanted_tasks
+from dsc._sources.meaning.options import TaskOptions, unwanted, wanted_tasks
 from dsc.errors import UsageError
 
 LAYOUTS = ("directories", "split-directories", "suffixes", "classes", *PUBLISHED)
@@ -108,13 +108,13 @@ class FolderSource(FileSource):
         SampleError
             When none of a task's first files can be read.
         """
-        options = Options.parse(depth_unit, file_unit, kinds, invalid, alpha, tasks, ignore)
+        options = TaskOptions.parse(depth_unit, file_unit, kinds, invalid, alpha, tasks, ignore)
         tree = FileTree(root)
         tree.require_root(cls.name, root)
         left_out: list[LeftOut] = []
-        files = Files.of(tree.walk(left_out), options)
+        files = ListedFiles.of(tree.walk(left_out), options)
         chosen = _choose_layout(layout, files, str(root), options)
-        built = build(chosen, files)
+        built = place_files(chosen, files)
         wanted = wanted_tasks(options, built.tasks)
         _check_twins(built, wanted)
         _check_named(options, built.table)
@@ -164,7 +164,9 @@ def class_names(labels: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(sorted(set(labels.values())))
 
 
-def _choose_layout(stated: str | None, files: Files, root: str, options: Options) -> Layout:
+def _choose_layout(
+    stated: str | None, files: ListedFiles, root: str, options: TaskOptions
+) -> Layout:
     if stated is None and (found := recognise(files.all(), root)) is not None:
         return found
     if stated in PUBLISHED:
@@ -180,7 +182,7 @@ def _choose_layout(stated: str | None, files: Files, root: str, options: Options
     return tell_layout(files.readable, root, named)
 
 
-def _idle(options: Options, left_out: Sequence[LeftOut]) -> list[str]:
+def _idle(options: TaskOptions, left_out: Sequence[LeftOut]) -> list[str]:
     """Say which --ignore leaves out nothing: it may be misspelt."""
     reasons = " ".join(one.reason for one in left_out)
     return [
@@ -190,7 +192,7 @@ def _idle(options: Options, left_out: Sequence[LeftOut]) -> list[str]:
     ]
 
 
-def _check_twins(built: Built, wanted: Sequence[str]) -> None:
+def _check_twins(built: PlacedFiles, wanted: Sequence[str]) -> None:
     for task, what in built.twins.items():
         if task in wanted:
             others = [name for name in built.table.files if name not in built.twins]
@@ -198,7 +200,7 @@ def _check_twins(built: Built, wanted: Sequence[str]) -> None:
             raise UsageError(what + more)
 
 
-def _check_named(options: Options, table: FileTable) -> None:
+def _check_named(options: TaskOptions, table: FileTable) -> None:
     unknown = {name for name in options.named() if name not in table.files}
     if unknown:
         raise UsageError(
@@ -206,7 +208,7 @@ def _check_named(options: Options, table: FileTable) -> None:
         )
 
 
-def _check_invalid(name: str, found: Evidence, options: Options, where: str) -> None:
+def _check_invalid(name: str, found: Evidence, options: TaskOptions, where: str) -> None:
     """Refuse a value that no file can hold: it would stand for those that do mean nothing."""
     if found.dtype == "bool" or found.is_float:
         return
@@ -226,7 +228,9 @@ def _known_split(split: str, table: FileTable) -> str:
     return split
 
 
-def _meanings(tree: FileTree, table: FileTable, layout: Layout, options: Options) -> list[Meaning]:
+def _meanings(
+    tree: FileTree, table: FileTable, layout: Layout, options: TaskOptions
+) -> list[Meaning]:
     found = []
     for name in sorted(table.files, key=_task_order):
         where = tree.where(table.some_paths(name, 1)[0])
@@ -237,7 +241,7 @@ def _meanings(tree: FileTree, table: FileTable, layout: Layout, options: Options
         _check_invalid(name, evidence, options, where)
         meaning = decide(name, evidence, stated, where)
         found.append(meaning)
-        if evidence.alpha and options.alpha == "mask" and meaning.reading.alpha == "drop":
+        if evidence.alpha and options.alpha == "mask" and meaning.conversion.alpha == "drop":
             found.append(alpha_meaning(meaning))
             table.files[f"{name}{ALPHA}"] = table.files[name]
     return found

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from dsc._schemas.task import spelled
 from dsc._sources.file_table import WHOLE, TableBuilder
 from dsc._sources.files.passed_over import printable
-from dsc._sources.hdf5.inventory import Item
-from dsc._sources.hdf5.layout import Told, Unit
+from dsc._sources.hdf5.inventory import DatasetItem
+from dsc._sources.hdf5.layout import SampleUnit, ToldLayout
 from dsc._sources.hdf5.names import generic, stem_of
 from dsc._sources.hdf5.plan import (
-    Found,
-    Left,
+    LeftOutDatasets,
+    NameWords,
     Plan,
-    Words,
+    TaskDataset,
     check_number,
     check_readable,
     not_wanted,
@@ -22,17 +22,17 @@ from dsc._sources.hdf5.plan import (
     task_of,
     too_deep,
 )
-from dsc._sources.hdf5.sample_table import INSIDE, Frames
+from dsc._sources.hdf5.sample_table import INSIDE, FrameTable
 from dsc._sources.meaning.names import split_of
-from dsc._sources.meaning.options import Options, wanted_tasks
+from dsc._sources.meaning.options import TaskOptions, wanted_tasks
 
 
 @dataclass(frozen=True)
 class _Spot:
     """A dataset with its task, and the sample that it is of."""
 
-    unit: Unit
-    item: Item
+    unit: SampleUnit
+    item: DatasetItem
     task: str
     group: str
     stem: str
@@ -49,12 +49,12 @@ class _Spot:
 
 
 def plan_frames(
-    units: Sequence[Unit],
-    words: Words,
-    in_files: Mapping[str, Words],
-    told: Told,
-    options: Options,
-    left: Left,
+    units: Sequence[SampleUnit],
+    words: NameWords,
+    in_files: Mapping[str, NameWords],
+    told: ToldLayout,
+    options: TaskOptions,
+    left: LeftOutDatasets,
 ) -> Plan:
     """Make the plan of units that are a sample each; see `make_plan`.
 
@@ -65,8 +65,8 @@ def plan_frames(
     options = options_by_task(options, _own_names(spots), every)
     wanted = wanted_tasks(options, every)
     check_number(wanted, units)
-    found: dict[str, list[Found]] = defaultdict(list)
-    beside: dict[tuple[str, str], dict[str, Found]] = defaultdict(dict)
+    found: dict[str, list[TaskDataset]] = defaultdict(list)
+    beside: dict[tuple[str, str], dict[str, TaskDataset]] = defaultdict(dict)
     builder = TableBuilder()
     for spot in spots:
         unit, item, task = spot.unit, spot.item, spot.task
@@ -82,15 +82,18 @@ def plan_frames(
         head, tail = spot.template()
         split = unit.split or split_of(unit.file.split("/")[:-1])
         builder.add(spot.group, spot.stem, task, head, tail, split)
-        found[task].append(Found(unit.file, item))
+        found[task].append(TaskDataset(unit.file, item))
         beside[spot.group, spot.stem][task] = found[task][-1]
     _leave(units, left)
-    table = Frames(builder.build())
+    table = FrameTable(builder.build())
     return Plan(told, table, dict(found), options, list(beside.values()), left.listed())
 
 
 def _spots(
-    units: Sequence[Unit], words: Words, in_files: Mapping[str, Words], left: Left
+    units: Sequence[SampleUnit],
+    words: NameWords,
+    in_files: Mapping[str, NameWords],
+    left: LeftOutDatasets,
 ) -> Iterator[_Spot]:
     held = [(unit, item) for unit in units for item in unit.items if not item.no_task]
     several = len({word for _, _, word in words.values()}) > 1
@@ -111,7 +114,7 @@ def _spots(
             left.add(unit.file, item.path, reason, printable(item.path), unit.group)
 
 
-def _sample_of(unit: Unit, words: Words) -> tuple[str, str, int]:
+def _sample_of(unit: SampleUnit, words: NameWords) -> tuple[str, str, int]:
     """Return the group and stem of a unit's sample, and where the stem ends at most."""
     if unit.group:
         above, _, leaf = unit.group.rpartition("/")
@@ -131,7 +134,7 @@ def _own_names(spots: Sequence[_Spot]) -> dict[str, set[str]]:
     return found
 
 
-def _leave(units: Sequence[Unit], left: Left) -> None:
+def _leave(units: Sequence[SampleUnit], left: LeftOutDatasets) -> None:
     """Note what can be no task; arrays that half of the samples have look like one."""
     rest = [(unit, item) for unit in units for item in unit.items if item.no_task]
     counts = Counter(spelled(unit.inner(item)) for unit, item in rest if item.shape)

@@ -28,7 +28,7 @@ UNSTATED = Stated()
 
 
 @dataclass(frozen=True)
-class Item:
+class DatasetItem:
     """One dataset of a file.
 
     Attributes
@@ -74,7 +74,7 @@ class Item:
         return self.shape[:0:-1] if self.matlab else self.shape[1:]
 
 
-def list_items(file: Any, local: bool) -> tuple[Item, ...]:
+def list_datasets(file: Any, local: bool) -> tuple[DatasetItem, ...]:
     """List everything in an open `h5py.File`, in the order of names; soft links come last.
 
     `local` says that HDF5 opened the file itself, so that links to other files can be followed.
@@ -87,7 +87,7 @@ def list_items(file: Any, local: bool) -> tuple[Item, ...]:
 
 def _walk(
     group: Any, prefix: str, seen: dict[Any, str], local: bool, file: str, root: str
-) -> Iterator[Item]:
+) -> Iterator[DatasetItem]:
     """List a group of `file`, which is not the file `root` behind a link into another one."""
     import h5py
 
@@ -95,23 +95,23 @@ def _walk(
     for name in sorted(links, key=lambda name: isinstance(links[name], h5py.SoftLink)):
         path = f"{prefix}{text_of(name)}"
         if name in INTERNAL and not prefix:
-            yield Item(path, no_task="MATLAB's own, which cell arrays refer to")
+            yield DatasetItem(path, no_task="MATLAB's own, which cell arrays refer to")
             continue
         item = _follow(group, name, links[name], local)
         if isinstance(item, str):
-            yield Item(path, problem=item, elsewhere=True)
+            yield DatasetItem(path, problem=item, elsewhere=True)
             continue
         if isinstance(item, h5py.Datatype):
-            yield Item(path, no_task="a named type, no values")
+            yield DatasetItem(path, no_task="a named type, no values")
             continue
         own = file if isinstance(links[name], h5py.HardLink) else item.file.filename
         known = seen.setdefault((own, h5py.h5o.get_info(item.id).addr), path)
         if known != path:
-            yield Item(path, no_task=f"another name of /{known}")
+            yield DatasetItem(path, no_task=f"another name of /{known}")
         elif isinstance(item, h5py.Dataset):
             yield _item(item, path, own != root, local)
         elif _is_sparse(item):
-            yield Item(path, no_task="a sparse matrix of MATLAB")
+            yield DatasetItem(path, no_task="a sparse matrix of MATLAB")
         else:
             yield from _walk(item, f"{path}/", seen, local, own, root)
 
@@ -156,7 +156,7 @@ def _one_link() -> Any:
     return access
 
 
-def _item(dataset: Any, path: str, external: bool, local: bool) -> Item:
+def _item(dataset: Any, path: str, external: bool, local: bool) -> DatasetItem:
     import h5py
 
     creation = dataset.id.get_create_plist()
@@ -165,18 +165,18 @@ def _item(dataset: Any, path: str, external: bool, local: bool) -> Item:
     if elsewhere and not local:  # before its extent, which lies in the other files, is asked for
         what = "a virtual dataset" if virtual else "its values lie in other files"
         problem = f"{what}, which is read from local files only: copy all of its files together"
-        return Item(path, elsewhere=True, problem=problem)
+        return DatasetItem(path, elsewhere=True, problem=problem)
     attributes = dataset.attrs
     known = {name: attributes[name] for name in READ if name in attributes} if attributes else {}
     try:
         dtype, shape = dataset.dtype, dataset.shape
     except (TypeError, ValueError) as error:
-        return Item(path, no_task=f"a type that NumPy has not ({error})")
+        return DatasetItem(path, no_task=f"a type that NumPy has not ({error})")
     base, more = dtype.subdtype or (dtype, ())
     files = _bytes_held(dataset, base, shape) or ""
     no_task = _no_numbers(base, shape, known, virtual, bool(files))
     if no_task:
-        return Item(path, shape or (), no_task=no_task)
+        return DatasetItem(path, shape or (), no_task=no_task)
     problem = missing_filter(creation)
     if 0 in shape:
         problem = "a virtual dataset none of whose parts is found"
@@ -184,7 +184,7 @@ def _item(dataset: Any, path: str, external: bool, local: bool) -> Item:
         stated = _stated(known, base) if known or base.metadata else UNSTATED
     except (TypeError, ValueError) as error:
         problem, stated = f"its attributes cannot be understood ({error})", UNSTATED
-    return Item(
+    return DatasetItem(
         path,
         (*shape, *more),
         "uint8" if files else "bool" if is_logical(known) else base.newbyteorder("=").name,
@@ -216,7 +216,7 @@ def _is_sparse(group: Any) -> bool:
 
 
 def bytes_held(dataset: Any) -> str | None:
-    """Tell where bytes are image files, see `Item.files`; None where they are other data."""
+    """Tell where bytes are image files, see `DatasetItem.files`; None where they are other data."""
     dtype = dataset.dtype
     return _bytes_held(dataset, dtype.subdtype[0] if dtype.subdtype else dtype, dataset.shape)
 

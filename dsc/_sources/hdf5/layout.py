@@ -16,7 +16,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from dsc._sources.hdf5.inventory import Item
+from dsc._sources.hdf5.inventory import DatasetItem
 from dsc._sources.hdf5.names import generic
 from dsc._sources.meaning.evidence import MATRIX
 from dsc._sources.meaning.names import (
@@ -36,11 +36,11 @@ STRONG, WEAK = 3, 1
 LEAST_MAP = 16  # pixels along the shorter side, from which a matrix may be a map
 _CAMERAS = ("cam", "view", "eye", "sensor", "stereo", "level", "layer")
 
-KindOf = Callable[[str, Item], str | None]  # gives what is known of the kind of a file's dataset
+KindOf = Callable[[str, DatasetItem], str | None]  # kind of a file's dataset, as far as known
 
 
 @dataclass(frozen=True)
-class Unit:
+class SampleUnit:
     """A file, or a group of one, that holds a sample or rows of samples.
 
     Attributes
@@ -57,17 +57,19 @@ class Unit:
 
     file: str
     group: str
-    items: tuple[Item, ...]
+    items: tuple[DatasetItem, ...]
     split: str = ""
     numbered: bool = False
 
-    def inner(self, item: Item) -> str:
+    def inner(self, item: DatasetItem) -> str:
         """Return an item's path below the group."""
         return item.path[len(self.group) + 1 :] if self.group else item.path
 
 
-def units_of(file: str, items: Sequence[Item], group: str = "", split: str = "") -> list[Unit]:
-    """Part a file's items into units, by groups that are splits or are numbered."""
+def part_into_units(
+    file: str, items: Sequence[DatasetItem], group: str = "", split: str = ""
+) -> list[SampleUnit]:
+    """Part a file's datasets into units, by groups that are splits or are numbered."""
     held = [item for item in items if not item.no_task]
     level = len(group.split("/")) if group else 0
     deep = [item for item in held if item.path.count("/") > level]
@@ -78,16 +80,16 @@ def units_of(file: str, items: Sequence[Item], group: str = "", split: str = "")
             unit
             for name, below in _below(items, level).items()
             if name in names
-            for unit in units_of(file, below, _join(group, name), name_of_split(name) or "")
+            for unit in part_into_units(file, below, _join(group, name), name_of_split(name) or "")
         ]
     found = _numbered_groups(held, level)
     if not found:
-        return [Unit(file, group, tuple(items), split)]
+        return [SampleUnit(file, group, tuple(items), split)]
     units = []
     for name in found:
         below = [item for item in items if item.path.startswith(f"{name}/")]
-        for unit in units_of(file, below, name, split):
-            units.append(Unit(file, unit.group, unit.items, unit.split, numbered=True))
+        for unit in part_into_units(file, below, name, split):
+            units.append(SampleUnit(file, unit.group, unit.items, unit.split, numbered=True))
     return units
 
 
@@ -95,8 +97,8 @@ def _join(group: str, name: str) -> str:
     return f"{group}/{name}" if group else name
 
 
-def _below(items: Sequence[Item], level: int) -> dict[str, list[Item]]:
-    found: dict[str, list[Item]] = defaultdict(list)
+def _below(items: Sequence[DatasetItem], level: int) -> dict[str, list[DatasetItem]]:
+    found: dict[str, list[DatasetItem]] = defaultdict(list)
     for item in items:
         parts = item.path.split("/")
         if len(parts) > level + 1:
@@ -104,7 +106,7 @@ def _below(items: Sequence[Item], level: int) -> dict[str, list[Item]]:
     return found
 
 
-def _numbered_groups(held: Sequence[Item], level: int) -> list[str]:
+def _numbered_groups(held: Sequence[DatasetItem], level: int) -> list[str]:
     """List the outermost groups that are numbered and hold datasets of equal names.
 
     `level` is where to begin. Empty where there are none, or most datasets lie elsewhere.
@@ -147,14 +149,14 @@ def _nested_numbers(groups: dict[str, set[str]]) -> bool:
 
 
 @dataclass(frozen=True)
-class Told:
+class ToldLayout:
     """Which layout it is, and why."""
 
     name: str
     why: str
 
 
-def tell(units: Sequence[Unit], kind_of: KindOf, where: str) -> Told:
+def tell(units: Sequence[SampleUnit], kind_of: KindOf, where: str) -> ToldLayout:
     """Tell whether the first axis counts samples, or each unit is one.
 
     Parameters
@@ -188,13 +190,13 @@ def tell(units: Sequence[Unit], kind_of: KindOf, where: str) -> Told:
     if numbered and rows < STRONG:
         frames = max(frames, STRONG)
     if rows > frames:
-        return Told("rows", "the first axis of datasets counts samples")
+        return ToldLayout("rows", "the first axis of datasets counts samples")
     if frames > rows and (frames >= STRONG or len(units) > 1):
         what = "group" if numbered else "file"
-        return Told(own, f"each {what} is a sample, its datasets have no axis of samples")
+        return ToldLayout(own, f"each {what} is a sample, its datasets have no axis of samples")
     sure = several != "frames" and not any(_is_unsaid(unit, kind_of) for unit in units[:1])
     if not rows and not frames and sure:
-        return Told("rows", "the first axis of datasets counts samples")
+        return ToldLayout("rows", "the first axis of datasets counts samples")
     raise UsageError(
         f"{where}: {example}: is its first axis the samples, or is each "
         f"{'group' if numbered else 'file'} one sample? Say --layout rows or --layout {own}; "
@@ -202,7 +204,7 @@ def tell(units: Sequence[Unit], kind_of: KindOf, where: str) -> Told:
     )
 
 
-def _is_unsaid(unit: Unit, kind_of: KindOf) -> bool:
+def _is_unsaid(unit: SampleUnit, kind_of: KindOf) -> bool:
     """Tell whether a unit is one matrix as large as a map, whose name says nothing."""
     held = [item for item in unit.items if not item.no_task]
     return (
@@ -214,11 +216,11 @@ def _is_unsaid(unit: Unit, kind_of: KindOf) -> bool:
     )
 
 
-def _spell(unit: Unit, item: Item) -> str:
+def _spell(unit: SampleUnit, item: DatasetItem) -> str:
     return f"{unit.file}: /{item.path} has shape {item.whole}"
 
 
-def _different(units: Iterable[Unit]) -> Iterator[Unit]:
+def _different(units: Iterable[SampleUnit]) -> Iterator[SampleUnit]:
     """Yield one of each kind of units that have equal datasets (and equal words in their names)."""
     seen = set()
     for unit in units:
@@ -229,7 +231,7 @@ def _different(units: Iterable[Unit]) -> Iterator[Unit]:
             yield unit
 
 
-def _extents(units: Sequence[Unit]) -> str:
+def _extents(units: Sequence[SampleUnit]) -> str:
     """Compare the shapes of equal datasets of several units.
 
     Only the first axis differs: that is rows. All are equal, or height and width differ: frames.
@@ -247,7 +249,7 @@ def _extents(units: Sequence[Unit]) -> str:
     return "frames"
 
 
-def _votes(unit: Unit, kind_of: KindOf) -> list[tuple[int, Item]]:
+def _votes(unit: SampleUnit, kind_of: KindOf) -> list[tuple[int, DatasetItem]]:
     """Judge every dataset: above 0 it is one sample, below 0 it has rows."""
     items = [item for item in unit.items if not item.no_task and not item.problem]
     firsts: dict[int, list[int]] = defaultdict(list)
@@ -267,7 +269,7 @@ def _votes(unit: Unit, kind_of: KindOf) -> list[tuple[int, Item]]:
     return votes
 
 
-def _planes(items: Sequence[Item]) -> bool:
+def _planes(items: Sequence[DatasetItem]) -> bool:
     """Tell whether (3, H, W) stands beside (1, H, W) or (H, W): planes of one picture."""
     found: dict[tuple[int, ...], set[int]] = defaultdict(set)
     for item in items:
@@ -277,7 +279,9 @@ def _planes(items: Sequence[Item]) -> bool:
     return any(len(planes) > 1 and 0 not in planes for planes in found.values())
 
 
-def _vote(unit: Unit, item: Item, kind: str | None, firsts: Mapping[int, list[int]]) -> int:
+def _vote(
+    unit: SampleUnit, item: DatasetItem, kind: str | None, firsts: Mapping[int, list[int]]
+) -> int:
     shape = item.shape
     if item.files:
         samples = shape[: len(shape) - (item.files == "axis")]
@@ -292,11 +296,11 @@ def _vote(unit: Unit, item: Item, kind: str | None, firsts: Mapping[int, list[in
     return -STRONG if len(shape) > 3 else 0
 
 
-def _is_column(item: Item) -> bool:
+def _is_column(item: DatasetItem) -> bool:
     return len(item.shape) == 1 or (len(item.shape) == 2 and item.shape[1] == 1)
 
 
-def _vote_flat(item: Item, kind: str | None, firsts: Mapping[int, list[int]]) -> int:
+def _vote_flat(item: DatasetItem, kind: str | None, firsts: Mapping[int, list[int]]) -> int:
     height, width = item.shape
     if max(height, width) <= MATRIX or min(height, width) == 1:
         return 0
@@ -306,7 +310,7 @@ def _vote_flat(item: Item, kind: str | None, firsts: Mapping[int, list[int]]) ->
     return WEAK if kind in MAPS and min(height, width) >= LEAST_MAP and alone else 0
 
 
-def _vote_deep(item: Item, kind: str | None) -> int:
+def _vote_deep(item: DatasetItem, kind: str | None) -> int:
     if item.matlab:
         flat = kind in FLAT or item.shape[0] != 3
         return -STRONG if flat else STRONG if kind in PICTURES else WEAK
@@ -321,7 +325,7 @@ def _vote_deep(item: Item, kind: str | None) -> int:
     return WEAK if kind in (*PICTURES, "flow") else -WEAK if kind == "label" else 0
 
 
-def tasks_first(unit: Unit, kind_of: KindOf) -> dict[str, tuple[str, str, str]]:
+def tasks_first(unit: SampleUnit, kind_of: KindOf) -> dict[str, tuple[str, str, str]]:
     """Read datasets that are numbered, a group or a word a task: (group, stem, task) by path.
 
     Empty where most are not like that, or where they have rows.

@@ -13,18 +13,29 @@ from dataclasses import replace
 from dsc._schemas.task import spelled
 from dsc._sources.files.passed_over import printable
 from dsc._sources.hdf5.frames import plan_frames
-from dsc._sources.hdf5.inventory import Item
-from dsc._sources.hdf5.layout import LAYOUTS, KindOf, Told, Unit, tasks_first, tell, units_of
+from dsc._sources.hdf5.inventory import DatasetItem
+from dsc._sources.hdf5.layout import (
+    LAYOUTS,
+    KindOf,
+    SampleUnit,
+    ToldLayout,
+    part_into_units,
+    tasks_first,
+    tell,
+)
 from dsc._sources.hdf5.names import file_words, kind_known, stem_of
-from dsc._sources.hdf5.plan import Left, Plan, Words
+from dsc._sources.hdf5.plan import LeftOutDatasets, NameWords, Plan
 from dsc._sources.hdf5.rows import plan_rows
 from dsc._sources.meaning.names import kind_of_name, split_of
-from dsc._sources.meaning.options import Options
+from dsc._sources.meaning.options import TaskOptions
 from dsc.errors import UsageError
 
 
 def make_plan(
-    content: Mapping[str, tuple[Item, ...]], options: Options, layout: str | None, where: str
+    content: Mapping[str, tuple[DatasetItem, ...]],
+    options: TaskOptions,
+    layout: str | None,
+    where: str,
 ) -> Plan:
     """Choose a layout and find samples and tasks.
 
@@ -48,7 +59,7 @@ def make_plan(
     """
     if layout is not None and layout not in LAYOUTS:
         raise UsageError(f"--layout {layout}: known are {', '.join(LAYOUTS)}")
-    left = Left()
+    left = LeftOutDatasets()
     content = {
         file: _without_ignored(file, items, options, left) for file, items in content.items()
     }
@@ -60,9 +71,9 @@ def make_plan(
     judged = [_only_wanted(unit, options, words) for unit in units]
     in_files = {} if layout in ("rows", "frames") else _numbered_datasets(judged, kind_of)
     if in_files:
-        told = Told("groups", "datasets are numbered, those of a task lie together")
+        told = ToldLayout("groups", "datasets are numbered, those of a task lie together")
     elif layout is not None:
-        told = Told(layout, "stated")
+        told = ToldLayout(layout, "stated")
     else:
         told = _tell(units, judged, kind_of, where)
     if told.name == "rows":
@@ -70,7 +81,9 @@ def make_plan(
     return plan_frames(units, words, in_files, told, options, left)
 
 
-def _tell(units: Sequence[Unit], judged: Sequence[Unit], kind_of: KindOf, where: str) -> Told:
+def _tell(
+    units: Sequence[SampleUnit], judged: Sequence[SampleUnit], kind_of: KindOf, where: str
+) -> ToldLayout:
     """Tell the layout by everything, or by what is asked for where the rest says otherwise."""
     try:
         return tell(units, kind_of, where)
@@ -79,8 +92,8 @@ def _tell(units: Sequence[Unit], judged: Sequence[Unit], kind_of: KindOf, where:
 
 
 def _without_ignored(
-    file: str, items: Sequence[Item], options: Options, left: Left
-) -> tuple[Item, ...]:
+    file: str, items: Sequence[DatasetItem], options: TaskOptions, left: LeftOutDatasets
+) -> tuple[DatasetItem, ...]:
     if not options.ignore:
         return tuple(items)
     kept = []
@@ -93,7 +106,7 @@ def _without_ignored(
     return tuple(kept)
 
 
-def _check_asked(content: Mapping[str, Sequence[Item]], options: Options) -> None:
+def _check_asked(content: Mapping[str, Sequence[DatasetItem]], options: TaskOptions) -> None:
     """Say why something that is asked for by name can be no task."""
     asked = {spelled(word) for word in options.tasks or ()}
     seen: dict[str, str] = {}
@@ -108,16 +121,18 @@ def _check_asked(content: Mapping[str, Sequence[Item]], options: Options) -> Non
         raise UsageError(f"{printable(seen[name])}, which is no task; leave {name} out of --tasks")
 
 
-def _units(content: Mapping[str, Sequence[Item]], layout: str | None) -> list[Unit]:
+def _units(content: Mapping[str, Sequence[DatasetItem]], layout: str | None) -> list[SampleUnit]:
     if layout == "frames":
-        return [Unit(file, "", tuple(items)) for file, items in content.items()]
-    found = [unit for file, items in content.items() for unit in units_of(file, items)]
+        return [SampleUnit(file, "", tuple(items)) for file, items in content.items()]
+    found = [unit for file, items in content.items() for unit in part_into_units(file, items)]
     if layout == "groups" and not any(unit.numbered for unit in found):
         return [unit for file, items in content.items() for unit in _every_group(file, items)]
     return found
 
 
-def _note_beside(content: Mapping[str, Sequence[Item]], units: Sequence[Unit], left: Left) -> None:
+def _note_beside(
+    content: Mapping[str, Sequence[DatasetItem]], units: Sequence[SampleUnit], left: LeftOutDatasets
+) -> None:
     """Note what lies in none of the groups that are units."""
     inside = {(unit.file, item.path) for unit in units for item in unit.items}
     for file, items in content.items():
@@ -126,19 +141,19 @@ def _note_beside(content: Mapping[str, Sequence[Item]], units: Sequence[Unit], l
                 left.add(file, item.path, item.no_task or "beside the groups that hold samples")
 
 
-def _every_group(file: str, items: Sequence[Item]) -> list[Unit]:
+def _every_group(file: str, items: Sequence[DatasetItem]) -> list[SampleUnit]:
     """Take each group that holds datasets for a sample."""
-    found: dict[str, list[Item]] = defaultdict(list)
+    found: dict[str, list[DatasetItem]] = defaultdict(list)
     for item in items:
         found[item.path.rpartition("/")[0]].append(item)
     return [
-        Unit(file, group, tuple(below), split_of(group.split("/")), numbered=bool(group))
+        SampleUnit(file, group, tuple(below), split_of(group.split("/")), numbered=bool(group))
         for group, below in found.items()
         if group or len(found) == 1
     ]
 
 
-def _words_of_files(content: Mapping[str, Sequence[Item]]) -> Words:
+def _words_of_files(content: Mapping[str, Sequence[DatasetItem]]) -> NameWords:
     """Read what file names say, where each file holds one dataset."""
     single = [
         file for file, items in content.items() if sum(not item.no_task for item in items) == 1
@@ -151,10 +166,10 @@ def _words_of_files(content: Mapping[str, Sequence[Item]]) -> Words:
 class _Kinds:
     """Gives the kind that is known of a dataset: stated, by its own name, by the file's."""
 
-    def __init__(self, options: Options, words: Words) -> None:
+    def __init__(self, options: TaskOptions, words: NameWords) -> None:
         self._kinds, self._words = dict(options.kinds or {}), words
 
-    def __call__(self, file: str, item: Item) -> str | None:
+    def __call__(self, file: str, item: DatasetItem) -> str | None:
         word = self._words.get(file, ("", "", ""))[2]
         for own in (item.path, item.path.rpartition("/")[2], word):
             stated = self._kinds.get(spelled(own))
@@ -164,7 +179,7 @@ class _Kinds:
         return item.stated.kind or named
 
 
-def _only_wanted(unit: Unit, options: Options, words: Words) -> Unit:
+def _only_wanted(unit: SampleUnit, options: TaskOptions, words: NameWords) -> SampleUnit:
     """Keep what is asked for, by any of its names: the rest must not sway the layout."""
     if options.tasks is None:
         return unit
@@ -179,7 +194,7 @@ def _only_wanted(unit: Unit, options: Options, words: Words) -> Unit:
     return replace(unit, items=tuple(kept)) if kept else unit
 
 
-def _numbered_datasets(units: Sequence[Unit], kind_of: _Kinds) -> dict[str, Words]:
+def _numbered_datasets(units: Sequence[SampleUnit], kind_of: _Kinds) -> dict[str, NameWords]:
     """Read files whose datasets are numbered, by file; empty unless all are like that."""
     if any(unit.numbered for unit in units):
         return {}

@@ -11,23 +11,23 @@ from typing import Any
 from dsc._schemas import LeftOut
 from dsc._schemas.task import spelled
 from dsc._sources.files.passed_over import printable
-from dsc._sources.hdf5.inventory import Item
-from dsc._sources.hdf5.layout import Told, Unit
+from dsc._sources.hdf5.inventory import DatasetItem
+from dsc._sources.hdf5.layout import SampleUnit, ToldLayout
 from dsc._sources.hdf5.names import generic
 from dsc._sources.hdf5.sample_table import SampleTable
 from dsc._sources.meaning.names import MOST_TASKS
-from dsc._sources.meaning.options import Options
+from dsc._sources.meaning.options import TaskOptions
 from dsc.errors import UsageError
 
-Words = Mapping[str, tuple[str, str, str]]  # group, stem and task by path
+NameWords = Mapping[str, tuple[str, str, str]]  # group, stem and task by path
 
 
 @dataclass(frozen=True)
-class Found:
+class TaskDataset:
     """A dataset that is (part of) a task."""
 
     file: str
-    item: Item
+    item: DatasetItem
     axis: int = 0
 
     @property
@@ -54,11 +54,11 @@ class Plan:
         For each unit, the datasets that stand beside one another, for checks of their sizes.
     """
 
-    layout: Told
+    layout: ToldLayout
     table: SampleTable
-    found: dict[str, list[Found]]
-    options: Options
-    beside: list[dict[str, Found]]
+    found: dict[str, list[TaskDataset]]
+    options: TaskOptions
+    beside: list[dict[str, TaskDataset]]
     left_out: list[LeftOut]
 
     @property
@@ -66,7 +66,7 @@ class Plan:
         """Whether the first axis counts samples."""
         return self.layout.name == "rows"
 
-    def shape(self, place: Found) -> tuple[int, ...]:
+    def shape(self, place: TaskDataset) -> tuple[int, ...]:
         """Return the shape of one sample's value."""
         item = place.item
         if not self.rows:
@@ -74,7 +74,7 @@ class Plan:
         return item.row if place.axis == 0 else item.shape[:1]
 
 
-class Left:
+class LeftOutDatasets:
     """Collects what is not read; alike ones of several files or groups are one entry."""
 
     def __init__(self) -> None:
@@ -111,13 +111,15 @@ class Left:
         return f"{'*' if len(files) > 1 else next(iter(files))}: {entry[2]}"
 
 
-def task_of(unit: Unit, item: Item, words: Words) -> str:
+def task_of(unit: SampleUnit, item: DatasetItem, words: NameWords) -> str:
     """Name the task of a dataset: by itself, unless its name says nothing and the file's does."""
     inner, word = unit.inner(item), words.get(unit.file, ("", "", ""))[2]
     return spelled(word if word and generic(inner) else inner)
 
 
-def options_by_task(options: Options, own: Mapping[str, set[str]], tasks: Sequence[str]) -> Options:
+def options_by_task(
+    options: TaskOptions, own: Mapping[str, set[str]], tasks: Sequence[str]
+) -> TaskOptions:
     """Let options speak of tasks by the names of their datasets, where that is clear.
 
     Raises
@@ -155,7 +157,7 @@ def _one_task(name: str, own: Mapping[str, set[str]], tasks: Sequence[str]) -> s
     raise UsageError(f"no task {name} here; found: {', '.join(tasks) or 'none'}")
 
 
-def check_number(tasks: Sequence[str], units: Sequence[Unit]) -> None:
+def check_number(tasks: Sequence[str], units: Sequence[SampleUnit]) -> None:
     """Refuse so many names that they cannot be those of tasks.
 
     Raises
@@ -171,7 +173,7 @@ def check_number(tasks: Sequence[str], units: Sequence[Unit]) -> None:
         )
 
 
-def not_wanted(task: str, wanted: Sequence[str], options: Options) -> str:
+def not_wanted(task: str, wanted: Sequence[str], options: TaskOptions) -> str:
     """Say why a task is left out; empty where it is wanted."""
     if task in wanted:
         return ""
@@ -179,7 +181,7 @@ def not_wanted(task: str, wanted: Sequence[str], options: Options) -> str:
     return f"--ignore {pattern}" if pattern else "not in --tasks"
 
 
-def check_readable(file: str, item: Item) -> None:
+def check_readable(file: str, item: DatasetItem) -> None:
     """Refuse a dataset that is wanted and cannot be read.
 
     Raises
@@ -193,7 +195,7 @@ def check_readable(file: str, item: Item) -> None:
         )
 
 
-def too_deep(shape: tuple[int, ...], task: str, options: Options) -> str:
+def too_deep(shape: tuple[int, ...], task: str, options: TaskOptions) -> str:
     """Say that no task has such a shape.
 
     Raises

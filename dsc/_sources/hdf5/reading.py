@@ -24,7 +24,7 @@ from dsc._sources.files.tree import FileTree
 from dsc._sources.formats import read_pixels
 from dsc._sources.hdf5.inventory import as_bytes, bytes_held, is_logical
 from dsc._sources.hdf5.sample_table import Cell
-from dsc._sources.meaning.decode import Reading
+from dsc._sources.meaning.decode import Conversion
 from dsc.errors import SampleError
 
 MOST_OPEN = 16
@@ -88,7 +88,7 @@ class OpenFiles:
             opened.datasets[name] = opened.file[name]
         return opened.datasets[name]
 
-    def held(self, path: str, name: str, where: str) -> "Held":
+    def stored_form(self, path: str, name: str, where: str) -> "StoredForm":
         """Say how a dataset's values are stored.
 
         Raises
@@ -97,10 +97,10 @@ class OpenFiles:
             When it cannot be opened; `where` names the sample.
         """
         opened = self._get(path)
-        if name not in opened.held:
+        if name not in opened.forms:
             with _reading(where, f"{self.tree.where(path)}, dataset {name}"):
-                opened.held[name] = Held.of(self.dataset(path, name))
-        return opened.held[name]
+                opened.forms[name] = StoredForm.of(self.dataset(path, name))
+        return opened.forms[name]
 
     def row(self, path: str, dataset: str, row: int, where: str) -> NDArray[Any]:
         """Read ``dataset[row]`` of a file.
@@ -153,7 +153,7 @@ def _reading(where: str, what: str, handle: Any = None) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Held:
+class StoredForm:
     """How a dataset's values are stored.
 
     Attributes
@@ -183,7 +183,7 @@ class _Opened:
     def __init__(self, file: Any, handle: Any = None) -> None:
         self.file, self.handle = file, handle
         self.datasets: dict[str, Any] = {}
-        self.held: dict[str, Held] = {}
+        self.forms: dict[str, StoredForm] = {}
 
     def close(self) -> None:
         self.datasets.clear()
@@ -259,7 +259,7 @@ def read_cell(files: OpenFiles, cell: Cell, where: str, indexes: bool) -> tuple[
     SampleError
         When it cannot be read.
     """
-    held = files.held(cell.file, cell.dataset, where)
+    held = files.stored_form(cell.file, cell.dataset, where)
     if held.files:
         data = read_bytes(files, cell, where)
         return read_pixels(data, f"{where}: {spell(files.tree, cell)}", indexes=indexes), len(data)
@@ -294,23 +294,25 @@ def spell(tree: FileTree, cell: Cell) -> str:
     return f"{tree.where(cell.file)}, dataset {cell.dataset}{row}"
 
 
-def channels_last(array: NDArray[Any], task: Task, reading: Reading, first: bool) -> NDArray[Any]:
+def channels_last(
+    array: NDArray[Any], task: Task, conversion: Conversion, first: bool
+) -> NDArray[Any]:
     """Return (H, W, C) of a map that may be (C, H, W); `first` says what the task's others are."""
     if not task.is_map or array.ndim != 3:
         return array
-    if comes_first(array.shape, first, stored_channels(task, reading)):
+    if comes_first(array.shape, first, stored_channels(task, conversion)):
         return np.moveaxis(array, 0, -1)
     return array
 
 
-def stored_channels(task: Task, reading: Reading) -> int:
+def stored_channels(task: Task, conversion: Conversion) -> int:
     """Return a dataset's channels.
 
     One more than the task's where alpha is dropped, 0 if unknown.
     """
-    if reading.alpha == "only":
+    if conversion.alpha == "only":
         return 0
-    return task.channels + (reading.alpha == "drop")
+    return task.channels + (conversion.alpha == "drop")
 
 
 def comes_first(shape: tuple[int, ...], first: bool, channels: int) -> bool:

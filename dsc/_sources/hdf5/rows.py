@@ -6,14 +6,14 @@ from dataclasses import replace
 
 from dsc._schemas.task import spelled
 from dsc._sources.files.passed_over import printable
-from dsc._sources.hdf5.inventory import Item
-from dsc._sources.hdf5.layout import CHANNELS, Told, Unit
+from dsc._sources.hdf5.inventory import DatasetItem
+from dsc._sources.hdf5.layout import CHANNELS, SampleUnit, ToldLayout
 from dsc._sources.hdf5.names import stem_of
 from dsc._sources.hdf5.plan import (
-    Found,
-    Left,
+    LeftOutDatasets,
+    NameWords,
     Plan,
-    Words,
+    TaskDataset,
     check_number,
     check_readable,
     not_wanted,
@@ -21,18 +21,22 @@ from dsc._sources.hdf5.plan import (
     task_of,
     too_deep,
 )
-from dsc._sources.hdf5.sample_table import Cell, Part, Rows
+from dsc._sources.hdf5.sample_table import Cell, RowBlock, RowTable
 from dsc._sources.meaning.evidence import MATRIX
 from dsc._sources.meaning.names import name_of_split, split_of
-from dsc._sources.meaning.options import Options, wanted_tasks
+from dsc._sources.meaning.options import TaskOptions, wanted_tasks
 from dsc.errors import UsageError
 
 CONSTANTS = ("intrinsic", "camera", "matrix", "calib", "extrinsic", "transform")
-Named = dict[str, Item]
+Named = dict[str, DatasetItem]
 
 
 def plan_rows(
-    units: Sequence[Unit], words: Words, told: Told, options: Options, left: Left
+    units: Sequence[SampleUnit],
+    words: NameWords,
+    told: ToldLayout,
+    options: TaskOptions,
+    left: LeftOutDatasets,
 ) -> Plan:
     """Make the plan of units whose datasets have an axis of samples; see `make_plan`."""
     names = [_names(unit, words, left) for unit in units]
@@ -41,7 +45,7 @@ def plan_rows(
     options = options_by_task(options, own, every)
     wanted = wanted_tasks(options, every)
     check_number(wanted, units)
-    found: dict[str, list[Found]] = defaultdict(list)
+    found: dict[str, list[TaskDataset]] = defaultdict(list)
     parts, beside = [], []
     for unit, named, split in zip(units, names, _splits(units), strict=True):
         samples = _length(unit, {task: i for task, i in named.items() if task in wanted}, options)
@@ -51,13 +55,13 @@ def plan_rows(
             found[task].append(one)
         cells = {task: Cell(unit.file, one.item.path, axis=one.axis) for task, one in taken.items()}
         if cells:
-            parts.append(Part(unit.file, unit.group, samples, cells, split))
+            parts.append(RowBlock(unit.file, unit.group, samples, cells, split))
             beside.append(taken)
-    table = Rows(_joined(parts, words))
+    table = RowTable(_joined(parts, words))
     return Plan(told, table, dict(found), options, beside, left.listed())
 
 
-def _names(unit: Unit, words: Words, left: Left) -> Named:
+def _names(unit: SampleUnit, words: NameWords, left: LeftOutDatasets) -> Named:
     """Name every dataset that may be a task."""
     named: Named = {}
     for item in unit.items:
@@ -88,13 +92,13 @@ def _own_names(names: Sequence[Named]) -> dict[str, set[str]]:
 
 
 def _take(
-    unit: Unit,
+    unit: SampleUnit,
     named: Named,
     samples: int,
     wanted: Sequence[str],
-    options: Options,
-    left: Left,
-) -> dict[str, Found]:
+    options: TaskOptions,
+    left: LeftOutDatasets,
+) -> dict[str, TaskDataset]:
     """Choose the datasets that are read, by task, and note the others."""
     taken = {}
     group = unit.group if unit.numbered else ""
@@ -110,11 +114,11 @@ def _take(
         elif len(item.row) > 3 and not item.files:
             left.add(unit.file, item.path, too_deep(item.row, task, options), task, group)
         else:
-            taken[task] = Found(unit.file, item, axis)
+            taken[task] = TaskDataset(unit.file, item, axis)
     return taken
 
 
-def _leave(unit: Unit, samples: int, words: Words, left: Left) -> None:
+def _leave(unit: SampleUnit, samples: int, words: NameWords, left: LeftOutDatasets) -> None:
     """Note what can be no task; with one row a sample, it looks like one."""
     for item in unit.items:
         if item.no_task:
@@ -124,7 +128,7 @@ def _leave(unit: Unit, samples: int, words: Words, left: Left) -> None:
             left.add(unit.file, item.path, item.no_task, task, group)
 
 
-def _length(unit: Unit, chosen: Mapping[str, Item], options: Options) -> int:
+def _length(unit: SampleUnit, chosen: Mapping[str, DatasetItem], options: TaskOptions) -> int:
     """Tell how many samples a unit has: what its maps say, or else most of its datasets.
 
     Raises
@@ -148,7 +152,7 @@ def _length(unit: Unit, chosen: Mapping[str, Item], options: Options) -> int:
     return lengths.most_common(1)[0][0] if lengths else 0
 
 
-def _counting(usable: Mapping[str, Item]) -> dict[str, Item]:
+def _counting(usable: Mapping[str, DatasetItem]) -> dict[str, DatasetItem]:
     """Choose the datasets that surely have an axis of samples: those of maps."""
     sure = {
         task: item
@@ -173,13 +177,13 @@ def _size(row: tuple[int, ...]) -> tuple[int, ...]:
     return row
 
 
-def _count(item: Item) -> int:
+def _count(item: DatasetItem) -> int:
     if item.matlab and len(item.shape) == 2 and item.shape[0] == 1:
         return item.shape[1]
     return item.shape[0]
 
 
-def _axis(item: Item, samples: int) -> int | None:
+def _axis(item: DatasetItem, samples: int) -> int | None:
     """Tell which axis counts the samples; None where none does."""
     if not item.shape or (item.files == "axis" and len(item.shape) == 1):
         return None
@@ -188,14 +192,14 @@ def _axis(item: Item, samples: int) -> int | None:
     return 1 if item.matlab and len(item.shape) == 2 and item.shape[1] == samples else None
 
 
-def _is_constant(item: Item) -> bool:
+def _is_constant(item: DatasetItem) -> bool:
     """Tell whether it is one matrix for all samples, with as many rows as they are or not."""
     square = len(item.shape) == 2 and item.shape[0] == item.shape[1] <= MATRIX
     word = item.path.lower().rpartition("/")[2]
     return square and (word == "k" or any(one in word for one in CONSTANTS))
 
 
-def _why_no_row(item: Item, samples: int) -> str:
+def _why_no_row(item: DatasetItem, samples: int) -> str:
     if not item.shape:
         return "one value, not one a sample"
     if _is_constant(item):
@@ -203,7 +207,7 @@ def _why_no_row(item: Item, samples: int) -> str:
     return f"its first axis is {item.shape[0]}, there are {samples} samples"
 
 
-def _splits(units: Sequence[Unit]) -> list[str]:
+def _splits(units: Sequence[SampleUnit]) -> list[str]:
     """Return each unit's split: of its group, directories, or (where all have one) file name."""
     named = [unit.split or split_of(unit.file.split("/")[:-1]) for unit in units]
     stems = [own or _split_of_stem(unit.file) for unit, own in zip(units, named, strict=True)]
@@ -217,7 +221,7 @@ def _split_of_stem(file: str) -> str:
     return name_of_split(stem) or name_of_split(first.rstrip("0123456789")) or ""
 
 
-def _joined(parts: Sequence[Part], words: Words) -> list[Part]:
+def _joined(parts: Sequence[RowBlock], words: NameWords) -> list[RowBlock]:
     """Put files that hold a task each of the same samples together: ``rgb.h5`` and ``depth.h5``.
 
     Raises
@@ -225,11 +229,11 @@ def _joined(parts: Sequence[Part], words: Words) -> list[Part]:
     UsageError
         When they do not have the same number of samples.
     """
-    groups: dict[tuple[str, str, str], list[Part]] = defaultdict(list)
+    groups: dict[tuple[str, str, str], list[RowBlock]] = defaultdict(list)
     for part in parts:
         group, stem, _ = words.get(part.file, ("", part.file, ""))
         groups[group, stem, part.group].append(part)
-    found: list[Part] = []
+    found: list[RowBlock] = []
     for (group, stem, _), several in groups.items():
         tasks = [task for part in several for task in part.cells]
         if len(several) == 1 or len(set(tasks)) < len(tasks):

@@ -1,7 +1,7 @@
 """Which dataset, and which row of it, holds which task of which sample.
 
-Two tables with the same questions: `Rows` where datasets have an axis of samples, `Frames` where
-each sample has datasets of its own.
+Two tables answer the same questions (`SampleTable`): `RowTable` where datasets have an axis of
+samples, `FrameTable` where each sample has datasets of its own.
 """
 
 import bisect
@@ -76,7 +76,7 @@ class SampleTable(Protocol):
 
 
 @dataclass(frozen=True)
-class Part:
+class RowBlock:
     """Rows that follow one another.
 
     Attributes
@@ -113,7 +113,7 @@ class Part:
         return printable(f"{self.file}: /{self.group}" if self.group else self.file)
 
 
-class Rows:
+class RowTable:
     """Samples that are rows: part by part, split by split, in natural order.
 
     Raises
@@ -122,10 +122,10 @@ class Rows:
         When the keys of two parts would be equal.
     """
 
-    def __init__(self, parts: Sequence[Part]) -> None:
+    def __init__(self, parts: Sequence[RowBlock]) -> None:
         self._parts = tuple(sorted((part for part in parts if part.samples), key=_order))
         self._ends = list(accumulate(part.samples for part in self._parts))
-        seen: dict[str, Part] = {}
+        seen: dict[str, RowBlock] = {}
         for part in self._parts:
             twin = seen.setdefault(part.prefix, part)
             if twin is not part:
@@ -159,7 +159,7 @@ class Rows:
         cell = part.cells.get(task)
         return None if cell is None else cell._replace(row=row)
 
-    def _place(self, index: int) -> tuple[Part, int]:
+    def _place(self, index: int) -> tuple[RowBlock, int]:
         number = bisect.bisect_right(self._ends, index)
         part = self._parts[number]
         return part, index - (self._ends[number] - part.samples)
@@ -176,9 +176,9 @@ class Rows:
             found[part.split] = found.get(part.split, 0) + part.samples
         return found if any(found) else {}
 
-    def of_split(self, split: str) -> "Rows":
+    def of_split(self, split: str) -> "RowTable":
         """Return one split's samples."""
-        return Rows([part for part in self._parts if part.split == split])
+        return RowTable([part for part in self._parts if part.split == split])
 
     def digest(self) -> str:
         """Return a hash of everything listed."""
@@ -190,12 +190,12 @@ class Rows:
         return hashlib.sha256(canonical_json(parts).encode("utf-8", "replace")).hexdigest()
 
 
-def _order(part: Part) -> tuple[int, str, tuple[str, str], tuple[str, str]]:
+def _order(part: RowBlock) -> tuple[int, str, tuple[str, str], tuple[str, str]]:
     known = SPLIT_ORDER.index(part.split) if part.split in SPLIT_ORDER else len(SPLIT_ORDER)
     return known, part.split, natural_order(part.file), natural_order(part.group)
 
 
-class Frames:
+class FrameTable:
     """Samples with datasets of their own; paths of the table are ``file//dataset``."""
 
     def __init__(self, table: FileTable) -> None:
@@ -242,9 +242,9 @@ class Frames:
         """Count the samples of each split."""
         return self._table.split_sizes()
 
-    def of_split(self, split: str) -> "Frames":
+    def of_split(self, split: str) -> "FrameTable":
         """Return one split's samples."""
-        return Frames(self._table.select(self._table.rows_of_split(split)))
+        return FrameTable(self._table.select(self._table.rows_of_split(split)))
 
     def digest(self) -> str:
         """Return a hash of everything listed."""

@@ -20,7 +20,7 @@ from dsc._schemas import LeftOut, Origin, SourceReport, Task
 from dsc._sources.base import SourceSample, task_of
 from dsc._sources.files.passed_over import PassedOver
 from dsc._sources.files.tree import FileTree, nothing_found
-from dsc._sources.hdf5.inventory import Item, list_items
+from dsc._sources.hdf5.inventory import DatasetItem, list_datasets
 from dsc._sources.hdf5.make_plan import make_plan
 from dsc._sources.hdf5.names import pictures_beside
 from dsc._sources.hdf5.reading import OpenFiles, channels_last, is_hdf5, read_cell, spell
@@ -29,7 +29,7 @@ from dsc._sources.hdf5.tasks import TaskFinder
 from dsc._sources.keys import natural_order
 from dsc._sources.meaning.decide import ALPHA, Meaning
 from dsc._sources.meaning.decode import check_sizes, fit_to_task, map_sizes
-from dsc._sources.meaning.options import Options
+from dsc._sources.meaning.options import TaskOptions
 from dsc._sources.report import fingerprint, make_report
 from dsc.errors import SampleError, UsageError
 
@@ -130,7 +130,7 @@ class Hdf5Source:
         SampleError
             When none of a task's first values can be read.
         """
-        options = Options.parse(depth_unit, file_unit, kinds, invalid, alpha, tasks, ignore)
+        options = TaskOptions.parse(depth_unit, file_unit, kinds, invalid, alpha, tasks, ignore)
         tree, paths, left_out = _find_files(root, options)
         files = OpenFiles(tree)
         plan = make_plan(_contents(files, paths, left_out, root), options, layout, str(root))
@@ -201,15 +201,15 @@ class Hdf5Source:
         return SourceSample(key, arrays, sizes)
 
     def _column(self, name: str) -> str:
-        alpha = self._meanings[name].reading.alpha == "only"
+        alpha = self._meanings[name].conversion.alpha == "only"
         return name.removesuffix(ALPHA) if alpha else name
 
     def _read(self, cell: Cell, task: Task, where: str) -> tuple[NDArray[Any], int]:
-        reading = self._meanings[task.name].reading
-        array, size = read_cell(self._files, cell, where, reading.indexes)
+        conversion = self._meanings[task.name].conversion
+        array, size = read_cell(self._files, cell, where, conversion.indexes)
         where = f"{where}: {spell(self._files.tree, cell)}"
-        array = channels_last(array, task, reading, task.name in self._first)
-        return fit_to_task(array, task, where, reading), size
+        array = channels_last(array, task, conversion, task.name in self._first)
+        return fit_to_task(array, task, where, conversion), size
 
     def lacks(self, index: int, tasks: Sequence[str]) -> tuple[str, ...]:
         """List which of these tasks a sample lacks, without reading it."""
@@ -231,7 +231,7 @@ class Hdf5Source:
         }
 
 
-def _find_files(root: str, options: Options) -> tuple[FileTree, list[str], list[LeftOut]]:
+def _find_files(root: str, options: TaskOptions) -> tuple[FileTree, list[str], list[LeftOut]]:
     """List the HDF5 files below a root, and what else is there."""
     tree = FileTree(root)
     tree.require_root("hdf5", root)
@@ -261,14 +261,14 @@ def _find_files(root: str, options: Options) -> tuple[FileTree, list[str], list[
 
 def _contents(
     files: OpenFiles, paths: Sequence[str], left_out: list[LeftOut], root: str
-) -> dict[str, tuple[Item, ...]]:
+) -> dict[str, tuple[DatasetItem, ...]]:
     """List the datasets of every file; equal lists are kept once."""
-    found: dict[str, tuple[Item, ...]] = {}
-    alike: dict[tuple[Item, ...], tuple[Item, ...]] = {}
+    found: dict[str, tuple[DatasetItem, ...]] = {}
+    alike: dict[tuple[DatasetItem, ...], tuple[DatasetItem, ...]] = {}
     rest = PassedOver()
     for path in paths:
         try:
-            items = list_items(files.get(path), files.local)
+            items = list_datasets(files.get(path), files.local)
         except SampleError as error:
             sure = path.lower().endswith(SURE) or len(paths) == 1
             if not sure and not is_hdf5(files.tree, path):

@@ -7,7 +7,7 @@ import numpy as np
 from dsc._schemas import Task
 from dsc._sources.files.tree import FileTree
 from dsc._sources.hdf5.linked_files import files_of, unmapped
-from dsc._sources.hdf5.plan import Found, Plan
+from dsc._sources.hdf5.plan import Plan, TaskDataset
 from dsc._sources.hdf5.reading import (
     OpenFiles,
     channels_last,
@@ -19,7 +19,7 @@ from dsc._sources.hdf5.reading import (
 )
 from dsc._sources.hdf5.sample_table import Cell
 from dsc._sources.meaning.decide import Meaning, Stated, alpha_meaning, decide
-from dsc._sources.meaning.decode import Reading, fit_to_task, probe
+from dsc._sources.meaning.decode import Conversion, fit_to_task, probe
 from dsc._sources.meaning.evidence import Evidence, look, merge
 from dsc._sources.meaning.names import kind_of_name
 from dsc._sources.report import UPRIGHT
@@ -65,14 +65,14 @@ class TaskFinder:
             meaning = decide(name, evidence, stated, self._files.tree.where(places[0].where))
             found.append(meaning)
             self._check_forms(places, meaning)
-            if evidence.alpha and stated.alpha == "mask" and meaning.reading.alpha == "drop":
+            if evidence.alpha and stated.alpha == "mask" and meaning.conversion.alpha == "drop":
                 found.append(alpha_meaning(meaning))
         self._check_sizes({meaning.task.name: meaning for meaning in found})
         if any(place.item.files for places in self._plan.found.values() for place in places):
             self.notes.append(UPRIGHT)
         return found
 
-    def _look_elsewhere(self, name: str, places: Sequence[Found]) -> None:
+    def _look_elsewhere(self, name: str, places: Sequence[TaskDataset]) -> None:
         """Make sure that values in other files are there, and name those outside of the root."""
         root = self._files.tree.local
         if root is None:
@@ -95,7 +95,7 @@ class TaskFinder:
             named = ", ".join([*outside][:NAMED])
             self.notes.append(f"values of {name} lie outside of {root}: {named}{more}")
 
-    def _evidence(self, name: str, places: Sequence[Found], stated: Stated) -> Evidence:
+    def _evidence(self, name: str, places: Sequence[TaskDataset], stated: Stated) -> Evidence:
         """Look at a few values, spread over all, and at one of each dtype."""
         found, failure = [], None
         for place, cell in self._probes(name, places):
@@ -113,7 +113,9 @@ class TaskFinder:
             )
         return merge(sorted(found, key=lambda one: -one.channels))
 
-    def _probes(self, name: str, places: Sequence[Found]) -> Iterator[tuple[Found, Cell]]:
+    def _probes(
+        self, name: str, places: Sequence[TaskDataset]
+    ) -> Iterator[tuple[TaskDataset, Cell]]:
         by_place = {(place.file, place.item.path): place for place in places}
         rows = np.flatnonzero(self._plan.table.present(name))
         chosen = rows[np.linspace(0, len(rows) - 1, min(PROBES, len(rows))).astype(np.int64)]
@@ -130,7 +132,7 @@ class TaskFinder:
                 row = 0 if self._plan.rows else None
                 yield place, Cell(place.file, place.item.path, row, place.axis)
 
-    def _look(self, name: str, place: Found, cell: Cell, stated: Stated) -> Evidence:
+    def _look(self, name: str, place: TaskDataset, cell: Cell, stated: Stated) -> Evidence:
         where = spell(self._files.tree, cell)
         if place.item.files:
             return probe(read_bytes(self._files, cell, where), where)
@@ -145,7 +147,7 @@ class TaskFinder:
         alpha = array.ndim == 3 and array.shape[2] in (2, 4) and whole and colours
         return look(array, format="hdf5", alpha=alpha)
 
-    def _is_first(self, name: str, place: Found, shape: tuple[int, ...]) -> bool:
+    def _is_first(self, name: str, place: TaskDataset, shape: tuple[int, ...]) -> bool:
         """Tell whether (a, b, c) is (C, H, W): by what stands beside it, or by its shape."""
         beside = next((one for one in self._plan.beside if one.get(name) is place), {})
         sizes = {
@@ -158,7 +160,7 @@ class TaskFinder:
             return shape[1:] in sizes
         return shape[2] not in CHANNELS and shape[0] in CHANNELS
 
-    def _check_forms(self, places: Sequence[Found], meaning: Meaning) -> None:
+    def _check_forms(self, places: Sequence[TaskDataset], meaning: Meaning) -> None:
         """Try each form that a task's datasets have on zeros: what fails there fails on values."""
         task, seen = meaning.task, set()
         for place in places:
@@ -167,10 +169,10 @@ class TaskFinder:
                 continue
             seen.add((place.item.dtype, own))
             zeros = np.broadcast_to(np.zeros((), place.item.dtype), own)
-            zeros = channels_last(zeros, task, meaning.reading, task.name in self.first)
+            zeros = channels_last(zeros, task, meaning.conversion, task.name in self.first)
             zeros = zeros[:1, :1] if task.is_map and zeros.ndim > 1 else zeros
             try:
-                fit_to_task(zeros, task, self._files.tree.where(place.where), meaning.reading)
+                fit_to_task(zeros, task, self._files.tree.where(place.where), meaning.conversion)
             except SampleError as error:
                 raise UsageError(str(error)) from None
 
@@ -180,7 +182,7 @@ class TaskFinder:
         seen = set()
         for beside in self._plan.beside:
             sizes = {
-                name: self._size(tasks[name], meanings[name].reading, self._plan.shape(place))
+                name: self._size(tasks[name], meanings[name].conversion, self._plan.shape(place))
                 for name, place in beside.items()
                 if tasks[name].is_map and not place.item.files
             }
@@ -194,9 +196,9 @@ class TaskFinder:
                 )
             seen.add(tuple(sizes.items()))
 
-    def _size(self, task: Task, reading: Reading, shape: tuple[int, ...]) -> tuple[int, ...]:
+    def _size(self, task: Task, conversion: Conversion, shape: tuple[int, ...]) -> tuple[int, ...]:
         first = len(shape) == 3 and comes_first(
-            shape, task.name in self.first, stored_channels(task, reading)
+            shape, task.name in self.first, stored_channels(task, conversion)
         )
         return shape[1:] if first else shape[:2]
 
@@ -210,7 +212,7 @@ def _sizes(shape: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
     return (shape[:2] if shape[2] in CHANNELS else shape[1:],)
 
 
-def _stated(name: str, places: Sequence[Found], tree: FileTree) -> Stated:
+def _stated(name: str, places: Sequence[TaskDataset], tree: FileTree) -> Stated:
     """Return what the attributes of a task's datasets say.
 
     Raises

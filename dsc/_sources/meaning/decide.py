@@ -28,7 +28,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from dsc._schemas import Task, TaskKind
-from dsc._sources.meaning.decode import Reading
+from dsc._sources.meaning.decode import Conversion
 from dsc._sources.meaning.evidence import KNOWN, SIGNED, Evidence
 from dsc._sources.meaning.names import is_about_depth, is_about_light, kind_of_name
 from dsc._sources.meaning.units import FileUnit, coarse_enough
@@ -100,7 +100,7 @@ class Meaning:
     why: str
     shape: tuple[int, ...] = ()
     stored: str = ""
-    reading: Reading = field(default_factory=Reading)
+    conversion: Conversion = field(default_factory=Conversion)
     warnings: tuple[str, ...] = ()
     rounding_m: float = 0.0
     near_m: float = 0.0
@@ -135,9 +135,9 @@ def decide(name: str, found: Evidence, stated: Stated, where: str) -> Meaning:
     if kind in ("class", "vector"):
         raise UsageError(f"{where}: shape {found.shape} is a map, not a {kind}")
     if found.alpha and kind not in (WITH_ALPHA if not found.palette else (None, *WITH_ALPHA)):
-        found, reading = _without_alpha(name, found, stated, where), Reading(alpha="drop")
+        found, conversion = _without_alpha(name, found, stated, where), Conversion(alpha="drop")
     else:
-        reading = Reading()
+        conversion = Conversion()
     makers = {
         "depth": _depth, "normal": _normal, "label": _label, "disparity": _exact, "flow": _exact,
         "array": _exact,
@@ -146,8 +146,8 @@ def decide(name: str, found: Evidence, stated: Stated, where: str) -> Meaning:
         meaning = _of_depth(name, found, stated, where)
     else:
         meaning = makers.get(kind or "", _picture)(name, kind or "", found, stated, where)
-    drop = reading.alpha or meaning.reading.alpha
-    return replace(meaning, reading=replace(meaning.reading, alpha=drop))
+    drop = conversion.alpha or meaning.conversion.alpha
+    return replace(meaning, conversion=replace(meaning.conversion, alpha=drop))
 
 
 def alpha_meaning(meaning: Meaning) -> Meaning:
@@ -157,7 +157,7 @@ def alpha_meaning(meaning: Meaning) -> Meaning:
         | {"exact": True, "invalid": ()}
     )
     return Meaning(
-        task, "alpha of its pictures", stored=meaning.stored, reading=Reading(alpha="only")
+        task, "alpha of its pictures", stored=meaning.stored, conversion=Conversion(alpha="only")
     )
 
 
@@ -226,7 +226,7 @@ def _label(name: str, kind: str, found: Evidence, stated: Stated, where: str) ->
             f"{name}: named like a label map, but its values look like a picture; stored exactly. "
             f"--kinds {name}=image codes it as one",
         )
-    return Meaning(task, why, found.shape, found.dtype, Reading(indexes=True), warnings)
+    return Meaning(task, why, found.shape, found.dtype, Conversion(indexes=True), warnings)
 
 
 def _exact(name: str, kind: str, found: Evidence, stated: Stated, where: str) -> Meaning:
@@ -239,7 +239,7 @@ def _exact(name: str, kind: str, found: Evidence, stated: Stated, where: str) ->
     )
     named = stated.kind or kind in ("disparity", "flow")
     why = _said(stated, kind) if named else f"{found.dtype}, {_count(found)}: no picture"
-    return Meaning(task, why, found.shape, found.dtype, Reading(indexes=True))
+    return Meaning(task, why, found.shape, found.dtype, Conversion(indexes=True))
 
 
 def _count(found: Evidence) -> str:
@@ -315,8 +315,8 @@ def _normal(name: str, kind: str, found: Evidence, stated: Stated, where: str) -
     why = _said(stated, "normals")
     if found.dtype != "uint8":
         why += f"; {found.dtype} to 8 bits, off by at most 0.4 degrees"
-    reading = Reading(signed=not found.is_float or found.low < SIGNED)
-    return Meaning(task, why, found.shape, found.dtype, reading)
+    conversion = Conversion(signed=not found.is_float or found.low < SIGNED)
+    return Meaning(task, why, found.shape, found.dtype, conversion)
 
 
 def _depth(name: str, kind: str, found: Evidence, stated: Stated, where: str) -> Meaning:
@@ -346,8 +346,8 @@ def _depth(name: str, kind: str, found: Evidence, stated: Stated, where: str) ->
     )
     if not as_it_is:
         _check_reach(name, found, unit, unit_m, where)
-    reading = Reading() if as_it_is else Reading(file_unit=unit, invalid=nothing)
-    reading = replace(reading, gray=gray)
+    conversion = Conversion() if as_it_is else Conversion(file_unit=unit, invalid=nothing)
+    conversion = replace(conversion, gray=gray)
     why = _said(stated, "depth") + ("; three channels alike, one kept" if gray else "")
     rounding_m = 0.0
     if not as_it_is:
@@ -360,7 +360,7 @@ def _depth(name: str, kind: str, found: Evidence, stated: Stated, where: str) ->
     if stated.unit_m is None and stated.file_unit is None:
         warnings = (*warnings, *room_warnings(name, found, unit.factor, far_m))
     near_m = found.near * unit.factor if _plain(unit) else 0.0
-    return Meaning(task, why, found.shape, found.dtype, reading, warnings, rounding_m, near_m)
+    return Meaning(task, why, found.shape, found.dtype, conversion, warnings, rounding_m, near_m)
 
 
 def _of_depth(name: str, found: Evidence, stated: Stated, where: str) -> Meaning:

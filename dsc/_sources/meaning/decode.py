@@ -29,7 +29,7 @@ NO_NORMAL = 127
 
 
 @dataclass(frozen=True)
-class Reading:
+class Conversion:
     """How a file's values become a task's.
 
     Attributes
@@ -56,10 +56,12 @@ class Reading:
     gray: bool = False
 
 
-AS_IT_IS = Reading()
+UNCHANGED = Conversion()
 
 
-def read_array(data: bytes, task: Task, where: str, reading: Reading | None = None) -> NDArray[Any]:
+def read_array(
+    data: bytes, task: Task, where: str, conversion: Conversion | None = None
+) -> NDArray[Any]:
     """Decode one file to the native array of `task`.
 
     Parameters
@@ -68,7 +70,7 @@ def read_array(data: bytes, task: Task, where: str, reading: Reading | None = No
         The whole file.
     where
         Sample and file, for messages.
-    reading
+    conversion
         How its values become the task's; by default as they are.
 
     Raises
@@ -76,8 +78,8 @@ def read_array(data: bytes, task: Task, where: str, reading: Reading | None = No
     SampleError
         When the file is damaged, of an unknown format, or not what the task needs.
     """
-    reading = reading or Reading(indexes=task.kind is TaskKind.LABEL)
-    return fit_to_task(_read(data, where, reading.indexes), task, where, reading)
+    conversion = conversion or Conversion(indexes=task.kind is TaskKind.LABEL)
+    return fit_to_task(_read(data, where, conversion.indexes), task, where, conversion)
 
 
 def probe(data: bytes, where: str, nothing: tuple[int, ...] = ()) -> Evidence:
@@ -103,7 +105,9 @@ def probe(data: bytes, where: str, nothing: tuple[int, ...] = ()) -> Evidence:
     )
 
 
-def check_file(data: bytes, task: Task, where: str, reading: Reading) -> tuple[int, int] | None:
+def check_file(
+    data: bytes, task: Task, where: str, conversion: Conversion
+) -> tuple[int, int] | None:
     """Check from a file's head that it will serve its task; give height and width of a map.
 
     Pixels are not decoded, so damage further on is not seen.
@@ -114,16 +118,16 @@ def check_file(data: bytes, task: Task, where: str, reading: Reading) -> tuple[i
         When dtype, channels or pages do not fit, or the head is damaged.
     """
     if holds_one(data):
-        found = read_array(data, task, where, reading)
+        found = read_array(data, task, where, conversion)
         return (found.shape[0], found.shape[1]) if task.is_map else None
     content = read_content(data, where)
     if content.pages > 1:
         read_pixels(data, where)  # says what to do
-    content = content.as_indexes() if reading.indexes else content
+    content = content.as_indexes() if conversion.indexes else content
     stands_for = np.broadcast_to(np.zeros((), content.dtype), content.shape)
     if task.is_map and stands_for.ndim in (2, 3):
         stands_for = stands_for[:1, :1]
-    fit_to_task(stands_for, task, where, reading)
+    fit_to_task(stands_for, task, where, conversion)
     return (content.shape[0], content.shape[1]) if task.is_map else None
 
 
@@ -134,7 +138,7 @@ def _read(data: bytes, where: str, indexes: bool) -> NDArray[Any]:
 
 
 def fit_to_task(
-    array: NDArray[Any], task: Task, where: str, reading: Reading = AS_IT_IS
+    array: NDArray[Any], task: Task, where: str, conversion: Conversion = UNCHANGED
 ) -> NDArray[Any]:
     """Return the array as its task wants it, C-contiguous and in the machine's byte order.
 
@@ -147,14 +151,14 @@ def fit_to_task(
         array = array.reshape(_flat_shape(array, task))
     elif array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
-    if task.is_map and reading.alpha:
-        array = _alpha(array, reading.alpha)
-    if reading.gray and array.ndim == 3:
+    if task.is_map and conversion.alpha:
+        array = _alpha(array, conversion.alpha)
+    if conversion.gray and array.ndim == 3:
         array = _one_of_three(array, where)
     if task.kind is TaskKind.DEPTH:
-        array = _counts(array, task, where, reading)
+        array = _counts(array, task, where, conversion)
     elif task.kind is TaskKind.NORMAL and array.dtype != np.uint8:
-        array = quantise_normal(array, (*task.invalid, NO_NORMAL)[0], reading.signed)
+        array = quantise_normal(array, (*task.invalid, NO_NORMAL)[0], conversion.signed)
     elif task.kind is TaskKind.IMAGE and task.channels == 3 and array.ndim == 2:
         array = np.repeat(array[:, :, None], 3, axis=2)
     array = _widen(array, task, where)
@@ -247,15 +251,15 @@ def _one_of_three(array: NDArray[Any], where: str) -> NDArray[Any]:
     return array[..., 0]
 
 
-def _counts(array: NDArray[Any], task: Task, where: str, reading: Reading) -> NDArray[Any]:
-    unit = reading.file_unit
+def _counts(array: NDArray[Any], task: Task, where: str, conversion: Conversion) -> NDArray[Any]:
+    unit = conversion.file_unit
     if unit is None and array.dtype.kind == "f" and task.dtype == "uint16":
         unit = FileUnit(1.0)
     if unit is None:
         return array
     metres = unit.to_metres(array)
-    if reading.invalid:
-        metres[is_nothing(array, reading.invalid)] = np.nan
+    if conversion.invalid:
+        metres[is_nothing(array, conversion.invalid)] = np.nan
     return quantise_depth(metres, task.unit_m or 1.0, where)
 
 

@@ -24,7 +24,7 @@ _PLUS = re.compile(r"(?<![eE])\+")  # between values; that of 1e+10 is part of o
 
 
 @dataclass(frozen=True)
-class Options:
+class TaskOptions:
     """What the user states of a folder's tasks; task names are spelled as tasks are.
 
     Attributes
@@ -129,7 +129,7 @@ class Options:
         return None
 
 
-EVERYTHING = Options()
+EVERYTHING = TaskOptions()
 
 
 def parse_invalid(given: object) -> dict[str, tuple[int, ...]]:
@@ -167,7 +167,7 @@ def _whole(value: Any) -> int:
     return int(value) if str(value).strip().lstrip("+-").isdigit() else int(number)
 
 
-def wanted_tasks(options: Options, found: Sequence[str]) -> tuple[str, ...]:
+def wanted_tasks(options: TaskOptions, found: Sequence[str]) -> tuple[str, ...]:
     """Choose among the tasks found those that are wanted, by name, alias or spelling.
 
     Raises
@@ -183,7 +183,7 @@ def wanted_tasks(options: Options, found: Sequence[str]) -> tuple[str, ...]:
 
 
 def unwanted(
-    files: Mapping[str, int], wanted: Sequence[str], options: Options
+    files: Mapping[str, int], wanted: Sequence[str], options: TaskOptions
 ) -> Iterator[LeftOut]:
     """List the tasks that nobody asked for; `files` counts those of every task."""
     for name, count in files.items():

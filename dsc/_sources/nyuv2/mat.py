@@ -20,7 +20,7 @@ from dsc._sources.base import SourceSample, task_of
 from dsc._sources.files.tree import FileTree
 from dsc._sources.hdf5.reading import OpenFiles
 from dsc._sources.meaning.decode import check_sizes, fit_to_task, map_sizes
-from dsc._sources.meaning.options import Options, wanted_tasks
+from dsc._sources.meaning.options import TaskOptions, wanted_tasks
 from dsc._sources.nyuv2.frames import frame_key, frame_unit_m, read_split
 from dsc._sources.report import fingerprint
 from dsc.errors import SampleError, UsageError
@@ -53,7 +53,7 @@ class NyuV2MatSource:
 
     @classmethod
     def open_mat(
-        cls, tree: FileTree, path: str, split: str, depth_unit: object, options: Options
+        cls, tree: FileTree, path: str, split: str, depth_unit: object, options: TaskOptions
     ) -> Self:
         """Look at the datasets of the file at `path` below `tree`.
 

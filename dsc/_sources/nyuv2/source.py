@@ -22,9 +22,9 @@ from dsc._sources.file_table import FileTable, TableBuilder
 from dsc._sources.files.passed_over import PassedOver
 from dsc._sources.files.tree import FileTree, nothing_found
 from dsc._sources.meaning.decide import Meaning
-from dsc._sources.meaning.decode import Reading
+from dsc._sources.meaning.decode import Conversion
 from dsc._sources.meaning.names import is_task_word
-from dsc._sources.meaning.options import Options, unwanted, wanted_tasks
+from dsc._sources.meaning.options import TaskOptions, unwanted, wanted_tasks
 from dsc._sources.nyuv2.frames import frame_key, frame_unit_m, read_split
 from dsc._sources.nyuv2.mat import NyuV2MatSource
 from dsc.errors import UsageError
@@ -67,7 +67,7 @@ def open_nyuv2(
     """
     if split not in SPLITS:
         raise UsageError(f"--split {split}: nyuv2 has {', '.join(SPLITS)}")
-    options = Options.parse(tasks=tasks, ignore=ignore)
+    options = TaskOptions.parse(tasks=tasks, ignore=ignore)
     tree = FileTree(root)
     tree.require_root("nyuv2", root)
     if tree.url.endswith(".mat"):
@@ -83,7 +83,7 @@ def open_nyuv2(
 
 
 def _open_mat(
-    tree: FileTree, name: str, split: str, depth_unit: object, options: Options
+    tree: FileTree, name: str, split: str, depth_unit: object, options: TaskOptions
 ) -> Source:
     return NyuV2MatSource.open_mat(tree, name, split, depth_unit, options)
 
@@ -100,7 +100,7 @@ class NyuV2Source(FileSource):
         listing: dict[str, list[str]],
         split: str,
         depth_unit: object,
-        options: Options,
+        options: TaskOptions,
         left_out: Sequence[LeftOut] = (),
     ) -> Self:
         """Make the source of a listed folder."""
@@ -133,7 +133,9 @@ class NyuV2Source(FileSource):
         return frame_key(int(self.table.stem(self._check(index))))
 
 
-def _list_frames(listing: dict[str, list[str]], options: Options) -> tuple[FileTable, PassedOver]:
+def _list_frames(
+    listing: dict[str, list[str]], options: TaskOptions
+) -> tuple[FileTable, PassedOver]:
     builder, rest = TableBuilder(), PassedOver()
     for directory, names in listing.items():
         task = DIRECTORIES.get(directory)
@@ -157,8 +159,8 @@ def _looks_like(directory: str) -> str:
 
 def _meaning(tree: FileTree, table: FileTable, task: Task) -> Meaning:
     found = probe_task(tree, table, task.name)
-    reading = Reading(indexes=task.kind is TaskKind.LABEL)
-    return Meaning(task, f"NYUv2's {task.name}", found.shape, found.dtype, reading)
+    conversion = Conversion(indexes=task.kind is TaskKind.LABEL)
+    return Meaning(task, f"NYUv2's {task.name}", found.shape, found.dtype, conversion)
 
 
 def _image_task() -> Task:

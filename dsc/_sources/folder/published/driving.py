@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from dsc._sources.folder.layout import Place
+from dsc._sources.folder.layout import FilePlace
 from dsc._sources.folder.published.form import BELOW, PICTURES, Form, Rule, keep_all, needs
 from dsc._sources.meaning.decide import Stated
 from dsc._sources.meaning.names import name_of_split
@@ -18,7 +18,7 @@ _VIEW = "{drive}/{camera}"
 _CROPPED = rf"{_DRIVE}_"
 
 
-def one_split_a_drive(placed: list[tuple[Place, str]]) -> list[tuple[Place, str]]:
+def one_split_a_drive(placed: list[tuple[FilePlace, str]]) -> list[tuple[FilePlace, str]]:
     """Return a drive's pictures, which lie in no split's directory, the split of its depth."""
     splits: dict[str, str] = {}
     for place, path in placed:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from dsc._schemas.task import spelled
-from dsc._sources.folder.layout import STRAY, Aside, Layout, Listing, Place
+from dsc._sources.folder.layout import STRAY, FilePlace, Layout, Listing, SetAside
 from dsc._sources.formats import can_read
 from dsc._sources.meaning.decide import Stated
 from dsc._sources.meaning.names import is_task_word, split_of
@@ -24,7 +24,7 @@ LEAST_SHARE = 0.5
 
 @dataclass(frozen=True)
 class Rule:
-    """Files of one form.
+    """Files of one form: which they are, their task, and their sample.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Reason:
+class LeftOutRule:
     """Files that are left out: whole paths that match, why, and the task that they look like."""
 
     path: str
@@ -53,7 +53,7 @@ class Reason:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _DirectoryRule:
     """A rule for the files of one directory, with what the directory says.
 
     Attributes
@@ -103,9 +103,9 @@ class Form:
     mark: str
     rules: tuple[Rule, ...]
     needs: tuple[frozenset[str], ...]
-    beside: tuple[Reason, ...] = ()
+    beside: tuple[LeftOutRule, ...] = ()
     known: Mapping[str, Stated] = field(default_factory=dict)
-    pair: Callable[[list[tuple[Place, str]]], Iterable[tuple[Place, str]]] | None = None
+    pair: Callable[[list[tuple[FilePlace, str]]], Iterable[tuple[FilePlace, str]]] | None = None
     arrays: tuple[str, ...] = ()
     also: Callable[[Listing], bool] | None = None
 
@@ -119,13 +119,13 @@ class Form:
             return None
         if self.also is not None and not self.also(listing):
             return None
-        placer = Placer(self)
+        placer = FormPlacer(self)
         tasks: Counter[str] = Counter()
         strays = 0
         for directory, names in listing.items():
             for name in names:
                 place = placer(directory, name)
-                if isinstance(place, Place):
+                if isinstance(place, FilePlace):
                     tasks[place.task] += 1
                 elif can_read(name) and (place is None or place.why == STRAY):
                     strays += 1
@@ -136,20 +136,20 @@ class Form:
         return Layout(self.name, placer, self.why, self.known, self.pair, self.arrays)
 
 
-class Placer:
+class FormPlacer:
     """Gives a file's place by the rules of a form; what a directory says is told once."""
 
     def __init__(self, form: Form) -> None:
         self._form = form
         self._found: dict[str, list[tuple[re.Pattern[str], Rule, re.Match[str]]]] = {}
-        self._filled: dict[tuple[str, re.Pattern[str]], _Found] = {}
+        self._filled: dict[tuple[str, re.Pattern[str]], _DirectoryRule] = {}
         self._rules = [(re.compile(rule.where), re.compile(rule.name), rule) for rule in form.rules]
 
     @cached_property
-    def _beside(self) -> list[tuple[re.Pattern[str], Reason]]:
+    def _beside(self) -> list[tuple[re.Pattern[str], LeftOutRule]]:
         return [(re.compile(one.path), one) for one in self._form.beside]
 
-    def __call__(self, directory: str, name: str) -> Place | Aside | None:
+    def __call__(self, directory: str, name: str) -> FilePlace | SetAside | None:
         """Return a file's place, or why it has none."""
         found = self._found.get(directory)
         if found is None:
@@ -169,24 +169,24 @@ class Placer:
             if match is not None:
                 yield name, rule, match
 
-    def _aside(self, directory: str, name: str) -> Aside | None:
+    def _aside(self, directory: str, name: str) -> SetAside | None:
         path = f"{directory}/{name}" if directory else name
         for pattern, reason in self._beside:
             if pattern.fullmatch(path):
-                return Aside(reason.why, reason.task)
+                return SetAside(reason.why, reason.task)
         last = directory.rpartition("/")[2]
         if can_read(name) and is_task_word(last):
-            return Aside(STRAY, spelled(last))
+            return SetAside(STRAY, spelled(last))
         return None
 
 
-def _fill(name: re.Pattern[str], rule: Rule, match: re.Match[str]) -> _Found:
+def _fill(name: re.Pattern[str], rule: Rule, match: re.Match[str]) -> _DirectoryRule:
     known = {"a": "", "b": "", **{key: text or "" for key, text in match.groupdict().items()}}
     later = [f"{{{key}}}" for key in name.groupindex]
     fixed_task = not any(key in rule.task for key in later)
     fixed_group = not any(key in rule.group for key in later)
     group = _group(rule, known) if fixed_group else None
-    return _Found(
+    return _DirectoryRule(
         rule,
         known,
         spelled(rule.task.format_map(known)) if fixed_task else None,
@@ -199,16 +199,16 @@ def _group(rule: Rule, words: Mapping[str, str]) -> str:
     return "/".join(part for part in rule.group.format_map(words).split("/") if part)
 
 
-def _place(one: _Found, match: re.Match[str]) -> Place | Aside:
+def _place(one: _DirectoryRule, match: re.Match[str]) -> FilePlace | SetAside:
     words: Mapping[str, str] = {**one.known, **match.groupdict("")}
     task = spelled(one.rule.task.format_map(words)) if one.task is None else one.task
     if not task:
-        return Aside("its task has no name that can be spelled; rename the directory")
+        return SetAside("its task has no name that can be spelled; rename the directory")
     stem = words["stem"] if one.rule.stem == "{stem}" else one.rule.stem.format_map(words)
     if one.group is not None:
-        return Place(task, one.group, stem, one.split)
+        return FilePlace(task, one.group, stem, one.split)
     group = _group(one.rule, words)
-    return Place(task, group, stem, split_of(group.split("/")))
+    return FilePlace(task, group, stem, split_of(group.split("/")))
 
 
 def needs(*tasks: str) -> frozenset[str]:
@@ -216,6 +216,6 @@ def needs(*tasks: str) -> frozenset[str]:
     return frozenset(tasks)
 
 
-def keep_all(path: str, why: str, task: str = "") -> Reason:
-    """Spell a `Reason` whose pattern may begin in any directory."""
-    return Reason(rf"(?:.*/)?{path}", why, task)
+def keep_all(path: str, why: str, task: str = "") -> LeftOutRule:
+    """Spell a `LeftOutRule` whose pattern may begin in any directory."""
+    return LeftOutRule(rf"(?:.*/)?{path}", why, task)

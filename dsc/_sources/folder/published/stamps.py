@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 
-from dsc._sources.folder.layout import Listing, Place
+from dsc._sources.folder.layout import FilePlace, Listing
 from dsc._sources.folder.published.form import BELOW, PICTURES, Form, Rule, keep_all, needs
 from dsc._sources.formats import can_read
 from dsc._sources.meaning.decide import Stated
@@ -61,7 +61,7 @@ def seconds(stamp: str) -> float:
     return float(stamp) * _UNITS.get(len(stamp) if stamp.isdigit() else 0, 1.0)
 
 
-def join_by_time(placed: list[tuple[Place, str]]) -> list[tuple[Place, str]]:
+def join_by_time(placed: list[tuple[FilePlace, str]]) -> list[tuple[FilePlace, str]]:
     """Return all files the stem of the colour frame that is nearest; see the module."""
     stems: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for place, _ in placed:
