@@ -1,7 +1,15 @@
-"""Codecs by name, and what a codec of your own must do."""
+"""Codecs by name, and what a codec of your own must do and may be able to do."""
 
-from dsc._codecs.base import Array, Codec, Sample, check_array
-from dsc._codecs.learned.split import AdaptableCodec, SplitCodec
+from dsc._codecs.base import (
+    AdaptableCodec,
+    Array,
+    Codec,
+    JointCodec,
+    LatentCodec,
+    Sample,
+    SplitCodec,
+    check_array,
+)
 from dsc._codecs.registry import CODECS, codec_class, codec_from_config, make_codec
 
 __all__ = [
@@ -9,6 +17,8 @@ __all__ = [
     "AdaptableCodec",
     "Array",
     "Codec",
+    "JointCodec",
+    "LatentCodec",
     "Sample",
     "SplitCodec",
     "check_array",

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dsc._bench.environment import package_version
-from dsc._codecs.base import Codec
+from dsc._codecs.base import Codec, JointCodec
 from dsc._codecs.registry import CODECS, SAME_AS, codec_class
 from dsc._schemas import Task, TaskKind
 from dsc.errors import CodecError, UnknownCodecError, UsageError
@@ -82,10 +82,10 @@ class Candidate:
         CodecError
             When a joint codec has no weights, or weights for none of these tasks.
         """
-        kind: Any = _class_of(self.codec)
-        if not hasattr(kind, "supported"):
+        kind: object = _class_of(self.codec)
+        if not isinstance(kind, JointCodec):
             return [(task,) for task in tasks if self._can_code(task)]
-        chosen: tuple[Task, ...] = kind.supported(tasks)
+        chosen = kind.supported(tasks)
         try:
             return [self.make(chosen).tasks] if chosen else []
         except CodecError:
@@ -103,9 +103,11 @@ class Candidate:
 
     def make(self, tasks: Sequence[Task]) -> Codec:
         """Make the codec for these tasks."""
-        kind: Any = _class_of(self.codec)
-        made: Codec = kind(tasks, self._weights()) if self.file else kind.for_tasks(tasks)
-        return made
+        kind = _class_of(self.codec)
+        if not self.file:
+            return kind.for_tasks(tasks)
+        config = {"tasks": [task.model_dump(mode="json") for task in tasks]}
+        return kind.from_config(config, self._weights())
 
     def qualities(self, group: Sequence[Task], asked: Sequence[int] | None) -> tuple[int, ...]:
         """Return the qualities that a group of tasks is coded at; one where nothing is lost."""
@@ -183,8 +185,9 @@ def _class_of(codec: str) -> type[Codec]:
 def _code_hash(kind: type[Codec]) -> str:
     """Hash the packages that a codec is made of, so that it is run again when they were edited."""
     own = [c for c in kind.__mro__ if c.__module__.startswith("dsc.")]
-    folders = {Path(inspect.getfile(part)).parent for part in (*own, Codec)}
-    files = sorted(path for folder in folders for path in folder.glob("*.py"))
+    root = Path(inspect.getfile(Codec)).parent
+    folders = {Path(inspect.getfile(part)).parent for part in own} - {root}
+    files = sorted({*root.glob("*.py"), *(p for folder in folders for p in folder.rglob("*.py"))})
     digest = hashlib.sha256()
     for path in files:
         if path.name != "registry.py":

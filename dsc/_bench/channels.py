@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from dsc._codecs.base import Codec
+from dsc._codecs.base import Codec, LatentCodec
 from dsc._codecs.coding.entropy import ESCAPE_BITS, PRECISION, SymbolDecoder, Tables
 from dsc._codecs.coding.steps import step_elements
 from dsc._pipeline.choose.codec_set import single_thread
@@ -71,15 +71,14 @@ def channel_bits(
         When the codec orders its symbols in a way that is not known here.
     """
     found: dict[str, StreamBits] = {}
-    unpack = getattr(codec, "unpack_latents", None)
-    if unpack is None:
+    if not isinstance(codec, LatentCodec):
         return found
     for streams in coded:
         with single_thread(), _recorded() as decoders:
-            latents = unpack(streams, tasks, max_pixels)
+            latents = codec.unpack_latents(streams, tasks, max_pixels)
         for words, parts in decoders:
             name = _stream_of(words, streams)
-            if name is not None and parts:
+            if name is not None and parts and latents is not None:
                 latent = _in_place(parts[1:], latents.streams[name].symbols, name)
                 bits = found.setdefault(name, StreamBits())
                 bits.hyper = _sum(bits.hyper, parts[0].bits.sum((0, 2, 3)))

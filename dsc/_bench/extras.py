@@ -10,6 +10,7 @@ from dsc._bench.datasets import BenchSet
 from dsc._bench.environment import cpu_model
 from dsc._bench.speed import measure_speed
 from dsc._bench.store import Store
+from dsc._codecs.base import LatentCodec
 from dsc._pipeline.choose.codec_set import single_thread
 from dsc._schemas import Quality, Task
 
@@ -54,7 +55,7 @@ def channels(
     found: dict[str, Channels] = {}
     for candidate in candidates:
         for group in () if candidate.is_classical else candidate.groups(data.schemas()):
-            if not hasattr(candidate.make(group), "unpack_latents"):
+            if not isinstance(candidate.make(group), LatentCodec):
                 continue
             identity = {
                 "what": "channels",

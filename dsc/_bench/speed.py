@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from dsc._bench.candidates import Candidate
 from dsc._bench.datasets import BenchSet
-from dsc._codecs.base import Codec
+from dsc._codecs.base import Codec, LatentCodec
 from dsc._pipeline.choose.codec_set import single_thread
 from dsc._schemas import Quality, Task
 
@@ -111,7 +111,7 @@ def _kmac_px(
 
 
 def gpu_mpix_s(
-    codec: Any,
+    codec: Codec,
     streams: Sequence[Mapping[str, bytes]],
     tasks: Sequence[str],
     pixels: int,
@@ -122,7 +122,7 @@ def gpu_mpix_s(
     None without a GPU, and for codecs that do not decode in two halves.
     """
     torch = sys.modules.get("torch")
-    if torch is None or not torch.cuda.is_available() or not hasattr(codec, "synthesize"):
+    if torch is None or not torch.cuda.is_available() or not isinstance(codec, LatentCodec):
         return None
     batch = [codec.unpack_latents(s, tasks, pixels) for s in streams] * (16 // len(streams))
     found = _mpix_s(

@@ -4,15 +4,24 @@ A codec is made for certain tasks. It says which streams it writes and which of 
 others; that is all that a reader, a fetcher or a cost model has to know about it. A codec is
 stateless: the same sample at the same quality gives the same bytes, and a stream is decoded
 without anything but the streams it requires.
+
+What only some codecs can do is a protocol each: `JointCodec`, `SplitCodec` (both of a codec's
+class), `LatentCodec` and `AdaptableCodec`. Ask with `isinstance`; a codec need not name them.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dsc._schemas import Quality, Stream, Task
+from dsc.errors import CodecError
+
+if TYPE_CHECKING:  # they bring torch, which classical codecs do without
+    from torch import Tensor
+
+    from dsc._codecs.learned.latents import LatentBatch, Latents
 
 Array = NDArray[Any]
 Sample = Mapping[str, Array]
@@ -91,6 +100,114 @@ class Codec(Protocol):
         ...
 
 
+@runtime_checkable
+class JointCodec(Protocol):
+    """A codec class that codes several tasks together; others are made for one task each."""
+
+    @staticmethod
+    def supported(tasks: Sequence[Task]) -> tuple[Task, ...]:
+        """Choose the tasks that one codec of this class can take together."""
+        ...
+
+
+@runtime_checkable
+class LatentCodec(Protocol):
+    """A codec that decodes in two halves: bitstreams to integers, and these to samples.
+
+    Integers are the same on every machine; workers decode them, and a GPU does the rest for a
+    whole batch.
+    """
+
+    def unpack_latents(
+        self, streams: Mapping[str, bytes], tasks: Sequence[str], max_pixels: int
+    ) -> "Latents | None":
+        """Decode the integers of one sample; None when `tasks` is empty.
+
+        Raises
+        ------
+        BitstreamError
+            When a stream is missing or damaged, or declares more than `max_pixels`.
+        """
+        ...
+
+    def unpack_batch(
+        self,
+        streams: Sequence[Mapping[str, bytes]],
+        tasks: Sequence[Sequence[str]],
+        max_pixels: int,
+    ) -> "list[Latents | None]":
+        """Decode the integers of several samples, each of its own tasks: the same as alone."""
+        ...
+
+    def synthesize(
+        self, latents: "Sequence[Latents | None]", tasks: Sequence[str], device: str = "cpu"
+    ) -> list[dict[str, Array]]:
+        """Turn integers into what `Codec.decode_batch` gives, on a device."""
+        ...
+
+    def synthesize_tensors(
+        self, batch: "LatentBatch", tasks: Sequence[str], native: bool = False
+    ) -> "dict[str, Tensor]":
+        """Turn a batch of integers into tensors (B, ...) by task, on the batch's device.
+
+        Images are uint8 (B, 3, H, W), depth float32 (B, H, W) in metres, normals float32
+        (B, 3, H, W) of unit length, NaN where nothing was measured; `native` leaves the integers of
+        the source's files.
+        """
+        ...
+
+
+@runtime_checkable
+class SplitCodec(Protocol):
+    """A codec class that can tell the decoder's part of its weights.
+
+    Decoding is a fixed function of that part. So exemplars name the decoder by its hash, and an
+    encoder may go on learning: whatever it becomes, what older ones wrote decodes as it did. A
+    codec without this protocol is its own decoder.
+    """
+
+    @staticmethod
+    def decoder_part(weights: bytes) -> bytes:
+        """Return the part of a weights file that decoding takes.
+
+        It is a weights file that `from_config` takes, makes a codec that decodes everything and
+        refuses to encode with a `CodecError`, and is the same bytes for all encoders of one
+        decoder, on every machine. Of itself it gives itself.
+        """
+        ...
+
+    @classmethod
+    def shipped_weights(cls) -> bytes | None:
+        """Return the weights file that comes with the codec's package; None without one."""
+        ...
+
+
+@runtime_checkable
+class AdaptableCodec(Protocol):
+    """A codec whose encoder can be trained while its decoder is frozen."""
+
+    tasks: tuple[Task, ...]
+
+    def encoder_network(self) -> Any:
+        """Return a `torch.nn.Module` that is a `dsc._codecs.learned.network.trainable.Network`.
+
+        Only the encoder's parameters require a gradient.
+
+        Raises
+        ------
+        CodecError
+            When there is no encoder at hand.
+        """
+        ...
+
+    def with_encoder(self, network: Any, card: Mapping[str, str]) -> Self:
+        """Return this codec with what that network's encoder has learned.
+
+        Everything else is this codec's own, bit by bit: `decoder_part` of the weights is the same.
+        """
+        ...
+
+
 def check_array(task: Task, array: Array) -> Array:
     """Check that an array is what its task says; give it back C-contiguous.
 
@@ -99,8 +216,6 @@ def check_array(task: Task, array: Array) -> Array:
     CodecError
         When dtype or shape differ; the message names the task and both.
     """
-    from dsc.errors import CodecError
-
     if array.dtype != np.dtype(task.dtype):
         raise CodecError(f"task {task.name}: dtype {array.dtype}, expected {task.dtype}")
     wanted = {0: "()", 1: "(H, W)"}.get(task.channels, f"(H, W, {task.channels})")

@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dsc._codecs.base import AdaptableCodec
 from dsc._codecs.learned.planes import modality_of, to_planes
-from dsc._codecs.learned.split import AdaptableCodec
 from dsc._schemas import Task
 from dsc._training.loop import GRADIENT_NORM
 from dsc._training.objective import weigh

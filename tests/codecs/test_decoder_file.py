@@ -15,7 +15,7 @@ from dsc._codecs.learned.codec_file import (
     with_encoder,
 )
 from dsc._codecs.learned.network.spec import KINDS
-from dsc._codecs.learned.split import encoding_weights
+from dsc._codecs.split import encoding_weights
 from dsc._schemas import Quality
 from dsc.errors import BitstreamError, CodecError, SelfTestError
 from tests.codecs.conditional_cases import CODECS, LIMIT, NAMES, TASKS, make_view

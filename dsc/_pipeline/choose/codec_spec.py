@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dsc._codecs.base import Codec
+from dsc._codecs.base import Codec, JointCodec
 from dsc._codecs.registry import CODECS, codec_class, make_codec
 from dsc._schemas import Task, TaskKind, resolve_task
 from dsc.errors import CodecError, UnknownCodecError, UnknownTaskError, UsageError
@@ -210,10 +210,10 @@ def takes(word: str, tasks: Sequence[Task]) -> tuple[Task, ...]:
     """List the tasks that a codec can code together."""
     if not tasks:  # and nothing is imported for them
         return ()
-    if not is_joint(word):
+    kind: object = codec_class(codec_id_of(word))
+    if not isinstance(kind, JointCodec):
         return tuple(task for task in tasks if can_code(word, [task]))
-    kind: Any = codec_class(codec_id_of(word))
-    chosen: tuple[Task, ...] = kind.supported(tasks)
+    chosen = kind.supported(tasks)
     if not chosen or not word.endswith(FILE_SUFFIX) or can_code(word, chosen):
         return chosen
     return tuple(task for task in chosen if can_code(word, [task]))  # a file may know fewer
@@ -221,7 +221,7 @@ def takes(word: str, tasks: Sequence[Task]) -> tuple[Task, ...]:
 
 def is_joint(word: str) -> bool:
     """Tell whether a codec codes several tasks together; others code each one alone."""
-    return hasattr(codec_class(codec_id_of(word)), "supported")
+    return isinstance(codec_class(codec_id_of(word)), JointCodec)
 
 
 def can_code(word: str, tasks: Sequence[Task]) -> bool:

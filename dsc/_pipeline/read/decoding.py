@@ -6,9 +6,9 @@ or given in the sample's place.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
-from dsc._codecs.base import Array
+from dsc._codecs.base import Array, LatentCodec
 from dsc._codecs.registry import codec_class
 from dsc._pipeline.choose.codec_set import CodecSet
 from dsc._schemas import Manifest, Task, required_streams
@@ -60,9 +60,9 @@ class SampleDecoder:
         latent = {name for names in self.latent_tasks.values() for name in names}
         self._array_tasks = [task for task in self.tasks if task.name not in latent]
 
-    def codec(self, slot: int) -> Any:
-        """Return the learned codec of a slot."""
-        return self._codecs.codec(slot)
+    def latent_codec(self, slot: int) -> LatentCodec:
+        """Return the codec of a slot of `latent_tasks`."""
+        return cast(LatentCodec, self._codecs.codec(slot))
 
     def decode(
         self, indices: Sequence[int], payloads: Sequence[SamplePayloads]
@@ -100,7 +100,7 @@ class SampleDecoder:
         out = [Decoded(index) for index in indices]
         for slot, tasks in self.latent_tasks.items():
             present = [[name for name in tasks if self._has(name, one)] for one in given]
-            latents = self.codec(slot).unpack_batch(given, present, limit)
+            latents = self.latent_codec(slot).unpack_batch(given, present, limit)
             for sample, latent in zip(out, latents, strict=True):
                 sample.latents[slot] = latent
         if self._array_tasks:
@@ -159,7 +159,7 @@ def latent_tasks(manifest: Manifest, tasks: Sequence[Task]) -> dict[int, list[st
     found: dict[int, list[str]] = {}
     for task in tasks:
         slot = _slot_of(manifest, task)
-        if hasattr(codec_class(manifest.codecs[slot].id), "unpack_batch"):
+        if isinstance(codec_class(manifest.codecs[slot].id), LatentCodec):
             found.setdefault(slot, []).append(task.name)
     return found
 

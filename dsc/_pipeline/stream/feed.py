@@ -340,7 +340,7 @@ class Feed:
     def _synthesised(self, latents: Any, slot: int) -> dict[str, Any]:
         latents = latents.to(self._options.device, non_blocking=True)
         decoder = self._decoders[0]
-        made = decoder.codec(slot).synthesize_tensors(
+        made = decoder.latent_codec(slot).synthesize_tensors(
             latents, decoder.latent_tasks[slot], self._options.native
         )
         return {

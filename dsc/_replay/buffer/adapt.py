@@ -12,8 +12,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from dsc._codecs.base import Codec
-from dsc._codecs.learned.split import AdaptableCodec
+from dsc._codecs.base import AdaptableCodec, Codec
 from dsc._replay.buffer.offered import IMAGE, Images, check_offered
 from dsc._schemas import Task
 from dsc.errors import UsageError

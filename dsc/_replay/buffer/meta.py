@@ -17,7 +17,7 @@ class SlotRecord(Schema):
     ----------
     codecs
         In the order of a `dsc._pipeline.choose.codec_set.CodecSet`; named by their decoders where
-        these can be told apart (`dsc._codecs.learned.split`).
+        these can be told apart (`dsc._codecs.split`).
     streams
         The stream graph; an exemplar's payload holds its streams in this order.
     quality

@@ -3,7 +3,7 @@
 An exemplar names its slot; a slot names its codecs by id, configuration and the hash of their
 weights. A codec is made when it is first needed.
 
-Of a codec whose encoder can be told apart (`dsc._codecs.learned.split`) a buffer keeps and names
+Of a codec whose encoder can be told apart (`dsc._codecs.split`) a buffer keeps and names
 the decoder's part alone. Encoders of one decoder share its slots; which of them wrote an exemplar
 does not matter to whoever reads it. To add exemplars the encoder must be at hand: the one given,
 else the one that comes with dsc, if it fits. Buffers of older versions name whole files.
@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dsc._codecs.base import Array, Codec, Sample
-from dsc._codecs.learned.split import decoder_part, encoding_weights
 from dsc._codecs.registry import CODECS
+from dsc._codecs.split import decoder_part, encoding_weights
 from dsc._pipeline.choose.codec_set import CodecSet
 from dsc._replay.buffer.meta import SlotRecord
 from dsc._schemas import CodecRecord, Quality, Task
