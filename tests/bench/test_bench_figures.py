@@ -184,7 +184,7 @@ def test_on_a_gpu_synthesis_alone_is_timed_and_the_network_comes_back(
         def synthesize(self, latents: list[str], tasks: object, device: str) -> None:
             ran.append((len(latents), device))
 
-        unpack_batch = synthesize_tensors = None  # a `LatentCodec` has them, and they are not used
+        unpack_batch = synthesize_tensors = unpack_latents  # a `LatentCodec` has them too
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert speed.gpu_mpix_s(object(), [{}], ["rgb"], 1000, rounds=2) is None  # no two halves
