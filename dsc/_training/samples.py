@@ -6,7 +6,6 @@ trained on is skipped with a count, or is an error that names sample and reason.
 """
 
 import threading
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from dsc._codecs.learned.planes import to_planes
 from dsc._schemas import Task, TaskKind
 from dsc._sources.registry import Source
+from dsc._storage.cache.kept import Kept
 from dsc.errors import DscError, SampleError
 
 MIN_SIDE = 16
@@ -79,8 +79,8 @@ class Samples:
     ) -> None:
         self.source, self.tasks, self.border = source, dict(tasks), border
         self.limit, self._fail = cache_bytes, on_error == "fail"
-        self._held: OrderedDict[int, Planes] = OrderedDict()
-        self._bytes, self.reads = 0, 0
+        self.held: Kept[int, Planes] = Kept(cache_bytes)
+        self.reads = 0
         self._lock = threading.Lock()
         self.bad: dict[int, str] = {}
 
@@ -93,11 +93,9 @@ class Samples:
             When it cannot be used and that is not to be skipped, or when most samples cannot.
         """
         with self._lock:
-            if index in self._held:
-                self._held.move_to_end(index)
-                return self._held[index]
-            if index in self.bad:
-                return None
+            found = self.held.get(index)
+            if found is not None or index in self.bad:
+                return found
         try:
             planes = read_planes(self.source, index, self.tasks, self.border)
         except DscError as error:
@@ -109,11 +107,7 @@ class Samples:
 
     def _keep(self, index: int, planes: Planes) -> None:
         self.reads += 1
-        if index not in self._held:
-            self._held[index] = planes
-            self._bytes += planes.nbytes
-        while self._bytes > self.limit and len(self._held) > 1:
-            self._bytes -= self._held.popitem(last=False)[1].nbytes
+        self.held.put(index, planes, planes.nbytes)
 
     def _note_bad(self, index: int, error: DscError) -> None:
         if self._fail:

@@ -42,8 +42,8 @@ def test_a_cache_too_small_for_the_data_only_moves_the_window(tmp_path: Path) ->
     seen: dict[int, set[int]] = {}
     for step in (0, 400, 1990):
         small.batch(step, 2000)
-        seen[step] = set(pool.samples._held)
-        assert sum(x.nbytes for x in pool.samples._held.values()) <= 1e6
+        seen[step] = set(pool.samples.held.keys())
+        assert pool.samples.held.cost <= 1e6
     assert seen[0] != seen[1990]
     again = data(root, cache_mb=1, steps=2000)
     assert same(again.batch(1990, 2000), small.batch(1990, 2000))
@@ -56,8 +56,8 @@ def test_held_out_samples_are_never_drawn(views: Path) -> None:
     pool = found.pools[0]
     assert pool.held_out
     assert len(pool.held_out) <= HELD_OUT
-    assert not set(pool.samples._held) & set(pool.held_out)
-    assert set(pool.samples._held) == set(pool.trained)
+    assert not set(pool.samples.held.keys()) & set(pool.held_out)
+    assert set(pool.samples.held.keys()) == set(pool.trained)
 
 
 def test_a_data_set_of_one_sample_serves_for_both(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from dsc._schemas import (
     resolve_tasks,
 )
 from dsc._schemas.size import parse_bytes
-from dsc._storage.cache.cache import PackCache
+from dsc._storage.cache.pack_cache import PackCache
 from dsc._storage.read.archive import Archive
 from dsc._storage.read.pack_reader import PackReader
 from dsc._storage.read.samples import Place, SampleReader
@@ -98,7 +98,7 @@ class Dataset:
         Raises
         ------
         UsageError
-            When the directory cannot be a cache; see `dsc._storage.cache.cache.PackCache`.
+            When the directory cannot be a cache; see `dsc._storage.cache.pack_cache.PackCache`.
         ArchiveNotFoundError
             When there is no archive.
         UnsupportedVersionError, CorruptArchiveError

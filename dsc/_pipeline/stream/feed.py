@@ -24,7 +24,7 @@ from dsc._pipeline.stream.source import StreamSource
 from dsc._pipeline.stream.supply import PackKey, PackOfStreams, Shelf, Supply
 from dsc._schemas import Task, TaskKind, resolve_task
 from dsc._schemas.task import ALIASES
-from dsc._storage.cache.cache import PackCache
+from dsc._storage.cache.pack_cache import PackCache
 from dsc._storage.format.pack import Pack
 from dsc._storage.read.pack_reader import PackReader
 from dsc.errors import (

@@ -9,7 +9,7 @@ from dsc._pipeline.stream.order import OrderSpec
 from dsc._pipeline.stream.sample_stream import SampleStream
 from dsc._pipeline.stream.source import StreamSource
 from dsc._pipeline.stream.topology import find_topology
-from dsc._storage.cache.cache import PackCache
+from dsc._storage.cache.pack_cache import PackCache
 from dsc.errors import UsageError
 
 PER_RANK = (12, 6, 4, 3, 2, 1)  # lanes a rank; workers that divide them have packs of their own

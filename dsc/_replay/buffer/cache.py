@@ -1,10 +1,13 @@
 """Decoded exemplars in memory, up to a number of bytes.
 
 What is read first stays; when the cache is full, nothing more goes in. For uniform draws
-that hits as often as keeping what was used last, and for walks over everything it hits more often.
+that hits as often as keeping what was used last, and for walks over everything it hits more often:
+so cachetools counts the bytes here, and none of its rules throws anything out.
 """
 
 from collections.abc import Mapping
+
+from cachetools import Cache
 
 from dsc._codecs.base import Array
 
@@ -21,8 +24,17 @@ class DecodedCache:
     """
 
     def __init__(self, limit: int) -> None:
-        self.limit, self.nbytes = limit, 0
-        self._kept: dict[int, Decoded] = {}
+        self._kept: Cache[int, Decoded] = Cache(limit, _nbytes)
+
+    @property
+    def limit(self) -> int:
+        """The most that it holds, in bytes of pixels."""
+        return int(self._kept.maxsize)
+
+    @property
+    def nbytes(self) -> int:
+        """What it holds, in bytes of pixels."""
+        return int(self._kept.currsize)
 
     def get(self, address: int) -> Decoded | None:
         """Return a copy of what is kept, so that a caller may change it in place."""
@@ -31,12 +43,16 @@ class DecodedCache:
 
     def put(self, address: int, decoded: Decoded) -> None:
         """Keep a copy, where there is room."""
-        size = sum(array.nbytes for array in decoded.values())
-        if address not in self._kept and self.nbytes + size <= self.limit:
+        if address not in self._kept and self.nbytes + _nbytes(decoded) <= self.limit:
             self._kept[address] = {name: array.copy() for name, array in decoded.items()}
-            self.nbytes += size
 
     def moved(self, new: Mapping[int, int]) -> None:
         """Follow payloads to new addresses; forget those that are gone."""
-        self._kept = {new[old]: kept for old, kept in self._kept.items() if old in new}
-        self.nbytes = sum(a.nbytes for kept in self._kept.values() for a in kept.values())
+        before, self._kept = self._kept, Cache(self.limit, _nbytes)
+        for old, decoded in before.items():
+            if old in new:
+                self._kept[new[old]] = decoded
+
+
+def _nbytes(decoded: Decoded) -> int:
+    return sum(array.nbytes for array in decoded.values())

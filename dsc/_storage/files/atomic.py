@@ -40,6 +40,18 @@ def flush(path: Path) -> None:
         os.fsync(file.fileno())
 
 
+def forget_cached(path: Path) -> None:
+    """Let go of what the system keeps of a file in memory, so that it is read from the disk next.
+
+    Only what was flushed is let go of. Where the system has no such call, and on file systems that
+    live in memory, nothing happens.
+    """
+    advise = getattr(os, "posix_fadvise", None)
+    if advise is not None:
+        with path.open("rb") as file:
+            advise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
 def rename(part: Path, target: Path) -> None:
     """Make a part that was flushed the file, durably; the old one is replaced."""
     os.replace(part, target)

@@ -5,7 +5,6 @@ a reader never sees half a shard and a killed writer leaves only ``.part`` files
 """
 
 import hashlib
-import os
 import re
 import tempfile
 from collections.abc import Mapping
@@ -17,7 +16,7 @@ from typing import BinaryIO, Self
 import numpy as np
 
 from dsc._schemas import FileRecord, Origin, StreamRecord
-from dsc._storage.files.atomic import part_name
+from dsc._storage.files.atomic import flush, forget_cached, part_name
 from dsc._storage.files.root import Root
 from dsc._storage.format.commit import write_file
 from dsc._storage.format.origins import write_lines
@@ -147,13 +146,12 @@ class ShardWriter:
         records = {}
         for stream, file in self._files.items():
             file.write(END)
-            file.file.flush()
-            os.fsync(file.file.fileno())
             file.file.close()
             path = stream_path(stream, self._split, self._n)
             sha256 = file.digest.hexdigest()
+            flush(file.part)
             _check_written(file.part, sha256, self._root.where(path))
-            self._root.put(file.part, path)
+            self._root.put(file.part, path, flushed=True)
             self._root.write(f"{path}.idx", idx_bytes([*file.offsets, file.written - len(END)]))
             records[stream] = StreamRecord(
                 path=path,
@@ -223,6 +221,13 @@ def idx_bytes(offsets: list[int]) -> bytes:
 
 
 def _check_written(part: Path, sha256: str, where: str) -> None:
+    """Read a flushed file back and compare it with the hash of what was given to be written.
+
+    It is read from the disk, or from whatever the system takes for it: a controller's or server's
+    own memory is not passed by. Where the system keeps hold of its pages (other than on Linux, or
+    in a file system in memory), this tests what was written, and not the disk.
+    """
+    forget_cached(part)
     with part.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != sha256:

@@ -17,8 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dsc._storage.cache.cache import PackCache
-from dsc._storage.cache.cache_files import pack_name
+from dsc._storage.cache.pack_cache import PackCache, pack_name
 from dsc._storage.files.counts import ReadCounts
 from dsc._storage.files.http import check_size
 from dsc._storage.files.ranges import MergedRange, merge_ranges

@@ -1,5 +1,7 @@
 """Shards: nothing given to the writer is lost, nothing half written has a name."""
 
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -51,17 +53,52 @@ def test_a_refused_sample_leaves_the_shard_as_it_was(tmp_path: Path) -> None:
     assert (streams["rgb"].payload_bytes, streams["rgb"].n_missing) == (1, 0)
 
 
-def test_bytes_that_the_disk_changes_get_no_name(tmp_path: Path) -> None:
+def damage(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.write(b"?")
+
+
+def test_bytes_that_the_disk_changes_get_no_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with writer(tmp_path) as shard:
         shard.add("a", {"rgb": b"x"})
         shard.add("b", {"rgb": b"y"})
-        part = next(tmp_path.rglob("*.part"))
-        shard._files["rgb"].file.flush()
-        with part.open("r+b") as file:
-            file.write(b"?")
+        monkeypatch.setattr(os, "fsync", lambda _: damage(next(tmp_path.rglob("*.part"))))
         with pytest.raises(CorruptArchiveError, match="the disk gives back other bytes"):
             shard.finish()
     assert names(tmp_path) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="no such call on this system")
+def test_each_file_is_flushed_once_and_each_tar_then_read_from_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[tuple[str, int]] = []  # (call, number of the file), of files and not directories
+    fsync, advise = os.fsync, os.posix_fadvise
+
+    def counted_fsync(descriptor: int) -> None:
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            done.append(("flush", os.fstat(descriptor).st_ino))
+        fsync(descriptor)
+
+    def counted_advise(descriptor: int, start: int, length: int, advice: int) -> None:
+        assert (start, length, advice) == (0, 0, os.POSIX_FADV_DONTNEED)
+        done.append(("forget", os.fstat(descriptor).st_ino))
+        advise(descriptor, start, length, advice)
+
+    monkeypatch.setattr(os, "fsync", counted_fsync)
+    monkeypatch.setattr(os, "posix_fadvise", counted_advise)
+    with writer(tmp_path, "rgb", "depth") as shard:
+        for key in "abc":
+            shard.add(key, {"rgb": b"x", "depth": b"y"})
+        shard.finish()
+    files = {path.stat().st_ino: path.suffix for path in tmp_path.rglob("*") if path.is_file()}
+    assert sorted(number for call, number in done if call == "flush") == sorted(files)
+    tars = [number for number, suffix in files.items() if suffix == ".tar"]
+    assert sorted(number for call, number in done if call == "forget") == sorted(tars)
+    for number in tars:
+        assert done.index(("flush", number)) < done.index(("forget", number))
 
 
 def test_names_stay_as_the_contract_says(tmp_path: Path) -> None:

@@ -17,8 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dsc._storage.cache import cache_files
-from dsc._storage.cache.cache import PackCache
+from dsc._storage.cache.pack_cache import PackCache
 from dsc._storage.files.counts import FIELDS
 from dsc._storage.files.root import Root
 from dsc._storage.read.archive import Archive
@@ -315,7 +314,7 @@ def test_a_damaged_cache_entry_is_fetched_again_and_counted(
     cache = PackCache(tmp_path / "c", ROOMY)
     reader = PackReader(Archive.open(served[0]), cache)
     check(reader, 0, "rgb", [0, 1, 2])
-    (path,) = cache_files.packs(cache.directory).rglob("*-1")
+    (path,) = (cache.directory / "packs").rglob("*-1")
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 4
     path.write_bytes(data)
@@ -348,7 +347,7 @@ def test_a_full_cache_disk_does_not_stop_the_reading(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(cache_files, "write_all", full)
+    monkeypatch.setattr(os, "pwrite", full)
     reader = PackReader(Archive.open(served[0]), PackCache(tmp_path / "c", ROOMY))
     with pytest.warns(RuntimeWarning, match="No space left"):
         check(reader, 0, "rgb", [0, 1])

@@ -11,21 +11,25 @@ holds at any time, also after a process was killed or stopped:
 - a disk that is full or cannot be written ends the writing, with one warning, not the reading.
 
 In the directory, besides a marker: ``packs/<2 hex>/<name>`` are the entries, with the time of their
-last use; ``parts/<name>.part`` is one that is being fetched, locked by who fetches it; ``size``
-holds an upper bound of the bytes in use, changed only while it is locked: bytes are added before
-they are written and taken off after they are deleted.
+last use; ``parts/<name>.part`` is one that is being fetched, locked by who fetches it, so that one
+which can be locked was left by a process that died; ``size`` holds an upper bound of the bytes in
+use, changed only while it is locked: bytes are added before they are written and taken off after
+they are deleted.
 """
 
 import os
+import re
 import time
+import uuid
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from dsc._storage.cache import cache_files as files
 from dsc._storage.files.counts import ReadCounts
+from dsc._storage.files.lock import is_at, lock_open_file, unlock_open_file
+from dsc._storage.format.commit import MANIFEST, PLAN
 from dsc.errors import CorruptArchiveError, UsageError
 
 WAIT_S = 20.0
@@ -33,6 +37,12 @@ WAIT_TO_ACCOUNT_S = 5.0
 PATIENCE_S = 60.0  # who waited in vain does not wait again for so long
 CLAIMS = 128  # files that one call keeps open at once
 SLACK = 10  # making room frees one part in so many, so that few calls must look at all entries
+
+MARKER = "dsc-cache.txt"
+MARKER_TEXT = b"A cache of dsc: copies of packs. It can be deleted at any time.\n"
+DISK_BLOCK = 4096  # what every file is counted in, in bytes
+_NAME = re.compile(r"[0-9a-f]{64}-[0-9]{1,12}")
+_PART = re.compile(rf"{_NAME.pattern}(\.[0-9a-f]{{32}})?\.part")
 
 Fetch = Callable[[Sequence[str]], Mapping[str, bytes]]
 Check = Callable[[str, bytes], object]
@@ -71,9 +81,9 @@ class PackCache:
         self.limit_bytes, self.wait_s = limit_bytes, wait_s
         self._writable = True
         self._impatient_until = 0.0
-        files.check_place(self.directory)
+        _check_place(self.directory)
         try:
-            files.begin(self.directory)
+            _begin(self.directory)
         except OSError as error:
             self._stop_writing(error, ReadCounts())
 
@@ -92,7 +102,7 @@ class PackCache:
         Parameters
         ----------
         names
-            See `dsc._storage.cache.cache_files.pack_name`.
+            See `pack_name`.
         fetch
             Called with names that are not there; gives the bytes of each, checked. It may be
             called more than once, with different names. What it raises is passed on.
@@ -118,7 +128,7 @@ class PackCache:
 
     def used_bytes(self) -> int:
         """Return the bytes in use, in whole blocks, by looking at all entries."""
-        return sum(size for _, size, _ in files.entries(self.directory))
+        return sum(size for _, size, _ in _entries(self.directory))
 
     def _get_missing(
         self, missing: list[str], fetch: Fetch, check: Check, counts: ReadCounts
@@ -146,7 +156,7 @@ class PackCache:
         """Read and check the entries that are there."""
         found = {}
         for name in dict.fromkeys(names):
-            path = files.entry(self.directory, name)
+            path = _entry(self.directory, name)
             try:
                 data = path.read_bytes()
                 check(name, data)
@@ -166,12 +176,12 @@ class PackCache:
 
     def _drop(self, path: Path, counts: ReadCounts) -> None:
         try:
-            size = files.blocks(path.stat().st_size)
+            size = _in_blocks(path.stat().st_size)
             path.unlink()
             with self._account(counts) as account:
-                used = None if account is None else files.read_number(account)
+                used = None if account is None else _read_number(account)
                 if account is not None and used is not None:
-                    files.write_number(account, max(0, used - size))
+                    _write_number(account, max(0, used - size))
         except FileNotFoundError:
             return
         except OSError:
@@ -195,7 +205,7 @@ class PackCache:
         try:
             try:
                 for name in names if self._writable else ():
-                    claimed = files.claim(self.directory, name, alone)
+                    claimed = _claim(self.directory, name, alone)
                     if claimed is not None:
                         claims[name] = claimed
             except FileNotFoundError:
@@ -205,13 +215,13 @@ class PackCache:
             yield claims
         finally:
             for descriptor, path in claims.values():
-                files.give_back(descriptor, path)
+                _give_back(descriptor, path)
 
     def _begin_again(self, counts: ReadCounts) -> None:
         """Go on in a directory that somebody has emptied."""
         counts.add("cache_errors")
         try:
-            files.begin(self.directory)
+            _begin(self.directory)
         except (OSError, UsageError) as error:
             self._stop_writing(error, counts)
 
@@ -230,10 +240,10 @@ class PackCache:
     def _put(self, name: str, data: bytes, part: tuple[int, Path], counts: ReadCounts) -> None:
         """Make a locked part an entry; on any error there is none."""
         descriptor, path = part
-        target = files.entry(self.directory, name)
+        target = _entry(self.directory, name)
         try:
             if self._reserve(descriptor, len(data), counts):
-                files.write_all(descriptor, data)
+                _write_all(descriptor, data)
                 target.parent.mkdir(exist_ok=True)
                 os.rename(path, target)
         except FileNotFoundError:  # somebody has emptied the directory
@@ -243,18 +253,18 @@ class PackCache:
 
     def _reserve(self, descriptor: int, length: int, counts: ReadCounts) -> bool:
         """Make room for a part; False when there is none to be had."""
-        size = files.blocks(length)
+        size = _in_blocks(length)
         if size > self.limit_bytes:
             return False
         with self._account(counts) as account:
             if account is None:
                 return False
-            used = files.read_number(account)
+            used = _read_number(account)
             if used is None or used + size > self.limit_bytes:
                 used = self._make_room(account, size, counts)
             if used + size > self.limit_bytes:  # other processes write all that it may hold
                 return False
-            files.write_number(account, used + size)
+            _write_number(account, used + size)
             os.ftruncate(descriptor, 0)  # of a killed process's bytes
             os.ftruncate(descriptor, length)  # now the part shows what is reserved for it
         return True
@@ -266,21 +276,21 @@ class PackCache:
         descriptor = os.open(self.directory / "size", flags, 0o666)
         try:
             wait_s = 0.05 if self._is_impatient() else min(self.wait_s, WAIT_TO_ACCOUNT_S)
-            locked = files.lock_within(descriptor, wait_s)
+            locked = lock_open_file(descriptor, wait_s)
             if not locked:
                 self._give_up_waiting(counts)
             yield descriptor if locked else None
         finally:
-            files.unlock(descriptor)
+            unlock_open_file(descriptor)
 
     def _make_room(self, account: int, size: int, counts: ReadCounts) -> int:
         """Delete entries, least recently used first, until `size` fits; give what is in use."""
         used = self.used_bytes()  # exact, where the file `size` is a bound
         if used + size > self.limit_bytes:
             wanted = self.limit_bytes - max(size, self.limit_bytes // SLACK)
-            used, evicted = files.evict(self.directory, wanted)
+            used, evicted = _evict(self.directory, wanted)
             counts.add("cache_evicted", evicted)
-        files.write_number(account, used)
+        _write_number(account, used)
         return used
 
     def _stop_writing(self, error: Exception, counts: ReadCounts) -> None:
@@ -297,3 +307,181 @@ class PackCache:
 
 def _without(names: Iterable[str], found: Mapping[str, bytes]) -> list[str]:
     return [name for name in dict.fromkeys(names) if name not in found]
+
+
+def pack_name(sha256: str, pack: int) -> str:
+    """Name a pack for the cache: hash of its tar (from the shard's record), and its number."""
+    return f"{sha256}-{pack}"
+
+
+def _check_place(directory: Path) -> None:
+    """Refuse a directory in which a cache could harm what it did not write.
+
+    Raises
+    ------
+    UsageError
+        When it is no directory, or is or lies in an archive.
+    """
+    real = Path(os.path.realpath(directory))
+    for folder in (real, *real.parents):
+        if (folder / MANIFEST).exists() or (folder / PLAN).exists():
+            raise UsageError(f"{directory}: lies in the archive {folder}; put the cache elsewhere")
+    if real.exists() and not real.is_dir():
+        raise UsageError(f"{directory}: a cache is a directory, and this is none")
+
+
+def _begin(directory: Path) -> None:
+    """Make a directory a cache's own, and delete what killed processes left in it.
+
+    Raises
+    ------
+    UsageError
+        When it holds something and is not marked as a cache.
+    OSError
+        When it cannot be written.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    marker = directory / MARKER
+    # the marker comes first: whoever sees another file of a cache can see the marker, too
+    if os.listdir(directory) and not marker.exists():
+        raise UsageError(
+            f"{directory}: holds files that no cache wrote; give an empty directory for the cache"
+        )
+    if not marker.exists():
+        marker.write_bytes(MARKER_TEXT)
+    for folder in (_packs(directory), _parts(directory)):
+        folder.mkdir(exist_ok=True)
+    _remove_leftovers(directory)
+
+
+def _packs(directory: Path) -> Path:
+    """Return where the entries are."""
+    return directory / "packs"
+
+
+def _parts(directory: Path) -> Path:
+    """Return where the unfinished entries are."""
+    return directory / "parts"
+
+
+def _entry(directory: Path, name: str) -> Path:
+    """Return where an entry is, or would be.
+
+    Raises
+    ------
+    ValueError
+        When it is not a name of a pack.
+    """
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{name[:100]!r} is no name of a pack")
+    return _packs(directory) / name[:2] / name
+
+
+def _in_blocks(size: int) -> int:
+    """Round a file's bytes up to whole blocks."""
+    return -(-size // DISK_BLOCK) * DISK_BLOCK
+
+
+def _entries(directory: Path) -> list[tuple[int, int, Path]]:
+    """Return (time of last use, bytes in whole blocks, path) of all entries and parts.
+
+    One that is finished meanwhile may come twice, but none is left out.
+    """
+    found = []
+    folders = [_parts(directory)]
+    with suppress(FileNotFoundError):
+        folders += sorted(_packs(directory).iterdir())
+    for folder in folders:
+        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as listed:
+            for file in listed:
+                if not (_NAME.fullmatch(file.name) or _PART.fullmatch(file.name)):
+                    continue  # not a cache's
+                with suppress(FileNotFoundError):
+                    status = file.stat(follow_symlinks=False)
+                    found.append((status.st_mtime_ns, _in_blocks(status.st_size), Path(file.path)))
+    return found
+
+
+def _evict(directory: Path, wanted: int) -> tuple[int, int]:
+    """Delete entries, least recently used first, and parts left behind.
+
+    Parameters
+    ----------
+    wanted
+        The bytes that may stay in use.
+
+    Returns
+    -------
+    tuple of int
+        Bytes in use, and how many entries were deleted.
+    """
+    _remove_leftovers(directory)
+    listed = _entries(directory)
+    used, evicted = sum(taken for _, taken, _ in listed), 0
+    for _, taken, path in sorted(listed):
+        if used > wanted and path.parent != _parts(directory):
+            path.unlink(missing_ok=True)
+            used -= taken
+            evicted += 1
+    return used, evicted
+
+
+def _claim(directory: Path, name: str, alone: bool = False) -> tuple[int, Path] | None:
+    """Lock the part of an entry, if nobody else has; gives its descriptor and path.
+
+    Parameters
+    ----------
+    alone
+        Take a part of one's own beside the one that another process holds.
+    """
+    own = f".{uuid.uuid4().hex}" if alone else ""
+    path = _parts(directory) / f"{name}{own}.part"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    # who held it before may have finished or deleted it: then what is locked is no part any more
+    try:
+        if lock_open_file(descriptor, 0) and is_at(descriptor, path):
+            return descriptor, path
+    except OSError:  # a filesystem without locks
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+    return None
+
+
+def _give_back(descriptor: int, path: Path) -> None:
+    """Unlock a part; it is deleted unless it has become an entry."""
+    with suppress(OSError):
+        if is_at(descriptor, path):
+            path.unlink()
+    unlock_open_file(descriptor)
+
+
+def _remove_leftovers(directory: Path) -> None:
+    """Delete the parts of processes that were killed."""
+    for file in os.scandir(_parts(directory)):
+        if not _PART.fullmatch(file.name):
+            continue
+        with suppress(FileNotFoundError):
+            descriptor = os.open(file.path, os.O_RDWR | os.O_NOFOLLOW)
+            if lock_open_file(descriptor, 0):
+                _give_back(descriptor, Path(file.path))
+            else:
+                os.close(descriptor)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    """Write at the start of an open file, all of it."""
+    view, at = memoryview(data), 0
+    while at < len(view):
+        at += os.pwrite(descriptor, view[at:], at)
+
+
+def _read_number(descriptor: int) -> int | None:
+    """Read the number that `_write_number` wrote; None when there is none."""
+    text = os.pread(descriptor, 20, 0)
+    return int(text) if len(text) == 20 and text.isdigit() else None
+
+
+def _write_number(descriptor: int, number: int) -> None:
+    """Write a number of up to 20 digits, by one write."""
+    os.pwrite(descriptor, b"%020d" % number, 0)

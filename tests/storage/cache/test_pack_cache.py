@@ -21,15 +21,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dsc._storage.cache import cache_files
-from dsc._storage.cache.cache import PackCache
-from dsc._storage.cache.cache_files import pack_name
+from dsc._storage.cache.pack_cache import DISK_BLOCK, MARKER, PackCache, pack_name
 from dsc._storage.files.counts import ReadCounts
+from dsc._storage.files.lock import lock_open_file, unlock_open_file
 from dsc.errors import CorruptArchiveError, UsageError
 from tests.archives import build_archive
 
 FORK = multiprocessing.get_context("fork")
-BLOCK = cache_files.BLOCK
 ROOMY = 1 << 30
 
 
@@ -69,17 +67,17 @@ def files_in(directory: Path) -> list[Path]:
 def disk_bytes(directory: Path) -> int:
     """What entries and parts take at one moment: nothing is reserved or deleted meanwhile."""
     descriptor = os.open(directory / "size", os.O_RDWR | os.O_CREAT)
-    assert cache_files.lock_within(descriptor, 30)
+    assert lock_open_file(descriptor, 30)
     taken = {}
     try:
         for path in files_in(directory):
             with suppress(FileNotFoundError):
                 status = path.stat()  # by inode: a part may become an entry meanwhile
-                taken[status.st_ino] = -(-status.st_size // BLOCK) * BLOCK
-                if path.name in (cache_files.MARKER, "size"):
+                taken[status.st_ino] = -(-status.st_size // DISK_BLOCK) * DISK_BLOCK
+                if path.name in (MARKER, "size"):
                     del taken[status.st_ino]
     finally:
-        cache_files.unlock(descriptor)
+        unlock_open_file(descriptor)
     return sum(taken.values())
 
 
@@ -95,7 +93,7 @@ def test_what_was_fetched_once_is_there_for_another_cache_of_the_directory(tmp_p
 
 @settings(deadline=None, max_examples=25)
 @given(
-    limit=st.integers(1, 12 * BLOCK),
+    limit=st.integers(1, 12 * DISK_BLOCK),
     asked=st.lists(st.lists(st.integers(0, 30), max_size=6), max_size=12),
 )
 def test_it_is_never_above_its_limit_and_always_gives_what_was_asked(
@@ -109,7 +107,7 @@ def test_it_is_never_above_its_limit_and_always_gives_what_was_asked(
 
 
 def test_the_least_recently_used_leave_first(tmp_path: Path) -> None:
-    cache, counts = PackCache(tmp_path / "c", 10 * BLOCK), ReadCounts()
+    cache, counts = PackCache(tmp_path / "c", 10 * DISK_BLOCK), ReadCounts()
     for number in range(10):
         cache.get_many([name(number)], Fetcher())
         time.sleep(0.002)
@@ -123,7 +121,7 @@ def test_the_least_recently_used_leave_first(tmp_path: Path) -> None:
 
 
 def test_an_entry_that_cannot_fit_is_given_and_not_kept(tmp_path: Path) -> None:
-    cache, fetch = PackCache(tmp_path / "c", BLOCK - 1), Fetcher()
+    cache, fetch = PackCache(tmp_path / "c", DISK_BLOCK - 1), Fetcher()
     assert cache.get_many([name(3)], fetch) == {name(3): data_of(name(3))}
     cache.get_many([name(3)], fetch)
     assert (fetch.asked, cache.used_bytes()) == ([name(3)] * 2, 0)
@@ -149,7 +147,7 @@ def test_what_fetch_raises_is_passed_on_and_leaves_nothing(tmp_path: Path) -> No
 
     with pytest.raises(OSError, match="network"):
         cache.get_many([name(1)], fail)
-    assert not list(cache_files.parts(cache.directory).iterdir())
+    assert not list((cache.directory / "parts").iterdir())
     cache.get_many([name(1)], Fetcher())
 
 
@@ -204,11 +202,11 @@ def test_a_url_or_a_file_is_no_cache(tmp_path: Path) -> None:
 
 
 def test_making_room_deletes_only_what_a_cache_wrote(tmp_path: Path) -> None:
-    cache = PackCache(tmp_path / "c", 4 * BLOCK)
+    cache = PackCache(tmp_path / "c", 4 * DISK_BLOCK)
     cache.get_many([name(0)], Fetcher())
-    packs = cache_files.packs(cache.directory)
+    packs = cache.directory / "packs"
     foreign = [packs / "notes", next(packs.iterdir()) / "photo.jpg", cache.directory / "x.part"]
-    foreign += [cache_files.parts(cache.directory) / "other.part"]
+    foreign += [cache.directory / "parts" / "other.part"]
     for path in foreign:
         path.write_bytes(b"the only copy")
         os.utime(path, (0, 0))
@@ -223,11 +221,15 @@ def test_making_room_deletes_only_what_a_cache_wrote(tmp_path: Path) -> None:
 
 @pytest.fixture
 def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    def write(descriptor: int, data: bytes) -> None:
-        os.pwrite(descriptor, data[: len(data) // 2], 0)
+    pwrite = os.pwrite
+
+    def write(descriptor: int, data: bytes, at: int) -> int:
+        if len(data) == 20:  # the sum of what is in use, for which there is room already
+            return pwrite(descriptor, data, at)
+        pwrite(descriptor, data[: len(data) // 2], at)
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(cache_files, "write_all", write)
+    monkeypatch.setattr(os, "pwrite", write)
 
 
 def test_a_full_disk_ends_the_writing_with_one_warning_and_reading_goes_on(
@@ -293,12 +295,12 @@ def test_a_directory_that_somebody_empties_is_begun_again(tmp_path: Path) -> Non
 @pytest.mark.parametrize("text", [b"", b"rubbish", b"9" * 20, b"%020d" % (1 << 40)])
 def test_a_wrong_sum_is_counted_again_and_costs_no_entry(tmp_path: Path, text: bytes) -> None:
     """A process that was killed between reserving and writing leaves a sum that is too high."""
-    cache, counts = PackCache(tmp_path / "c", 20 * BLOCK), ReadCounts()
+    cache, counts = PackCache(tmp_path / "c", 20 * DISK_BLOCK), ReadCounts()
     cache.get_many([name(number) for number in range(5)], Fetcher())
     (cache.directory / "size").write_bytes(text)
     cache.get_many([name(6)], Fetcher(), counts=counts)
     assert counts.as_dict()["cache_evicted"] == 0
-    assert int((cache.directory / "size").read_bytes()) == cache.used_bytes() == 6 * BLOCK
+    assert int((cache.directory / "size").read_bytes()) == cache.used_bytes() == 6 * DISK_BLOCK
 
 
 # several processes and threads
@@ -357,7 +359,7 @@ def test_processes_and_threads_fetch_each_pack_once(tmp_path: Path) -> None:
 
 
 def test_processes_together_stay_below_the_limit(tmp_path: Path) -> None:
-    limit = 10 * BLOCK
+    limit = 10 * DISK_BLOCK
     cache = PackCache(tmp_path / "c", limit)
 
     def work(number: int) -> None:
@@ -376,7 +378,7 @@ def test_processes_together_stay_below_the_limit(tmp_path: Path) -> None:
     for child in children:
         child.join()
     assert [child.exitcode for child in children] == [0, 0, 0]
-    assert 5 * BLOCK < highest <= limit
+    assert 5 * DISK_BLOCK < highest <= limit
     assert cache.used_bytes() <= limit
 
 
@@ -419,7 +421,7 @@ def test_a_process_killed_in_a_fetch_leaves_no_lock_and_no_part(tmp_path: Path) 
     with in_a_fetch(cache, [name(1), name(2)]) as child:
         child.kill()
         child.join()
-        assert len(list(cache_files.parts(cache.directory).iterdir())) == 2
+        assert len(list((cache.directory / "parts").iterdir())) == 2
         assert cache.get_many([name(1)], Fetcher()) == {name(1): data_of(name(1))}
     cache.get_many([name(1)], refuse)
 
@@ -430,19 +432,19 @@ def test_a_cache_that_is_opened_deletes_the_parts_of_killed_processes_alone(tmp_
         killed.kill()
         killed.join()
         PackCache(cache.directory, ROOMY)
-        left = [path.name for path in cache_files.parts(cache.directory).iterdir()]
+        left = [path.name for path in (cache.directory / "parts").iterdir()]
         assert left == [f"{name(2)}.part"]
 
 
 def test_parts_of_a_killed_writer_do_not_use_up_the_limit(tmp_path: Path) -> None:
-    cache = PackCache(tmp_path / "c", 4 * BLOCK)
+    cache = PackCache(tmp_path / "c", 4 * DISK_BLOCK)
     for number in range(50, 53):
-        part = cache_files.parts(cache.directory) / f"{name(number)}.part"
-        part.write_bytes(bytes(2 * BLOCK))
-    (cache.directory / "size").write_bytes(b"%020d" % (6 * BLOCK))
+        part = cache.directory / "parts" / f"{name(number)}.part"
+        part.write_bytes(bytes(2 * DISK_BLOCK))
+    (cache.directory / "size").write_bytes(b"%020d" % (6 * DISK_BLOCK))
     cache.get_many([name(1)], Fetcher())
     cache.get_many([name(1)], refuse)
-    assert cache.used_bytes() == BLOCK
+    assert cache.used_bytes() == DISK_BLOCK
 
 
 def test_a_stopped_process_is_not_waited_for_longer_than_said(tmp_path: Path) -> None:
@@ -464,7 +466,7 @@ def test_a_process_stopped_while_it_counts_is_not_waited_for(tmp_path: Path) -> 
 
     def hold() -> None:
         descriptor = os.open(cache.directory / "size", os.O_RDWR | os.O_CREAT)
-        cache_files.lock_within(descriptor, 0)
+        lock_open_file(descriptor, 0)
         held.set()
         time.sleep(600)
 
@@ -491,15 +493,15 @@ def test_a_process_forked_in_the_middle_keeps_no_lock(
 ) -> None:
     cache, counts = PackCache(tmp_path / "c", ROOMY, wait_s=0.3), ReadCounts()
     children: list[ForkProcess] = []
-    original = cache_files.read_number
+    pread = os.pread
 
-    def fork_and_read(descriptor: int) -> int | None:
+    def fork_and_read(descriptor: int, length: int, at: int) -> bytes:
         child = FORK.Process(target=time.sleep, args=(600,))
         child.start()
         children.append(child)
-        return original(descriptor)
+        return pread(descriptor, length, at)
 
-    monkeypatch.setattr(cache_files, "read_number", fork_and_read)
+    monkeypatch.setattr(os, "pread", fork_and_read)
     try:
         for number in (1, 2):
             cache.get_many([name(number)], Fetcher(), counts=counts)
@@ -515,19 +517,24 @@ def test_a_pack_finished_between_the_look_and_the_claim_is_not_fetched_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache, other = PackCache(tmp_path / "c", ROOMY), PackCache(tmp_path / "c", ROOMY)
-    original = cache_files.claim
+    system_open = os.open
 
-    def claim(directory: Path, one: str, alone: bool = False) -> tuple[int, Path] | None:
-        monkeypatch.setattr(cache_files, "claim", original)
-        other.get_many([one], Fetcher())
-        return original(directory, one, alone)
+    def open_late(path: str | Path, flags: int, mode: int = 0o777) -> int:
+        if str(path).endswith(f"{name(1)}.part"):
+            monkeypatch.setattr(os, "open", system_open)
+            other.get_many([name(1)], Fetcher())
+        return system_open(path, flags, mode)
 
-    monkeypatch.setattr(cache_files, "claim", claim)
+    monkeypatch.setattr(os, "open", open_late)
     assert cache.get_many([name(1)], refuse) == {name(1): data_of(name(1))}
 
 
 def test_two_processes_may_make_one_directory_a_cache_at_once(tmp_path: Path) -> None:
-    code = "import sys; from dsc._storage.cache.cache import PackCache; PackCache(sys.argv[1], 10)"
+    code = (
+        "import sys\n"
+        "from dsc._storage.cache.pack_cache import PackCache\n"
+        "PackCache(sys.argv[1], 10)\n"
+    )
     for turn in range(3):
         place = str(tmp_path / f"c{turn}")
         made = [subprocess.Popen([sys.executable, "-c", code, place]) for _ in range(2)]
