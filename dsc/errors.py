@@ -6,6 +6,29 @@ of the command line comes from here: 1 means that data is damaged or incomplete,
 was wrong.
 """
 
+__all__ = [
+    "ArchiveNotFoundError",
+    "BitstreamError",
+    "CodecError",
+    "CorruptArchiveError",
+    "CorruptPackError",
+    "DscError",
+    "IncompleteError",
+    "MissingTaskError",
+    "PlanMismatchError",
+    "SampleError",
+    "SelfTestError",
+    "SourceNotFoundError",
+    "StateMismatchError",
+    "TaskMismatchError",
+    "UnknownCodecError",
+    "UnknownSampleError",
+    "UnknownTaskError",
+    "UnsafeArchiveError",
+    "UnsupportedVersionError",
+    "UsageError",
+]
+
 LIST_DAMAGE = "run `dsc verify` to list all damage"
 """The advice at the end of a message about damage; `dsc verify` itself leaves it out."""
 

@@ -58,5 +58,20 @@ def make_codec(codec_id: str, tasks: Sequence[Task]) -> Codec:
 
 
 def codec_from_config(codec_id: str, config: Mapping[str, Any], weights: bytes | None) -> Codec:
-    """Make the codec that an archive describes."""
+    """Make the codec that an archive describes.
+
+    Parameters
+    ----------
+    codec_id
+        Registry name.
+    config
+        What the codec's `config` gave.
+    weights
+        What its `weights` gave: a safetensors file, or None.
+
+    Raises
+    ------
+    UnknownCodecError
+        When no codec has this name.
+    """
     return codec_class(codec_id).from_config(config, weights)

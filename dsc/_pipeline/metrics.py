@@ -103,7 +103,15 @@ class MeanMetrics:
 
 
 def psnr_db(original: Array, decoded: Array, peak: float = 255.0) -> float:
-    """Return 10 log10(peak² / MSE) over all values of two arrays of one shape; inf when equal."""
+    """Return the peak signal-to-noise ratio, 10 log10(peak² / MSE), in dB; inf when equal.
+
+    Parameters
+    ----------
+    original, decoded
+        Arrays of one shape and range; the error is averaged over all their values.
+    peak
+        The largest value that there may be.
+    """
     difference = original.astype(np.float64) - decoded.astype(np.float64)
     mse = float(np.mean(difference * difference))
     return math.inf if mse == 0 else 10 * math.log10(peak * peak / mse)

@@ -135,6 +135,20 @@ def hold_out(
 ) -> tuple[LabelledImages, LabelledImages]:
     """Split off every `every`-th image of each class for testing.
 
+    Parameters
+    ----------
+    images
+        All of them.
+    every
+        One image of so many is held out, and at least one of each class.
+    per_class
+        The most images of a class that are left to train on; None for all.
+
+    Returns
+    -------
+    train, test
+        Both with the classes of `images`.
+
     Raises
     ------
     UsageError

@@ -1,0 +1,167 @@
+"""The documentation is true: links and files are there, code runs, messages are real."""
+
+import ast
+import re
+import shutil
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import dsc
+from tests.places import ROOT
+from tests.test_architecture import FRONT_DOOR, LEVELS, level_of
+
+DOCS = ROOT / "docs"
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
+    *sorted(DOCS.rglob("*.md")),
+]
+# which test runs the Python of a page; a page that is not named may have none
+RUN_BY = {
+    "README.md": "tests/test_docs.py",
+    "docs/quickstart.md": "tests/test_docs.py",
+    "docs/streaming.md": "tests/examples/test_guide.py",
+    "docs/replay.md": "tests/replay/buffer/test_replay_doc.py",
+    "docs/replay_select.md": "tests/replay/selection/test_selection_doc.py",
+    "docs/codec_that_keeps_learning.md": "tests/replay/experiment/test_keeps_learning_doc.py",
+    "docs/avalanche.md": "tests/replay/avalanche/test_avalanche.py",
+    "docs/ray.md": "tests/jobs/ray_data/test_ray_data.py",
+    "docs/format.md": "tests/storage/format/test_format_doc.py",
+}
+README_LINES = 120
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def blocks(path: Path) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_the_readme_is_one_page() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= README_LINES
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name_of)
+def test_links_lead_to_files(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text(encoding="utf-8")):
+        if "://" in target or target.startswith(("#", "mailto:")):
+            continue
+        found = path.parent / target.partition("#")[0]
+        assert found.exists(), f"{name_of(path)} links to {target}"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name_of)
+def test_files_that_are_named_are_there(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    ours = r"`((?:dsc|tests|examples|benchmarks|docs)/[\w./-]+|\.ci/run)`"
+    for name in re.findall(ours, text):
+        assert (ROOT / name).exists(), f"{name_of(path)} names {name}"
+
+
+def defined(path: Path) -> set[str]:
+    """Return the names that a file defines: functions, classes, methods as `Class.method`."""
+    found = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+        if isinstance(node, ast.ClassDef):
+            inner = [part for part in node.body if isinstance(part, ast.FunctionDef)]
+            found |= {f"{node.name}.{part.name}" for part in inner}
+    return found
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name_of)
+def test_names_that_are_said_to_be_in_a_file_are_there(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    for file, names in re.findall(r"`(dsc/[\w/]+\.py)`: ((?:`[\w.]+`(?:, | and )?)+)", text):
+        for name in re.findall(r"`([\w.]+)`", names):
+            assert name in defined(ROOT / file), f"{name_of(path)}: {file} defines no {name}"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name_of)
+def test_code_of_the_pages_is_run_by_a_test(path: Path) -> None:
+    if not blocks(path):
+        return
+    runner = RUN_BY.get(name_of(path))
+    assert runner, f"{name_of(path)} has Python that no test runs"
+    assert (ROOT / runner).is_file()
+
+
+@pytest.mark.parametrize("target", re.findall(r"make ([\w-]+)", (ROOT / "README.md").read_text()))
+def test_commands_of_the_readme_are_targets(target: str) -> None:
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def views(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("docs") / "views"
+    dsc.compress("sample", out, sample=24, size=32, tasks="rgb,depth", codec="rgb=webp,depth=jxl")
+    return out
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/quickstart.md"])
+def test_python_of_the_first_pages_runs(
+    page: str, views: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(views, "views")
+    scope: dict[str, Any] = {}
+    for block in blocks(ROOT / page):
+        code = block.replace("http://localhost:8000", "views")
+        exec(compile(code, page, "exec"), scope)
+    assert scope["batch"]["rgb"].shape == (8, 3, 32, 32)
+    assert scope["batch"]["depth"].shape == (8, 32, 32)
+
+
+# ---- the drawing of the rooms
+
+
+def drawing() -> str:
+    """Draw the floors of the package from the top down, behind each room its inner rooms."""
+    package = Path(dsc.__file__).parent
+    public = ["dsc"]
+    for path in sorted(package.iterdir()):
+        room = path.stem if path.suffix == ".py" or (path / "__init__.py").is_file() else "_"
+        if not room.startswith("_") and level_of(room) == FRONT_DOOR:
+            public.append(f"dsc.{room}")
+    floors: dict[int, list[str]] = {FRONT_DOOR: [f"front door   {'  '.join(public)}"]}
+    for room, level in LEVELS.items():
+        inner = sorted(path.parent.name for path in (package / room).glob("*/__init__.py"))
+        line = f"{room:12} {'  '.join(name for name in inner if name[0] != '_')}".rstrip()
+        floors.setdefault(level, []).append(line)
+    return "\n".join("\n".join(floors[level]) for level in sorted(floors, reverse=True))
+
+
+def test_the_drawing_of_the_rooms_is_the_code() -> None:
+    page = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    drawn = re.search(r"```text\n(.*?)\n```", page, re.DOTALL)
+    assert drawn
+    assert drawn[1] == drawing(), f"docs/architecture.md should show:\n{drawing()}"
+
+
+# ---- messages
+
+
+@cache
+def texts() -> str:
+    """Return all strings of the package: of an f-string the parts that do not vary."""
+    found = []
+    for path in Path(dsc.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.append(node.value)
+    return "\n".join(found)
+
+
+def test_headings_of_troubleshooting_are_parts_of_real_messages() -> None:
+    page = (DOCS / "troubleshooting.md").read_text(encoding="utf-8")
+    entries = re.findall(r"^### ([^\n]*)\n\n```\n(.*?)```", page, re.MULTILINE | re.DOTALL)
+    assert len(entries) > 15
+    for heading, message in entries:
+        assert heading in message, heading
+        if heading != "Cannot connect to host":  # aiohttp's own words
+            assert heading in texts(), f"no message says {heading!r} any more"
