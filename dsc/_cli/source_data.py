@@ -49,7 +49,7 @@ def find_data(source: str, root: str | None, sample: int | None) -> str | None:
 
 def _no_layout(source: str, known: Sequence[str]) -> str:
     """Say what SOURCE may be, and what was probably meant."""
-    from dsc._storage.format.commit import MANIFEST
+    from dsc._storage.format.names import MANIFEST
 
     said = f"no layout {source!r}; known: {', '.join(known)}"
     if not source or ("://" not in source and not os.path.exists(source)):

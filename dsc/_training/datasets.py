@@ -16,7 +16,7 @@ from dsc._pipeline.read.dataset import Dataset
 from dsc._schemas import Task, resolve_task
 from dsc._sources.registry import Source, SourceSample, is_source, open_source
 from dsc._storage.files.root import Root
-from dsc._storage.format.commit import MANIFEST
+from dsc._storage.format.names import MANIFEST
 from dsc._storage.read.archive import Archive
 from dsc._training.config import DataSpec
 from dsc.errors import UnknownTaskError, UsageError

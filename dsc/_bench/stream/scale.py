@@ -16,7 +16,7 @@ from dsc._bench.stream.server import serve
 from dsc._bench.stream.synthetic import SyntheticArchive
 from dsc._bench.stream.workshop import Workshop
 from dsc._schemas.manifest import SHARDS
-from dsc._storage.format.commit import MANIFEST
+from dsc._storage.format.names import MANIFEST
 
 CODEC = "av1"
 OPTIONS = {"tasks": "rgb", "batch_size": 64, "shuffle": True}

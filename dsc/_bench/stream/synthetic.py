@@ -15,9 +15,9 @@ from dsc._bench.stream.archives import PACK, SHARD, SPLIT, make_manifest
 from dsc._pipeline.choose.codec_set import CodecSet
 from dsc._schemas import FileRecord, ShardRecord, StreamRecord, Task
 from dsc._schemas.manifest import SHARDS
-from dsc._storage.format.commit import MANIFEST
+from dsc._storage.format.names import MANIFEST, keys_path, member_name, stream_path
 from dsc._storage.format.pack import encode_pack
-from dsc._storage.format.shard import idx_bytes, keys_path, member_name, stream_path
+from dsc._storage.format.shard import idx_bytes
 from dsc._storage.format.tar import END, member_bytes
 from dsc.errors import UsageError
 

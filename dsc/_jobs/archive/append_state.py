@@ -10,7 +10,7 @@ from dsc._codecs.encoder import check_same_encoder
 from dsc._pipeline.write.commit import clear_work, sweep
 from dsc._pipeline.write.commit_append import check_base, check_cards, discard
 from dsc._pipeline.write.plan import Plan, differences
-from dsc._storage.format.commit import PLAN
+from dsc._storage.format.names import PLAN
 from dsc._storage.read.archive import Archive
 from dsc.errors import CorruptArchiveError, PlanMismatchError
 

@@ -19,7 +19,7 @@ from dsc._pipeline.write.shard_job import JobRecord, check_record
 from dsc._schemas import Manifest
 from dsc._storage.files.place import absolute
 from dsc._storage.files.root import Root
-from dsc._storage.format.commit import LOCK, MANIFEST, PLAN, WORK
+from dsc._storage.format.names import LOCK, MANIFEST, PLAN, WORK
 from dsc._storage.format.sole_writer import sole_writer
 from dsc.errors import CorruptArchiveError, UsageError
 

@@ -29,7 +29,7 @@ from dsc._schemas import Manifest, Origin, Task
 from dsc._storage.files.atomic import atomic_write
 from dsc._storage.files.root import Root
 from dsc._storage.files.writable import check_root
-from dsc._storage.format.commit import MANIFEST
+from dsc._storage.format.names import MANIFEST
 from dsc.errors import PlanMismatchError, UsageError
 
 MARK = ".dsc-export.json"

@@ -28,7 +28,8 @@ from dsc._schemas import (
 )
 from dsc._storage.files.root import Root
 from dsc._storage.files.writable import check_root
-from dsc._storage.format.commit import MANIFEST, write_manifest, write_shards
+from dsc._storage.format.commit import write_manifest, write_shards
+from dsc._storage.format.names import MANIFEST
 from dsc._storage.format.sole_writer import sole_writer
 from dsc._storage.read.archive import Archive
 from dsc._storage.read.tar_index import rebuild_idx

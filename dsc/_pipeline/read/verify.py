@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dsc._codecs.base import check_array
 from dsc._pipeline.read.dataset import Dataset, Sample
 from dsc._schemas import Task
-from dsc._storage.format.commit import MANIFEST
+from dsc._storage.format.names import MANIFEST
 from dsc._storage.read.archive import Archive
 from dsc._storage.read.verify import Problem
 from dsc.errors import ArchiveNotFoundError, DscError, without_advice

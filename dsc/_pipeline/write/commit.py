@@ -24,20 +24,8 @@ from dsc._schemas import (
 )
 from dsc._schemas.reached import merge_reached
 from dsc._storage.files.root import Root
-from dsc._storage.format.commit import (
-    CROISSANT,
-    LOCK,
-    OLD,
-    OWN,
-    PART,
-    PLAN,
-    README,
-    WORK,
-    write_codec,
-    write_file,
-    write_manifest,
-    write_shards,
-)
+from dsc._storage.format.commit import write_codec, write_file, write_manifest, write_shards
+from dsc._storage.format.names import CROISSANT, LOCK, OLD, OWN, PART, PLAN, README, WORK
 from dsc.errors import IncompleteError
 
 

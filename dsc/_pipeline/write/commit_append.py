@@ -26,19 +26,8 @@ from dsc._schemas import FailedSample, FileRecord, Manifest, Quality, ShardRecor
 from dsc._schemas.manifest import Appended
 from dsc._schemas.reached import merge_reached
 from dsc._storage.files.root import Root
-from dsc._storage.format.commit import (
-    CROISSANT,
-    MANIFEST,
-    NEXT,
-    OLD,
-    README,
-    WORK,
-    codec_path,
-    record_of,
-    write_codec,
-    write_manifest,
-    write_shards,
-)
+from dsc._storage.format.commit import record_of, write_codec, write_manifest, write_shards
+from dsc._storage.format.names import CROISSANT, MANIFEST, NEXT, OLD, README, WORK, codec_path
 from dsc._storage.read.archive import Archive
 from dsc._storage.read.verify import coming_files
 from dsc.errors import PlanMismatchError, UsageError

@@ -22,7 +22,7 @@ from dsc._schemas.base import Schema
 from dsc._schemas.reached import Reached
 from dsc._sources.base import Source, origin_of
 from dsc._storage.files.root import Root
-from dsc._storage.format.commit import PLAN, WORK
+from dsc._storage.format.names import PLAN, WORK
 from dsc._storage.format.shard import ShardWriter
 from dsc._storage.read.verify import hash_file
 from dsc.errors import CodecError, CorruptArchiveError, PlanMismatchError, SampleError

@@ -14,7 +14,7 @@ from dsc._sources.files.packed import find_packed, is_packed
 from dsc._sources.files.passed_over import printable
 from dsc._sources.files.tree import FileTree
 from dsc._storage.files.place import parse_place
-from dsc._storage.format.commit import MANIFEST
+from dsc._storage.format.names import MANIFEST
 from dsc.errors import SourceNotFoundError, UsageError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".jxl", ".tif", ".tiff")

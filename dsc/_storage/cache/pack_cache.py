@@ -29,7 +29,7 @@ from typing import Any
 
 from dsc._storage.files.counts import ReadCounts
 from dsc._storage.files.lock import is_at, lock_open_file, unlock_open_file
-from dsc._storage.format.commit import MANIFEST, PLAN
+from dsc._storage.format.names import MANIFEST, PLAN
 from dsc.errors import CorruptArchiveError, UsageError
 
 WAIT_S = 20.0

@@ -13,10 +13,10 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from dsc._storage.format.shard import KEY
 from dsc.errors import CorruptArchiveError, UnsafeArchiveError
 
 MAX_KEY = 80
+KEY = re.compile(r"[A-Za-z0-9_-]{1,80}")
 PLAIN = re.compile(rb'(?:\{"key":"[A-Za-z0-9_-]{1,80}"\}\n)*+')
 RICH = re.compile(
     rb'(?:\{"key":"[A-Za-z0-9_-]{1,80}"(?:,"(?:source|files|patterns)":[^\n]+)?\}\n)*+'

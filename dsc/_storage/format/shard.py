@@ -5,7 +5,6 @@ a reader never sees half a shard and a killed writer leaves only ``.part`` files
 """
 
 import hashlib
-import re
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
@@ -19,27 +18,12 @@ from dsc._schemas import FileRecord, Origin, StreamRecord
 from dsc._storage.files.atomic import flush, forget_cached, part_name
 from dsc._storage.files.root import Root
 from dsc._storage.format.commit import write_file
+from dsc._storage.format.keys import KEY
+from dsc._storage.format.names import keys_path, member_name, stream_path
 from dsc._storage.format.origins import write_lines
 from dsc._storage.format.pack import encode_pack
 from dsc._storage.format.tar import BLOCK, END, MAX_NAME, member_bytes
 from dsc.errors import CorruptArchiveError, UsageError
-
-KEY = re.compile(r"[A-Za-z0-9_-]{1,80}")
-
-
-def stream_path(stream: str, split: str, n: int) -> str:
-    """Name a stream's tar: the stream is in the directory and in the file name."""
-    return f"{stream}/{split}-{stream}-{n:06d}.tar"
-
-
-def keys_path(split: str, n: int) -> str:
-    """Name a shard's keys file."""
-    return f"keys/{split}-keys-{n:06d}.jsonl"
-
-
-def member_name(first_key: str, stream: str) -> str:
-    """Name a pack's tar member."""
-    return f"{first_key}.{stream}.pack"
 
 
 @dataclass

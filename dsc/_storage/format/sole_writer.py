@@ -11,7 +11,7 @@ from pathlib import Path
 from dsc._storage.files.lock import Lock, holder
 from dsc._storage.files.root import Root
 from dsc._storage.files.writable import is_refusal, missing_folders
-from dsc._storage.format.commit import LOCK
+from dsc._storage.format.names import LOCK
 from dsc.errors import UsageError
 
 ATTEMPTS = 100

@@ -17,11 +17,10 @@ from dsc._schemas import (
     StreamRecord,
 )
 from dsc._storage.files.root import CONNECTIONS, Root
-from dsc._storage.format.commit import MANIFEST, WORK
-from dsc._storage.format.keys import Hashes, KeyIndex, hash_keys, new_factor, parse_keys
+from dsc._storage.format.keys import KEY, Hashes, KeyIndex, hash_keys, new_factor, parse_keys
+from dsc._storage.format.names import MANIFEST, WORK
 from dsc._storage.format.origins import read_lines
 from dsc._storage.format.pack import Pack, decode_pack
-from dsc._storage.format.shard import KEY
 from dsc._storage.format.tar import BLOCK
 from dsc._storage.read.tar_index import READ_BLOCK, Offsets, check_head, read_idx
 from dsc.errors import (

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from dsc._schemas import FileRecord, Manifest, StreamRecord
 from dsc._storage.files.root import Root
-from dsc._storage.format.commit import MANIFEST, NEXT, OWN, PART, PLAN, WORK
-from dsc._storage.format.shard import member_name
+from dsc._storage.format.names import MANIFEST, NEXT, OWN, PART, PLAN, WORK, member_name
 from dsc._storage.read.archive import Archive, read_checked
 from dsc._storage.read.tar_index import READ_BLOCK, idx_of, scan_file
 from dsc.errors import ArchiveNotFoundError, CorruptArchiveError, DscError, without_advice

@@ -11,7 +11,7 @@ from dsc._codecs.registry import CODECS
 from dsc._jobs.archive.compress import compress
 from dsc._pipeline.write.plan import Plan
 from dsc._schemas import CodecRecord, Manifest
-from dsc._storage.format.commit import PLAN
+from dsc._storage.format.names import PLAN
 from dsc._storage.read.archive import Archive
 from dsc.errors import PlanMismatchError
 from tests.cli.conftest import run_dsc

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from dsc._storage.format.keys import KEY
 from dsc._storage.format.pack import MAX_SAMPLES, encode_pack
-from dsc._storage.format.shard import KEY
 from dsc._storage.format.tar import MAX_NAME, header_bytes
 from dsc._storage.read.archive import MAX_TOTAL_SAMPLES, Archive
 from tests.archives import STREAMS, build_archive, payload
