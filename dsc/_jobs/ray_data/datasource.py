@@ -26,8 +26,7 @@ from dsc._jobs.ray_data.plan import INDEX, KEY, ReadPlan
 from dsc._pipeline.read.decoding import SampleDecoder, SamplePayloads
 from dsc._schemas import Task, TaskKind
 from dsc._storage.format.pack import Pack
-from dsc._storage.read.pack_reader import PackId, PackReader
-from dsc._storage.read.salvage import salvage
+from dsc._storage.read.pack_reader import PackId, PackReader, salvage
 from dsc.errors import BitstreamError, CorruptArchiveError, CorruptPackError
 
 BLOCK_BYTES = 32 << 20  # of a table, about

@@ -24,7 +24,7 @@ from dsc._schemas.size import parse_bytes
 from dsc._storage.cache.pack_cache import PackCache
 from dsc._storage.read.archive import Archive
 from dsc._storage.read.pack_reader import PackReader
-from dsc._storage.read.samples import Place, SampleReader
+from dsc._storage.read.samples import SamplePlace, SampleReader
 from dsc.errors import BitstreamError, UnknownTaskError
 
 
@@ -195,7 +195,7 @@ class Dataset:
     def payloads(self, indices: Sequence[int]) -> list[dict[str, memoryview | None]]:
         """Read the bitstreams that the tasks require, undecoded."""
         self._after_fork()
-        places = [Place(*self._archive.locate(self._index(index))) for index in indices]
+        places = [SamplePlace(*self._archive.locate(self._index(index))) for index in indices]
         return self._samples.read(places)
 
     def _index(self, index: int) -> int:
@@ -206,7 +206,7 @@ class Dataset:
 
     def _read(self, indices: Sequence[int], in_order: bool = False) -> list[Sample]:
         self._after_fork()
-        places = [Place(*self._archive.locate(index)) for index in indices]
+        places = [SamplePlace(*self._archive.locate(index)) for index in indices]
         found = self._decoder.decode(indices, self._samples.read(places, in_order))
         for one in found:
             if isinstance(one, BitstreamError):

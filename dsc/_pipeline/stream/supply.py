@@ -16,8 +16,7 @@ from typing import Protocol, TypeVar
 from dsc._pipeline.stream.source import PackIndex
 from dsc._storage.cache.kept import Kept
 from dsc._storage.format.pack import Pack
-from dsc._storage.read.pack_reader import PackReader
-from dsc._storage.read.salvage import SalvagedPack, salvage
+from dsc._storage.read.pack_reader import PackReader, SalvagedPack, salvage
 from dsc.errors import CorruptArchiveError
 
 MAX_AHEAD = 64  # batches looked at before they are due, however little they need

@@ -36,7 +36,7 @@ class RemoteFiles:
         """Return the function that lists one directory, for one walk; see `FileTree.walk`."""
         if self.remote.place.is_http:
             return self._page
-        self._directories = Directories(self._find())
+        self._directories = Directories(self._files())
         return self._directories.list
 
     def count(self, directory: str) -> int:
@@ -64,13 +64,11 @@ class RemoteFiles:
         """Tell whether there may be anything; asking is left to the walk."""
         return True
 
-    def _find(self) -> list[str]:
-        """List all files, relative to the root."""
+    def _files(self) -> list[str]:
         try:
-            found = self.remote.call("", _found)
+            return self.remote.find()
         except FileNotFoundError:
             return []
-        return found
 
     def _page(self, directory: str) -> DirectoryNames:
         if directory.count("/") >= MOST_LEVELS:
@@ -182,11 +180,3 @@ class _Links(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.found += [value for name, value in attrs if tag == "a" and name == "href" and value]
-
-
-def _found(fs: Any, full: str) -> list[str]:
-    base = fs._strip_protocol(full).rstrip("/")
-    return [
-        str(name)[len(base) :].lstrip("/") if str(name).startswith(base) else str(name).lstrip("/")
-        for name in fs.find(base)
-    ]

@@ -118,6 +118,16 @@ class Remote:
             return False
         return True
 
+    def find(self, below: str = "") -> list[str]:
+        """List all files below a path of the place, relative to the place, sorted."""
+
+        def names(fs: Any, full: str) -> list[str]:
+            base = fs._strip_protocol(full).rstrip("/")
+            found = map(str, fs.find(f"{base}/{below}" if below else base))
+            return sorted(name.removeprefix(base).lstrip("/") for name in found)
+
+        return self.call("", names)
+
     def _read(
         self, fs: Any, full: str, start: int, end: int | None, file_bytes: int | None
     ) -> bytes:

@@ -141,10 +141,7 @@ class Root:
                 for folder, _, names in os.walk(base)
                 for name in names
             )
-        full = self._fs()._strip_protocol(self.url).rstrip("/")
-        below = f"{full}/{prefix}" if prefix else full
-        found = self.remote.call("", lambda fs, _: fs.find(below))
-        return sorted(str(name)[len(full) :].lstrip("/") for name in found)
+        return self.remote.find(prefix)
 
     def write(self, path: str, data: bytes) -> None:
         """Write a whole file atomically."""

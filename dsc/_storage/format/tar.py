@@ -9,7 +9,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from dsc._storage.files.root import check_relative
-from dsc.errors import CorruptArchiveError, UnsafeArchiveError
+from dsc.errors import (
+    LIST_DAMAGE,
+    CorruptArchiveError,
+    CorruptPackError,
+    DscError,
+    UnsafeArchiveError,
+)
 
 BLOCK = 512
 END = bytes(2 * BLOCK)
@@ -68,6 +74,25 @@ def header_bytes(name: str, size: int) -> bytes:
         ]
     )
     return fields[:148] + b"%06o\0 " % sum(fields) + fields[156:]
+
+
+def check_head(head: bytes, member_bytes: int, where: str) -> tuple[str, int]:
+    """Return name and length of a tar member of which the header and the size are known.
+
+    Raises
+    ------
+    CorruptPackError
+        When one does not fit the other.
+    """
+    try:
+        length = int(head[124:135], 8)
+        name = head[:100].rstrip(b"\0").decode("ascii")
+        expected = header_bytes(name, length)
+    except (ValueError, DscError):
+        name, length, expected = "", 0, b""
+    if head != expected or length + (-length % BLOCK) + BLOCK != member_bytes:
+        raise CorruptPackError(f"{where}: damaged tar header; {LIST_DAMAGE}")
+    return name, length
 
 
 def scan(read: Callable[[int, int], bytes], size: int, where: str) -> Iterator[Member]:

@@ -18,11 +18,11 @@ from dsc._schemas import (
 )
 from dsc._storage.files.root import CONNECTIONS, Root
 from dsc._storage.format.keys import KEY, Hashes, KeyIndex, hash_keys, new_factor, parse_keys
-from dsc._storage.format.names import MANIFEST, WORK
+from dsc._storage.format.names import MANIFEST, WORK, codec_path
 from dsc._storage.format.origins import read_lines
 from dsc._storage.format.pack import Pack, decode_pack
-from dsc._storage.format.tar import BLOCK
-from dsc._storage.read.tar_index import READ_BLOCK, Offsets, check_head, read_idx
+from dsc._storage.format.tar import BLOCK, check_head
+from dsc._storage.read.tar_index import READ_BLOCK, Offsets, read_idx
 from dsc.errors import (
     LIST_DAMAGE,
     ArchiveNotFoundError,
@@ -181,7 +181,7 @@ class Archive:
         """Read a codec's weights, hash checked; None when it has none."""
         if record.weights_sha256 is None:
             return None
-        path = f"codecs/{record.weights_sha256}.safetensors"
+        path = codec_path(record.weights_sha256)
         files = {file.path: file for file in self.manifest.files}
         if path not in files or files[path].sha256 != record.weights_sha256:
             raise CorruptArchiveError(

@@ -4,13 +4,20 @@ What is given back has been checked. Over a network, packs go through a cache wh
 and a pack whose checksum is wrong is fetched again before it is called damaged; a file of another
 size than recorded is an error at once. A reader can be pickled, forked and shared by threads; its
 counts belong to one process.
+
+The table of a pack says by itself which samples it holds and where they lie. All that stands before
+the payloads is known beforehand but for the table, so one comparison checks header and table. Of a
+damaged pack it tells the intact payloads from the others, so that one that is damaged costs one
+sample.
 """
 
 import os
 import threading
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any, NamedTuple, TypeVar
 
@@ -23,10 +30,10 @@ from dsc._storage.files.http import check_size
 from dsc._storage.files.ranges import MergedRange, merge_ranges
 from dsc._storage.files.retry import call_again
 from dsc._storage.files.root import CONNECTIONS
-from dsc._storage.format.pack import Pack
+from dsc._storage.format.pack import HEADER, MAGIC, MISSING, VERSION, Pack
+from dsc._storage.format.tar import BLOCK, check_head
 from dsc._storage.read.archive import Archive
-from dsc._storage.read.pack_table import PackTable, decode_table, table_range
-from dsc.errors import CorruptPackError, TaskMismatchError
+from dsc.errors import LIST_DAMAGE, CorruptPackError, TaskMismatchError
 
 MAX_GAP = 64 << 10  # bytes that cost about as much as one more request
 MAX_REQUEST = 4 << 20
@@ -42,6 +49,39 @@ class PackId(NamedTuple):
     shard: int
     stream: str
     pack: int
+
+
+@dataclass(frozen=True)
+class PackTable:
+    """Where the bitstreams of a pack lie.
+
+    Attributes
+    ----------
+    starts, ends
+        In bytes of the tar, (n,) int64.
+    crcs
+        CRC-32 of each, (n,) uint32.
+    missing
+        Which samples do not have this stream, (n,) bool.
+    """
+
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    crcs: NDArray[np.uint32]
+    missing: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class SalvagedPack:
+    """A pack of which not all payloads are intact.
+
+    Attributes
+    ----------
+    payloads
+        One a sample: its bitstream, None where it does not have this stream, or what is wrong.
+    """
+
+    payloads: tuple[memoryview | CorruptPackError | None, ...]
 
 
 class PackReader:
@@ -259,3 +299,66 @@ class PackReader:
         root, record = self.archive.root, self.archive.record(one.shard, one.stream)
         with suppress(OSError):
             check_size(root.where(record.path), root.size(record.path), record.bytes)
+
+
+def salvage(reader: PackReader, shard: int, stream: str, pack: int) -> SalvagedPack:
+    """Read the payloads of a pack one by one.
+
+    Raises
+    ------
+    CorruptPackError
+        When its header or table is damaged, so that nothing can be told apart.
+    """
+    table = reader.table(shard, stream, pack)
+    record = reader.archive.record(shard, stream)
+    where = f"{reader.archive.root.where(record.path)}: pack {pack}"
+    first = int(table.starts[0])
+    block = memoryview(reader.read_range(shard, stream, first, int(table.ends[-1])))
+    found: list[memoryview | CorruptPackError | None] = []
+    for k in range(len(table.crcs)):
+        payload = block[int(table.starts[k]) - first : int(table.ends[k]) - first]
+        got, expected = zlib.crc32(payload), int(table.crcs[k])
+        if table.missing[k]:
+            found.append(None)
+        elif got == expected:
+            found.append(payload)
+        else:
+            found.append(
+                CorruptPackError(
+                    f"{where}, place {k}: crc {got:08x}, expected {expected:08x}; {LIST_DAMAGE}"
+                )
+            )
+    return SalvagedPack(tuple(found))
+
+
+def table_range(archive: Archive, shard: int, stream: str, pack: int) -> tuple[int, int]:
+    """Return which bytes of the tar hold the headers and the table of a pack."""
+    start, end = archive.extent(shard, stream, pack)
+    _, count = archive.span(shard, pack)
+    return start, min(end, start + BLOCK + HEADER.size + 8 * count)
+
+
+def decode_table(data: bytes, archive: Archive, shard: int, stream: str, pack: int) -> PackTable:
+    """Read and check the bytes that `table_range` names.
+
+    Raises
+    ------
+    CorruptPackError
+        When they are not what must stand there; the whole pack says more.
+    """
+    where = f"{archive.root.where(archive.record(shard, stream).path)}: pack {pack}"
+    start, end = archive.extent(shard, stream, pack)
+    first, count = archive.span(shard, pack)
+    name, length = check_head(data[:BLOCK], end - start, where)
+    header, table = data[BLOCK : BLOCK + HEADER.size], data[BLOCK + HEADER.size :]
+    crc = zlib.crc32(table, zlib.crc32(header[:24]))
+    expected = HEADER.pack(MAGIC, VERSION, 0, count, archive.slot(stream), first, crc, 0)
+    if header != expected or len(table) != 8 * count or not name.endswith(f".{stream}.pack"):
+        raise CorruptPackError(f"{where}: damaged header or table; {LIST_DAMAGE}")
+    lengths, crcs = np.frombuffer(table, "<u4").reshape(count, 2).T
+    missing = lengths == MISSING
+    payloads = start + BLOCK + HEADER.size + 8 * count
+    ends = payloads + np.cumsum(np.where(missing, 0, lengths), dtype=np.int64)
+    if ends[-1] != start + BLOCK + length:
+        raise CorruptPackError(f"{where}: the table does not fit the pack; {LIST_DAMAGE}")
+    return PackTable(np.concatenate([[payloads], ends[:-1]]), ends, crcs.copy(), missing)

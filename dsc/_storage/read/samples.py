@@ -14,8 +14,7 @@ from typing import NamedTuple
 from dsc._storage.cache.kept import Kept
 from dsc._storage.files.ranges import merge_ranges
 from dsc._storage.format.pack import Pack
-from dsc._storage.read.pack_reader import MAX_GAP, MAX_REQUEST, PackId, PackReader
-from dsc._storage.read.pack_table import PackTable
+from dsc._storage.read.pack_reader import MAX_GAP, MAX_REQUEST, PackId, PackReader, PackTable
 from dsc.errors import CorruptPackError
 
 SMALL_PACK = MAX_GAP  # bytes that cost no more than the request that reading only a part adds
@@ -28,7 +27,7 @@ Wanted = Mapping[PackId, Sequence[int]]  # places in each pack, rising
 Found = dict[PackId, Sequence[memoryview | None] | Mapping[int, memoryview | None]]
 
 
-class Place(NamedTuple):
+class SamplePlace(NamedTuple):
     """Where a sample lies: shard of the archive, pack of the shard, sample of the pack."""
 
     shard: int
@@ -63,7 +62,7 @@ class SampleReader:
         self._tables: Kept[PackId, PackTable] = Kept(KEPT_TABLE_SAMPLES, len(self._streams))
         self._follows: tuple[int, int] | None = None  # shard and sample in it
 
-    def read(self, places: Sequence[Place], in_order: bool = False) -> list[Payloads]:
+    def read(self, places: Sequence[SamplePlace], in_order: bool = False) -> list[Payloads]:
         """Read the bitstreams of some samples, each pack at most once.
 
         Parameters
@@ -96,7 +95,7 @@ class SampleReader:
             for shard, pack, k in places
         ]
 
-    def _sample(self, place: Place, later: int = 0) -> tuple[int, int]:
+    def _sample(self, place: SamplePlace, later: int = 0) -> tuple[int, int]:
         """Return shard and number in the shard of a sample, or of one that follows."""
         number = place.pack * self._reader.archive.manifest.pack_size + place.k + later
         if number == self._reader.archive.shards[place.shard].samples:

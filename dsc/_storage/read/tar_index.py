@@ -10,8 +10,8 @@ from dsc._schemas import FileRecord
 from dsc._storage.files.retry import call_again
 from dsc._storage.files.root import Root
 from dsc._storage.format.shard import idx_bytes
-from dsc._storage.format.tar import BLOCK, END, Member, header_bytes, scan
-from dsc.errors import LIST_DAMAGE, CorruptArchiveError, CorruptPackError, DscError
+from dsc._storage.format.tar import BLOCK, END, Member, scan
+from dsc.errors import CorruptArchiveError
 
 READ_BLOCK = 8 << 20
 IDX_READS = 3
@@ -61,25 +61,6 @@ def check_idx(data: bytes, n_packs: int, record: FileRecord, where: str) -> Offs
             f"{where}: the offsets do not fit the tar; delete the file, it is rebuilt"
         )
     return offsets.astype(np.int64)
-
-
-def check_head(head: bytes, member_bytes: int, where: str) -> tuple[str, int]:
-    """Return name and length of a tar member of which the header and the size are known.
-
-    Raises
-    ------
-    CorruptPackError
-        When one does not fit the other.
-    """
-    try:
-        length = int(head[124:135], 8)
-        name = head[:100].rstrip(b"\0").decode("ascii")
-        expected = header_bytes(name, length)
-    except (ValueError, DscError):
-        name, length, expected = "", 0, b""
-    if head != expected or length + (-length % BLOCK) + BLOCK != member_bytes:
-        raise CorruptPackError(f"{where}: damaged tar header; {LIST_DAMAGE}")
-    return name, length
 
 
 def rebuild_idx(root: Root, record: FileRecord) -> bytes:

@@ -11,7 +11,7 @@ from dsc._storage.read.archive import Archive, read_checked
 from dsc._storage.read.tar_index import READ_BLOCK, idx_of, scan_file
 from dsc.errors import ArchiveNotFoundError, CorruptArchiveError, DscError, without_advice
 
-Progress = Callable[[int, int], None]
+VerifyProgress = Callable[[int, int], None]  # files checked, files in all
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Problem:
     detail: str
 
 
-def verify_archive(url: object, *, progress: Progress | None = None) -> list[Problem]:
+def verify_archive(url: object, *, progress: VerifyProgress | None = None) -> list[Problem]:
     """Check all files of an archive against the manifest, the shard records and themselves.
 
     Sizes and hashes of every file; the structure of every tar; header, table and payload checksums

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from dsc._storage.read.archive import Archive
-from dsc._storage.read.pack_table import decode_table, table_range
+from dsc._storage.read.pack_reader import decode_table, table_range
 from dsc.errors import CorruptPackError
 from tests.archives import build_archive, payload
 
