@@ -82,7 +82,7 @@ def view(
 
 
 def _show(place: str, found: "ViewReport", source_root: str | None) -> None:
-    from dsc._pipeline.view.page import metric_text
+    from dsc._pipeline.metrics import metric_text
 
     say(f"{place}: {found.shown} samples, {bytes_text(found.page_bytes)}")
     for task, values in found.means.items():

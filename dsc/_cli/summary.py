@@ -6,7 +6,7 @@ from dsc._cli.output import say, show_table
 from dsc._cli.text import bytes_text, ratio_text
 
 if TYPE_CHECKING:
-    from dsc._pipeline.read.summary import Row, Summary
+    from dsc._pipeline.read.summary import Summary, SummaryRow
 
 COLUMNS = ("task", "codec", "source", "payload", "stored", "ratio", "alone")
 
@@ -33,7 +33,7 @@ def show_summary(where: str, summary: "Summary") -> None:
         say(f"samples that lack a task: {', '.join(missing)}")
 
 
-def _cells(row: "Row") -> list[str]:
+def _cells(row: "SummaryRow") -> list[str]:
     has_source = row.source_bytes is not None
     return [
         row.name,

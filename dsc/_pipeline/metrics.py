@@ -41,6 +41,24 @@ HIGHER_IS_BETTER = {
     "identical": True,
     "invalid_exact": True,
 }
+_NAMES = {
+    "psnr_db": "PSNR",
+    "ms_ssim": "MS-SSIM",
+    "absrel": "AbsRel",
+    "rmse_m": "RMSE",
+    "delta_1.25": "δ < 1.25",
+    "mean_angle_deg": "mean angle",
+    "identical": "identical",
+    "invalid_exact": "invalid mask exact",
+}
+_FORMS = {
+    "psnr_db": "{:.2f} dB",
+    "ms_ssim": "{:.4f}",
+    "absrel": "{:.2%}",
+    "rmse_m": "{:.3f} m",
+    "delta_1.25": "{:.2%}",
+    "mean_angle_deg": "{:.2f}°",
+}
 _SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003, section 3.2
 _WINDOW, _SIGMA, _K1, _K2 = 11, 1.5, 0.01, 0.03
 
@@ -100,6 +118,22 @@ class MeanMetrics:
             name: total / count if count else math.nan
             for name, (total, count) in self._sums.items()
         }
+
+
+def metric_name(name: str) -> str:
+    """Return the name of a metric as papers write it."""
+    return _NAMES.get(name, name)
+
+
+def metric_text(name: str, value: float) -> str:
+    """Spell a metric with its unit: ``PSNR 34.12 dB``."""
+    if name in ("identical", "invalid_exact"):
+        return metric_name(name) if value == 1 else f"{metric_name(name)}: {value:.1%}"
+    if math.isnan(value):
+        return f"{metric_name(name)} –"
+    if math.isinf(value):
+        return f"{metric_name(name)} lossless"
+    return f"{metric_name(name)} {_FORMS.get(name, '{:.4g}').format(value)}"
 
 
 def psnr_db(original: Array, decoded: Array, peak: float = 255.0) -> float:

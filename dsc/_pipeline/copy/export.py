@@ -38,7 +38,7 @@ OWN_NAMES = ("taskonomy", "sample", "clevr", "nyuv2")  # whose files are named b
 BATCH = 8
 PNG_LEVEL = 6
 NYUV2 = {"rgb": "nyu_images", "depth": "nyu_depths", "label": "nyu_labels40"}
-Progress = Callable[[int, int], None]
+ExportProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def export(
     *,
     names: str = "original",
     overwrite: bool = False,
-    progress: Progress | None = None,
+    progress: ExportProgress | None = None,
 ) -> ExportReport:
     """Decode `tasks` of the archive at `url` to files below `out`.
 

@@ -41,7 +41,7 @@ from dsc.errors import (
     UsageError,
 )
 
-Progress = Callable[[int, int], None]
+FetchProgress = Callable[[int, int], None]
 T = TypeVar("T")
 
 
@@ -74,7 +74,7 @@ def fetch(
     tasks: Sequence[str] | str | None,
     out: str | os.PathLike[str],
     *,
-    progress: Progress | None = None,
+    progress: FetchProgress | None = None,
 ) -> FetchReport:
     """Copy `tasks` of the archive at `url` to the directory `out`.
 
@@ -110,7 +110,7 @@ def _fetch(
     archive: Archive,
     tasks: Sequence[str] | str | None,
     target: Root,
-    progress: Progress | None,
+    progress: FetchProgress | None,
 ) -> FetchReport:
     names = _wanted_tasks(archive, tasks, target)
     manifest, shards = restrict(archive.manifest, archive.shards, names)
@@ -256,7 +256,7 @@ class _Copier:
         source: Root,
         target: Root,
         needed: Sequence[FileRecord],
-        progress: Progress | None,
+        progress: FetchProgress | None,
     ) -> None:
         self._source, self._target, self._progress = source, target, progress
         self._total = sum(record.bytes for record in needed)

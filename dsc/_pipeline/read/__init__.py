@@ -1,1 +1,12 @@
-"""An archive as a dataset: samples by index or key, decoded."""
+"""An archive as a dataset: samples by index or key, decoded.
+
+A sample passes through the files in this order:
+
+`dataset`: `dsc.open` opens an archive; ``dataset[5]`` or a key becomes shard, pack and place, and
+`dsc._storage.read.samples` reads the bitstreams of the tasks asked for, and no others.
+`decoding`: turns the bitstreams into arrays with the archive's own codecs, or stops at a learned
+codec's latents; a sample that cannot be decoded is an error that names file, pack, key and task.
+`load_codec`: `dsc.load_codec`, one of those codecs by itself.
+Of whole archives: `verify` decodes everything and lists what does not decode, `summary` adds up
+what each task costs, `originals` finds the samples that an archive was made of.
+"""

@@ -14,7 +14,7 @@ from dsc._storage.read.archive import Archive
 
 
 @dataclass(frozen=True)
-class Row:
+class SummaryRow:
     """One task, or one stream that several tasks need.
 
     Attributes
@@ -68,7 +68,7 @@ class Summary:
 
     samples: int
     n_failed: int
-    rows: tuple[Row, ...]
+    rows: tuple[SummaryRow, ...]
     source_bytes: int
     payload_bytes: int
     stored_bytes: int
@@ -106,7 +106,7 @@ def summarise(archive: Archive) -> Summary:
     )
 
 
-def _task_rows(archive: Archive) -> list[Row]:
+def _task_rows(archive: Archive) -> list[SummaryRow]:
     manifest = archive.manifest
     rows = []
     for task in manifest.tasks:
@@ -114,7 +114,7 @@ def _task_rows(archive: Archive) -> list[Row]:
         carriers = [stream.name for stream in manifest.streams if task.name in stream.carries]
         needed = required_streams(manifest.streams, [task.name])
         rows.append(
-            Row(
+            SummaryRow(
                 name=task.name,
                 kind=task.kind.value,
                 codec=_codecs(archive, carriers),
@@ -128,13 +128,13 @@ def _task_rows(archive: Archive) -> list[Row]:
     return rows
 
 
-def _stream_rows(archive: Archive) -> list[Row]:
+def _stream_rows(archive: Archive) -> list[SummaryRow]:
     return [_stream_row(archive, s) for s in archive.manifest.streams if len(s.carries) != 1]
 
 
-def _stream_row(archive: Archive, stream: Stream) -> Row:
+def _stream_row(archive: Archive, stream: Stream) -> SummaryRow:
     totals = archive.manifest.totals[stream.name]
-    return Row(
+    return SummaryRow(
         name=stream.name,
         kind="stream",
         codec=_codecs(archive, [stream.name]),

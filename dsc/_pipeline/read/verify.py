@@ -19,10 +19,10 @@ from dsc._storage.read.verify import Problem
 from dsc.errors import ArchiveNotFoundError, DscError, without_advice
 
 BATCH = 8
-Progress = Callable[[int, int], None]
+DecodeProgress = Callable[[int, int], None]
 
 
-def verify_deep(url: str, *, progress: Progress | None = None) -> list[Problem]:
+def verify_deep(url: str, *, progress: DecodeProgress | None = None) -> list[Problem]:
     """Decode everything.
 
     Parameters

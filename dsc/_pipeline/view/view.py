@@ -1,5 +1,10 @@
 """Makes a page that shows what an archive kept: pictures, errors, bytes a task, worst samples.
 
+It is one HTML file that asks no server for anything (the template is ``page.html`` with
+``page.css``): pictures are data URIs, the style is inline, there is no script, and a content
+security policy forbids everything else. Text from the archive is escaped. Colours follow the
+reader's light or dark setting.
+
 Memory holds the pictures of the samples shown and a few numbers for every other one.
 """
 
@@ -8,14 +13,22 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from dsc._codecs.base import Array
-from dsc._pipeline.metrics import HIGHER_IS_BETTER, MeanMetrics, measure
+from dsc._pipeline.metrics import (
+    HIGHER_IS_BETTER,
+    MeanMetrics,
+    measure,
+    metric_name,
+    metric_text,
+)
 from dsc._pipeline.read.dataset import Dataset
 from dsc._pipeline.read.originals import Originals
-from dsc._pipeline.read.summary import summarise
-from dsc._pipeline.view.page import Page, SampleView, TaskView, Worst, page_html
-from dsc._pipeline.view.pictures import task_pictures, value_text
+from dsc._pipeline.read.summary import Summary, summarise
+from dsc._pipeline.view.pictures import Picture, task_pictures, value_text
 from dsc._schemas import Task
 from dsc._storage.files.writable import OutputFile
 from dsc._storage.read.archive import Archive
@@ -24,7 +37,7 @@ from dsc.errors import UsageError
 SHOWN = 12
 MEASURED = 48
 WORST = 2
-Progress = Callable[[int, int], None]
+ViewProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -50,6 +63,58 @@ class ViewReport:
     worst: Mapping[str, tuple[str, ...]]
 
 
+@dataclass(frozen=True)
+class TaskView:
+    """One task of one sample: pictures, or a value as text; what it costs and how far it is off."""
+
+    name: str
+    pictures: tuple[Picture, ...]
+    text: str
+    payload_bytes: int
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class SampleView:
+    """One sample."""
+
+    index: int
+    key: str
+    tasks: tuple[TaskView, ...]
+
+
+@dataclass(frozen=True)
+class WorstSamples:
+    """The samples that one task's first metric likes least, the worst first."""
+
+    task: str
+    metric: str
+    samples: tuple[SampleView, ...]
+
+
+@dataclass(frozen=True)
+class Page:
+    """Everything on a page.
+
+    Attributes
+    ----------
+    means
+        Metric means by task over `measured` samples; empty without originals.
+    note
+        One sentence on where the originals came from, or how to have them.
+    """
+
+    title: str
+    subtitle: str
+    note: str
+    summary: Summary
+    tasks: tuple[Task, ...]
+    means: Mapping[str, Mapping[str, float]]
+    measured: int
+    samples: tuple[SampleView, ...]
+    worst: tuple[WorstSamples, ...]
+
+
 def write_view(
     url: str | os.PathLike[str],
     out: str | os.PathLike[str],
@@ -58,7 +123,7 @@ def write_view(
     measured: int = MEASURED,
     source_root: str | None = None,
     tasks: Sequence[str] | str | None = None,
-    progress: Progress | None = None,
+    progress: ViewProgress | None = None,
 ) -> ViewReport:
     """Write the page of an archive.
 
@@ -102,7 +167,7 @@ def write_view(
         if progress is not None:
             progress(done, len(looked_at))
     page = _page(viewer, archive, cards)
-    data = page_html(page).encode()
+    data = _html(page).encode()
     place.write(data)
     worst = {group.task: tuple(view.key for view in group.samples) for group in page.worst}
     return ViewReport(len(data), len(cards), page.measured, page.means, worst)
@@ -174,14 +239,14 @@ class _Viewer:
         found = {name: means.means() for name, means in self._means.items()}
         return {name: values for name, values in found.items() if values}
 
-    def worst(self) -> list[Worst]:
+    def worst(self) -> list[WorstSamples]:
         """Return the worst samples of each task, that task alone."""
         groups = []
         for task in self.dataset.tasks:
             ranked = [index for _, index in sorted(self._worst[task.name], reverse=True)]
             views = [view for index in ranked if (view := self._again(index, task)) is not None]
             if views:
-                groups.append(Worst(task.name, task.metrics[0], tuple(views)))
+                groups.append(WorstSamples(task.name, task.metrics[0], tuple(views)))
         return groups
 
     def _again(self, index: int, task: Task) -> SampleView | None:
@@ -230,3 +295,35 @@ def _page(viewer: _Viewer, archive: Archive, cards: Sequence[SampleView]) -> Pag
         samples=tuple(cards),
         worst=tuple(viewer.worst()) if viewer.sourced else (),
     )
+
+
+def _html(page: Page) -> str:
+    """Return the whole HTML file."""
+    rows = page.summary.rows
+    most = max((row.source_bytes or row.stored_bytes for row in rows), default=1)
+    return _templates().get_template("page.html").render(page=page, most=most) + "\n"
+
+
+@cache
+def _templates() -> Environment:
+    """Load what lies beside this file; every value that is put into it is escaped."""
+    made = Environment(
+        loader=PackageLoader("dsc._pipeline.view", ""), autoescape=True, undefined=StrictUndefined
+    )
+    made.filters |= {
+        "bytes": _bytes,
+        "times": lambda ratio: f"{ratio:.2f} ×",
+        "percent_of": lambda size, whole: f"{100 * (size or 0) / max(whole, 1):.2f}",
+        "metric": metric_text,
+        "metric_name": metric_name,
+    }
+    return made
+
+
+def _bytes(count: int) -> str:
+    value = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 999.5:
+            return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.3g} {unit}"
+        value /= 1000
+    return f"{value:.4g} TB"

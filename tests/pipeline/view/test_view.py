@@ -4,8 +4,10 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any, ClassVar
 
 import imagecodecs
 import numpy as np
@@ -13,8 +15,7 @@ import pytest
 
 from dsc._jobs.archive.compress import compress
 from dsc._pipeline.copy.fetch import fetch
-from dsc._pipeline.metrics import measure
-from dsc._pipeline.view.page import metric_text
+from dsc._pipeline.metrics import measure, metric_text
 from dsc._pipeline.view.pictures import (
     colour,
     error_map,
@@ -29,7 +30,7 @@ from dsc._schemas import Task, TaskKind
 from dsc._sources.rendered.sample import SampleSource, write_sample
 from dsc._storage.read.archive import Archive
 from dsc.errors import UsageError
-from tests.jobs.sources import PixelSource
+from tests.jobs.sources import RGB, PixelSource
 
 DEPTH = Task(name="depth", kind=TaskKind.DEPTH, dtype="uint16", unit_m=0.001, invalid=(0,))
 CHROMIUM = next(
@@ -162,10 +163,34 @@ def test_missing_tasks_are_said_to_be_missing(tmp_path: Path) -> None:
     assert "unreadable" in page.text
 
 
-def test_text_from_the_archive_is_escaped(archive: Path, tmp_path: Path) -> None:
-    hostile = Path(shutil.copytree(archive, tmp_path / "<img src=x onerror=alert(1)>"))
-    write_view(hostile, tmp_path / "v.html", samples=1, measured=1)
-    assert "<img src=x" not in (tmp_path / "v.html").read_text()
+HOSTILE = "\"'><script>alert(1)</script><img src=x>"
+
+
+@dataclass(frozen=True)
+class HostileSource(PixelSource):
+    """Names that would break out of text, attributes and style."""
+
+    name: ClassVar[str] = HOSTILE
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        scene = Task(name="scene", kind=TaskKind.CLASS, dtype="int64", channels=0,
+                     classes=(HOSTILE,))  # fmt: skip
+        return (RGB, scene)
+
+    def arrays(self, index: int) -> dict[str, Any]:
+        return {"rgb": super().arrays(index)["rgb"], "scene": np.array(0)}
+
+
+def test_text_from_the_archive_is_escaped(tmp_path: Path) -> None:
+    where = tmp_path / "<img src=x onerror=alert(1)>"
+    compress(HostileSource(n=2), where, codec="rgb=png,scene=vector")
+    write_view(where, tmp_path / "v.html")
+    raw, page = (tmp_path / "v.html").read_text(), Page(tmp_path / "v.html")
+    assert "<script" not in raw
+    assert "<img src=x" not in raw
+    assert page.text.count(HOSTILE) >= 2  # the source's name and the class, to be read as they are
+    assert all(address.startswith("data:image/") for address in page.addresses)
 
 
 def test_bad_numbers_are_refused(archive: Path, tmp_path: Path) -> None:
