@@ -26,8 +26,13 @@ def test_an_output_that_cannot_be_written_is_refused_before_the_work(
     command: str, below: str,
 ) -> None:  # fmt: skip
     (tmp_path / "file").touch()
-    for work in ("export._Writer", "fetch._Copier", "view._Viewer", "bench.rd.measure_all"):
-        monkeypatch.setattr(f"dsc._pipeline.{work}", no_work)
+    for work in (
+        "_pipeline.copy.export._Writer",
+        "_pipeline.copy.fetch._Copier",
+        "_pipeline.view.view._Viewer",
+        "_bench.rd.measure_all",
+    ):
+        monkeypatch.setattr(f"dsc.{work}", no_work)
     out = tmp_path / below / "out"
     words = {"bench": BENCH, "train": TRAIN, "replay": REPLAY}.get(command, (command, archive))
     ran = dsc(*words, "--out", out)
