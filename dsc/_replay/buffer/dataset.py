@@ -1,18 +1,41 @@
-"""A part of a replay buffer as a map-style data set, with transforms."""
+"""Exemplars for a training loop: a map-style data set with transforms, and endless random batches.
+
+Batch k of a seed is the same whenever and wherever it is drawn, so a loop that stopped goes on with
+``start=k``. A thread decodes; it has a reader of its own, which goes on with the exemplars that
+there were when the draws began, whatever is added meanwhile.
+"""
 
 import copy
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from dsc._replay.buffer.reader import BufferReader
+from dsc.errors import UsageError
+
+
+class DecodedItems(Protocol):
+    """A map-style data set that decodes in batches."""
+
+    def __len__(self) -> int: ...
+
+    def __getitems__(self, indices: Sequence[int]) -> list[tuple[Any, Any]]: ...
+
+
+class LabelledItems(DecodedItems, Protocol):
+    """The same, whose labels are known without decoding: `ReplayBuffer`."""
+
+    @property
+    def targets(self) -> NDArray[np.int64]:
+        """Labels, (N,) int64."""
+        ...
 
 
 class ExemplarDataset:
-    """Exemplars with their transforms; picklable, decodes in batches.
+    """Exemplars of a buffer, or some of them, with transforms; picklable, decodes in batches.
 
     Parameters
     ----------
@@ -21,12 +44,12 @@ class ExemplarDataset:
     indices
         Which of them; None for all that are there now.
     transform, target_transform
-        Called with each image (or mapping of tasks) and each label.
+        Called with each image, uint8 (H, W, 3) (or mapping of tasks to arrays), and each label.
     """
 
     def __init__(
         self,
-        buffer: "BufferReader",
+        buffer: LabelledItems,
         indices: Sequence[int] | None = None,
         transform: Callable[[Any], Any] | None = None,
         target_transform: Callable[[int], Any] | None = None,
@@ -46,9 +69,30 @@ class ExemplarDataset:
     def draws(
         self, batch_size: int, *, seed: int = 0, start: int = 0, prefetch: int = 2
     ) -> Iterator[tuple[Any, Any]]:
-        """Draw batches with replacement, for ever, decoded ahead; see `buffer.draws.draws`."""
-        from dsc._replay.buffer.draws import draws
+        """Draw batches with replacement, for ever, decoded ahead.
 
+        Parameters
+        ----------
+        batch_size
+            Exemplars a batch, at least 1.
+        seed
+            Of the draws, at least 0.
+        start
+            Number of the first batch, from 0.
+        prefetch
+            Batches that are decoded ahead, at least 1.
+
+        Yields
+        ------
+        images, labels
+            Collated as `torch.utils.data.DataLoader` does: without a transform, uint8
+            (B, H, W, 3) and int64 (B,).
+
+        Raises
+        ------
+        UsageError
+            When there is nothing to draw from, or a number is out of range.
+        """
         return draws(self, batch_size, seed, start, prefetch)
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:
@@ -69,3 +113,49 @@ class ExemplarDataset:
     def targets(self) -> NDArray[np.int64]:
         """Labels, (N,) int64, before any transform."""
         return self._buffer.targets[np.array(self._indices, np.int64)]
+
+
+def draws(
+    items: DecodedItems, batch_size: int, seed: int = 0, start: int = 0, prefetch: int = 2
+) -> Iterator[tuple[Any, Any]]:
+    """Draw batches of a `ReplayBuffer` or an `ExemplarDataset`; see `ExemplarDataset.draws`."""
+    if not len(items):
+        raise UsageError("the buffer is empty: add exemplars before you draw from it")
+    if batch_size < 1 or prefetch < 1 or start < 0 or seed < 0:
+        raise UsageError(
+            f"batch_size={batch_size}, prefetch={prefetch}, start={start}, seed={seed}: at least "
+            "1, 1, 0 and 0"
+        )
+    return _draws(_reader_of(items), batch_size, seed, start, prefetch)
+
+
+def _reader_of(items: DecodedItems) -> DecodedItems:
+    """Return a copy that has opened its file by itself."""
+    reader = copy.copy(items)
+    reader.__getitems__([0])
+    return reader
+
+
+def _draws(
+    reader: DecodedItems, batch_size: int, seed: int, start: int, prefetch: int
+) -> Iterator[tuple[Any, Any]]:
+    from torch.utils.data import default_collate
+
+    def batch(number: int) -> tuple[Any, Any]:
+        draw = np.random.default_rng((seed, number))
+        found = reader.__getitems__(draw.integers(len(reader), size=batch_size).tolist())
+        images, labels = default_collate(found)
+        return images, labels
+
+    waiting: deque[Future[tuple[Any, Any]]] = deque()
+    pool = ThreadPoolExecutor(1, thread_name_prefix="exemplars")
+    try:
+        for number in range(start, start + prefetch):
+            waiting.append(pool.submit(batch, number))
+        while True:
+            found = waiting.popleft().result()
+            number += 1
+            waiting.append(pool.submit(batch, number))
+            yield found
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

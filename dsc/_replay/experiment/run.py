@@ -25,8 +25,8 @@ from dsc._replay.experiment.checkpoint import Progress, Row, load, save
 from dsc._replay.experiment.log import Observer
 from dsc._replay.experiment.plan import RunConfig
 from dsc._replay.experiment.result import accuracy_of_step, measures
-from dsc._replay.learners.base import Buffer, Features, Learner
-from dsc._replay.learners.batches import NoExemplars
+from dsc._replay.learners.base import Features, Learner
+from dsc._replay.learners.memory import ExemplarMemory, NoExemplars
 from dsc._replay.learners.registry import learner_class
 from dsc._replay.scenario.images import Images, LabelledImages, Labels
 from dsc._replay.scenario.scenario import ClassIncremental, Step
@@ -208,7 +208,7 @@ class _Run:
     def _path(self, steps: int) -> Path:
         return buffer_path(self.place.work, steps)
 
-    def _buffer(self, steps: int) -> Buffer:
+    def _buffer(self, steps: int) -> ExemplarMemory:
         """Open the buffer that has taken `steps` steps in; one of no steps has nothing."""
         return ReplayBuffer.open(self._path(steps)) if steps else NoExemplars()
 

@@ -9,9 +9,8 @@ with ``targets`` and ``__getitems__``; `dsc._replay.ReplayBuffer` is one.
 import copy
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -20,7 +19,8 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from dsc._replay.learners.batches import Exemplars, Pictures, augment, generator
+from dsc._replay.learners.batches import Pictures, augment, generator
+from dsc._replay.learners.memory import ExemplarMemory, ReplayedExemplars
 from dsc._replay.learners.network import ResNet
 from dsc._replay.scenario.images import Images, Labels
 from dsc._replay.scenario.scenario import Step
@@ -67,26 +67,8 @@ class Recipe(Schema):
     cutmix: float = Field(default=0.0, ge=0, le=1)
 
 
-class Buffer(Protocol):
-    """What a learner needs of a replay buffer."""
-
-    @property
-    def targets(self) -> Labels:
-        """Labels of the exemplars, (N,) int64."""
-        ...
-
-    @property
-    def keys(self) -> Sequence[str]:
-        """Names of the exemplars, each once."""
-        ...
-
-    def __len__(self) -> int: ...
-
-    def __getitems__(self, indices: Sequence[int]) -> Sequence[tuple[Images, int]]: ...
-
-
 @dataclass(frozen=True)
-class Batch:
+class ReplayBatch:
     """New images and exemplars of one step of the optimiser; uint8 (B, H, W, 3), int64 (B,)."""
 
     images: Tensor
@@ -142,11 +124,11 @@ class Learner(ABC):
         placed.to(memory_format=torch.channels_last)
         return made
 
-    def begin(self, step: Step, buffer: Buffer) -> None:
+    def begin(self, step: Step, buffer: ExemplarMemory) -> None:
         """Set a step and a buffer before the learner; its state stays as it is."""
         self.step_index, self.first, self.seen = step.index, step.first, step.seen
         self.new = Pictures(step.images, step.labels, self.device)
-        self.old = Exemplars(buffer, self.device)
+        self.old = ReplayedExemplars(buffer, self.device)
 
     def start(self) -> None:
         """Change the state as a step begins; not called where a step goes on."""
@@ -172,24 +154,26 @@ class Learner(ABC):
             losses.append(self.descend(self.loss(self.draw(rows, draw))))
         return float(torch.stack(losses).mean())
 
-    def draw(self, rows: Tensor, draw: torch.Generator) -> Batch:
+    def draw(self, rows: Tensor, draw: torch.Generator) -> ReplayBatch:
         """Take the new images `rows`, and at random as many exemplars (`replays` times as many)."""
         count = len(rows) * self.replays if len(self.old) else 0
         return self.batch(
             rows, torch.randint(max(len(self.old), 1), (count,), generator=draw), draw
         )
 
-    def batch(self, new: Tensor, old: Tensor, draw: torch.Generator) -> Batch:
+    def batch(self, new: Tensor, old: Tensor, draw: torch.Generator) -> ReplayBatch:
         """Take new images and exemplars by row, and augment both."""
         images, labels = self.new.take(new)
         old_images, old_labels = self.old.take(old)
-        return Batch(augment(images, draw), labels, augment(old_images, draw), old_labels, old)
+        return ReplayBatch(
+            augment(images, draw), labels, augment(old_images, draw), old_labels, old
+        )
 
     @abstractmethod
-    def loss(self, batch: Batch) -> Tensor:
+    def loss(self, batch: ReplayBatch) -> Tensor:
         """Return the loss of a batch."""
 
-    def both(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def both(self, batch: ReplayBatch) -> tuple[Tensor, Tensor]:
         """Return the logits (B, seen) of the new images and of the exemplars, from one pass."""
         if not len(batch.old_labels):
             logits = self.logits(batch.images)
@@ -219,7 +203,7 @@ class Learner(ABC):
     def end(self) -> None:  # noqa: B027 - most learners do nothing
         """Finish the training of a step."""
 
-    def remember(self, buffer: Buffer) -> None:  # noqa: B027 - most learners do nothing
+    def remember(self, buffer: ExemplarMemory) -> None:  # noqa: B027 - most learners do nothing
         """Note what is to be kept of the exemplars, now that the buffer has the step's."""
 
     def predict(self, images: Images) -> Labels:

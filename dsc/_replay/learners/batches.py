@@ -1,8 +1,6 @@
-"""Images of a step and of a buffer as tensors, random crops and flips, and seeded generators."""
+"""Images as tensors on a device, random shifts, flips and mixtures; seeded generators."""
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -10,12 +8,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dsc._replay.scenario.images import Images, Labels
-
-if TYPE_CHECKING:
-    from dsc._replay.learners.base import Buffer
-
-DECODED_LIMIT = 1 << 30
-"""Exemplars that take no more bytes than this when decoded are decoded once a step."""
 
 
 def generator(*numbers: int) -> torch.Generator:
@@ -85,49 +77,3 @@ class Pictures:
         """Return images (B, H, W, 3) uint8 and labels (B,)."""
         rows = rows.to(self._labels.device)
         return self._images[rows], self._labels[rows]
-
-
-class NoExemplars:
-    """The buffer of a learner that has seen nothing yet."""
-
-    targets: Labels = np.zeros(0, np.int64)
-    keys: tuple[str, ...] = ()
-
-    def __len__(self) -> int:
-        return 0
-
-    def __getitems__(self, indices: Sequence[int]) -> list[tuple[Images, int]]:
-        return []
-
-
-class Exemplars:
-    """The exemplars of a buffer: decoded once where they are few, else when they are drawn."""
-
-    def __init__(self, buffer: "Buffer", device: torch.device) -> None:
-        self._buffer, self._device = buffer, device
-        self.labels: Labels = np.array(buffer.targets, np.int64)
-        self._decoded: Pictures | None = None
-        if len(self.labels):
-            (first,) = decode(buffer, [0])
-            if first.nbytes * len(self.labels) <= DECODED_LIMIT:
-                images = decode(buffer, range(len(self.labels)))
-                self._decoded = Pictures(images, self.labels, device)
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def take(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Return images (B, H, W, 3) uint8 and labels (B,)."""
-        if self._decoded is not None:
-            return self._decoded.take(rows)
-        if not len(rows):
-            empty = torch.empty((0, 1, 1, 3), dtype=torch.uint8, device=self._device)
-            return empty, torch.empty(0, dtype=torch.int64, device=self._device)
-        images = torch.from_numpy(decode(self._buffer, rows.tolist()))
-        return images.to(self._device), torch.from_numpy(self.labels[rows.numpy()]).to(self._device)
-
-
-def decode(buffer: "Buffer", rows: Sequence[int]) -> Images:
-    """Decode exemplars: (B, H, W, 3) uint8."""
-    found: Images = np.stack([image for image, _ in buffer.__getitems__(list(rows))])
-    return found

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dsc._replay.learners.base import Batch, Buffer, Learner
-from dsc._replay.learners.batches import decode
+from dsc._replay.learners.base import Learner, ReplayBatch
+from dsc._replay.learners.memory import ExemplarMemory, decode
 from dsc._replay.scenario.scenario import Step
 
 BYTES_A_LOGIT = 2
@@ -43,7 +43,7 @@ class DarkReplay(Learner):
         """Bytes of all logits that are kept."""
         return BYTES_A_LOGIT * sum(len(logits) for logits in self._kept.values())
 
-    def begin(self, step: Step, buffer: Buffer) -> None:
+    def begin(self, step: Step, buffer: ExemplarMemory) -> None:
         """Set the stored logits beside the buffer's rows."""
         super().begin(step, buffer)
         self._stored = torch.full((len(buffer), step.seen), torch.nan)
@@ -52,7 +52,7 @@ class DarkReplay(Learner):
                 logits = self._kept[key]
                 self._stored[row, : len(logits)] = logits.float()
 
-    def loss(self, batch: Batch) -> Tensor:
+    def loss(self, batch: ReplayBatch) -> Tensor:
         """Return equation 6: the first half of the exemplars has the logits' term."""
         new, old = self.both(batch)
         loss = F.cross_entropy(new, batch.labels)
@@ -66,7 +66,7 @@ class DarkReplay(Learner):
         labelled = F.cross_entropy(old[half:], batch.old_labels[half:])
         return loss + self.recipe.alpha * dark + self.recipe.beta * labelled
 
-    def remember(self, buffer: Buffer) -> None:
+    def remember(self, buffer: ExemplarMemory) -> None:
         """Forget the logits of exemplars that are gone; store those of new ones while they fit."""
         there = list(buffer.keys)
         self._kept = {key: self._kept[key] for key in there if key in self._kept}

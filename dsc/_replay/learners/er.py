@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 from torch.nn import functional as F
 
-from dsc._replay.learners.base import Batch, Learner
+from dsc._replay.learners.base import Learner, ReplayBatch
 
 
 class ExperienceReplay(Learner):
@@ -16,7 +16,7 @@ class ExperienceReplay(Learner):
 
     name: ClassVar[str] = "er"
 
-    def loss(self, batch: Batch) -> Tensor:
+    def loss(self, batch: ReplayBatch) -> Tensor:
         """Return the sum of both cross-entropies."""
         new, old = self.both(batch)
         loss = F.cross_entropy(new, batch.labels)

@@ -10,7 +10,7 @@ from typing import ClassVar
 from torch import Tensor
 from torch.nn import functional as F
 
-from dsc._replay.learners.base import Batch, Learner
+from dsc._replay.learners.base import Learner, ReplayBatch
 
 
 class AsymmetricReplay(Learner):
@@ -19,7 +19,7 @@ class AsymmetricReplay(Learner):
     name: ClassVar[str] = "er-ace"
     fills_first: ClassVar[bool] = True
 
-    def loss(self, batch: Batch) -> Tensor:
+    def loss(self, batch: ReplayBatch) -> Tensor:
         """Return the asymmetric cross-entropy."""
         new, old = self.both(batch)
         loss = F.cross_entropy(new[:, self.first :], batch.labels - self.first)

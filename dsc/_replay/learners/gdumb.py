@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dsc._replay.learners.base import Batch, Learner
+from dsc._replay.learners.base import Learner, ReplayBatch
 from dsc._replay.learners.batches import cutmix, generator
 
 STEPS_AN_EPOCH = 50
@@ -49,15 +49,15 @@ class GDumb(Learner):
             losses.append(self.descend(self.mixed(batch, draw) if mix else self.loss(batch)))
         return float(torch.stack(losses).mean())
 
-    def draw(self, rows: Tensor, draw: torch.Generator) -> Batch:
+    def draw(self, rows: Tensor, draw: torch.Generator) -> ReplayBatch:
         """Take exemplars alone."""
         return self.batch(rows[:0], rows, draw)
 
-    def loss(self, batch: Batch) -> Tensor:
+    def loss(self, batch: ReplayBatch) -> Tensor:
         """Return the cross-entropy of the exemplars over all classes seen."""
         return F.cross_entropy(self.both(batch)[1], batch.old_labels)
 
-    def mixed(self, batch: Batch, draw: torch.Generator) -> Tensor:
+    def mixed(self, batch: ReplayBatch, draw: torch.Generator) -> Tensor:
         """Return the cross-entropy of mixed exemplars to both of their labels, by area."""
         images, order, kept = cutmix(batch.old_images, draw)
         logits = self.logits(images)

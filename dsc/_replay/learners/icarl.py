@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from dsc._replay.learners.base import Buffer, Features
-from dsc._replay.learners.batches import decode
+from dsc._replay.learners.base import Features
 from dsc._replay.learners.joint import JointLearner
+from dsc._replay.learners.memory import ExemplarMemory, decode
 from dsc._replay.scenario.images import Images, Labels
 
 
@@ -26,7 +26,7 @@ class ICarl(JointLearner):
         super().__init__(*args, **options)
         self._means: Features = np.zeros((0, self.network.feature_size), np.float32)
 
-    def remember(self, buffer: Buffer) -> None:
+    def remember(self, buffer: ExemplarMemory) -> None:
         """Compute each class's mean from its exemplars, as they decode."""
         labels = np.asarray(buffer.targets)
         means = np.full((self.seen, self.network.feature_size), np.nan, np.float32)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dsc._replay.learners.base import Batch, Learner
+from dsc._replay.learners.base import Learner, ReplayBatch
 
 
 class JointLearner(Learner):
@@ -24,12 +24,12 @@ class JointLearner(Learner):
         """Return the number of new images and exemplars."""
         return len(self.new) + len(self.old)
 
-    def draw(self, rows: Tensor, draw: torch.Generator) -> Batch:
+    def draw(self, rows: Tensor, draw: torch.Generator) -> ReplayBatch:
         """Take rows of the joined set: new images first, then exemplars."""
         count = len(self.new)
         return self.batch(rows[rows < count], rows[rows >= count] - count, draw)
 
-    def loss(self, batch: Batch) -> Tensor:
+    def loss(self, batch: ReplayBatch) -> Tensor:
         """Return the weighted sum of both losses."""
         logits = torch.cat(self.both(batch))
         loss = F.cross_entropy(logits, torch.cat([batch.labels, batch.old_labels]))

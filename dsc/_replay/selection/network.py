@@ -5,8 +5,9 @@ The first network sees the originals: its features say what compression does to 
 
 import numpy as np
 
-from dsc._replay.learners.base import Buffer, Recipe
+from dsc._replay.learners.base import Recipe
 from dsc._replay.learners.gdumb import GDumb
+from dsc._replay.learners.memory import ExemplarMemory
 from dsc._replay.scenario.images import LabelledImages
 from dsc._replay.scenario.scenario import Step
 from dsc._replay.selection.candidates import Candidate, Packed
@@ -15,7 +16,7 @@ DEFAULT_RECIPE = Recipe(network="resnet8-early", steps=150, batch=32, lr=0.1)
 
 
 def trained(
-    exemplars: Buffer, data: LabelledImages, recipe: Recipe, seed: int, device: str
+    exemplars: ExemplarMemory, data: LabelledImages, recipe: Recipe, seed: int, device: str
 ) -> GDumb:
     """Train a network on exemplars alone.
 

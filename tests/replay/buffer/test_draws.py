@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from dsc._replay.buffer.buffer import ReplayBuffer
-from dsc._replay.buffer.draws import draws
+from dsc._replay.buffer.dataset import draws
 from dsc.errors import BitstreamError, UsageError
 from tests.replay.pictures import pictures
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from dsc._replay.learners import batches
 from dsc._replay.learners.base import Learner, Recipe
-from dsc._replay.learners.batches import Exemplars, NoExemplars, augment, cutmix, generator
+from dsc._replay.learners.batches import augment, cutmix, generator
 from dsc._replay.learners.derpp import DarkReplay
 from dsc._replay.learners.icarl import ICarl
+from dsc._replay.learners.memory import NoExemplars, ReplayedExemplars
 from dsc._replay.learners.network import LAYOUTS, ResNet
 from dsc._replay.learners.registry import LEARNERS, learner_class
 from dsc._replay.learners.wa import align_weights
@@ -291,9 +291,9 @@ def test_exemplars_decoded_when_drawn_are_those_decoded_at_once(
 ) -> None:
     buffer = memory(ClassIncremental(TRAIN, 2), 1)
     rows = torch.tensor([3, 0, 3, 7])
-    at_once = Exemplars(buffer, torch.device("cpu")).take(rows)
-    monkeypatch.setattr(batches, "DECODED_LIMIT", 0)
-    later = Exemplars(buffer, torch.device("cpu")).take(rows)
+    at_once = ReplayedExemplars(buffer, torch.device("cpu")).take(rows)
+    monkeypatch.setattr("dsc._replay.learners.memory.DECODED_LIMIT", 0)
+    later = ReplayedExemplars(buffer, torch.device("cpu")).take(rows)
     assert all(torch.equal(one, other) for one, other in zip(at_once, later, strict=True))
 
 
@@ -304,7 +304,7 @@ def test_large_buffers_train_to_the_same_network(
     scenario = ClassIncremental(TRAIN, 2, seed=0)
     short = RECIPE.model_copy(update={"epochs": 1, "steps": 2})
     at_once = weights(teach(make(name, recipe=short), scenario))
-    monkeypatch.setattr(batches, "DECODED_LIMIT", 0)
+    monkeypatch.setattr("dsc._replay.learners.memory.DECODED_LIMIT", 0)
     assert equal(at_once, weights(teach(make(name, recipe=short), scenario)))
 
 
@@ -375,7 +375,7 @@ def test_gdumb_mixes_the_share_of_batches_that_the_recipe_says(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     mixed: list[int] = []
-    real = batches.cutmix
+    real = cutmix
 
     def counted(images: torch.Tensor, draw: torch.Generator) -> Any:
         mixed.append(len(images))
