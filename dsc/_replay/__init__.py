@@ -1,5 +1,6 @@
 """Replay: byte-budgeted buffers of compressed exemplars, and what learns with them.
 
-`dsc._replay.buffer.buffer.ReplayBuffer` is the buffer; what stays in it is a policy's choice
-(`dsc._replay.policies.base`), how it lies on disk is `dsc._replay.buffer.store`'s.
+`buffer` has the buffer, `policies` what stays in it; `scenario` the increments of classes that
+`learners` learn from; `experiment` runs learners with buffers, `selection` chooses a codec without
+running them, `avalanche` makes a buffer the memory of a strategy there.
 """

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from dsc._hashing import splitmix64
 from dsc._schemas.base import Schema
 
 Ints = NDArray[np.int64]
@@ -269,14 +270,6 @@ def permutation(size: int, *key: int) -> Ints:
     start = np.uint64(0)
     with np.errstate(over="ignore"):
         for part in key:
-            start = _mix(np.asarray([start ^ np.uint64(part & (1 << 64) - 1)]))[0]
-        hashes = _mix(start + np.arange(size, dtype=np.uint64))
+            start = splitmix64(np.asarray([start ^ np.uint64(part & (1 << 64) - 1)]))[0]
+        hashes = splitmix64(start + np.arange(size, dtype=np.uint64))
     return np.argsort(hashes, kind="stable")
-
-
-def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Hash 64-bit integers one to one (splitmix64: Steele, Lea and Flood, OOPSLA 2014)."""
-    x = x + np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))

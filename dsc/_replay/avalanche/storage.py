@@ -18,7 +18,6 @@ from torch.utils.data import Dataset
 from dsc._replay.avalanche.forms import Form, from_pixels, to_pixels
 from dsc._replay.avalanche.transforms import bare, transforms
 from dsc._replay.buffer.buffer import ReplayBuffer
-from dsc._replay.buffer.reader import BufferReader
 from dsc.errors import StateMismatchError, UsageError
 
 try:
@@ -206,7 +205,7 @@ class CompressedExemplarsBuffer(_base):  # type: ignore[misc]
             collate_fn=collate_fn,
         )
 
-    def _check_generation(self, memory: BufferReader) -> None:
+    def _check_generation(self, memory: ReplayBuffer) -> None:
         if memory.generation != self._generation:
             raise StateMismatchError(
                 f"{memory.path}: update {memory.generation}, and this object was saved after "
@@ -220,7 +219,7 @@ class CompressedExemplarsBuffer(_base):  # type: ignore[misc]
 class _Exemplars(Dataset[tuple[Any, int]]):
     """The exemplars of a memory in their form, with their labels; no transforms."""
 
-    def __init__(self, reader: BufferReader, form: Form) -> None:
+    def __init__(self, reader: ReplayBuffer, form: Form) -> None:
         self._reader, self._form = reader, form
         self.targets = reader.targets.tolist()
 

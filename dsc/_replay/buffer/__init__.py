@@ -1,1 +1,13 @@
-"""The replay buffer: compressed exemplars in one file, under a budget in bytes."""
+"""The replay buffer: compressed exemplars in one file, under a budget in bytes.
+
+- `buffer` is the API, `ReplayBuffer`: a `reader` (the open file, and what is read from it), and a
+  `writer` (options, the lock, transactions) where it is open for writing.
+- `format` is what the file says, as arrays and without I/O: the buffer's record, the index of
+  exemplars, what each costs. `file` writes these arrays and payloads to HDF5, and reads them.
+- `slots` are the codecs that exemplars were encoded with. `snapshot` puts index, payloads and
+  codecs together: what the buffer holds at one moment.
+- `offered` checks what a user adds. `update` turns a snapshot into the next one: it encodes what is
+  offered into a spool, and a policy settles what stays.
+- `dataset` gives exemplars to a training loop, by index or in endless random batches; `cache` keeps
+  decoded ones; `lock` keeps a second writer out. `adapt` trains an encoder for a buffer's decoder.
+"""

@@ -3,40 +3,38 @@
 The budget holds after every operation. An update is committed when the call returns (or when its
 `transaction` ends): a process killed before leaves the old buffer, one killed after the new. One
 writer, any number of readers; a reader goes on with the file it opened until `reload`.
+
+A buffer is a `BufferReader`, which has the file, and a `BufferWriter` where it is open for writing.
 """
 
+import copy
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
-from dsc._codecs.base import Codec
+import numpy as np
+from numpy.typing import NDArray
+
+from dsc._codecs.base import Array, Codec
 from dsc._pipeline.choose.codec_set import CodecSet
-from dsc._replay.buffer.file import BufferFile
-from dsc._replay.buffer.lock import write_lock
-from dsc._replay.buffer.meta import BufferMeta
+from dsc._replay.buffer.dataset import ExemplarDataset
 from dsc._replay.buffer.offered import Images, check_offered
-from dsc._replay.buffer.opening import Options, check_same, new_meta, slot_to_write
-from dsc._replay.buffer.packing import Contents
 from dsc._replay.buffer.reader import BufferReader
-from dsc._replay.buffer.rows import Rows
-from dsc._replay.buffer.spool import Spool
-from dsc._replay.buffer.store import part_of, write_buffer
-from dsc._replay.buffer.update import Work, capacity, offer, settle
-from dsc._replay.buffer.view import View
-from dsc._replay.buffer.view_slots import without_unused_slots
+from dsc._replay.buffer.snapshot import BufferReport
+from dsc._replay.buffer.update import merged_meta
+from dsc._replay.buffer.writer import BufferOptions, BufferWriter, read_only
 from dsc._replay.policies.base import Policy
-from dsc._replay.policies.registry import make_policy, policy_from_config
 from dsc._schemas import Quality, Task
-from dsc._schemas.size import parse_bytes
-from dsc._storage.files.lock import Lock
 from dsc.errors import UsageError
 
 
-class ReplayBuffer(BufferReader):
-    """Creates a buffer, or opens the one that is there for writing.
+class ReplayBuffer:
+    """As many exemplars as fit in a number of bytes: creates a buffer, or opens one for writing.
+
+    It is a map-style data set: ``buffer[i]`` is (image, label), the image uint8 (H, W, 3), or a
+    mapping from task to native array where the buffer has `tasks`.
 
     Parameters
     ----------
@@ -53,7 +51,7 @@ class ReplayBuffer(BufferReader):
         1 to 100, or by task as for ``--quality``; 50 by default.
     policy
         ``reservoir``, ``class-balanced``, ``herding``, ``rate-adaptive``, or an object like those
-        of `dsc._replay.policies.base`.
+        of `dsc.replay.Policy`.
     seed
         Of the random keys. Buffers that are to be merged need different ones.
     tasks
@@ -74,8 +72,8 @@ class ReplayBuffer(BufferReader):
         When exemplars of the buffer that is there could not be decoded.
     """
 
-    _lock: Lock | None = None
-    _spool: Spool | None = None
+    _reader: BufferReader
+    _writer: BufferWriter | None = None
 
     def __init__(
         self,
@@ -90,29 +88,36 @@ class ReplayBuffer(BufferReader):
         count_decoder: bool | None = None,
         cache: int | str = 0,
     ) -> None:
-        options = Options(budget, policy, seed, tasks, count_decoder)
-        super().__init__(path, cache)
-        self._lock = write_lock(self.path)
+        options = BufferOptions(budget, codec, quality, policy, seed, tasks, count_decoder)
+        self._reader = BufferReader(path, cache)
+        self._writer = BufferWriter(self._reader)
         try:
-            part_of(self.path).unlink(missing_ok=True)  # of an update that was killed
-            if self.path.exists():
-                check_same(self.path, self._view.meta, options)
-            else:
-                self._create(new_meta(options), codec, quality)
-            meta = self._view.meta
-            self._policy = (
-                policy_from_config(meta.policy) if policy is None else make_policy(policy)
-            )
-            self.use(codec, quality)
+            self._writer.open(options)
         except BaseException:
             self.close()
             raise
+
+    @classmethod
+    def _of(cls, reader: BufferReader, writer: BufferWriter | None = None) -> Self:
+        """Make a buffer of its parts."""
+        made = cls.__new__(cls)
+        made._reader, made._writer = reader, writer
+        return made
 
     @classmethod
     def open(
         cls, path: str | os.PathLike[str], readonly: bool = True, cache: int | str = 0
     ) -> Self:
         """Open a buffer that is there; any number of processes may read it.
+
+        Parameters
+        ----------
+        path
+            The HDF5 file.
+        readonly
+            False to open it for writing, as ``ReplayBuffer(path)`` does.
+        cache
+            Bytes of decoded exemplars to keep in memory, in each process.
 
         Raises
         ------
@@ -121,10 +126,9 @@ class ReplayBuffer(BufferReader):
         UnknownCodecError, CorruptArchiveError
             When its exemplars could not be decoded.
         """
-        made = cls.__new__(cls)
-        BufferReader.__init__(made, path, cache)
-        made.reload()
-        return made if readonly else cls(path, cache=cache)
+        reader = BufferReader(path, cache)
+        reader.reload()
+        return cls._of(reader) if readonly else cls(path, cache=cache)
 
     @classmethod
     def merge(
@@ -157,31 +161,21 @@ class ReplayBuffer(BufferReader):
         UsageError
             When they do not fit together, or `out` is there.
         """
-        from dsc._replay.buffer.merge import absorb, merged_meta
-
-        views = [cls.open(path)._view for path in paths]
-        meta = merged_meta([(str(p), v) for p, v in zip(paths, views, strict=True)], budget, seed)
+        readers = [BufferReader(path) for path in paths]
+        others = [reader.snapshot for reader in readers]
+        named = [(str(path), other) for path, other in zip(paths, others, strict=True)]
+        meta = merged_meta(named, budget, seed)
         if Path(out).exists():
             raise UsageError(f"{out} is there already; give another name")
-        made = cls.__new__(cls)
-        BufferReader.__init__(made, out)
-        made._lock = write_lock(made.path)
+        reader = BufferReader(out)
+        writer = BufferWriter(reader)
         try:
-            made._policy = policy_from_config(meta.policy)
-            for view in views:
-                made._new_weights |= view.weight_files()
-            state = made._policy.merged([view.state for view in views])
-            made._write(Contents(meta, Rows.empty(), state), iter(()))
-            if codec is not None:
-                made.use(codec)
-            with made.transaction():
-                for view in views:
-                    made._now = absorb(made._view, made._work(), view)
+            writer.merge(meta, others, codec)
         except BaseException:
-            made.path.unlink(missing_ok=True)
-            made.close()
+            reader.path.unlink(missing_ok=True)
+            writer.close()
             raise
-        return made
+        return cls._of(reader, writer)
 
     def add(
         self,
@@ -211,79 +205,19 @@ class ReplayBuffer(BufferReader):
         UsageError
             When something does not fit; nothing is changed.
         """
-        meta = self._writable().meta
+        writer = self._writable()
+        meta = writer.snapshot.meta
         offered = check_offered(meta.tasks, meta.plain, images, labels, keys, features)
         if len(offered):
-            with self.transaction():
-                self._now = offer(self._view, self._work(), offered)
+            writer.add(offered)
 
     def resize(self, budget: int | str) -> None:
-        """Change the budget; for a smaller one the policy chooses what goes.
+        """Change the budget, bytes or ``"5MB"``; for a smaller one the policy chooses what goes.
 
         After a larger one, what was dropped does not come back: a reservoir stays a uniform
         sample of all that was seen, and fills up as more comes.
         """
-        meta = self._writable().meta
-        meta = meta.model_copy(update={"budget": parse_bytes(budget, "budget")})
-        with self.transaction():
-            self._now = settle(self._view.having(meta), self._work(), Rows.empty())
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Make several updates one: all are written at its end, or none when it raises.
-
-        Meanwhile this object reads what will be written, and others what was.
-        """
-        before = self._writable()
-        if self._spool is not None or self._file is None:
-            yield
-            return
-        file, base = self._file, int(before.rows.sizes.sum()) + 1
-        spool = self._spool = Spool(self.path.parent, base)
-        self._now = replace(
-            before,
-            read=lambda at, size: spool.read(at, size) if at >= base else file.read(at, size),
-        )
-        try:
-            yield
-            self._commit()
-        except BaseException:
-            self._now = before
-            self._cache.moved({address: address for address in before.rows.addresses.tolist()})
-            raise
-        finally:
-            self._spool = None
-            spool.close()
-
-    def _commit(self) -> None:
-        view = without_unused_slots(self._view)
-        meta = view.meta.model_copy(update={"generation": view.meta.generation + 1})
-        self._write(Contents(meta, view.rows, view.state), view.payloads())
-
-    def _write(self, contents: Contents, payloads: Iterator[bytes]) -> None:
-        found = {sha: self._weights(sha) for sha in contents.meta.weight_hashes}
-        weights = {sha: data for sha, data in found.items() if data is not None}
-        write_buffer(self.path, contents, weights, payloads)
-        file = BufferFile(self.path)
-        new = dict(
-            zip(
-                contents.rows.addresses.tolist(),
-                file.contents.rows.addresses.tolist(),
-                strict=True,
-            )
-        )
-        self._cache.moved(new)
-        slots = self._slots_for(file.contents.meta)
-        self._file, self._now = file, View(file.contents, file.read, slots)
-        self._new_weights = {}
-
-    def _create(self, meta: BufferMeta, codec: str | Codec | CodecSet | None, quality: Any) -> None:
-        encoding, current = slot_to_write(meta, codec, quality)
-        if encoding is not None:
-            self._new_weights = dict(encoding.files)
-            meta = meta.model_copy(update={"current": current, "encoders": encoding.encoders})
-        capacity(meta, sum(map(len, self._new_weights.values())))
-        self._write(Contents(meta, Rows.empty(), {}), iter(()))
+        self._writable().resize(budget)
 
     def use(
         self,
@@ -295,38 +229,129 @@ class ReplayBuffer(BufferReader):
         What is there stays as it is. A codec whose decoder is in the buffer already (the same one
         with a newly trained encoder) adds nothing to the file, and goes on at the quality in use.
         """
-        view = self._writable()
-        encoding, current = slot_to_write(view.meta, codec, quality)
-        encoders = view.meta.encoders
-        if encoding is not None:
-            self._new_weights |= encoding.files
-            view.slots.add(encoding)
-            encoders = encoders | encoding.encoders
-        meta = view.meta.model_copy(update={"current": current, "encoders": encoders})
-        self._now = view.having(meta)
+        self._writable().use(codec, quality)
 
-    def _work(self) -> Work:
-        if self._spool is None:
-            raise UsageError("no update is under way")
-        return Work(self._policy, self._spool, self._decoder_bytes(self._view.meta))
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Make several updates one: all are written at its end, or none when it raises.
 
-    def _writable(self) -> View:
-        view = self._view
-        if self._lock is None or not self._lock.held:
-            raise UsageError(
-                f"{self.path}: open for reading only (in a worker process, always); write with "
-                "ReplayBuffer(path) in one process"
-            )
-        return view
+        Meanwhile this object reads what will be written, and others what was.
+        """
+        with self._writable().transaction():
+            yield
+
+    def reload(self) -> None:
+        """Go on with the newest state of the file.
+
+        Raises
+        ------
+        StateMismatchError
+            When this object was sent here by another process and the buffer has changed since.
+        """
+        self._reader.reload()
+
+    def __len__(self) -> int:
+        return len(self._reader.snapshot.rows)
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        """Decode one exemplar: ((H, W, 3) uint8, label), or (task -> native array, label)."""
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[tuple[Any, int]]:
+        """Decode several exemplars together; `torch.utils.data.DataLoader` calls this."""
+        return self._reader.items(indices)
+
+    def dataset(
+        self,
+        transform: Callable[[Any], Any] | None = None,
+        target_transform: Callable[[int], Any] | None = None,
+        indices: Sequence[int] | None = None,
+    ) -> ExemplarDataset:
+        """Return the exemplars that are there now, or some of them, with transforms."""
+        return ExemplarDataset(self, indices, transform, target_transform)
+
+    def through_codec(self, images: Images) -> tuple[list[Array], NDArray[np.int64]]:
+        """Encode and decode images as the buffer would, without keeping them.
+
+        Parameters
+        ----------
+        images
+            As for `add`.
+
+        Returns
+        -------
+        The decoded images, and the bytes of each payload, (N,) int64.
+        """
+        now = self._reader.snapshot
+        labels = np.zeros(len(images), int)
+        return now.through_codec(check_offered(now.meta.tasks, True, images, labels, None, None))
+
+    def report(self) -> BufferReport:
+        """Count the bytes by part, and the exemplars by class and codec."""
+        return self._reader.report()
+
+    @property
+    def path(self) -> Path:
+        """The file, absolute."""
+        return self._reader.path
+
+    @property
+    def targets(self) -> NDArray[np.int64]:
+        """Labels, (N,) int64."""
+        return self._reader.snapshot.rows.labels.copy()
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys given with the images, N; empty texts where none were given."""
+        return tuple(key.decode() for key in self._reader.snapshot.rows.keys)
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """What an exemplar holds."""
+        return self._reader.snapshot.meta.tasks
+
+    @property
+    def budget(self) -> int:
+        """The budget in bytes."""
+        return self._reader.snapshot.meta.budget
+
+    @property
+    def seen(self) -> int:
+        """Samples that were ever offered, those of merged buffers included."""
+        return self._reader.snapshot.meta.offered
+
+    @property
+    def generation(self) -> int:
+        """Number of the last update."""
+        return self._reader.snapshot.meta.generation
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of payloads, labels, index and all else in the file that grows with exemplars."""
+        return self._reader.snapshot.nbytes
+
+    @property
+    def nbytes_with_decoder(self) -> int:
+        """The same and the weights of the codecs: of their decoders, where these are apart."""
+        return self.nbytes + self._reader.decoder_bytes(self._reader.snapshot.meta)
+
+    def _writable(self) -> BufferWriter:
+        if self._writer is None:
+            self._reader.snapshot  # noqa: B018 - a closed one says so
+            raise read_only(self.path)
+        return self._writer
 
     def close(self) -> None:
         """Let others write; this object cannot be used any more."""
-        self._closed, self._now, self._file = True, None, None
-        if self._lock is not None:
-            self._lock.release()
+        self._reader.close()
+        if self._writer is not None:
+            self._writer.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_reader": copy.copy(self._reader)}  # what is copied or sent opens the file anew

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc._codecs.base import Array, check_array
-from dsc._replay.buffer.rows import MAX_KEY_BYTES
+from dsc._replay.buffer.format import MAX_KEY_BYTES
 from dsc._schemas import Task, TaskKind
 from dsc.errors import CodecError, UsageError
 
@@ -23,7 +23,7 @@ Images = NDArray[Any] | Sequence[Any]
 
 
 @dataclass(frozen=True)
-class Offered:
+class OfferedSamples:
     """Checked samples.
 
     Attributes
@@ -67,7 +67,7 @@ def check_offered(
     labels: Any,
     keys: Sequence[str] | None,
     features: Any,
-) -> Offered:
+) -> OfferedSamples:
     """Check everything that one call offers.
 
     Raises
@@ -89,7 +89,7 @@ def check_offered(
         )
     pixels = [_check_arrays(task, arrays[task.name], len(numbers)) for task in tasks]
     _check_present(tasks, arrays, len(numbers))
-    return Offered(
+    return OfferedSamples(
         tasks,
         arrays,
         numbers,
@@ -120,7 +120,7 @@ def check_labels(labels: Any) -> NDArray[np.int64]:
 
 
 def _check_arrays(task: Task, arrays: Images, count: int) -> int:
-    """Check the arrays of one task; give the pixels of the largest."""
+    """Check the arrays of one task; return the pixels of the largest."""
     if len(arrays) != count:
         raise UsageError(f"{len(arrays)} arrays of {task.name} and {count} labels")
     if isinstance(arrays, np.ndarray) and arrays.dtype != object and count:

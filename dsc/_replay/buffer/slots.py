@@ -18,12 +18,11 @@ from dsc._codecs.base import Array, Codec, Sample
 from dsc._codecs.registry import CODECS
 from dsc._codecs.split import decoder_part, encoding_weights
 from dsc._pipeline.choose.codec_set import CodecSet
-from dsc._replay.buffer.meta import SlotRecord
+from dsc._replay.buffer.format import SlotRecord
 from dsc._schemas import CodecRecord, Quality, Task
 from dsc._schemas.base import canonical_json
 from dsc.errors import CorruptArchiveError, UnknownCodecError, UsageError
 
-MAX_SLOTS = 256
 Weights = Callable[[str], bytes | None]
 
 
@@ -99,7 +98,7 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-class Slots:
+class SlotCodecs:
     """Makes the codecs of a buffer's slots, each set once.
 
     Parameters

@@ -24,7 +24,7 @@ CUT_BYTES = 4
 
 
 @dataclass(frozen=True)
-class Exemplars:
+class ExemplarTable:
     """What a policy sees, one row an exemplar, in storage order with the new ones last.
 
     Attributes
@@ -52,7 +52,7 @@ class Exemplars:
 
 
 @dataclass(frozen=True)
-class Selection:
+class PolicyChoice:
     """What a policy decides.
 
     Attributes
@@ -99,7 +99,7 @@ class Policy(Protocol):
         """Return the quality at which new samples are encoded, where `wanted` is asked for."""
         ...
 
-    def select(self, rows: Exemplars, budget: int, state: State) -> Selection:
+    def select(self, rows: ExemplarTable, budget: int, state: State) -> PolicyChoice:
         """Choose rows that cost at most `budget` bytes together."""
         ...
 
@@ -132,16 +132,16 @@ class Reservoir:
         """Return the quality asked for."""
         return wanted
 
-    def select(self, rows: Exemplars, budget: int, state: State) -> Selection:
+    def select(self, rows: ExemplarTable, budget: int, state: State) -> PolicyChoice:
         """Keep the smallest random keys that fit."""
         order = np.argsort(rows.random, kind="stable")
         order = order[rows.random[order] < _cut(state)]
         over = np.cumsum(rows.costs[order]) > budget - CUT_BYTES
         if not over.any():
-            return Selection(np.sort(order), state)
+            return PolicyChoice(np.sort(order), state)
         cut = rows.random[order[over.argmax()]]  # of equal keys, none stays: no order decides
         keep = np.sort(order[rows.random[order] < cut])
-        return Selection(keep, {"cut": np.array([cut], np.uint32)})
+        return PolicyChoice(keep, {"cut": np.array([cut], np.uint32)})
 
     def merged(self, states: Sequence[State]) -> State:
         """Take the smallest cut."""
@@ -174,7 +174,7 @@ class ClassBalanced:
         """Return the quality asked for."""
         return wanted
 
-    def select(self, rows: Exemplars, budget: int, state: State) -> Selection:
+    def select(self, rows: ExemplarTable, budget: int, state: State) -> PolicyChoice:
         """Keep the smallest random keys of every class, equal bytes each."""
         admitted = np.flatnonzero(self.admits(rows.labels, rows.random, state))
         order = admitted[np.lexsort((rows.random[admitted], rows.labels[admitted]))]
@@ -186,7 +186,7 @@ class ClassBalanced:
         for label, queue in queues.items():
             if counts[label] < len(queue):
                 cuts[label] = int(rows.random[queue[counts[label]]])
-        return Selection(np.sort(joined(kept)), class_state("cuts", cuts))
+        return PolicyChoice(np.sort(joined(kept)), class_state("cuts", cuts))
 
     def merged(self, states: Sequence[State]) -> State:
         """Take the smallest cut of every class."""

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc._replay.policies.base import (
-    Exemplars,
+    ExemplarTable,
     Ints,
-    Selection,
+    PolicyChoice,
     State,
     by_class,
     class_state,
@@ -49,7 +49,7 @@ class Herding:
         """Return the quality asked for."""
         return wanted
 
-    def select(self, rows: Exemplars, budget: int, state: State) -> Selection:
+    def select(self, rows: ExemplarTable, budget: int, state: State) -> PolicyChoice:
         """Keep a prefix of the herding order of every class.
 
         Raises
@@ -72,7 +72,7 @@ class Herding:
         queues = {label: old[label] for label in sorted(old)}
         counts = fill_equally(queues, rows.costs, room)
         kept = [queue[: counts[label]] for label, queue in queues.items()]
-        return Selection(joined(kept), class_state("seen", seen))
+        return PolicyChoice(joined(kept), class_state("seen", seen))
 
     def merged(self, states: Sequence[State]) -> State:
         """Refuse: orders by features of different models cannot be compared.
@@ -119,7 +119,7 @@ def herding_order(features: NDArray[Any], costs: Ints, budget: int) -> Ints:
     return np.array(picked, np.int64)
 
 
-def _checked(rows: Exemplars) -> NDArray[Any]:
+def _checked(rows: ExemplarTable) -> NDArray[Any]:
     if rows.features is None:
         raise UsageError(
             "policy herding selects by features; give add(..., features=) an array (N, D), one "

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from dsc._replay.policies.base import (
     ClassBalanced,
-    Exemplars,
+    ExemplarTable,
     Ints,
     Policy,
+    PolicyChoice,
     Reservoir,
-    Selection,
     State,
 )
 from dsc.errors import UsageError
@@ -72,7 +72,7 @@ class RateAdaptive:
         """Return the best quality still in use, at most the one asked for."""
         return min(wanted, int(state["quality"][0])) if "quality" in state else wanted
 
-    def select(self, rows: Exemplars, budget: int, state: State) -> Selection:
+    def select(self, rows: ExemplarTable, budget: int, state: State) -> PolicyChoice:
         """Ask for lower qualities until everything fits or all is at the floor; then drop."""
         room = budget - 1  # a byte for the quality in use
         base = {name: array for name, array in state.items() if name != "quality"}
@@ -81,15 +81,15 @@ class RateAdaptive:
             excess = int(rows.costs.sum()) - room
             lower = self._lower(rows, excess)
             if lower:
-                return Selection(np.arange(len(rows.labels)), state, lower)
+                return PolicyChoice(np.arange(len(rows.labels)), state, lower)
         best = int(rows.qualities[chosen.keep].max()) if len(chosen.keep) else 0
         known = state.get("quality")
         if len(chosen.keep) == len(rows.labels) and known is None and not _mixed(rows):
             return chosen
         kept = dict(chosen.state) | {"quality": np.array([best], np.uint8)}
-        return Selection(chosen.keep, kept)
+        return PolicyChoice(chosen.keep, kept)
 
-    def _lower(self, rows: Exemplars, excess: int) -> dict[int, int]:
+    def _lower(self, rows: ExemplarTable, excess: int) -> dict[int, int]:
         """Choose rows whose next quality should save `excess` bytes."""
         above = np.flatnonzero(rows.qualities > self._floor)
         first = np.lexsort((-rows.random[above].astype(np.int64), -rows.qualities[above]))
@@ -108,5 +108,5 @@ class RateAdaptive:
         return merged | ({"quality": np.min(qualities, axis=0)} if qualities else {})
 
 
-def _mixed(rows: Exemplars) -> bool:
+def _mixed(rows: ExemplarTable) -> bool:
     return len(set(rows.qualities.tolist())) > 1

@@ -13,7 +13,7 @@ import numpy as np
 
 from dsc._replay.buffer.buffer import ReplayBuffer
 from dsc._replay.buffer.file import BufferFile
-from dsc._replay.buffer.rows import random_keys
+from dsc._replay.buffer.format import random_keys
 from dsc._replay.experiment.plan import LOSSLESS, split_quality
 from dsc._replay.scenario.images import Images, LabelledImages, Labels
 from dsc.errors import UsageError

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dsc._replay.buffer.buffer import ReplayBuffer
-from dsc._replay.buffer.rows import random_keys
-from dsc._replay.policies.base import Exemplars, Reservoir, Selection, State
+from dsc._replay.buffer.format import random_keys
+from dsc._replay.policies.base import ExemplarTable, PolicyChoice, Reservoir, State
 from dsc._replay.policies.rate_adaptive import RateAdaptive
 from dsc._schemas import Task, TaskKind
 from dsc.errors import DscError, StateMismatchError, UsageError
@@ -139,15 +139,15 @@ def test_random_keys_are_one_sequence_for_each_seed() -> None:
 class Newest(Reservoir):
     name = "newest"
 
-    def select(self, rows: Exemplars, budget: int, state: State) -> Selection:
+    def select(self, rows: ExemplarTable, budget: int, state: State) -> PolicyChoice:
         kept = np.cumsum(rows.costs[::-1]) <= budget
-        return Selection(np.flatnonzero(kept[::-1]), {})
+        return PolicyChoice(np.flatnonzero(kept[::-1]), {})
 
 
 def test_a_policy_of_ones_own_decides_within_the_budget(tmp_path: Path) -> None:
     class Greedy(Newest):
-        def select(self, rows: Exemplars, budget: int, state: State) -> Selection:
-            return Selection(np.arange(len(rows.labels)), {})
+        def select(self, rows: ExemplarTable, budget: int, state: State) -> PolicyChoice:
+            return PolicyChoice(np.arange(len(rows.labels)), {})
 
     buffer = ReplayBuffer(tmp_path / "b.h5", budget="4kB", policy=Newest())
     for label in range(3):

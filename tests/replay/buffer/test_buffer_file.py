@@ -10,7 +10,7 @@ import pytest
 
 from dsc._codecs import registry
 from dsc._replay.buffer.buffer import ReplayBuffer
-from dsc._replay.buffer.packing import checksum
+from dsc._replay.buffer.format import checksum
 from dsc._schemas import Task, TaskKind
 from dsc.errors import (
     CorruptArchiveError,

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from dsc._replay.policies.base import (
     ClassBalanced,
-    Exemplars,
+    ExemplarTable,
     Policy,
     Reservoir,
     State,
@@ -24,10 +24,10 @@ sizes = st.lists(st.integers(5, 400), min_size=1, max_size=60)
 
 def rows(
     labels: Any, costs: Any, random: Any = None, fresh: Any = None, features: Any = None
-) -> Exemplars:
+) -> ExemplarTable:
     count = len(labels)
     drawn = np.random.default_rng(count).permutation(count) * 1000 if random is None else random
-    return Exemplars(
+    return ExemplarTable(
         np.array(labels, np.int64),
         np.array(costs, np.int64),
         np.array(drawn, np.uint32),
@@ -37,16 +37,16 @@ def rows(
     )
 
 
-def part(whole: Exemplars, at: Any, n_old: int = 0) -> Exemplars:
+def part(whole: ExemplarTable, at: Any, n_old: int = 0) -> ExemplarTable:
     fresh = np.arange(len(at)) >= n_old
     given = None if whole.features is None else whole.features[np.asarray(at)[fresh]]
-    return Exemplars(
+    return ExemplarTable(
         whole.labels[at], whole.costs[at], whole.random[at], whole.qualities[at], fresh, given
     )
 
 
 def offered_in_parts(
-    policy: Policy, whole: Exemplars, budget: int, order: Any, step: int
+    policy: Policy, whole: ExemplarTable, budget: int, order: Any, step: int
 ) -> tuple[set[int], State]:
     kept: np.ndarray[Any, Any] = np.zeros(0, np.int64)
     state: State = {}
@@ -208,7 +208,7 @@ def test_qualities_fall_before_anything_is_dropped() -> None:
     assert chosen.lower
     assert set(chosen.lower.values()) == {35}
     assert len(chosen.keep) == 10
-    at_floor = Exemplars(
+    at_floor = ExemplarTable(
         whole.labels, whole.costs, whole.random, np.full(10, 20), whole.fresh, None
     )
     dropped = policy.select(at_floor, 900, {})
