@@ -29,10 +29,10 @@ import torch
 
 from dsc._bench.environment import environment
 from dsc._codecs.registry import CODECS
-from dsc._replay.experiment.checkpoint import Row
 from dsc._replay.experiment.metrics import paired_interval
 from dsc._replay.experiment.plan import DataConfig, RunConfig, ScenarioConfig, Sweep
 from dsc._replay.experiment.plots import Curves, draw, draw_curves
+from dsc._replay.experiment.result import ResultRow
 from dsc._replay.experiment.summary import Summary, difference_text, summarise
 from dsc._replay.experiment.sweep import RUNS, compute, write_tables
 from dsc._replay.learners.base import Recipe
@@ -154,7 +154,7 @@ def chosen(settings: Sequence[Setting], sets: str | None, budgets: str | None) -
 
 def run_all(
     runs: Sequence[RunConfig], out: Path, processes: int, minutes: float | None
-) -> dict[str, Row]:
+) -> dict[str, ResultRow]:
     """Compute runs side by side; write the tables as each ends; give results by id."""
     began, found = time.monotonic(), {}
     context = multiprocessing.get_context("spawn")
@@ -179,7 +179,7 @@ def run_all(
     return found
 
 
-def one_run(run: RunConfig, out: Path, deadline: float | None) -> Row | None:
+def one_run(run: RunConfig, out: Path, deadline: float | None) -> ResultRow | None:
     """Compute a run in a process of its own; None when there is no time for it any more."""
     finished = (out / RUNS / f"{run.id}.json").exists()
     if deadline is not None and time.time() > deadline and not finished:
@@ -187,7 +187,7 @@ def one_run(run: RunConfig, out: Path, deadline: float | None) -> Row | None:
     return compute(run, out)
 
 
-def report(plans: dict[Setting, list[RunConfig]], results: dict[str, Row], out: Path) -> str:
+def report(plans: dict[Setting, list[RunConfig]], results: dict[str, ResultRow], out: Path) -> str:
     """Draw accuracy over bytes; write a table for each set."""
     lines = []
     for title in dict.fromkeys(setting.title for setting in plans):
@@ -217,7 +217,7 @@ def report(plans: dict[Setting, list[RunConfig]], results: dict[str, Row], out: 
     return "\n".join(lines) + "\n"
 
 
-def curves(shown: Sequence[Summary], rows: Sequence[Row]) -> Curves:
+def curves(shown: Sequence[Summary], rows: Sequence[ResultRow]) -> Curves:
     """Return each codec at its best quality: (budget, mean accuracy, its standard error)."""
     found: Curves = {}
     for one in sorted(shown, key=lambda one: ORDER.index(codec_of(one))):
@@ -227,7 +227,7 @@ def curves(shown: Sequence[Summary], rows: Sequence[Row]) -> Curves:
     return {codec: sorted(points) for codec, points in found.items()}
 
 
-def key_of(row: Row) -> tuple[str, int]:
+def key_of(row: ResultRow) -> tuple[str, int]:
     config = RunConfig.model_validate(row["config"])
     return config.arm, config.budget
 
@@ -250,7 +250,7 @@ def rank(one: Summary) -> tuple[int, float]:
     return one.seeds, one.means["last_accuracy"] or 0.0
 
 
-def line(one: Summary, shown: Sequence[Summary], rows: Sequence[Row]) -> str:
+def line(one: Summary, shown: Sequence[Summary], rows: Sequence[ResultRow]) -> str:
     """Write one row of the table."""
     others = [other for other in shown if other.budget == one.budget]
     files = [other for other in others if codec_of(other) in FILES]
@@ -266,7 +266,7 @@ def line(one: Summary, shown: Sequence[Summary], rows: Sequence[Row]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def against(one: Summary, other: Summary | None, rows: Sequence[Row]) -> str:
+def against(one: Summary, other: Summary | None, rows: Sequence[ResultRow]) -> str:
     """Spell the paired difference of two arms at one budget."""
     if other is None or one.arm == other.arm:
         return ""

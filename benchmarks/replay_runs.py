@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from dsc._replay.experiment.checkpoint import Row
 from dsc._replay.experiment.plan import DataConfig, RunConfig
+from dsc._replay.experiment.result import ResultRow
 from dsc._replay.experiment.sweep import RUNS
 from dsc._replay.scenario.images import LabelledImages, load_split
-from dsc._replay.scenario.scenario import ClassIncremental, Step
-from dsc._replay.selection.candidates import Candidate
+from dsc._replay.scenario.scenario import ClassIncremental, Increment
+from dsc._replay.selection.candidates import CodecCandidate
 
 Accuracies = Mapping[str, Mapping[int, float]]
 
@@ -23,7 +23,7 @@ class Group:
 
     title: str
     config: RunConfig
-    runs: tuple[Row, ...]
+    runs: tuple[ResultRow, ...]
 
     @property
     def accuracies(self) -> Accuracies:
@@ -34,7 +34,7 @@ class Group:
         found: dict[str, dict[int, float]] = defaultdict(dict)
         for run in self.runs:
             config = run["config"]
-            arm = str(Candidate(config["codec"], config["quality"]))
+            arm = str(CodecCandidate(config["codec"], config["quality"]))
             found[arm][config["seed"]] = run["last_accuracy"]
         order = Counter(seed for values in found.values() for seed in values).most_common()
         tables = []
@@ -59,7 +59,7 @@ class Group:
 
 def groups(results: Sequence[Path]) -> list[Group]:
     """Read all finished runs; those of a group differ in codec, quality and seed alone."""
-    found: dict[str, list[Row]] = defaultdict(list)
+    found: dict[str, list[ResultRow]] = defaultdict(list)
     for path in sorted(path for place in results for path in (place / RUNS).glob("*.json")):
         run = json.loads(path.read_text(encoding="utf-8"))
         config = RunConfig.model_validate(run["config"])
@@ -81,14 +81,14 @@ def seeds(group: Group) -> list[int]:
     return sorted(set.intersection(*(set(values) for values in group.accuracies.values())))
 
 
-def first_step(config: RunConfig, seed: int) -> tuple[Step, int]:
-    """Return the first step of a seed's scenario, and how many classes the whole has."""
+def first_increment(config: RunConfig, seed: int) -> tuple[Increment, int]:
+    """Return the first increment of a seed's scenario, and how many classes the whole has."""
     plan, train = config.scenario, training_images(config.data)
     order_seed = seed if plan.order_seed is None else plan.order_seed
-    steps = ClassIncremental(
+    increments = ClassIncremental(
         train, plan.increment, plan.initial_increment, plan.class_order, order_seed
     )
-    return steps[0], len(train.classes)
+    return increments[0], len(train.classes)
 
 
 @lru_cache(maxsize=2)
@@ -98,12 +98,12 @@ def training_images(data: DataConfig) -> LabelledImages:
     )[0]
 
 
-def trained_by(run: Row) -> int:
+def trained_by(run: ResultRow) -> int:
     """Return the images that a run's networks were trained on."""
     config = run["config"]
     recipe = config["recipe"]
     if config["learner"] == "gdumb":
         measured = len(run["steps"]) if config["evaluate"] == "every" else 1
         return int(measured * recipe["steps"] * recipe["batch"])
-    step, classes = first_step(RunConfig.model_validate(config), config["seed"])
-    return int(2 * len(step.labels) / step.seen * classes * recipe["epochs"])
+    increment, classes = first_increment(RunConfig.model_validate(config), config["seed"])
+    return int(2 * len(increment.labels) / increment.seen * classes * recipe["epochs"])

@@ -27,9 +27,9 @@ import numpy as np
 import torch
 from scipy.stats import spearmanr
 
-from benchmarks.replay_runs import Accuracies, Group, first_step, groups, seeds
+from benchmarks.replay_runs import Accuracies, Group, first_increment, groups, seeds
 from dsc._replay.learners.base import Recipe
-from dsc._replay.selection import Scored, Selection, select_codec
+from dsc._replay.selection import CodecSelection, ScoredCandidate, select_codec
 from dsc._replay.selection.cost import Cost
 from dsc._replay.selection.drift import drift_score
 from dsc._replay.selection.select import PROXIES
@@ -41,7 +41,7 @@ BETAS = (5.0, 10.0, 15.0, 30.0)
 
 @dataclass(frozen=True)
 class Judged:
-    """What one proxy said of each codec, for one seed's first step.
+    """What one proxy said of each codec, for one seed's first increment.
 
     Attributes
     ----------
@@ -75,16 +75,16 @@ def main(words: Sequence[str] | None = None) -> None:
         print("\n".join(report(group, judgements(group, selections))), flush=True)
 
 
-def selected(group: Group, seed: int, args: argparse.Namespace) -> Selection:
-    """Judge the sweep's codecs by the proxies, from one seed's first step."""
-    step, classes = first_step(group.config, seed)
+def selected(group: Group, seed: int, args: argparse.Namespace) -> CodecSelection:
+    """Judge the sweep's codecs by the proxies, from one seed's first increment."""
+    increment, classes = first_increment(group.config, seed)
     network, batch = group.config.recipe.network, group.config.recipe.batch
     recipe = Recipe(
         network=network, batch=batch, lr=0.1, steps=args.steps, cutmix=group.config.recipe.cutmix
     )
     began = time.monotonic()
     found = select_codec(
-        step.images, step.labels, group.config.budget, candidates=tuple(group.accuracies),
+        increment.images, increment.labels, group.config.budget, candidates=tuple(group.accuracies),
         proxy=args.proxies.split(","), classes=classes, recipe=recipe, rounds=args.rounds,
         seed=seed,
     )  # fmt: skip
@@ -92,7 +92,7 @@ def selected(group: Group, seed: int, args: argparse.Namespace) -> Selection:
     return found
 
 
-def judgements(group: Group, selections: Mapping[int, Selection]) -> dict[str, list[Judged]]:
+def judgements(group: Group, selections: Mapping[int, CodecSelection]) -> dict[str, list[Judged]]:
     """Return what each way of choosing says, a seed each."""
     found: dict[str, list[Judged]] = defaultdict(list)
     for selection in selections.values():
@@ -100,7 +100,7 @@ def judgements(group: Group, selections: Mapping[int, Selection]) -> dict[str, l
         whole = group.trained * probe.cpu_s / probe.trained if probe else 0.0
 
         def note(name: str, cost: Cost, scores: Sequence[float | None], whole: float = whole,
-                 selection: Selection = selection) -> None:  # fmt: skip
+                 selection: CodecSelection = selection) -> None:  # fmt: skip
             arms = [str(row.candidate) for row in selection.rows]
             scored = with_last(dict(zip(arms, scores, strict=True)))
             found[name].append(Judged(scored, cost, whole / cost.cpu_s if cost.cpu_s else 0.0))
@@ -116,7 +116,7 @@ def judgements(group: Group, selections: Mapping[int, Selection]) -> dict[str, l
     return found
 
 
-def _drifted(row: Scored, beta: float) -> float | None:
+def _drifted(row: ScoredCandidate, beta: float) -> float | None:
     return None if row.drift is None else drift_score(row.exemplars, row.drift, beta)
 
 
@@ -206,7 +206,7 @@ def spread(values: Sequence[float]) -> str:
     return f"{np.mean(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
-def append(path: Path, group: Group, selections: Mapping[int, Selection]) -> None:
+def append(path: Path, group: Group, selections: Mapping[int, CodecSelection]) -> None:
     with path.open("a", encoding="utf-8") as file:
         for seed, found in selections.items():
             rows = [

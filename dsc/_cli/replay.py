@@ -44,8 +44,8 @@ from dsc._cli.replay_options import (
 from dsc._cli.replay_select import select
 
 if TYPE_CHECKING:
-    from dsc._replay.experiment.checkpoint import Row
     from dsc._replay.experiment.plan import Sweep
+    from dsc._replay.experiment.result import ResultRow
 
 DEFAULTS: dict[str, Any] = {
     "learners": ["er-ace"],
@@ -210,7 +210,7 @@ def _check_device(device: str, here: bool) -> None:
         raise UsageError(f"--device {device}: there is no such device here; use cpu")
 
 
-def _drawn(results: "list[Row]", out: Path) -> list[Path]:
+def _drawn(results: "list[ResultRow]", out: Path) -> list[Path]:
     from dsc._replay.experiment.plots import draw
 
     try:
@@ -220,7 +220,7 @@ def _drawn(results: "list[Row]", out: Path) -> list[Path]:
         return []
 
 
-def _report(results: "list[Row]", files: list[Path], plan: "Sweep", as_json: bool) -> None:
+def _report(results: "list[ResultRow]", files: list[Path], plan: "Sweep", as_json: bool) -> None:
     from dsc._replay.experiment.summary import summarise, table
 
     rows = summarise(results)

@@ -24,7 +24,7 @@ from dsc._cli.replay_options import (
 from dsc._cli.text import seconds_text
 
 if TYPE_CHECKING:
-    from dsc._replay.selection import Scored, Selection
+    from dsc._replay.selection import CodecSelection, ScoredCandidate
 
 MEMORY, JUDGING = "Memory", "Judging"
 
@@ -181,7 +181,7 @@ def select(
 def _selected(
     place: Mapping[str, Any], seed: int, threads: int | None, options: Mapping[str, Any],
     recipe: Mapping[str, Any],
-) -> "Selection":  # fmt: skip
+) -> "CodecSelection":  # fmt: skip
     """Load the first step's images and select."""
     import torch
 
@@ -214,7 +214,7 @@ def _words(text: str) -> list[str]:
 
 
 def _next(
-    found: "Selection", place: Mapping[str, Any], learner: Mapping[str, Any]
+    found: "CodecSelection", place: Mapping[str, Any], learner: Mapping[str, Any]
 ) -> dict[str, str]:
     """Spell what uses the pick: a command, and a line of Python."""
     from shlex import quote
@@ -233,7 +233,7 @@ def _next(
     }
 
 
-def _show(found: "Selection", commands: Mapping[str, str]) -> None:
+def _show(found: "CodecSelection", commands: Mapping[str, str]) -> None:
     proxies = list(found.picks)
     say(
         f"{found.first_classes} of {found.classes} classes, {found.first_budget:,} of "
@@ -254,7 +254,7 @@ def _show(found: "Selection", commands: Mapping[str, str]) -> None:
     say(f"pick: {found.pick}\n  {commands['run']}\n  {commands['python']}")
 
 
-def _line(row: "Scored", proxies: Sequence[str]) -> list[str]:
+def _line(row: "ScoredCandidate", proxies: Sequence[str]) -> list[str]:
     size = f"{row.nbytes / row.exemplars:,.1f}" if row.exemplars else "too many"
     cells = [str(row.candidate), size, f"{row.exemplars:,}"]
     if "probe" in proxies:

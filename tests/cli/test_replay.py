@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from dsc._replay.buffer.buffer import ReplayBuffer
-from dsc._replay.experiment import run as running
 from tests.cli.conftest import Command
 from tests.replay.class_pictures import make_pictures, write_folder
 
@@ -59,22 +58,22 @@ def test_a_stopped_command_goes_on_where_it_was(
 ) -> None:
     words = ("replay", "run", "--data", pictures, *QUICK, "--learner", "wa")
     whole = dsc(*words, "--out", tmp_path / "whole", "--json")
-    filled = running._Run._filled
-    calls: list[int] = []
+    add = ReplayBuffer.add
+    offered: list[int] = []
 
-    def stopping(self: Any, step: Any) -> Any:
-        calls.append(step.index)
-        if len(calls) == 4:  # the second step of the second run
+    def stopping(self: ReplayBuffer, images: Any, labels: Any, **options: Any) -> None:
+        offered.append(min(labels) // 2)  # the number of the increment
+        if len(offered) == 4:  # the second increment of the second run
             raise KeyboardInterrupt
-        return filled(self, step)
+        add(self, images, labels, **options)
 
-    monkeypatch.setattr(running._Run, "_filled", stopping)
+    monkeypatch.setattr(ReplayBuffer, "add", stopping)
     stopped = dsc(*words, "--out", tmp_path / "out")
     assert stopped.code == 130
     assert "run the same command again" in stopped.err
     ran = dsc(*words, "--out", tmp_path / "out", "--json")
     assert ran.code == 0, ran.err
-    assert calls == [0, 1, 0, 1, 1]
+    assert offered == [0, 1, 0, 1, 1]
     assert ran.json()["rows"] == whole.json()["rows"]
 
 

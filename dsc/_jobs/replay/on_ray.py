@@ -17,16 +17,17 @@ from dsc._jobs.replay.task import Workplace, WrongPlaceError, compute_on_worker,
 from dsc._jobs.workers.ray_session import IN_FLIGHT_PER_SLOT, SLOTS_EVERY_S, interrupt, session
 from dsc._jobs.workers.verdict import RETRIES, is_full_disk
 from dsc._pipeline.write.plan import created_by
-from dsc._replay.experiment.checkpoint import CHECKPOINT, Row
+from dsc._replay.experiment.checkpoint import CHECKPOINT
 from dsc._replay.experiment.claim import RunClaimedError
 from dsc._replay.experiment.plan import RunConfig
+from dsc._replay.experiment.result import ResultRow
 from dsc._replay.experiment.run import Tell
 from dsc._replay.experiment.sweep import work_path
 from dsc.errors import IncompleteError, UsageError
 
 LOOK_EVERY_S = 1.0
 
-Received = Callable[[RunConfig, Row], None]
+Received = Callable[[RunConfig, ResultRow], None]
 
 
 def compute_all(

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from dsc._jobs.replay.task import Workplace
-from dsc._replay.experiment.checkpoint import Row
 from dsc._replay.experiment.plan import RunConfig, Sweep
+from dsc._replay.experiment.result import ResultRow
 from dsc._replay.experiment.run import CHECKPOINT_EVERY_S, Tell
 from dsc._replay.experiment.sweep import finished, write_tables
 from dsc._replay.experiment.sweep import sweep as sweep_here
@@ -38,7 +38,7 @@ def sweep(
     checkpoint_every_s: float = CHECKPOINT_EVERY_S,
     report: Report = lambda done, total: None,
     notify: Tell = lambda line: None,
-) -> list[Row]:
+) -> list[ResultRow]:
     """Compute the runs of a sweep that are not finished; write the tables after each.
 
     Parameters
@@ -89,9 +89,9 @@ def sweep(
         _folder(out), Path.cwd(), device, threads or 1, checkpoint_every_s,
         0.0 if device == "cpu" else gpus_per_run or GPUS_PER_RUN,
     )  # fmt: skip
-    done: dict[str, Row] = {}
+    done: dict[str, ResultRow] = {}
 
-    def received(config: RunConfig, row: Row) -> None:
+    def received(config: RunConfig, row: ResultRow) -> None:
         done[config.id] = row
         write_tables(finished(configs, done), place.out)
         report(len(finished(configs, done)), len(configs))
@@ -121,7 +121,7 @@ def _check(workers: int, address: str | None, device: str, gpus_per_run: float |
 
 def _here(
     plan: Sweep, out: Path, device: str, threads: int | None, report: Report, notify: Tell
-) -> list[Row]:
+) -> list[ResultRow]:
     import torch
 
     if threads is not None:

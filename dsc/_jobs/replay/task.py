@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 
 from dsc._pipeline.write.plan import created_by
-from dsc._replay.experiment.checkpoint import Row
 from dsc._replay.experiment.plan import RunConfig
+from dsc._replay.experiment.result import ResultRow
 from dsc._replay.experiment.sweep import compute
 from dsc.errors import UsageError
 
@@ -63,7 +63,7 @@ def token_in(out: Path) -> Iterator[str]:
         path.unlink(missing_ok=True)
 
 
-def compute_on_worker(place: Workplace, config: RunConfig) -> Row:
+def compute_on_worker(place: Workplace, config: RunConfig) -> ResultRow:
     """Compute one run, or go on with it.
 
     Raises

@@ -14,38 +14,39 @@ from dsc.errors import CorruptArchiveError, UsageError
 
 CHECKPOINT = "checkpoint.pt"
 VERSION = 1
-Row = dict[str, Any]
+IncrementRow = dict[str, Any]
+"""What was measured after an increment, JSON values by name."""
 
 
 @dataclass
-class Progress:
+class RunProgress:
     """How far a run is.
 
     Attributes
     ----------
-    step, epoch
-        Steps that are complete, and epochs of the one that is not.
+    increment, epoch
+        Increments that are complete, and epochs of the one that is not.
     seconds
         Time that was spent.
     rows
-        What was measured, a row a step.
+        What was measured, a row an increment.
     """
 
-    step: int = 0
+    increment: int = 0
     epoch: int = 0
     seconds: float = 0.0
-    rows: list[Row] = field(default_factory=list)
+    rows: list[IncrementRow] = field(default_factory=list)
 
 
 def save(
-    work: Path, config: RunConfig, data_sha256: str, done: Progress, learner: dict[str, Any]
+    work: Path, config: RunConfig, data_sha256: str, done: RunProgress, learner: dict[str, Any]
 ) -> None:
     """Write the checkpoint of a run's directory."""
     state = {
         "version": VERSION,
         "config": config.to_json(),
         "data": data_sha256,
-        "step": done.step,
+        "step": done.increment,
         "epoch": done.epoch,
         "seconds": done.seconds,
         "rows": done.rows,
@@ -58,7 +59,7 @@ def save(
 
 def load(
     work: Path, config: RunConfig, data_sha256: str, device: torch.device
-) -> tuple[Progress, dict[str, Any]] | None:
+) -> tuple[RunProgress, dict[str, Any]] | None:
     """Read the checkpoint of a run's directory: progress and the learner's state; None without one.
 
     Raises
@@ -74,7 +75,7 @@ def load(
     try:
         state = torch.load(path, map_location=device, weights_only=True)
         found = {name: state[name] for name in ("version", "config", "data")}
-        done = Progress(state["step"], state["epoch"], state["seconds"], state["rows"])
+        done = RunProgress(state["step"], state["epoch"], state["seconds"], state["rows"])
         learner: dict[str, Any] = state["learner"]
     except (RuntimeError, ValueError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as why:
         raise CorruptArchiveError(

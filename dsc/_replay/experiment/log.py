@@ -1,6 +1,6 @@
 """TensorBoard logs of replay runs, where TensorBoard is installed.
 
-A run's directory below ``tensorboard/`` has, over the steps, ``accuracy``, ``exemplars``,
+A run's directory below ``tensorboard/`` has, over the increments, ``accuracy``, ``exemplars``,
 ``bytes`` and ``bytes_with_decoder``; its directory ``training`` has ``loss`` over all epochs. A
 run that goes on says from where, and TensorBoard drops what came later: every point is shown once.
 """
@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any, Self
 
-from dsc._replay.experiment.checkpoint import Row
+from dsc._replay.experiment.checkpoint import IncrementRow
 from dsc._replay.experiment.plan import RunConfig
 
 BOARD, TRAINING = "tensorboard", "training"
@@ -21,27 +21,27 @@ SCALARS = ("exemplars", "bytes", "bytes_with_decoder")
 class Observer:
     """What a run tells as it goes; this one ignores it."""
 
-    def begin(self, steps: int, epochs: int) -> None:
+    def begin(self, increments: int, epochs: int) -> None:
         """Hear how far the run is when it is begun, or gone on with.
 
         Parameters
         ----------
-        steps
-            Steps that are complete.
+        increments
+            Increments that are complete.
         epochs
-            Epochs that are complete, of all steps together.
+            Epochs that are complete, of all increments together.
         """
 
     def epoch(self, epochs: int, loss: float) -> None:
         """Hear the mean loss of an epoch, the `epochs`-th of the run."""
 
-    def step(self, row: Row, accuracy: float) -> None:
-        """Hear what was measured after a step.
+    def increment(self, row: IncrementRow, accuracy: float) -> None:
+        """Hear what was measured after an increment.
 
         Parameters
         ----------
         row
-            The step's row of the result.
+            The increment's row of the result.
         accuracy
             Over all classes seen, in percent; NaN where it was not measured.
         """
@@ -61,22 +61,22 @@ class Board(Observer):
 
     def __init__(self, place: Path) -> None:
         self._place = place
-        self._steps: Any = None
+        self._increments: Any = None
         self._epochs: Any = None
 
-    def begin(self, steps: int, epochs: int) -> None:
+    def begin(self, increments: int, epochs: int) -> None:
         """Open the logs; points beyond are dropped."""
-        self._steps = _writer(self._place, steps)
+        self._increments = _writer(self._place, increments)
         self._epochs = _writer(self._place / TRAINING, epochs)
 
     def epoch(self, epochs: int, loss: float) -> None:
         """Write the loss."""
         _scalar(self._epochs, "loss", loss, epochs)
 
-    def step(self, row: Row, accuracy: float) -> None:
+    def increment(self, row: IncrementRow, accuracy: float) -> None:
         """Write accuracy, exemplars and bytes."""
         for name, value in {"accuracy": accuracy, **{n: row[n] for n in SCALARS}}.items():
-            _scalar(self._steps, name, value, row["step"] + 1)
+            _scalar(self._increments, name, value, row["step"] + 1)
 
     def flush(self) -> None:
         """Write out what has been told."""
@@ -89,7 +89,7 @@ class Board(Observer):
             writer.close()
 
     def _writers(self) -> list[Any]:
-        return [one for one in (self._steps, self._epochs) if one is not None]
+        return [one for one in (self._increments, self._epochs) if one is not None]
 
     def __enter__(self) -> Self:
         return self

@@ -1,8 +1,8 @@
 """What class-incremental learning is judged by, from one matrix of accuracies.
 
-``accuracy[t, k]`` is the share, in percent, of the test images of step k's classes that are
-recognised after step t, among all classes seen by then; NaN for k > t, and for steps after which
-nothing was measured.
+``accuracy[t, k]`` is the share, in percent, of the test images of increment k's classes that are
+recognised after increment t, among all classes seen by then; NaN for k > t, and for increments
+after which nothing was measured.
 """
 
 from collections.abc import Sequence
@@ -16,31 +16,32 @@ Matrix = NDArray[np.float64]
 
 
 def step_accuracy(accuracy: Matrix, counts: Sequence[int]) -> NDArray[np.float64]:
-    """Return the accuracy over all classes seen after each step, A_t, in percent.
+    """Return the accuracy over all classes seen after each increment, A_t, in percent.
 
     Parameters
     ----------
     accuracy
         (T, T); see the module.
     counts
-        Test images of each step's classes.
+        Test images of each increment's classes.
 
     Raises
     ------
     UsageError
         When the shapes do not fit.
     """
-    steps = _steps(accuracy)
-    if len(counts) != steps:
-        raise UsageError(f"{len(counts)} counts for {steps} steps")
+    increments = _increments(accuracy)
+    if len(counts) != increments:
+        raise UsageError(f"{len(counts)} counts for {increments} steps")
     weights = np.asarray(counts, np.float64)
+    upto = [slice(t + 1) for t in range(increments)]
     return np.array(
-        [accuracy[t, : t + 1] @ weights[: t + 1] / weights[: t + 1].sum() for t in range(steps)]
+        [accuracy[t, seen] @ weights[seen] / weights[seen].sum() for t, seen in enumerate(upto)]
     )
 
 
 def average_incremental_accuracy(accuracy: Matrix, counts: Sequence[int]) -> float:
-    """Return the mean of A_t over all steps, the first included (Rebuffi et al. 2017)."""
+    """Return the mean of A_t over all increments, the first included (Rebuffi et al. 2017)."""
     return float(step_accuracy(accuracy, counts).mean())
 
 
@@ -50,22 +51,22 @@ def last_accuracy(accuracy: Matrix, counts: Sequence[int]) -> float:
 
 
 def forgetting(accuracy: Matrix) -> float:
-    """Return how far each earlier step's accuracy fell from its best, on average.
+    """Return how far each earlier increment's accuracy fell from its best, on average.
 
     The mean over k < T of max over t < T of a[t, k], less a[T, k] (Chaudhry et al. 2018), in
-    percentage points; NaN with a single step.
+    percentage points; NaN with a single increment.
     """
-    steps = _steps(accuracy)
-    if steps == 1:
+    increments = _increments(accuracy)
+    if increments == 1:
         return float("nan")
-    fallen = [accuracy[k:-1, k].max() - accuracy[-1, k] for k in range(steps - 1)]
+    fallen = [accuracy[k:-1, k].max() - accuracy[-1, k] for k in range(increments - 1)]
     return float(np.mean(fallen))
 
 
 def backward_transfer(accuracy: Matrix) -> float:
     """Return BWT: the mean over k < T of a[T, k] - a[k, k] (Lopez-Paz and Ranzato 2017)."""
-    steps = _steps(accuracy)
-    if steps == 1:
+    increments = _increments(accuracy)
+    if increments == 1:
         return float("nan")
     return float(np.mean(accuracy[-1, :-1] - np.diag(accuracy)[:-1]))
 
@@ -90,7 +91,7 @@ def paired_interval(first: Sequence[float], second: Sequence[float]) -> tuple[fl
     return float(differences.mean()), float(half)
 
 
-def _steps(accuracy: Matrix) -> int:
+def _increments(accuracy: Matrix) -> int:
     if accuracy.ndim != 2 or accuracy.shape[0] != accuracy.shape[1] or not accuracy.size:
         raise UsageError(f"accuracies of shape {accuracy.shape}; expected (steps, steps)")
     return int(accuracy.shape[0])

@@ -6,8 +6,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from dsc._replay.experiment.checkpoint import Row
 from dsc._replay.experiment.plan import RunConfig
+from dsc._replay.experiment.result import ResultRow
 from dsc._replay.scenario.images import Images
 
 WIDTH_IN, HEIGHT_IN, DPI = 6.0, 3.6, 150
@@ -29,11 +29,11 @@ Point = tuple[float, float, float]
 Curves = dict[str, list[Point]]
 
 
-def draw(results: Sequence[Row], out: str | Path) -> list[Path]:
+def draw(results: Sequence[ResultRow], out: str | Path) -> list[Path]:
     """Draw ``accuracy-over-steps`` and ``accuracy-over-bytes``, PNG and SVG.
 
     Lines are means over seeds; bars are the standard error of the mean. What a sweep cannot show
-    (steps where only the last was measured, bytes at a single budget) is not drawn.
+    (increments where only the last was measured, bytes at a single budget) is not drawn.
 
     Returns
     -------
@@ -56,7 +56,7 @@ def draw(results: Sequence[Row], out: str | Path) -> list[Path]:
     return files
 
 
-def over_steps(results: Sequence[Row]) -> Curves:
+def over_steps(results: Sequence[ResultRow]) -> Curves:
     """Return by learner, codec and budget: (classes seen, mean accuracy, its standard error)."""
     found: dict[str, dict[float, list[float]]] = {}
     for row in results:
@@ -68,7 +68,7 @@ def over_steps(results: Sequence[Row]) -> Curves:
     return _averaged(found)
 
 
-def over_bytes(results: Sequence[Row]) -> Curves:
+def over_bytes(results: Sequence[ResultRow]) -> Curves:
     """Return by learner and codec: (budget, mean last accuracy, its standard error)."""
     found: dict[str, dict[float, list[float]]] = {}
     for row in results:

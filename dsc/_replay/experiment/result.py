@@ -1,4 +1,4 @@
-"""What a replay run comes to: one row of JSON values, from what was measured after each step."""
+"""What a replay run comes to: one row of JSON values, from what was measured after increments."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dsc._replay.experiment.checkpoint import Row
+from dsc._replay.experiment.checkpoint import IncrementRow
 from dsc._replay.experiment.metrics import (
     average_incremental_accuracy,
     backward_transfer,
@@ -15,45 +15,47 @@ from dsc._replay.experiment.metrics import (
     step_accuracy,
 )
 
-LAST_OF_STEPS = ("exemplars", "buffer_bytes", "learner_bytes", "bytes", "bytes_with_decoder")
+ResultRow = dict[str, Any]
+"""What a run comes to, JSON values by name."""
+AT_THE_END = ("exemplars", "buffer_bytes", "learner_bytes", "bytes", "bytes_with_decoder")
 
 
-def accuracy_matrix(rows: Sequence[Row], steps: int) -> NDArray[np.float64]:
+def accuracy_matrix(rows: Sequence[IncrementRow], increments: int) -> NDArray[np.float64]:
     """Return the accuracies (steps, steps) in percent; see `dsc._replay.experiment.metrics`.
 
     Parameters
     ----------
     rows
-        What was measured, one row for each step that is complete.
-    steps
-        Steps of the whole scenario.
+        What was measured, one row for each increment that is complete.
+    increments
+        Increments of the whole scenario.
     """
-    accuracy = np.full((steps, steps), np.nan)
+    accuracy = np.full((increments, increments), np.nan)
     for row in rows:
         accuracy[row["step"], : len(row["accuracies"])] = row["accuracies"]
     return accuracy
 
 
-def accuracy_of_step(rows: Sequence[Row], tests: Sequence[int]) -> float:
+def accuracy_of_step(rows: Sequence[IncrementRow], tests: Sequence[int]) -> float:
     """Return the accuracy over all classes seen by the newest of `rows`; NaN where not measured."""
     return float(step_accuracy(accuracy_matrix(rows, len(tests)), tests)[len(rows) - 1])
 
 
-def measures(rows: Sequence[Row], tests: Sequence[int]) -> dict[str, Any]:
+def measures(rows: Sequence[IncrementRow], tests: Sequence[int]) -> dict[str, Any]:
     """Sum a finished run up.
 
     Parameters
     ----------
     rows
-        As above, of all steps.
+        As above, of all increments.
     tests
-        Test images of each step.
+        Test images of each increment.
 
     Returns
     -------
     dict
         `average_incremental_accuracy`, `last_accuracy`, `forgetting` and `backward_transfer`, null
-        where nothing was measured; what `LAST_OF_STEPS` names, at the end; and `steps`, the rows
+        where nothing was measured; what `AT_THE_END` names, at the end; and `steps`, the rows
         with the `accuracy` over all classes seen.
     """
     accuracy = accuracy_matrix(rows, len(tests))
@@ -63,7 +65,7 @@ def measures(rows: Sequence[Row], tests: Sequence[int]) -> dict[str, Any]:
         "last_accuracy": last_accuracy(accuracy, tests),
         "forgetting": _json(forgetting(accuracy)),
         "backward_transfer": _json(backward_transfer(accuracy)),
-        **{name: rows[-1][name] for name in LAST_OF_STEPS},
+        **{name: rows[-1][name] for name in AT_THE_END},
         "steps": [row | {"accuracy": _json(value)} for row, value in zip(rows, seen, strict=True)],
     }
 

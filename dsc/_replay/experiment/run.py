@@ -2,7 +2,7 @@
 
 A run is a function of its configuration and data. Between two epochs its state is in one
 checkpoint: network, optimiser, what the learner keeps, and the accuracies so far. The buffer is one
-file for each number of steps that it has taken in: taking a step in makes a new file, and the old
+file for each number of increments that it has taken in: taking one in makes a new file, and the old
 one goes only when a checkpoint has named the new. So whenever a run is killed, what it finds is
 the state of one moment, and the results are those of a run that was not killed.
 """
@@ -21,15 +21,15 @@ import numpy as np
 import torch
 
 from dsc._replay.buffer.buffer import ReplayBuffer
-from dsc._replay.experiment.checkpoint import Progress, Row, load, save
+from dsc._replay.experiment.checkpoint import IncrementRow, RunProgress, load, save
 from dsc._replay.experiment.log import Observer
 from dsc._replay.experiment.plan import RunConfig
-from dsc._replay.experiment.result import accuracy_of_step, measures
+from dsc._replay.experiment.result import ResultRow, accuracy_of_step, measures
 from dsc._replay.learners.base import Features, Learner
 from dsc._replay.learners.memory import ExemplarMemory, NoExemplars
 from dsc._replay.learners.registry import learner_class
 from dsc._replay.scenario.images import Images, LabelledImages, Labels
-from dsc._replay.scenario.scenario import ClassIncremental, Step
+from dsc._replay.scenario.scenario import ClassIncremental, Increment
 from dsc._storage.files.atomic import part_name, rename
 
 CHECKPOINT_EVERY_S = 20.0
@@ -38,7 +38,7 @@ Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Place:
+class RunPlace:
     """Where and how a run is computed; none of it changes the results on one kind of device.
 
     Attributes
@@ -48,7 +48,7 @@ class Place:
     device
         ``cpu`` or ``cuda``.
     checkpoint_every_s
-        Seconds between checkpoints within a step; there is one after each step in any case.
+        Seconds between checkpoints within an increment; there is one after each in any case.
     tell
         Is told how far the run is, in a line.
     observer
@@ -62,7 +62,9 @@ class Place:
     observer: Observer = field(default_factory=Observer)
 
 
-def run(config: RunConfig, train: LabelledImages, test: LabelledImages, place: Place) -> Row:
+def run(
+    config: RunConfig, train: LabelledImages, test: LabelledImages, place: RunPlace
+) -> ResultRow:
     """Compute one run, or what is left of it.
 
     Parameters
@@ -87,9 +89,9 @@ def run(config: RunConfig, train: LabelledImages, test: LabelledImages, place: P
         return _Run(config, train, test, place).finish()
 
 
-def buffer_path(work: Path, steps: int) -> Path:
-    """Name the file of a run's buffer that has taken `steps` steps in."""
-    return work / f"buffer-{steps}.h5"
+def buffer_path(work: Path, increments: int) -> Path:
+    """Name the file of a run's buffer that has taken `increments` increments in."""
+    return work / f"buffer-{increments}.h5"
 
 
 def data_sha256(*sets: LabelledImages) -> str:
@@ -107,16 +109,16 @@ class _Run:
     """The state of a run as it goes."""
 
     def __init__(
-        self, config: RunConfig, train: LabelledImages, test: LabelledImages, place: Place
+        self, config: RunConfig, train: LabelledImages, test: LabelledImages, place: RunPlace
     ) -> None:
         self.config, self.place = config, place
         plan = config.scenario
         seed = config.seed if plan.order_seed is None else plan.order_seed
-        self.steps = ClassIncremental(
+        self.increments = ClassIncremental(
             train, plan.increment, plan.initial_increment, plan.class_order, seed
         )
-        self.tests = self.steps.over(test)
-        self._tests_shown: dict[int, Step] = {}
+        self.tests = self.increments.over(test)
+        self._tests_shown: dict[int, Increment] = {}
         self.data = data_sha256(train, test)
         side = min(train.images.shape[1:3])
         made = learner_class(config.learner)
@@ -125,57 +127,57 @@ class _Run:
         )
         self.policy = config.policy or self.learner.policy
         self.budget = config.budget - self._reserved()
-        self.done = Progress()
+        self.done = RunProgress()
         self.began_s = self.saved_s = time.monotonic()
 
-    def finish(self) -> Row:
-        """Take all steps that are left."""
+    def finish(self) -> ResultRow:
+        """Take all increments that are left."""
         self._load()
-        self.place.observer.begin(self.done.step, self._epochs())
-        for index in range(self.done.step, len(self.steps)):
-            self._take(self.steps[index])
+        self.place.observer.begin(self.done.increment, self._epochs())
+        for index in range(self.done.increment, len(self.increments)):
+            self._take(self.increments[index])
         self.done.seconds += time.monotonic() - self.began_s
         return self._result()
 
-    def _take(self, step: Step) -> None:
-        """Train a step, or what is left of it; fill the buffer; measure."""
+    def _take(self, increment: Increment) -> None:
+        """Train an increment, or what is left of it; fill the buffer; measure."""
         learner = self.learner
-        filled = self._filled(step) if learner.fills_first else None
-        shown = replace(step, images=self._shown(step.images))
-        learner.begin(shown, self._buffer(step.index) if filled is None else filled)
+        filled = self._filled(increment) if learner.fills_first else None
+        shown = replace(increment, images=self._shown(increment.images))
+        learner.begin(shown, self._buffer(increment.index) if filled is None else filled)
         if self.done.epoch == 0:
             learner.start()
-        measured = self.config.evaluate == "every" or step.index == len(self.steps) - 1
+        measured = self.config.evaluate == "every" or increment.index == len(self.increments) - 1
         epochs = learner.epochs() if measured or not learner.from_buffer_alone else 0
         for number in range(self.done.epoch, epochs):
             loss = learner.epoch(number)
             self.place.tell(
-                f"step {step.index + 1} of {len(self.steps)}, epoch {number + 1} of {epochs}, "
-                f"loss {loss:.3f}"
+                f"step {increment.index + 1} of {len(self.increments)}, "
+                f"epoch {number + 1} of {epochs}, loss {loss:.3f}"
             )
             self.done.epoch = number + 1
             self.place.observer.epoch(self._epochs(), loss)
             if time.monotonic() - self.saved_s >= self.place.checkpoint_every_s:
                 self._save()
         learner.end()
-        buffer = self._filled(step) if filled is None else filled
+        buffer = self._filled(increment) if filled is None else filled
         learner.remember(buffer)
-        self.done.rows.append(self._measure(step, buffer, measured) | {"epochs": epochs})
+        self.done.rows.append(self._measure(increment, buffer, measured) | {"epochs": epochs})
         seen = accuracy_of_step(self.done.rows, self._tests)
-        self.place.observer.step(self.done.rows[-1], seen)
-        self.done.step, self.done.epoch = step.index + 1, 0
+        self.place.observer.increment(self.done.rows[-1], seen)
+        self.done.increment, self.done.epoch = increment.index + 1, 0
         self._save()
-        self._path(step.index).unlink(missing_ok=True)
+        self._path(increment.index).unlink(missing_ok=True)
 
-    def _measure(self, step: Step, buffer: ReplayBuffer, measured: bool) -> Row:
+    def _measure(self, increment: Increment, buffer: ReplayBuffer, measured: bool) -> IncrementRow:
         accuracies = []
-        for index in range(step.index + 1 if measured else 0):
+        for index in range(increment.index + 1 if measured else 0):
             held = self._held(index)
             right = self.learner.predict(held.images) == held.labels
             accuracies.append(100 * float(right.mean()))
         return {
-            "step": step.index,
-            "seen": step.seen,
+            "step": increment.index,
+            "seen": increment.seen,
             "accuracies": accuracies,
             "exemplars": len(buffer),
             "buffer_bytes": int(buffer.nbytes),
@@ -184,8 +186,8 @@ class _Run:
             "bytes_with_decoder": int(buffer.nbytes_with_decoder) + self.learner.nbytes,
         }
 
-    def _held(self, index: int) -> Step:
-        """Return the test images of a step as the network is to see them."""
+    def _held(self, index: int) -> Increment:
+        """Return the test images of an increment as the network is to see them."""
         if index not in self._tests_shown:
             held = self.tests[index]
             self._tests_shown[index] = replace(held, images=self._shown(held.images))
@@ -205,27 +207,27 @@ class _Run:
             path.unlink(missing_ok=True)
         return np.stack(decoded)
 
-    def _path(self, steps: int) -> Path:
-        return buffer_path(self.place.work, steps)
+    def _path(self, increments: int) -> Path:
+        return buffer_path(self.place.work, increments)
 
-    def _buffer(self, steps: int) -> ExemplarMemory:
-        """Open the buffer that has taken `steps` steps in; one of no steps has nothing."""
-        return ReplayBuffer.open(self._path(steps)) if steps else NoExemplars()
+    def _buffer(self, increments: int) -> ExemplarMemory:
+        """Open the buffer that has taken `increments` increments in; one of none has nothing."""
+        return ReplayBuffer.open(self._path(increments)) if increments else NoExemplars()
 
-    def _filled(self, step: Step) -> ReplayBuffer:
-        """Make the buffer that has this step too, beside the one that has not."""
-        part = part_name(self._path(step.index + 1))
-        if step.index:
-            shutil.copyfile(self._path(step.index), part)
-        features = self._herding_features(step.images) if self.policy == "herding" else None
-        keys = _short_keys(step.rows) if self.learner.reserves else None
+    def _filled(self, increment: Increment) -> ReplayBuffer:
+        """Make the buffer that has this increment too, beside the one that has not."""
+        part = part_name(self._path(increment.index + 1))
+        if increment.index:
+            shutil.copyfile(self._path(increment.index), part)
+        features = self._herding_features(increment.images) if self.policy == "herding" else None
+        keys = _short_keys(increment.rows) if self.learner.reserves else None
         try:
             with closing(self._open(part, self.budget)) as buffer:
-                buffer.add(step.images, step.labels, keys=keys, features=features)
-            rename(part, self._path(step.index + 1))
+                buffer.add(increment.images, increment.labels, keys=keys, features=features)
+            rename(part, self._path(increment.index + 1))
         finally:
             part.unlink(missing_ok=True)
-        return ReplayBuffer.open(self._path(step.index + 1))
+        return ReplayBuffer.open(self._path(increment.index + 1))
 
     def _herding_features(self, images: Images) -> Features:
         decoded = self.config.herd_decoded or self.config.preprocess
@@ -241,25 +243,27 @@ class _Run:
     def _reserved(self) -> int:
         """Return what the learner needs of the budget.
 
-        At the size of the first step's exemplars.
+        At the size of the first increment's exemplars.
         """
         if not self.learner.reserves:
             return 0
-        step = self.steps[0]
-        some = np.unique(np.linspace(0, len(step.rows) - 1, PROBED).astype(np.int64))
-        images, labels = step.images[some], step.labels[some]
+        increment = self.increments[0]
+        some = np.unique(np.linspace(0, len(increment.rows) - 1, PROBED).astype(np.int64))
+        images, labels = increment.images[some], increment.labels[some]
         path = part_name(self.place.work / "probe.h5")
         try:
             with closing(self._open(path, PROBE_BUDGET)) as buffer:
                 features = np.zeros((len(some), 1), np.float32)
-                buffer.add(images, labels, keys=_short_keys(step.rows[some]), features=features)
+                buffer.add(
+                    images, labels, keys=_short_keys(increment.rows[some]), features=features
+                )
                 mean = buffer.nbytes / len(buffer)
         finally:
             path.unlink(missing_ok=True)
         return self.learner.reserve(mean, self.config.budget)
 
     def _epochs(self) -> int:
-        """Count the epochs of all steps."""
+        """Count the epochs of all increments."""
         before = [int(row.get("epochs", 0)) for row in self.done.rows]
         return sum(before) + self.done.epoch
 
@@ -278,14 +282,14 @@ class _Run:
 
     @property
     def _tests(self) -> list[int]:
-        return [len(step.labels) for step in self.tests]
+        return [len(increment.labels) for increment in self.tests]
 
-    def _result(self) -> Row:
+    def _result(self) -> ResultRow:
         return {
             "id": self.config.id,
             "config": self.config.model_dump(mode="json"),
             "data_sha256": self.data,
-            "class_order": list(self.steps.classes),
+            "class_order": list(self.increments.classes),
             "seconds": round(self.done.seconds, 2),
             **measures(self.done.rows, self._tests),
         }

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from dsc._replay.experiment.checkpoint import Row
 from dsc._replay.experiment.metrics import paired_interval
 from dsc._replay.experiment.plan import RunConfig
+from dsc._replay.experiment.result import ResultRow
 from dsc.errors import UsageError
 
 MEASURES = ("last_accuracy", "average_incremental_accuracy", "forgetting", "backward_transfer")
@@ -51,7 +51,7 @@ class Summary:
         return dict(self.__dict__)
 
 
-def summarise(results: Iterable[Row], baseline: str | None = None) -> list[Summary]:
+def summarise(results: Iterable[ResultRow], baseline: str | None = None) -> list[Summary]:
     """Sum results up.
 
     Parameters
@@ -66,7 +66,7 @@ def summarise(results: Iterable[Row], baseline: str | None = None) -> list[Summa
     UsageError
         When there is no such arm.
     """
-    groups: dict[tuple[str, int, str], dict[int, Row]] = {}
+    groups: dict[tuple[str, int, str], dict[int, ResultRow]] = {}
     for row in results:
         config = RunConfig.model_validate(row["config"])
         key = (config.learner, config.budget, config.arm)
@@ -82,7 +82,10 @@ def summarise(results: Iterable[Row], baseline: str | None = None) -> list[Summa
 
 
 def _summary(
-    key: tuple[str, int, str], rows: dict[int, Row], others: dict[int, Row], is_baseline: bool
+    key: tuple[str, int, str],
+    rows: dict[int, ResultRow],
+    others: dict[int, ResultRow],
+    is_baseline: bool,
 ) -> Summary:
     both = sorted(rows.keys() & others.keys())
     difference: tuple[float | None, float | None] = (None, None)

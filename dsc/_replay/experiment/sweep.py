@@ -25,13 +25,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from dsc._replay.experiment.checkpoint import Row
 from dsc._replay.experiment.claim import RunClaimedError, claim
 from dsc._replay.experiment.log import Board, board_place
 from dsc._replay.experiment.plan import DataConfig, RunConfig, Sweep
+from dsc._replay.experiment.result import ResultRow
 from dsc._replay.experiment.run import (
     CHECKPOINT_EVERY_S,
-    Place,
+    RunPlace,
     Tell,
     buffer_path,
     data_sha256,
@@ -63,7 +63,7 @@ def sweep(
     report: Callable[[int, int], None] = lambda done, total: None,
     tell: Tell = lambda line: None,
     notify: Tell = lambda line: None,
-) -> list[Row]:
+) -> list[ResultRow]:
     """Compute the runs of a sweep that are not finished; write the tables after each.
 
     Parameters
@@ -90,7 +90,7 @@ def sweep(
         When the sweep does not fit the data, or finished runs have other data.
     """
     configs: list[RunConfig] = plan.runs()
-    done: dict[str, Row] = {}
+    done: dict[str, ResultRow] = {}
     for wait in (False, True):
         for config in [one for one in configs if one.id not in done]:
             report(len(finished(configs, done)), len(configs))
@@ -104,7 +104,7 @@ def sweep(
     return finished(configs, done)
 
 
-def finished(configs: Sequence[RunConfig], done: Mapping[str, Row]) -> list[Row]:
+def finished(configs: Sequence[RunConfig], done: Mapping[str, ResultRow]) -> list[ResultRow]:
     """Return the results that there are, in the order of their configurations."""
     return [done[config.id] for config in configs if config.id in done]
 
@@ -117,7 +117,7 @@ def compute(
     checkpoint_every_s: float = CHECKPOINT_EVERY_S,
     tell: Tell = lambda line: None,
     wait: bool = True,
-) -> Row:
+) -> ResultRow:
     """Return the result of one run: from its file, else computed (or gone on with) and written.
 
     Parameters
@@ -133,12 +133,12 @@ def compute(
         When another process computes it and `wait` is false.
     """
     path, work = result_path(config, out), work_path(config, out)
-    train, test, sha256 = _load(config.data.to_json())
+    train, test, sha256 = load_data(config.data.to_json())
     if not path.exists():
         with claim(work, wait):
             if not path.exists():
                 with Board(board_place(Path(out), config)) as board:
-                    place = Place(work, device, checkpoint_every_s, tell, board)
+                    place = RunPlace(work, device, checkpoint_every_s, tell, board)
                     row = run(config, train, test, place)
                 _publish(row, work, path)
                 return row
@@ -158,7 +158,7 @@ def work_path(config: RunConfig, out: str | Path) -> Path:
     return Path(out) / WORK / config.id
 
 
-def _publish(row: Row, work: Path, path: Path) -> None:
+def _publish(row: ResultRow, work: Path, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with suppress(FileNotFoundError):  # moved already, by a process that was killed just after
         rename(buffer_path(work, len(row["steps"])), path.with_suffix(".h5"))
@@ -166,7 +166,7 @@ def _publish(row: Row, work: Path, path: Path) -> None:
     shutil.rmtree(work, ignore_errors=True)
 
 
-def write_tables(results: Sequence[Row], out: str | Path) -> list[Path]:
+def write_tables(results: Sequence[ResultRow], out: str | Path) -> list[Path]:
     """Write ``results.jsonl``, ``results.csv`` and ``steps.csv``; give their paths."""
     texts = {
         "results.jsonl": "".join(json.dumps(row) + "\n" for row in results),
@@ -182,7 +182,7 @@ def write_tables(results: Sequence[Row], out: str | Path) -> list[Path]:
 
 
 @lru_cache(maxsize=2)
-def _load(data: str) -> tuple[LabelledImages, LabelledImages, str]:
+def load_data(data: str) -> tuple[LabelledImages, LabelledImages, str]:
     """Load what a `DataConfig` in JSON names; the runs of a sweep share it."""
     config = DataConfig.from_json(data)
     train, test = load_split(
@@ -195,7 +195,7 @@ def _load(data: str) -> tuple[LabelledImages, LabelledImages, str]:
     return train, test, data_sha256(train, test)
 
 
-def _read(path: Path) -> Row:
+def _read(path: Path) -> ResultRow:
     try:
         found: Any = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(found, dict) or "data_sha256" not in found:
@@ -205,12 +205,12 @@ def _read(path: Path) -> Row:
     return found
 
 
-def _named(row: Row) -> Row:
-    config: Row = row["config"]
+def _named(row: ResultRow) -> ResultRow:
+    config: ResultRow = row["config"]
     return config | {"id": row["id"], "data": config["data"]["place"]}
 
 
-def _csv(columns: Sequence[str], rows: Sequence[Row]) -> str:
+def _csv(columns: Sequence[str], rows: Sequence[ResultRow]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()

@@ -1,9 +1,9 @@
-"""What every learner does: train on a step with a buffer beside it, and tell classes apart.
+"""What every learner does: train on an increment with a buffer beside it, and tell classes apart.
 
-A learner draws nothing from global generators: each epoch has its own, seeded by (seed, step,
+A learner draws nothing from global generators: each epoch has its own, seeded by (seed, increment,
 epoch). Its whole state is therefore what `state_dict` gives, and a run that was stopped between two
-epochs goes on exactly as if it had not been. The buffer is any map-style data set of (image, label)
-with ``targets`` and ``__getitems__``; `dsc._replay.ReplayBuffer` is one.
+epochs goes on exactly as if it had not been. The buffer is any `ExemplarMemory`: a map-style data
+set of (image, label) with labels and keys, as `ReplayBuffer` is.
 """
 
 import copy
@@ -23,7 +23,7 @@ from dsc._replay.learners.batches import Pictures, augment, generator
 from dsc._replay.learners.memory import ExemplarMemory, ReplayedExemplars
 from dsc._replay.learners.network import ResNet
 from dsc._replay.scenario.images import Images, Labels
-from dsc._replay.scenario.scenario import Step
+from dsc._replay.scenario.scenario import Increment
 from dsc._schemas.base import Schema
 
 EVALUATION_BATCH = 256
@@ -38,13 +38,13 @@ class Recipe(Schema):
     network
         Name in `dsc._replay.learners.network.LAYOUTS`.
     epochs, first_epochs
-        Passes over the images of a step, and of the first step (None: the same).
+        Passes over the images of an increment, and of the first increment (None: the same).
     steps
         Steps of the optimiser for GDumb, which trains from the buffer alone.
     batch
         Images a step of the optimiser; learners that replay add as many exemplars.
     lr, momentum, weight_decay
-        Of SGD; the rate falls to zero along a cosine, anew at each step of the scenario.
+        Of SGD; the rate falls to zero along a cosine, anew at each increment of the scenario.
     temperature
         Of distillation (iCaRL, WA).
     alpha, beta
@@ -99,9 +99,9 @@ class Learner(ABC):
     policy: ClassVar[str] = "class-balanced"
     """The buffer's policy, unless another is asked for."""
     fills_first: ClassVar[bool] = False
-    """Whether the buffer takes a step's images in before the step is trained."""
+    """Whether the buffer takes an increment's images in before the increment is trained."""
     from_buffer_alone: ClassVar[bool] = False
-    """Whether a step's network depends on nothing but the buffer of that step."""
+    """Whether an increment's network depends on nothing but the buffer of that increment."""
     reserves: ClassVar[bool] = False
     """Whether it keeps anything of the exemplars beside the buffer."""
     replays: ClassVar[int] = 1
@@ -115,7 +115,7 @@ class Learner(ABC):
         self.network = self.new_network(seed)
         self.optimizer = self._sgd()
         self.teacher: ResNet | None = None
-        self.step_index = self.first = self.seen = 0
+        self.increment_index = self.first = self.seen = 0
 
     def new_network(self, seed: int) -> ResNet:
         """Make an untrained network on the learner's device."""
@@ -124,20 +124,21 @@ class Learner(ABC):
         placed.to(memory_format=torch.channels_last)
         return made
 
-    def begin(self, step: Step, buffer: ExemplarMemory) -> None:
-        """Set a step and a buffer before the learner; its state stays as it is."""
-        self.step_index, self.first, self.seen = step.index, step.first, step.seen
-        self.new = Pictures(step.images, step.labels, self.device)
+    def begin(self, increment: Increment, buffer: ExemplarMemory) -> None:
+        """Set an increment and a buffer before the learner; its state stays as it is."""
+        self.increment_index = increment.index
+        self.first, self.seen = increment.first, increment.seen
+        self.new = Pictures(increment.images, increment.labels, self.device)
         self.old = ReplayedExemplars(buffer, self.device)
 
     def start(self) -> None:
-        """Change the state as a step begins; not called where a step goes on."""
+        """Change the state as an increment begins; not called where an increment goes on."""
         self.optimizer = self._sgd()
 
     def epochs(self) -> int:
-        """Return the number of epochs of the step that was begun."""
+        """Return the number of epochs of the increment that was begun."""
         first = self.recipe.first_epochs
-        return self.recipe.epochs if self.step_index or first is None else first
+        return self.recipe.epochs if self.increment_index or first is None else first
 
     def size(self) -> int:
         """Return the number of images that an epoch goes through."""
@@ -146,7 +147,7 @@ class Learner(ABC):
     def epoch(self, number: int) -> float:
         """Train one epoch; give its mean loss."""
         self.network.train()
-        draw = generator(self.seed, self.step_index, number)
+        draw = generator(self.seed, self.increment_index, number)
         batches = torch.split(torch.randperm(self.size(), generator=draw), self.recipe.batch)
         losses = []
         for at, rows in enumerate(batches):
@@ -196,15 +197,15 @@ class Learner(ABC):
         return loss.detach()
 
     def set_rate(self, part: float) -> None:
-        """Set the learning rate at `part` (0 to 1) of a step."""
+        """Set the learning rate at `part` (0 to 1) of an increment."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.lr * (1 + math.cos(math.pi * part)) / 2
 
     def end(self) -> None:  # noqa: B027 - most learners do nothing
-        """Finish the training of a step."""
+        """Finish the training of an increment."""
 
     def remember(self, buffer: ExemplarMemory) -> None:  # noqa: B027 - most learners do nothing
-        """Note what is to be kept of the exemplars, now that the buffer has the step's."""
+        """Note what is to be kept of the exemplars, now that the buffer has the increment's."""
 
     def predict(self, images: Images) -> Labels:
         """Return the classes (N,) of images, among those seen."""
@@ -252,7 +253,7 @@ class Learner(ABC):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from `state_dict`; then `begin` is called, and `start` where a step begins."""
+        """Go on from `state_dict`; `begin` follows, and `start` where an increment begins."""
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.teacher = None

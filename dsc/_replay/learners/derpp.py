@@ -1,9 +1,9 @@
 """DER++: exemplars are replayed with the logits that the network once gave them.
 
 Buzzega et al., "Dark Experience for General Continual Learning: a Strong, Simple Baseline", NeurIPS
-2020, equation 6. An exemplar's logits are those of its decoded picture at the end of its own step,
-one float16 for each class seen by then. They count against the budget: the buffer's images get so
-much less. An exemplar whose logits no longer fit is replayed with its label alone.
+2020, equation 6. An exemplar's logits are those of its decoded picture at the end of its own
+increment, one float16 for each class seen by then. They count against the budget: the buffer's
+images get so much less. An exemplar whose logits no longer fit is replayed with its label alone.
 """
 
 from typing import Any, ClassVar
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from dsc._replay.learners.base import Learner, ReplayBatch
 from dsc._replay.learners.memory import ExemplarMemory, decode
-from dsc._replay.scenario.scenario import Step
+from dsc._replay.scenario.scenario import Increment
 
 BYTES_A_LOGIT = 2
 
@@ -43,10 +43,10 @@ class DarkReplay(Learner):
         """Bytes of all logits that are kept."""
         return BYTES_A_LOGIT * sum(len(logits) for logits in self._kept.values())
 
-    def begin(self, step: Step, buffer: ExemplarMemory) -> None:
+    def begin(self, increment: Increment, buffer: ExemplarMemory) -> None:
         """Set the stored logits beside the buffer's rows."""
-        super().begin(step, buffer)
-        self._stored = torch.full((len(buffer), step.seen), torch.nan)
+        super().begin(increment, buffer)
+        self._stored = torch.full((len(buffer), increment.seen), torch.nan)
         for row, key in enumerate(buffer.keys):
             if key in self._kept:
                 logits = self._kept[key]

@@ -1,8 +1,8 @@
 """ER-ACE: new images compete with each other alone, so they do not push old classes away.
 
 Caccia et al., "New Insights on Reducing Abrupt Representation Change in Online Continual Learning",
-ICLR 2022. The buffer takes a step's images in before the step is trained, as in the paper's stream:
-only among exemplars are new classes told from old ones.
+ICLR 2022. The buffer takes an increment's images in before it is trained, as in the paper's
+stream: only among exemplars are new classes told from old ones.
 """
 
 from typing import ClassVar
@@ -14,7 +14,7 @@ from dsc._replay.learners.base import Learner, ReplayBatch
 
 
 class AsymmetricReplay(Learner):
-    """Cross-entropy among the step's own classes, plus that of the exemplars among all."""
+    """Cross-entropy among the increment's own classes, plus that of the exemplars among all."""
 
     name: ClassVar[str] = "er-ace"
     fills_first: ClassVar[bool] = True

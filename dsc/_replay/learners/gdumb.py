@@ -37,7 +37,7 @@ class GDumb(Learner):
     def epoch(self, number: int) -> float:
         """Train one round; give its mean loss."""
         self.network.train()
-        draw = generator(self.seed, self.step_index, number)
+        draw = generator(self.seed, self.increment_index, number)
         begin = number * STEPS_AN_EPOCH
         losses = []
         for at in range(begin, min(begin + STEPS_AN_EPOCH, self.recipe.steps)):

@@ -15,7 +15,7 @@ class JointLearner(Learner):
     """Cross-entropy over all classes seen, and distillation; a subclass weighs the two."""
 
     def start(self) -> None:
-        """Keep the network of the step before as teacher."""
+        """Keep the network of the increment before as teacher."""
         super().start()
         if self.first:
             self.copy_as_teacher()

@@ -11,7 +11,7 @@ from dsc._replay.learners.batches import Pictures
 from dsc._replay.scenario.images import Images, Labels
 
 DECODED_LIMIT = 1 << 30
-"""Exemplars that take no more bytes than this when decoded are decoded once a step."""
+"""Exemplars that take no more bytes than this when decoded are decoded once an increment."""
 
 
 class ExemplarMemory(Protocol):

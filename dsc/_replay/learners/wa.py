@@ -1,4 +1,4 @@
-"""WA: after each step the head's rows of new classes are scaled to the length of the old ones.
+"""WA: after each increment the head's rows of new classes are scaled to the old ones' length.
 
 Zhao et al., "Maintaining Discrimination and Fairness in Class Incremental Learning", CVPR 2020:
 knowledge distillation weighed by the share of old classes, then weight aligning (equation 8).
@@ -23,7 +23,7 @@ class WeightAligning(JointLearner):
         return 1 - old, old
 
     def end(self) -> None:
-        """Align the weights of the step's classes."""
+        """Align the weights of the increment's classes."""
         if self.first:
             align_weights(self.network.head, self.first, self.seen)
 

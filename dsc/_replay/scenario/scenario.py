@@ -1,6 +1,6 @@
-"""Class-incremental scenarios: classes come in steps, and a learner sees each step's images once.
+"""Class-incremental scenarios: classes come in increments, each seen once.
 
-A scenario numbers the classes anew, in the order in which they come: after step t the classes
+A scenario numbers the classes anew, in the order in which they come: after increment t the classes
 0 ... ``seen[t] - 1`` have been seen. Everything is decided by the class order and the seed, so two
 scenarios made alike are alike.
 """
@@ -15,13 +15,13 @@ from dsc.errors import UsageError
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class Increment:
     """What a learner is given at once.
 
     Attributes
     ----------
     index
-        Number of the step, from 0.
+        Number of the increment, from 0.
     images
         (N, H, W, 3) uint8.
     labels
@@ -29,7 +29,7 @@ class Step:
     rows
         (N,) int64, where the images are in the data set.
     first, seen
-        Classes seen before this step, and after it.
+        Classes seen before this increment, and after it.
     """
 
     index: int
@@ -41,7 +41,7 @@ class Step:
 
 
 class ClassIncremental:
-    """Steps of `increment` new classes each.
+    """Increments of `increment` new classes each.
 
     ``B0-10`` of the literature is ``increment=10`` with 100 classes; ``B50-10`` has
     ``initial_increment=50`` too.
@@ -51,9 +51,9 @@ class ClassIncremental:
     images
         The data set.
     increment
-        New classes a step.
+        New classes an increment.
     initial_increment
-        Classes of the first step; None for `increment`.
+        Classes of the first increment; None for `increment`.
     class_order
         Positions in ``images.classes`` (or names of classes), in the order in which they come;
         None: a permutation drawn by NumPy's legacy generator from `seed`. Seed 1993 so gives the
@@ -64,7 +64,7 @@ class ClassIncremental:
     Raises
     ------
     UsageError
-        When the steps do not add up to the classes, the order is no permutation of them, or a
+        When the increments do not add up to the classes, the order is no permutation of them, or a
         class has no images.
     """
 
@@ -78,7 +78,7 @@ class ClassIncremental:
     ) -> None:
         classes = len(images.classes)
         self.data = images
-        self.seen = _steps(classes, increment, initial_increment)
+        self.seen = _classes_seen(classes, increment, initial_increment)
         self.class_order = _order(images.classes, class_order, seed)
         self.increment, self.initial_increment, self.seed = increment, initial_increment, seed
         place = np.empty(classes, np.int64)
@@ -90,7 +90,7 @@ class ClassIncremental:
             raise UsageError(f"no images of class {', '.join(empty[:5])}; leave it out")
 
     def over(self, images: LabelledImages) -> "ClassIncremental":
-        """Return the same steps and order over other images of the same classes: the test set."""
+        """Return the same increments over other images of the same classes: the test set."""
         if images.classes != self.data.classes:
             raise UsageError("the test images do not have the classes of the training images")
         return ClassIncremental(
@@ -105,21 +105,21 @@ class ClassIncremental:
     def __len__(self) -> int:
         return len(self.seen)
 
-    def __getitem__(self, index: int) -> Step:
-        """Return step `index`; its images are in the data set's order."""
+    def __getitem__(self, index: int) -> Increment:
+        """Return increment `index`; its images are in the data set's order."""
         if not 0 <= index < len(self):
             raise IndexError(f"step {index} of {len(self)}")
         first = self.seen[index - 1] if index else 0
         rows = np.flatnonzero((self._labels >= first) & (self._labels < self.seen[index]))
         images, labels = self.data.images[rows], self._labels[rows]
-        return Step(index, images, labels, rows, first, self.seen[index])
+        return Increment(index, images, labels, rows, first, self.seen[index])
 
-    def __iter__(self) -> Iterator[Step]:
+    def __iter__(self) -> Iterator[Increment]:
         return (self[index] for index in range(len(self)))
 
 
-def _steps(classes: int, increment: int, initial: int | None) -> tuple[int, ...]:
-    """Return the number of classes seen after each step."""
+def _classes_seen(classes: int, increment: int, initial: int | None) -> tuple[int, ...]:
+    """Return the number of classes seen after each increment."""
     first = increment if initial is None else initial
     if increment < 1 or first < 1:
         raise UsageError(f"increment={increment}, initial_increment={initial}: at least 1 each")

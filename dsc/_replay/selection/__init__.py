@@ -3,7 +3,7 @@
 ``select_codec`` is the whole of it; each proxy has a module: `probe`, `drift`, `volume`.
 """
 
-from dsc._replay.selection.result import Scored, Selection
+from dsc._replay.selection.result import CodecSelection, ScoredCandidate
 from dsc._replay.selection.select import select_codec
 
-__all__ = ["Scored", "Selection", "select_codec"]
+__all__ = ["CodecSelection", "ScoredCandidate", "select_codec"]

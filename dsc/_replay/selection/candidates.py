@@ -27,7 +27,7 @@ POLICY = "class-balanced"
 
 
 @dataclass(frozen=True)
-class Candidate:
+class CodecCandidate:
     """A codec, and a quality of 1 to 100."""
 
     codec: str
@@ -39,7 +39,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, eq=False)
-class Packed:
+class PackedExemplars:
     """What of a candidate fits the budget; the exemplars as a data set that learners read.
 
     Attributes
@@ -56,7 +56,7 @@ class Packed:
         Whether each class has an exemplar.
     """
 
-    candidate: Candidate
+    candidate: CodecCandidate
     images: Images
     targets: Labels
     rows: Labels
@@ -71,7 +71,7 @@ class Packed:
         return [(self.images[at], int(self.targets[at])) for at in indices]
 
 
-def parse_candidates(texts: Sequence[str]) -> tuple[Candidate, ...]:
+def parse_candidates(texts: Sequence[str]) -> tuple[CodecCandidate, ...]:
     """Read candidates: ``webp:50``, ``png``; a lossless codec needs no quality.
 
     Raises
@@ -89,9 +89,9 @@ def parse_candidates(texts: Sequence[str]) -> tuple[Candidate, ...]:
 
 
 def pack(
-    candidate: Candidate, data: LabelledImages, budget: int, count_decoder: bool, share: float,
+    candidate: CodecCandidate, data: LabelledImages, budget: int, count_decoder: bool, share: float,
     seed: int,
-) -> Packed:  # fmt: skip
+) -> PackedExemplars:  # fmt: skip
     """Fill a buffer with a candidate's exemplars, and decode them.
 
     Parameters
@@ -134,15 +134,15 @@ def pack(
     order = np.argsort(offered, kind="stable")
     rows = order[np.searchsorted(offered[order], random)]
     fits = len(np.unique(targets)) == len(data.classes)
-    return Packed(candidate, images, targets, rows, nbytes, fits)
+    return PackedExemplars(candidate, images, targets, rows, nbytes, fits)
 
 
-def _nothing(candidate: Candidate, data: LabelledImages) -> Packed:
+def _nothing(candidate: CodecCandidate, data: LabelledImages) -> PackedExemplars:
     none = np.zeros(0, np.int64)
-    return Packed(candidate, data.images[:0], none, none, 0, False)
+    return PackedExemplars(candidate, data.images[:0], none, none, 0, False)
 
 
-def _parse(text: str) -> Candidate:
+def _parse(text: str) -> CodecCandidate:
     name, quality = split_quality(text)
     if not name or (quality and not (quality.isdigit() and 1 <= int(quality) <= 100)):
         raise UsageError(
@@ -150,4 +150,4 @@ def _parse(text: str) -> Candidate:
         )
     if not quality and name not in LOSSLESS:
         raise UsageError(f"candidate {text!r}: at which quality? Write for example {name}:50")
-    return Candidate(name, int(quality or 50))
+    return CodecCandidate(name, int(quality or 50))

@@ -13,7 +13,7 @@ from dsc._replay.buffer.slots import make_codecs
 from dsc._replay.learners.base import Features, Recipe
 from dsc._replay.learners.gdumb import GDumb
 from dsc._replay.scenario.images import Images, LabelledImages
-from dsc._replay.selection.candidates import Candidate, Packed, pack
+from dsc._replay.selection.candidates import CodecCandidate, PackedExemplars, pack
 from dsc._replay.selection.cost import Meter
 from dsc._replay.selection.drift import SAMPLE, drift
 from dsc._replay.selection.network import originals, trained
@@ -25,7 +25,7 @@ FOLDS = 5
 
 
 @dataclass(frozen=True)
-class Settings:
+class SelectionSettings:
     """What all candidates share; see `dsc._replay.selection.select_codec`.
 
     Attributes
@@ -48,7 +48,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Seen:
+class CandidateFindings:
     """What was found out about a candidate; None for what was not asked."""
 
     exemplars: int
@@ -77,15 +77,15 @@ class Judge:
     def __init__(
         self,
         data: LabelledImages,
-        candidates: Sequence[Candidate],
-        settings: Settings,
+        candidates: Sequence[CodecCandidate],
+        settings: SelectionSettings,
         report: Callable[[int, int], None],
     ) -> None:
         for one in candidates:
             make_codecs(one.codec, (IMAGE,))
         self.data, self.candidates, self.settings = data, tuple(candidates), settings
         self.meter, self.trials = Meter(), list[Trial]()
-        self._folds = _folds(data, settings.seed)
+        self._folds = folds(data, settings.seed)
         self._report, self._done, self._expected = report, 0, 0
         self._network: GDumb | None = None
 
@@ -94,18 +94,18 @@ class Judge:
         self._expected = networks
         self._report(0, networks)
 
-    def look(self, at: int, *, drift: bool, volume: bool, probe: bool) -> Seen:
+    def look(self, at: int, *, drift: bool, volume: bool, probe: bool) -> CandidateFindings:
         """Pack a candidate and judge it by what is asked."""
         offered = self._offered(0)
         packed = self._packed(at, 0)
-        found = Seen(len(packed), packed.nbytes, packed.fits)
+        found = CandidateFindings(len(packed), packed.nbytes, packed.fits)
         if not packed.fits:
             return found
         moved = self._drift(packed, offered) if drift else None
         ratio = self._volume(packed, offered) if volume else None
         if probe:
             self._try(at, packed, 0)
-        return Seen(len(packed), packed.nbytes, True, moved, ratio)
+        return CandidateFindings(len(packed), packed.nbytes, True, moved, ratio)
 
     def probe_again(self, at: int, number: int) -> None:
         """Probe a candidate in a later round."""
@@ -113,7 +113,7 @@ class Judge:
         if packed.fits:
             self._try(at, packed, number)
 
-    def _packed(self, at: int, number: int) -> Packed:
+    def _packed(self, at: int, number: int) -> PackedExemplars:
         settings = self.settings
         with self.meter.stage("pack" if number == 0 else "probe"):
             packed = pack(
@@ -126,7 +126,7 @@ class Judge:
     def _offered(self, number: int) -> LabelledImages:
         return self.data.take(np.flatnonzero(self._folds != number % FOLDS))
 
-    def _try(self, at: int, packed: Packed, number: int) -> None:
+    def _try(self, at: int, packed: PackedExemplars, number: int) -> None:
         held = self.data.take(np.flatnonzero(self._folds == number % FOLDS))
         with self.meter.stage("probe"):
             learner = self._trained(packed, number)
@@ -134,12 +134,12 @@ class Judge:
         recipe = self.settings.recipe
         self.meter.count("probe", forward=len(held), trained=recipe.steps * recipe.batch)
 
-    def _drift(self, packed: Packed, offered: LabelledImages) -> float:
+    def _drift(self, packed: PackedExemplars, offered: LabelledImages) -> float:
         some = np.unique(np.linspace(0, len(packed) - 1, SAMPLE).astype(np.int64))
         before = self._features("drift", offered.images[packed.rows[some]])
         return drift(before, self._features("drift", packed.images[some]))
 
-    def _volume(self, packed: Packed, offered: LabelledImages) -> float:
+    def _volume(self, packed: PackedExemplars, offered: LabelledImages) -> float:
         before = self._features("volume", offered.images[packed.rows])
         return volume_ratio(before, self._features("volume", packed.images), packed.targets)
 
@@ -159,7 +159,7 @@ class Judge:
             self.meter.count("network", trained=recipe.steps * recipe.batch)
         return self._network
 
-    def _trained(self, exemplars: Packed, number: int) -> GDumb:
+    def _trained(self, exemplars: PackedExemplars, number: int) -> GDumb:
         settings = self.settings
         made = trained(
             exemplars, self.data, settings.recipe, settings.seed + number, settings.device
@@ -169,7 +169,7 @@ class Judge:
         return made
 
 
-def _folds(data: LabelledImages, seed: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def folds(data: LabelledImages, seed: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     """Deal the images of each class to folds, at random."""
     draw = np.random.default_rng([seed, 0xF01D])
     folds = np.empty(len(data), np.int64)

@@ -3,30 +3,30 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dsc._replay.selection.candidates import Candidate
+from dsc._replay.selection.candidates import CodecCandidate
 from dsc._replay.selection.cost import Cost
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredCandidate:
     """A candidate and what was found out about it.
 
     Attributes
     ----------
     exemplars, nbytes
-        Of the first step's classes in their part of the budget; `nbytes` counts the index.
+        Of the first increment's classes in their part of the budget; `nbytes` counts the index.
     fits
         Whether each class has an exemplar; else there are no scores.
     drift, volume_ratio, accuracy
         As the proxies found them; None for those not asked for. The accuracy is the probe's, in
-        percent of the images held out, among the first step's classes.
+        percent of the images held out, among the first increment's classes.
     scores
         By proxy; the higher, the better.
     ranks
         By proxy, from 1.
     """
 
-    candidate: Candidate
+    candidate: CodecCandidate
     exemplars: int
     nbytes: int
     fits: bool
@@ -38,7 +38,7 @@ class Scored:
 
 
 @dataclass(frozen=True)
-class Selection:
+class CodecSelection:
     """What was selected.
 
     Attributes
@@ -59,12 +59,12 @@ class Selection:
         What this selection cost.
     """
 
-    pick: Candidate
-    picks: Mapping[str, Candidate]
+    pick: CodecCandidate
+    picks: Mapping[str, CodecCandidate]
     budget: int
     classes: int
     first_classes: int
     first_budget: int
-    rows: tuple[Scored, ...]
+    rows: tuple[ScoredCandidate, ...]
     costs: Mapping[str, Cost]
     total: Cost

@@ -1,4 +1,4 @@
-"""Chooses codec and quality of a replay buffer from the first step's images, without a sweep.
+"""Chooses codec and quality of a replay buffer from the first increment's images, without a sweep.
 
 Candidates are judged at the number of exemplars a class that the whole scenario will leave them:
 with c of C classes there, c / C of the budget is theirs. Test images are never seen: what the probe
@@ -17,10 +17,10 @@ from dsc._replay.learners.base import Recipe
 from dsc._replay.scenario.images import Images, LabelledImages
 from dsc._replay.selection.candidates import DEFAULT_CANDIDATES, parse_candidates
 from dsc._replay.selection.drift import DEFAULT_BETA, drift_score
-from dsc._replay.selection.judge import FOLDS, Judge, Seen, Settings
+from dsc._replay.selection.judge import FOLDS, CandidateFindings, Judge, SelectionSettings
 from dsc._replay.selection.network import DEFAULT_RECIPE
 from dsc._replay.selection.probe import KEPT, probe_scores, survivors
-from dsc._replay.selection.result import Scored, Selection
+from dsc._replay.selection.result import CodecSelection, ScoredCandidate
 from dsc._replay.selection.volume import DEFAULT_EPSILON, volume_score
 from dsc._schemas.size import parse_bytes
 from dsc.errors import UsageError
@@ -50,14 +50,14 @@ def select_codec(
     seed: int = 0,
     device: str = "cpu",
     report: Callable[[int, int], None] = lambda done, total: None,
-) -> Selection:
+) -> CodecSelection:
     """Select codec and quality for a buffer.
 
     Parameters
     ----------
     images, labels
-        Training images of the first step's classes (or of all there are): (N, H, W, 3) uint8 and N
-        integers.
+        Training images of the first increment's classes (or of all there are): (N, H, W, 3)
+        uint8 and N integers.
     budget
         Of the buffer, for all classes of the scenario: bytes, or ``"500kB"``.
     candidates
@@ -100,7 +100,7 @@ def select_codec(
         )
     room = parse_bytes(budget, "budget")
     share = len(data.classes) / total
-    settings = Settings(room, share, count_decoder, recipe, seed, device)
+    settings = SelectionSettings(room, share, count_decoder, recipe, seed, device)
     judge = Judge(data, parse_candidates(candidates), settings, report)
     seen = _judged(judge, proxies, rounds)
     scores = _scores(judge, seen, proxies, beta, epsilon)
@@ -109,7 +109,7 @@ def select_codec(
     }
     stages = {name: PROXIES[name] for name in proxies}
     everything = tuple({stage: None for names in stages.values() for stage in names})
-    return Selection(
+    return CodecSelection(
         pick=picks[proxies[0]],
         picks=picks,
         budget=room,
@@ -155,7 +155,7 @@ def _data(images: Images, labels: Any) -> LabelledImages:
     return data
 
 
-def _judged(judge: Judge, proxies: Sequence[str], rounds: int) -> list[Seen]:
+def _judged(judge: Judge, proxies: Sequence[str], rounds: int) -> list[CandidateFindings]:
     """Look at all candidates; probe the best of them again and again."""
     probing = "probe" in proxies
     wanted = {"drift": probing or "drift" in proxies, "volume": "volume" in proxies}
@@ -187,13 +187,17 @@ def _networks(candidates: int, rounds: int) -> int:
     return total
 
 
-def _probed(judge: Judge, seen: Sequence[Seen]) -> dict[int, float]:
+def _probed(judge: Judge, seen: Sequence[CandidateFindings]) -> dict[int, float]:
     drifts = {at: one.drift or 0.0 for at, one in enumerate(seen)}
     return probe_scores(judge.trials, {at: one.exemplars for at, one in enumerate(seen)}, drifts)
 
 
 def _scores(
-    judge: Judge, seen: Sequence[Seen], proxies: Sequence[str], beta: float, epsilon: float
+    judge: Judge,
+    seen: Sequence[CandidateFindings],
+    proxies: Sequence[str],
+    beta: float,
+    epsilon: float,
 ) -> dict[str, dict[int, float]]:
     """Score the candidates that fit by each proxy."""
     found: dict[str, dict[int, float]] = {}
@@ -216,8 +220,8 @@ def _scores(
 
 
 def _rows(
-    judge: Judge, seen: Sequence[Seen], scores: Mapping[str, Mapping[int, float]]
-) -> tuple[Scored, ...]:
+    judge: Judge, seen: Sequence[CandidateFindings], scores: Mapping[str, Mapping[int, float]]
+) -> tuple[ScoredCandidate, ...]:
     ranks = {
         name: {at: rank for rank, at in enumerate(sorted(found, key=lambda at: -found[at]), 1)}
         for name, found in scores.items()
@@ -226,7 +230,7 @@ def _rows(
     for trial in judge.trials:
         accuracy.setdefault(trial.candidate, []).append(trial.accuracy)
     return tuple(
-        Scored(
+        ScoredCandidate(
             candidate=judge.candidates[at],
             exemplars=one.exemplars,
             nbytes=one.nbytes,

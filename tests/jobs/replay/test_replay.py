@@ -20,9 +20,10 @@ from dsc._jobs.replay.task import Workplace, WrongPlaceError, compute_on_worker
 from dsc._replay.experiment import checkpoint
 from dsc._replay.experiment import run as running
 from dsc._replay.experiment import sweep as sweeping
-from dsc._replay.experiment.checkpoint import Progress, Row
+from dsc._replay.experiment.checkpoint import RunProgress
 from dsc._replay.experiment.claim import claim
 from dsc._replay.experiment.plan import RunConfig, Sweep
+from dsc._replay.experiment.result import ResultRow
 from dsc._replay.experiment.sweep import sweep as sweep_here
 from dsc._replay.experiment.sweep import work_path
 from dsc.errors import IncompleteError, UsageError
@@ -62,7 +63,7 @@ def plan(place: Path, **changes: Any) -> Sweep:
     return Sweep.make(**values | changes)
 
 
-def timeless(rows: list[Row]) -> list[Row]:
+def timeless(rows: list[ResultRow]) -> list[ResultRow]:
     return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
 
 
@@ -108,10 +109,12 @@ KILL_AFTER = [(0, 3), (0, 20), (1, 5)]  # (steps, epochs) of the checkpoint that
 SAVED = "saved"
 
 
-def killed_at_checkpoints(place: Workplace, config: RunConfig) -> Row:
+def killed_at_checkpoints(place: Workplace, config: RunConfig) -> ResultRow:
     """Compute a run in a process that dies as soon as one of certain checkpoints is written."""
 
-    def save_and_die(work: Path, config: RunConfig, data: str, done: Progress, state: Any) -> None:
+    def save_and_die(
+        work: Path, config: RunConfig, data: str, done: RunProgress, state: Any
+    ) -> None:
         checkpoint.save(work, config, data, done, state)
         with (place.out / f"{SAVED}-{config.id}").open("a") as log:
             log.write(f"{os.getpid()} {done.step} {done.epoch}\n")
@@ -143,7 +146,7 @@ def test_killed_workers_change_no_result_and_go_on_from_the_checkpoint(
         ]  # fmt: skip
 
 
-def deadly(place: Workplace, config: RunConfig) -> Row:
+def deadly(place: Workplace, config: RunConfig) -> ResultRow:
     if config.seed == 1 and config.codec == "png":
         os.kill(os.getpid(), signal.SIGKILL)
     return compute_on_worker(place, config)
@@ -162,7 +165,7 @@ def test_a_run_that_kills_every_worker_is_given_up_and_named(
     assert len(sweep(plan(place), tmp_path, workers=2)) == 4
 
 
-def buggy(place: Workplace, config: RunConfig) -> Row:
+def buggy(place: Workplace, config: RunConfig) -> ResultRow:
     if config.seed == 0:
         raise TypeError("a bug\nwith details")
     return compute_on_worker(place, config)
@@ -197,7 +200,7 @@ def test_a_run_of_another_sweep_is_left_to_it_and_its_result_is_taken(
     taken = plan(place).runs()[1]
     told: list[tuple[int, int]] = []
     notes: list[str] = []
-    rows: list[Row] = []
+    rows: list[ResultRow] = []
 
     def work() -> None:
         rows.extend(
@@ -263,9 +266,9 @@ def test_two_sweeps_of_one_directory_share_the_runs(place: Path, tmp_path: Path)
     assert not list((tmp_path / "out" / "work").iterdir())
 
 
-def counting(place: Workplace, config: RunConfig) -> Row:
+def counting(place: Workplace, config: RunConfig) -> ResultRow:
     row = compute_on_worker(place, config)
-    return row | {"pid": os.getpid(), "loads": sweeping._load.cache_info().misses}
+    return row | {"pid": os.getpid(), "loads": sweeping.load_data.cache_info().misses}
 
 
 def test_a_worker_loads_the_images_once(

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from dsc._replay.experiment.checkpoint import Row
 from dsc._replay.experiment.claim import RunClaimedError, claim, claim_path
 from dsc._replay.experiment.plan import Sweep
+from dsc._replay.experiment.result import ResultRow
 from dsc._replay.experiment.sweep import result_path, sweep, work_path
 from tests.jobs.faults import ROOT, wait_for
 from tests.replay.class_pictures import make_pictures, write_folder
@@ -109,7 +109,7 @@ def test_a_sweep_computes_other_runs_first_and_then_waits(tmp_path: Path) -> Non
         codecs=["png", "webp"], seeds=[0], recipe={"epochs": 1, "batch": 8},
     )  # fmt: skip
     first, second = plan.runs()
-    out, notes, rows = tmp_path / "out", list[str](), list[Row]()
+    out, notes, rows = tmp_path / "out", list[str](), list[ResultRow]()
     with claim(work_path(first, out)):
         working = threading.Thread(
             target=lambda: rows.extend(sweep(plan, out, notify=notes.append))

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from dsc._replay.experiment.checkpoint import Row
+from dsc._replay.experiment.checkpoint import IncrementRow
 from dsc._replay.experiment.log import BOARD, TRAINING, Board, Observer, board_place
 from dsc._replay.experiment.plan import RunConfig
-from dsc._replay.experiment.run import Place, run
+from dsc._replay.experiment.run import RunPlace, run
 from dsc._replay.experiment.sweep import compute
 from tests.jobs.faults import ROOT
 from tests.replay.class_pictures import make_pictures, write_zip
@@ -53,7 +53,7 @@ class Heard(Observer):
     def __init__(self) -> None:
         self.begun: list[tuple[int, int]] = []
         self.losses: list[tuple[int, float]] = []
-        self.steps: list[tuple[Row, float]] = []
+        self.steps: list[tuple[IncrementRow, float]] = []
 
     def begin(self, steps: int, epochs: int) -> None:
         self.begun.append((steps, epochs))
@@ -61,14 +61,14 @@ class Heard(Observer):
     def epoch(self, epochs: int, loss: float) -> None:
         self.losses.append((epochs, loss))
 
-    def step(self, row: Row, accuracy: float) -> None:
+    def increment(self, row: IncrementRow, accuracy: float) -> None:
         self.steps.append((row, accuracy))
 
 
 def test_a_run_tells_its_observer_every_epoch_and_step(config: RunConfig, tmp_path: Path) -> None:
     train, test = (make_pictures(classes=4, per_class=6, side=12, seed=seed) for seed in (0, 1))
     heard = Heard()
-    row = run(config, train, test, Place(tmp_path / "work", observer=heard))
+    row = run(config, train, test, RunPlace(tmp_path / "work", observer=heard))
     assert heard.begun == [(0, 0)]
     assert [at for at, _ in heard.losses] == list(range(1, 2 * EPOCHS + 1))
     assert [told | {"accuracy": accuracy} for told, accuracy in heard.steps] == row["steps"]
@@ -82,9 +82,9 @@ def test_a_run_that_goes_on_says_from_where(config: RunConfig, tmp_path: Path) -
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(config, train, test, Place(tmp_path / "work", checkpoint_every_s=0, tell=stop))
+        run(config, train, test, RunPlace(tmp_path / "work", checkpoint_every_s=0, tell=stop))
     heard = Heard()
-    run(config, train, test, Place(tmp_path / "work", observer=heard))
+    run(config, train, test, RunPlace(tmp_path / "work", observer=heard))
     assert heard.begun == [(1, EPOCHS + 2)]
     assert [at for at, _ in heard.losses] == [EPOCHS + 3, EPOCHS + 4]
 
@@ -154,7 +154,7 @@ def test_what_was_not_measured_is_not_drawn(board: Any, tmp_path: Path) -> None:
     with Board(tmp_path) as shown:
         shown.begin(0, 0)
         row = {"step": 0, "exemplars": 3, "bytes": 10, "bytes_with_decoder": 10}
-        shown.step(row, float("nan"))
+        shown.increment(row, float("nan"))
         shown.epoch(1, float("inf"))
     assert set(points(tmp_path)) == {"exemplars", "bytes", "bytes_with_decoder"}
 

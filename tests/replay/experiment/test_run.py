@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from dsc._replay.buffer.buffer import ReplayBuffer
-from dsc._replay.experiment.checkpoint import CHECKPOINT
+from dsc._replay.experiment.checkpoint import CHECKPOINT, IncrementRow
+from dsc._replay.experiment.log import Observer
 from dsc._replay.experiment.plan import DataConfig, RunConfig, ScenarioConfig
-from dsc._replay.experiment.run import Place, _Run, run
+from dsc._replay.experiment.run import RunPlace, run
 from dsc._replay.learners import gdumb
 from dsc._replay.learners.base import Recipe
 from dsc._replay.learners.registry import LEARNERS, learner_class
@@ -58,6 +59,21 @@ def stop_at(call: int) -> Callable[[str], None]:
     return tell
 
 
+class Stopping(Observer):
+    """Stops a run when it is told of the second increment and, gone on with, of it again.
+
+    The buffer has taken it in by then, and no checkpoint has it.
+    """
+
+    def __init__(self) -> None:
+        self._told = 0
+
+    def increment(self, row: IncrementRow, accuracy: float) -> None:
+        self._told += 1
+        if self._told in (2, 3):
+            raise StoppedError
+
+
 def learned(work: Path) -> dict[str, Any]:
     state = torch.load(work / CHECKPOINT, weights_only=True)
     found: dict[str, Any] = state["learner"]
@@ -82,12 +98,12 @@ def without_seconds(row: dict[str, Any]) -> dict[str, Any]:
 def test_a_run_stopped_in_the_middle_of_every_step_ends_as_if_it_had_not_been(
     name: str, tmp_path: Path
 ) -> None:
-    whole = run(config(name), TRAIN, TEST, Place(tmp_path / "whole"))
+    whole = run(config(name), TRAIN, TEST, RunPlace(tmp_path / "whole"))
     work, stops = tmp_path / "stopped", 0
     while True:
         try:
             # the second line: an epoch after the one that it begins with is always saved
-            row = run(config(name), TRAIN, TEST, Place(work, "cpu", 0.0, stop_at(2)))
+            row = run(config(name), TRAIN, TEST, RunPlace(work, "cpu", 0.0, stop_at(2)))
             break
         except StoppedError:
             stops += 1
@@ -102,23 +118,15 @@ def test_a_run_stopped_in_the_middle_of_every_step_ends_as_if_it_had_not_been(
 
 
 @pytest.mark.parametrize("name", ["er", "gdumb", "derpp"])
-def test_a_run_killed_just_after_the_buffer_took_a_step_in_does_not_take_it_twice(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_run_killed_just_after_the_buffer_took_an_increment_in_does_not_take_it_twice(
+    name: str, tmp_path: Path
 ) -> None:
-    whole = run(config(name), TRAIN, TEST, Place(tmp_path / "whole"))
-    measure, calls = _Run._measure, []
-
-    def stopping(self: _Run, *given: Any) -> Any:
-        calls.append(given)
-        if len(calls) in (2, 3):
-            raise StoppedError
-        return measure(self, *given)
-
-    monkeypatch.setattr(_Run, "_measure", stopping)
+    whole = run(config(name), TRAIN, TEST, RunPlace(tmp_path / "whole"))
+    observer = Stopping()
     for _ in range(2):
         with pytest.raises(StoppedError):
-            run(config(name), TRAIN, TEST, Place(tmp_path / "killed"))
-    row = run(config(name), TRAIN, TEST, Place(tmp_path / "killed"))
+            run(config(name), TRAIN, TEST, RunPlace(tmp_path / "killed", observer=observer))
+    row = run(config(name), TRAIN, TEST, RunPlace(tmp_path / "killed"))
     assert without_seconds(row) == without_seconds(whole)
     left = sorted(path.name for path in (tmp_path / "killed").iterdir())
     assert left == ["buffer-3.h5", CHECKPOINT]
@@ -127,7 +135,7 @@ def test_a_run_killed_just_after_the_buffer_took_a_step_in_does_not_take_it_twic
 def test_a_run_killed_while_the_buffer_is_written_leaves_the_one_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = run(config(), TRAIN, TEST, Place(tmp_path / "whole"))
+    whole = run(config(), TRAIN, TEST, RunPlace(tmp_path / "whole"))
     add, calls = ReplayBuffer.add, []
 
     def stopping(self: ReplayBuffer, *given: Any, **options: Any) -> None:
@@ -138,8 +146,8 @@ def test_a_run_killed_while_the_buffer_is_written_leaves_the_one_before(
 
     monkeypatch.setattr(ReplayBuffer, "add", stopping)
     with pytest.raises(StoppedError):
-        run(config(), TRAIN, TEST, Place(tmp_path / "killed"))
-    row = run(config(), TRAIN, TEST, Place(tmp_path / "killed"))
+        run(config(), TRAIN, TEST, RunPlace(tmp_path / "killed"))
+    row = run(config(), TRAIN, TEST, RunPlace(tmp_path / "killed"))
     assert without_seconds(row) == without_seconds(whole)
 
 
@@ -147,7 +155,7 @@ def test_a_run_killed_while_the_buffer_is_written_leaves_the_one_before(
 @pytest.mark.parametrize("codec", ["webp", "png"])
 def test_all_that_is_kept_stays_within_the_budget(name: str, codec: str, tmp_path: Path) -> None:
     quick = config(name, codec=codec, recipe=Recipe(epochs=1, steps=2, batch=20))
-    row = run(quick, TRAIN, TEST, Place(tmp_path))
+    row = run(quick, TRAIN, TEST, RunPlace(tmp_path))
     assert [step["seen"] for step in row["steps"]] == [2, 4, 6]
     for step in row["steps"]:
         assert 0 < step["bytes"] <= BUDGET
@@ -157,7 +165,7 @@ def test_all_that_is_kept_stays_within_the_budget(name: str, codec: str, tmp_pat
 
 
 def test_results_follow_from_the_steps_accuracies(tmp_path: Path) -> None:
-    row = run(config("er"), TRAIN, TEST, Place(tmp_path))
+    row = run(config("er"), TRAIN, TEST, RunPlace(tmp_path))
     steps = [step["accuracies"] for step in row["steps"]]
     means = [float(np.mean(one)) for one in steps]  # all classes have as many test images
     assert [step["accuracy"] for step in row["steps"]] == pytest.approx(means)
@@ -170,8 +178,8 @@ def test_results_follow_from_the_steps_accuracies(tmp_path: Path) -> None:
 
 def test_gdumb_measured_at_the_end_alone_trains_once_and_ends_the_same(tmp_path: Path) -> None:
     lines: list[str] = []
-    every = run(config("gdumb"), TRAIN, TEST, Place(tmp_path / "every"))
-    place = Place(tmp_path / "last", tell=lines.append)
+    every = run(config("gdumb"), TRAIN, TEST, RunPlace(tmp_path / "every"))
+    place = RunPlace(tmp_path / "last", tell=lines.append)
     last = run(config("gdumb", evaluate="last"), TRAIN, TEST, place)
     assert last["last_accuracy"] == every["last_accuracy"]
     assert last["average_incremental_accuracy"] is last["forgetting"] is None
@@ -186,7 +194,7 @@ def test_runs_of_one_seed_see_the_same_classes_and_an_order_seed_fixes_them(
     quick = {"recipe": Recipe(steps=1), "evaluate": "last"}
 
     def order(name: str, **changes: Any) -> list[str]:
-        row = run(config("gdumb", **quick | changes), TRAIN, TEST, Place(tmp_path / name))
+        row = run(config("gdumb", **quick | changes), TRAIN, TEST, RunPlace(tmp_path / name))
         found: list[str] = row["class_order"]
         return found
 
@@ -197,26 +205,26 @@ def test_runs_of_one_seed_see_the_same_classes_and_an_order_seed_fixes_them(
 
 def test_what_was_begun_with_other_data_is_not_gone_on_with(tmp_path: Path) -> None:
     with pytest.raises(StoppedError):
-        run(config(), TRAIN, TEST, Place(tmp_path, "cpu", 0.0, stop_at(2)))
+        run(config(), TRAIN, TEST, RunPlace(tmp_path, "cpu", 0.0, stop_at(2)))
     other = make_pictures(classes=6, per_class=10, side=12, seed=5)
     with pytest.raises(UsageError, match="begun with another data"):
-        run(config(), other, TEST, Place(tmp_path))
+        run(config(), other, TEST, RunPlace(tmp_path))
     with pytest.raises(UsageError, match="begun with another config"):
-        run(config(seed=1), TRAIN, TEST, Place(tmp_path))
+        run(config(seed=1), TRAIN, TEST, RunPlace(tmp_path))
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     with pytest.raises(StoppedError):
-        run(config(), TRAIN, TEST, Place(tmp_path, "cpu", 0.0, stop_at(2)))
+        run(config(), TRAIN, TEST, RunPlace(tmp_path, "cpu", 0.0, stop_at(2)))
     path = tmp_path / CHECKPOINT
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(CorruptArchiveError, match=r"checkpoint.pt: .*begin anew"):
-        run(config(), TRAIN, TEST, Place(tmp_path))
+        run(config(), TRAIN, TEST, RunPlace(tmp_path))
 
 
 def test_a_budget_below_one_exemplar_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="smaller than one exemplar"):
-        run(config(budget=150, codec="png"), TRAIN, TEST, Place(tmp_path))
+        run(config(budget=150, codec="png"), TRAIN, TEST, RunPlace(tmp_path))
 
 
 def seen_by(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **changes: Any) -> dict[str, Any]:
@@ -233,19 +241,12 @@ def seen_by(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **changes: Any) -> 
             found["test"].append(images)
             return super().predict(images)
 
-    original = _Run._herding_features
+        def features(self, images: Any) -> Any:
+            found["herded"].append(images)  # the first ones; means of classes come later
+            return super().features(images)
 
-    def herding(self: _Run, images: Any) -> Any:
-        watched = self.learner.features
-        with monkeypatch.context() as patch:
-            patch.setattr(
-                self.learner, "features", lambda x: (found["herded"].append(x), watched(x))[1]
-            )
-            return original(self, images)
-
-    monkeypatch.setattr(_Run, "_herding_features", herding)
     monkeypatch.setattr("dsc._replay.experiment.run.learner_class", lambda name: Watched)
-    run(config("icarl", quality=10, **changes), TRAIN, TEST, Place(tmp_path))
+    run(config("icarl", quality=10, **changes), TRAIN, TEST, RunPlace(tmp_path))
     return found
 
 

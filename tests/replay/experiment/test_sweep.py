@@ -106,11 +106,11 @@ def test_a_run_killed_before_its_result_was_written_is_finished(
 def test_results_of_other_data_are_not_taken_for_these(
     place: Path, done: tuple[Path, list[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sweeping._load.cache_clear()
+    sweeping.load_data.cache_clear()
     monkeypatch.setattr(sweeping, "data_sha256", lambda *sets: "other")
     with pytest.raises(UsageError, match="this run saw other data"):
         sweep(plan(place), done[0])
-    sweeping._load.cache_clear()
+    sweeping.load_data.cache_clear()
 
 
 def test_a_damaged_result_is_named(place: Path, tmp_path: Path) -> None:

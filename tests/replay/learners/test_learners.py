@@ -10,7 +10,6 @@ from torch.nn import functional as F
 
 from dsc._replay.learners.base import Learner, Recipe
 from dsc._replay.learners.batches import augment, cutmix, generator
-from dsc._replay.learners.derpp import DarkReplay
 from dsc._replay.learners.icarl import ICarl
 from dsc._replay.learners.memory import NoExemplars, ReplayedExemplars
 from dsc._replay.learners.network import LAYOUTS, ResNet
@@ -183,7 +182,9 @@ def test_icarl_never_predicts_a_class_without_exemplars() -> None:
     assert isinstance(learner, ICarl)
     learner.begin(scenario[1], memory(scenario, 1))
     learner.remember(memory(scenario, 1))
-    learner._means = -learner._means  # those that there are, far from every picture
+    state = learner.state_dict()
+    state["means"] = -state["means"]  # those that there are, far from every picture
+    learner.load_state_dict(state)
     assert set(learner.predict(TEST.images)) <= {0, 1}
 
 
@@ -227,10 +228,10 @@ def test_every_epoch_has_an_order_of_its_own(name: str) -> None:
     assert drawn[0] != drawn[1]
 
 
-def dark(limit: int = 1 << 20) -> tuple[DarkReplay, ClassIncremental]:
+def dark(budget: int = 1 << 20) -> tuple[Learner, ClassIncremental]:
+    """Make a learner that may keep half of a budget in logits, and a scenario."""
     learner = make("derpp", recipe=RECIPE.model_copy(update={"epochs": 1}))
-    assert isinstance(learner, DarkReplay)
-    learner._limit = limit
+    assert learner.reserve(exemplar_bytes=8.0, budget=budget) == budget // 2  # 4 float16 are 8
     return learner, ClassIncremental(TRAIN, 2, seed=0)
 
 
@@ -252,7 +253,7 @@ def test_derpp_keeps_each_exemplars_logits_of_its_own_step_and_counts_them() -> 
 
 
 def test_derpp_keeps_no_more_logits_than_fit() -> None:
-    learner, scenario = dark(limit=50)
+    learner, scenario = dark(budget=100)
     teach(learner, scenario)
     assert 0 < learner.nbytes <= 50
 
@@ -272,7 +273,9 @@ def test_derpp_reserves_its_share_of_the_budget() -> None:
 def test_derpp_pulls_outputs_towards_the_stored_logits() -> None:
     learner, scenario = dark()
     buffer = memory(scenario, 1)
-    learner._kept = {key: torch.tensor([5.0, -5.0], dtype=torch.float16) for key in buffer.keys}
+    logits = torch.tensor([5.0, -5.0], dtype=torch.float16)
+    stored = dict.fromkeys(buffer.keys, logits)
+    learner.load_state_dict(learner.state_dict() | {"logits": stored})
     learner.begin(scenario[1], buffer)
     learner.recipe = RECIPE.model_copy(update={"alpha": 1.0, "beta": 0.0, "lr": 0.005})
     images = np.stack([image for image, _ in buffer.__getitems__(range(len(buffer)))])

@@ -12,7 +12,12 @@ from dsc._replay.learners.base import Recipe
 from dsc._replay.scenario.images import LabelledImages
 from dsc._replay.selection import judge as judging
 from dsc._replay.selection import select_codec
-from dsc._replay.selection.candidates import DEFAULT_CANDIDATES, Candidate, Packed, pack
+from dsc._replay.selection.candidates import (
+    DEFAULT_CANDIDATES,
+    CodecCandidate,
+    PackedExemplars,
+    pack,
+)
 from dsc.errors import UnknownCodecError, UsageError
 from tests.replay.class_pictures import make_pictures
 
@@ -32,7 +37,7 @@ def select(**changes: Any) -> Any:
 @pytest.mark.parametrize("name", THREE)
 def test_packed_exemplars_know_their_originals(name: str) -> None:
     codec, _, quality = name.partition(":")
-    packed = pack(Candidate(codec, int(quality or 50)), PICTURES, 5_000, False, 1.0, seed=3)
+    packed = pack(CodecCandidate(codec, int(quality or 50)), PICTURES, 5_000, False, 1.0, seed=3)
     originals = PICTURES.images[packed.rows]
     assert len(set(packed.rows.tolist())) == len(packed) > 3
     assert (packed.targets == PICTURES.labels[packed.rows]).all()
@@ -44,7 +49,7 @@ def test_packed_exemplars_know_their_originals(name: str) -> None:
 def test_a_class_gets_the_bytes_that_the_whole_scenario_leaves_it(tmp_path: Path) -> None:
     found = select(budget=12_000, classes=6, proxy="drift")
     assert (found.classes, found.first_classes, found.first_budget) == (6, 3, 6_000)
-    kept = judging._folds(PICTURES, 0) != 0
+    kept = judging.folds(PICTURES, 0) != 0
     for row in found.rows:
         with ReplayBuffer(
             tmp_path / f"{row.candidate.codec}.h5", 6_000, row.candidate.codec,
@@ -60,7 +65,7 @@ def test_the_probe_tests_on_images_that_no_network_saw(monkeypatch: pytest.Monke
     held: list[set[bytes]] = []
     train, test = judging.trained, judging.tried
 
-    def trained(exemplars: Packed, *rest: Any) -> Any:
+    def trained(exemplars: PackedExemplars, *rest: Any) -> Any:
         shown.append({image.tobytes() for image in exemplars.images})
         return train(exemplars, *rest)
 
@@ -82,7 +87,7 @@ def test_the_probe_tests_on_images_that_no_network_saw(monkeypatch: pytest.Monke
 def test_the_probe_picks_what_teaches_and_not_what_is_most(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def packing(candidate: Candidate, data: LabelledImages, *rest: Any) -> Packed:
+    def packing(candidate: CodecCandidate, data: LabelledImages, *rest: Any) -> PackedExemplars:
         packed = pack(candidate, data, *rest)
         if candidate.codec != "jpeg-bare":
             return packed
@@ -146,7 +151,7 @@ def test_a_candidate_without_one_exemplar_a_class_is_shown_and_not_picked() -> N
 
 
 def test_the_weights_of_a_codec_can_count(tmp_path: Path) -> None:
-    codec = Candidate("independent", 20)
+    codec = CodecCandidate("independent", 20)
     with ReplayBuffer(tmp_path / "empty.h5", "1GB", codec.codec) as empty:
         weights = empty.nbytes_with_decoder - empty.nbytes
     assert weights > 1000
