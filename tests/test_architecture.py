@@ -15,6 +15,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LEVELS = {
     "errors": 0,
     "version": 0,
+    "_hashing": 0,  # one hash of integers, for orders of samples and keys of exemplars
     "_plugins": 1,  # how codecs and sources find those of other packages
     "_schemas": 1,
     "_codecs": 2,

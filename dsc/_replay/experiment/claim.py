@@ -50,4 +50,3 @@ def claim(work: Path, wait: bool = True) -> Iterator[None]:
 def claim_path(work: Path) -> Path:
     """Name the file that is locked while the run in `work` is computed."""
     return work.with_name(f"{work.name}.lock")
-
