@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from dsc._cli.options import JsonOption
+from dsc._cli.options import JsonOption, formerly
 from dsc._cli.output import emit, note, say, show_table
 from dsc._cli.progress import progress
 from dsc._cli.replay_inspect import inspect
@@ -23,6 +23,7 @@ from dsc._cli.replay_options import (
     EvaluateOption,
     GpusOption,
     HerdDecodedOption,
+    ImageSizeOption,
     IncrementOption,
     InitialOption,
     LearnerOption,
@@ -35,7 +36,6 @@ from dsc._cli.replay_options import (
     PreprocessOption,
     QualityOption,
     SeedsOption,
-    SizeOption,
     StepsOption,
     TestOption,
     ThreadsOption,
@@ -66,6 +66,7 @@ replay.command()(select)
 
 
 @replay.command()
+@formerly(image_size="--size")
 def run(
     out: OutOption,
     config: ConfigOption = None,
@@ -73,7 +74,7 @@ def run(
     test: TestOption = None,
     classes: ClassesOption = None,
     per_class: PerClassOption = None,
-    size: SizeOption = None,
+    image_size: ImageSizeOption = None,
     increment: IncrementOption = None,
     initial: InitialOption = None,
     order_seed: OrderSeedOption = None,
@@ -132,7 +133,9 @@ def run(
         "cutmix": cutmix,
     }  # fmt: skip
     given = {
-        "data": _given(place=data, test=test, classes=classes, per_class=per_class, size=size),
+        "data": _given(
+            place=data, test=test, classes=classes, per_class=per_class, size=image_size
+        ),
         "scenario": _given(increment=increment, initial_increment=initial, order_seed=order_seed),
         "learners": _words(learner),
         "budgets": _words(budget),

@@ -43,7 +43,7 @@ PerClassOption = Annotated[
         help="At most N training images a class.", min=1, metavar="N", rich_help_panel=DATA
     ),
 ]
-SizeOption = Annotated[
+ImageSizeOption = Annotated[
     int | None,
     typer.Option(
         help="Resize all images to this side.", min=8, metavar="PIXELS", rich_help_panel=DATA

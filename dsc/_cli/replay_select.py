@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dsc._cli.options import JsonOption
+from dsc._cli.options import JsonOption, formerly
 from dsc._cli.output import emit, say, show_table
 from dsc._cli.progress import progress
 from dsc._cli.replay_options import (
     ClassesOption,
     DataOption,
     DeviceOption,
+    ImageSizeOption,
     IncrementOption,
     InitialOption,
     OrderSeedOption,
     PerClassOption,
-    SizeOption,
     TestOption,
     ThreadsOption,
 )
@@ -106,12 +106,13 @@ SeedOption = Annotated[
 ]
 
 
+@formerly(image_size="--size")
 def select(
     data: DataOption = None,
     test: TestOption = None,
     classes: ClassesOption = None,
     per_class: PerClassOption = None,
-    size: SizeOption = None,
+    image_size: ImageSizeOption = None,
     increment: IncrementOption = None,
     initial: InitialOption = None,
     order_seed: OrderSeedOption = None,
@@ -149,8 +150,9 @@ def select(
       dsc replay select --data cifar100 --increment 10 --proxy probe --network resnet32 --steps 500
     """  # noqa: E501 - an example is one line
     place = {
-        "data": data, "test": test, "classes": classes, "per-class": per_class, "size": size,
-        "increment": increment, "initial": initial, "order-seed": order_seed, "budget": budget,
+        "data": data, "test": test, "classes": classes, "per-class": per_class,
+        "image-size": image_size, "increment": increment, "initial": initial,
+        "order-seed": order_seed, "budget": budget,
     }  # fmt: skip
     found = _selected(
         place, seed, threads,
@@ -197,7 +199,7 @@ def _selected(
         torch.set_num_threads(threads)
     train, _ = load_split(
         place["data"], place["test"], classes=place["classes"], per_class=place["per-class"],
-        size=place["size"],
+        size=place["image-size"],
     )  # fmt: skip
     order = seed if place["order-seed"] is None else place["order-seed"]
     increment, initial = place["increment"] or len(train.classes), place["initial"]

@@ -110,9 +110,10 @@ def test_a_sweep_in_a_file_is_run_with_other_options(
         "budgets": ["1500"], "codecs": ["webp:30"], "seeds": [0], "recipe": {"epochs": 1},
     }))  # fmt: skip
     words = ("replay", "run", "--config", plan, "--out", tmp_path / "out", "--json")
-    ran = dsc(*words, "--budget", "2kB", "--batch", 8)
+    ran = dsc(*words, "--budget", "2kB", "--batch", 8, "--image-size", 10)
     assert ran.code == 0, ran.err
     sweep = ran.json()["sweep"]
+    assert sweep["data"]["size"] == 10
     assert sweep["budgets"] == ["2kB"]
     assert (sweep["recipe"]["epochs"], sweep["recipe"]["batch"]) == (1, 8)
 
@@ -177,6 +178,16 @@ def test_inspect_names_what_is_no_buffer(dsc: Command, tmp_path: Path) -> None:
     missing = dsc("replay", "inspect", tmp_path / "none.h5")
     assert missing.code == 2
     assert "none.h5" in missing.err
+
+
+def test_the_former_spelling_of_the_image_size_works_unseen(
+    dsc: Command, pictures: Path, tmp_path: Path
+) -> None:
+    words = ("--data", pictures, *QUICK, "--seeds", 0, "--size", 10, "--out", tmp_path, "--json")
+    ran = dsc("replay", "run", *words)
+    assert ran.code == 0, ran.err
+    assert ran.json()["sweep"]["data"]["size"] == 10
+    assert "--size" not in dsc("replay", "run", "--help").out.replace("--image-size", "")
 
 
 def test_help_has_examples_for_both_commands(dsc: Command) -> None:

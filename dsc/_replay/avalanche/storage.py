@@ -26,7 +26,7 @@ try:
     _Groups: Any = import_module("avalanche.benchmarks.utils.transform_groups").TransformGroups
 except ImportError as missing:
     raise UsageError(
-        f"dsc._replay.avalanche.storage needs Avalanche ({missing}): pip install 'dsc[avalanche]'"
+        f"dsc.replay.avalanche needs Avalanche ({missing}): pip install 'dsc[avalanche]'"
     ) from missing
 
 CHUNK = 512  # images in memory at a time

@@ -89,6 +89,10 @@ class BufferWriter:
     ) -> None:
         """Begin a buffer with what others hold, as far as its policy keeps it."""
         self._policy = policy_from_config(meta.policy)
+        if not self._policy.mergeable:
+            raise UsageError(
+                f"{self._policy.name} buffers cannot be merged; use reservoir or class-balanced"
+            )
         for other in others:
             self._reader.new_weights |= other.weight_files()
         state = self._policy.merged([other.state for other in others])

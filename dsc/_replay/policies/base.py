@@ -2,7 +2,7 @@
 
 A policy is a pure function with a name. It is given every exemplar that is there or offered
 (labels, bytes, random keys, features of the new ones) and a budget in bytes, and says which stay,
-and in what order they are stored. What it must remember between calls it gives back as a few small
+and in what order they are stored. What it must remember between calls it returns as a few small
 arrays, its state, whose bytes count against the budget. The storage does not know how it decides.
 """
 
@@ -71,7 +71,12 @@ class PolicyChoice:
 
 
 class Policy(Protocol):
-    """What every policy does.
+    """What decides which exemplars stay; an object of your own class may.
+
+    A policy has no state of its own: what it must remember from call to call it returns as arrays,
+    and equal arguments must give equal answers, or a resumed run is another one. A buffer made with
+    a policy of your own is opened for writing with it: ``ReplayBuffer(path, policy=Newest())``;
+    reading needs none. Only dsc's own policies merge.
 
     Attributes
     ----------
@@ -81,6 +86,40 @@ class Policy(Protocol):
         Whether samples may be offered in parts, by ascending random key; else all at once.
     mergeable
         Whether buffers that saw different data merge into what one would have kept.
+
+    Examples
+    --------
+    What came last stays, as much of it as fits:
+
+    >>> import numpy as np
+    >>> from dsc import ReplayBuffer
+    >>> from dsc.replay import ExemplarTable, PolicyChoice
+    >>> class Newest:
+    ...     name, in_parts, mergeable = "newest", False, False
+    ...
+    ...     def config(self):
+    ...         return {"name": self.name}
+    ...
+    ...     def admits(self, labels, random, state):
+    ...         return np.ones(len(labels), bool)
+    ...
+    ...     def quality(self, wanted, state):
+    ...         return wanted
+    ...
+    ...     def select(self, rows: ExemplarTable, budget: int, state) -> PolicyChoice:
+    ...         newest_first = np.arange(len(rows.costs))[::-1]  # new ones are the last rows
+    ...         fits = np.cumsum(rows.costs[newest_first]) <= budget
+    ...         return PolicyChoice(keep=np.sort(newest_first[fits]), state={})
+    ...
+    ...     def merged(self, states):
+    ...         return {}
+    >>> images = np.random.default_rng(0).integers(0, 256, (30, 16, 16, 3), np.uint8)
+    >>> with ReplayBuffer("newest.h5", "10kB", "raw", policy=Newest()) as buffer:
+    ...     for at in range(0, 30, 10):
+    ...         buffer.add(images[at : at + 10], labels=np.arange(at, at + 10))
+    ...     kept = buffer.targets.tolist()
+    >>> kept
+    [18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29]
     """
 
     name: ClassVar[str]
@@ -88,19 +127,45 @@ class Policy(Protocol):
     mergeable: ClassVar[bool]
 
     def config(self) -> dict[str, Any]:
-        """Return the JSON that makes the policy again."""
+        """Return JSON values that make the policy again; `name` is one.
+
+        They are kept in the buffer, and compared when it is opened with a policy.
+        """
         ...
 
     def admits(self, labels: Ints, random: NDArray[np.uint32], state: State) -> NDArray[np.bool_]:
-        """Tell which offered samples could stay, (N,): others are not even encoded."""
+        """Tell which offered samples could stay; others are not even encoded.
+
+        Parameters
+        ----------
+        labels, random
+            (N,) int64 and (N,) uint32, of the samples offered.
+        state
+            As `select` returned it; empty at first.
+
+        Returns
+        -------
+        (N,) bool.
+        """
         ...
 
     def quality(self, wanted: int, state: State) -> int:
-        """Return the quality at which new samples are encoded, where `wanted` is asked for."""
+        """Return the quality, 1 to 100, of new samples, where `wanted` is asked for."""
         ...
 
     def select(self, rows: ExemplarTable, budget: int, state: State) -> PolicyChoice:
-        """Choose rows that cost at most `budget` bytes together."""
+        """Choose what stays of all that is there and all that is new.
+
+        Parameters
+        ----------
+        rows
+            What is there in storage order, then what is new.
+        budget
+            Bytes that the rows kept and the state may cost together: the sum of ``rows.costs`` and
+            of the arrays' ``nbytes``. A choice that costs more is refused, and nothing is changed.
+        state
+            As it was returned last time; empty at first.
+        """
         ...
 
     def merged(self, states: Sequence[State]) -> State:
@@ -109,7 +174,10 @@ class Policy(Protocol):
 
 
 class Reservoir:
-    """A uniform sample of everything offered (Vitter 1985, in the form with random keys).
+    """A uniform sample of everything offered, as large as fits.
+
+    Reservoir sampling (Vitter, "Random Sampling with a Reservoir", ACM TOMS 1985, algorithm R) in
+    its form with random keys: a sample of the N smallest keys is uniform.
 
     The exemplars of the smallest random keys stay, as many as fit. The *cut* is the smallest key
     that did not fit: nothing at or above it is ever taken, so what stays depends neither on the
@@ -151,6 +219,8 @@ class Reservoir:
 
 class ClassBalanced:
     """Equal bytes for every class; what a small class leaves over goes to the others.
+
+    iCaRL's rule of equal shares, m = K / t (Rebuffi et al., CVPR 2017, algorithm 2), in bytes.
 
     Within a class the exemplars of the smallest random keys stay. A class that had to give up a key
     keeps it as its *cut*, and takes nothing at or above it.
@@ -208,7 +278,7 @@ def by_class(labels: Ints, order: Ints) -> dict[int, Ints]:
 
 
 def fill_equally(queues: Mapping[int, Ints], costs: Ints, budget: int) -> dict[int, int]:
-    """Return every class equal bytes, taking each queue from its front.
+    """Share a budget out equally among classes, taking each queue from its front.
 
     The class with the fewest bytes takes its next row, again and again; a class whose next row no
     longer fits is done, and so is one with no more rows: the others go on.

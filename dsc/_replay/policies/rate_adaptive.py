@@ -33,7 +33,10 @@ BASES: dict[str, type[Reservoir] | type[ClassBalanced]] = {
 
 
 class RateAdaptive:
-    """More exemplars, at a lower rate.
+    """More exemplars, at a lower rate; not from a paper.
+
+    What is lowered is chosen among the best quality, and among equals by the largest random key.
+    It is encoded again at 0.7 of its quality.
 
     Parameters
     ----------

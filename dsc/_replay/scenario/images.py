@@ -184,7 +184,8 @@ def load_images(
     per_class
         The most images of a class; None for all.
     size
-        Side in pixels to which all are resized (area-averaged); None keeps the files' size.
+        Side in pixels to which all are resized, to a square, by torch's antialiased bilinear
+        filter; None keeps the files' size.
 
     Raises
     ------
@@ -246,7 +247,7 @@ def _read(data: bytes, where: str, size: int | None) -> Images:
 
 
 def _resized(picture: Images, size: int) -> Images:
-    """Resize to a square by an antialiased bilinear filter."""
+    """Resize to a square by torch's antialiased bilinear filter, rounded to uint8."""
     if picture.shape[:2] == (size, size):
         return picture
     import torch
@@ -268,7 +269,7 @@ def _stacked(pictures: Iterable[Images], where: Sequence[str]) -> Images:
             sizes = [f"{shape[1]}x{shape[0]}" for shape in (picture.shape, found.shape[1:])]
             raise SampleError(
                 f"{name}: {sizes[0]} pixels, {where[0]} has {sizes[1]}; resize all with size=64 "
-                "(--size 64)"
+                "(--image-size 64)"
             )
         found[at] = picture
     return found

@@ -275,10 +275,12 @@ def test_every_protocol_file_is_a_sweep_that_can_be_run(path: Path) -> None:
     runs = Sweep.read(path, {"data": {"place": "elsewhere"}}).runs()
     assert {run.data.place for run in runs} == {"elsewhere"}
     assert {run.scenario.order_seed for run in runs} == {1993}
-    for run in runs:
-        learner_class(run.learner)
-        ResNet(run.recipe.network, 10, 32, 0)
-        codec_class(run.codec)
+    for learner in {run.learner for run in runs}:
+        learner_class(learner)
+    for network in {run.recipe.network for run in runs}:
+        ResNet(network, 10, 32, 0)
+    for codec in {run.codec for run in runs}:
+        codec_class(codec)
     assert len({run.id for run in runs}) == len(runs)
     assert {run.scenario.initial_increment for run in runs} == {
         50 if "b50" in path.stem else 11 if "food" in path.stem else None

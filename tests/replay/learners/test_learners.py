@@ -140,9 +140,8 @@ def test_gdumb_depends_on_the_buffer_and_on_nothing_else() -> None:
 
 def test_gdumb_takes_exactly_its_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[int] = []
-    learner = make("gdumb", recipe=RECIPE.model_copy(update={"steps": 120}))
-    descend = learner.descend
-    monkeypatch.setattr(learner, "descend", lambda loss: taken.append(1) or descend(loss))
+    learner = make("gdumb", recipe=RECIPE.model_copy(update={"steps": 120, "batch": 2}))
+    monkeypatch.setattr(learner, "descend", lambda loss: taken.append(1) or loss.detach())
     scenario = ClassIncremental(TRAIN, 4)
     learner.begin(scenario[0], memory(scenario, 1))
     for number in range(learner.epochs()):
@@ -391,6 +390,7 @@ def test_gdumb_mixes_the_share_of_batches_that_the_recipe_says(
         learner = learner_class("gdumb")(4, 12, RECIPE.model_copy(update={"cutmix": share}), 0)
         learner.begin(scenario[0], memory(scenario, 1))
         learner.start()
+        learner.descend = lambda loss: loss.detach()  # type: ignore[method-assign]
         for number in range(learner.epochs()):
             assert np.isfinite(learner.epoch(number))
         assert len(mixed) in wanted

@@ -1,3 +1,5 @@
+import doctest
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -232,3 +234,12 @@ def test_every_sample_is_kept_equally_often(policy: Policy) -> None:
     expected = kept_total.sum() / 40
     chi_squared = ((kept_total - expected) ** 2 / expected).sum()
     assert chi_squared < 72.1  # 99.9 % of a chi-squared distribution with 39 degrees of freedom
+
+
+def test_the_policy_in_the_documentation_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (example,) = doctest.DocTestFinder(recurse=False).find(Policy, "Policy", globs={})
+    assert len(example.examples) > 5
+    assert doctest.DocTestRunner().run(example).failed == 0

@@ -203,7 +203,7 @@ def test_pictures_of_another_size_are_named_unless_all_are_resized(tmp_path: Pat
     (root / "class1" / "large.png").write_bytes(
         imagecodecs.png_encode(np.full((20, 30, 3), 77, np.uint8))
     )
-    with pytest.raises(SampleError, match=r"large.png: 30x20 pixels.*--size"):
+    with pytest.raises(SampleError, match=r"large.png: 30x20 pixels.*--image-size"):
         load_images(root)
     found = load_images(root, size=8)
     assert found.images.shape == (13, 8, 8, 3)
