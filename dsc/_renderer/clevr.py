@@ -51,7 +51,7 @@ def render_clevr(index: int, size: int = 256, seed: int = 0) -> dict[str, NDArra
     Returns
     -------
     dict
-        ``rgb``, ``depth_zbuffer`` (valid everywhere) and ``normal`` as `render_view` gives them;
+        ``rgb``, ``depth_zbuffer`` (valid everywhere) and ``normal`` as `render_view` returns them;
         ``segment_semantic`` uint8 (H, W), see `CLEVR_CLASSES`.
     """
     rng = np.random.Generator(np.random.PCG64([seed, index, 1]))

@@ -84,7 +84,7 @@ class Film:
 
 
 def render_scene(scene: Scene, camera: Camera, film: Film, size: int) -> dict[str, NDArray[Any]]:
-    """Render any scene; gives `render_view`'s maps, with the labels that the solids carry."""
+    """Render any scene; return `render_view`'s maps, with the labels that the solids carry."""
     rows = max(1, _BAND_PIXELS // size)
     tops = range(0, size, rows)
     bands = [_band(scene, camera, size, top, min(top + rows, size)) for top in tops]
@@ -153,7 +153,7 @@ def _band(scene: Scene, camera: Camera, size: int, top: int, bottom: int) -> Ban
 def _look(
     scene: Scene, camera: Camera, size: int, row: NDArray[np.float64], column: NDArray[np.float64]
 ) -> tuple[Surfaces, Float, Float]:
-    """Trace rays through points of the image; give surfaces, rays and depth."""
+    """Trace rays through points of the image; return surfaces, rays and depth."""
     x = (column * (2 / size) - 1).astype(np.float32)
     y = (row * (2 / size) - 1).astype(np.float32)
     rays = camera.rays(x, y)
@@ -205,7 +205,7 @@ def _exposure(film: Film, radiance: Float) -> Float:
 
 
 def _expose(radiance: Float, gain: Float) -> Float:
-    """Apply the gain (3,) and a film's curve (Narkowicz's fit of ACES); give (3, ...), 0 to 1."""
+    """Apply the gain (3,) and a film's curve (Narkowicz's fit of ACES); return (3, ...), 0 to 1."""
     x = radiance * gain.reshape(3, *[1] * (radiance.ndim - 1))
     # strong light loses its colour on film and sensor alike
     x += 0.15 * (x.mean(axis=0) - x)
@@ -214,7 +214,7 @@ def _expose(radiance: Float, gain: Float) -> Float:
 
 
 def _encode_rgb(film: Film, linear: Float) -> NDArray[np.uint8]:
-    """Add vignette and signal-dependent noise; give 8 bits (H, W, 3)."""
+    """Add vignette and signal-dependent noise; return 8 bits (H, W, 3)."""
     size = linear.shape[-1]
     if film.vignette:
         place = (np.arange(size) + 0.5) / size - 0.5

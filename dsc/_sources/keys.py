@@ -7,21 +7,11 @@ changed or cut for that get a hash of themselves, so that different names give d
 import hashlib
 import re
 
-KEY_LIMIT = 80
-
-
-GROUP_LIMIT = 48
-
-
+KEY_LIMIT = 80  # letters
+GROUP_LIMIT = 48  # of which a group's part has so many at most
 SPLIT_ORDER = ("train", "val", "test", "dev")
-
-
 _PLAIN = re.compile(r"[A-Za-z0-9-]+(?:_[A-Za-z0-9-]+)*")
-
-
 _DIGITS = re.compile(r"\d+")
-
-
 _SEPARATOR = "__"
 
 
@@ -31,10 +21,7 @@ def natural_order(text: str) -> tuple[str, str]:
 
 
 def group_prefix(group: str) -> str:
-    """Return what the keys of a group begin with.
-
-    Its path, joined by ``__``, in a key's letters.
-    """
+    """Return what the keys of a group's samples begin with: its directories, joined by ``__``."""
     if not group:
         return ""
     return fit(_SEPARATOR.join(plain(part) for part in group.split("/")), GROUP_LIMIT) + _SEPARATOR

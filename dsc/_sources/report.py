@@ -21,12 +21,18 @@ def make_report(
     notes: Sequence[str],
     options: Mapping[str, Any],
 ) -> SourceReport:
-    """Put together what a source found.
+    """Return the account of what a source found, decided and left out.
 
     Parameters
     ----------
     meanings, present
         By task, what it is, and which samples have it: (N,) bool.
+    left_out
+        What was found and is not read.
+    notes
+        What was decided for all files, in words for people.
+    options
+        What the source was opened with, as JSON.
     """
     columns = list(present.values())
     return SourceReport(
@@ -43,7 +49,7 @@ def make_report(
 
 
 def task_report(meaning: Meaning, samples: int) -> TaskReport:
-    """Spell out what is known of a task, for people."""
+    """Return the account of one task, which so many samples have."""
     shape = "×".join(map(str, meaning.shape))
     return TaskReport(
         samples=samples,
@@ -56,6 +62,6 @@ def task_report(meaning: Meaning, samples: int) -> TaskReport:
 
 
 def fingerprint(tasks: Sequence[Task], content: str) -> str:
-    """Hash what a source holds: its tasks, and `content`, which stands for its samples."""
+    """Return the SHA-256 of what a source holds: its tasks, and a hash of its samples."""
     text = canonical_json([task.model_dump(mode="json") for task in tasks]) + content
     return hashlib.sha256(text.encode()).hexdigest()

@@ -2,7 +2,12 @@
 
 from collections.abc import Iterable
 
-from dsc._sources.files.local import DirectoryNames
+DirectoryNames = tuple[list[str], list[str]]  # of files and of directories, sorted
+
+
+def join_path(directory: str, name: str) -> str:
+    """Return the path of a name in a directory; ``""`` is the root."""
+    return f"{directory}/{name}" if directory else name
 
 
 class Directories:

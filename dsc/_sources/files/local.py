@@ -5,9 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+from dsc._sources.files.directories import DirectoryNames
 from dsc._sources.files.passed_over import PassedOver, task_of, why_hidden
-
-DirectoryNames = tuple[list[str], list[str]]  # of files and of directories, sorted
 
 
 class LocalFiles:

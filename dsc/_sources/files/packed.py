@@ -21,8 +21,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from dsc._sources.files.directories import Directories
-from dsc._sources.files.local import DirectoryNames, LocalFiles
+from dsc._sources.files.directories import Directories, DirectoryNames
+from dsc._sources.files.local import LocalFiles
 from dsc._sources.files.passed_over import PassedOver, printable, spell, task_of, why_hidden
 from dsc._sources.files.remote import RemoteFiles, Seekable, raise_failure
 from dsc._storage.files.place import Place, parse_place

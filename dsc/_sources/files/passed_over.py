@@ -1,7 +1,7 @@
 """What no source reads, by its name or by what made it, and an account of it.
 
 Operating systems, editors and dsc itself leave files beside a dataset's. A walk passes over them,
-and says so: `PassedOver` counts each, and gives few lines where there are many of a kind.
+and says so: `PassedOver` counts each, and makes few lines where there are many of a kind.
 """
 
 import os
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dsc._schemas import LeftOut
 from dsc._schemas.task import spelled
+from dsc._sources.files.directories import join_path
 
 MANIFEST, WORK, EXPORTED = "dsc.json", ".dsc", ".dsc-export.json"
 MOST_PLACES = 8  # more directories than this with one kind of thing become one line
@@ -105,7 +106,7 @@ class PassedOver:
                 found = {f"**/{pattern}": sum(count for _, _, count in places.values())}
             else:
                 found = {
-                    _below(directory, first if names == 1 else pattern): count
+                    join_path(directory, first if names == 1 else pattern): count
                     for directory, (first, names, count) in places.items()
                 }
             lines += [
@@ -113,10 +114,6 @@ class PassedOver:
                 for what, files in found.items()
             ]
         return sorted(lines, key=lambda line: (line.what, line.reason, line.task))
-
-
-def _below(directory: str, name: str) -> str:
-    return f"{directory}/{name}" if directory else name
 
 
 def _pattern(name: str) -> str:

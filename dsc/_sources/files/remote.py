@@ -11,8 +11,7 @@ from html.parser import HTMLParser
 from typing import Any, BinaryIO
 from urllib.parse import unquote_to_bytes, urljoin, urlsplit
 
-from dsc._sources.files.directories import Directories
-from dsc._sources.files.local import DirectoryNames
+from dsc._sources.files.directories import Directories, DirectoryNames
 from dsc._sources.files.passed_over import PassedOver
 from dsc._storage.files.http import read_page
 from dsc._storage.files.place import Place
@@ -85,7 +84,7 @@ class RemoteFiles:
 
 
 class Seekable(io.RawIOBase):
-    """A file of known size that is read at a place; what reads it gives `readinto`."""
+    """A file of known size that is read at any place; subclasses define `readinto`."""
 
     def __init__(self, size: int) -> None:
         self._size, self._at = size, 0
@@ -99,13 +98,13 @@ class Seekable(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a place."""
+        """Go to a byte of the file, and return its number."""
         start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
         self._at = max(start + offset, 0)
         return self._at
 
     def tell(self) -> int:
-        """Return the place."""
+        """Return the number of the byte that is read next."""
         return self._at
 
 
@@ -125,7 +124,7 @@ class RemoteFile(Seekable):
         self._remote, self._path = remote, path
 
     def readinto(self, buffer: Any) -> int:
-        """Read from the place on; 0 at the end."""
+        """Read from there on into a buffer, and return how many bytes; 0 at the end."""
         wanted = min(len(buffer), self._size - self._at)
         if wanted <= 0:
             return 0

@@ -14,7 +14,8 @@ from typing import BinaryIO, Protocol
 from urllib.parse import unquote_to_bytes
 
 from dsc._schemas import LeftOut
-from dsc._sources.files.local import DirectoryNames, LocalFiles
+from dsc._sources.files.directories import DirectoryNames, join_path
+from dsc._sources.files.local import LocalFiles
 from dsc._sources.files.packed import PackedFiles, find_packed
 from dsc._sources.files.passed_over import (
     PassedOver,
@@ -95,7 +96,7 @@ class FileTree:
 
         Hidden files and directories, what operating systems leave, links that are broken or never
         end, what is no file, and outputs of dsc below the root are passed over; a root that does
-        not exist gives nothing.
+        not exist has none.
 
         Parameters
         ----------
@@ -163,7 +164,7 @@ class FileTree:
     def _walked(self, passed: PassedOver | None, directory: str, below: list[str]) -> list[str]:
         walked = []
         for name in below:
-            path = f"{directory}/{name}" if directory else name
+            path = join_path(directory, name)
             why = why_hidden(name)
             if why is None:
                 walked.append(path)

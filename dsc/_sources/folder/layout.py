@@ -6,11 +6,7 @@ from dataclasses import dataclass, field
 from dsc._sources.meaning.decide import Stated
 
 Listing = Mapping[str, list[str]]  # names of the files that can be read, by directory
-
-
-PICTURE = "rgb"
-
-
+PICTURE = "rgb"  # the task of pictures whose names say none
 STRAY = "belongs to no task of this layout"
 
 
@@ -23,7 +19,8 @@ class FilePlace:
     task
         Name of its task.
     group, stem
-        What tells its sample from all others, and is the same for all its tasks.
+        What tells its sample from all others, and is the same for all of the sample's tasks: the
+        directories that do not name the task, and the file's name less the task's word and ending.
     split
         Split of the data set, empty where there is none.
     label
@@ -57,14 +54,16 @@ class Layout:
     name
         What ``--layout`` calls it.
     place
-        Gives a file's place, from its directory and name; an `SetAside`, or None, for what is no
+        Returns a file's place, from its directory and name; a `SetAside`, or None, for what is no
         task's.
     why
         What it was recognised by, for people.
     known
         What the layout itself says of its tasks.
     pair
-        Joins samples whose tasks' stems differ, where the names cannot: see `published`.
+        Joins the files of one sample where their stems differ, as time stamps do: takes all files
+        that have a place, returns those that are kept, with their places. None where equal stems
+        join them.
     arrays
         Endings of files that hold one array and make a sample although they are no pictures.
     """

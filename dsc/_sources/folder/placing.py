@@ -14,6 +14,7 @@ from typing import Self
 from dsc._schemas import LeftOut
 from dsc._schemas.task import spelled
 from dsc._sources.file_table import WHOLE, FileTable, TableBuilder
+from dsc._sources.files.directories import join_path
 from dsc._sources.files.passed_over import PassedOver, ending_of
 from dsc._sources.folder.layout import STRAY, FilePlace, Layout, Listing, SetAside
 from dsc._sources.formats import can_read
@@ -21,20 +22,10 @@ from dsc._sources.meaning.names import is_task_word, kind_of_name, task_name
 from dsc._sources.meaning.options import TaskOptions
 
 CLASS_TASK = "class_label"
-
-
 MATRIX_ENDINGS = (".txt",)
-
-
 MATRIX_TASKS = ("pose", "extrinsic", "intrinsic", "matrix", "transform")
-
-
 ARRAY_ENDINGS = (".h5", ".hdf5")
-
-
 HOLDERS = (".zip", ".tar", ".tgz", ".gz", ".7z", ".rar", *ARRAY_ENDINGS, ".mat", ".lmdb")
-
-
 UNREAD_PICTURES = (
     ".heic", ".heif", ".jp2", ".j2k", ".hdr", ".dng", ".cr2", ".nef", ".arw", ".psd", ".raw",
     ".dcm", ".nii", ".fits",
@@ -52,7 +43,7 @@ class ListedFiles:
     others
         The rest, of which a layout may still take small matrices and single arrays.
     ignored
-        Those that an option leaves out, with its pattern.
+        Whole paths of those that the user leaves out, by the pattern that does it.
     """
 
     readable: dict[str, list[str]]
@@ -61,17 +52,18 @@ class ListedFiles:
 
     @classmethod
     def of(cls, walk: Iterable[tuple[str, list[str]]], options: TaskOptions) -> Self:
-        """Sort the files that a tree has."""
-        sorted_out: tuple[dict[str, list[str]], ...] = ({}, {}, {})
+        """Sort the files that a walk finds, less those that the user leaves out."""
+        found = cls({}, {}, {})
         for directory, names in walk:
             head = f"{directory}/" if directory else ""
             for name in names:
                 pattern = options.ignores(f"{head}{name}") if options.ignore else None
-                kind = 2 if pattern else 0 if can_read(name) else 1
-                where = directory if kind < 2 else str(pattern)
-                found = name if kind < 2 else f"{head}{name}"
-                sorted_out[kind].setdefault(where, []).append(found)
-        return cls(*sorted_out)
+                if pattern:
+                    found.ignored.setdefault(pattern, []).append(f"{head}{name}")
+                else:
+                    kind = found.readable if can_read(name) else found.others
+                    kind.setdefault(directory, []).append(name)
+        return found
 
     def all(self) -> dict[str, list[str]]:
         """Return every file that no option leaves out: published layouts know those beside, too."""
@@ -92,7 +84,18 @@ class ListedFiles:
 class PlacedFiles:
     """What a layout makes of the files: the table, classes by group, and what it leaves out.
 
-    `files` counts the files of every task; `twins` says, by task, which two claim one sample.
+    Attributes
+    ----------
+    table
+        The samples and their files.
+    labels
+        Name of the class by group, where the layout has classes.
+    left_out
+        What has no place, or cannot be read, with the reason.
+    files
+        Number of files by task, twins and all.
+    twins
+        By task, which two files claim one sample, in words for people.
     """
 
     table: FileTable
@@ -230,7 +233,7 @@ def _by_task(
 def _paths(listing: Listing) -> Iterator[tuple[str, str, str]]:
     for directory, names in listing.items():
         for name in names:
-            yield directory, name, f"{directory}/{name}" if directory else name
+            yield directory, name, join_path(directory, name)
 
 
 def _may_hold(task: str, name: str, layout: Layout) -> bool:

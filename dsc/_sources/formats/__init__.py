@@ -1,7 +1,7 @@
 """The one place where the bytes of a stranger's file become an array, and facts about it.
 
 A file is told by its content, never by its name. `read_content` says what it holds from its head;
-`read_pixels` gives the numbers as stored: native byte order, C order, nothing scaled, no channel
+`read_pixels` returns the numbers as stored: native byte order, C order, nothing scaled, no channel
 and no page left out. What a task makes of them (units, channels, ids) is decided elsewhere. A file
 that is cut, broken or of a kind that is not read is a `SampleError` that names it, says what was
 found and what to do.

@@ -40,7 +40,7 @@ class Content:
     format
         ``png jpeg webp jxl avif tiff bmp gif exr pfm pbm pgm ppm pam flo dpt npy npz``.
     dtype
-        Name of the dtype that `read_pixels` gives (without `indexes`): ``uint8``, ``float16`` ...
+        Name of the dtype that `read_pixels` returns (without `indexes`): ``uint8``, ``float16`` ...
     shape
         (H, W), (H, W, C), or of ``.npy`` whatever it is; as shown upright where an orientation is
         given.
@@ -58,7 +58,7 @@ class Content:
     alpha
         The last channel is opacity, or a mask.
     cmyk
-        The file stores inks; `read_pixels` gives red = (255 - C)(255 - K) / 255, and so on.
+        The file stores inks; `read_pixels` returns red = (255 - C)(255 - K) / 255, and so on.
     channels
         Names of the channels of an OpenEXR in the order of the last axis.
     """
@@ -76,7 +76,7 @@ class Content:
     channels: tuple[str, ...] = ()
 
     def as_indexes(self) -> "Content":
-        """Return what `read_pixels` gives with ``indexes=True``.
+        """Return what `read_pixels` returns with ``indexes=True``.
 
         (H, W) where there is a palette.
         """
@@ -87,7 +87,7 @@ class Content:
     def as_stored(self) -> "Content":
         """Return the shape without the orientation.
 
-        That is what `read_pixels` gives with `upright` false.
+        That is what `read_pixels` returns with `upright` false.
         """
         return replace(self, shape=turned(self.shape, self.orientation))
 

@@ -9,10 +9,9 @@ from dsc._sources.file_table import WHOLE, TableBuilder
 from dsc._sources.files.passed_over import printable
 from dsc._sources.hdf5.inventory import DatasetItem
 from dsc._sources.hdf5.layout import SampleUnit, ToldLayout
-from dsc._sources.hdf5.names import generic, stem_of
+from dsc._sources.hdf5.names import NameWords, generic, stem_of
 from dsc._sources.hdf5.plan import (
     LeftOutDatasets,
-    NameWords,
     Plan,
     TaskDataset,
     check_number,
@@ -29,7 +28,15 @@ from dsc._sources.meaning.options import TaskOptions, wanted_tasks
 
 @dataclass(frozen=True)
 class _Spot:
-    """A dataset with its task, and the sample that it is of."""
+    """A dataset with its task, and the sample that it is of.
+
+    Attributes
+    ----------
+    group, stem
+        What tells the sample from all others.
+    end
+        Where in ``file//dataset`` the stem ends at most: it may occur behind that once more.
+    """
 
     unit: SampleUnit
     item: DatasetItem
@@ -39,10 +46,7 @@ class _Spot:
     end: int
 
     def template(self) -> tuple[str, str]:
-        """Return what stands before and behind the stem in ``file//dataset``.
-
-        The stem is looked for before `end`.
-        """
+        """Return what stands before and behind the stem in ``file//dataset``."""
         path = f"{self.unit.file}{INSIDE}{self.item.path}"
         at = path.rfind(self.stem, 0, self.end) if self.stem else -1
         return (path, WHOLE) if at < 0 else (path[:at], path[at + len(self.stem) :])
@@ -50,15 +54,28 @@ class _Spot:
 
 def plan_frames(
     units: Sequence[SampleUnit],
-    words: NameWords,
-    in_files: Mapping[str, NameWords],
+    words: Mapping[str, NameWords],
+    in_files: Mapping[str, Mapping[str, NameWords]],
     told: ToldLayout,
     options: TaskOptions,
     left: LeftOutDatasets,
 ) -> Plan:
-    """Make the plan of units that are a sample each; see `make_plan`.
+    """Make the plan of files or groups that are a sample each; see `make_plan`.
 
-    `in_files` reads datasets that are numbered, by file and path.
+    Parameters
+    ----------
+    units
+        The files or groups.
+    words
+        What the names of files say, where each holds one dataset.
+    in_files
+        What the names of datasets say, by file, where those of one task are numbered.
+    told
+        The layout.
+    options
+        What the user states; tasks may be named by their datasets' names.
+    left
+        Gets what is not read.
     """
     spots = list(_spots(units, words, in_files, left))
     every = list(dict.fromkeys(spot.task for spot in spots))
@@ -91,12 +108,12 @@ def plan_frames(
 
 def _spots(
     units: Sequence[SampleUnit],
-    words: NameWords,
-    in_files: Mapping[str, NameWords],
+    words: Mapping[str, NameWords],
+    in_files: Mapping[str, Mapping[str, NameWords]],
     left: LeftOutDatasets,
 ) -> Iterator[_Spot]:
     held = [(unit, item) for unit in units for item in unit.items if not item.no_task]
-    several = len({word for _, _, word in words.values()}) > 1
+    several = len({one.task for one in words.values()}) > 1
     used = words if several or all(generic(unit.inner(item)) for unit, item in held) else {}
     for unit, item in held:
         read = in_files.get(unit.file, {})
@@ -114,14 +131,14 @@ def _spots(
             left.add(unit.file, item.path, reason, printable(item.path), unit.group)
 
 
-def _sample_of(unit: SampleUnit, words: NameWords) -> tuple[str, str, int]:
+def _sample_of(unit: SampleUnit, words: Mapping[str, NameWords]) -> tuple[str, str, int]:
     """Return the group and stem of a unit's sample, and where the stem ends at most."""
     if unit.group:
         above, _, leaf = unit.group.rpartition("/")
         group = "/".join(part for part in (stem_of(unit.file), above) if part)
         return group, leaf, len(unit.file) + len(INSIDE) + len(unit.group)
     if unit.file in words:
-        return *words[unit.file][:2], len(stem_of(unit.file))
+        return words[unit.file].group, words[unit.file].stem, len(stem_of(unit.file))
     directory, _, name = unit.file.rpartition("/")
     return directory, stem_of(name), len(stem_of(unit.file))
 

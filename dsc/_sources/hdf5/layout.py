@@ -1,4 +1,4 @@
-"""How HDF5 files hold samples, told from the names and shapes of their datasets alone.
+"""How HDF5 files hold samples: decided from the names and shapes of their datasets alone.
 
 - ``rows``: the first axis counts the samples: ``rgb`` (N, H, W, 3) and ``depth`` (N, H, W).
 - ``frames``: one file a sample: ``0001.h5`` with ``rgb`` (H, W, 3) and ``depth`` (H, W). Where each
@@ -16,8 +16,9 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from dsc._sources.files.directories import join_path
 from dsc._sources.hdf5.inventory import DatasetItem
-from dsc._sources.hdf5.names import generic
+from dsc._sources.hdf5.names import NameWords, generic
 from dsc._sources.meaning.evidence import MATRIX
 from dsc._sources.meaning.names import (
     MOST_TASKS,
@@ -80,7 +81,9 @@ def part_into_units(
             unit
             for name, below in _below(items, level).items()
             if name in names
-            for unit in part_into_units(file, below, _join(group, name), name_of_split(name) or "")
+            for unit in part_into_units(
+                file, below, join_path(group, name), name_of_split(name) or ""
+            )
         ]
     found = _numbered_groups(held, level)
     if not found:
@@ -91,10 +94,6 @@ def part_into_units(
         for unit in part_into_units(file, below, name, split):
             units.append(SampleUnit(file, unit.group, unit.items, unit.split, numbered=True))
     return units
-
-
-def _join(group: str, name: str) -> str:
-    return f"{group}/{name}" if group else name
 
 
 def _below(items: Sequence[DatasetItem], level: int) -> dict[str, list[DatasetItem]]:
@@ -150,7 +149,7 @@ def _nested_numbers(groups: dict[str, set[str]]) -> bool:
 
 @dataclass(frozen=True)
 class ToldLayout:
-    """Which layout it is, and why."""
+    """Which of `LAYOUTS` it is, and why, in words for people."""
 
     name: str
     why: str
@@ -164,7 +163,7 @@ def tell(units: Sequence[SampleUnit], kind_of: KindOf, where: str) -> ToldLayout
     units
         What there is; those that are alike are looked at once.
     kind_of
-        Gives the kind that is known of a dataset.
+        Returns the kind of a dataset, None where it is not known.
     where
         The root, for messages.
 
@@ -250,7 +249,10 @@ def _extents(units: Sequence[SampleUnit]) -> str:
 
 
 def _votes(unit: SampleUnit, kind_of: KindOf) -> list[tuple[int, DatasetItem]]:
-    """Judge every dataset: above 0 it is one sample, below 0 it has rows."""
+    """Judge every dataset: above 0 it looks like one sample, below 0 like rows of samples.
+
+    The larger the number the surer: `WEAK` is a guess, `STRONG` is sure.
+    """
     items = [item for item in unit.items if not item.no_task and not item.problem]
     firsts: dict[int, list[int]] = defaultdict(list)
     for item in items:
@@ -325,8 +327,8 @@ def _vote_deep(item: DatasetItem, kind: str | None) -> int:
     return WEAK if kind in (*PICTURES, "flow") else -WEAK if kind == "label" else 0
 
 
-def tasks_first(unit: SampleUnit, kind_of: KindOf) -> dict[str, tuple[str, str, str]]:
-    """Read datasets that are numbered, a group or a word a task: (group, stem, task) by path.
+def tasks_first(unit: SampleUnit, kind_of: KindOf) -> dict[str, NameWords]:
+    """Read the names of numbered datasets, whose group or a word names the task, by path.
 
     Empty where most are not like that, or where they have rows.
     """
@@ -339,10 +341,10 @@ def tasks_first(unit: SampleUnit, kind_of: KindOf) -> dict[str, tuple[str, str, 
         above, _, word = group.rpartition("/")
         stem, affix = split_affix(base)
         if affix and any(map(str.isdigit, stem)):
-            found[item.path] = (group, stem, affix)
+            found[item.path] = NameWords(group, stem, affix)
         elif _is_numbered(base) and is_task_word(word):
-            found[item.path] = (above, base, word)
-    tasks = {task for _, _, task in found.values()}
+            found[item.path] = NameWords(above, base, word)
+    tasks = {one.task for one in found.values()}
     fits = 2 * len(found) > len(held) and len(found) > len(tasks) and len(tasks) <= MOST_TASKS
     if not fits:
         return {}

@@ -23,8 +23,8 @@ from dsc._sources.hdf5.layout import (
     tasks_first,
     tell,
 )
-from dsc._sources.hdf5.names import file_words, kind_known, stem_of
-from dsc._sources.hdf5.plan import LeftOutDatasets, NameWords, Plan
+from dsc._sources.hdf5.names import NO_WORDS, NameWords, file_words, kind_known, stem_of
+from dsc._sources.hdf5.plan import LeftOutDatasets, Plan
 from dsc._sources.hdf5.rows import plan_rows
 from dsc._sources.meaning.names import kind_of_name, split_of
 from dsc._sources.meaning.options import TaskOptions
@@ -153,7 +153,7 @@ def _every_group(file: str, items: Sequence[DatasetItem]) -> list[SampleUnit]:
     ]
 
 
-def _words_of_files(content: Mapping[str, Sequence[DatasetItem]]) -> NameWords:
+def _words_of_files(content: Mapping[str, Sequence[DatasetItem]]) -> Mapping[str, NameWords]:
     """Read what file names say, where each file holds one dataset."""
     single = [
         file for file, items in content.items() if sum(not item.no_task for item in items) == 1
@@ -164,13 +164,13 @@ def _words_of_files(content: Mapping[str, Sequence[DatasetItem]]) -> NameWords:
 
 
 class _Kinds:
-    """Gives the kind that is known of a dataset: stated, by its own name, by the file's."""
+    """Tells the kind of a dataset where it is known: stated, or by its own or its file's name."""
 
-    def __init__(self, options: TaskOptions, words: NameWords) -> None:
+    def __init__(self, options: TaskOptions, words: Mapping[str, NameWords]) -> None:
         self._kinds, self._words = dict(options.kinds or {}), words
 
     def __call__(self, file: str, item: DatasetItem) -> str | None:
-        word = self._words.get(file, ("", "", ""))[2]
+        word = self._words.get(file, NO_WORDS).task
         for own in (item.path, item.path.rpartition("/")[2], word):
             stated = self._kinds.get(spelled(own))
             if stated:
@@ -179,12 +179,14 @@ class _Kinds:
         return item.stated.kind or named
 
 
-def _only_wanted(unit: SampleUnit, options: TaskOptions, words: NameWords) -> SampleUnit:
+def _only_wanted(
+    unit: SampleUnit, options: TaskOptions, words: Mapping[str, NameWords]
+) -> SampleUnit:
     """Keep what is asked for, by any of its names: the rest must not sway the layout."""
     if options.tasks is None:
         return unit
     asked = {spelled(word) for word in options.tasks}
-    word = words.get(unit.file, ("", "", ""))[2]
+    word = words.get(unit.file, NO_WORDS).task
     kept = [
         item
         for item in unit.items
@@ -194,8 +196,10 @@ def _only_wanted(unit: SampleUnit, options: TaskOptions, words: NameWords) -> Sa
     return replace(unit, items=tuple(kept)) if kept else unit
 
 
-def _numbered_datasets(units: Sequence[SampleUnit], kind_of: _Kinds) -> dict[str, NameWords]:
-    """Read files whose datasets are numbered, by file; empty unless all are like that."""
+def _numbered_datasets(
+    units: Sequence[SampleUnit], kind_of: _Kinds
+) -> dict[str, Mapping[str, NameWords]]:
+    """Read the names of numbered datasets, by file and path; empty unless all files have such."""
     if any(unit.numbered for unit in units):
         return {}
     found = {unit.file: tasks_first(unit, kind_of) for unit in units}

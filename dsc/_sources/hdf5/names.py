@@ -3,17 +3,28 @@
 import re
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from dsc._schemas.task import spelled
 from dsc._sources.formats import can_read
 from dsc._sources.meaning.names import MOST_TASKS, is_task_word, kind_of_name, split_affix
 
+
+class NameWords(NamedTuple):
+    """What the path of a file or dataset says.
+
+    `group` and `stem` tell its sample from others, `task` is the word for its task; ``""`` where
+    there is none.
+    """
+
+    group: str
+    stem: str
+    task: str
+
+
+NO_WORDS = NameWords("", "", "")
 GENERIC = ("dataset", "data", "array", "default", "value", "values", "arr_0", "item", "content")
-
-
 _NUMBERED = re.compile(r"(.*\d)[._-]([A-Za-z]+(?:_[A-Za-z]+)*)")  # frame.0000.position
-
-
 _HYPERSIM = re.compile(r"_(final|geometry)_hdf5$")  # two directories of one camera's frames
 
 
@@ -40,8 +51,8 @@ def base_and_word(name: str) -> tuple[str, str]:
     return (match[1], match[2]) if match else split_affix(stem)
 
 
-def file_words(paths: Sequence[str]) -> dict[str, tuple[str, str, str]]:
-    """Read what names say of files that hold one dataset each: (group, stem, task) by path.
+def file_words(paths: Sequence[str]) -> dict[str, NameWords]:
+    """Read what names say of files that hold one dataset each, by path.
 
     Empty where they do not name a task each: at the end or the beginning of the name, as the whole
     name, or as one of the directories.
@@ -52,21 +63,23 @@ def file_words(paths: Sequence[str]) -> dict[str, tuple[str, str, str]]:
         base, word = base_and_word(name)
         if not word and is_task_word(base) and not any(map(str.isdigit, base)):
             base, word = "", base
-        found[path] = (_HYPERSIM.sub("", directory), base, word)
-    words = {word for _, _, word in found.values()}
+        found[path] = NameWords(_HYPERSIM.sub("", directory), base, word)
+    words = {one.task for one in found.values()}
     if all(words) and any(map(is_task_word, words)):
         return found
     return _directory_words(paths)
 
 
-def _directory_words(paths: Sequence[str]) -> dict[str, tuple[str, str, str]]:
+def _directory_words(paths: Sequence[str]) -> dict[str, NameWords]:
     """Read the task from the level of directories at which all names are tasks' names."""
     parts = [path.split("/") for path in paths]
     for level in range(-2, -min(map(len, parts), default=0) - 1, -1):
         words = {found[level] for found in parts}
         if len(words) <= MOST_TASKS and all(map(is_task_word, words)):
             return {
-                path: ("/".join((*own[:level], *own[level + 1 : -1])), stem_of(own[-1]), own[level])
+                path: NameWords(
+                    "/".join((*own[:level], *own[level + 1 : -1])), stem_of(own[-1]), own[level]
+                )
                 for path, own in zip(paths, parts, strict=True)
             }
     return {}

@@ -13,18 +13,19 @@ from dsc._schemas.task import spelled
 from dsc._sources.files.passed_over import printable
 from dsc._sources.hdf5.inventory import DatasetItem
 from dsc._sources.hdf5.layout import SampleUnit, ToldLayout
-from dsc._sources.hdf5.names import generic
+from dsc._sources.hdf5.names import NO_WORDS, NameWords, generic
 from dsc._sources.hdf5.sample_table import SampleTable
 from dsc._sources.meaning.names import MOST_TASKS
 from dsc._sources.meaning.options import TaskOptions
 from dsc.errors import UsageError
 
-NameWords = Mapping[str, tuple[str, str, str]]  # group, stem and task by path
-
 
 @dataclass(frozen=True)
 class TaskDataset:
-    """A dataset that is (part of) a task."""
+    """A dataset that holds a task, or part of one.
+
+    `axis` is the one that counts samples, see `Cell`.
+    """
 
     file: str
     item: DatasetItem
@@ -38,7 +39,7 @@ class TaskDataset:
 
 @dataclass
 class Plan:
-    """What becomes of the files.
+    """What becomes of the datasets of all files: the samples and tasks, and what is left out.
 
     Attributes
     ----------
@@ -47,11 +48,14 @@ class Plan:
     table
         The samples.
     found
-        By task that is wanted, every dataset of it.
+        By task that is wanted, all of its datasets.
     options
         What the user states, by the names of tasks.
     beside
-        For each unit, the datasets that stand beside one another, for checks of their sizes.
+        For each file or group, the datasets that belong to the same samples, by task: their heights
+        and widths must agree.
+    left_out
+        What is not read, with the reason.
     """
 
     layout: ToldLayout
@@ -75,7 +79,7 @@ class Plan:
 
 
 class LeftOutDatasets:
-    """Collects what is not read; alike ones of several files or groups are one entry."""
+    """Collects the datasets that are not read; equal ones of several files are one entry."""
 
     def __init__(self) -> None:
         self._first: dict[tuple[str, str, str], str] = {}
@@ -111,9 +115,9 @@ class LeftOutDatasets:
         return f"{'*' if len(files) > 1 else next(iter(files))}: {entry[2]}"
 
 
-def task_of(unit: SampleUnit, item: DatasetItem, words: NameWords) -> str:
+def task_of(unit: SampleUnit, item: DatasetItem, words: Mapping[str, NameWords]) -> str:
     """Name the task of a dataset: by itself, unless its name says nothing and the file's does."""
-    inner, word = unit.inner(item), words.get(unit.file, ("", "", ""))[2]
+    inner, word = unit.inner(item), words.get(unit.file, NO_WORDS).task
     return spelled(word if word and generic(inner) else inner)
 
 

@@ -115,7 +115,7 @@ class OpenFiles:
         return np.asarray(self.select(path, dataset, row, where))
 
     def select(self, path: str, dataset: str, selection: Any, where: str) -> Any:
-        """Read a part of a dataset, as h5py gives it.
+        """Read a part of a dataset, as h5py returns it.
 
         Raises
         ------
@@ -250,7 +250,7 @@ def load_filters() -> None:
 
 
 def read_cell(files: OpenFiles, cell: Cell, where: str, indexes: bool) -> tuple[NDArray[Any], int]:
-    """Read one value of a dataset, and give the bytes that it had.
+    """Read one value of a dataset, and return it with the number of its stored bytes.
 
     MATLAB's axes are restored, bytes of an image file are decoded; channels may still come first.
 
@@ -289,7 +289,7 @@ def _selection(cell: Cell) -> Any:
 
 
 def spell(tree: FileTree, cell: Cell) -> str:
-    """Name a value for messages."""
+    """Name a value in messages: its file, dataset and row."""
     row = "" if cell.row is None else f", row {cell.row}"
     return f"{tree.where(cell.file)}, dataset {cell.dataset}{row}"
 

@@ -8,10 +8,9 @@ from dsc._schemas.task import spelled
 from dsc._sources.files.passed_over import printable
 from dsc._sources.hdf5.inventory import DatasetItem
 from dsc._sources.hdf5.layout import CHANNELS, SampleUnit, ToldLayout
-from dsc._sources.hdf5.names import stem_of
+from dsc._sources.hdf5.names import NameWords, stem_of
 from dsc._sources.hdf5.plan import (
     LeftOutDatasets,
-    NameWords,
     Plan,
     TaskDataset,
     check_number,
@@ -33,12 +32,26 @@ Named = dict[str, DatasetItem]
 
 def plan_rows(
     units: Sequence[SampleUnit],
-    words: NameWords,
+    words: Mapping[str, NameWords],
     told: ToldLayout,
     options: TaskOptions,
     left: LeftOutDatasets,
 ) -> Plan:
-    """Make the plan of units whose datasets have an axis of samples; see `make_plan`."""
+    """Make the plan of files or groups whose datasets have an axis of samples; see `make_plan`.
+
+    Parameters
+    ----------
+    units
+        The files or groups.
+    words
+        What the names of files say, where each holds one dataset.
+    told
+        The layout.
+    options
+        What the user states; tasks may be named by their datasets' names.
+    left
+        Gets what is not read.
+    """
     names = [_names(unit, words, left) for unit in units]
     own = _own_names(names)
     every = list(dict.fromkeys(task for named in names for task in named))
@@ -61,7 +74,7 @@ def plan_rows(
     return Plan(told, table, dict(found), options, beside, left.listed())
 
 
-def _names(unit: SampleUnit, words: NameWords, left: LeftOutDatasets) -> Named:
+def _names(unit: SampleUnit, words: Mapping[str, NameWords], left: LeftOutDatasets) -> Named:
     """Name every dataset that may be a task."""
     named: Named = {}
     for item in unit.items:
@@ -118,7 +131,9 @@ def _take(
     return taken
 
 
-def _leave(unit: SampleUnit, samples: int, words: NameWords, left: LeftOutDatasets) -> None:
+def _leave(
+    unit: SampleUnit, samples: int, words: Mapping[str, NameWords], left: LeftOutDatasets
+) -> None:
     """Note what can be no task; with one row a sample, it looks like one."""
     for item in unit.items:
         if item.no_task:
@@ -221,7 +236,7 @@ def _split_of_stem(file: str) -> str:
     return name_of_split(stem) or name_of_split(first.rstrip("0123456789")) or ""
 
 
-def _joined(parts: Sequence[RowBlock], words: NameWords) -> list[RowBlock]:
+def _joined(parts: Sequence[RowBlock], words: Mapping[str, NameWords]) -> list[RowBlock]:
     """Put files that hold a task each of the same samples together: ``rgb.h5`` and ``depth.h5``.
 
     Raises
@@ -231,7 +246,7 @@ def _joined(parts: Sequence[RowBlock], words: NameWords) -> list[RowBlock]:
     """
     groups: dict[tuple[str, str, str], list[RowBlock]] = defaultdict(list)
     for part in parts:
-        group, stem, _ = words.get(part.file, ("", part.file, ""))
+        group, stem, _ = words.get(part.file, NameWords("", part.file, ""))
         groups[group, stem, part.group].append(part)
     found: list[RowBlock] = []
     for (group, stem, _), several in groups.items():

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from dsc._schemas import LeftOut, Origin, SourceReport, Task
 from dsc._sources.base import SourceSample, task_of
+from dsc._sources.files.directories import join_path
 from dsc._sources.files.passed_over import PassedOver
 from dsc._sources.files.tree import FileTree, nothing_found
 from dsc._sources.hdf5.inventory import DatasetItem, list_datasets
@@ -242,7 +243,7 @@ def _find_files(root: str, options: TaskOptions) -> tuple[FileTree, list[str], l
     rest, paths, others = PassedOver(), list[str](), list[str]()
     for directory, names in tree.walk(left_out):
         for name in names:
-            path = f"{directory}/{name}" if directory else name
+            path = join_path(directory, name)
             pattern = options.ignores(path) if options.ignore else None
             if pattern:
                 rest.add_file(path, f"--ignore {pattern}")

@@ -1,4 +1,4 @@
-"""Reads files by their content and makes the native arrays of their tasks.
+"""Turns what a file holds into the native array of its task.
 
 `dsc._sources.formats` turns bytes into an array; here it becomes what its task holds:
 counts of depth, 8-bit normals, a label map in a wide enough dtype. What does not fit is a
@@ -6,8 +6,8 @@ counts of depth, 8-bit normals, a label map in a wide enough dtype. What does no
 being told to.
 
 A gray file serves an image task of three channels (the value is repeated, as folders of
-photographs hold gray JPEGs). In a label map, a palette gives its indexes, which are the labels, not
-the colours.
+photographs hold gray JPEGs). In a label map, a palette's indexes are taken, which are the labels,
+not its colours.
 """
 
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ class Conversion:
     Attributes
     ----------
     indexes
-        Whether a palette gives indexes rather than colours.
+        Whether the indexes of a palette are meant rather than its colours.
     alpha
         ``drop`` leaves a last channel of alpha out, ``only`` keeps nothing but it; None refuses it.
     file_unit
@@ -108,7 +108,7 @@ def probe(data: bytes, where: str, nothing: tuple[int, ...] = ()) -> Evidence:
 def check_file(
     data: bytes, task: Task, where: str, conversion: Conversion
 ) -> tuple[int, int] | None:
-    """Check from a file's head that it will serve its task; give height and width of a map.
+    """Check from a file's head that it will do for its task; return height and width of a map.
 
     Pixels are not decoded, so damage further on is not seen.
 

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-FEW_VALUES = 64
+FEW_VALUES = 64  # so few in a file, each on this many pixels at least, may be ids
 PIXELS_A_VALUE = 16
-FLAT = 0.8
-MANY = 1 << 16
+FLAT = 0.8  # share of equal neighbours from which regions are flat
+MANY = 1 << 16  # distinct values beyond this are not counted
 UNIT_LENGTH = 0.08  # what 8 bits, a resize and a JPEG do to the length of a unit vector
-MATRIX = 4
+MATRIX = 4  # rows and columns up to which floating point is a matrix and no map
 KNOWN = (
     "bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64",
     "float16", "float32", "float64",
@@ -179,7 +179,11 @@ def is_nothing(array: NDArray[Any], nothing: tuple[int, ...]) -> NDArray[np.bool
 
 
 def merge(found: Iterable[Evidence]) -> Evidence:
-    """Put the evidence of several files together: shape and format are the first one's."""
+    """Put the evidence of several files of one task together.
+
+    Shape and format are those of the first; the rest is what speaks most for ids, or the widest
+    range.
+    """
     return reduce(_both, found)
 
 

@@ -29,52 +29,31 @@ _WORDS: dict[str, tuple[str, ...]] = {
         "jpegimages",
     ),
 }  # fmt: skip
-
-
 _STRONG_LABELS = ("mask*", "label*", "seg*", "valid")  # of depth_mask, depth says what is masked
-
-
 _CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
-
-
 _OF_DEPTH = (
     "inv", "inverse", "log", "relative", "rel", "norm", "normalized", "normalised", "confidence",
     "conf", "uncertainty", "std", "variance", "var", "error*", "err", "weight*", "prob*", "edge*",
     "grad*", "gradient*",
 )  # fmt: skip  # beside depth: no distance in metres
-
-
 _LIGHT = (
     "left", "right", "view*", "picture*", "pic", "pics", "diffuse", "texture*", "albedo",
     "shading", "reshading", "edge*", "keypoint*", "curvature*", "thermal", "infrared", "ir", "nir",
     "reflectance", "irradiance", "roughness", "specular",
 )  # fmt: skip
-
-
 _PICTURES = (
     *_LIGHT, "pose*", "camera*", "embedding*", "caption*", "intrinsic*", "extrinsic*",
     "confidence*", "matte*", "alpha*", "saliency", "velodyne*", "lidar*",
 )  # fmt: skip
-
 SPLITS = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
     "test": "test", "testing": "test", "dev": "dev",
 }  # fmt: skip
-
-
 _SPLIT = re.compile(r"(train|training|val|valid|validation|test|testing|dev)_?(\d{4})?")
-
-
 _SEPARATORS = re.compile(r"([._-])")
-
-
 _PREFIXED = re.compile(r"([A-Za-z]+(?:[._-][A-Za-z]+)*?)[._-]?(\d.*)")
-
-
 _HAS_DIGIT = re.compile(r"\d")
-
-
-MOST_TASKS = 64
+MOST_TASKS = 64  # more names than this side by side are no tasks
 
 
 def kind_of_name(name: str) -> str | None:

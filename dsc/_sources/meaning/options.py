@@ -25,10 +25,20 @@ _PLUS = re.compile(r"(?<![eE])\+")  # between values; that of 1e+10 is part of o
 
 @dataclass(frozen=True)
 class TaskOptions:
-    """What the user states of a folder's tasks; task names are spelled as tasks are.
+    """What the user states of a dataset's tasks, by the names that tasks have.
 
     Attributes
     ----------
+    depth_unit
+        Metres a stored count of depth, for all tasks or by task; None where it is not stated.
+    file_unit
+        What the values of depth in the files are, by task; ``""`` is all tasks.
+    kinds
+        One of `KINDS` by task.
+    invalid
+        Values that mean "nothing here", by task.
+    alpha
+        ``drop``, ``mask`` (kept as a task of its own), or None to refuse it.
     tasks
         The tasks that are wanted; None for all.
     ignore

@@ -19,6 +19,7 @@ from dsc._schemas.task import spelled
 from dsc._sources.base import Source
 from dsc._sources.file_source import FileSource, probe_task
 from dsc._sources.file_table import FileTable, TableBuilder
+from dsc._sources.files.directories import join_path
 from dsc._sources.files.passed_over import PassedOver
 from dsc._sources.files.tree import FileTree, nothing_found
 from dsc._sources.meaning.decide import Meaning
@@ -140,7 +141,7 @@ def _list_frames(
     for directory, names in listing.items():
         task = DIRECTORIES.get(directory)
         for name in names:
-            path = f"{directory}/{name}" if directory else name
+            path = join_path(directory, name)
             match = _FRAME.fullmatch(name) if task else None
             pattern = options.ignores(path) if options.ignore else None
             if match and task and not pattern:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from dsc._schemas.task import spelled
+from dsc._sources.files.directories import join_path
 from dsc._sources.folder.layout import STRAY, FilePlace, Layout, Listing, SetAside
 from dsc._sources.formats import can_read
 from dsc._sources.meaning.decide import Stated
@@ -137,7 +138,7 @@ class Form:
 
 
 class FormPlacer:
-    """Gives a file's place by the rules of a form; what a directory says is told once."""
+    """Places files by the rules of a form; what a directory says is worked out once."""
 
     def __init__(self, form: Form) -> None:
         self._form = form
@@ -170,7 +171,7 @@ class FormPlacer:
                 yield name, rule, match
 
     def _aside(self, directory: str, name: str) -> SetAside | None:
-        path = f"{directory}/{name}" if directory else name
+        path = join_path(directory, name)
         for pattern, reason in self._beside:
             if pattern.fullmatch(path):
                 return SetAside(reason.why, reason.task)
