@@ -131,14 +131,14 @@ def block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
 
 
 def log_error(predicted: Tensor, depth_m: Tensor) -> Tensor:
-    """Give the error in ln(metres) of the pixels that were measured; the others are NaN."""
+    """Return the error in ln(metres) of the pixels that were measured; the others are NaN."""
     valid = ~depth_m.isnan()
     return predicted[valid] - depth_m[valid].log()
 
 
 @torch.no_grad()
 def absrel(model: nn.Module, files: "Files") -> float:
-    """Give the mean of |predicted - true| / true over all pixels of all files that have a depth."""
+    """Return the mean of |predicted - true| / true over all pixels of all files that have a depth."""
     model.eval()
     parts = [range(i, min(i + 25, len(files))) for i in range(0, len(files), 25)]
     errors = []
@@ -159,7 +159,7 @@ class Files:
         return len(self.rgb)
 
     def size(self) -> int:
-        """Give the bytes of all files."""
+        """Return the bytes of all files."""
         return sum(path.stat().st_size for path in (*self.rgb, *self.depth))
 
     def batch(self, indices: Iterable[int]) -> Batch:
@@ -192,7 +192,7 @@ def rendered_files(root: Path, views: int, size: int, seed: int) -> Files:
 
 
 def view_number(path: Path) -> int:
-    """Give the number in ``point_12_view_0_domain_rgb.png``."""
+    """Return the number in ``point_12_view_0_domain_rgb.png``."""
     return int(path.name.split("_")[1])
 
 

@@ -91,7 +91,7 @@ class Normalise(nn.Module):
 
 
 def loss_of(log_depth: Tensor, depth_m: Tensor) -> Tensor:
-    """Give the mean error of log depth over the pixels where depth was measured."""
+    """Return the mean error of log depth over the pixels where depth was measured."""
     valid = depth_m > 0  # NaN, where nothing was measured, is not
     return (log_depth[valid] - depth_m[valid].log()).abs().mean()
 
@@ -130,7 +130,7 @@ def restore(
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """Give the network itself, so that a checkpoint fits any number of workers."""
+    """Return the network itself, so that a checkpoint fits any number of workers."""
     inner = getattr(model, "module", model)
     return inner if isinstance(inner, nn.Module) else model
 

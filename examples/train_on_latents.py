@@ -65,7 +65,7 @@ class LatentClassifier(nn.Module):
         self.head = head(160, classes)
 
     def forward(self, latents: Any) -> Tensor:
-        """Give scores (B, classes)."""
+        """Return scores (B, classes)."""
         scores: Tensor = self.head(self.body(self.embed(latents)))
         return scores
 
@@ -129,14 +129,14 @@ def train(model: nn.Module, decode: str, label: str, stream: Any, steps: int) ->
 
 
 def endless(stream: Any, decode: str, label: str) -> Iterator[tuple[Any, Tensor]]:
-    """Give inputs and labels, epoch after epoch."""
+    """Return inputs and labels, epoch after epoch."""
     while True:
         for batch in stream:
             yield split_batch(batch, decode, label)
 
 
 def split_batch(batch: Any, decode: str, label: str) -> tuple[Any, Tensor]:
-    """Give the model's inputs, and class numbers (B,); a rendered view has probabilities."""
+    """Return the model's inputs, and class numbers (B,); a rendered view has probabilities."""
     labels = batch[label]
     inputs = batch["latents"] if decode == "latents" else batch["rgb"]
     return inputs, labels if labels.ndim == 1 else labels.argmax(dim=1)
@@ -144,7 +144,7 @@ def split_batch(batch: Any, decode: str, label: str) -> tuple[Any, Tensor]:
 
 @torch.no_grad()
 def evaluate(model: nn.Module, decode: str, label: str, stream: Any) -> float:
-    """Give the accuracy over a whole archive."""
+    """Return the accuracy over a whole archive."""
     model.eval()
     hits = []
     for batch in stream:
