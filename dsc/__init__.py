@@ -2,24 +2,17 @@
 
 The names below are loaded when they are first used, so that ``import dsc`` stays light.
 
-compress
-    Turn a dataset into an archive.
-append
-    Add new samples, or a new task, to an archive.
-open
-    Read an archive: by index, by key, in batches.
-stream
-    Stream some tasks into a training loop: shuffled, resumable, decoded.
-ReplayBuffer
-    Compressed exemplars of old classes under a budget in bytes.
-fetch
-    Copy only some tasks' bitstreams of an archive, local or remote.
-unpack
-    The stage that lets stock webdataset read an archive.
-LatentEmbedding
-    A layer from a learned codec's latents to features, to train without synthesis.
-load_codec
-    The codec of an archive, or one by name.
+- `compress`: turn a dataset into an archive.
+- `append`: add new samples, or a new task, to an archive.
+- `open`: read an archive, by index, by key, in batches; the result is a `Dataset`.
+- `stream`: stream some tasks into a training loop, shuffled, resumable, decoded; the result is a
+  `SampleStream`.
+- `ReplayBuffer`: compressed exemplars of old classes under a budget in bytes.
+- `fetch`: copy only some tasks' bitstreams of an archive, local or remote.
+- `unpack`: the stage that lets stock webdataset read an archive.
+- `load_codec`: the codec of an archive, or one by name.
+- `LatentEmbedding`: a layer from a learned codec's latents, which come as a `LatentBatch`, to
+  features, to train without synthesis.
 """
 
 from importlib import import_module
@@ -30,21 +23,27 @@ from dsc.version import __version__
 
 if TYPE_CHECKING:
     from dsc._codecs.learned.embedding import LatentEmbedding
+    from dsc._codecs.learned.latents import LatentBatch
     from dsc._jobs.archive.append import append
     from dsc._jobs.archive.compress import compress
     from dsc._pipeline.copy.fetch import fetch
     from dsc._pipeline.read.dataset import Dataset
     from dsc._pipeline.read.load_codec import load_codec
     from dsc._pipeline.stream.open import stream
+    from dsc._pipeline.stream.sample_stream import SampleStream
     from dsc._replay.buffer.buffer import ReplayBuffer
     from dsc._storage.format.pack import unpack
 
     open = Dataset.open  # noqa: A001 - `dsc.open` is the name that users expect
+    """Open an archive by path or URL; see `Dataset.open`."""
 
 __all__ = [
+    "Dataset",
     "DscError",
+    "LatentBatch",
     "LatentEmbedding",
     "ReplayBuffer",
+    "SampleStream",
     "__version__",
     "append",
     "compress",
@@ -56,8 +55,11 @@ __all__ = [
 ]
 
 _PUBLIC = {
+    "Dataset": "dsc._pipeline.read.dataset:Dataset",
+    "LatentBatch": "dsc._codecs.learned.latents:LatentBatch",
     "LatentEmbedding": "dsc._codecs.learned.embedding:LatentEmbedding",
     "ReplayBuffer": "dsc._replay.buffer.buffer:ReplayBuffer",
+    "SampleStream": "dsc._pipeline.stream.sample_stream:SampleStream",
     "append": "dsc._jobs.archive.append:append",
     "compress": "dsc._jobs.archive.compress:compress",
     "fetch": "dsc._pipeline.copy.fetch:fetch",

@@ -138,7 +138,7 @@ def log_error(predicted: Tensor, depth_m: Tensor) -> Tensor:
 
 @torch.no_grad()
 def absrel(model: nn.Module, files: "Files") -> float:
-    """Return the mean of |predicted - true| / true over all pixels of all files that have a depth."""
+    """Return the mean of |predicted - true| / true over all pixels that have a depth."""
     model.eval()
     parts = [range(i, min(i + 25, len(files))) for i in range(0, len(files), 25)]
     errors = []

@@ -19,9 +19,12 @@ DOCS = ROOT / "docs"
 # the front door: a name that comes or goes here is a change that docs/versions.md speaks of
 PUBLIC = {
     "dsc": [
+        "Dataset",
         "DscError",
+        "LatentBatch",
         "LatentEmbedding",
         "ReplayBuffer",
+        "SampleStream",
         "__version__",
         "append",
         "compress",
