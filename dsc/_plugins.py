@@ -63,6 +63,12 @@ def load_plugin(group: str, name: str) -> Any | None:
         ) from error
 
 
+def plugin_package(group: str, name: str) -> str | None:
+    """Name the package that declares a name; None where none does."""
+    found = _declared(group).get(name, ())
+    return _package(found[0]) if found else None
+
+
 def _declared(group: str) -> Mapping[str, tuple[EntryPoint, ...]]:
     return _declared_on(group, tuple(sys.path))
 

@@ -1,4 +1,8 @@
-"""Codecs by name, and what a codec of your own must do and may be able to do."""
+"""Codecs by name, and what a codec of your own must do, and may do beside that.
+
+A package of your own adds a codec by an entry point of the group ``dsc.codecs``;
+``examples/third_party_codec`` is a whole one.
+"""
 
 from dsc._codecs.base import (
     AdaptableCodec,
@@ -10,7 +14,7 @@ from dsc._codecs.base import (
     SplitCodec,
     check_array,
 )
-from dsc._codecs.registry import CODECS, codec_class, codec_from_config, make_codec
+from dsc._codecs.registry import CODECS, codec_class, codec_from_config, codec_names, make_codec
 
 __all__ = [
     "CODECS",
@@ -24,5 +28,6 @@ __all__ = [
     "check_array",
     "codec_class",
     "codec_from_config",
+    "codec_names",
     "make_codec",
 ]

@@ -15,7 +15,7 @@ from typing import Any
 
 from dsc._bench.environment import package_version
 from dsc._codecs.base import Codec, JointCodec
-from dsc._codecs.registry import CODECS, SAME_AS, codec_class
+from dsc._codecs.registry import CODECS, SAME_AS, codec_class, codec_names, is_codec
 from dsc._schemas import Task, TaskKind
 from dsc.errors import CodecError, UnknownCodecError, UsageError
 
@@ -157,8 +157,8 @@ def parse_candidates(text: str) -> list[Candidate]:
         name = match["label"] or (f"{codec}@{Path(file).stem}" if file else codec)
         if name in [candidate.name for candidate in found]:
             raise UsageError(f"--codecs: {name} twice; give each a label: LABEL={part}")
-        if codec not in (*CODECS, SLOW_AVIF):
-            known = ", ".join((*CODECS, SLOW_AVIF))
+        if codec != SLOW_AVIF and not is_codec(codec):
+            known = ", ".join((*codec_names(), SLOW_AVIF))
             raise UnknownCodecError(f"--codecs {part}: unknown codec {codec!r}; known: {known}")
         found.append(Candidate(name, codec, file))
     if not found:

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 
+from dsc import _plugins
+from dsc._codecs.registry import CODECS
 from dsc._schemas import CodecRecord
 from dsc.errors import PlanMismatchError
 
@@ -54,15 +56,22 @@ ASKED = {
 def encoder_of(codecs: Iterable[CodecRecord]) -> dict[str, str]:
     """Name the libraries that these codecs encode with, and their versions here.
 
-    Libraries of codecs that are not known to this module are left out.
+    A codec of another package is named by that package.
     """
     names = {"imagecodecs"}
     for record in codecs:
-        names |= set(LIBRARIES.get(record.id, MASKS))
+        names |= _libraries(record.id)
         base = record.config.get("base")
         if isinstance(base, dict):
             names |= set(LIBRARIES.get(str(base.get("id")), ()))
     return {name: library_version(name) for name in sorted(names)}
+
+
+def _libraries(codec_id: str) -> set[str]:
+    package = _plugins.plugin_package(_plugins.CODECS, codec_id)
+    if codec_id in CODECS or package is None:
+        return set(LIBRARIES.get(codec_id, MASKS))
+    return {package}
 
 
 @lru_cache(maxsize=64)
@@ -83,7 +92,8 @@ def encoder_text(encoder: Encoder) -> str:
     """Name libraries and versions in a line for people."""
     inside = ", ".join(f"{name} {value}" for name, value in encoder.items() if name in ASKED)
     first = f"imagecodecs {encoder.get('imagecodecs', 'none')}" + (f" ({inside})" if inside else "")
-    return ", ".join([first, *(f"{n} {encoder[n]}" for n in PACKAGES if n in encoder)])
+    others = [name for name in encoder if name not in (*ASKED, *PACKAGES, "imagecodecs")]
+    return ", ".join([first, *(f"{n} {encoder[n]}" for n in (*PACKAGES, *others) if n in encoder)])
 
 
 def check_same_encoder(here: Encoder, begun: Encoder, where: str, restart: str) -> None:
@@ -112,8 +122,8 @@ def check_same_encoder(here: Encoder, begun: Encoder, where: str, restart: str) 
     lines = [f"  {name}: {begun.get(name, 'none')} -> {here.get(name, 'none')}" for name in differ]
     packages = [
         f"'{name}=={begun[name]}'"
-        for name in ("imagecodecs", *PACKAGES)
-        if name in differ and begun.get(name, "none") != "none"
+        for name in differ
+        if name not in ASKED and begun.get(name, "none") != "none"
     ]
     install = f"install what began it (pip install {' '.join(packages)}), or " if packages else ""
     raise PlanMismatchError(

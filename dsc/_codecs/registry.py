@@ -1,12 +1,19 @@
-"""Codecs by id. An id is imported only when it is asked for: torch is loaded for learned ones."""
+"""Codecs by id. An id is imported only when it is asked for: torch is loaded for learned ones.
+
+Other packages add codecs by entry points of the group ``dsc.codecs``, each of which names a class
+that does what `dsc.codecs.Codec` says, under its `id`; ``examples/third_party_codec`` is a whole
+one. An archive names its codecs by id, so an id of dsc's own always means dsc's own, and an id that
+two packages declare is refused.
+"""
 
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import Any
+from typing import Any, cast
 
+from dsc import _plugins
 from dsc._codecs.base import Codec
 from dsc._schemas import Task
-from dsc.errors import UnknownCodecError
+from dsc.errors import UnknownCodecError, UsageError
 
 CODECS: dict[str, str] = {
     "raw": "dsc._codecs.classical.raw:RawCodec",
@@ -37,6 +44,26 @@ CODECS: dict[str, str] = {
 SAME_AS: dict[str, str] = {"av1-psnr": "av1"}
 
 
+MEMBERS = (
+    "for_tasks", "from_config", "streams", "encode_batch", "decode_batch", "config", "weights",
+)  # fmt: skip
+
+
+def codec_names() -> tuple[str, ...]:
+    """List the ids there are: dsc's own, then those of installed packages."""
+    return (*CODECS, *_plugins.plugin_names(_plugins.CODECS, CODECS))
+
+
+def is_codec(codec_id: str) -> bool:
+    """Tell whether there is a codec of that id, dsc's own or an installed package's."""
+    return codec_id in CODECS or codec_id in codec_names()
+
+
+def distinct_codecs() -> tuple[str, ...]:
+    """List dsc's own codecs, those left out that write what another one writes."""
+    return tuple(name for name in CODECS if name not in SAME_AS)
+
+
 def codec_class(codec_id: str) -> type[Codec]:
     """Return the class that is registered under `codec_id`.
 
@@ -44,16 +71,27 @@ def codec_class(codec_id: str) -> type[Codec]:
     ------
     UnknownCodecError
         When there is none; the message lists those there are.
+    UsageError
+        When it is another package's and cannot be imported, is declared by two, or is no codec of
+        that id; the message names the package.
     """
-    if codec_id not in CODECS:
-        raise UnknownCodecError(f"unknown codec {codec_id!r}; known: {', '.join(CODECS)}")
-    module, _, name = CODECS[codec_id].partition(":")
-    found: type[Codec] = getattr(import_module(module), name)
-    return found
+    if codec_id in CODECS:
+        module, _, name = CODECS[codec_id].partition(":")
+        own: type[Codec] = getattr(import_module(module), name)
+        return own
+    found = _plugins.load_plugin(_plugins.CODECS, codec_id)
+    if found is None:
+        raise UnknownCodecError(f"unknown codec {codec_id!r}; known: {', '.join(codec_names())}")
+    lacking = [name for name in MEMBERS if not callable(getattr(found, name, None))]
+    if lacking or getattr(found, "id", None) != codec_id:
+        package = _plugins.plugin_package(_plugins.CODECS, codec_id)
+        wrong = f"lacks {', '.join(lacking)}" if lacking else f"calls itself {found.id!r}"
+        raise UsageError(f"codec {codec_id!r} of {package} {wrong}; see dsc.codecs.Codec")
+    return cast(type[Codec], found)
 
 
 def make_codec(codec_id: str, tasks: Sequence[Task]) -> Codec:
-    """Make a codec for `tasks` with the weights that come with dsc."""
+    """Make a codec for `tasks` with the weights that come with it."""
     return codec_class(codec_id).for_tasks(tasks)
 
 
@@ -72,6 +110,28 @@ def codec_from_config(codec_id: str, config: Mapping[str, Any], weights: bytes |
     Raises
     ------
     UnknownCodecError
-        When no codec has this name.
+        When it is none of dsc's own, and no package that is installed here brings it.
     """
+    check_there(codec_id, "this archive needs")
     return codec_class(codec_id).from_config(config, weights)
+
+
+def check_there(codec_id: str, what: str) -> None:
+    """Check that a codec that something was written with is there.
+
+    Parameters
+    ----------
+    what
+        What needs the codec; begins the message.
+
+    Raises
+    ------
+    UnknownCodecError
+        When it is not; the message says how to get it.
+    """
+    if not is_codec(codec_id):
+        raise UnknownCodecError(
+            f"{what} the codec {codec_id!r}, which this dsc has not and no installed package "
+            f"brings (known: {', '.join(codec_names())}); install the package that brings it, "
+            "which `dsc info` of an archive names among its encoders, or a newer dsc"
+        )

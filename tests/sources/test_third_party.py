@@ -1,8 +1,6 @@
 """Other packages' layouts: found by their entry points, imported when asked for, used like ours."""
 
-import os
 import pickle
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,18 +11,11 @@ import dsc
 from dsc.errors import SourceNotFoundError, UsageError
 from dsc.sources import open_source, options_of, source_names
 from tests.places import ROOT
+from tests.third_party import declare, run
 
 EXAMPLE = ROOT / "examples" / "third_party_source"
 DECLARED = "[dsc.sources]\nnpz = dsc_npz:NpzSource.open\n"
 SAMPLES = 3
-
-
-def declare(site: Path, package: str, entry_points: str) -> None:
-    """Make a directory look as if a package were installed in it, without its modules."""
-    info = site / f"{package.replace('-', '_')}-0.1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 0.1.0\n")
-    (info / "entry_points.txt").write_text(entry_points)
 
 
 @pytest.fixture
@@ -50,17 +41,6 @@ def scans(tmp_path: Path) -> Path:
     return root
 
 
-def run(site: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    paths = [str(site), str(EXAMPLE), str(ROOT)]
-    return subprocess.run(
-        [sys.executable, "-m", "dsc", *words],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
-    )
-
-
 def test_a_layout_of_another_package_is_compressed_like_our_own(
     installed: Path, scans: Path, tmp_path: Path
 ) -> None:
@@ -80,13 +60,13 @@ def test_the_command_line_takes_its_options_and_goes_on_with_it(
     sizes = ("--depth-unit", "1/512", "--shard-size", "1", "--pack", "1")
     whole = (scans / "scan_2.npz").read_bytes()
     (scans / "scan_2.npz").write_bytes(bytes(len(whole)))
-    stopped = run(installed, *given, *sizes)
+    stopped = run([installed, EXAMPLE], *given, *sizes)
     assert stopped.returncode == 1
     assert "scan_2.npz: not a whole .npz file" in stopped.stderr
     made = {path: path.stat().st_mtime_ns for path in out.rglob("*.tar")}
     assert made
     (scans / "scan_2.npz").write_bytes(whole)
-    again = run(installed, *given, *sizes)
+    again = run([installed, EXAMPLE], *given, *sizes)
     assert again.returncode == 0, again.stderr
     assert all(path.stat().st_mtime_ns == when for path, when in made.items())
     assert len(dsc.open(out)) == SAMPLES
@@ -95,7 +75,7 @@ def test_the_command_line_takes_its_options_and_goes_on_with_it(
 def test_the_command_line_refuses_an_option_that_it_does_not_take(
     installed: Path, scans: Path
 ) -> None:
-    refused = run(installed, "compress", "npz", "--root", str(scans), "--alpha", "drop")
+    refused = run([installed, EXAMPLE], "compress", "npz", "--root", str(scans), "--alpha", "drop")
     assert refused.returncode == 2
     assert "source npz has no option --alpha; it takes: --depth-unit" in refused.stderr
 
@@ -126,7 +106,7 @@ def test_its_names_and_options_are_listed_and_nothing_is_imported_for_that(
 
 
 def test_an_unknown_layout_of_the_command_line_lists_those_installed(installed: Path) -> None:
-    refused = run(installed, "compress", "npy", "--root", ".")
+    refused = run([installed, EXAMPLE], "compress", "npy", "--root", ".")
     assert refused.returncode == 2
     assert "npz" in refused.stderr
     assert "did you mean npz?" in refused.stderr.replace("\n", " ")

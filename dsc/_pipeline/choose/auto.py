@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from dsc._codecs.base import Sample
-from dsc._codecs.registry import CODECS, SAME_AS
+from dsc._codecs.registry import distinct_codecs
 from dsc._pipeline.choose.candidate import Candidate, Probe, measure_candidate
 from dsc._pipeline.choose.codec_spec import can_code, classical_codec, is_joint, takes
 from dsc._schemas import Quality, Task
@@ -81,7 +81,8 @@ def choose_by_trying(
     """
     if samples < 1:
         raise UsageError(f"--auto-samples {samples}: at least 1")
-    tried = [word for word in (*words, *_registered()) if word not in excluded]
+    # a codec of another package is chosen by name only: whoever reads the archive will need it
+    tried = [word for word in (*words, *distinct_codecs()) if word not in excluded]
     candidates = list_candidates(tasks, quality, tried)
     for task in tasks:
         if not any(task in candidate.tasks for candidate in candidates):
@@ -157,7 +158,7 @@ def list_candidates(
     """
     found = []
     bounded = tuple(quality.max_error)
-    for word in dict.fromkeys(_registered() if words is None else words):
+    for word in dict.fromkeys(distinct_codecs() if words is None else words):
         taken = takes(word, tasks)
         most = len(taken) if is_joint(word) else 1
         for size in range(1, most + 1):
@@ -169,11 +170,6 @@ def list_candidates(
                     if candidate.codecs() is not None:
                         found.append(candidate)
     return found
-
-
-def _registered() -> list[str]:
-    """Name the registered codecs, those left out that write what another one writes."""
-    return [word for word in CODECS if word not in SAME_AS]
 
 
 @dataclass(frozen=True)

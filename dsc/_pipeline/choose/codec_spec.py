@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from dsc._codecs.base import Codec, JointCodec
-from dsc._codecs.registry import CODECS, codec_class, make_codec
+from dsc._codecs.registry import codec_class, codec_names, is_codec, make_codec
 from dsc._schemas import Task, TaskKind, resolve_task
 from dsc.errors import CodecError, UnknownCodecError, UnknownTaskError, UsageError
 
@@ -127,7 +127,7 @@ def _named(part: str, available: Sequence[str]) -> tuple[str | None, str]:
 
 
 def _is_there(word: str) -> bool:
-    return word in (AUTO, *CODECS) or (
+    return word == AUTO or is_codec(word) or (
         word.endswith(FILE_SUFFIX) and Path(_expanded(word)).is_file()
     )
 
@@ -258,8 +258,8 @@ def codec_id_of(word: str) -> str:
         When it is neither a registered codec nor the file of one.
     """
     if not word.endswith(FILE_SUFFIX):
-        if word not in CODECS:
-            known = ", ".join(CODECS)
+        if not is_codec(word):
+            known = ", ".join(codec_names())
             raise UnknownCodecError(
                 f"unknown codec {word!r}; known: {known}, {AUTO}, or a codec file (*{FILE_SUFFIX})"
             )
@@ -267,15 +267,15 @@ def codec_id_of(word: str) -> str:
     metadata = _file_metadata(word)
     kind = str(metadata.get("kind", "")).split()
     found = kind[1] if len(kind) == 3 and kind[0] == "dsc" else ""
-    if found not in CODECS:  # one kind of file for several codecs: the model says which
+    if not is_codec(found):  # one kind of file for several codecs: the model says which
         try:
             found = str(json.loads(metadata["model"])["kind"])
         except (KeyError, TypeError, ValueError):
             found = ""
-    if found not in CODECS:
+    if not is_codec(found):
         raise UnknownCodecError(
             f"--codec {word}: a file of kind {metadata.get('kind')!r}, which is no codec known "
-            f"here ({', '.join(CODECS)}); give a file that `dsc train` exported"
+            f"here ({', '.join(codec_names())}); give a file that `dsc train` exported"
         )
     return found
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 
 from dsc._codecs.base import Codec
-from dsc._codecs.registry import CODECS, make_codec
+from dsc._codecs.registry import codec_names, is_codec, make_codec
 from dsc._pipeline.choose.codec_set import CodecSet
 from dsc._schemas import Task, resolve_task, resolve_tasks
 from dsc._storage.read.archive import Archive
@@ -40,13 +40,13 @@ def load_codec(name: str | os.PathLike[str], tasks: Sequence[str | Task] | None 
         When the codec cannot code a task.
     """
     text = os.fspath(name)
-    if text in CODECS:
+    if is_codec(text):
         return make_codec(text, _tasks_of(text, tasks))
     try:
         archive = Archive.open(text)
     except ArchiveNotFoundError:
         raise UnknownCodecError(
-            f"{text!r} is neither a codec ({', '.join(CODECS)}) nor an archive"
+            f"{text!r} is neither a codec ({', '.join(codec_names())}) nor an archive"
         ) from None
     return _codec_of(archive, tasks)
 

@@ -11,6 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from dsc._codecs.base import check_array
+from dsc._codecs.registry import check_there
 from dsc._pipeline.read.dataset import Dataset, Sample
 from dsc._schemas import Task
 from dsc._storage.format.names import MANIFEST
@@ -42,6 +43,8 @@ def verify_deep(url: str, *, progress: DecodeProgress | None = None) -> list[Pro
     ------
     ArchiveNotFoundError
         When there is no archive at all.
+    UnknownCodecError
+        When a codec of the archive is not there: nothing then says whether its streams are whole.
     """
     try:
         archive = Archive.open(url)
@@ -49,6 +52,8 @@ def verify_deep(url: str, *, progress: DecodeProgress | None = None) -> list[Pro
         raise
     except DscError as error:
         return [Problem(MANIFEST, without_advice(error))]
+    for record in archive.manifest.codecs:
+        check_there(record.id, f"{url} needs")
     together = Dataset(archive, native=True)
     alone = {task.name: Dataset(archive, [task.name], native=True) for task in together.tasks}
     problems: dict[Problem, None] = {}

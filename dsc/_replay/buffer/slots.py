@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dsc._codecs.base import Array, Codec, Sample
-from dsc._codecs.registry import CODECS
+from dsc._codecs.registry import check_there
 from dsc._codecs.split import decoder_part, encoding_weights
 from dsc._pipeline.choose.codec_set import CodecSet
 from dsc._replay.buffer.format import SlotRecord
 from dsc._schemas import CodecRecord, Quality, Task
 from dsc._schemas.base import canonical_json
-from dsc.errors import CorruptArchiveError, UnknownCodecError, UsageError
+from dsc.errors import CorruptArchiveError, UsageError
 
 Weights = Callable[[str], bytes | None]
 
@@ -150,12 +150,8 @@ class SlotCodecs:
             When a codec's weights are not there; the message names their hash.
         """
         for record in (record for slot in slots for record in slot.codecs):
-            if record.id not in CODECS:
-                raise UnknownCodecError(
-                    f"{self._path}: exemplars of the unknown codec {record.id!r} (weights "
-                    f"{record.weights_sha256 or 'none'}); known: {', '.join(CODECS)}. A newer dsc "
-                    "wrote this buffer: update dsc"
-                )
+            weights = record.weights_sha256 or "none"
+            check_there(record.id, f"{self._path}: exemplars (weights {weights}) need")
             if record.weights_sha256 is not None and not known(record.weights_sha256):
                 raise _missing(self._path, record)
 

@@ -83,8 +83,6 @@ def _few_codecs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Quick ones only: every registered codec is a candidate."""
     few = {name: registry.CODECS[name] for name in (*CLASSICAL, "label-context", "residual")}
     monkeypatch.setattr(registry, "CODECS", few)
-    for module in ("auto_codec", "codec_spec"):
-        monkeypatch.setattr(f"dsc._pipeline.{module}.CODECS", few)
 
 
 def add_joint(monkeypatch: pytest.MonkeyPatch, shared_bytes: int, weight: int) -> None:
@@ -241,8 +239,8 @@ def test_a_target_that_nothing_reaches_says_so_codec_by_codec(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked = Quality(targets=Target.parse("depth=0.000001%", MAPS))
-    few = {name: registry.CODECS[name] for name in ("webp", "vector")}
-    monkeypatch.setattr("dsc._pipeline.choose.auto.CODECS", few)
+    few = ("webp", "vector")
+    monkeypatch.setattr("dsc._pipeline.choose.auto.distinct_codecs", lambda: few)
     with pytest.raises(UsageError, match=r"no codec does(.|\n)*depth by webp.*reaches"):
         choose_by_trying(Views(), [DEPTH], asked, 2)
 
