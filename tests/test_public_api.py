@@ -46,6 +46,7 @@ PUBLIC = {
         "check_array",
         "codec_class",
         "codec_from_config",
+        "codec_names",
         "make_codec",
     ],
     "dsc.errors": [
