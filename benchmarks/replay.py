@@ -155,7 +155,7 @@ def chosen(settings: Sequence[Setting], sets: str | None, budgets: str | None) -
 def run_all(
     runs: Sequence[RunConfig], out: Path, processes: int, minutes: float | None
 ) -> dict[str, ResultRow]:
-    """Compute runs side by side; write the tables as each ends; give results by id."""
+    """Compute runs side by side; write the tables as each ends; return results by id."""
     began, found = time.monotonic(), {}
     context = multiprocessing.get_context("spawn")
     deadline = None if minutes is None else time.time() + 60 * minutes

@@ -30,8 +30,8 @@ from scipy.stats import spearmanr
 from benchmarks.replay_runs import Accuracies, Group, first_increment, groups, seeds
 from dsc._replay.learners.base import Recipe
 from dsc._replay.selection import CodecSelection, ScoredCandidate, select_codec
-from dsc._replay.selection.cost import Cost
-from dsc._replay.selection.drift import drift_score
+from dsc._replay.selection.proxies import drift_score
+from dsc._replay.selection.result import Cost
 from dsc._replay.selection.select import PROXIES
 
 MINIMUM = 3

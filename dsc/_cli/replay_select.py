@@ -190,7 +190,7 @@ def _selected(
     from dsc._replay.scenario.images import load_split
     from dsc._replay.scenario.scenario import ClassIncremental
     from dsc._replay.selection import select_codec
-    from dsc._replay.selection.network import DEFAULT_RECIPE
+    from dsc._replay.selection.judge import DEFAULT_RECIPE
     from dsc.errors import UsageError
 
     if place["data"] is None:

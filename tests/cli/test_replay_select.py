@@ -107,9 +107,8 @@ def test_wrong_options_say_what_to_do(
 
 
 def test_the_options_are_those_of_the_api() -> None:
-    from dsc._replay.selection.drift import DEFAULT_BETA
-    from dsc._replay.selection.network import DEFAULT_RECIPE
-    from dsc._replay.selection.volume import DEFAULT_EPSILON
+    from dsc._replay.selection.judge import DEFAULT_RECIPE
+    from dsc._replay.selection.proxies import DEFAULT_BETA, DEFAULT_EPSILON
 
     text = Path(replay_select.__file__).read_text()
     for name, default in (

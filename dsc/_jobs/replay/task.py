@@ -54,7 +54,7 @@ class WrongPlaceError(UsageError):
 
 @contextmanager
 def token_in(out: Path) -> Iterator[str]:
-    """Write a token into a directory for as long as the block runs; give its name."""
+    """Write a token into a directory for as long as the block runs; return its name."""
     path = out / f".shared-{secrets.token_hex(8)}"
     path.write_bytes(b"")
     try:

@@ -172,7 +172,7 @@ class CompressedExemplarsBuffer(_base):  # type: ignore[misc]
         return None
 
     def _learn_form(self, like: Any, images: Sequence[Any]) -> list[NDArray[np.uint8]]:
-        """Take form and transforms of a data set; give images as pixels."""
+        """Take form and transforms of a data set; return images as pixels."""
         found = [to_pixels(image) for image in images]
         form = self._form or found[0][1]
         for _, other in found:

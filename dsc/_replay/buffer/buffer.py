@@ -226,6 +226,15 @@ class ReplayBuffer:
     ) -> None:
         """Encode what comes from now on with this codec, at this quality, as if opened with them.
 
+        Parameters
+        ----------
+        codec
+            As for the buffer itself; None for the one in use.
+        quality
+            1 to 100, or by task as for ``--quality``; None for the one in use.
+
+        Notes
+        -----
         What is there stays as it is. A codec whose decoder is in the buffer already (the same one
         with a newly trained encoder) adds nothing to the file, and goes on at the quality in use.
         """
@@ -267,7 +276,15 @@ class ReplayBuffer:
         target_transform: Callable[[int], Any] | None = None,
         indices: Sequence[int] | None = None,
     ) -> ExemplarDataset:
-        """Return the exemplars that are there now, or some of them, with transforms."""
+        """Return the exemplars that are there now, or some of them, with transforms.
+
+        Parameters
+        ----------
+        transform, target_transform
+            Called with each image, uint8 (H, W, 3) (or mapping of tasks), and with each label.
+        indices
+            Which exemplars; None for all that are there now.
+        """
         return ExemplarDataset(self, indices, transform, target_transform)
 
     def through_codec(self, images: Images) -> tuple[list[Array], NDArray[np.int64]]:

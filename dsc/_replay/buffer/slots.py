@@ -106,7 +106,7 @@ class SlotCodecs:
     path
         The buffer, for messages.
     weights
-        Gives a weights file by its hash; None when it is not there.
+        Called with a hash, returns that weights file; None when it is not there.
     encoders
         Hash of the whole weights file last used by that of its decoder's part, for messages.
     """

@@ -71,7 +71,7 @@ class Spool:
         return os.pread(self._file.fileno(), size, address - self.base)
 
     def close(self) -> None:
-        """Give the file up."""
+        """Close the file, which is then gone."""
         self._file.close()
 
 

@@ -167,7 +167,7 @@ def _publish(row: ResultRow, work: Path, path: Path) -> None:
 
 
 def write_tables(results: Sequence[ResultRow], out: str | Path) -> list[Path]:
-    """Write ``results.jsonl``, ``results.csv`` and ``steps.csv``; give their paths."""
+    """Write ``results.jsonl``, ``results.csv`` and ``steps.csv``; return their paths."""
     texts = {
         "results.jsonl": "".join(json.dumps(row) + "\n" for row in results),
         "results.csv": _csv(RUN_COLUMNS, [_named(row) | row for row in results]),

@@ -145,7 +145,7 @@ class Learner(ABC):
         return len(self.new)
 
     def epoch(self, number: int) -> float:
-        """Train one epoch; give its mean loss."""
+        """Train one epoch; return its mean loss."""
         self.network.train()
         draw = generator(self.seed, self.increment_index, number)
         batches = torch.split(torch.randperm(self.size(), generator=draw), self.recipe.batch)
@@ -190,7 +190,7 @@ class Learner(ABC):
         return logits
 
     def descend(self, loss: Tensor) -> Tensor:
-        """Take one step of the optimiser; give the loss, detached."""
+        """Take one step of the optimiser; return the loss, detached."""
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()

@@ -35,7 +35,7 @@ class GDumb(Learner):
         return -(-self.recipe.steps // STEPS_AN_EPOCH)
 
     def epoch(self, number: int) -> float:
-        """Train one round; give its mean loss."""
+        """Train one round; return its mean loss."""
         self.network.train()
         draw = generator(self.seed, self.increment_index, number)
         begin = number * STEPS_AN_EPOCH

@@ -2,7 +2,8 @@
 
 A network gives features and, by a linear head, one logit for each class of the scenario. The head
 has a row for every class from the start; a learner looks only at those that were seen. Input is
-uint8, and normalising it is part of the network.
+uint8, and normalising it is part of the network. The networks are written here, since torchvision's
+and timm's stems are made for 224 pixels, and neither has the ResNets of CIFAR (He et al. 2016).
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,7 @@
 """Selection of a replay buffer's codec and quality by proxies, without a sweep.
 
-``select_codec`` is the whole of it; each proxy has a module: `probe`, `drift`, `volume`.
+``select_codec`` is the whole of it; `proxies` has what it judges by, `judge` does the
+work.
 """
 
 from dsc._replay.selection.result import CodecSelection, ScoredCandidate

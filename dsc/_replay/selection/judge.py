@@ -1,6 +1,8 @@
 """The work of a selection: packs candidates, compares features, trains and tests networks.
 
 A candidate's images are held one candidate at a time, so memory does not grow with their number.
+Networks are trained exactly as GDumb trains its own; the first one sees the originals, and its
+features say what compression does to an image.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,14 +14,14 @@ from dsc._replay.buffer.offered import IMAGE
 from dsc._replay.buffer.slots import make_codecs
 from dsc._replay.learners.base import Features, Recipe
 from dsc._replay.learners.gdumb import GDumb
+from dsc._replay.learners.memory import ExemplarMemory
 from dsc._replay.scenario.images import Images, LabelledImages
+from dsc._replay.scenario.scenario import Increment
 from dsc._replay.selection.candidates import CodecCandidate, PackedExemplars, pack
-from dsc._replay.selection.cost import Meter
-from dsc._replay.selection.drift import SAMPLE, drift
-from dsc._replay.selection.network import originals, trained
-from dsc._replay.selection.probe import Trial, tried
-from dsc._replay.selection.volume import volume_ratio
+from dsc._replay.selection.proxies import DRIFT_SAMPLE, Trial, drift, tried, volume_ratio
+from dsc._replay.selection.result import Meter
 
+DEFAULT_RECIPE = Recipe(network="resnet8-early", steps=150, batch=32, lr=0.1)
 FOLDS = 5
 """One image in so many of each class is held out."""
 
@@ -135,7 +137,7 @@ class Judge:
         self.meter.count("probe", forward=len(held), trained=recipe.steps * recipe.batch)
 
     def _drift(self, packed: PackedExemplars, offered: LabelledImages) -> float:
-        some = np.unique(np.linspace(0, len(packed) - 1, SAMPLE).astype(np.int64))
+        some = np.unique(np.linspace(0, len(packed) - 1, DRIFT_SAMPLE).astype(np.int64))
         before = self._features("drift", offered.images[packed.rows[some]])
         return drift(before, self._features("drift", packed.images[some]))
 
@@ -177,3 +179,30 @@ def folds(data: LabelledImages, seed: int) -> np.ndarray[tuple[int], np.dtype[np
         rows = draw.permutation(np.flatnonzero(data.labels == label))
         folds[rows] = np.arange(len(rows)) % FOLDS
     return folds
+
+
+def trained(
+    exemplars: ExemplarMemory, data: LabelledImages, recipe: Recipe, seed: int, device: str
+) -> GDumb:
+    """Train a network on exemplars alone.
+
+    Parameters
+    ----------
+    data
+        The images they were taken from: it tells classes and sizes.
+    """
+    side = min(data.images.shape[1:3])
+    learner = GDumb(len(data.classes), side, recipe, seed, device)
+    none = np.zeros(0, np.int64)
+    increment = Increment(0, data.images[:0], none, none, 0, len(data.classes))
+    learner.begin(increment, exemplars)
+    learner.start()
+    for number in range(learner.epochs()):
+        learner.epoch(number)
+    return learner
+
+
+def originals(data: LabelledImages) -> PackedExemplars:
+    """Return all images as exemplars that cost nothing."""
+    rows = np.arange(len(data))
+    return PackedExemplars(CodecCandidate("raw", 50), data.images, data.labels, rows, 0, True)

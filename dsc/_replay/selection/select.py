@@ -16,12 +16,23 @@ from dsc._replay.buffer.offered import check_labels
 from dsc._replay.learners.base import Recipe
 from dsc._replay.scenario.images import Images, LabelledImages
 from dsc._replay.selection.candidates import DEFAULT_CANDIDATES, parse_candidates
-from dsc._replay.selection.drift import DEFAULT_BETA, drift_score
-from dsc._replay.selection.judge import FOLDS, CandidateFindings, Judge, SelectionSettings
-from dsc._replay.selection.network import DEFAULT_RECIPE
-from dsc._replay.selection.probe import KEPT, probe_scores, survivors
+from dsc._replay.selection.judge import (
+    DEFAULT_RECIPE,
+    FOLDS,
+    CandidateFindings,
+    Judge,
+    SelectionSettings,
+)
+from dsc._replay.selection.proxies import (
+    DEFAULT_BETA,
+    DEFAULT_EPSILON,
+    KEPT,
+    drift_score,
+    probe_scores,
+    survivors,
+    volume_score,
+)
 from dsc._replay.selection.result import CodecSelection, ScoredCandidate
-from dsc._replay.selection.volume import DEFAULT_EPSILON, volume_score
 from dsc._schemas.size import parse_bytes
 from dsc.errors import UsageError
 
@@ -74,7 +85,7 @@ def select_codec(
     rounds
         Of the probe.
     beta, epsilon
-        Of drift and volume; see their modules.
+        Of drift and volume; see `dsc._replay.selection.proxies`.
     report
         Is told (networks trained, at most so many).
 

@@ -3,9 +3,16 @@
 import numpy as np
 import pytest
 
-from dsc._replay.selection.drift import drift, drift_score
-from dsc._replay.selection.probe import Trial, probe_scores, survivors
-from dsc._replay.selection.volume import coding_rate, volume_ratio, volume_score
+from dsc._replay.selection.proxies import (
+    Trial,
+    coding_rate,
+    drift,
+    drift_score,
+    probe_scores,
+    survivors,
+    volume_ratio,
+    volume_score,
+)
 
 RNG = np.random.default_rng(0)
 FEATURES = RNG.normal(size=(30, 8)).astype(np.float32)
