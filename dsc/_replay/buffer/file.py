@@ -21,13 +21,16 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dsc._replay.buffer.format import BufferContents, checksum, packed, unpacked
 from dsc._storage.files.atomic import publish
 from dsc.errors import CorruptArchiveError, DscError, SourceNotFoundError
+
+if TYPE_CHECKING:
+    import h5py
 
 BLOCK_BYTES = 16 << 10
 CRC_BYTES = 4
@@ -158,17 +161,18 @@ class BufferFile:
 
         try:
             with os.fdopen(os.dup(self._fd), "rb") as handle, h5py.File(handle, "r") as file:
+                there = _datasets(file)
                 arrays = {
                     name: dataset[()]
-                    for name, dataset in _datasets(file)
+                    for name, dataset in there.items()
                     if name != "payloads" and not name.startswith("weights/")
                 }
                 if checksum(arrays) != int(file.attrs["index_crc32"]):
                     raise CorruptArchiveError(f"{self.path}: the index fails its checksum")
-                self._start, self._total = _place(file["payloads"])
+                self._start, self._total = _place(there["payloads"])
                 weights = {
                     name.removeprefix("weights/"): _place(dataset)
-                    for name, dataset in _datasets(file)
+                    for name, dataset in there.items()
                     if name.startswith("weights/")
                 }
             contents = unpacked(arrays, str(self.path))
@@ -238,15 +242,20 @@ class BufferFile:
         return data
 
 
-def _datasets(file: Any) -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
+def _datasets(file: "h5py.File") -> "dict[str, h5py.Dataset]":
+    """Open every dataset of a file, those of its groups too, by name."""
+    import h5py
+
+    found: dict[str, h5py.Dataset] = {}
     for name, item in file.items():
-        inner = item.items() if hasattr(item, "items") else None
-        found += [(f"{name}/{n}", i) for n, i in inner] if inner is not None else [(name, item)]
+        if isinstance(item, h5py.Group):
+            found |= {f"{name}/{part}": one for part, one in item.items()}
+        else:
+            found[name] = item
     return found
 
 
-def _place(dataset: Any) -> tuple[int, int]:
+def _place(dataset: "h5py.Dataset") -> tuple[int, int]:
     """Return where a contiguous dataset lies in the file, and its bytes."""
     if dataset.dtype != np.uint8 or dataset.ndim != 1:
         raise ValueError(f"{dataset.name}: not a row of bytes")
