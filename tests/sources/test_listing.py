@@ -22,7 +22,7 @@ from dsc._schemas import LeftOut
 from dsc._sources.files.remote import links_of
 from dsc._sources.files.tree import FileTree
 from dsc._sources.hdf5.reading import OpenFiles
-from dsc._storage.files.retry import RETRIES
+from dsc._storage.files.retry import ATTEMPTS
 from dsc.errors import SampleError, SourceNotFoundError
 from tests.archives import build_archive
 from tests.http_server import serve
@@ -280,7 +280,7 @@ def test_a_request_that_fails_is_made_again_and_a_refusal_is_not(
         traffic.fail_next, traffic.fail_with = 99, 500
         with pytest.raises(OSError, match=r"top.png.*check the network"):
             tree.read("top.png")
-        assert traffic.requests["top.png"] == 1 + RETRIES
+        assert traffic.requests["top.png"] == 1 + ATTEMPTS
 
 
 @pytest.mark.parametrize("packed", [False, True])

@@ -17,7 +17,7 @@ from typing import Any
 from dsc._schemas import FileRecord
 from dsc._storage.files.atomic import publish
 from dsc._storage.files.place import redact
-from dsc._storage.files.retry import RETRIES, final_error, is_final, wait_s
+from dsc._storage.files.retry import ATTEMPTS, final_error, is_final, wait_s
 from dsc._storage.files.root import Root, check_relative
 from dsc.errors import CorruptArchiveError, IncompleteError
 
@@ -33,6 +33,11 @@ def is_whole(path: Path, record: FileRecord) -> bool:
         return False
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest() == record.sha256
+
+
+def part_of(target: Path) -> Path:
+    """Name what has arrived of a file; one name, unlike `part_name`, so that it is found again."""
+    return target.with_name(f"{target.name}.part")
 
 
 def download(source: Root, record: FileRecord, target: Path, advance: Advance) -> int:
@@ -65,7 +70,7 @@ def download(source: Root, record: FileRecord, target: Path, advance: Advance) -
         When the server refuses, or calls the request wrong.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f"{target.name}.part")
+    part = part_of(target)
     read = 0
     resumed = part.exists()
     while True:
@@ -133,7 +138,7 @@ def _wait_or_give_up(
         )
     if problem is not None and not no_more and is_final(problem):
         raise final_error(where, problem) from None
-    if failures >= RETRIES:
+    if failures >= ATTEMPTS:
         what = f"{type(problem).__name__}: {redact(str(problem))}"
         if isinstance(problem, _WholeFilesOnlyError):
             what = str(problem)

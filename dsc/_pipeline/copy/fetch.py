@@ -16,7 +16,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TypeVar
 
-from dsc._pipeline.copy.download import download, is_whole
+from dsc._pipeline.copy.download import download, is_whole, part_of
 from dsc._schemas import (
     CodecRecord,
     FileRecord,
@@ -284,7 +284,7 @@ class _Copier:
     def _check_room(self, path: Path, record: FileRecord) -> None:
         """Stop before the first byte when the disk cannot hold the file."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"{path.name}.part")
+        part = part_of(path)
         held = part.stat().st_size if part.exists() else 0
         if shutil.disk_usage(path.parent).free < record.bytes - held:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))

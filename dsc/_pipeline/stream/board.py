@@ -191,6 +191,8 @@ class Board:
     @contextmanager
     def _locked(self) -> Iterator[dict[str, Any]]:
         """Read what the board says and keep the others away; the kernel frees a dead one's lock."""
+        # a lock of the process: `dsc._storage.files.lock` has those of an open file, which forked
+        # workers share, and of a name, which this file has not
         fcntl.lockf(self._file, fcntl.LOCK_EX)
         try:
             text, _, _ = os.pread(self._file, BOARD_BYTES, 0).partition(b"\0")

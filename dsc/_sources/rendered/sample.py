@@ -7,7 +7,6 @@ data. `write_sample` writes the same views as files in Taskonomy's layout.
 
 import io
 import os
-import uuid
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -23,6 +22,7 @@ from dsc._schemas import Task
 from dsc._sources.base import SourceSample, task_of
 from dsc._sources.meaning.decode import fit_to_task
 from dsc._sources.taskonomy import DOMAINS
+from dsc._storage.files.atomic import part_name
 from dsc.errors import UsageError
 
 BUILDING = "procedural"
@@ -153,9 +153,9 @@ def _write_view(source: SampleSource, root: Path, index: int) -> None:
     for name, array in source._arrays(index, source.tasks).items():
         suffix = "png" if array.ndim > 1 else "npy"
         path = root / name / BUILDING / f"point_{index}_view_0_domain_{name}.{suffix}"
-        part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
+        part = part_name(path)
         part.write_bytes(_as_file(array))
-        os.replace(part, path)
+        os.replace(part, path)  # not flushed: they are thousands, and can be rendered again
 
 
 def _as_file(array: NDArray[Any]) -> bytes:

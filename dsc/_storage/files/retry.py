@@ -1,6 +1,6 @@
 """Repeats what failed and may pass; the one place where it is decided how often and how soon.
 
-A request is made up to `RETRIES` times, with waits of 0.2, 0.6 and 1.8 s in between.
+A request is made up to `ATTEMPTS` times, with waits of 0.2, 0.6 and 1.8 s in between.
 """
 
 import time
@@ -11,7 +11,7 @@ from dsc._storage.files.place import redact
 from dsc.errors import DscError
 
 T = TypeVar("T")
-RETRIES = 4
+ATTEMPTS = 4
 BACKOFF_S = 0.2
 
 
@@ -35,7 +35,7 @@ def call_again(
     from tenacity import Retrying, retry_if_exception, stop_after_attempt
 
     return Retrying(
-        stop=stop_after_attempt(RETRIES if attempts is None else max(1, attempts)),
+        stop=stop_after_attempt(ATTEMPTS if attempts is None else max(1, attempts)),
         wait=lambda state: wait_s(state.attempt_number - 1),
         retry=retry_if_exception(may_pass),
         before_sleep=lambda _: on_retry(),

@@ -9,12 +9,13 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from io import FileIO
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from dsc._storage.files.atomic import atomic_write, flush, part_name, publish, rename
 from dsc._storage.files.counts import ReadCounts
-from dsc._storage.files.local import read_ranges
+from dsc._storage.files.http import check_size
 from dsc._storage.files.place import parse_place, redact
 from dsc._storage.files.remote import Remote
 from dsc.errors import UnsafeArchiveError
@@ -98,7 +99,7 @@ class Root:
             When the network fails again and again; the message names the URL.
         """
         if self.local is not None:
-            (data,) = read_ranges(self._local(path), [(start, end)], file_bytes)
+            (data,) = _read_local(self._local(path), [(start, end)], file_bytes)
             self.counts.add("requests")
         else:
             data = self.remote.read(check_relative(path), start, end, file_bytes)
@@ -110,7 +111,7 @@ class Root:
     ) -> list[bytes]:
         """Read several byte ranges of one file; see `read`."""
         if self.local is not None:
-            found = read_ranges(self._local(path), ranges, file_bytes)
+            found = _read_local(self._local(path), ranges, file_bytes)
             self.counts.add("requests")
             self.counts.add("bytes_read", sum(map(len, found)))
             return found
@@ -187,13 +188,10 @@ class Root:
     def connect(self) -> None:
         """Connect now, if it is remote; every call does it where it is needed."""
         if self.local is None:
-            self._fs()
+            self.remote.filesystem()
 
     def _local(self, path: str) -> Path:
         return Path(str(self.local)) / check_relative(path)
-
-    def _fs(self) -> Any:
-        return self.remote.filesystem()
 
     def _retry(self, path: str, call: Callable[[Any, str], T]) -> T:
         return self.remote.call(check_relative(path), call)
@@ -212,3 +210,35 @@ def check_relative(path: str) -> str:
     if not path or not plain or path.startswith("/") or ".." in parts or "" in parts:
         raise UnsafeArchiveError(f"{path!r} is not a path inside an archive")
     return path
+
+
+def _read_local(
+    path: Path, ranges: Sequence[tuple[int, int | None]], file_bytes: int | None = None
+) -> list[bytes]:
+    """Read several byte ranges of a local file, which is opened once; see `Root.read`.
+
+    Raises
+    ------
+    CorruptArchiveError
+        When the file has another size than `file_bytes`.
+    OSError
+        When it is not there or cannot be read.
+    """
+    parts = []
+    with path.open("rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        check_size(str(path), size, file_bytes)
+        for start, end in ranges:
+            # `read(n)` allocates n bytes first, and n may come from a hostile record
+            stop = size if end is None else min(end, size)
+            file.seek(min(start, size))
+            parts.append(_read_all(file, max(stop - start, 0)))
+    return parts
+
+
+def _read_all(file: FileIO, length: int) -> bytes:
+    """Read so many bytes; fewer only at the end of the file. One call gives at most 2 GiB."""
+    data = file.read(length)
+    while len(data) < length and (more := file.read(length - len(data))):
+        data += more
+    return data

@@ -15,7 +15,7 @@ from dsc._jobs.archive.compress import compress
 from dsc._pipeline.copy.fetch import fetch, restrict
 from dsc._pipeline.read.verify import verify_deep
 from dsc._schemas import CodecRecord, Manifest, ShardRecord, Stream
-from dsc._storage.files.retry import RETRIES
+from dsc._storage.files.retry import ATTEMPTS
 from dsc._storage.read.archive import Archive
 from dsc._storage.read.verify import verify_archive
 from dsc.errors import (
@@ -275,7 +275,7 @@ def test_a_server_without_ranges_that_always_cuts_ends_a_fetch(large: Path, tmp_
         with pytest.raises(IncompleteError, match=r"sends whole files only.*a new byte") as raised:
             fetch(url, ["depth"], tmp_path / "d")
         assert f"{url}/{path}" in str(raised.value)
-        assert traffic.requests[path] == 1 + RETRIES
+        assert traffic.requests[path] == 1 + ATTEMPTS
         traffic.cut_next = 0
         report = fetch(url, ["depth"], tmp_path / "d")  # what had arrived is passed over
     assert 0 < report.fetched_bytes < traffic.sent[path]

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from dsc._storage.files.retry import RETRIES, call_again, repeat
+from dsc._storage.files.retry import ATTEMPTS, call_again, repeat
 from dsc.errors import UsageError
 
 
@@ -40,7 +40,7 @@ def test_it_gives_up_and_says_what_was_asked(waits: list[float], attempts: int |
     call = Failing(*[OSError("lost")] * 9)
     with pytest.raises(OSError, match="here: OSError: lost; check the network"):
         repeat(call, "here", attempts)
-    assert call.calls == (RETRIES if attempts is None else attempts)
+    assert call.calls == (ATTEMPTS if attempts is None else attempts)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dsc._storage.files.place import redact
-from dsc._storage.files.retry import RETRIES
+from dsc._storage.files.retry import ATTEMPTS
 from dsc._storage.files.root import Root
 from dsc._storage.read.archive import Archive
 from dsc._storage.read.verify import verify_archive
@@ -82,7 +82,7 @@ def test_a_dead_network_is_not_a_file_that_is_not_there(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Verify skips an index that is not there: it must not skip one that it cannot reach."""
-    monkeypatch.setattr("dsc._storage.files.retry.RETRIES", 2)
+    monkeypatch.setattr("dsc._storage.files.retry.ATTEMPTS", 2)
     with serve(folder) as (url, traffic):
         traffic.dead = True
         root = Root(url)
@@ -94,10 +94,10 @@ def test_a_dead_network_is_not_a_file_that_is_not_there(
 
 def test_dropped_connections_and_server_errors_are_retried(folder: Path) -> None:
     with serve(folder) as (url, traffic):
-        traffic.cut_next = RETRIES - 2
+        traffic.cut_next = ATTEMPTS - 2
         traffic.fail_next = 1
         assert Root(url).read("f", 5, 500) == DATA[5:500]
-        assert traffic.requests["f"] == RETRIES
+        assert traffic.requests["f"] == ATTEMPTS
 
 
 def _read_in_child(root: Root, queue: "multiprocessing.Queue[bytes]") -> None:
@@ -151,7 +151,7 @@ def test_time_limit_and_repetitions_are_the_callers(
         traffic.stall_next = 1
         root = Root(url, timeout_s=0.2, retries=2)
         assert root.read("f", 0, 100) == DATA[:100]
-        limits = root._fs().client_kwargs["timeout"]
+        limits = root.remote.filesystem().client_kwargs["timeout"]
         assert (limits.connect, limits.sock_read) == (0.2, 0.2)
         traffic.fail_next = 2
         with pytest.raises(OSError, match=f"{url}/f: .*check the network"):

@@ -132,7 +132,7 @@ def test_http_faults_are_retried(built: Path) -> None:
 def test_lost_network_is_an_error_that_names_the_url(
     built: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dsc._storage.files.retry.RETRIES", 2)
+    monkeypatch.setattr("dsc._storage.files.retry.ATTEMPTS", 2)
     with serve(built) as (url, traffic):
         archive = Archive.open(url)
         traffic.dead = True
