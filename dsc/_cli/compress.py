@@ -1,79 +1,29 @@
 """``dsc compress``: a dataset in, an archive out."""
 
+import os
 import shlex
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import typer
 
-from dsc._cli.compress_options import (
-    AddressOption,
-    AlphaOption,
-    AutoSamplesOption,
-    CodecOption,
-    DepthUnitOption,
-    FileUnitOption,
-    IgnoreOption,
-    InvalidOption,
-    KindsOption,
-    LayoutOption,
-    MaxErrorOption,
-    OnErrorOption,
-    OutOption,
-    OverwriteOption,
-    PackOption,
-    QualityOption,
-    RootOption,
-    SampleOption,
-    ShardSizeOption,
-    SizeOption,
-    SourceArgument,
-    SplitOption,
-    TargetOption,
-    TasksOption,
-    WorkersOption,
-)
-from dsc._cli.options import JsonOption
+from dsc._cli.options import JsonOption, takes
 from dsc._cli.output import emit, say
 from dsc._cli.progress import by_info, later
-from dsc._cli.rate import show_choice, show_reached
-from dsc._cli.source_data import find_data, layout_options, list_failed
-from dsc._cli.start import show_start
+from dsc._cli.rate import show_reached
+from dsc._cli.source_data import found_at, list_failed
+from dsc._cli.start import watch
 from dsc._cli.summary import show_summary
 from dsc._cli.text import archive_name
+from dsc._jobs.archive.options import CompressOptions
 
 if TYPE_CHECKING:
     from dsc._pipeline.read.summary import Summary
     from dsc._schemas import Manifest
 
 
-def compress(
-    source: SourceArgument,
-    out: OutOption = None,
-    tasks: TasksOption = None,
-    root: RootOption = None,
-    sample: SampleOption = None,
-    size: SizeOption = None,
-    depth_unit: DepthUnitOption = None,
-    split: SplitOption = None,
-    layout: LayoutOption = None,
-    kinds: KindsOption = None,
-    file_unit: FileUnitOption = None,
-    invalid: InvalidOption = None,
-    alpha: AlphaOption = None,
-    ignore: IgnoreOption = None,
-    codec: CodecOption = None,
-    quality: QualityOption = "60",
-    target: TargetOption = None,
-    max_error: MaxErrorOption = None,
-    auto_samples: AutoSamplesOption = 32,
-    shard_size: ShardSizeOption = None,
-    pack: PackOption = None,
-    workers: WorkersOption = 0,
-    address: AddressOption = None,
-    on_error: OnErrorOption = "fail",
-    overwrite: OverwriteOption = False,
-    json_: JsonOption = False,
-) -> None:
+@takes(CompressOptions)
+def compress(options: CompressOptions, json_: JsonOption = False) -> None:
     """Compress a dataset into an archive, or go on with one that was interrupted.
 
     Every task gets a bitstream of its own, so that it can be fetched and
@@ -97,28 +47,15 @@ def compress(
       # no depth pixel off by more than 1 %
       dsc compress folder --root scans --max-error depth=1%
     """
-    from dsc._jobs.archive.compress import compress as run
+    from dsc._jobs.archive.compress import run
 
-    data = find_data(source, root, sample)
-    place = f"./{source}-dsc" if out is None else out
-    given = layout_options(
-        size=size, depth_unit=depth_unit, layout=layout, kinds=kinds, file_unit=file_unit,
-        invalid=invalid, alpha=alpha, ignore=ignore,
-    )  # fmt: skip
+    options = replace(options, data=found_at(options.data), out=options.place)
     with later("try codecs", "candidates") as tried, later("compress", "samples") as report:
-        run(
-            source, place, tasks=tasks, root=data, sample=sample, codec=codec, quality=quality,
-            target=target, max_error=max_error, auto_samples=auto_samples,
-            shard_size=shard_size, pack=pack, split=split, workers=workers, address=address,
-            on_error=on_error, overwrite=overwrite,
-            progress=by_info(report), on_trial=tried,
-            on_choice=None if json_ else show_choice,
-            on_start=None if json_ else show_start, **given,
-        )  # fmt: skip
-    _report(place, data, json_)
+        run(options, watch(by_info(report), tried, json_))
+    _report(options.place, options.data.root, json_)
 
 
-def _report(out: str, root: str | None, as_json: bool) -> None:
+def _report(out: str, root: str | os.PathLike[str] | None, as_json: bool) -> None:
     from dsc._pipeline.read.summary import summarise
     from dsc._storage.read.archive import Archive
 
@@ -140,7 +77,9 @@ def _report(out: str, root: str | None, as_json: bool) -> None:
         raise typer.Exit(1)
 
 
-def _show(out: str, root: str | None, summary: "Summary", manifest: "Manifest") -> None:
+def _show(
+    out: str, root: str | os.PathLike[str] | None, summary: "Summary", manifest: "Manifest"
+) -> None:
     show_summary(out, summary)
     show_reached(manifest)
     tasks = [row for row in summary.rows if row.source_bytes is not None]
@@ -148,6 +87,6 @@ def _show(out: str, root: str | None, summary: "Summary", manifest: "Manifest") 
     place, name = shlex.quote(out), archive_name(out)
     say("Next:")
     say(f"  dsc verify {place} --deep")
-    beside = f" --source-root {shlex.quote(root)}" if root else ""
+    beside = f" --source-root {shlex.quote(str(root))}" if root else ""
     say(f"  dsc view {place} --out {shlex.quote(name + '.html')}{beside}")
     say(f"  dsc fetch {place} --tasks {task} --out {shlex.quote(f'{name}-{task}')}")

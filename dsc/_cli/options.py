@@ -6,7 +6,7 @@ command has stands beside that command.
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import copy
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
@@ -14,11 +14,13 @@ import typer
 from typer.models import OptionInfo
 
 from dsc._cli.output import JSON_WANTED
+from dsc._pipeline.options import Leaf, gather, leaves
 
 FIRST = "Options"  # the panel that rich shows first, and that --help stands in
 ADVANCED = "Advanced"
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+T = TypeVar("T")
 
 
 def _note_json(context: typer.Context, value: bool) -> bool:
@@ -63,6 +65,62 @@ OverwriteOption = Annotated[
     bool,
     typer.Option("--overwrite", help="Replace what is at --out.", rich_help_panel=ADVANCED),
 ]
+
+
+def takes(kind: type[T]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options of a dataclass (`dsc._pipeline.options`), gathered in one value.
+
+    The command below takes that value first, and declares only what is no part of it (``--json``).
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        known = list(leaves(kind))
+        signature = inspect.signature(command)
+        _, *declared = signature.parameters.values()
+        own = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in declared]
+
+        @functools.wraps(command)
+        def run(**values: Any) -> None:
+            rest = {one.name: values.pop(one.name) for one in own}
+            for leaf in known:
+                former = values.pop(f"{leaf.name}_formerly", None)
+                value = values[leaf.name] if former is None else former
+                read = leaf.option.read
+                values[leaf.name] = value if read is None or value is None else read(value)
+            command(gather(kind, values), **rest)
+
+        made = [one for leaf in known for one in _parameters(leaf)]
+        run.__signature__ = signature.replace(parameters=[*made, *own])  # type: ignore[attr-defined]
+        run.__annotations__ = {one.name: one.annotation for one in (*made, *own)}
+        return run
+
+    return decorate
+
+
+def _parameters(leaf: Leaf) -> Iterator[inspect.Parameter]:
+    """Yield the parameters of an option: itself, and hidden, what it was called before."""
+    known, default = leaf.option, leaf.default
+    if not known.name.startswith("-"):
+        argument = typer.Argument(help=known.help, metavar=known.name)
+        yield _parameter(leaf.name, Annotated[known.kind, argument], inspect.Parameter.empty)
+        return
+    declared = typer.Option(
+        known.name,
+        help=known.help,
+        metavar=known.metavar,
+        min=known.least,
+        rich_help_panel=None if known.is_first else ADVANCED,
+    )
+    optional = known.kind if default is not None else known.kind | None
+    yield _parameter(leaf.name, Annotated[optional, declared], default)
+    if known.formerly is not None:
+        hidden = _hidden(Annotated[known.kind, declared], known.formerly)
+        yield _parameter(f"{leaf.name}_formerly", hidden, None)
+
+
+def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, kind, default=default, annotation=annotation)
 
 
 def formerly(**spellings: str) -> Callable[[Command], Command]:

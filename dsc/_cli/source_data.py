@@ -1,15 +1,17 @@
-"""What commands that read a dataset share: where it lies, its layout's options, what failed."""
+"""What commands that read a dataset share: where it lies, and what of it failed."""
 
 import os
 import shlex
 import tarfile
 import zipfile
 from collections.abc import Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dsc._cli.output import note
+from dsc._pipeline.options import SourceOptions
 
 if TYPE_CHECKING:
     from dsc._schemas import FailedSample
@@ -18,14 +20,19 @@ HDF5 = (".h5", ".hdf5", ".mat")
 LISTED = 20  # failed samples that are spelled out for people; --json has all
 
 
-def find_data(source: str, root: str | None, sample: int | None) -> str | None:
-    """Find the data where nobody said where it is.
+def found_at(data: SourceOptions) -> SourceOptions:
+    """Return the options with the place of the data, found where nobody said where it is.
 
     Raises
     ------
     UsageError
         When the layout is unknown, or there is nothing in the usual places.
     """
+    source, root = str(data.source), None if data.root is None else os.fspath(data.root)
+    return replace(data, root=_find(source, root, data.sample))
+
+
+def _find(source: str, root: str | None, sample: int | None) -> str | None:
     from dsc._sources.registry import is_source, options_of, source_names
     from dsc.errors import UsageError
 
@@ -92,23 +99,6 @@ def _check_readable(source: str, root: str) -> None:
 
 def _is_packed(path: Path) -> bool:
     return tarfile.is_tarfile(path) or zipfile.is_zipfile(path)
-
-
-def layout_options(**given: Any) -> dict[str, Any]:
-    """Return those of a layout's options that were given."""
-    found = {**given, "kinds": _kinds(given.get("kinds"))}
-    return {name: value for name, value in found.items() if value is not None}
-
-
-def _kinds(text: str | None) -> dict[str, str] | None:
-    from dsc.errors import UsageError
-
-    if text is None:
-        return None
-    parts = [part.rpartition("=") for part in text.split(",") if part.strip()]
-    if not all(name and value for name, _, value in parts):
-        raise UsageError(f"--kinds {text}: write task=kind with commas, for example height=depth")
-    return {name.strip(): value.strip() for name, _, value in parts}
 
 
 def list_failed(failed: "Sequence[FailedSample]", samples: int) -> None:

@@ -4,14 +4,25 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from dsc._cli.output import columns, note, note_table
+from dsc._cli.rate import show_choice
 
 if TYPE_CHECKING:
+    from dsc._jobs.archive.tally import ShardProgress, Watch
+    from dsc._pipeline.choose.auto import TrialProgress
     from dsc._pipeline.choose.codec_set import CodecSet
     from dsc._schemas import SourceReport, Task
 
 COLUMNS = ("task", "kind", "stored as", "unit", "nothing is", "samples", "codec", "loss", "why")
 WIDE = 150  # columns that a table with reasons needs; a log or a pipe has as many as it wants
 LISTED = 20  # entries of what is left out; --json and the manifest have all
+
+
+def watch(progress: "ShardProgress", tried: "TrialProgress", as_json: bool) -> "Watch":
+    """Return what tells people how far the work is and, as text, what was found and chosen."""
+    from dsc._jobs.archive.tally import Watch
+
+    told = (None, None) if as_json else (show_choice, show_start)
+    return Watch(progress, told[0], tried, told[1])
 
 
 def show_start(report: "SourceReport", tasks: "Sequence[Task]", codec_set: "CodecSet") -> None:

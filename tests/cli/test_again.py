@@ -1,7 +1,9 @@
 """The line that says how to go on is the command that was given, with every option of it."""
 
+import inspect
 import shlex
-from typing import Any, get_args, get_type_hints
+from dataclasses import fields
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -9,14 +11,16 @@ from hypothesis import strategies as st
 from typer.main import get_command
 
 from dsc._cli import app
-from dsc._cli.append import append
-from dsc._cli.compress import compress
-from dsc._jobs.archive.append_request import AppendRequest
-from dsc._jobs.archive.request import Request
+from dsc._jobs.archive.append import append as append_call
+from dsc._jobs.archive.compress import compress as compress_call
+from dsc._jobs.archive.options import AppendOptions, CompressOptions
+from dsc._jobs.archive.tally import Watch
+from dsc._pipeline.options import DEFAULT_SAMPLES, LayoutOptions, leaves
 from dsc._schemas import Quality
 from dsc.errors import UsageError
 from tests.cli.conftest import Command, run_dsc
 
+Asked = CompressOptions | AppendOptions
 BEGINS_ANEW = {"overwrite", "restart"}  # the line goes on; they would throw away what is there
 PRINTS = {"json_", "help"}
 WRITTEN = {  # options whose value is read before the work begins
@@ -44,8 +48,8 @@ def parsed(command: str, words: list[str]) -> dict[str, Any]:
 
 
 def is_number(option: Any) -> bool:
-    hints = get_type_hints(compress) | get_type_hints(append)
-    return int in (hints[option.name], *get_args(hints[option.name]))
+    both = [*leaves(CompressOptions), *leaves(AppendOptions)]
+    return any(leaf.option.kind is int for leaf in both if leaf.name == option.name)
 
 
 def value_of(option: Any) -> st.SearchStrategy[list[str]]:
@@ -71,11 +75,11 @@ def calls(draw: st.DrawFn, command: str) -> list[str]:
 
 
 @pytest.fixture
-def requests(monkeypatch: pytest.MonkeyPatch) -> list[Request]:
+def requests(monkeypatch: pytest.MonkeyPatch) -> list[Asked]:
     """What commands ask for, instead of doing it."""
-    asked: list[Request] = []
+    asked: list[Asked] = []
 
-    def take(request: Request, *rest: Any) -> None:
+    def take(request: Asked, *rest: Any) -> None:
         asked.append(request)
         raise UsageError("asked")
 
@@ -90,7 +94,7 @@ def requests(monkeypatch: pytest.MonkeyPatch) -> list[Request]:
 )
 @given(data=st.data())
 def test_the_line_to_go_on_asks_for_what_was_asked_for(
-    requests: list[Request], command: str, data: st.DataObject
+    requests: list[Asked], command: str, data: st.DataObject
 ) -> None:
     words = data.draw(calls(command))
     ran = run_dsc(*words)
@@ -105,7 +109,7 @@ def test_the_line_to_go_on_asks_for_what_was_asked_for(
 
 @pytest.mark.parametrize("command", ["compress", "append"])
 def test_each_option_stands_in_the_line(
-    dsc: Command, requests: list[Request], command: str
+    dsc: Command, requests: list[Asked], command: str
 ) -> None:
     for option in options_of(command):
         if option.param_type_name != "option":
@@ -119,30 +123,41 @@ def test_each_option_stands_in_the_line(
         assert shlex.join(words) in requests[-1].again(), name
 
 
-def test_what_begins_anew_is_not_in_the_line(dsc: Command, requests: list[Request]) -> None:
+def test_what_begins_anew_is_not_in_the_line(dsc: Command, requests: list[Asked]) -> None:
     dsc("compress", "folder", "--root", "d", "--overwrite", "--json")
     assert requests[-1].again() == "dsc compress folder --out ./folder-dsc --root d --quality 60"
     dsc("append", "--root", "d", "--restart", "--", "-a", "folder")
     assert requests[-1].again() == "dsc append ./-a folder --root d"
 
 
+@pytest.mark.parametrize(
+    ("call", "kind"), [(compress_call, CompressOptions), (append_call, AppendOptions)]
+)
+def test_the_keywords_of_a_call_are_the_options(call: Any, kind: type) -> None:
+    takes = inspect.signature(call).parameters
+    layouts = {leaf.name for leaf in leaves(LayoutOptions)}
+    watched = {one.name for one in fields(Watch)}
+    options = {leaf.name: leaf.default for leaf in leaves(kind) if leaf.name not in layouts}
+    assert set(takes) - watched - {"layout"} == set(options)
+    usual = {"auto_samples": DEFAULT_SAMPLES}
+    for name, default in options.items():
+        if takes[name].default is not inspect.Parameter.empty:
+            assert takes[name].default in (default, usual.get(name)), name
+
+
 def test_options_of_a_layout_that_are_switches_are_spelled_as_such() -> None:
     def again(**layout: Any) -> str:
-        given = AppendRequest(
-            "folder", "a", None, "d", None, None, 60, None, None, None, 0, None, "fail", False,
-            layout,
-        )  # fmt: skip
-        return given.again()
+        asked = {"archive": "a", "source": "folder", "root": "d", "layout": layout}
+        return AppendOptions.called(asked).again()
 
     assert again(recursive=True, alpha=False, names=["a b", "c"]) == (
-        "dsc append a folder --root d --recursive --no-alpha --names 'a b,c'"
+        "dsc append a folder --root d --no-alpha --recursive --names 'a b,c'"
     )
     assert again(kinds={"left": "image"}) == "dsc append a folder --root d --kinds left=image"
 
 
 def test_what_no_command_can_say_is_not_left_out_of_one() -> None:
-    given = Request(
-        "folder", "a", None, "d", None, None, Quality(tasks={"rgb": 80}), None, None, None, 0, None,
-        "fail", False,
-    )  # fmt: skip
-    assert given.again() == "call dsc.compress again with the same arguments, without overwrite"
+    asked = {"source": "folder", "out": "a", "quality": Quality(tasks={"rgb": 80}), "layout": {}}
+    assert CompressOptions.called(asked).again() == (
+        "call dsc.compress again with the same arguments, without overwrite"
+    )

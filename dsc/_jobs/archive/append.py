@@ -2,6 +2,9 @@
 
 A run can be stopped at any moment and repeated, as a compression can: it goes on where it was and
 ends in the same bytes. Until it ends, the archive is what it was, for readers and for `dsc verify`.
+
+A plan lies in ``.dsc/plan.json`` from before the first shard until all else is cleared up. It names
+the manifest that it adds to, so it tells by itself whether it can still be finished.
 """
 
 import os
@@ -9,37 +12,45 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dsc._jobs.archive.append_request import CODING, AppendRequest
-from dsc._jobs.archive.append_state import Left, claim_append, look
-from dsc._jobs.archive.codecs import OnChoice, choose_coding
-from dsc._jobs.archive.compress import OnStart, explained, make_shards
+from dsc._codecs.encoder import check_same_encoder
+from dsc._jobs.archive.asked import check_asked, check_left_out, open_data
+from dsc._jobs.archive.compress import NOBODY, explained, make_shards
 from dsc._jobs.archive.local import Job
-from dsc._jobs.archive.output import Output, finished_shards, writable
-from dsc._jobs.archive.tally import Progress, Tally
-from dsc._pipeline.choose.auto import DEFAULT_SAMPLES, Report
-from dsc._pipeline.choose.codec_set import CodecSet
-from dsc._pipeline.write.commit_append import (
+from dsc._jobs.archive.options import AppendOptions
+from dsc._jobs.archive.output import finished_shards, writable
+from dsc._jobs.archive.tally import OnStart, ShardProgress, Tally, Watch
+from dsc._pipeline.choose.auto import TrialProgress
+from dsc._pipeline.choose.coding import Coding
+from dsc._pipeline.choose.decide import OnChoice, decide_coding
+from dsc._pipeline.options import given
+from dsc._pipeline.write.commit import (
+    check_base,
+    check_cards,
+    clear_work,
     commit_append,
     discard,
+    remove_leftovers,
     tasks_without_data,
 )
-from dsc._pipeline.write.growth import Adds
+from dsc._pipeline.write.plan import Adds, Plan, differences
 from dsc._pipeline.write.plan_append import (
-    Found,
+    FoundSamples,
+    Wanted,
+    check_complete,
     choose_split,
     find_new_samples,
     find_samples,
     plan_samples,
     plan_tasks,
+    what_to_add,
 )
-from dsc._pipeline.write.wanted import Wanted, check_complete, what_to_add
-from dsc._schemas import FailedSample, Manifest, Quality
-from dsc._schemas.quality import DEFAULT_QUALITY
+from dsc._schemas import FailedSample, Manifest, Quality, SourceReport, Task
 from dsc._sources.base import lacks_of, report_of, splits_of
 from dsc._sources.registry import Source
+from dsc._storage.format.names import PLAN
 from dsc._storage.format.sole_writer import sole_writer
 from dsc._storage.read.archive import Archive
-from dsc.errors import SampleError, UsageError
+from dsc.errors import CorruptArchiveError, PlanMismatchError, SampleError, UsageError
 
 
 @dataclass(frozen=True)
@@ -78,6 +89,22 @@ class AppendReport:
         return not (self.samples or self.tasks)
 
 
+@dataclass(frozen=True)
+class Left:
+    """What an earlier append has left.
+
+    Attributes
+    ----------
+    begun
+        The plan of one that can be finished.
+    added
+        The tasks that one has added which was killed right after its commit.
+    """
+
+    begun: Plan | None = None
+    added: tuple[str, ...] = ()
+
+
 def append(
     archive: str | os.PathLike[str],
     source: str | Source,
@@ -96,9 +123,9 @@ def append(
     on_error: str = "fail",
     missing: str = "error",
     restart: bool = False,
-    progress: Progress | None = None,
+    progress: ShardProgress | None = None,
     on_choice: OnChoice | None = None,
-    on_trial: Report | None = None,
+    on_trial: TrialProgress | None = None,
     on_start: OnStart | None = None,
     **layout: Any,
 ) -> AppendReport:
@@ -137,99 +164,110 @@ def append(
     IncompleteError
         When shards are missing in the end.
     """
-    given = (codec, quality, target, max_error, auto_samples)
-    coding = tuple(name for name, value in zip(CODING, given, strict=True) if value is not None)
-    request = AppendRequest(
-        source, os.fspath(archive), tasks, root, sample, codec,
-        DEFAULT_QUALITY if quality is None else quality,
-        None, None, split, workers, address, on_error, False, layout, target, max_error,
-        DEFAULT_SAMPLES if auto_samples is None else auto_samples, missing, restart, coding,
-    )  # fmt: skip
-    return run(request, progress, on_choice, on_trial, on_start)
+    asked = dict(locals())
+    watch = Watch.taken_from(asked)
+    asked["archive"] = os.fspath(archive)
+    return run(AppendOptions.called(asked), watch)
 
 
-def run(
-    request: AppendRequest,
-    progress: Progress | None = None,
-    on_choice: OnChoice | None = None,
-    on_trial: Report | None = None,
-    on_start: OnStart | None = None,
-) -> AppendReport:
-    """Do what a request asks for; see `append`."""
-    request.check()
-    root = writable(request.out, "")
+def run(options: AppendOptions, watch: Watch = NOBODY) -> AppendReport:
+    """Do what was asked for; see `append`."""
+    check_asked(options.data, options.coding, options.work)
+    options.check()
+    root = writable(options.archive, "")
     Archive.open(root)  # a place without an archive gets no lock
-    source = request.open_source()
-    request.check_left_out(source)
-    request = request.rounded(report_of(source))
+    source = open_data(options.data)
+    check_left_out(options.data, source)
+    report = report_of(source)
     with sole_writer(root, "dsc append"):
         archive = Archive.open(root)
-        wanted = what_to_add(archive, source, request.tasks)
-        left = look(archive, request.restart)
+        wanted = what_to_add(archive, source, options.data.tasks)
+        left = look(archive, options.restart)
         names = tuple(task.name for task in wanted.tasks)
         if wanted.adds is Adds.TASKS or set(names) == set(left.added):
-            return _add_tasks(
-                archive, source, wanted, request, left, progress, on_choice, on_trial, on_start
-            )
-        return _add_samples(archive, source, wanted, request, progress, on_start)
+            return _add_tasks(archive, source, wanted, options, left, report, watch)
+        return _add_samples(archive, source, wanted, options, watch)
 
 
 def _add_tasks(
     archive: Archive,
     source: Source,
     wanted: Wanted,
-    request: AppendRequest,
+    options: AppendOptions,
     left: Left,
-    progress: Progress | None,
-    on_choice: OnChoice | None,
-    on_trial: Report | None,
-    on_start: OnStart | None,
+    report: SourceReport,
+    watch: Watch,
 ) -> AppendReport:
-    request.check_for_tasks()
+    _check_for_tasks(options)
     found = find_samples(archive, source)
     names = tuple(task.name for task in wanted.tasks)
     if wanted.adds is Adds.SAMPLES:  # by this very command, killed while it cleared up
         failed = tuple(failed for shard in archive.shards for failed in shard.failed)
         return AppendReport(archive.manifest, tasks=names, missing=found.missing, failed=failed)
-    _probe(found, wanted, request.on_error)
-    output = Output(archive.root, plan=left.begun)
-    coding = choose_coding(request, found.present, wanted.tasks, output, on_choice, on_trial)
-    plan = plan_tasks(archive, found, wanted.tasks, coding.codec_set, coding.quality, coding.choice)
-    standing = tuple(archive.shards)
-    job = Job(plan, archive.root, found.source, coding.codec_set, request.on_error, standing)
-    manifest, failed = _do(job, archive, request, progress, on_start)
+    on_error = options.work.on_error
+    _probe(found, wanted, on_error)
+    coding = decide_coding(
+        options.coding,
+        found.present,
+        wanted.tasks,
+        report,
+        earlier=left.begun.choice if left.begun else None,
+        on_error=on_error,
+        on_choice=watch.on_choice,
+        on_trial=watch.on_trial,
+    ).named()  # the archive has a default of its own
+    plan = plan_tasks(archive, found, coding)
+    job = Job(plan, archive.root, found.source, coding, on_error, tuple(archive.shards))
+    manifest, failed = _do(job, archive, options, watch)
     return AppendReport(manifest, tasks=names, missing=found.missing, failed=failed)
 
 
 def _add_samples(
-    archive: Archive,
-    source: Source,
-    wanted: Wanted,
-    request: AppendRequest,
-    progress: Progress | None,
-    on_start: OnStart | None,
+    archive: Archive, source: Source, wanted: Wanted, options: AppendOptions, watch: Watch
 ) -> AppendReport:
     manifest = archive.manifest
-    _check_splits(source, request.split)
+    _check_splits(source, options.data.split)
     own = {task.name for task in manifest.tasks}
     untouched = tuple(task.name for task in source.tasks if task.name not in own)
     samples = find_new_samples(archive, source, wanted.tasks)
     if not len(samples.source):
         return AppendReport(manifest, there=samples.there, untouched=untouched)
-    request.check_for_samples(wanted.tasks)
-    if request.missing == "error":
+    _check_for_samples(options, wanted.tasks)
+    if options.missing == "error":
         check_complete(archive, wanted)
         _check_each(samples.source, [task.name for task in wanted.tasks])
-    codec_set = CodecSet.from_archive(archive)
-    plan = plan_samples(archive, samples, codec_set, choose_split(manifest, request.split))
-    job = Job(plan, archive.root, samples.source, codec_set, request.on_error)
-    manifest, failed = _do(job, archive, request, progress, on_start)
+    coding = Coding.of_archive(archive)
+    split = choose_split(manifest, options.data.split)
+    plan = plan_samples(archive, samples, coding.codec_set, split)
+    job = Job(plan, archive.root, samples.source, coding, options.work.on_error)
+    manifest, failed = _do(job, archive, options, watch)
     return AppendReport(
         manifest, samples=plan.samples, there=samples.there, failed=failed, untouched=untouched
     )
 
 
-def _probe(found: Found, wanted: Wanted, on_error: str) -> None:
+def _check_for_samples(options: AppendOptions, tasks: Sequence[Task]) -> None:
+    """Refuse options that say how samples of tasks which the archive has are to be coded."""
+    coding = given(options.coding)
+    if coding:
+        raise UsageError(
+            f"{', '.join(coding)}: the archive has {', '.join(task.name for task in tasks)} "
+            "already, and new samples are coded as its own are; these options are for a task "
+            "that it lacks, named with --tasks"
+        )
+
+
+def _check_for_tasks(options: AppendOptions) -> None:
+    """Refuse a split that chooses nothing: a new task goes to samples that are there."""
+    split = options.data.split
+    if split is not None and options.data.source != "nyuv2":
+        raise UsageError(
+            f"--split {split}: a new task goes to the samples that are there, whatever "
+            "their split; leave it out"
+        )
+
+
+def _probe(found: FoundSamples, wanted: Wanted, on_error: str) -> None:
     """Read one sample before anything is written: often all do not fit, or none does."""
     try:
         found.source.read(found.first, [task.name for task in wanted.tasks])
@@ -259,28 +297,90 @@ def _check_splits(source: Source, split: str | None) -> None:
 
 
 def _do(
-    job: Job,
-    archive: Archive,
-    request: AppendRequest,
-    progress: Progress | None,
-    on_start: OnStart | None,
+    job: Job, archive: Archive, options: AppendOptions, watch: Watch
 ) -> tuple[Manifest, tuple[FailedSample, ...]]:
-    """Make the shards of a plan and commit them; give the manifest and the skipped samples."""
-    tally = Tally(job.plan, progress)
-    if on_start is not None:
-        on_start(report_of(job.source), job.plan.tasks, job.codec_set)
-    with explained(job, tally, request.again()):
-        claim_append(job.plan, archive)
-        for record in finished_shards(job.plan, job.root):
+    """Make the shards of a plan and commit them; return the manifest and the skipped samples."""
+    plan, report, codec_set = job.plan, report_of(job.source), job.coding.codec_set
+    tally = Tally(plan, watch.progress)
+    watch.starts(report, job.coding)
+    with explained(job, tally, options.again()):
+        claim_append(plan, archive)
+        for record in finished_shards(plan, job.root):
             tally.done(record, resumed=True)
-        make_shards(job, tally, request)
-        records = [tally.records[n] for n in range(job.plan.shards)]
-        empty = tasks_without_data(job.plan, records)
+        make_shards(job, tally, options.work, options.again())
+        records = [tally.records[n] for n in range(plan.shards)]
+        empty = tasks_without_data(plan, records)
         if empty and job.standing:
             discard(archive)
             raise UsageError(
                 f"no sample of the archive got the task {', '.join(empty)}: the source has the "
                 "samples but no such files for them (or none that could be read); nothing was added"
             )
-        manifest = commit_append(job.plan, archive, records, job.codec_set, report_of(job.source))
+        manifest = commit_append(plan, archive, records, codec_set, report)
     return manifest, tuple(failed for record in records for failed in record.shard.failed)
+
+
+def look(archive: Archive, restart: bool) -> Left:
+    """Look at what an earlier append has left; what can never be finished is cleared away.
+
+    Parameters
+    ----------
+    restart
+        Whether what could be finished is cleared away, too.
+
+    Raises
+    ------
+    CorruptArchiveError
+        When its plan cannot be read.
+    """
+    try:
+        plan = _read_plan(archive)
+    except CorruptArchiveError as error:
+        if not restart:
+            raise CorruptArchiveError(f"{error}; --restart throws it away") from None
+        discard(archive)
+        return Left()
+    if plan is None:
+        return Left()
+    base = plan.growth.base_sha256 if plan.growth else None
+    if base == archive.manifest.sha256 and not restart:
+        return Left(begun=plan)
+    discard(archive)
+    last = archive.manifest.appended[-1:]
+    return Left(added=last[0].tasks if last and last[0].plan_sha256 == plan.sha256 else ())
+
+
+def claim_append(plan: Plan, archive: Archive) -> None:
+    """Make the archive's work directory this plan's, unless it is so already.
+
+    Raises
+    ------
+    PlanMismatchError
+        When another append was begun, or this one with other versions of the encoders.
+    UsageError
+        When a file that an append writes again was edited.
+    """
+    root = archive.root
+    check_cards(archive)
+    begun = _read_plan(archive)
+    if begun is None:
+        clear_work(root)  # records without a plan are nobody's
+        root.write(PLAN, plan.file_bytes)
+        check_base(plan, root)
+    elif begun.sha256 != plan.sha256:
+        found = "\n".join(f"  {line}" for line in differences(plan, begun))
+        raise PlanMismatchError(
+            f"{root.url}: another append was begun here and not finished:\n{found}\n"
+            "Repeat its options to finish it, or throw away what it has made with --restart"
+        )
+    else:
+        check_same_encoder(plan.encoder, begun.encoder, f"{root.url}: an append", "--restart")
+    remove_leftovers(root, only_parts=True)
+
+
+def _read_plan(archive: Archive) -> Plan | None:
+    root = archive.root
+    try:
+        return Plan.from_json(root.read(PLAN), root.where(PLAN))
+    except FileNotFoundError:
+        return None

@@ -6,26 +6,27 @@ that names what is missing and how to go on, or with nothing touched.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from dsc._jobs.archive.codecs import OnChoice, choose_coding
+from dsc._jobs.archive.asked import check_asked, check_left_out, choose_tasks, open_data
 from dsc._jobs.archive.local import Job, run_here
+from dsc._jobs.archive.options import CompressOptions
 from dsc._jobs.archive.output import Output, claim, finished_shards, open_output, sole_output
-from dsc._jobs.archive.request import Request
-from dsc._jobs.archive.tally import Progress, Tally
+from dsc._jobs.archive.tally import OnStart, ShardProgress, Tally, Watch
 from dsc._jobs.workers.verdict import is_full_disk
-from dsc._pipeline.choose.auto import DEFAULT_SAMPLES, Report
-from dsc._pipeline.choose.codec_set import CodecSet
-from dsc._pipeline.write.commit import commit, sweep
+from dsc._pipeline.choose.auto import TrialProgress
+from dsc._pipeline.choose.decide import OnChoice, decide_coding
+from dsc._pipeline.options import DEFAULT_SAMPLES, WorkOptions
+from dsc._pipeline.write.commit import commit, remove_leftovers
 from dsc._pipeline.write.plan import make_plan
 from dsc._schemas import Manifest, Quality, SourceReport, Task
 from dsc._sources.base import check_files, report_of
 from dsc._sources.registry import Source
 from dsc.errors import IncompleteError, SampleError
 
-OnStart = Callable[[SourceReport, Sequence[Task], CodecSet], None]
+NOBODY = Watch()
 LISTED = 8  # failures spelled out in a message
 
 
@@ -48,9 +49,9 @@ def compress(
     address: str | None = None,
     on_error: str = "fail",
     overwrite: bool = False,
-    progress: Progress | None = None,
+    progress: ShardProgress | None = None,
     on_choice: OnChoice | None = None,
-    on_trial: Report | None = None,
+    on_trial: TrialProgress | None = None,
     on_start: OnStart | None = None,
     **layout: Any,
 ) -> Manifest:
@@ -74,11 +75,8 @@ def compress(
         frames.
     workers, address, on_error
         Worker processes here, or a Ray cluster, or neither; ``fail`` or ``skip`` unread samples.
-    progress, on_choice, on_trial
-        See `dsc._jobs.archive.tally.Tally`; called with the `Choice` of codecs, and with
-        (candidates tried, candidates in all) on the way there.
-    on_start
-        Called before the first sample is coded, with what the source found, tasks and codecs.
+    progress, on_choice, on_trial, on_start
+        Called as `dsc._jobs.archive.tally.Watch` says.
 
     Raises
     ------
@@ -88,49 +86,38 @@ def compress(
     SampleError, IncompleteError
         When the first samples cannot be read; when shards are missing in the end.
     """
-    return run(
-        Request(
-            source, os.fspath(out), tasks, root, sample, codec, quality, shard_size, pack, split,
-            workers, address, on_error, overwrite, layout, target, max_error, auto_samples,
-        ),
-        progress, on_choice, on_trial, on_start,
-    )  # fmt: skip
+    asked = dict(locals())
+    watch = Watch.taken_from(asked)
+    return run(CompressOptions.called(asked), watch)
 
 
-def run(
-    request: Request,
-    progress: Progress | None = None,
-    on_choice: OnChoice | None = None,
-    on_trial: Report | None = None,
-    on_start: OnStart | None = None,
-) -> Manifest:
-    """Do what a request asks for; see `compress`."""
-    request.check()
-    there = open_output(request.out, request.overwrite)
-    source = request.open_source()
-    tasks = request.choose_tasks(source)
-    request.check_left_out(source)
+def run(options: CompressOptions, watch: Watch = NOBODY) -> Manifest:
+    """Do what was asked for; see `compress`."""
+    check_asked(options.data, options.coding, options.work)
+    there = open_output(options.place, options.overwrite)
+    source = open_data(options.data)
+    tasks = choose_tasks(options.data, options.coding, source)
+    check_left_out(options.data, source)
     report = report_of(source)
-    request = request.rounded(report)
-    with sole_output(there, request.overwrite) as output:
-        if request.on_error == "fail" and output.plan is None and output.manifest is None:
+    with sole_output(there, options.overwrite) as output:
+        on_error = options.work.on_error
+        if on_error == "fail" and output.plan is None and output.manifest is None:
             _check_files(source, tasks)
-        coding = choose_coding(request, source, tasks, output, on_choice, on_trial)
-        if on_start is not None:
-            on_start(report, tasks, coding.codec_set)
-        plan = make_plan(
+        coding = decide_coding(
+            options.coding,
             source,
             tasks,
-            coding.codec_set,
-            coding.quality,
-            output.shard_size if request.shard_size is None else request.shard_size,
-            output.pack_size if request.pack is None else request.pack,
-            request.split,
-            request.on_error,
-            coding.choice,
+            report,
+            earlier=output.choice,
+            on_error=on_error,
+            on_choice=watch.on_choice,
+            on_trial=watch.on_trial,
         )
-        job = Job(plan, output.root, source, coding.codec_set, request.on_error)
-        return _finish(job, output, request, Tally(plan, progress), report)
+        watch.starts(report, coding)
+        sharding = output.sharding(options.sharding)
+        plan = make_plan(source, coding, sharding, options.data.split, on_error)
+        job = Job(plan, output.root, source, coding, on_error)
+        return _finish(job, output, options, Tally(plan, watch.progress), report)
 
 
 def _check_files(source: Source, tasks: Sequence[Task]) -> None:
@@ -143,21 +130,27 @@ def _check_files(source: Source, tasks: Sequence[Task]) -> None:
 
 
 def _finish(
-    job: Job, output: Output, request: Request, tally: Tally, report: SourceReport
+    job: Job, output: Output, options: CompressOptions, tally: Tally, report: SourceReport
 ) -> Manifest:
     """Make what is missing of an output and commit it."""
-    with explained(job, tally, request.again()):
-        finished = claim(output, job.plan, request.overwrite)
+    with explained(job, tally, options.again()):
+        finished = claim(output, job.plan, options.overwrite)
         if finished is not None:
             return finished
         for record in finished_shards(job.plan, job.root):
             tally.done(record, resumed=True)
-        make_shards(job, tally, request)
-        return commit(job.plan, job.root, list(tally.records.values()), job.codec_set, report)
+        make_shards(job, tally, options.work, options.again())
+        records = list(tally.records.values())
+        return commit(job.plan, job.root, records, job.coding.codec_set, report)
 
 
-def make_shards(job: Job, tally: Tally, request: Request) -> None:
-    """Make the missing shards where the request wants it.
+def make_shards(job: Job, tally: Tally, work: WorkOptions, again: str) -> None:
+    """Make the missing shards where they are to be made.
+
+    Parameters
+    ----------
+    again
+        How to go on, for the message.
 
     Raises
     ------
@@ -167,21 +160,21 @@ def make_shards(job: Job, tally: Tally, request: Request) -> None:
     missing = tally.missing
     if missing:
         tally.begin()
-        failures = _make(job, missing, tally, request)
+        failures = _make(job, missing, tally, work)
         if failures:
-            raise _incomplete(job, tally, failures, request.again())
+            raise _incomplete(job, tally, failures, again)
 
 
-def _make(job: Job, missing: Sequence[int], tally: Tally, request: Request) -> dict[int, str]:
-    if not request.workers and request.address is None:
+def _make(job: Job, missing: Sequence[int], tally: Tally, work: WorkOptions) -> dict[int, str]:
+    if not work.workers and work.address is None:
         return run_here(job, missing, tally)
     from dsc._jobs.archive.on_ray import run_on_ray
 
     try:
-        return run_on_ray(job, missing, tally, request.workers, request.address)
+        return run_on_ray(job, missing, tally, work.workers, work.address)
     except BaseException:
         # a worker may be interrupted while it cleans up after an interrupt
-        sweep(job.root, only_parts=True)
+        remove_leftovers(job.root, only_parts=True)
         raise
 
 

@@ -10,7 +10,7 @@ from functools import partial
 
 from dsc._jobs.archive.tally import Tally
 from dsc._jobs.workers.verdict import RETRIES, Verdict, judge
-from dsc._pipeline.choose.codec_set import CodecSet
+from dsc._pipeline.choose.coding import Coding
 from dsc._pipeline.write.plan import Plan
 from dsc._pipeline.write.shard_job import JobRecord, encode_shard
 from dsc._schemas import ShardRecord
@@ -34,7 +34,7 @@ class Job:
     plan: Plan
     root: Root
     source: Source
-    codec_set: CodecSet
+    coding: Coding
     on_error: str
     standing: tuple[ShardRecord, ...] = ()
 
@@ -42,7 +42,7 @@ class Job:
         """Make one shard; see `encode_shard`."""
         standing = self.standing[n] if self.standing else None
         return encode_shard(
-            self.plan, self.root, n, self.source, self.codec_set, self.on_error, standing, advance
+            self.plan, self.root, n, self.source, self.coding, self.on_error, standing, advance
         )
 
 

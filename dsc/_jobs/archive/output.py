@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from dsc._pipeline.write.commit import clear_work, strangers, sweep
+from dsc._pipeline.options import ShardingOptions
+from dsc._pipeline.write.commit import clear_work, remove_leftovers, strangers
 from dsc._pipeline.write.plan import Plan, check_same_plan
 from dsc._pipeline.write.shard_job import JobRecord, check_record
 from dsc._schemas import Manifest
+from dsc._schemas.choice import Choice
 from dsc._storage.files.place import absolute
 from dsc._storage.files.root import Root
 from dsc._storage.format.names import LOCK, MANIFEST, PLAN, WORK
@@ -35,16 +37,20 @@ class Output:
     plan: Plan | None = None
 
     @property
-    def shard_size(self) -> int | None:
-        """The shard size in use there, for a run that does not ask for one."""
+    def choice(self) -> Choice | None:
+        """How the codecs were chosen there, where that was left to dsc."""
         found = self.manifest or self.plan
-        return found.shard_size if found else None
+        return found.choice if found else None
 
-    @property
-    def pack_size(self) -> int | None:
-        """The pack size in use there, for a run that does not ask for one."""
+    def sharding(self, asked: ShardingOptions) -> ShardingOptions:
+        """Return the sizes asked for, and where none are asked for, those in use there."""
         found = self.manifest or self.plan
-        return found.pack_size if found else None
+        if found is None:
+            return asked
+        size = found.shard_size if asked.shard_size is None else asked.shard_size
+        return ShardingOptions(
+            shard_size=size, pack=found.pack_size if asked.pack is None else asked.pack
+        )
 
 
 def open_output(url: str | os.PathLike[str], overwrite: bool) -> Output:
@@ -136,19 +142,19 @@ def claim(output: Output, plan: Plan, overwrite: bool) -> Manifest | None:
         return output.manifest
     if output.plan is not None:
         check_same_plan(plan, output.plan, root.url)
-        sweep(root, only_parts=True)
+        remove_leftovers(root, only_parts=True)
         return None
     if overwrite:
         root.remove(MANIFEST)
         root.remove(PLAN)
-        sweep(root, keep=[LOCK])
+        remove_leftovers(root, keep=[LOCK])
     foreign = strangers(root)
     if foreign:
         raise UsageError(
             f"--out {root.url} holds files that are not of an archive ({', '.join(foreign[:4])}); "
             "give an empty or new directory"
         )
-    root.write(PLAN, plan.to_json().encode())
+    root.write(PLAN, plan.file_bytes)
     return None
 
 

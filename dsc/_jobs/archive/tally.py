@@ -1,12 +1,51 @@
-"""Counts what a run has done and tells the caller."""
+"""Counts what a run has done and tells the caller; what a caller may be told."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Self
 
+from dsc._pipeline.choose.auto import TrialProgress
+from dsc._pipeline.choose.codec_set import CodecSet
+from dsc._pipeline.choose.coding import Coding
+from dsc._pipeline.choose.decide import OnChoice
 from dsc._pipeline.write.plan import Plan
 from dsc._pipeline.write.shard_job import JobRecord
+from dsc._schemas import SourceReport, Task
 
-Progress = Callable[[int, int, dict[str, Any]], None]
+ShardProgress = Callable[[int, int, dict[str, Any]], None]
+OnStart = Callable[[SourceReport, Sequence[Task], CodecSet], None]
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What a caller of `dsc.compress` or `dsc.append` wants to be told; None for nothing.
+
+    Attributes
+    ----------
+    progress
+        See `Tally`.
+    on_choice
+        Called with the `Choice` of codecs, where that was left to dsc.
+    on_trial
+        Called with (candidates tried, candidates in all) on the way there.
+    on_start
+        Called before the first sample is coded, with what the source found, tasks and codecs.
+    """
+
+    progress: ShardProgress | None = None
+    on_choice: OnChoice | None = None
+    on_trial: TrialProgress | None = None
+    on_start: OnStart | None = None
+
+    @classmethod
+    def taken_from(cls, keywords: dict[str, Any]) -> Self:
+        """Take the callbacks out of the keywords of a call; what is left is asked for."""
+        return cls(**{one.name: keywords.pop(one.name) for one in fields(cls)})
+
+    def starts(self, report: SourceReport, coding: Coding) -> None:
+        """Say that the work begins."""
+        if self.on_start is not None:
+            self.on_start(report, coding.tasks, coding.codec_set)
 
 
 class Tally:
@@ -23,7 +62,7 @@ class Tally:
         ``payload_bytes`` and ``source_bytes``, of the finished shards.
     """
 
-    def __init__(self, plan: Plan, progress: Progress | None = None) -> None:
+    def __init__(self, plan: Plan, progress: ShardProgress | None = None) -> None:
         self.plan, self._progress = plan, progress
         self.records: dict[int, JobRecord] = {}
         self._partly: dict[int, int] = {}

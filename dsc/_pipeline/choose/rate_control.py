@@ -16,7 +16,7 @@ from dsc._codecs.base import Array, Sample
 from dsc._codecs.residual.bound import worst_error
 from dsc._pipeline.choose.codec_set import CodecSet
 from dsc._pipeline.metrics import absrel, mean_angle_deg, ms_ssim, peak_of, psnr_db, rmse_m
-from dsc._schemas import Metric, Quality, Target, Task
+from dsc._schemas import Metric, Quality, Task
 from dsc._schemas.reached import MAX_ERROR, Reached
 from dsc._schemas.target import measured_text
 from dsc.errors import CodecError
@@ -275,11 +275,6 @@ def mean_distortion(values: Sequence[float]) -> float:
     if len(known) == 1:
         return next(value for value in values if not math.isnan(value))
     return sum(known) / len(known) if known else math.nan
-
-
-def lead_target(task: Task, value: float) -> Target:
-    """Return the target of reaching `value` in the metric that leads for a task's kind."""
-    return Target(metric=Metric(task.metrics[0]), value=value)
 
 
 def _key(quality: Quality) -> tuple[tuple[str, int], ...]:

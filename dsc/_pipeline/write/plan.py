@@ -11,29 +11,37 @@ smaller, and with fewer samples of 0.7 to 1 kB the headers cost them more than 2
 1024 samples, which at a tenth of a second a sample is two minutes of work, what a killed worker can
 lose; at most 128 MiB of the largest stream; and for small datasets a power of two that gives about
 four shards, so that there is work for more than one worker.
+
+Which shards it writes is arithmetic. A dataset that is compressed for the first time is one run of
+equal shards. An archive that grows adds a run behind those of its split; a new task follows the
+runs that stand, one shard of new streams for each shard that is there. Jobs are numbered from 0
+over all runs; within a split, shards keep the numbers that they have in the archive.
 """
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from typing import Any, Self
 
 import numpy as np
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from dsc._codecs.encoder import check_same_encoder, encoder_of
-from dsc._pipeline.choose.codec_set import CodecSet
-from dsc._pipeline.choose.rate_control import RateControl
-from dsc._pipeline.write.growth import Growth, Place, Run, find_place
-from dsc._schemas import FORMAT_VERSION, CodecRecord, Manifest, Quality, Stream, Task
+from dsc._pipeline.choose.coding import Coding
+from dsc._pipeline.options import ShardingOptions
+from dsc._schemas import FORMAT_VERSION, CodecRecord, Manifest, Quality, ShardRecord, Stream, Task
 from dsc._schemas.base import Schema, canonical_json
 from dsc._schemas.choice import Choice
-from dsc._schemas.manifest import SPLIT
+from dsc._schemas.manifest import SHA256, SPLIT
 from dsc._sources.base import Source, origin_of, splits_of
 from dsc._storage.format.keys import hash_keys, new_factor
 from dsc.errors import CodecError, PlanMismatchError, SampleError, UsageError
 from dsc.version import __version__
 
+USUAL = ShardingOptions()
 PROBES = 4
 BLOCK = 1 << 16
 OTHER = "other"
@@ -46,6 +54,85 @@ FEW_SHARDS = 4
 LONGEST_SPLIT = 64  # it stands in the names of files
 OTHER_CHOICE = "choice: what --codec auto was asked, or what it measured"
 OTHER_DATA = "source: the data, its place or its options (they are known only by hash)"
+
+
+@dataclass(frozen=True)
+class ShardPlace:
+    """One shard.
+
+    Attributes
+    ----------
+    n
+        Its number within the split.
+    first_index
+        Index in the split of its first sample.
+    indices
+        Where its samples stand in the source of the plan.
+    """
+
+    split: str
+    n: int
+    first_index: int
+    indices: range
+
+
+class Run(Schema):
+    """Shards of one split that follow each other, all of one size but for the last.
+
+    Attributes
+    ----------
+    n, first_index
+        Number of the first shard, and index of its first sample, within the split.
+    samples
+        In all shards together.
+    """
+
+    split: str = Field(pattern=SPLIT)
+    n: int = Field(default=0, ge=0)
+    first_index: int = Field(default=0, ge=0)
+    samples: int = Field(ge=1)
+    shard_size: int = Field(ge=1)
+
+    @property
+    def shards(self) -> int:
+        """Number of shards."""
+        return -(-self.samples // self.shard_size)
+
+    def place(self, k: int, start: int) -> ShardPlace:
+        """Return shard `k` of the run, whose samples stand from `start` on in the source."""
+        first = k * self.shard_size
+        stop = min(first + self.shard_size, self.samples)
+        indices = range(start + first, start + stop)
+        return ShardPlace(self.split, self.n + k, self.first_index + first, indices)
+
+
+class Adds(StrEnum):
+    """What an append adds."""
+
+    SAMPLES = "samples"
+    TASKS = "tasks"
+
+
+class Growth(Schema):
+    """What a plan adds to an archive that is there.
+
+    Attributes
+    ----------
+    base_sha256
+        The hash that the archive's manifest states of itself: the archive must be this very one.
+    generation
+        The generation that the plan makes.
+    first_slot
+        Slot of the plan's first codec in the archive's list.
+    runs
+        The shards that are written, or added to.
+    """
+
+    adds: Adds
+    base_sha256: str = Field(pattern=SHA256)
+    generation: int = Field(ge=2)
+    first_slot: int = Field(default=0, ge=0)
+    runs: tuple[Run, ...] = Field(min_length=1)
 
 
 class Plan(Schema):
@@ -95,13 +182,26 @@ class Plan(Schema):
         unset: dict[str, Any] = {"choice": None, "growth": None, "splits": {}, "encoder": {}}
         return {k: v for k, v in whole.items() if k not in unset or v != unset[k]}
 
-    @property
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with other values; what was worked out of the old ones is not copied."""
+        copied = super().model_copy(update=update, deep=deep)
+        for name in ("sha256", "runs", "file_bytes"):
+            copied.__dict__.pop(name, None)
+        return copied
+
+    @cached_property
+    def file_bytes(self) -> bytes:
+        """The plan as it lies in an output."""
+        return self.to_json().encode()
+
+    @cached_property
     def sha256(self) -> str:
         """Hash of the canonical JSON without the encoder."""
-        hashed = self.model_copy(update={"encoder": {}}) if self.encoder else self
-        return hashlib.sha256(hashed.to_json().encode()).hexdigest()
+        if not self.encoder:
+            return hashlib.sha256(self.file_bytes).hexdigest()
+        return self.model_copy(update={"encoder": {}}).sha256
 
-    @property
+    @cached_property
     def runs(self) -> tuple[Run, ...]:
         """The shards that it writes."""
         if self.growth is not None:
@@ -126,7 +226,7 @@ class Plan(Schema):
         """Slot, in the archive's list, of its first codec."""
         return self.growth.first_slot if self.growth else 0
 
-    def place(self, n: int) -> Place:
+    def place(self, n: int) -> ShardPlace:
         """Say which shard job `n` writes, and of which samples."""
         return find_place(self.runs, n)
 
@@ -137,30 +237,22 @@ class Plan(Schema):
 
 def make_plan(
     source: Source,
-    tasks: Sequence[Task],
-    codec_set: CodecSet,
-    quality: Quality,
-    shard_size: int | None = None,
-    pack_size: int | None = None,
+    coding: Coding,
+    sharding: ShardingOptions = USUAL,
     split: str | None = None,
     on_error: str = "fail",
-    choice: Choice | None = None,
 ) -> Plan:
     """Plan the compression of a source.
 
     Parameters
     ----------
-    tasks
-        The tasks to compress, in order.
-    shard_size, pack_size
-        Samples a shard and a pack; chosen as the module says when None. A pack is never larger
+    sharding
+        Samples a shard and a pack; chosen as the module says where None. A pack is never larger
         than a shard.
     split
         Name of the split; by default the source's own, or ``train``.
     on_error
         Whether a probed sample that cannot be encoded is an error (``fail``) or passed over.
-    choice
-        Where the codecs come from, if they were chosen by trying.
 
     Raises
     ------
@@ -174,26 +266,27 @@ def make_plan(
         raise UsageError(f"source {source.name} holds no sample; point --root at the data")
     splits = {} if split else named_splits(source)
     split = split or next(iter(splits), "train")
+    shard_size, pack_size = sharding.shard_size, sharding.pack
     _check_sizes(shard_size, pack_size, split)
     check_keys(source)
     if shard_size is None or pack_size is None:
-        stream_bytes = probe(source, tasks, codec_set, quality, on_error)
+        stream_bytes = probe(source, coding, on_error)
         shard_size = shard_size or max(choose_shard_size(samples, stream_bytes), pack_size or 1)
         pack_size = pack_size or choose_pack_size(stream_bytes)
-    codecs = codec_set.records()
+    codecs = coding.codec_set.records()
     return Plan(
         created_by=created_by(),
         source=source.describe(),
         split=split,
         samples=samples,
         splits=splits if len(splits) > 1 else {},
-        tasks=tuple(tasks),
-        streams=codec_set.streams(),
+        tasks=coding.tasks,
+        streams=coding.codec_set.streams(),
         codecs=codecs,
-        quality=quality,
+        quality=coding.quality,
         shard_size=shard_size,
         pack_size=min(pack_size, shard_size),
-        choice=None if choice is None else choice.stored(),
+        choice=None if coding.choice is None else coding.choice.stored(),
         encoder=encoder_of(codecs),
     )
 
@@ -251,20 +344,14 @@ def check_split(split: str) -> None:
         )
 
 
-def probe(
-    source: Source, tasks: Sequence[Task], codec_set: CodecSet, quality: Quality, on_error: str
-) -> float:
+def probe(source: Source, coding: Coding, on_error: str) -> float:
     """Measure the largest stream: its mean bytes a sample, over a few samples; 0 if none can be."""
-    names = [task.name for task in tasks]
-    payloads: dict[str, list[int]] = {}
-    control = RateControl(codec_set, tasks, quality) if quality.is_checked else None
+    names = [task.name for task in coding.tasks]
+    sizes: dict[str, list[int]] = {}
+    encoder = coding.encoder()
     for index in probe_indices(len(source)):
         try:
-            arrays = source.read(index, names).arrays
-            if control is None:
-                coded = codec_set.encode_batch([arrays], quality)[0]
-            else:
-                coded = control.encode(arrays).payloads
+            [coded] = encoder.encode([source.read(index, names).arrays])
         except (SampleError, CodecError) as error:
             if on_error == "skip":
                 continue
@@ -272,9 +359,9 @@ def probe(
                 f"sample {source.key(index)} ({index}): {error}; repair it, or leave out what "
                 "cannot be read with --on-error skip"
             ) from error
-        for stream, payload in coded.items():
-            payloads.setdefault(stream, []).append(len(payload))
-    return max((sum(sizes) / len(sizes) for sizes in payloads.values()), default=0.0)
+        for stream, payload in coded.payloads.items():
+            sizes.setdefault(stream, []).append(len(payload))
+    return max((sum(found) / len(found) for found in sizes.values()), default=0.0)
 
 
 def probe_indices(samples: int) -> list[int]:
@@ -372,3 +459,58 @@ def _by_name(values: list[Any]) -> dict[str, Any]:
 def _short(value: Any) -> str:
     text = canonical_json(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def find_place(runs: Iterable[Run], n: int) -> ShardPlace:
+    """Return the place of job `n`.
+
+    Raises
+    ------
+    IndexError
+        When the runs have no such shard.
+    """
+    k, start = n, 0
+    for run in runs:
+        if 0 <= k < run.shards:
+            return run.place(k, start)
+        k -= run.shards
+        start += run.samples
+    raise IndexError(f"shard {n}: there are not so many")
+
+
+def runs_of(shards: Sequence[ShardRecord]) -> tuple[Run, ...]:
+    """Put the shards of an archive, in their order, into as few runs as can be."""
+    runs: list[Run] = []
+    for shard in shards:
+        last = runs[-1] if runs else None
+        if last is not None and _continues(last, shard):
+            runs[-1] = last.model_copy(update={"samples": last.samples + shard.samples})
+        else:
+            runs.append(
+                Run(
+                    split=shard.split,
+                    n=shard.n,
+                    first_index=shard.first_index,
+                    samples=shard.samples,
+                    shard_size=shard.samples,
+                )
+            )
+    return tuple(runs)
+
+
+def next_run(shards: Sequence[ShardRecord], split: str, samples: int, shard_size: int) -> Run:
+    """Return the run of new samples that follows what a split holds; the split may be new."""
+    own = [shard for shard in shards if shard.split == split]
+    return Run(
+        split=split,
+        n=len(own),
+        first_index=sum(shard.samples for shard in own),
+        samples=samples,
+        shard_size=shard_size,
+    )
+
+
+def _continues(run: Run, shard: ShardRecord) -> bool:
+    whole = run.samples % run.shard_size == 0
+    follows = (shard.split, shard.n) == (run.split, run.n + run.shards)
+    return whole and follows and shard.samples <= run.shard_size

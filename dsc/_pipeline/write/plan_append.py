@@ -1,29 +1,300 @@
-"""Plans what an append adds to an archive: new samples, or a new task for those that are there.
+"""Plans what an append adds to an archive: new samples, or new tasks for those that are there.
 
-New samples take everything from the archive: tasks, codecs, quality, sizes. A new task takes the
-archive's samples, shards and packs, and has codecs of its own, in slots behind those of the
-archive.
+Tasks that the archive has mean new samples, tasks that it lacks mean new tasks; both at once is
+refused, as one append makes one generation. New samples take everything from the archive: tasks,
+codecs, quality, sizes. A new task takes the archive's samples, shards and packs, and has codecs of
+its own, in slots behind those of the archive.
+
+The samples that are meant, `Selected` ones of a source or an archive's `Matched` in one, are
+sources themselves, so that planning and encoding work on them as on any other. What was selected is
+part of what they say of themselves, and so of the plan.
 """
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dsc._codecs.encoder import encoder_of
 from dsc._pipeline.choose.codec_set import CodecSet
-from dsc._pipeline.write.growth import Adds, Growth, next_run, runs_of
-from dsc._pipeline.write.plan import Plan, check_split, created_by
-from dsc._pipeline.write.selection import ABSENT, Matched, Selected, match, select_new
-from dsc._schemas import Manifest, Quality, Stream, Task
-from dsc._schemas.choice import Choice
-from dsc._sources.base import Source
+from dsc._pipeline.choose.coding import Coding
+from dsc._pipeline.read.dataset import Dataset
+from dsc._pipeline.write.plan import Adds, Growth, Plan, check_split, created_by, next_run, runs_of
+from dsc._schemas import (
+    Manifest,
+    Origin,
+    SourceReport,
+    Stream,
+    Task,
+    TaskKind,
+    required_streams,
+    resolve_task,
+)
+from dsc._sources.base import Source, SourceSample, lacks_of, origin_of, report_of
 from dsc._storage.read.archive import Archive
-from dsc.errors import UsageError
+from dsc.errors import SampleError, UnknownTaskError, UsageError
+
+ENCODING = ("kind", "dtype", "channels", "unit_m", "invalid", "classes")  # what must not differ
+ABSENT = -1
 
 
 @dataclass(frozen=True)
-class Samples:
+class Wanted:
+    """What is to be added.
+
+    Attributes
+    ----------
+    tasks
+        Of new samples, the archive's tasks that the source is asked for; or the new tasks.
+    """
+
+    adds: Adds
+    tasks: tuple[Task, ...]
+
+
+def what_to_add(archive: Archive, source: Source, tasks: Sequence[str] | str | None) -> Wanted:
+    """Tell from the tasks that were asked for what an append is to do.
+
+    Parameters
+    ----------
+    tasks
+        Names or aliases; None stands for the archive's own.
+
+    Raises
+    ------
+    UnknownTaskError
+        When neither the archive nor the source has a task.
+    UsageError
+        When some tasks are in the archive and some are not, or the source means something else by
+        a task of the archive.
+    """
+    own = {task.name: task for task in archive.manifest.tasks}
+    offered = {task.name: task for task in source.tasks}
+    names = _resolve(archive, tasks, list(own), list(offered))
+    new = [name for name in names if name not in own]
+    if new and len(new) < len(names):
+        old = [name for name in names if name in own]
+        raise UsageError(
+            f"--tasks {','.join(names)}: the archive has {', '.join(old)} and lacks "
+            f"{', '.join(new)}. One append adds either samples or tasks: run it with --tasks "
+            f"{','.join(new)} for the samples that are there, and again without for new samples"
+        )
+    if new:
+        return Wanted(Adds.TASKS, tuple(offered[name] for name in new))
+    read = [name for name in names if name in offered]
+    if not read:
+        raise UsageError(
+            f"the source has none of the archive's tasks ({', '.join(own)}); it has "
+            f"{', '.join(offered)}. To add one of these to the samples that are there, name it: "
+            f"--tasks {next(iter(offered), 'TASK')}"
+        )
+    for name in read:
+        _check_same(own[name], offered[name])
+    return Wanted(Adds.SAMPLES, tuple(own[name] for name in read))
+
+
+def check_complete(archive: Archive, wanted: Wanted) -> None:
+    """Check that new samples have every task of the archive.
+
+    Raises
+    ------
+    UsageError
+        When they lack one.
+    """
+    own = [task.name for task in archive.manifest.tasks]
+    lacking = [name for name in own if name not in {task.name for task in wanted.tasks}]
+    if lacking:
+        raise UsageError(
+            f"the archive has {', '.join(own)} already, and the source has new samples, which "
+            f"would lack {', '.join(lacking)}; give all of these tasks, or add samples without "
+            "them with --missing none"
+        )
+
+
+def _resolve(
+    archive: Archive, tasks: Sequence[str] | str | None, own: Sequence[str], offered: Sequence[str]
+) -> list[str]:
+    """Find what each word means: by its own name, then by an alias; the archive comes first."""
+    if tasks is None:
+        return list(own)
+    words = tasks.split(",") if isinstance(tasks, str) else tasks
+    names = [word.strip() for word in words if word.strip()]
+    if not names:
+        raise UsageError(f"--tasks: name one of {', '.join(dict.fromkeys([*own, *offered]))}")
+    found = []
+    for name in names:
+        exact = name in own or name in offered
+        for available in (own, offered):
+            try:
+                found.append(resolve_task(name, [name] if exact else available))
+                break
+            except UnknownTaskError:
+                continue
+        else:
+            raise UnknownTaskError(
+                f"no task {name!r}: {archive.root.url} has {', '.join(own)}, the source has "
+                f"{', '.join(offered) or 'none'}"
+            )
+    return list(dict.fromkeys(found))
+
+
+def _check_same(own: Task, offered: Task) -> None:
+    differ = [name for name in ENCODING if getattr(own, name) != getattr(offered, name)]
+    if differ:
+        values = ", ".join(
+            f"{name} {_short(getattr(own, name))} there and {_short(getattr(offered, name))} here"
+            for name in differ
+        )
+        advice = "; --depth-unit says what a count is" if "unit_m" in differ else ""
+        raise UsageError(
+            f"task {own.name} of the archive and of the source are not the same: {values}. "
+            f"NewSamples of one task must mean the same{advice}"
+        )
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+class Selected:
+    """Some samples of a source, in the source's order, with those tasks that it has.
+
+    Parameters
+    ----------
+    indices
+        Which samples, int64.
+    tasks
+        The tasks that are asked for; those that the source lacks are missing in every sample.
+    """
+
+    name: ClassVar[str] = "selected"
+
+    def __init__(self, source: Source, indices: NDArray[np.int64], tasks: Sequence[str]) -> None:
+        self._source, self._indices = source, indices
+        there = {task.name for task in source.tasks}
+        self._readable = tuple(name for name in tasks if name in there)
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """The tasks that can be read."""
+        return tuple(task for task in self._source.tasks if task.name in self._readable)
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self._indices)
+
+    def key(self, index: int) -> str:
+        """Return the key of a sample."""
+        return self._source.key(int(self._indices[index]))
+
+    def read(self, index: int, tasks: Sequence[str]) -> SourceSample:
+        """Read a sample; see `Source.read`."""
+        names = [name for name in tasks if name in self._readable]
+        return self._source.read(int(self._indices[index]), names)
+
+    def lacks(self, index: int, tasks: Sequence[str]) -> tuple[str, ...]:
+        """List which of these tasks a sample lacks, as far as the source can tell."""
+        names = [name for name in tasks if name in self._readable]
+        return lacks_of(self._source, int(self._indices[index]), names)
+
+    def origin(self, index: int) -> Origin | None:
+        """Say where a sample came from."""
+        return origin_of(self._source, int(self._indices[index]))
+
+    def report(self) -> SourceReport:
+        """Say what the source found, decided and left out."""
+        return report_of(self._source)
+
+    def describe(self) -> dict[str, Any]:
+        """Describe the source, and what of it is selected."""
+        digest = hashlib.sha256()
+        for index in range(len(self)):
+            digest.update(self.key(index).encode() + b"\n")
+        selected = {"tasks": list(self._readable), "keys_sha256": digest.hexdigest()}
+        return {**self._source.describe(), "selected": selected}
+
+
+class Matched:
+    """The samples of an archive, in its order, read from another source by their keys.
+
+    A sample that the source lacks has no task at all. Maps must be as high and wide as those that
+    the archive holds of the sample.
+
+    Parameters
+    ----------
+    archive
+        Gives the samples and their order.
+    source
+        Gives the arrays.
+    indices
+        For each sample of the archive its index in the source, or `ABSENT`; int64.
+    """
+
+    name: ClassVar[str] = "matched"
+
+    def __init__(self, archive: Archive, source: Source, indices: NDArray[np.int64]) -> None:
+        self._archive, self._source, self._indices = archive, source, indices
+        self._maps = {task.name for task in source.tasks if task.is_map}
+        self._judge = _judge(archive)
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """The tasks of the source."""
+        return self._source.tasks
+
+    def __len__(self) -> int:
+        """Return the number of samples of the archive."""
+        return len(self._indices)
+
+    def key(self, index: int) -> str:
+        """Return the key of a sample."""
+        return self._archive.key(index)
+
+    def read(self, index: int, tasks: Sequence[str]) -> SourceSample:
+        """Read a sample; see `Source.read`.
+
+        Raises
+        ------
+        SampleError
+            When a map differs in size from what the archive holds.
+        """
+        found = int(self._indices[index])
+        if found == ABSENT:
+            return SourceSample(self.key(index), {}, {})
+        sample = self._source.read(found, tasks)
+        self._check_size(index, sample)
+        return sample
+
+    def _check_size(self, index: int, sample: SourceSample) -> None:
+        name = next((name for name in sample.arrays if name in self._maps), None)
+        if name is None or self._judge is None:
+            return
+        there = self._judge[index][self._judge.tasks[0].name]
+        size = sample.arrays[name].shape[:2]
+        if there is not None and there.shape[:2] != size:
+            high, wide = there.shape[:2]
+            raise SampleError(
+                f"sample {sample.key}: task {name} is {size[0]} × {size[1]} pixels, the archive's "
+                f"{self._judge.tasks[0].name} {high} × {wide}; tasks of a sample have one size: "
+                "resample the source"
+            )
+
+    def report(self) -> SourceReport:
+        """Say what the source found, decided and left out."""
+        return report_of(self._source)
+
+    def describe(self) -> dict[str, Any]:
+        """Describe the source, and which of its samples are those of the archive."""
+        matched = {"indices_sha256": hashlib.sha256(self._indices.tobytes()).hexdigest()}
+        return {**self._source.describe(), "matched": matched}
+
+
+@dataclass(frozen=True)
+class NewSamples:
     """The samples of a source that an archive lacks; `there` counts the others."""
 
     source: Selected
@@ -31,7 +302,7 @@ class Samples:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundSamples:
     """An archive's samples in a source: all in the archive's order, and those that were found.
 
     Attributes
@@ -48,14 +319,14 @@ class Found:
     missing: int
 
 
-def find_new_samples(archive: Archive, source: Source, tasks: Sequence[Task]) -> Samples:
+def find_new_samples(archive: Archive, source: Source, tasks: Sequence[Task]) -> NewSamples:
     """Find the samples of a source that the archive lacks."""
     indices = select_new(archive, source)
     selected = Selected(source, indices, [task.name for task in tasks])
-    return Samples(selected, len(source) - len(indices))
+    return NewSamples(selected, len(source) - len(indices))
 
 
-def find_samples(archive: Archive, source: Source) -> Found:
+def find_samples(archive: Archive, source: Source) -> FoundSamples:
     """Find an archive's samples in a source.
 
     Raises
@@ -74,7 +345,8 @@ def find_samples(archive: Archive, source: Source) -> Found:
     names = [task.name for task in source.tasks]
     present = Selected(source, there, names)
     first = int(np.argmax(indices != ABSENT))
-    return Found(Matched(archive, source, indices), present, first, len(indices) - len(there))
+    missing = len(indices) - len(there)
+    return FoundSamples(Matched(archive, source, indices), present, first, missing)
 
 
 def choose_split(manifest: Manifest, split: str | None) -> str:
@@ -96,7 +368,7 @@ def choose_split(manifest: Manifest, split: str | None) -> str:
     return split
 
 
-def plan_samples(archive: Archive, samples: Samples, codec_set: CodecSet, split: str) -> Plan:
+def plan_samples(archive: Archive, samples: NewSamples, codec_set: CodecSet, split: str) -> Plan:
     """Plan the shards of new samples, as the archive has them.
 
     Raises
@@ -131,18 +403,15 @@ def plan_samples(archive: Archive, samples: Samples, codec_set: CodecSet, split:
 
 def plan_tasks(
     archive: Archive,
-    found: Found,
-    tasks: Sequence[Task],
-    codec_set: CodecSet,
-    quality: Quality,
-    choice: Choice | None,
+    found: FoundSamples,
+    coding: Coding,
 ) -> Plan:
     """Plan new streams for the shards that stand.
 
     Parameters
     ----------
-    quality
-        Of the new tasks; each is named in the plan, because the archive has its own default.
+    coding
+        Of the new tasks, each quality by name (`Coding.named`).
 
     Raises
     ------
@@ -150,6 +419,7 @@ def plan_tasks(
         When a codec would write a stream that the archive has.
     """
     manifest = archive.manifest
+    codec_set, choice = coding.codec_set, coding.choice
     twice = {s.name for s in codec_set.streams()} & {s.name for s in manifest.streams}
     if twice:
         raise UsageError(
@@ -161,10 +431,10 @@ def plan_tasks(
         source=found.source.describe(),
         split=archive.shards[0].split,
         samples=len(archive),
-        tasks=tuple(tasks),
+        tasks=coding.tasks,
         streams=codec_set.streams(),
         codecs=codec_set.records(),
-        quality=quality.having({task.name: quality.of(task.name) for task in tasks}),
+        quality=coding.quality,
         shard_size=manifest.shard_size,
         pack_size=manifest.pack_size,
         choice=None if choice is None else choice.stored(),
@@ -203,3 +473,61 @@ def _parts(streams: Sequence[Stream]) -> list[set[str]]:
         apart = [part for part in parts if not part & joined]
         parts = [*apart, joined.union(*(part for part in parts if part & joined))]
     return parts
+
+
+def select_new(archive: Archive, source: Source) -> NDArray[np.int64]:
+    """Find the samples of a source whose keys an archive lacks; their indices in the source.
+
+    Raises
+    ------
+    UsageError
+        When two samples of the source have one key.
+    """
+    there = set(_keys(archive))
+    indices = _by_key(source)
+    return np.fromiter((at for key, at in indices.items() if key not in there), np.int64)
+
+
+def match(archive: Archive, source: Source) -> NDArray[np.int64]:
+    """Find the samples of an archive in a source, by key: indices in the source, or `ABSENT`.
+
+    Raises
+    ------
+    UsageError
+        When two samples of the source have one key.
+    """
+    indices = _by_key(source)
+    found = (indices.get(key, ABSENT) for key in _keys(archive))
+    return np.fromiter(found, np.int64, count=len(archive))
+
+
+def _by_key(source: Source) -> dict[str, int]:
+    indices: dict[str, int] = {}
+    for index in range(len(source)):
+        key = source.key(index)
+        if indices.setdefault(key, index) != index:
+            raise UsageError(
+                f"source {source.name}: samples {indices[key]} and {index} both have the key "
+                f"{key!r}; samples are told apart by their keys, so rename one"
+            )
+    return indices
+
+
+def _keys(archive: Archive) -> Iterator[str]:
+    for shard in range(len(archive.shards)):
+        yield from archive.keys(shard)
+
+
+def _judge(archive: Archive) -> Dataset | None:
+    """Open the map of an archive that is quickest to decode, to compare sizes with."""
+    maps = [task for task in archive.manifest.tasks if task.is_map]
+    if not maps:
+        return None
+    # label maps have few bytes and take the longest
+    cheapest = min(maps, key=lambda t: (t.kind is TaskKind.LABEL, _bytes(archive.manifest, t)))
+    return Dataset(archive, [cheapest.name], native=True)
+
+
+def _bytes(manifest: Manifest, task: Task) -> int:
+    needed = required_streams(manifest.streams, [task.name])
+    return sum(manifest.totals[name].payload_bytes for name in needed)

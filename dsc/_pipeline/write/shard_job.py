@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 
 from dsc._codecs.base import Array
 from dsc._codecs.encoder import check_same_encoder, encoder_of
-from dsc._pipeline.choose.codec_set import CodecSet
-from dsc._pipeline.choose.rate_control import Coded, RateControl
+from dsc._pipeline.choose.coding import Coding, Encoder
+from dsc._pipeline.choose.rate_control import Coded
 from dsc._pipeline.write.plan import Plan
 from dsc._schemas import FailedSample, FileRecord, Origin, ShardRecord, StreamRecord
 from dsc._schemas.base import Schema
@@ -64,7 +64,7 @@ def encode_shard(
     root: Root,
     n: int,
     source: Source,
-    codec_set: CodecSet,
+    coding: Coding,
     on_error: str = "fail",
     standing: ShardRecord | None = None,
     advance: Callable[[int], None] | None = None,
@@ -77,6 +77,8 @@ def encode_shard(
         The archive.
     n
         Which shard of the plan.
+    coding
+        How the plan's tasks are coded.
     on_error
         ``fail``, or ``skip`` to mark samples that cannot be encoded as missing.
     standing
@@ -100,16 +102,16 @@ def encode_shard(
     if plan.encoder:  # a worker on another machine may have another environment
         again = "--restart" if plan.growth else "--overwrite"
         check_same_encoder(encoder_of(plan.codecs), plan.encoder, root.url, again)
-    control = RateControl(codec_set, plan.tasks, plan.quality) if plan.quality.is_checked else None
-    tally = _Tally(plan, control.blank() if control else ())
+    encoder = coding.encoder()
+    tally = _Tally(plan, encoder.promised())
     place = plan.place(n)
-    slots = {stream: plan.first_slot + slot for stream, slot in codec_set.slots.items()}
+    slots = {stream: plan.first_slot + slot for stream, slot in coding.codec_set.slots.items()}
     there = standing.keys if standing else None
     with ShardWriter(
         root, place.split, place.n, place.first_index, slots, plan.pack_size, there
     ) as writer:
         for batch in _batches(plan, n, source, on_error):
-            _encode(batch, plan, codec_set, control, on_error)
+            _encode(batch, encoder, on_error)
             for item in batch:
                 writer.add(item.key, item.coded.payloads, item.origin)
                 tally.add(item)
@@ -209,36 +211,25 @@ def _origin(source: Source, index: int, names: Sequence[str]) -> Origin | None:
     return found.model_copy(update={"files": files})
 
 
-def _encode(
-    batch: list[_Item],
-    plan: Plan,
-    codec_set: CodecSet,
-    control: RateControl | None,
-    on_error: str,
-) -> None:
+def _encode(batch: list[_Item], encoder: Encoder, on_error: str) -> None:
     """Fill in the payloads of a batch; a sample that cannot be encoded is found one by one."""
     whole = [item for item in batch if item.error is None]
-    if control is None:
+    if not encoder.is_searching:
         try:
-            coded = codec_set.encode_batch([item.arrays for item in whole], plan.quality)
+            coded = encoder.encode([item.arrays for item in whole])
         except CodecError:
             pass
         else:
-            for item, payloads in zip(whole, coded, strict=True):
-                item.coded = Coded(payloads)
+            for item, one in zip(whole, coded, strict=True):
+                item.coded = one
             return
     for item in whole:
-        _encode_alone(item, plan, codec_set, control, on_error)
+        _encode_alone(item, encoder, on_error)
 
 
-def _encode_alone(
-    item: _Item, plan: Plan, codec_set: CodecSet, control: RateControl | None, on_error: str
-) -> None:
+def _encode_alone(item: _Item, encoder: Encoder, on_error: str) -> None:
     try:
-        if control is None:
-            item.coded = Coded(codec_set.encode_batch([item.arrays], plan.quality)[0])
-        else:
-            item.coded = control.encode(item.arrays)
+        [item.coded] = encoder.encode([item.arrays])
     except CodecError as error:
         if on_error != "skip":
             raise SampleError(_advice(item.key, None, error)) from error
@@ -261,7 +252,7 @@ def check_owner(plan: Plan, root: Root) -> None:
         found = root.read(PLAN)
     except FileNotFoundError:
         found = b""
-    if found != plan.to_json().encode():
+    if found != plan.file_bytes:
         raise PlanMismatchError(
             f"{root.where(PLAN)} is not the plan of this run ({plan.sha256[:16]}) any more: "
             "another run has taken this output over; let only one at a time write to it"

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import dsc
-from dsc._jobs.archive import codecs as job_codecs
 from dsc._jobs.archive.append import append
 from dsc._jobs.archive.compress import compress
+from dsc._pipeline.choose import decide
 from dsc._pipeline.copy.export import export
 from dsc._pipeline.copy.fetch import fetch
 from dsc._pipeline.read.dataset import Dataset
@@ -333,7 +333,7 @@ def test_a_choice_of_codecs_is_made_once(tmp_path: Path, monkeypatch: pytest.Mon
 
     with pytest.raises(KeyboardInterrupt):
         append(tmp_path / "stopped", PixelSource(n=6), progress=stop, **given)
-    monkeypatch.setattr(job_codecs, "choose_by_trying", None)  # it would fail if it were called
+    monkeypatch.setattr(decide, "choose_by_trying", None)  # it would fail if it were called
     append(tmp_path / "stopped", PixelSource(n=6), **given)
     assert tree(tmp_path / "stopped") == tree(tmp_path / "whole")
 

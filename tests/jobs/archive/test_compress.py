@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from dsc._jobs.archive import compress as driver
 from dsc._jobs.archive import local, output
 from dsc._jobs.archive.compress import compress
 from dsc._jobs.workers.verdict import Verdict, judge
@@ -415,10 +414,9 @@ def test_the_command_to_go_on_is_one_that_works(tmp_path: Path) -> None:
         )
     command = str(caught.value).partition("To go on: ")[2]
     for words in (
-        "dsc compress taskonomy --tasks rgb,depth",
-        f"--out '{tmp_path}/an archive'",
-        "--sample 8 --codec png --quality rgb=50 --shard-size 2",
-        "--on-error skip --size 32",
+        f"dsc compress taskonomy --out '{tmp_path}/an archive'",
+        "--tasks rgb,depth --sample 8 --size 32",
+        "--codec png --quality rgb=50 --shard-size 2 --on-error skip",
     ):
         assert words in command
     assert "--overwrite" not in command
@@ -440,7 +438,7 @@ def test_a_relative_output_means_the_same_to_every_process(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert output.open_output("out", overwrite=False).root.url == str(tmp_path / "out")
-    assert driver.compress(PixelSource(), "out", **GIVEN)
+    assert compress(PixelSource(), "out", **GIVEN)
     assert (tmp_path / "out/dsc.json").exists()
 
 

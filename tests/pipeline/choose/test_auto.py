@@ -11,7 +11,7 @@ import pytest
 
 import dsc
 from dsc._codecs import registry
-from dsc._jobs.archive import codecs as job_codecs
+from dsc._pipeline.choose import decide
 from dsc._pipeline.choose.auto import choose_by_trying, list_candidates, read_spread
 from dsc._pipeline.choose.codec_set import CodecSet
 from dsc._pipeline.choose.codec_spec import Spec, choose_codecs, classical_codec, codec_id_of
@@ -278,7 +278,7 @@ def test_the_archive_holds_the_decision_and_a_resumed_run_takes_it(
     assert manifest.quality.tasks == manifest.choice.quality
     with pytest.raises(KeyboardInterrupt):
         dsc.compress(Views(), tmp_path / "b", tasks="rgb,label", progress=stop, **asked)
-    monkeypatch.setattr(job_codecs, "choose_by_trying", lambda *_: pytest.fail("tried again"))
+    monkeypatch.setattr(decide, "choose_by_trying", lambda *_: pytest.fail("tried again"))
     assert dsc.compress(Views(), tmp_path / "b", tasks="rgb,label", **asked) == manifest
     assert tree(tmp_path / "a") == tree(tmp_path / "b")
     assert dsc.compress(Views(), tmp_path / "a", tasks="rgb,label", **asked) == manifest

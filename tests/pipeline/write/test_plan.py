@@ -1,13 +1,16 @@
 """A plan says everything that determines the bytes, and says what differs."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dsc._pipeline.choose.codec_set import CodecSet
+from dsc._pipeline.choose.coding import Coding
+from dsc._pipeline.options import ShardingOptions
 from dsc._pipeline.write import plan as planning
-from dsc._pipeline.write.growth import Run
 from dsc._pipeline.write.plan import (
     MAX_PACK,
     MAX_SHARD,
@@ -15,6 +18,7 @@ from dsc._pipeline.write.plan import (
     WIDE_PACK,
     WIDE_PACK_BYTES,
     Plan,
+    Run,
     check_same_plan,
     check_split,
     choose_pack_size,
@@ -29,11 +33,18 @@ from tests.jobs.sources import DEPTH, LABEL, RGB, PixelSource
 
 TASKS = (RGB, DEPTH, LABEL)
 CODECS = CodecSet.from_spec("png", TASKS)
+CODING = Coding(TASKS, CODECS, Quality())
 
 
-def plan_of(source: PixelSource = PixelSource(), **changed: object) -> Plan:  # noqa: B008
-    given = {"quality": Quality(), "shard_size": 8, "pack_size": 4} | changed
-    return make_plan(source, TASKS, CODECS, **given)  # type: ignore[arg-type]
+def plan_of(
+    source: PixelSource = PixelSource(),  # noqa: B008
+    quality: Quality = Quality(),  # noqa: B008
+    shard_size: int | None = 8,
+    pack: int | None = 4,
+    **more: Any,
+) -> Plan:
+    coding = Coding(TASKS, CODECS, quality)
+    return make_plan(source, coding, ShardingOptions(shard_size=shard_size, pack=pack), **more)
 
 
 @given(st.integers(1, 5000), st.integers(1, 700))
@@ -78,13 +89,23 @@ def test_the_same_plan_has_the_same_hash() -> None:
     assert plan_of(on_error="skip").sha256 == plan_of(on_error="fail").sha256
 
 
+def test_a_changed_plan_keeps_nothing_of_the_old_ones_hash_and_shards() -> None:
+    plan = plan_of(PixelSource(n=16))
+    assert plan.shards == 2
+    changed = plan.model_copy(update={"samples": 17, "created_by": "dsc 9"})
+    fresh = Plan.from_json(changed.to_json())
+    assert (changed.sha256, changed.shards) == (fresh.sha256, 3)
+    assert changed.sha256 != plan.sha256
+    assert plan.model_copy(update={"encoder": {"jxl": "9"}}).sha256 == plan.sha256
+
+
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
         ({"quality": Quality(default=61)}, "quality.default: 60 -> 61"),
         ({"quality": Quality(tasks={"rgb": 9})}, "quality.tasks.rgb: null -> 9"),
         ({"shard_size": 9}, "shard_size: 8 -> 9"),
-        ({"pack_size": 2}, "pack_size: 4 -> 2"),
+        ({"pack": 2}, "pack_size: 4 -> 2"),
         ({"split": "test"}, 'split: "train" -> "test"'),
         ({"source": PixelSource(n=24)}, "samples: 23 -> 24"),
         ({"source": PixelSource(seed=1)}, "source.options.seed: 0 -> 1"),
@@ -104,9 +125,8 @@ def test_another_plan_is_refused_and_says_what_differs(
 
 
 def test_another_codec_or_version_is_named() -> None:
-    other = make_plan(
-        PixelSource(), TASKS, CodecSet.from_spec("png,rgb=jxl", TASKS), Quality(), 8, 4
-    )
+    coding = Coding(TASKS, CodecSet.from_spec("png,rgb=jxl", TASKS), Quality())
+    other = make_plan(PixelSource(), coding, ShardingOptions(shard_size=8, pack=4))
     assert any(
         line.startswith("codecs: ") and "jxl" in line for line in differences(other, plan_of())
     )
@@ -115,14 +135,14 @@ def test_another_codec_or_version_is_named() -> None:
 
 
 def test_sizes_are_chosen_from_the_data_when_nobody_says() -> None:
-    plan = plan_of(PixelSource(n=1000), shard_size=None, pack_size=None)
+    plan = plan_of(PixelSource(n=1000), shard_size=None, pack=None)
     assert (plan.shard_size, plan.pack_size) == (256, 256)  # tiny bitstreams: all in one pack
-    assert plan == plan_of(PixelSource(n=1000), shard_size=None, pack_size=None)
+    assert plan == plan_of(PixelSource(n=1000), shard_size=None, pack=None)
 
 
 def test_a_pack_is_never_larger_than_its_shard() -> None:
-    assert plan_of(shard_size=3, pack_size=64).pack_size == 3
-    plan = plan_of(shard_size=None, pack_size=64)
+    assert plan_of(shard_size=3, pack=64).pack_size == 3
+    plan = plan_of(shard_size=None, pack=64)
     assert (plan.shard_size, plan.pack_size) == (64, 64)  # what was asked for is what one gets
 
 
@@ -134,15 +154,15 @@ def test_a_given_size_costs_no_probe(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_damaged_probe_is_an_error_or_passed_over() -> None:
     source = PixelSource(n=16, damaged=(2,), misshapen=(6,))
     with pytest.raises(SampleError, match=r"view_00002.*--on-error skip"):
-        plan_of(source, pack_size=None)
-    skipped = plan_of(source, pack_size=None, on_error="skip")
-    assert skipped.pack_size == plan_of(PixelSource(n=16), pack_size=None).pack_size
+        plan_of(source, pack=None)
+    skipped = plan_of(source, pack=None, on_error="skip")
+    assert skipped.pack_size == plan_of(PixelSource(n=16), pack=None).pack_size
     hopeless = PixelSource(n=16, damaged=tuple(range(16)))
-    assert plan_of(hopeless, shard_size=None, pack_size=None, on_error="skip").pack_size >= 1
+    assert plan_of(hopeless, shard_size=None, pack=None, on_error="skip").pack_size >= 1
 
 
 @pytest.mark.parametrize(
-    "changed", [{"shard_size": 0}, {"pack_size": 0}, {"pack_size": 1 << 21}, {"split": "Train set"}]
+    "changed", [{"shard_size": 0}, {"pack": 0}, {"pack": 1 << 21}, {"split": "Train set"}]
 )
 def test_sizes_out_of_range_are_bad_usage(changed: dict[str, object]) -> None:
     with pytest.raises(UsageError):
@@ -159,7 +179,7 @@ def test_the_probe_measures_the_largest_stream() -> None:
         len(CODECS.encode_batch([PixelSource().arrays(index)], Quality())[0]["rgb"])
         for index in probe_indices(23)
     ]
-    found = planning.probe(PixelSource(), TASKS, CODECS, Quality(), "fail")
+    found = planning.probe(PixelSource(), CODING, "fail")
     assert found == pytest.approx(np.mean(expected))
 
 

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from dsc._pipeline.choose.codec_set import CodecSet
+from dsc._pipeline.choose.coding import Coding
+from dsc._pipeline.options import ShardingOptions
 from dsc._pipeline.write import shard_job
-from dsc._pipeline.write.commit import commit, strangers, sweep
+from dsc._pipeline.write.commit import commit, remove_leftovers, strangers
 from dsc._pipeline.write.plan import Plan, make_plan
 from dsc._pipeline.write.shard_job import (
     BATCH_SAMPLES,
@@ -30,7 +32,8 @@ from tests.jobs.sources import DEPTH, LABEL, RGB, PixelSource, reads
 
 TASKS = (RGB, DEPTH, LABEL)
 CODECS = CodecSet.from_spec("png", TASKS)
-PLANNED = make_plan(PixelSource(), TASKS, CODECS, Quality(), 8, 3)
+CODING = Coding(TASKS, CODECS, Quality())
+PLANNED = make_plan(PixelSource(), CODING, ShardingOptions(shard_size=8, pack=3))
 
 
 def begin(path: Path, plan: Plan = PLANNED) -> Root:
@@ -40,7 +43,7 @@ def begin(path: Path, plan: Plan = PLANNED) -> Root:
 
 
 def encode(root: Root, n: int, source: PixelSource | None = None, **options: str) -> JobRecord:
-    return encode_shard(PLANNED, root, n, source or PixelSource(), CODECS, **options)
+    return encode_shard(PLANNED, root, n, source or PixelSource(), CODING, **options)
 
 
 def test_a_shard_has_the_same_bytes_every_time(tmp_path: Path) -> None:
@@ -72,8 +75,8 @@ def test_memory_holds_one_batch_of_samples(tmp_path: Path) -> None:
             most = max(most, len(alive))
             return sample
 
-    plan = make_plan(Watched(n=200), TASKS, CODECS, Quality(), 200, 16)
-    encode_shard(plan, begin(tmp_path, plan), 0, Watched(n=200), CODECS)
+    plan = make_plan(Watched(n=200), CODING, ShardingOptions(shard_size=200, pack=16))
+    encode_shard(plan, begin(tmp_path, plan), 0, Watched(n=200), CODING)
     assert BATCH_SAMPLES <= most <= BATCH_SAMPLES + 1
 
 
@@ -82,7 +85,7 @@ def test_large_samples_make_smaller_batches(
 ) -> None:
     batches: list[int] = []
     monkeypatch.setattr(shard_job, "BATCH_BYTES", 3 * 8 * 12 * 5)
-    encode_shard(PLANNED, begin(tmp_path / "a"), 0, PixelSource(), CODECS, advance=batches.append)
+    encode_shard(PLANNED, begin(tmp_path / "a"), 0, PixelSource(), CODING, advance=batches.append)
     assert sum(batches) == 8
     assert max(batches) <= 4
     monkeypatch.undo()
@@ -233,7 +236,7 @@ def test_a_committed_archive_is_whole_and_holds_nothing_else(tmp_path: Path) -> 
     assert "depth" in (tmp_path / "README.md").read_text()
 
 
-def test_a_sweep_spares_what_is_not_ours(tmp_path: Path) -> None:
+def test_removing_leftovers_spares_what_is_not_ours(tmp_path: Path) -> None:
     root = Root(tmp_path)
     mine = ["notes.txt", "rgb/photo.png", "rgb/train-depth-000000.tar", "a.part", ".hidden"]
     ours = [
@@ -245,8 +248,8 @@ def test_a_sweep_spares_what_is_not_ours(tmp_path: Path) -> None:
     part = f"rgb/x.tar.{'0' * 32}.part"
     for path in (*mine, *ours, part):
         root.write(path, b"")
-    sweep(root, only_parts=True)
+    remove_leftovers(root, only_parts=True)
     assert sorted(root.list()) == sorted([*mine, *ours])
-    sweep(root)
+    remove_leftovers(root)
     assert sorted(root.list()) == sorted(mine)
     assert strangers(root) == sorted(set(mine) - {".hidden"})

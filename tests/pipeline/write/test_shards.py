@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dsc._pipeline.write.growth import Growth, Run, find_place, next_run, runs_of
-from dsc._pipeline.write.plan import Plan
+from dsc._pipeline.write.plan import Growth, Plan, Run, find_place, next_run, runs_of
 from dsc._schemas import FileRecord, Quality, ShardRecord, Task, TaskKind
 
 KEYS = FileRecord(path="keys/train-keys-000000.jsonl", bytes=0, sha256="0" * 64)

@@ -1,0 +1,176 @@
+"""Decides which codec codes which task, and how well: the one place where that is done.
+
+What is asked (`dsc._pipeline.options.CodingOptions`) is read here, against the tasks of a source,
+and becomes a `Coding`: every later step takes that value.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+
+from dsc._pipeline.choose.auto import TrialProgress, choose_by_trying
+from dsc._pipeline.choose.codec_set import LOSSLESS, CodecSet
+from dsc._pipeline.choose.codec_spec import Spec, choose_codecs, is_joint
+from dsc._pipeline.choose.coding import Coding
+from dsc._pipeline.options import CodingOptions
+from dsc._schemas import Bound, BoundKind, Quality, SourceReport, Target, Task, resolve_task
+from dsc._schemas.choice import Choice
+from dsc._schemas.quality import DEFAULT_QUALITY
+from dsc._sources.base import Source
+from dsc.errors import CodecError, UnknownTaskError, UsageError
+
+OnChoice = Callable[[Choice], None]
+
+
+def decide_coding(
+    asked: CodingOptions,
+    source: Source,
+    tasks: Sequence[Task],
+    report: SourceReport,
+    *,
+    earlier: Choice | None = None,
+    on_error: str = "fail",
+    on_choice: OnChoice | None = None,
+    on_trial: TrialProgress | None = None,
+) -> Coding:
+    """Decide how tasks are coded.
+
+    Parameters
+    ----------
+    source
+        What codecs are tried on, where they are chosen by trying.
+    tasks
+        The tasks to code, in order (`coded_tasks`).
+    report
+        Of the source: says by how much depth is rounded when it is read.
+    earlier
+        A choice that an earlier run made; taken as it is if it was made for the same question.
+    on_error
+        Whether a sample to try on that cannot be read is an error (``fail``) or passed over.
+    on_choice, on_trial
+        Called with a choice by trying; with (candidates tried, candidates in all) on the way.
+
+    Raises
+    ------
+    UsageError
+        When an option cannot be honoured.
+    """
+    spec = Spec.parse(asked.codec, [task.name for task in tasks])
+    bounds = _bounds(asked, tasks)
+    automatic = spec.automatic(tasks, tuple(bounds))
+    if not automatic:
+        codec_set = CodecSet.from_spec(spec, tasks, tuple(bounds))
+        shared = [stream.name for stream in codec_set.streams() if not stream.carries]
+        return Coding(tuple(tasks), codec_set, asked_quality(asked, report, tasks, shared))
+    quality = asked_quality(asked, report, tasks)
+    rest = [task for task in tasks if task not in automatic]
+    words = choose_codecs(spec, rest) if rest else {}
+    choice = _same_question(earlier, quality, asked.tried, automatic)
+    if choice is None:
+        choice = choose_by_trying(
+            source,
+            automatic,
+            quality,
+            asked.tried,
+            spec.extra,
+            [word for word in dict.fromkeys(words.values()) if is_joint(word)],
+            on_error,
+            on_trial,
+        )
+    if on_choice is not None:
+        on_choice(choice)
+    try:
+        codec_set = CodecSet.assigned({**words, **choice.codecs}, tasks, tuple(bounds))
+    except CodecError as error:
+        raise UsageError(f"--codec {spec.text or 'unset'}: {error}") from None
+    return Coding(tuple(tasks), codec_set, quality.having(choice.quality), choice)
+
+
+def coded_tasks(
+    asked: CodingOptions, tasks: Sequence[Task], known: Sequence[str]
+) -> tuple[Task, ...]:
+    """Return the tasks as they are to be coded: one called a picture by name is no longer exact.
+
+    What was only guessed to be ids is coded as ``--codec rgb=jpeg`` or ``--target rgb=38dB`` asks.
+
+    Parameters
+    ----------
+    known
+        Names of all tasks of the source.
+    """
+    words = Spec.parse(asked.codec, known).chosen
+    lossy = {name for name, word in words.items() if word not in LOSSLESS}
+    for part in (asked.target or "").split(","):
+        name, equals, _ = part.partition("=")
+        with suppress(UnknownTaskError):  # which is told where the target is read
+            lossy |= {resolve_task(name.strip(), known)} if equals else set()
+    return tuple(
+        task.model_copy(update={"exact": False}) if task.name in lossy else task for task in tasks
+    )
+
+
+def asked_quality(
+    asked: CodingOptions, report: SourceReport, tasks: Sequence[Task], streams: Sequence[str] = ()
+) -> Quality:
+    """Return the quality of each task that was asked for, with targets and bounds.
+
+    A bound is a promise about the source's values, so what depth is rounded by is taken off it.
+
+    Parameters
+    ----------
+    streams
+        Names of streams that have a quality of their own, such as ``shared``.
+    """
+    names = [*(task.name for task in tasks), *streams]
+    given = DEFAULT_QUALITY if asked.quality is None else asked.quality
+    quality = given if isinstance(given, Quality) else Quality.parse(str(given), names)
+    targets = {**quality.targets, **Target.parse(asked.target or "", tasks)}
+    bounds = without_rounding(_bounds(asked, tasks), report)
+    return quality.model_copy(update={"targets": targets, "max_error": bounds})
+
+
+def _bounds(asked: CodingOptions, tasks: Sequence[Task]) -> dict[str, Bound]:
+    """Return the bounds that the quality or ``--max-error`` asks for."""
+    given = asked.quality.max_error if isinstance(asked.quality, Quality) else {}
+    return {**given, **Bound.parse(asked.max_error or "", tasks)}
+
+
+def without_rounding(bounds: Mapping[str, Bound], report: SourceReport) -> dict[str, Bound]:
+    """Take what depth is rounded by, when it is read, off its bound.
+
+    Raises
+    ------
+    UsageError
+        When too little is left; the message gives the step that would do.
+    """
+    found = {}
+    for name, bound in bounds.items():
+        found[name] = bound
+        task = report.tasks.get(name)
+        if task is not None and task.rounding_m:
+            found[name] = _narrower(name, bound, task.rounding_m, task.near_m)
+    return found
+
+
+def _narrower(name: str, bound: Bound, rounding_m: float, near_m: float) -> Bound:
+    """Take a rounding off one bound; the nearest depth is where it is the largest share."""
+    if bound.kind is BoundKind.COUNTS:
+        return bound
+    relative = bound.kind is BoundKind.RELATIVE
+    lost = rounding_m * (1 + bound.value) / near_m if relative and near_m else rounding_m
+    if lost > bound.value / 2:
+        step_m = 2 * rounding_m * bound.value / (4 * lost)
+        raise UsageError(
+            f"--max-error {name}={bound}: depth is rounded by up to {rounding_m:g} m when it is "
+            f"read, which takes more than half of it; store it in finer steps, with --depth-unit "
+            f"{name}={step_m:.1g} or less"
+        )
+    return bound.model_copy(update={"value": bound.value - lost})
+
+
+def _same_question(
+    earlier: Choice | None, quality: Quality, samples: int, tasks: Sequence[Task]
+) -> Choice | None:
+    """Return an earlier choice if it was made for the same question."""
+    if earlier is None or (earlier.asked, earlier.samples) != (quality, samples):
+        return None
+    return earlier if set(earlier.codecs) == {task.name for task in tasks} else None
