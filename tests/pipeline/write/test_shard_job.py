@@ -4,6 +4,7 @@ import json
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -146,9 +147,11 @@ def test_the_record_is_written_last(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for name in ("write", "put"):
         original = getattr(Root, name)
 
-        def note(self: Root, *args: object, original: object = original, name: str = name) -> None:
+        def note(
+            self: Root, *args: object, original: Any = original, name: str = name, **more: object
+        ) -> None:
             written.append(str(args[0] if name == "write" else args[1]))
-            original(self, *args)  # type: ignore[operator]
+            original(self, *args, **more)
 
         monkeypatch.setattr(Root, name, note)
     encode(begin(tmp_path), 0)
