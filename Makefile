@@ -23,7 +23,6 @@ demo: $(VENV)/.installed
 	$(VENV)/bin/dsc verify $(OUT)/demo --deep
 	$(VENV)/bin/dsc fetch $(OUT)/demo --tasks depth --out $(OUT)/demo-depth
 	$(VENV)/bin/dsc view $(OUT)/demo --out $(OUT)/demo.html
-	@echo "Open $(OUT)/demo.html in a browser."
 
 test: $(VENV)/.installed
 	$(VENV)/bin/python -m pytest
@@ -52,6 +51,7 @@ test-research: $(RESEARCH)/.installed
 
 check: $(VENV)/.installed
 	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
 $(VENV)/.installed: pyproject.toml
