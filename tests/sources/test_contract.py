@@ -83,7 +83,7 @@ MAKERS: dict[str, Callable[[Path], str]] = {
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Source]:
     name = request.param
     if name in ("sample", "clevr"):
-        return lambda: open_source(name, n=3, size=32, seed=5)
+        return lambda: open_source(name, n=2, size=32, seed=5)
     root = MAKERS[name](tmp_path)
     options = {"depth_unit": "1/25.5"} if name == "nyuv2" else {}
     return lambda: open_source(name, root, **options)
