@@ -1,5 +1,6 @@
 """``dsc replay``: class-incremental learning with a memory of so many bytes."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,36 +11,13 @@ from dsc._cli.output import emit, note, say, show_table
 from dsc._cli.progress import progress
 from dsc._cli.replay_inspect import inspect
 from dsc._cli.replay_options import (
-    AddressOption,
-    BatchOption,
-    BudgetOption,
-    ClassesOption,
-    CodecOption,
     ConfigOption,
-    CutmixOption,
-    DataOption,
-    DeviceOption,
-    EpochsOption,
-    EvaluateOption,
-    GpusOption,
-    HerdDecodedOption,
-    ImageSizeOption,
-    IncrementOption,
-    InitialOption,
-    LearnerOption,
-    LrOption,
-    NetworkOption,
-    OrderSeedOption,
+    DataOptions,
+    LearningOptions,
+    MemoryOptions,
     OutOption,
-    PerClassOption,
-    PolicyOption,
-    PreprocessOption,
-    QualityOption,
-    SeedsOption,
-    StepsOption,
-    TestOption,
-    ThreadsOption,
-    WorkersOption,
+    PlaceOptions,
+    grouped,
 )
 from dsc._cli.replay_select import select
 
@@ -67,37 +45,14 @@ replay.command()(select)
 
 @replay.command()
 @formerly(image_size="--size")
+@grouped
 def run(
     out: OutOption,
+    data: DataOptions,
+    memory: MemoryOptions,
+    learning: LearningOptions,
+    place: PlaceOptions,
     config: ConfigOption = None,
-    data: DataOption = None,
-    test: TestOption = None,
-    classes: ClassesOption = None,
-    per_class: PerClassOption = None,
-    image_size: ImageSizeOption = None,
-    increment: IncrementOption = None,
-    initial: InitialOption = None,
-    order_seed: OrderSeedOption = None,
-    budget: BudgetOption = None,
-    codec: CodecOption = None,
-    quality: QualityOption = None,
-    policy: PolicyOption = None,
-    preprocess: PreprocessOption = None,
-    herd_decoded: HerdDecodedOption = None,
-    learner: LearnerOption = None,
-    seeds: SeedsOption = None,
-    network: NetworkOption = None,
-    epochs: EpochsOption = None,
-    steps: StepsOption = None,
-    batch: BatchOption = None,
-    lr: LrOption = None,
-    cutmix: CutmixOption = None,
-    evaluate: EvaluateOption = None,
-    device: DeviceOption = "cpu",
-    threads: ThreadsOption = None,
-    workers: WorkersOption = 0,
-    address: AddressOption = None,
-    gpus_per_run: GpusOption = None,
     json_: JsonOption = False,
 ) -> None:
     """Learn classes step by step, keeping exemplars of old ones within a budget of bytes.
@@ -128,34 +83,39 @@ def run(
     from dsc._jobs.replay.replay import sweep
     from dsc._replay.experiment.sweep import write_tables
 
-    recipe = {
-        "network": network, "epochs": epochs, "steps": steps, "batch": batch, "lr": lr,
-        "cutmix": cutmix,
-    }  # fmt: skip
-    given = {
-        "data": _given(
-            place=data, test=test, classes=classes, per_class=per_class, size=image_size
-        ),
-        "scenario": _given(increment=increment, initial_increment=initial, order_seed=order_seed),
-        "learners": _words(learner),
-        "budgets": _words(budget),
-        "codecs": _codecs(codec, quality),
-        "policy": policy,
-        "preprocess": preprocess,
-        "herd_decoded": herd_decoded,
-        "recipe": _given(**recipe) | ({"first_epochs": None} if epochs is not None else {}),
-        "evaluate": evaluate,
-        "seeds": _numbers("seeds", seeds),
-    }
-    plan = _plan(config, {name: v for name, v in given.items() if v not in (None, {}, [])})
-    _check_device(device, here=address is None)
+    plan = _plan(config, _asked(data, memory, learning))
+    _check_device(place.device, here=place.address is None)
     with progress("replay", "runs") as report:
-        results = sweep(
-            plan, out, workers=workers, address=address, device=device,
-            gpus_per_run=gpus_per_run, threads=threads, report=report, notify=note,
-        )  # fmt: skip
+        results = sweep(plan, out, **asdict(place), report=report, notify=note)
     files = [*write_tables(results, out), *_drawn(results, out)]
     _report(results, files, plan, json_)
+
+
+def _asked(data: DataOptions, memory: MemoryOptions, learning: LearningOptions) -> dict[str, Any]:
+    """Return what of a sweep was asked for, by the names of its fields."""
+    recipe = _given(
+        network=learning.network, epochs=learning.epochs, steps=learning.steps,
+        batch=learning.batch, lr=learning.lr, cutmix=learning.cutmix,
+    )  # fmt: skip
+    asked = {
+        "data": _given(
+            place=data.data, test=data.test, classes=data.classes, per_class=data.per_class,
+            size=data.image_size,
+        ),
+        "scenario": _given(
+            increment=data.increment, initial_increment=data.initial, order_seed=data.order_seed
+        ),
+        "learners": _words(learning.learner),
+        "budgets": _words(memory.budget),
+        "codecs": _codecs(memory.codec, memory.quality),
+        "policy": memory.policy,
+        "preprocess": memory.preprocess,
+        "herd_decoded": memory.herd_decoded,
+        "recipe": recipe | ({} if learning.epochs is None else {"first_epochs": None}),
+        "evaluate": learning.evaluate,
+        "seeds": _numbers("seeds", learning.seeds),
+    }  # fmt: skip
+    return {name: value for name, value in asked.items() if value not in (None, {}, [])}
 
 
 def _given(**values: Any) -> dict[str, Any]:

@@ -1,11 +1,56 @@
-"""The options of ``dsc replay run``: which images, which memory, which learner."""
+"""The options of ``dsc replay``, in groups: which images, which memory, which learner, where.
 
+A group is a dataclass whose fields are options, shown in one panel; `grouped` gives a command those
+of all its groups.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from copy import copy
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, ClassVar, get_args
 
 import typer
 
 DATA, MEMORY, LEARNING, RUN = "Data", "Memory", "Learning", "Where it runs"
+
+
+def grouped(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of the groups among its parameters, each a value of its own."""
+    own = inspect.signature(command).parameters.values()
+    groups = {one.name: one.annotation for one in own if _is_group(one.annotation)}
+
+    @functools.wraps(command)
+    def run(**given: Any) -> None:
+        for name, group in groups.items():
+            given[name] = group(**{one.name: given.pop(one.name) for one in fields(group)})
+        command(**given)
+
+    flat = [option for one in own for option in _options(one)]
+    run.__signature__ = inspect.Signature(flat)  # type: ignore[attr-defined]
+    run.__annotations__ = {one.name: one.annotation for one in flat}
+    return run
+
+
+def _is_group(annotation: Any) -> bool:
+    return is_dataclass(annotation)
+
+
+def _options(parameter: inspect.Parameter) -> Iterator[inspect.Parameter]:
+    kind = inspect.Parameter.KEYWORD_ONLY
+    group = parameter.annotation
+    if not _is_group(group):
+        yield parameter.replace(kind=kind)
+        return
+    for one in fields(group):
+        value, declared = get_args(one.type)
+        option = copy(declared)
+        option.rich_help_panel = group.panel
+        annotation: Any = Annotated[value, option]
+        yield inspect.Parameter(one.name, kind, default=one.default, annotation=annotation)
+
 
 OutOption = Annotated[
     Path, typer.Option(help="Directory for results; what is there is kept.", metavar="DIR")
@@ -13,178 +58,6 @@ OutOption = Annotated[
 ConfigOption = Annotated[
     Path | None,
     typer.Option(help="JSON file of a sweep; other options replace what it says.", metavar="FILE"),
-]
-DataOption = Annotated[
-    str | None,
-    typer.Option(
-        help="Folder or zip of <class>/<file>, a folder with train and test (or val) of these, "
-        "or an archive with rgb and a class.",
-        metavar="PATH",
-        rich_help_panel=DATA,
-    ),
-]
-TestOption = Annotated[
-    str | None,
-    typer.Option(
-        help="Test images. Default: beside --data, else every sixth image of a class.",
-        metavar="PATH",
-        rich_help_panel=DATA,
-    ),
-]
-ClassesOption = Annotated[
-    int | None,
-    typer.Option(
-        help="Only the first N classes, by name.", min=1, metavar="N", rich_help_panel=DATA
-    ),
-]
-PerClassOption = Annotated[
-    int | None,
-    typer.Option(
-        help="At most N training images a class.", min=1, metavar="N", rich_help_panel=DATA
-    ),
-]
-ImageSizeOption = Annotated[
-    int | None,
-    typer.Option(
-        help="Resize all images to this side.", min=8, metavar="PIXELS", rich_help_panel=DATA
-    ),
-]
-IncrementOption = Annotated[
-    int | None,
-    typer.Option(help="New classes a step.", min=1, metavar="N", rich_help_panel=DATA),
-]
-InitialOption = Annotated[
-    int | None,
-    typer.Option(
-        help="Classes of the first step. Default: --increment.",
-        min=1,
-        metavar="N",
-        rich_help_panel=DATA,
-    ),
-]
-OrderSeedOption = Annotated[
-    int | None,
-    typer.Option(
-        help="Seed of the class order; 1993 is the literature's. Default: the run's seed.",
-        min=0,
-        metavar="N",
-        rich_help_panel=DATA,
-    ),
-]
-BudgetOption = Annotated[
-    str | None,
-    typer.Option(
-        help="Bytes for all that is kept of the past, with commas for several. Default: 500kB.",
-        metavar="SIZES",
-        rich_help_panel=MEMORY,
-    ),
-]
-CodecOption = Annotated[
-    str | None,
-    typer.Option(
-        help="How exemplars are kept, with commas: raw, png, jpeg, webp, jpeg-bare, webp-bare, "
-        "av1-small, ...; NAME:QUALITY for one quality. Default: webp.",
-        metavar="NAMES",
-        rich_help_panel=MEMORY,
-    ),
-]
-QualityOption = Annotated[
-    str | None,
-    typer.Option(
-        help="1 to 100, with commas for several; for codecs named without one. Default: 50.",
-        metavar="N,N",
-        rich_help_panel=MEMORY,
-    ),
-]
-PolicyOption = Annotated[
-    str | None,
-    typer.Option(
-        help="Which exemplars stay: class-balanced, reservoir, herding. Default: the learner's.",
-        metavar="NAME",
-        rich_help_panel=MEMORY,
-    ),
-]
-PreprocessOption = Annotated[
-    bool | None,
-    typer.Option(
-        "--preprocess/--no-preprocess",
-        help="Pass new and test images through the codec too, so that all are compressed alike.",
-        rich_help_panel=MEMORY,
-    ),
-]
-HerdDecodedOption = Annotated[
-    bool | None,
-    typer.Option(
-        "--herd-decoded/--herd-originals",
-        help="Herd by the features of decoded images (MRDC). Default: of the originals (iCaRL).",
-        rich_help_panel=MEMORY,
-    ),
-]
-LearnerOption = Annotated[
-    str | None,
-    typer.Option(
-        help="er, er-ace, derpp, icarl, gdumb, wa; with commas for several. Default: er-ace.",
-        metavar="NAMES",
-        rich_help_panel=LEARNING,
-    ),
-]
-SeedsOption = Annotated[
-    str | None,
-    typer.Option(help="With commas. Default: 0,1,2.", metavar="N,N", rich_help_panel=LEARNING),
-]
-NetworkOption = Annotated[
-    str | None,
-    typer.Option(
-        help="resnet8, resnet8-early, resnet8-wide, resnet20, resnet32, resnet18. "
-        "Default: resnet8.",
-        metavar="NAME",
-        rich_help_panel=LEARNING,
-    ),
-]
-CutmixOption = Annotated[
-    float | None,
-    typer.Option(
-        help="Share of GDumb's batches whose images are mixed. Default: 0.",
-        min=0,
-        max=1,
-        metavar="SHARE",
-        rich_help_panel=LEARNING,
-    ),
-]
-EpochsOption = Annotated[
-    int | None,
-    typer.Option(
-        help="Passes over a step's images. Default: 10.",
-        min=1,
-        metavar="N",
-        rich_help_panel=LEARNING,
-    ),
-]
-StepsOption = Annotated[
-    int | None,
-    typer.Option(
-        help="Optimiser steps of gdumb. Default: 400.", min=1, metavar="N", rich_help_panel=LEARNING
-    ),
-]
-BatchOption = Annotated[
-    int | None,
-    typer.Option(
-        help="Images an optimiser step. Default: 32.", min=2, metavar="N", rich_help_panel=LEARNING
-    ),
-]
-LrOption = Annotated[
-    float | None,
-    typer.Option(
-        help="Learning rate of SGD. Default: 0.05.", min=0, metavar="X", rich_help_panel=LEARNING
-    ),
-]
-EvaluateOption = Annotated[
-    str | None,
-    typer.Option(
-        help="Measure after every step, or after the last one. Default: every.",
-        metavar="every|last",
-        rich_help_panel=LEARNING,
-    ),
 ]
 DeviceOption = Annotated[
     str, typer.Option(help="cpu or cuda.", metavar="NAME", rich_help_panel=RUN)
@@ -198,30 +71,189 @@ ThreadsOption = Annotated[
         rich_help_panel=RUN,
     ),
 ]
-WorkersOption = Annotated[
-    int,
-    typer.Option(
-        help="Runs at a time on this machine, by Ray; 0 computes one after the other in this "
-        "process.",
-        min=0,
-        metavar="N",
-        rich_help_panel=RUN,
-    ),
-]
-AddressOption = Annotated[
-    str | None,
-    typer.Option(
-        help="Address of a Ray cluster to compute on; its machines must share data and --out.",
-        metavar="RAY",
-        rich_help_panel=RUN,
-    ),
-]
-GpusOption = Annotated[
-    float | None,
-    typer.Option(
-        "--gpus-per-run",
-        help="Share of a GPU for each run on Ray: 0.5 puts two on one. Default: 1.",
-        metavar="X",
-        rich_help_panel=RUN,
-    ),
-]
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Which images, and in which increments they come."""
+
+    panel: ClassVar[str] = DATA
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder or zip of <class>/<file>, a folder with train and test (or val) of these, "
+            "or an archive with rgb and a class.",
+            metavar="PATH",
+        ),
+    ] = None
+    test: Annotated[
+        str | None,
+        typer.Option(
+            help="Test images. Default: beside --data, else every sixth image of a class.",
+            metavar="PATH",
+        ),
+    ] = None
+    classes: Annotated[
+        int | None, typer.Option(help="Only the first N classes, by name.", min=1, metavar="N")
+    ] = None
+    per_class: Annotated[
+        int | None, typer.Option(help="At most N training images a class.", min=1, metavar="N")
+    ] = None
+    image_size: Annotated[
+        int | None, typer.Option(help="Resize all images to this side.", min=8, metavar="PIXELS")
+    ] = None
+    increment: Annotated[
+        int | None, typer.Option(help="New classes a step.", min=1, metavar="N")
+    ] = None
+    initial: Annotated[
+        int | None,
+        typer.Option(help="Classes of the first step. Default: --increment.", min=1, metavar="N"),
+    ] = None
+    order_seed: Annotated[
+        int | None,
+        typer.Option(
+            help="Seed of the class order; 1993 is the literature's. Default: the run's seed.",
+            min=0,
+            metavar="N",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class MemoryOptions:
+    """How much of the past is kept, and how."""
+
+    panel: ClassVar[str] = MEMORY
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            help="Bytes for all that is kept of the past, with commas for several. Default: 500kB.",
+            metavar="SIZES",
+        ),
+    ] = None
+    codec: Annotated[
+        str | None,
+        typer.Option(
+            help="How exemplars are kept, with commas: raw, png, jpeg, webp, jpeg-bare, webp-bare, "
+            "av1-small, ...; NAME:QUALITY for one quality. Default: webp.",
+            metavar="NAMES",
+        ),
+    ] = None
+    quality: Annotated[
+        str | None,
+        typer.Option(
+            help="1 to 100, with commas for several; for codecs named without one. Default: 50.",
+            metavar="N,N",
+        ),
+    ] = None
+    policy: Annotated[
+        str | None,
+        typer.Option(
+            help="Which exemplars stay: class-balanced, reservoir, herding. "
+            "Default: the learner's.",
+            metavar="NAME",
+        ),
+    ] = None
+    preprocess: Annotated[
+        bool | None,
+        typer.Option(
+            "--preprocess/--no-preprocess",
+            help="Pass new and test images through the codec too, so that all are compressed "
+            "alike.",
+        ),
+    ] = None
+    herd_decoded: Annotated[
+        bool | None,
+        typer.Option(
+            "--herd-decoded/--herd-originals",
+            help="Herd by the features of decoded images (MRDC). Default: of the originals "
+            "(iCaRL).",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class LearningOptions:
+    """Who learns, and for how long."""
+
+    panel: ClassVar[str] = LEARNING
+    learner: Annotated[
+        str | None,
+        typer.Option(
+            help="er, er-ace, derpp, icarl, gdumb, wa; with commas for several. Default: er-ace.",
+            metavar="NAMES",
+        ),
+    ] = None
+    seeds: Annotated[
+        str | None, typer.Option(help="With commas. Default: 0,1,2.", metavar="N,N")
+    ] = None
+    network: Annotated[
+        str | None,
+        typer.Option(
+            help="resnet8, resnet8-early, resnet8-wide, resnet20, resnet32, resnet18. "
+            "Default: resnet8.",
+            metavar="NAME",
+        ),
+    ] = None
+    epochs: Annotated[
+        int | None,
+        typer.Option(help="Passes over a step's images. Default: 10.", min=1, metavar="N"),
+    ] = None
+    steps: Annotated[
+        int | None, typer.Option(help="Optimiser steps of gdumb. Default: 400.", min=1, metavar="N")
+    ] = None
+    batch: Annotated[
+        int | None, typer.Option(help="Images an optimiser step. Default: 32.", min=2, metavar="N")
+    ] = None
+    lr: Annotated[
+        float | None, typer.Option(help="Learning rate of SGD. Default: 0.05.", min=0, metavar="X")
+    ] = None
+    cutmix: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of GDumb's batches whose images are mixed. Default: 0.",
+            min=0,
+            max=1,
+            metavar="SHARE",
+        ),
+    ] = None
+    evaluate: Annotated[
+        str | None,
+        typer.Option(
+            help="Measure after every step, or after the last one. Default: every.",
+            metavar="every|last",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class PlaceOptions:
+    """Where runs are computed; none of it changes their results."""
+
+    panel: ClassVar[str] = RUN
+    device: DeviceOption = "cpu"
+    threads: ThreadsOption = None
+    workers: Annotated[
+        int,
+        typer.Option(
+            help="Runs at a time on this machine, by Ray; 0 computes one after the other in this "
+            "process.",
+            min=0,
+            metavar="N",
+        ),
+    ] = 0
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="Address of a Ray cluster to compute on; its machines must share data and --out.",
+            metavar="RAY",
+        ),
+    ] = None
+    gpus_per_run: Annotated[
+        float | None,
+        typer.Option(
+            "--gpus-per-run",
+            help="Share of a GPU for each run on Ray: 0.5 puts two on one. Default: 1.",
+            metavar="X",
+        ),
+    ] = None

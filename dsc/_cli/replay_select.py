@@ -9,18 +9,7 @@ import typer
 from dsc._cli.options import JsonOption, formerly
 from dsc._cli.output import emit, say, show_table
 from dsc._cli.progress import progress
-from dsc._cli.replay_options import (
-    ClassesOption,
-    DataOption,
-    DeviceOption,
-    ImageSizeOption,
-    IncrementOption,
-    InitialOption,
-    OrderSeedOption,
-    PerClassOption,
-    TestOption,
-    ThreadsOption,
-)
+from dsc._cli.replay_options import DataOptions, DeviceOption, ThreadsOption, grouped
 from dsc._cli.text import seconds_text
 
 if TYPE_CHECKING:
@@ -107,15 +96,9 @@ SeedOption = Annotated[
 
 
 @formerly(image_size="--size")
+@grouped
 def select(
-    data: DataOption = None,
-    test: TestOption = None,
-    classes: ClassesOption = None,
-    per_class: PerClassOption = None,
-    image_size: ImageSizeOption = None,
-    increment: IncrementOption = None,
-    initial: InitialOption = None,
-    order_seed: OrderSeedOption = None,
+    data: DataOptions,
     budget: BudgetOption = "500kB",
     codec: CandidatesOption = None,
     count_decoder: CountOption = False,
@@ -149,11 +132,8 @@ def select(
       # by training, with the network that will be used
       dsc replay select --data cifar100 --increment 10 --proxy probe --network resnet32 --steps 500
     """  # noqa: E501 - an example is one line
-    place = {
-        "data": data, "test": test, "classes": classes, "per-class": per_class,
-        "image-size": image_size, "increment": increment, "initial": initial,
-        "order-seed": order_seed, "budget": budget,
-    }  # fmt: skip
+    place = {name.replace("_", "-"): value for name, value in asdict(data).items()}
+    place["budget"] = budget
     found = _selected(
         place, seed, threads,
         {"proxy": _words(proxy), "count_decoder": count_decoder, "rounds": rounds,
