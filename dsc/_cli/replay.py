@@ -80,7 +80,7 @@ def run(
       # a sweep that stands in a file, with another budget
       dsc replay run --config sweep.json --budget 1MB --out results
     """  # noqa: E501 - an example is one line
-    from dsc._jobs.replay.replay import sweep
+    from dsc._jobs.replay.sweep import sweep
     from dsc._replay.experiment.sweep import write_tables
 
     plan = _plan(config, _asked(data, memory, learning))

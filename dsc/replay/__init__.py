@@ -1,6 +1,6 @@
 """Class-incremental replay: the buffer, its policies, and experiments around it."""
 
-from dsc._jobs.replay.replay import sweep
+from dsc._jobs.replay.sweep import sweep
 from dsc._replay.buffer.adapt import adapt_encoder
 from dsc._replay.buffer.buffer import ReplayBuffer
 from dsc._replay.buffer.dataset import ExemplarDataset

@@ -1,1 +1,1 @@
-"""Experiments of replay, here or on a cluster."""
+"""Sweeps of replay runs: `sweep` here or, by `on_ray`, on a cluster, each run a `task`."""

@@ -31,7 +31,7 @@ class Workplace:
     cwd
         The directory from which relative paths of configurations are meant.
     device, threads, checkpoint_every_s, gpus
-        As `dsc._jobs.replay.replay.sweep` has them.
+        As `dsc._jobs.replay.sweep.sweep` has them.
     token
         Name of the file that a worker must see in `out`.
     version

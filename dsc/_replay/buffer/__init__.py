@@ -9,5 +9,5 @@
 - `offered` checks what a user adds. `update` turns a snapshot into the next one: it encodes what is
   offered into a spool, and a policy settles what stays.
 - `dataset` gives exemplars to a training loop, by index or in endless random batches; `cache` keeps
-  decoded ones; `lock` keeps a second writer out. `adapt` trains an encoder for a buffer's decoder.
+  decoded ones in memory. `adapt` trains an encoder for the decoder that a buffer has.
 """

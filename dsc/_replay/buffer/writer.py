@@ -13,7 +13,6 @@ from dsc._codecs.base import Codec
 from dsc._pipeline.choose.codec_set import CodecSet
 from dsc._replay.buffer.file import BufferFile, part_of, write_buffer
 from dsc._replay.buffer.format import BufferContents, BufferMeta, ExemplarRows, SlotRecord
-from dsc._replay.buffer.lock import write_lock
 from dsc._replay.buffer.offered import IMAGE, OfferedSamples
 from dsc._replay.buffer.reader import BufferReader
 from dsc._replay.buffer.slots import Encoding, make_codecs
@@ -23,6 +22,7 @@ from dsc._replay.policies.base import Policy
 from dsc._replay.policies.registry import make_policy, policy_from_config
 from dsc._schemas import Quality, Task
 from dsc._schemas.size import parse_bytes
+from dsc._storage.files.lock import Lock
 from dsc.errors import StateMismatchError, UsageError
 
 DEFAULT_POLICY, DEFAULT_CODEC, DEFAULT_QUALITY = "reservoir", "webp", 50
@@ -202,6 +202,26 @@ def read_only(path: Path) -> UsageError:
         f"{path}: open for reading only (in a worker process, always); write with "
         "ReplayBuffer(path) in one process"
     )
+
+
+def write_lock(path: Path) -> Lock:
+    """Take the right to write to a buffer, held until it is released; readers need none.
+
+    Forked children (the workers of a DataLoader) do not hold it: they only read. On a file system
+    without locks, an update still replaces the file whole.
+
+    Raises
+    ------
+    UsageError
+        When another writer has it.
+    """
+    held = Lock.take(path.with_name(f".{path.name}.lock"))
+    if held is None:
+        raise UsageError(
+            f"{path}: another process or object is writing to this buffer; close it, or "
+            "open this one with ReplayBuffer.open(path, readonly=True)"
+        )
+    return held
 
 
 def new_meta(options: BufferOptions) -> BufferMeta:

@@ -1,1 +1,5 @@
-"""Which exemplars stay when the budget is used up."""
+"""Which exemplars stay when the budget is used up.
+
+`base` has the protocol, the reservoir and the class-balanced policy; `herding` and `rate_adaptive`
+are one each; `registry` has the names.
+"""

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from dsc._jobs.replay import on_ray as replay_on_ray
-from dsc._jobs.replay.replay import sweep
+from dsc._jobs.replay.sweep import sweep
 from dsc._jobs.replay.task import Workplace, WrongPlaceError, compute_on_worker
 from dsc._replay.experiment import checkpoint
 from dsc._replay.experiment import run as running
@@ -331,7 +331,7 @@ import json, sys, time
 from pathlib import Path
 import ray
 from dsc._jobs import replay_on_ray
-from dsc._jobs.replay.replay import sweep
+from dsc._jobs.replay.sweep import sweep
 from dsc._replay.experiment.plan import Sweep
 
 def on_gpu(place, config):
