@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from dsc._codecs.coding.entropy import build_tables
-from dsc._codecs.coding.integer import LIMIT, IntegerConv
+from dsc._codecs.coding.integer import IntegerConv
 from dsc._codecs.coding.steps import group_rows, step_elements, step_mask
+from dsc._codecs.coding.weights_file import LIMIT
 from dsc._codecs.learned.codec_file import gaussian_tables
 from dsc._codecs.learned.network.entropy import StreamEntropy, scale_table
 from dsc._codecs.learned.network.rate import HIGH_RATE, SymbolChooser, gaussian_likelihood

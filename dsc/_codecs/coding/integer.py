@@ -1,7 +1,7 @@
 """Integer networks: convolutions whose every result is the same integer on every machine.
 
 Whatever feeds the entropy coder is computed here. Weights and activations are integers in
-[-127, 127] held in float32 and the fan-in is at most 1040, so each partial sum is an integer
+[-127, 127] held in float32 and the fan-in is at most 970, so each partial sum is an integer
 below 2^24 and float32 arithmetic is exact in any order of summation, with or without fused
 multiply-add, and under TF32 or bfloat16 inputs. Only 1×1 and depthwise convolutions are used: no
 library has a Winograd or FFT form of those. Requantisation is by powers of two, rounding half up.
@@ -18,9 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-MAX_FAN_IN = 970  # 970 × 127² + 2^20 + rounding is below 2^24; the bias counts too
-LIMIT = 127
-BIAS_LIMIT = 2**20
+from dsc._codecs.coding.weights_file import BIAS_LIMIT, LIMIT, MAX_FAN_IN
+
 BIAS_UNIT = 16.0  # results a unit of a real bias: one learning rate then fits weights and biases
 
 

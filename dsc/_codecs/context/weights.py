@@ -6,28 +6,32 @@ decode.
 """
 
 import hashlib
-import json
 from functools import cache, lru_cache
-from importlib.resources import files
 
 import numpy as np
 import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
+from dsc._codecs.coding import weights_file
 from dsc._codecs.coding.entropy import PRECISION, Tables
+from dsc._codecs.coding.weights_file import (
+    BIAS_LIMIT,
+    MAX_FAN_IN,
+    check_self_test,
+    facts_of,
+    save_with_facts,
+)
 from dsc._codecs.context import escapes
 from dsc._codecs.context.coder import CALM_TABLES
 from dsc._codecs.context.lattice import LEVELS, PHASES
 from dsc._codecs.context.neighbours import FEATURES
 from dsc._codecs.context.network import DECISIONS, LOGIT_LEVELS, ONE, LabelModel, Layer
-from dsc.errors import BitstreamError, SelfTestError
+from dsc.errors import BitstreamError
 
 KIND = "dsc label-context 1"
 # Masks (`dsc._codecs.context.mask`) use this very file: a better model gets another name.
 SHIPPED = "label-context.safetensors"
-MAX_BIAS = 1 << 20
-MAX_FAN_IN = 970  # 970 × 127² + 2^20 is below 2^24
 _COUNTS = {
     "calm": CALM_TABLES,
     **{f"decision{k}": LOGIT_LEVELS for k in range(DECISIONS)},
@@ -52,9 +56,7 @@ def save_model(model: LabelModel, card: dict[str, str]) -> bytes:
         tensors[f"{name}.frequencies"] = tables.frequencies
         tensors[f"{name}.offsets"] = tables.offsets
     facts = {"kind": KIND, "self_test": self_test_hash(model), "card": card}
-    # one entry only: safetensors writes several in an order that changes from run to run
-    metadata = {"dsc": json.dumps(facts, sort_keys=True)}
-    return bytes(safetensors.numpy.save(dict(sorted(tensors.items())), metadata))
+    return save_with_facts(tensors, facts)
 
 
 def load_model(data: bytes) -> LabelModel:
@@ -68,26 +70,20 @@ def load_model(data: bytes) -> LabelModel:
         When this machine does not reproduce the integers that the file promises.
     """
     try:
-        promised = _promised_hash(data)
+        promised = str(facts_of(data, KIND)["self_test"])
         tensors = safetensors.numpy.load(data)
         networks = tuple(_network(tensors, phase) for phase in range(len(PHASES)))
         calm, *decisions, escape = (_tables(tensors, name, n) for name, n in _COUNTS.items())
         model = LabelModel(networks, calm, tuple(decisions), escape)
     except (KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
         raise BitstreamError(f"not a label-context model file: {error}") from None
-    found = self_test_hash(model)
-    if found != promised:
-        raise SelfTestError(
-            f"the label model's networks give {found[:16]} here, the file promises "
-            f"{promised[:16]}: the file is damaged or this machine's arithmetic differs; do not "
-            "decode here, and report the machine"
-        )
+    check_self_test("the label model's networks give", self_test_hash(model), promised)
     return model
 
 
 def shipped_file() -> bytes:
     """Return the model file that comes with dsc."""
-    return (files("dsc._codecs") / "weights" / SHIPPED).read_bytes()
+    return weights_file.shipped_file(SHIPPED)
 
 
 @lru_cache(maxsize=4)
@@ -124,16 +120,6 @@ def _tables_of(model: LabelModel) -> tuple[Tables, ...]:
     return (model.calm, *model.decisions, model.escapes)
 
 
-def _promised_hash(data: bytes) -> str:
-    length = int.from_bytes(data[:8], "little")
-    if not 2 <= length <= min(len(data) - 8, 1 << 20):
-        raise ValueError("the header's length is out of range")
-    facts = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["dsc"])
-    if facts["kind"] != KIND:
-        raise ValueError(f"kind {facts['kind']!r}, expected {KIND!r}")
-    return str(facts["self_test"])
-
-
 def _network(tensors: dict[str, NDArray[np.generic]], phase: int) -> tuple[Layer, ...]:
     count = sum(name.startswith(f"phase{phase}.") for name in tensors) // 2
     layers, inputs = [], FEATURES
@@ -143,7 +129,7 @@ def _network(tensors: dict[str, NDArray[np.generic]], phase: int) -> tuple[Layer
         fits = weight.ndim == bias.ndim == 2 and weight.shape == (bias.shape[1], inputs)
         if not fits or len(bias) not in (1, LEVELS) or inputs > MAX_FAN_IN:
             raise ValueError(f"phase {phase}: layer {k} is of shape {weight.shape}")
-        if np.abs(bias.astype(np.int64)).max() > MAX_BIAS or weight.min() < -127:
+        if np.abs(bias.astype(np.int64)).max() > BIAS_LIMIT or weight.min() < -127:
             raise ValueError(f"phase {phase}: a number of layer {k} is out of range")
         layers.append(Layer(weight, bias, ONE if k == 0 else 1, rectified=k < count - 1))
         inputs = len(weight)

@@ -17,13 +17,13 @@ loader's CPU workers; `synthesize_tensors` (the network) suits a GPU, one call a
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from functools import lru_cache
-from importlib.resources import files
 from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
 from dsc._codecs.base import Array, Sample, check_array
+from dsc._codecs.coding.weights_file import shipped_file
 from dsc._codecs.learned.bitstream import Naming, shared_header, size_header, task_header
 from dsc._codecs.learned.codec_file import LoadedCodec, decoder_part, load_codec_file
 from dsc._codecs.learned.encoder_alone import encoder_network, export_encoder
@@ -359,10 +359,12 @@ def default_weights(codec_id: str = "shared-latent") -> bytes:
     CodecError
         When dsc comes with none for this codec.
     """
-    file = files("dsc._codecs") / "weights" / f"{codec_id}.safetensors"
-    if not file.is_file():
-        raise CodecError(f"dsc comes with no weights for {codec_id}; train some with `dsc train`")
-    return file.read_bytes()
+    try:
+        return shipped_file(f"{codec_id}.safetensors")
+    except FileNotFoundError:
+        raise CodecError(
+            f"dsc comes with no weights for {codec_id}; train some with `dsc train`"
+        ) from None
 
 
 @lru_cache(maxsize=4)

@@ -3,8 +3,11 @@
 The file's metadata holds the model's sizes and the self-test vector's expected hash. Whoever loads
 the file runs the self-test: a machine that does not reproduce the integers must not decode.
 
-A file may hold the decoder only (`dsc._codecs.learned.codec_file`): its kind ends in ``decoder``,
-and the model made from it has no encoder.
+A decoder's part holds everything that turns bitstreams into samples, bit by bit as it lies in the
+codec file: synthesis, gains, entropy networks and tables, sizes and the self-test's hash. What only
+an encoder needs (analysis, hyper-analysis) and the card are left out, its kind ends in ``decoder``,
+and the model made from it has no encoder. Equal decoders give equal bytes, whatever encoder they
+came with, so the SHA-256 of the part names the decoder.
 """
 
 import hashlib
@@ -21,12 +24,13 @@ import torch
 from numpy.typing import NDArray
 
 from dsc._codecs.coding.entropy import Tables, build_tables
-from dsc._codecs.coding.integer import BIAS_LIMIT, LIMIT, IntegerConv
+from dsc._codecs.coding.integer import IntegerConv
+from dsc._codecs.coding.weights_file import BIAS_LIMIT, LIMIT, check_self_test, metadata_of
 from dsc._codecs.learned.network.entropy import Z_BUCKETS, Z_LIMIT, HyperPrior, scale_table
 from dsc._codecs.learned.network.model import ConditionalModel
 from dsc._codecs.learned.network.spec import ModelSpec
 from dsc._schemas.base import canonical_json
-from dsc.errors import BitstreamError, CodecError, SelfTestError
+from dsc.errors import BitstreamError, CodecError
 
 KIND = "dsc conditional 2"
 WHOLE_KINDS = ("dsc shared-latent 1", KIND)  # the first has no entry of the spec that came later
@@ -127,13 +131,9 @@ def load_codec_file(data: bytes) -> LoadedCodec:
     model.eval()
     if bfloat16_is_fast():
         model.quicken()
-    found = self_test_hash(model)
-    if found != metadata["self_test"]:
-        raise SelfTestError(
-            f"the codec's integer networks give {found[:16]} here, the file promises "
-            f"{metadata['self_test'][:16]}: the file is damaged or this machine's arithmetic "
-            "differs; do not decode here, and report the machine"
-        )
+    check_self_test(
+        "the codec's integer networks give", self_test_hash(model), metadata["self_test"]
+    )
     has_encoder = not metadata["kind"].endswith(DECODER_MARK)
     if not has_encoder:
         _remove_encoder(model)
@@ -218,10 +218,7 @@ def read_metadata(data: bytes) -> dict[str, str]:
         When the bytes are not a codec file of a kind that is known here.
     """
     try:
-        length = int.from_bytes(data[:8], "little")
-        if not 2 <= length <= min(len(data) - 8, 1 << 24):
-            raise ValueError("the header's length is out of range")
-        metadata = json.loads(data[8 : 8 + length])["__metadata__"]
+        metadata = metadata_of(data)
         if metadata["kind"] not in KINDS:
             raise ValueError(
                 f"kind {metadata['kind']!r}, this dsc reads {' and '.join(map(repr, KINDS))}; "
@@ -231,7 +228,7 @@ def read_metadata(data: bytes) -> dict[str, str]:
         str(metadata["self_test"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BitstreamError(f"not a learned codec file: {error}") from None
-    return dict(metadata)
+    return metadata
 
 
 @torch.no_grad()
@@ -372,21 +369,15 @@ def with_encoder(
 
 
 def _read(data: bytes) -> dict[str, _Tensor]:
-    length = int.from_bytes(data[:8], "little")
+    """Read the tensors of a codec file as the bytes that lie in it."""
     try:
-        header = json.loads(data[8 : 8 + length])
-        found = {}
-        for name, entry in header.items():
-            if name != "__metadata__":
-                start, end = (int(at) for at in entry["data_offsets"])
-                if not 0 <= start <= end <= len(data) - 8 - length:
-                    raise ValueError(f"tensor {name} lies outside the file")
-                shape = tuple(int(size) for size in entry["shape"])
-                part = data[8 + length + start : 8 + length + end]
-                found[name] = _Tensor(str(entry["dtype"]), shape, part)
-    except (ValueError, KeyError, TypeError) as error:
+        entries = safetensors.deserialize(data)  # type: ignore[no-untyped-call]
+    except safetensors.SafetensorError as error:
         raise BitstreamError(f"the codec file is damaged: {error}") from None
-    return found
+    return {
+        name: _Tensor(entry["dtype"], tuple(entry["shape"]), bytes(entry["data"]))
+        for name, entry in entries
+    }
 
 
 def _packed(metadata: Mapping[str, str], tensors: Mapping[str, _Tensor]) -> bytes:

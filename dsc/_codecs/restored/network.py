@@ -19,7 +19,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dsc._codecs.coding.integer import LIMIT, IntegerConv, clamp_through, round_half_up
+from dsc._codecs.coding.integer import IntegerConv, clamp_through, round_half_up
+from dsc._codecs.coding.weights_file import LIMIT
 
 MIDDLE = 128  # pixels go in as their distance from it
 MIDDLE_QUANTISER, QUANTISER_UNIT = 31, 2

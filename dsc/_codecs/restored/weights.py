@@ -7,9 +7,7 @@ encoder: the file is its own decoder's part.
 """
 
 import hashlib
-import json
 from functools import lru_cache
-from importlib.resources import files
 from itertools import pairwise
 
 import numpy as np
@@ -18,9 +16,16 @@ import safetensors.numpy
 import torch
 from numpy.typing import NDArray
 
-from dsc._codecs.coding.integer import LIMIT, MAX_FAN_IN
+from dsc._codecs.coding import weights_file
+from dsc._codecs.coding.weights_file import (
+    LIMIT,
+    MAX_FAN_IN,
+    check_self_test,
+    facts_of,
+    save_with_facts,
+)
 from dsc._codecs.restored.network import RestorationNetwork, Shape, restore
-from dsc.errors import BitstreamError, SelfTestError
+from dsc.errors import BitstreamError
 
 KIND = "dsc av1-small-restored 1"
 SHIPPED = "av1-small-restored.safetensors"
@@ -56,9 +61,9 @@ def save_network(network: RestorationNetwork, card: dict[str, str]) -> bytes:
         "self_test": self_test_hash(network),
         "card": card,
     }
-    tensors = {"biases": np.concatenate(biases), "weights": np.concatenate(weights)}
-    # one entry only: safetensors writes several in an order that changes from run to run
-    return bytes(safetensors.numpy.save(tensors, {"dsc": json.dumps(facts, sort_keys=True)}))
+    return save_with_facts(
+        {"biases": np.concatenate(biases), "weights": np.concatenate(weights)}, facts
+    )
 
 
 def load_network(data: bytes) -> RestorationNetwork:
@@ -78,19 +83,13 @@ def load_network(data: bytes) -> RestorationNetwork:
     except (KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
         raise BitstreamError(f"not a weights file of av1-small-restored: {error}") from None
     network.to(memory_format=torch.channels_last)
-    found = self_test_hash(network)
-    if found != promised:
-        raise SelfTestError(
-            f"the restoring network gives {found[:16]} here, the file promises {promised[:16]}: "
-            "the file is damaged or this machine's arithmetic differs; do not decode here, and "
-            "report the machine"
-        )
+    check_self_test("the restoring network gives", self_test_hash(network), promised)
     return network
 
 
 def shipped_file() -> bytes:
     """Return the weights file that comes with dsc."""
-    return (files("dsc._codecs") / "weights" / SHIPPED).read_bytes()
+    return weights_file.shipped_file(SHIPPED)
 
 
 @lru_cache(maxsize=4)
@@ -115,12 +114,7 @@ def self_test_hash(network: RestorationNetwork) -> str:
 
 
 def _facts(data: bytes) -> tuple[Shape, str]:
-    length = int.from_bytes(data[:8], "little")
-    if not 2 <= length <= min(len(data) - 8, 1 << 20):
-        raise ValueError("the header's length is out of range")
-    facts = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["dsc"])
-    if facts["kind"] != KIND:
-        raise ValueError(f"kind {facts['kind']!r}, expected {KIND!r}")
+    facts = facts_of(data, KIND)
     stride, width, blocks = (int(size) for size in facts["shape"])
     fits = stride in (1, 2, 4, 8) and 0 < width <= MAX_FAN_IN and 0 < blocks <= MOST_BLOCKS
     if not fits or 3 * stride**2 * width > len(data):

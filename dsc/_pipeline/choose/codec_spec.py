@@ -14,7 +14,8 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+
+from safetensors import SafetensorError, safe_open
 
 from dsc._codecs.base import Codec, JointCodec
 from dsc._codecs.registry import codec_class, codec_names, is_codec, make_codec
@@ -23,7 +24,6 @@ from dsc.errors import CodecError, UnknownCodecError, UnknownTaskError, UsageErr
 
 AUTO = "auto"
 FILE_SUFFIX = ".safetensors"
-MAX_HEADER_BYTES = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -280,15 +280,12 @@ def codec_id_of(word: str) -> str:
     return found
 
 
-def _file_metadata(path: str) -> dict[str, Any]:
+def _file_metadata(path: str) -> dict[str, str]:
     """Read the metadata of a safetensors file."""
     try:
-        with Path(path).open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            if not 2 <= length <= MAX_HEADER_BYTES:
-                raise ValueError("the header's length is out of range")
-            return dict(json.loads(file.read(length)).get("__metadata__", {}))
+        with safe_open(path, "np") as file:
+            return dict(file.metadata() or {})
     except FileNotFoundError:
         raise UnknownCodecError(f"--codec {path}: no such file") from None
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, SafetensorError) as error:
         raise UnknownCodecError(f"--codec {path}: not a codec file: {error}") from None

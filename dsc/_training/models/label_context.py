@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dsc._codecs.coding.entropy import Tables, build_tables
-from dsc._codecs.coding.integer import LIMIT, round_half_up
+from dsc._codecs.coding.integer import round_half_up
+from dsc._codecs.coding.weights_file import LIMIT
 from dsc._codecs.context import escapes
 from dsc._codecs.context.coder import CALM_TABLES, walk
 from dsc._codecs.context.lattice import (

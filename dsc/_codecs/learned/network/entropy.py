@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dsc._codecs.coding.integer import BIAS_UNIT, LIMIT, IntegerConv, clamp_through, round_half_up
+from dsc._codecs.coding.integer import BIAS_UNIT, IntegerConv, clamp_through, round_half_up
 from dsc._codecs.coding.steps import StepNetwork, take_step
+from dsc._codecs.coding.weights_file import LIMIT
 from dsc._codecs.learned.network.layers import GatedBlock, pointwise
 from dsc._codecs.learned.network.spec import ModelSpec
 
