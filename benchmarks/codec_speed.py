@@ -8,9 +8,9 @@ quality, on any set of samples: `dsc bench rd`.
 
 import argparse
 
-from dsc._bench.candidates import parse_candidates
-from dsc._bench.datasets import source_set
-from dsc._bench.speed import measure_speed
+from dsc._bench.rate_distortion.candidates import parse_candidates
+from dsc._bench.rate_distortion.datasets import source_set
+from dsc._bench.rate_distortion.speed import measure_speed
 
 
 def main() -> None:

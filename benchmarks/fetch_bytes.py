@@ -10,9 +10,9 @@ import tempfile
 from pathlib import Path
 
 import dsc
+from dsc._bench.server import serve
 from dsc._schemas import required_streams
 from dsc._storage.read.archive import Archive
-from tests.http_server import serve
 
 
 def main() -> None:

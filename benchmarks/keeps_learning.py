@@ -31,7 +31,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dsc._bench.curves import Curve, bd_rate, rate_at
+from dsc._bench.rate_distortion.curves import Curve, bd_rate, rate_at
 from dsc._codecs.registry import make_codec
 from dsc._replay.buffer.adapt import adapt_encoder
 from dsc._replay.buffer.buffer import ReplayBuffer

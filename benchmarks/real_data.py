@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import dsc
-from dsc._bench.datasets import SETS, BenchSet, named_sets
+from dsc._bench.rate_distortion.datasets import SETS, BenchSet, named_sets
 from dsc._pipeline.metrics import MeanMetrics, measure
 from dsc._schemas import required_streams
 from dsc._sources.registry import open_source

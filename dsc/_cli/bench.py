@@ -12,8 +12,8 @@ from dsc._cli.output import emit, note, say
 from dsc._cli.progress import progress
 
 if TYPE_CHECKING:
-    from dsc._bench.datasets import BenchSet
-    from dsc._bench.rd import RdResult
+    from dsc._bench.rate_distortion.datasets import BenchSet
+    from dsc._bench.rate_distortion.run import RdResult
     from dsc._schemas import TaskKind
 
 DATA = "Data"
@@ -181,8 +181,8 @@ def rd(
       dsc bench rd --out mine --source taskonomy --root /data/taskonomy \
           --codecs mine=chained@run/codec.safetensors,avif-s4
     """
-    from dsc._bench.candidates import default_candidates, parse_candidates
-    from dsc._bench.rd import RdOptions, run_rd
+    from dsc._bench.rate_distortion.candidates import default_candidates, parse_candidates
+    from dsc._bench.rate_distortion.run import RdOptions, run_rd
 
     count = min(samples or QUICK_SAMPLES, QUICK_SAMPLES) if quick else samples
     found = _sets(sets, data, source, root, split, tasks, count or None,
@@ -216,7 +216,7 @@ def _sets(
     samples: int | None,
     views: int,
 ) -> "list[BenchSet]":
-    from dsc._bench.datasets import named_sets, source_set
+    from dsc._bench.rate_distortion.datasets import named_sets, source_set
     from dsc.errors import UsageError
 
     if source is not None:
@@ -246,7 +246,7 @@ def _qualities(text: str | None) -> tuple[int, ...] | None:
 
 
 def _distortions(text: str) -> "dict[TaskKind, float]":
-    from dsc._bench.report import AT
+    from dsc._bench.rate_distortion.report import AT
     from dsc._schemas import TaskKind
     from dsc.errors import UsageError
 
@@ -276,7 +276,7 @@ def _report(result: "RdResult", as_json: bool) -> None:
 
 
 def _show(result: "RdResult") -> None:
-    from dsc._bench.tables import glance_table, label_table
+    from dsc._bench.rate_distortion.tables import glance_table, label_table
 
     for table in (glance_table(result.reports), label_table(result.reports)):
         if table:

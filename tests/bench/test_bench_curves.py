@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from dsc._bench.curves import Curve, axis_of, bd_rate, rate_at, value_of
+from dsc._bench.rate_distortion.curves import Curve, axis_of, bd_rate, rate_at, value_of
 from dsc._schemas import TaskKind
 
 pytest.importorskip("bjontegaard", reason="pip install 'dsc[bench]'")

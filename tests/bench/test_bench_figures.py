@@ -7,17 +7,17 @@ import pytest
 import safetensors.numpy
 import torch
 
-from dsc._bench import speed
-from dsc._bench.candidates import Candidate
-from dsc._bench.channels import channel_bits, symbol_bits
-from dsc._bench.curves import Curve
-from dsc._bench.datasets import source_set
-from dsc._bench.plots import draw_all
-from dsc._bench.points import Point
-from dsc._bench.report import SetReport
-from dsc._bench.speed import count_parameters, measure_speed
-from dsc._bench.subsets import subset_costs
-from dsc._bench.tables import (
+from dsc._bench.rate_distortion import speed
+from dsc._bench.rate_distortion.candidates import Candidate
+from dsc._bench.rate_distortion.channels import channel_bits, symbol_bits
+from dsc._bench.rate_distortion.curves import Curve
+from dsc._bench.rate_distortion.datasets import source_set
+from dsc._bench.rate_distortion.plots import draw_all
+from dsc._bench.rate_distortion.points import Point
+from dsc._bench.rate_distortion.report import SetReport
+from dsc._bench.rate_distortion.speed import count_parameters, measure_speed
+from dsc._bench.rate_distortion.subsets import subset_costs
+from dsc._bench.rate_distortion.tables import (
     equal_table,
     glance_table,
     label_table,

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dsc._bench import points
-from dsc._bench.candidates import Candidate, default_candidates, parse_candidates
-from dsc._bench.datasets import CHUNK, BenchSet, named_sets, source_set
-from dsc._bench.points import Job, make_point, measure_job
+from dsc._bench.rate_distortion import points
+from dsc._bench.rate_distortion.candidates import Candidate, default_candidates, parse_candidates
+from dsc._bench.rate_distortion.datasets import CHUNK, BenchSet, named_sets, source_set
+from dsc._bench.rate_distortion.points import Job, make_point, measure_job
 from dsc._bench.store import Store
 from dsc._codecs.registry import make_codec
 from dsc._pipeline.metrics import psnr_db

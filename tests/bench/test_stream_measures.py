@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from dsc._bench.server import serve
 from dsc._bench.stream.children import child
 from dsc._bench.stream.faults import SAMPLES, measure_faults
 from dsc._bench.stream.material import TASKS, image_files
 from dsc._bench.stream.readers import DEPTH_INVALID, Read, batch_length, open_reader
 from dsc._bench.stream.rivals import is_installed, write_rival
 from dsc._bench.stream.scale import measure_scale
-from dsc._bench.stream.server import Directory, serve
 from dsc._bench.stream.sizes import Sizes
 from dsc._bench.stream.speed import Entry, measure_speed
 from dsc._bench.stream.traffic import measure_traffic
@@ -145,6 +145,6 @@ def test_a_payload_that_is_not_the_samples_own_is_counted_as_wrong(
 ) -> None:
     shutil.copytree(shop.archive("av1", 130), tmp_path / "a")
     sums = {"rgb": [0, 0]}
-    with serve(Directory(tmp_path)) as (url, _), child() as process:
+    with serve(tmp_path) as (url, _), child() as process:
         found = process.ask("exact", url=f"{url}/a", options={"tasks": "rgb"}, sums=sums)
     assert (found["delivered"], found["wrong"]) == (130, 130)

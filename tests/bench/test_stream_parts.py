@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 import dsc
+from dsc._bench.server import Traffic, serve
 from dsc._bench.stream.archives import PACK, SHARD, write_archive
 from dsc._bench.stream.children import ChildError, child
-from dsc._bench.stream.server import Directory, Traffic, serve
 from dsc._bench.stream.sizes import QUICK
 from dsc._bench.stream.synthetic import SyntheticArchive
 from dsc._bench.stream.tables import markdown, rate_text
@@ -44,23 +44,23 @@ def test_the_server_counts_every_byte_that_it_sends_and_no_other(tmp_path: Path)
     (tmp_path / "a").write_bytes(DATA)
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a").write_bytes(DATA)
-    with serve(Directory(tmp_path / "in")) as (url, traffic):
+    with serve(tmp_path / "in") as (url, traffic):
         assert get(f"{url}/a") == (200, DATA, "")
         assert get(f"{url}/a", "10-19") == (206, DATA[10:20], f"bytes 10-19/{len(DATA)}")
         assert get(f"{url}/a", "-7")[1] == DATA[-7:]
         assert get(f"{url}/a", f"{len(DATA) - 3}-999999")[1] == DATA[-3:]
-        assert (traffic.requests, traffic.sent) == (4, len(DATA) + 10 + 7 + 3)
+        assert (traffic.bodies, traffic.total()) == (4, len(DATA) + 10 + 7 + 3)
         for path, limits, code in (("b", "", 404), ("../a", "", 404), ("a", "99999-", 416)):
             with pytest.raises(urllib.error.HTTPError) as caught:
                 get(f"{url}/{path}", limits)
             assert caught.value.code == code
-        assert (traffic.requests, traffic.sent) == (7, len(DATA) + 20)
+        assert (traffic.bodies, traffic.total()) == (7, len(DATA) + 20)
 
 
 def test_the_server_makes_as_many_faults_as_it_says(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(DATA)
     found = []
-    with serve(Directory(tmp_path), Traffic(drop_every=3, fail_every=4)) as (url, traffic):
+    with serve(tmp_path, Traffic(cut_every=3, fail_every=4)) as (url, traffic):
         for _ in range(12):
             try:
                 found.append(len(get(f"{url}/a")[1]))
@@ -72,7 +72,7 @@ def test_the_server_makes_as_many_faults_as_it_says(tmp_path: Path) -> None:
                 found.append(len(error.partial))  # type: ignore[attr-defined]
     whole, half = len(DATA), len(DATA) // 2
     assert found == [whole, whole, half, 500, whole, half, whole, 500, half, whole, whole, 500]
-    assert (traffic.dropped, traffic.failed) == (3, 3)
+    assert (traffic.made["cut"], traffic.made["fail"]) == (3, 3)
 
 
 def test_an_archive_repeats_its_bitstreams_in_turn(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_ten_million_samples_open_over_http_and_every_pack_checks_out() -> None:
             found = archive.read_pack(shard, "rgb", pack)
             assert found.first_index == shard * SHARD + pack * PACK
             assert bytes(found.payloads[9] or b"") == payloads(PACK)[9]["rgb"]
-        assert traffic.sent < 12_000_000
+        assert traffic.total() < 12_000_000
 
 
 def test_a_synthetic_archive_of_broken_packs_is_refused() -> None:

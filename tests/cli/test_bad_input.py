@@ -10,10 +10,10 @@ import imagecodecs
 import numpy as np
 import pytest
 
+from dsc._bench.server import serve
 from dsc._cli.failure import EXTRAS, explain
 from dsc.errors import CorruptPackError, UnknownSampleError
 from tests.cli.conftest import Command, Ran
-from tests.http_server import serve
 from tests.places import ROOT
 
 

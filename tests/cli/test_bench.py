@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from dsc._bench import measuring
-from dsc._bench.points import measure_job
+from dsc._bench.rate_distortion import measuring
+from dsc._bench.rate_distortion.points import measure_job
 from tests.cli.conftest import Command
 
 pytest.importorskip("bjontegaard", reason="pip install 'dsc[bench]'")

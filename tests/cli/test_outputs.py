@@ -30,7 +30,7 @@ def test_an_output_that_cannot_be_written_is_refused_before_the_work(
         "_pipeline.copy.export._Writer",
         "_pipeline.copy.fetch._Copier",
         "_pipeline.view.view._Viewer",
-        "_bench.rd.measure_all",
+        "_bench.rate_distortion.run.measure_all",
     ):
         monkeypatch.setattr(f"dsc.{work}", no_work)
     out = tmp_path / below / "out"

@@ -191,7 +191,7 @@ def test_a_process_ends_well_when_the_network_failed_under_an_open_file(tmp_path
 import dsc._storage.files.retry
 from dsc._sources.files.tree import FileTree
 from dsc._sources.hdf5.reading import OpenFiles
-from tests.http_server import serve
+from dsc._bench.server import serve
 dsc._storage.files.retry.BACKOFF_S = 0.001
 with serve({str(tmp_path)!r}) as (url, traffic):
     files = OpenFiles(FileTree(url))

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 import dsc
+from dsc._bench.server import serve
 from dsc._schemas import LeftOut
 from dsc._sources.files.remote import links_of
 from dsc._sources.files.tree import FileTree
@@ -25,7 +26,6 @@ from dsc._sources.hdf5.reading import OpenFiles
 from dsc._storage.files.retry import ATTEMPTS
 from dsc.errors import SampleError, SourceNotFoundError
 from tests.archives import build_archive
-from tests.http_server import serve
 
 FILES = {
     "top.png": b"top",

@@ -9,9 +9,9 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+from dsc._bench.server import Traffic, serve
 from dsc._bench.stream.archives import PACK
 from dsc._bench.stream.children import Child, ChildError, child
-from dsc._bench.stream.server import Directory, Traffic, serve
 from dsc._bench.stream.workshop import Workshop
 from dsc._storage.format.pack import HEADER
 from dsc._storage.format.tar import BLOCK
@@ -37,7 +37,7 @@ def measure_faults(shop: Workshop) -> dict[str, Any]:
     payload, table = (damaged(shop, whole, where) for where in ("payload", "table"))
     cases: dict[str, tuple[Path, Traffic, dict[str, Any]]] = {
         "none": (whole, Traffic(), {}),
-        f"every {EVERY}rd connection dropped": (whole, Traffic(drop_every=EVERY), {}),
+        f"every {EVERY}rd connection dropped": (whole, Traffic(cut_every=EVERY), {}),
         f"every {EVERY}rd request answered 500": (whole, Traffic(fail_every=EVERY), {}),
         "a payload damaged, skip": (payload, Traffic(), skip),
         "a pack's table damaged, skip": (table, Traffic(), skip),
@@ -69,10 +69,10 @@ def _read(
     payloads = shop.material.payloads("av1")
     sums = {STREAM: [zlib.crc32(sample[STREAM]) for sample in payloads]}
     asked = {"tasks": STREAM, "shuffle": True, **SMALL, **options}
-    with serve(Directory(archive), traffic) as (url, _):
+    with serve(archive, traffic) as (url, _):
         try:
             found: dict[str, Any] = process.ask("exact", url=url, options=asked, sums=sums)
         except ChildError as error:
             found = {"error": f"failed: {error}"}
-    counts = {"requests": traffic.requests, "dropped": traffic.dropped, "failed": traffic.failed}
-    return found | counts
+    made = {"dropped": traffic.made["cut"], "failed": traffic.made["fail"]}
+    return found | {"requests": traffic.bodies} | made

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from dsc._bench.plots import COLOURS, STYLE, _figure, _legend, _save, _title
+from dsc._bench import drawing
+from dsc._bench.drawing import COLOURS, STYLE
 from dsc._bench.stream.tables import TITLES, rate_text
 
 OWN, RIVAL, OWN_PALE, RIVAL_PALE = COLOURS[0], "#8c8c8c", COLOURS[5], "#c4c4c4"
@@ -32,7 +33,7 @@ def draw_all(parts: Mapping[str, Any], out: Path) -> list[Path]:
             path
             for name, figure in drawn.items()
             if figure is not None
-            for path in _save(figure, out / f"stream-{name}")
+            for path in drawing.save(figure, out / f"stream-{name}")
         ]
 
 
@@ -41,13 +42,13 @@ def _draw_traffic(part: Mapping[str, Any]) -> Any:
     rows = [row for row in part["rows"] if "error" not in row]
     if not rows:
         return None
-    figure, (panel,) = _figure(1, 1, 0.9 + 0.28 * len(rows))
+    figure, (panel,) = drawing.figure(1, 1, 0.9 + 0.28 * len(rows))
     values = [row["sent"] / part["required"]["stored"] for row in rows]
     colours = [_colour(row["name"], True) for row in rows]
     bars = panel.barh([row["name"] for row in rows], values, color=colours)
     panel.bar_label(bars, [f"{value:.3f} ×" for value in values], padding=3, fontsize=7)
     _dress(panel, "bytes sent ÷ bytes of the streams that depth requires")
-    _title(figure, "Reading depth alone, of four tasks")
+    drawing.title(figure, "Reading depth alone, of four tasks")
     return figure
 
 
@@ -60,7 +61,7 @@ def _draw_speed(parts: Mapping[str, Any]) -> Any:
     if not shown:
         return None
     heights = [len(rows) for rows in shown.values()]
-    figure, panels = _figure(len(shown), 1, 1.0 + sum(0.33 * n + 0.55 for n in heights))
+    figure, panels = drawing.figure(len(shown), 1, 1.0 + sum(0.33 * n + 0.55 for n in heights))
     panels[0].get_gridspec().set_height_ratios(heights)
     for panel, (name, rows) in zip(panels, shown.items(), strict=True):
         _draw_rates(panel, rows)
@@ -69,8 +70,8 @@ def _draw_speed(parts: Mapping[str, Any]) -> Any:
         panel.set_xlim(left=10)
         _dress(panel, "samples a second")
         panel.margins(x=0.12)
-    _title(figure, "Samples a second, each library on the same images")
-    _legend(figure, panels)
+    drawing.title(figure, "Samples a second, each library on the same images")
+    drawing.legend(figure, panels)
     return figure
 
 
@@ -94,7 +95,7 @@ def _draw_scale(parts: Sequence[Mapping[str, Any]]) -> Any:
         return None
     ordered = sorted(parts, key=lambda part: float(part["samples"]))
     samples = [part["samples"] for part in ordered]
-    figure, (times, memory) = _figure(1, 2, 2.6)
+    figure, (times, memory) = drawing.figure(1, 2, 2.6)
     for panel, scale, entries in (
         (times, 1.0, [("open_s", "manifest and records"), ("first_s", "first batch after that")]),
         (memory, 1e6, [("peak_bytes", "in the loop"), ("opened_bytes", "archive open"),
@@ -109,7 +110,7 @@ def _draw_scale(parts: Sequence[Mapping[str, Any]]) -> Any:
         panel.legend(fontsize=7)
     times.set_ylabel("seconds")
     memory.set_ylabel("peak memory, MB")
-    _title(figure, "Cost of scale: start-up and memory")
+    drawing.title(figure, "Cost of scale: start-up and memory")
     return figure
 
 

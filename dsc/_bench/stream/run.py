@@ -19,11 +19,10 @@ import dsc
 from dsc._bench.environment import environment, package_version
 from dsc._bench.store import Store
 from dsc._bench.stream.faults import measure_faults
-from dsc._bench.stream.gpu import measure_gpu
 from dsc._bench.stream.rivals import PACKAGES
 from dsc._bench.stream.scale import measure_scale
 from dsc._bench.stream.sizes import Sizes
-from dsc._bench.stream.speed import measure_speed, pixel_entries, raw_entries
+from dsc._bench.stream.speed import measure_gpu, measure_speed, pixel_entries, raw_entries
 from dsc._bench.stream.traffic import measure_traffic
 from dsc._bench.stream.workshop import Workshop
 from dsc._storage.files.writable import check_folder
@@ -33,7 +32,7 @@ PARTS = "parts.jsonl"
 NAMES = ("traffic", "speed", "gpu", "scale", "faults")
 MEASURED = ("pipeline/streaming", "pipeline/bench/stream", "storage", "codecs")
 NEEDED = {"matplotlib": "matplotlib", "PIL": "pillow"}
-Progress = Callable[[int, int], None]
+BenchProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ def run_stream(
     out: Path,
     only: Sequence[str] = NAMES,
     fresh: bool = False,
-    progress: Progress = lambda done, total: None,
+    progress: BenchProgress = lambda done, total: None,
     note: Callable[[str], None] = print,
 ) -> StreamResult:
     """Measure, and write ``stream.md``, ``stream.json`` and plots.

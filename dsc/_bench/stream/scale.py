@@ -10,9 +10,9 @@ import statistics
 from collections.abc import Callable
 from typing import Any
 
+from dsc._bench.server import serve
 from dsc._bench.stream.archives import PACK
 from dsc._bench.stream.children import ChildError, child
-from dsc._bench.stream.server import serve
 from dsc._bench.stream.synthetic import SyntheticArchive
 from dsc._bench.stream.workshop import Workshop
 from dsc._schemas.manifest import SHARDS
@@ -48,10 +48,10 @@ def measure_scale(
     try:
         with serve(archive) as (url, traffic):
             for _ in range(shop.sizes.rounds):
-                before = traffic.sent
+                before = traffic.total()
                 with child() as process:
                     found.append(_ask(process, url, {}, shop.sizes.scale_batches))
-                found[-1]["sent_bytes"] = traffic.sent - before
+                found[-1]["sent_bytes"] = traffic.total() - before
                 report()
             with child() as process:
                 with_worker = _ask(process, url, {"workers": 1}, shop.sizes.scale_batches)

@@ -3,7 +3,8 @@
 One core: the reader runs in the measured process, which is bound to one processor. Two cores: two
 worker processes of the data loader, bound with it to two. Data lie on the local disk and have been
 read before. All rows are measured in turn, round after round; a row's figure is the median of its
-rounds, and a ratio is the median of the ratios within rounds.
+rounds, and a ratio is the median of the ratios within rounds. Where there is a GPU, dsc alone is
+measured with synthesis on it.
 """
 
 import os
@@ -24,6 +25,7 @@ from dsc.errors import DscError
 RATE_LIMIT_S = 90.0
 DEPTH = "depth_zbuffer"
 BATCH = 64
+DEVICE = "cuda"
 Rates = Mapping[str, Mapping[int, list[dict[str, float]]]]  # by row and number of cores
 
 
@@ -84,6 +86,15 @@ def pixel_entries(depth: bool) -> list[Entry]:
         Entry("dsc pixels, av1 (default)", "dsc", tasks, "pixels"),
         Entry("dsc latents, independent", "dsc", tasks, "latents", "independent"),
         Entry("dsc pixels, independent", "dsc", tasks, "pixels", "independent"),
+    ]
+
+
+def gpu_entries() -> list[Entry]:
+    """List what is synthesised on a GPU."""
+    tasks = {"rgb": ("rgb",), "rgb, depth": ("rgb", DEPTH)}
+    return [
+        Entry(f"dsc pixels, independent: {name}", "dsc", fields, "pixels", "independent")
+        for name, fields in tasks.items()
     ]
 
 
@@ -222,3 +233,31 @@ def _row(
                 kind.replace("rate", "ratio"): statistics.median(ratios) if ratios else None,
             }
     return row
+
+
+def measure_gpu(shop: Workshop, workers: int) -> dict[str, Any]:
+    """Measure rates with synthesis on the GPU and entropy decoding in worker processes.
+
+    Returns
+    -------
+    dict
+        ``device`` (its name, or None when there is none), ``workers``, and ``rows``: ``name``,
+        ``rate`` of the stream, ``synthesis`` (samples a second of the GPU's half alone).
+    """
+    with child() as process:
+        name = process.ask("device_name", device=DEVICE)
+        if name is None:
+            return {"device": None, "workers": workers, "rows": []}
+        rows = [_gpu_row(shop, process, entry, workers) for entry in gpu_entries()]
+    return {"device": name, "workers": workers, "rows": rows}
+
+
+def _gpu_row(shop: Workshop, process: Child, entry: Entry, workers: int) -> dict[str, Any]:
+    read = vars(read_of(shop, entry)) | {"workers": workers, "device": DEVICE}
+    seconds = shop.sizes.seconds
+    try:
+        rate = process.ask("rate", RATE_LIMIT_S, read=read, seconds=seconds)
+        synthesis = process.ask("synthesis", RATE_LIMIT_S, read=read, seconds=seconds)
+    except ChildError as error:
+        return error_row(entry.name, f"failed: {error}")
+    return {"name": entry.name, "rate": rate["rate"], "synthesis": synthesis}

@@ -72,6 +72,9 @@ class SyntheticArchive:
         packs = self._packs(shard)
         return 8 * (packs + 1) if is_index else packs * self._member[stream] + len(END)
 
+    def page(self, path: str) -> None:
+        """Return nothing: its directories have no pages."""
+
     def read(self, path: str, start: int, stop: int) -> bytes:
         """Return bytes [start, stop) of a file that is there."""
         if path in self._small:

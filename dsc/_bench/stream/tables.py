@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from dsc._bench.markdown import markdown_table
 from dsc._bench.stream.traffic import BAR
-from dsc._bench.table_text import markdown_table
 
 METHOD = """\
 All figures of a table are from one run on one machine; rates are medians of {rounds} rounds in

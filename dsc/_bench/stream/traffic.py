@@ -11,11 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from dsc._bench.server import serve
 from dsc._bench.stream.children import ChildError, child, s3_environment
 from dsc._bench.stream.material import TASKS
 from dsc._bench.stream.readers import Read
 from dsc._bench.stream.rivals import PACKAGES
-from dsc._bench.stream.server import Directory, serve
 from dsc._bench.stream.workshop import Workshop, absent, error_row
 from dsc._schemas import required_streams
 from dsc._storage.read.archive import Archive
@@ -73,7 +73,7 @@ def _rival(shop: Workshop, library: str) -> dict[str, Any]:
 
 
 def _count(shop: Workshop, library: str, data: Path, options: dict[str, Any]) -> dict[str, Any]:
-    with serve(Directory(data.parent)) as (url, traffic):
+    with serve(data.parent) as (url, traffic):
         places = {
             "dsc": f"{url}/{data.name}",
             "webdataset": f"{url}/{data.name}/{_braces(data)}",
@@ -84,8 +84,8 @@ def _count(shop: Workshop, library: str, data: Path, options: dict[str, Any]) ->
         with child(s3_environment(url)) as process:
             samples = process.ask("read_all", read=vars(read))
         return {
-            "sent": traffic.sent,
-            "requests": traffic.requests,
+            "sent": traffic.total(),
+            "requests": traffic.bodies,
             "samples": samples,
             "total": sum(path.stat().st_size for path in data.rglob("*") if path.is_file()),
         }

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import dsc
+from dsc._bench.server import serve
 from dsc._jobs.archive.append import append
 from dsc._jobs.archive.compress import compress
 from dsc._pipeline.choose import decide
@@ -23,7 +24,6 @@ from dsc._storage.format.commit import write_manifest
 from dsc._storage.read.archive import Archive
 from dsc._storage.read.verify import verify_archive
 from dsc.errors import IncompleteError
-from tests.http_server import serve
 from tests.jobs.faults import tree
 from tests.jobs.growing import SIZES, FewTasks, Later, add_label, add_samples, begin
 from tests.jobs.sources import PixelSource, reads

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import dsc
+from dsc._bench.server import serve
 from dsc._jobs.ray_data.dataset import read_archive
 from dsc._jobs.ray_data.plan import ReadPlan
 from dsc._pipeline.stream.source import StreamSource
@@ -20,7 +21,6 @@ from dsc._storage.format.pack import encode_pack
 from dsc._storage.read.archive import Archive
 from dsc.errors import BitstreamError, CorruptPackError, UnknownTaskError, UsageError
 from tests.archives import build_archive
-from tests.http_server import serve
 from tests.jobs.sources import PixelSource
 from tests.places import ROOT
 

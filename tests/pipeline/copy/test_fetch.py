@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 import dsc
+from dsc._bench.server import Traffic, serve
 from dsc._cli import app
 from dsc._jobs.archive.compress import compress
 from dsc._pipeline.copy.fetch import fetch, restrict
@@ -27,7 +28,6 @@ from dsc.errors import (
     UsageError,
 )
 from tests.archives import build_archive
-from tests.http_server import Traffic, serve
 from tests.jobs.sources import PixelSource
 
 SMALL_FILES = ("dsc.json", "shards.jsonl")

@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dsc._bench.server import serve
 from dsc._codecs.classical.png import PngCodec
 from dsc._jobs.archive.compress import compress
 from dsc._pipeline.read.dataset import Dataset
 from dsc._schemas import Task
 from dsc._storage.read.archive import Archive
 from dsc.errors import ArchiveNotFoundError, BitstreamError, CorruptPackError, UnknownTaskError
-from tests.http_server import serve
 from tests.jobs.sources import DEPTH, PixelSource
 
 FORKS = 10

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dsc._bench.server import Traffic, serve
 from dsc._codecs.classical.png import PngCodec
 from dsc._jobs.archive.compress import compress
 from dsc._pipeline.read.dataset import Dataset
 from dsc._storage.read.archive import Archive
 from dsc.errors import BitstreamError, CorruptArchiveError, CorruptPackError, UsageError
-from tests.http_server import Traffic, serve
 from tests.jobs.sources import PixelSource
 from tests.real_servers import nginx, s3
 

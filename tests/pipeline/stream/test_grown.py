@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 import dsc
+from dsc._bench.server import serve
 from dsc._pipeline.stream.sample_stream import SampleStream
 from dsc.errors import StateMismatchError
-from tests.http_server import serve
 
 OPTIONS = {"size": 32, "codec": "rgb=jpeg,depth=png"}
 

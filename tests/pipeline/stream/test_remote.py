@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 import dsc
+from dsc._bench.server import serve
 from dsc._pipeline.stream.sample_stream import SampleStream
 from dsc._storage.read.archive import Archive
 from dsc.errors import CorruptArchiveError
 from tests.archives import build_archive, payload
-from tests.http_server import serve
 
 SAMPLES = 300
 

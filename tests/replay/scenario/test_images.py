@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import dsc
+from dsc._bench.server import serve
 from dsc._replay.scenario.images import LabelledImages, hold_out, load_images, load_split
 from dsc.errors import SampleError, SourceNotFoundError, UsageError
-from tests.http_server import serve
 from tests.replay.class_pictures import make_pictures, write_folder, write_zip
 
 PICTURES = make_pictures(classes=3, per_class=4, side=12)

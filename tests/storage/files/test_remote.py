@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from dsc._bench.server import serve
 from dsc._storage.files.root import Root
 from dsc._storage.read.archive import Archive
 from dsc._storage.read.pack_reader import PackId, PackReader
 from dsc._storage.read.verify import verify_archive
 from dsc.errors import CorruptArchiveError, UnknownSampleError
 from tests.archives import STREAMS, build_archive, payload
-from tests.http_server import serve
 from tests.real_servers import nginx, s3
 
 N = 23

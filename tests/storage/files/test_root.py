@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dsc._bench.server import serve
 from dsc._storage.files.place import redact
 from dsc._storage.files.retry import ATTEMPTS
 from dsc._storage.files.root import Root
@@ -18,7 +19,6 @@ from dsc._storage.read.archive import Archive
 from dsc._storage.read.verify import verify_archive
 from dsc.errors import UnsafeArchiveError, UsageError
 from tests.archives import build_archive, payload
-from tests.http_server import serve
 
 DATA = bytes(range(256)) * 8
 

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dsc._bench.server import serve
 from dsc._storage.format import keys as keys_module
 from dsc._storage.format.keys import KeyIndex, hash_keys, new_factor, parse_keys
 from dsc._storage.read import archive as archive_module
 from dsc._storage.read.archive import Archive
 from dsc.errors import CorruptArchiveError, UnknownSampleError, UnsafeArchiveError
 from tests.archives import build_archive
-from tests.http_server import serve
 
 KEYS = st.from_regex(r"[A-Za-z0-9_-]{1,80}", fullmatch=True)
 

@@ -12,6 +12,7 @@ import webdataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dsc._bench.server import serve
 from dsc._storage.files.root import Root, check_relative
 from dsc._storage.format.pack import unpack
 from dsc._storage.format.shard import ShardWriter
@@ -26,7 +27,6 @@ from dsc.errors import (
     UnsupportedVersionError,
 )
 from tests.archives import STREAMS, build_archive, payload
-from tests.http_server import serve
 
 N = 23
 FLIPS = 2000

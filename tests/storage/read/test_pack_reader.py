@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dsc._bench.server import Traffic, serve
 from dsc._storage.cache.pack_cache import PackCache
 from dsc._storage.files.counts import FIELDS
 from dsc._storage.files.root import Root
@@ -24,7 +25,6 @@ from dsc._storage.read.archive import Archive
 from dsc._storage.read.pack_reader import REFETCHES, PackId, PackReader
 from dsc.errors import CorruptArchiveError, CorruptPackError, UnsafeArchiveError
 from tests.archives import STREAMS, build_archive, forge, payload
-from tests.http_server import Traffic, serve
 
 FORK = multiprocessing.get_context("fork")
 N, SHARD, PACK = 60, 30, 4

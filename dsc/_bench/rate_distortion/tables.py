@@ -4,26 +4,16 @@ Bits a pixel (bpp) are of real bitstreams and, unless said otherwise, of a task 
 that it requires. "n/a": the curves do not reach each other.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from dsc._bench.candidates import CLASSICAL, LOSSLESS, SLOW_AVIF
-from dsc._bench.curves import LEAD, BdRate
-from dsc._bench.points import Point
-from dsc._bench.report import SINGLE_TASK, EqualCost, SetReport, codec_names
-from dsc._bench.subsets import SubsetCost
-from dsc._bench.table_text import (
-    NA,
-    bd_text,
-    bpp_text,
-    markdown_table,
-    millions_text,
-    percent_text,
-    plain_text,
-    ratio_text,
-    speed_text,
-    value_text,
-)
+from dsc._bench.markdown import markdown_table
+from dsc._bench.rate_distortion.candidates import CLASSICAL, LOSSLESS, SLOW_AVIF
+from dsc._bench.rate_distortion.curves import LEAD, BdRate, value_of
+from dsc._bench.rate_distortion.points import Point
+from dsc._bench.rate_distortion.report import SINGLE_TASK, EqualCost, SetReport, codec_names
+from dsc._bench.rate_distortion.subsets import SubsetCost
 from dsc._schemas import Task, TaskKind
 
 METHOD = """\
@@ -36,6 +26,7 @@ quality axis of depth is −10 log10(AbsRel²), that of normals −10 log10(angl
 are equal ratios of error. {slow} is AVIF at speed 4, avif at speed 6, both 4:4:4. RGB that was
 published as JPEG (NYUv2, 7-Scenes) favours jpeg near the quality it was made with.
 """
+NA = "n/a"
 
 
 def markdown(reports: Sequence[SetReport], environment: Mapping[str, Any]) -> str:
@@ -288,3 +279,50 @@ def point_table(report: SetReport) -> str:
     ]
     head = ["task", "codec", "quality", "bpp alone", "bpp own", "distortion"]
     return markdown_table(head, rows)
+
+
+def value_text(kind: TaskKind, value: float) -> str:
+    """Spell a lead metric: ``34 dB``, ``0.5 %``, ``1°``."""
+    if kind is TaskKind.IMAGE:
+        return f"{value:.3g} dB"
+    return f"{100 * value:.2g} %" if kind is TaskKind.DEPTH else f"{value:.2g}°"
+
+
+def percent_text(found: BdRate | None) -> str:
+    """Spell a BD-rate: ``−12 %``."""
+    return NA if found is None else f"{found.percent:+.0f} %".replace("-", "−")
+
+
+def bd_text(kind: TaskKind, found: BdRate | None) -> str:
+    """Spell a BD-rate with the range it holds over."""
+    if found is None:
+        return NA
+    low, high = (value_text(kind, value_of(kind, v)) for v in (found.low_db, found.high_db))
+    return f"{percent_text(found)} ({low} to {high})"
+
+
+def bpp_text(value: float | None) -> str:
+    """Spell bits a pixel."""
+    return NA if value is None else f"{value:.3f}"
+
+
+def ratio_text(value: float | None, base: float | None) -> str:
+    """Spell a ratio; nothing when either is missing."""
+    return "" if value is None or not base else f"{value / base:.2f}"
+
+
+def speed_text(value: float | None) -> str:
+    """Spell MPix/s."""
+    if value is None:
+        return ""
+    return f"{value:.2f}" if value < 10 else f"{value:.0f}"
+
+
+def millions_text(value: int | None, unit: str) -> str:
+    """Spell a count in millions."""
+    return "" if value is None else f"{value / 1e6:.2f} {unit}"
+
+
+def plain_text(value: float) -> str:
+    """Spell any metric."""
+    return "identical" if math.isinf(value) else f"{value:.4g}"

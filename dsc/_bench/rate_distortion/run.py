@@ -14,13 +14,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from dsc._bench.candidates import Candidate
-from dsc._bench.datasets import BenchSet
 from dsc._bench.environment import environment
-from dsc._bench.extras import channels, speeds
-from dsc._bench.measuring import Progress, measure_all
-from dsc._bench.points import Job, Point, make_point
-from dsc._bench.report import AT, SetReport
+from dsc._bench.rate_distortion.candidates import Candidate
+from dsc._bench.rate_distortion.datasets import BenchSet
+from dsc._bench.rate_distortion.extras import channels, speeds
+from dsc._bench.rate_distortion.measuring import BenchProgress, measure_all
+from dsc._bench.rate_distortion.points import Job, Point, make_point
+from dsc._bench.rate_distortion.report import AT, SetReport
 from dsc._bench.store import Store
 from dsc._schemas import Task, TaskKind
 from dsc._storage.files.writable import check_folder
@@ -107,7 +107,7 @@ class RdResult:
 
 
 def run_rd(
-    options: RdOptions, out: Path, progress: Progress = lambda d, t: None, note: Note = print
+    options: RdOptions, out: Path, progress: BenchProgress = lambda d, t: None, note: Note = print
 ) -> RdResult:
     """Measure, derive, write.
 
@@ -222,8 +222,8 @@ def _points(data: BenchSet, parts: Mapping[Job, dict[str, Any]]) -> list[Point]:
 
 
 def _write(result: RdResult, out: Path) -> RdResult:
-    from dsc._bench.plots import draw_all
-    from dsc._bench.tables import markdown
+    from dsc._bench.rate_distortion.plots import draw_all
+    from dsc._bench.rate_distortion.tables import markdown
 
     out.mkdir(parents=True, exist_ok=True)
     (out / "rd.json").write_text(json.dumps(result.to_json(), indent=1), encoding="utf-8")

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from dsc._bench.candidates import Candidate
-from dsc._bench.channels import channel_bits
-from dsc._bench.datasets import BenchSet
 from dsc._bench.environment import cpu_model
-from dsc._bench.speed import measure_speed
+from dsc._bench.rate_distortion.candidates import Candidate
+from dsc._bench.rate_distortion.channels import channel_bits
+from dsc._bench.rate_distortion.datasets import BenchSet
+from dsc._bench.rate_distortion.speed import measure_speed
 from dsc._bench.store import Store
 from dsc._codecs.base import LatentCodec
 from dsc._pipeline.choose.codec_set import single_thread

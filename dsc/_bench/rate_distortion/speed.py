@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dsc._bench.candidates import Candidate
-from dsc._bench.datasets import BenchSet
+from dsc._bench.rate_distortion.candidates import Candidate
+from dsc._bench.rate_distortion.datasets import BenchSet
 from dsc._codecs.base import Codec, LatentCodec
 from dsc._pipeline.choose.codec_set import single_thread
 from dsc._schemas import Quality, Task

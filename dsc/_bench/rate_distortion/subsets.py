@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from dsc._bench.curves import LEAD, Curve, axis_of, rate_at
-from dsc._bench.points import Point
+from dsc._bench.rate_distortion.curves import LEAD, Curve, axis_of, rate_at
+from dsc._bench.rate_distortion.points import Point
 from dsc._schemas import Task
 
 MOST_TASKS = 5  # 31 subsets; more would be no table

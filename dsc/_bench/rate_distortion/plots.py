@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from dsc._bench.candidates import LOSSLESS
-from dsc._bench.curves import LEAD
-from dsc._bench.report import SINGLE_TASK, SetReport
-from dsc._bench.subsets import SubsetCost
+from dsc._bench import drawing
+from dsc._bench.drawing import COLOURS, STYLE
+from dsc._bench.rate_distortion.candidates import LOSSLESS
+from dsc._bench.rate_distortion.curves import LEAD
+from dsc._bench.rate_distortion.report import SINGLE_TASK, SetReport
+from dsc._bench.rate_distortion.subsets import SubsetCost
 from dsc._schemas import Task, TaskKind
 
-WIDTH_PX, DPI = 900, 150
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 GRAYS = {
     "jpeg": ("#a0a0a0", ":", "x"),
     "webp": ("#8c8c8c", "--", "^"),
@@ -27,21 +27,6 @@ AXES = {
     TaskKind.IMAGE: "PSNR, dB",
     TaskKind.DEPTH: "AbsRel, % (better above)",
     TaskKind.NORMAL: "mean angle, degrees (better above)",
-}
-STYLE: dict[str, Any] = {
-    "font.family": "DejaVu Sans",
-    "font.size": 8,
-    "axes.titlesize": 9,
-    "axes.titleweight": "bold",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#606060",
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#e6e6e6",
-    "grid.linewidth": 0.6,
-    "legend.frameon": False,
-    "svg.hashsalt": "dsc",  # equal figures give equal files
 }
 
 
@@ -66,7 +51,7 @@ def draw_all(report: SetReport, out: Path) -> list[Path]:
             path
             for name, figure in drawn.items()
             if figure is not None
-            for path in _save(figure, out / f"{name}-{report.name}")
+            for path in drawing.save(figure, out / f"{name}-{report.name}")
         ]
 
 
@@ -76,15 +61,15 @@ def _draw_curves(report: SetReport) -> Any:
     tasks = [task for task in report.lossy_tasks if any(key[1] == task.name for key in curves)]
     if not tasks:
         return None
-    figure, panels = _figure(1, len(tasks), 3.6 if len(tasks) > 1 else 4.2)
+    figure, panels = drawing.figure(1, len(tasks), 3.6 if len(tasks) > 1 else 4.2)
     styles = _styles(report)
     for panel, task in zip(panels, tasks, strict=True):
         for candidate in report.candidates:
             if (candidate.name, task.name) in curves:
                 _draw_curve(panel, report, candidate.name, task, styles[candidate.name])
         _dress_curve_panel(panel, task)
-    _title(figure, f"{report.title}: rate and distortion")
-    _legend(figure, panels)
+    drawing.title(figure, f"{report.title}: rate and distortion")
+    drawing.legend(figure, panels)
     return figure
 
 
@@ -124,15 +109,15 @@ def _draw_subsets(report: SetReport) -> Any:
     subsets = report.subsets()
     if not subsets:
         return None
-    figure, panels = _figure(len(subsets), 1, 0.8 + 1.9 * len(subsets))
+    figure, panels = drawing.figure(len(subsets), 1, 0.8 + 1.9 * len(subsets))
     styles = _styles(report)
     for panel, (codec, costs) in zip(panels, subsets.items(), strict=True):
         _draw_subset_bars(panel, costs, codec, styles[codec]["color"])
         panel.set_title(f"{codec}, quality {report.operating}", loc="left")
         panel.set_ylabel("bits a pixel")
         panel.grid(axis="x", visible=False)
-    _title(figure, f"{report.title}: every subset of tasks at equal distortion")
-    _legend(figure, panels)
+    drawing.title(figure, f"{report.title}: every subset of tasks at equal distortion")
+    drawing.legend(figure, panels)
     return figure
 
 
@@ -159,7 +144,7 @@ def _draw_channels(report: SetReport) -> Any:
     found = {name: streams for name, streams in report.channels.items() if streams}
     if not found:
         return None
-    figure, panels = _figure(len(found), 1, 0.8 + 1.7 * len(found))
+    figure, panels = drawing.figure(len(found), 1, 0.8 + 1.7 * len(found))
     for panel, (codec, streams) in zip(panels, found.items(), strict=True):
         start = 0
         for at, (stream, parts) in enumerate(streams.items()):
@@ -176,7 +161,7 @@ def _draw_channels(report: SetReport) -> Any:
         panel.set_xlabel("latent channels by stream, largest first; line: mean of the stream")
         panel.grid(axis="x", visible=False)
         panel.margins(x=0.01, y=0.05)
-    _title(figure, f"{report.title}: where the bits are")
+    drawing.title(figure, f"{report.title}: where the bits are")
     return figure
 
 
@@ -202,34 +187,3 @@ def _styles(report: SetReport) -> dict[str, dict[str, Any]]:
             "zorder": 3 if coloured else 2,
         }
     return {name: style for name, style in found.items() if name not in LOSSLESS}
-
-
-def _figure(rows: int, columns: int, height_in: float) -> tuple[Any, list[Any]]:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(WIDTH_PX / DPI, height_in), dpi=DPI, layout="constrained")
-    FigureCanvasAgg(figure)
-    panels = figure.subplots(rows, columns, squeeze=False)
-    return figure, list(panels.flat)
-
-
-def _title(figure: Any, text: str) -> None:
-    figure.suptitle(text, fontsize=10, x=0.01, ha="left")
-
-
-def _legend(figure: Any, panels: Sequence[Any]) -> None:
-    """Put one legend of all panels below them."""
-    found: dict[str, Any] = {}
-    for panel in panels:
-        handles, labels = panel.get_legend_handles_labels()
-        for handle, label in zip(handles, labels, strict=True):
-            found.setdefault(label, handle)
-    figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=4)
-
-
-def _save(figure: Any, path: Path) -> list[Path]:
-    files = [path.with_name(f"{path.name}{suffix}") for suffix in (".png", ".svg")]
-    figure.savefig(files[0])
-    figure.savefig(files[1], metadata={"Date": None})
-    return files

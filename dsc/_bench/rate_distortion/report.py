@@ -4,10 +4,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from dsc._bench.candidates import CLASSICAL, Candidate
-from dsc._bench.curves import LEAD, BdRate, Curve, axis_of, bd_rate, rate_at, value_of
-from dsc._bench.points import Point
-from dsc._bench.subsets import SubsetCost, best_at, subset_costs
+from dsc._bench.rate_distortion.candidates import CLASSICAL, Candidate
+from dsc._bench.rate_distortion.curves import (
+    LEAD,
+    BdRate,
+    Curve,
+    axis_of,
+    bd_rate,
+    rate_at,
+    value_of,
+)
+from dsc._bench.rate_distortion.points import Point
+from dsc._bench.rate_distortion.subsets import SubsetCost, best_at, subset_costs
 from dsc._schemas import Task, TaskKind
 
 SINGLE_TASK = "independent"  # the single-task codec of the learned family
@@ -59,7 +67,7 @@ class SetReport:
     operating
         Quality of the subset and channel figures.
     speed
-        By codec, see `dsc._bench.speed`.
+        By codec, see `dsc._bench.rate_distortion.speed`.
     channels
         Bits a pixel by codec, stream and part (``hyper``, ``latent``): a list by channel.
     at

@@ -14,8 +14,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from dsc._bench.candidates import Candidate
-from dsc._bench.datasets import BenchSet
+from dsc._bench.rate_distortion.candidates import Candidate
+from dsc._bench.rate_distortion.datasets import BenchSet
 from dsc._codecs.base import Codec
 from dsc._pipeline.choose.codec_set import single_thread
 from dsc._pipeline.metrics import measure, peak_of, psnr_db

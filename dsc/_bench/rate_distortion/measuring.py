@@ -6,15 +6,15 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from typing import Any
 
-from dsc._bench.points import Job, measure_job
+from dsc._bench.rate_distortion.points import Job, measure_job
 from dsc._bench.store import Store
 from dsc.errors import IncompleteError, SampleError
 
-Progress = Callable[[int, int], None]
+BenchProgress = Callable[[int, int], None]
 
 
 def measure_all(
-    jobs: Sequence[Job], store: Store, workers: int, progress: Progress
+    jobs: Sequence[Job], store: Store, workers: int, progress: BenchProgress
 ) -> tuple[dict[Job, dict[str, Any]], list[str]]:
     """Measure what the store does not have.
 
