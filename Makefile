@@ -19,7 +19,7 @@ export OMP_NUM_THREADS ?= 1
 
 demo: $(VENV)/.installed
 	rm -rf $(OUT)/demo $(OUT)/demo-depth
-	$(VENV)/bin/dsc compress taskonomy --sample 24 --tasks rgb,depth,normals,segment_semantic --out $(OUT)/demo
+	$(VENV)/bin/dsc compress taskonomy --views 24 --tasks rgb,depth,normals,segment_semantic --out $(OUT)/demo
 	$(VENV)/bin/dsc verify $(OUT)/demo --deep
 	$(VENV)/bin/dsc fetch $(OUT)/demo --tasks depth --out $(OUT)/demo-depth
 	$(VENV)/bin/dsc view $(OUT)/demo --out $(OUT)/demo.html
@@ -37,7 +37,7 @@ wheel-test: $(VENV)/.installed
 	$(VENV)/bin/python -m build --outdir $(OUT)/wheel
 	$(PYTHON) -m venv $(FROM_WHEEL)
 	$(FROM_WHEEL)/bin/python -m pip install --quiet $(OUT)/wheel/*.whl
-	cd $(OUT)/wheel && $(abspath $(FROM_WHEEL))/bin/dsc compress taskonomy --sample 4 --tasks rgb,depth --out views
+	cd $(OUT)/wheel && $(abspath $(FROM_WHEEL))/bin/dsc compress taskonomy --views 4 --tasks rgb,depth --out views
 	cd $(OUT)/wheel && $(abspath $(FROM_WHEEL))/bin/dsc verify views --deep
 	cd $(OUT)/wheel && $(abspath $(FROM_WHEEL))/bin/dsc fetch views --tasks depth --out depth-only
 	cd $(OUT)/wheel && $(abspath $(FROM_WHEEL))/bin/dsc view views --out views.html

@@ -27,10 +27,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (compress, append, info, ls, verify, fetch, export, view, train):
-    app.command()(command)
-app.add_typer(bench)
-app.add_typer(replay)
+PANELS = {
+    "Make": (compress, append, train),
+    "Look": (info, ls, verify, view),
+    "Take": (fetch, export),
+    "Compare": (bench, replay),
+}
+for panel, commands in PANELS.items():
+    for command in commands:
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, rich_help_panel=panel)
+        else:
+            app.command(rich_help_panel=panel)(command)
 
 
 def main() -> None:
@@ -55,12 +63,12 @@ def root(
 
     [bold]Try it[/bold], without any data of your own:
 
-      dsc compress taskonomy --sample 24 --tasks rgb,depth --out demo
+      dsc compress taskonomy --views 24 --tasks rgb,depth --out demo
       dsc info demo
       dsc fetch demo --tasks depth --out demo-depth
       dsc view demo --out demo.html
 
-    [bold]Exit codes[/bold]: 0 done, 1 the data is damaged or incomplete, 2
-    the call was wrong. Interrupted work goes on when the same command is run
-    again.
+    [bold]Exit codes[/bold]: 0 done; 1 the data is damaged or incomplete, or
+    disk or network failed; 2 the call was wrong; 130 interrupted with Ctrl-C.
+    Interrupted work goes on when the same command is run again.
     """

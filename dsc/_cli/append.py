@@ -37,8 +37,8 @@ def append(options: AppendOptions, json_: JsonOption = False) -> None:
       # one more task
       dsc append taskonomy-dsc taskonomy --root /data/taskonomy --tasks normals
       # rendered views: eight more, then their normals
-      dsc append demo taskonomy --sample 32
-      dsc append demo taskonomy --sample 32 --tasks normals
+      dsc append demo taskonomy --views 32
+      dsc append demo taskonomy --views 32 --tasks normals
     """
     from dsc._jobs.archive.append import run
 

@@ -34,7 +34,7 @@ def compress(options: CompressOptions, json_: JsonOption = False) -> None:
     [bold]Examples[/bold]
 
       # views rendered on the spot, no dataset needed
-      dsc compress taskonomy --sample 24 --tasks rgb,depth --out demo
+      dsc compress taskonomy --views 24 --tasks rgb,depth --out demo
       # Taskonomy on disk, on four cores
       dsc compress taskonomy --root /data/taskonomy --tasks rgb,depth,normals --workers 4
       # your own folders rgb/0001.jpg, depth/0001.png with depth in millimetres

@@ -50,7 +50,7 @@ def _find(source: str, root: str | None, sample: int | None) -> str | None:
     raise UsageError(
         f"where is the {source} data? No --root was given, and neither ./{usual[0]} nor "
         f"./{usual[1]} is there. Give --root DIR"
-        + (", or render views with --sample N" if source == "taskonomy" else "")
+        + (", or render views with --views N" if source == "taskonomy" else "")
     )
 
 

@@ -343,8 +343,9 @@ class SourceOptions:
     sample: Annotated[
         int | None,
         Option(
-            "--sample",
+            "--views",
             "Render this many indoor views instead of reading data.",
+            formerly="--sample",
             metavar="N",
             is_first=True,
             kind=int,

@@ -1,7 +1,5 @@
 """The data contracts: typed, frozen values that go to JSON and back. Nothing here knows torch."""
 
-from dsc._schemas.codec import CodecRecord
-from dsc._schemas.left_out import LeftOut
 from dsc._schemas.manifest import (
     FORMAT_VERSION,
     FailedSample,
@@ -11,10 +9,9 @@ from dsc._schemas.manifest import (
     StreamRecord,
     StreamTotals,
 )
-from dsc._schemas.origin import Origin
 from dsc._schemas.quality import Quality
-from dsc._schemas.source_report import SourceReport, TaskReport
-from dsc._schemas.stream import Stream, required_streams
+from dsc._schemas.source import LeftOut, Origin, SourceReport, TaskReport
+from dsc._schemas.stream import CodecRecord, Stream, required_streams
 from dsc._schemas.target import Bound, BoundKind, Metric, Target
 from dsc._schemas.task import EXACT_KINDS, DType, Task, TaskKind, resolve_task, resolve_tasks
 

@@ -15,11 +15,10 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from dsc._schemas.base import Schema, canonical_json
 from dsc._schemas.choice import Choice
-from dsc._schemas.codec import CodecRecord
 from dsc._schemas.quality import Quality
 from dsc._schemas.reached import Reached
-from dsc._schemas.source_report import SourceReport
-from dsc._schemas.stream import Stream
+from dsc._schemas.source import SourceReport
+from dsc._schemas.stream import CodecRecord, Stream
 from dsc._schemas.task import Task
 from dsc.errors import CorruptArchiveError, UnsupportedVersionError
 

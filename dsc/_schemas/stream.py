@@ -1,6 +1,7 @@
-"""Streams and the stream graph: which bitstreams are needed to decode which tasks."""
+"""Streams, their graph (which bitstreams decode which tasks), and the codecs that write them."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from pydantic import Field
 
@@ -24,6 +25,35 @@ class Stream(Schema):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.]*$", max_length=64)
     carries: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
+
+
+class CodecRecord(Schema):
+    """A codec as an archive remembers it.
+
+    Attributes
+    ----------
+    id
+        Registry name, e.g. ``shared-latent`` or ``jxl``.
+    config
+        JSON that, with the weights, gives the codec back.
+    weights_sha256
+        Hash and file name (``codecs/<sha256>.safetensors``) of the weights and tables; None for
+        codecs that have none.
+    streams
+        Names of the streams this codec writes.
+    """
+
+    id: str
+    config: dict[str, Any] = Field(default_factory=dict)
+    weights_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    streams: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """Name of the codec for people: of one over another, both."""
+        base = self.config.get("base")
+        below = base.get("id") if isinstance(base, dict) else None
+        return f"{below} + {self.id}" if below else self.id
 
 
 def required_streams(streams: Sequence[Stream], tasks: Iterable[str]) -> tuple[str, ...]:

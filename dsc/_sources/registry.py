@@ -70,7 +70,7 @@ def open_source(name: str, root: str | None = None, **options: Any) -> Source:
     if root is None:
         raise UsageError(
             f"source {name} needs --root, the directory that holds the data; to try dsc without "
-            "data, render views: `dsc compress taskonomy --sample N`"
+            "data, render views: `dsc compress taskonomy --views N`"
         )
     return _named(name, opener(root, **given))
 
@@ -112,7 +112,7 @@ def source_from_description(description: Mapping[str, Any]) -> Source:
 
 
 def _spelled(option: str) -> str:
-    return "--sample" if option == "n" else f"--{option.replace('_', '-')}"
+    return "--views" if option == "n" else f"--{option.replace('_', '-')}"
 
 
 def _named(name: str, source: Source) -> Source:

@@ -25,7 +25,7 @@ ARCHIVE = "archive"
 MODALITIES = ("rgb", "depth", "normal")
 NYU_BORDER = 8
 RENDERED = ("sample", "clevr")  # their place is the number of views
-# Views of seed 0 are what `--sample N` and the tests render; those are not trained on unasked.
+# Views of seed 0 are what `--views N` and the tests render; those are not trained on unasked.
 RENDER_SEED = 1
 
 

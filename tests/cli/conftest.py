@@ -53,7 +53,7 @@ def views(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Five rendered views of 48 pixels, all tasks, lossless, in three shards."""
     out = tmp_path_factory.mktemp("archives") / "demo"
-    words = ("--sample", 5, "--size", 48, "--codec", "png", "--shard-size", 2, "--pack", 2)
+    words = ("--views", 5, "--size", 48, "--codec", "png", "--shard-size", 2, "--pack", 2)
     ran = run_dsc("compress", "taskonomy", *words, "--out", out)
     assert ran.code == 0, ran.err
     return out

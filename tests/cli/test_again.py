@@ -37,7 +37,8 @@ TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1
 def options_of(command: str) -> list[Any]:
     found: Any = get_command(app)
     left_out = BEGINS_ANEW | PRINTS
-    return [p for p in found.commands[command].params if p.name not in left_out]
+    params = found.commands[command].params
+    return [p for p in params if p.name not in left_out and not getattr(p, "hidden", False)]
 
 
 def parsed(command: str, words: list[str]) -> dict[str, Any]:

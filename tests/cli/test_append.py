@@ -17,7 +17,7 @@ SAMPLE = ("--size", 32)
 @pytest.fixture
 def demo(dsc: Command, tmp_path: Path) -> Path:
     """Five rendered views, rgb and depth."""
-    words = ("--sample", 5, *SAMPLE, "--tasks", "rgb,depth", "--codec", "png", "--shard-size", 2)
+    words = ("--views", 5, *SAMPLE, "--tasks", "rgb,depth", "--codec", "png", "--shard-size", 2)
     assert dsc("compress", "taskonomy", *words, "--out", tmp_path / "demo").code == 0
     return tmp_path / "demo"
 
@@ -31,7 +31,7 @@ def test_help_teaches_by_examples(dsc: Command) -> None:
 
 
 def test_samples_and_then_a_task(dsc: Command, demo: Path) -> None:
-    ran = dsc("append", demo, "taskonomy", "--sample", 8, *SAMPLE)
+    ran = dsc("append", demo, "taskonomy", "--views", 8, *SAMPLE)
     assert ran.code == 0
     for words in (
         "3 samples added, generation 2",
@@ -40,7 +40,7 @@ def test_samples_and_then_a_task(dsc: Command, demo: Path) -> None:
     ):
         assert words in ran.out
     assert "append: 3 of 3 samples" in ran.err
-    words = ("--sample", 7, *SAMPLE, "--tasks", "normals", "--quality", 90)
+    words = ("--views", 7, *SAMPLE, "--tasks", "normals", "--quality", 90)
     ran = dsc("append", demo, "taskonomy", *words, "--json")
     found = ran.json()
     assert ran.code == 0
@@ -55,22 +55,22 @@ def test_samples_and_then_a_task(dsc: Command, demo: Path) -> None:
 
 
 def test_nothing_new_is_said_and_exits_0(dsc: Command, demo: Path) -> None:
-    ran = dsc("append", demo, "taskonomy", "--sample", 5, *SAMPLE)
+    ran = dsc("append", demo, "taskonomy", "--views", 5, *SAMPLE)
     assert ran.code == 0
     assert "nothing to add: it has all 5 samples" in ran.out
     assert "--tasks normal" in ran.out
-    found = dsc("append", demo, "taskonomy", "--sample", 4, *SAMPLE, "--json").json()
+    found = dsc("append", demo, "taskonomy", "--views", 4, *SAMPLE, "--json").json()
     assert found["added"] == {"samples": 0, "tasks": []}
     assert (found["there"], found["generation"]) == (4, 1)
 
 
 def test_a_call_that_cannot_be_honoured_exits_2(dsc: Command, demo: Path, tmp_path: Path) -> None:
     for words, message in [
-        ((demo, "taskonomy", "--sample", 8, "--tasks", "rgb,normals"), "--tasks normal"),
-        ((demo, "taskonomy", "--sample", 8, "--codec", "png"), "named with --tasks"),
-        ((tmp_path / "none", "taskonomy", "--sample", 8), "no such directory"),
-        (("http://127.0.0.1:9/a", "taskonomy", "--sample", 8), "HTTP cannot be written to"),
-        ((demo, "nonsense", "--sample", 8), "no layout 'nonsense'"),
+        ((demo, "taskonomy", "--views", 8, "--tasks", "rgb,normals"), "--tasks normal"),
+        ((demo, "taskonomy", "--views", 8, "--codec", "png"), "named with --tasks"),
+        ((tmp_path / "none", "taskonomy", "--views", 8), "no such directory"),
+        (("http://127.0.0.1:9/a", "taskonomy", "--views", 8), "HTTP cannot be written to"),
+        ((demo, "nonsense", "--views", 8), "no layout 'nonsense'"),
     ]:
         ran = dsc("append", *words, "--json")
         assert ran.code == 2

@@ -42,8 +42,8 @@ def says(ran: Ran, code: int, *words: str) -> None:
 def test_no_data_at_root_says_what_was_looked_for(dsc: Command, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     ran = compress(dsc, tmp_path / "empty", tmp_path / "a")
-    says(ran, 2, str(tmp_path / "empty"), "point_0_view_0_domain_rgb.png", "--sample")
-    says(compress(dsc, tmp_path / "gone", tmp_path / "a"), 2, "does not exist", "--sample")
+    says(ran, 2, str(tmp_path / "empty"), "point_0_view_0_domain_rgb.png", "--views")
+    says(compress(dsc, tmp_path / "gone", tmp_path / "a"), 2, "does not exist", "--views")
 
 
 def test_no_root_at_all_says_what_is_missing(
@@ -51,7 +51,7 @@ def test_no_root_at_all_says_what_is_missing(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     ran = dsc("compress", "taskonomy", "--tasks", "rgb,depth")
-    says(ran, 2, "--root", "./taskonomy", "./data/taskonomy", "--sample")
+    says(ran, 2, "--root", "./taskonomy", "./data/taskonomy", "--views")
 
 
 def test_unknown_layout_lists_the_known_ones(dsc: Command, views: Path) -> None:
@@ -127,7 +127,7 @@ def test_options_that_cannot_be_honoured_are_bad_usage(
     says(compress(dsc, views, out, "--quality", "best"), 2, "best", "1 to 100")
     says(compress(dsc, views, out, "--on-error", "ignore"), 2, "ignore", "skip")
     says(compress(dsc, views, out, "--workers", 2, "--address", "local"), 2, "--address")
-    says(compress(dsc, views, out, "--sample", 3), 2, "--sample", "--root")
+    says(compress(dsc, views, out, "--views", 3), 2, "--views", "--root")
     says(compress(dsc, views, out, "--kinds", "rgb"), 2, "--kinds", "task=kind")
     says(dsc("ls", archive, "--shards", "--streams"), 2, "--shards")
     assert dsc("compress").code == 2
@@ -390,7 +390,7 @@ def test_messages_of_sources_are_in_words_of_the_command_line(
         ((*nyu, "--split", "foo"), "--split foo: nyuv2 has train, test, all"),
         ((*nyu, "--depth-unit", "a=1"), "--depth-unit"),
         ((*nyu, "--layout", "classes"), "source nyuv2 has no option --layout"),
-        (("compress", "sample", "--sample", 2, "--size", 3), "--size 3: "),
+        (("compress", "sample", "--views", 2, "--size", 3), "--size 3: "),
         (("compress", "taskonomy", "--root", views, "--depth-unit", "x=1"), "--depth-unit x="),
     ):
         ran = dsc(*words, "--out", tmp_path / "out")

@@ -153,7 +153,7 @@ def test_stdout_holds_one_json_object_also_on_failure(dsc: Command, tmp_path: Pa
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
 def test_ctrl_c_keeps_state_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    words = "compress taskonomy --sample 48 --size 48 --tasks rgb --codec png --shard-size 1"
+    words = "compress taskonomy --views 48 --size 48 --tasks rgb --codec png --shard-size 1"
     command = [sys.executable, "-m", "dsc", *words.split(), "--out", str(tmp_path / "a")]
     child = subprocess.Popen(
         command,
@@ -219,7 +219,7 @@ def test_json_of_numbers_that_json_does_not_know_is_null(
 def test_overwrite_replaces_an_archive(dsc: Command, archive: Path, tmp_path: Path) -> None:
     shutil.copytree(archive, tmp_path / "a")
     words = (
-        "--sample",
+        "--views",
         2,
         "--size",
         32,

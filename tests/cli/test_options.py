@@ -1,10 +1,12 @@
-"""Options that were renamed still work under their former spelling, which help does not show."""
+"""Help shows first what everybody needs; renamed options still work, unseen."""
 
+import re
 from typing import Annotated
 
 import typer
 from typer.testing import CliRunner
 
+from dsc._cli import app as whole
 from dsc._cli.options import formerly
 
 app = typer.Typer()
@@ -39,3 +41,27 @@ def test_help_shows_the_name_of_today_alone() -> None:
     assert "--pixels" in text
     assert "--size" not in text
     assert "--crisp" not in text
+
+
+def test_the_help_of_dsc_has_its_commands_in_panels_and_every_exit_code() -> None:
+    text = CliRunner().invoke(whole, ["--help"]).output
+    panels = [text.index(f"─ {name} ") for name in ("Make", "Look", "Take", "Compare")]
+    assert panels == sorted(panels)
+    for panel, command in zip(panels, ("compress", "info", "fetch", "bench"), strict=True):
+        assert text.index(f"│ {command} ") > panel
+    assert all(re.search(rf"\b{code} ", text) for code in (0, 1, 2, 130))
+
+
+def test_what_everybody_needs_comes_first_in_the_help_of_compress() -> None:
+    first, _, advanced = CliRunner().invoke(whole, ["compress", "--help"]).output.partition(
+        "─ Advanced "
+    )
+    assert all(name in first for name in ("--tasks", "--root", "--out", "--quality", "--workers"))
+    assert all(name in advanced for name in ("--pack", "--kinds", "--on-error", "--address"))
+    assert all(name in first for name in ("sample", "clevr"))  # data that needs no dataset
+
+
+def test_views_to_render_may_be_asked_for_as_before() -> None:
+    for name in ("--views", "--sample"):
+        ran = CliRunner().invoke(whole, ["compress", "folder", name, "3", "--root", "."])
+        assert "--views renders" in ran.stderr

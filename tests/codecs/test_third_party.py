@@ -68,7 +68,7 @@ def test_the_command_line_compresses_and_checks_with_it(
     installed: Path, archive: Path, tmp_path: Path
 ) -> None:
     paths, out = [installed, EXAMPLE], tmp_path / "b"
-    given = ("--sample", "3", "--size", "32", "--tasks", "rgb,depth", "--codec", "depth=flate")
+    given = ("--views", "3", "--size", "32", "--tasks", "rgb,depth", "--codec", "depth=flate")
     made = run(paths, "compress", "sample", *given, "--out", str(out))
     assert made.returncode == 0, made.stderr
     tars = [sorted(path.rglob("*.tar")) for path in (archive, out)]

@@ -187,17 +187,17 @@ def test_root_without_data_says_the_layout_and_names_the_sample(name: str, tmp_p
         "hdf5": "train.h5",
     }
     (tmp_path / "readme.md").write_text("nothing here")
-    with pytest.raises(SourceNotFoundError, match="--sample N") as caught:
+    with pytest.raises(SourceNotFoundError, match="--views N") as caught:
         open_source(name, str(tmp_path))
     if name != "hdf5":
         assert example[name] in str(caught.value)
-    with pytest.raises(SourceNotFoundError, match=r"does not exist.*--sample N"):
+    with pytest.raises(SourceNotFoundError, match=r"does not exist.*--views N"):
         open_source(name, str(tmp_path / "missing"))
 
 
 @pytest.mark.parametrize("name", MAKERS)
 def test_missing_root_says_what_it_is(name: str) -> None:
-    with pytest.raises(UsageError, match=r"--root.*--sample N"):
+    with pytest.raises(UsageError, match=r"--root.*--views N"):
         open_source(name)
 
 

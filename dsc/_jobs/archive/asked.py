@@ -53,9 +53,9 @@ def open_data(data: SourceOptions) -> Source:
     if data.sample is None:
         return open_source(data.source, root, **told, **_chosen(data))
     if data.source not in RENDERED:
-        raise UsageError(f"--sample renders Taskonomy's layout; it does not go with {data.source}")
+        raise UsageError(f"--views renders Taskonomy's layout; it does not go with {data.source}")
     if root is not None:
-        raise UsageError(f"--sample {data.sample} renders views, --root {root} reads them")
+        raise UsageError(f"--views {data.sample} renders views, --root {root} reads them")
     name = "clevr" if data.source == "clevr" else "sample"
     return open_source(name, None, **{"n": data.sample, **told})
 

@@ -231,5 +231,5 @@ def nothing_found(source: str, what: str, layouts: tuple[str, ...]) -> SourceNot
     looked = f"; looked for {', '.join(layouts)} under it" if layouts else ""
     return SourceNotFoundError(
         f"{source}: {redact(what)}{looked}. Point --root at the directory that holds the dataset, "
-        "or try dsc without data: `dsc compress taskonomy --sample N` renders views"
+        "or try dsc without data: `dsc compress taskonomy --views N` renders views"
     )

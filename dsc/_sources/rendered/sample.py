@@ -1,4 +1,4 @@
-"""Procedural indoor views: ``--sample N``, for a machine without a dataset.
+"""Procedural indoor views: ``--views N``, for a machine without a dataset.
 
 View i of a seed is the same on every machine of one NumPy and never depends on how many are asked
 for. The values are in Taskonomy's encodings, so that every command works on them as on the real
@@ -49,7 +49,7 @@ class SampleSource:
             When `n` or `size` is out of range.
         """
         if int(n) < 1:
-            raise UsageError(f"--sample {n}: at least 1 view, as in --sample 24")
+            raise UsageError(f"--views {n}: at least 1 view, as in --views 24")
         if not 16 <= int(size) <= LARGEST:
             raise UsageError(f"--size {size}: views are 16 to {LARGEST} pixels wide and high")
         return cls(int(n), int(size), int(seed))

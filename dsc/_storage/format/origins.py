@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dsc._schemas.origin import Origin
+from dsc._schemas.source import Origin
 from dsc.errors import CorruptArchiveError
 
 

@@ -405,6 +405,6 @@ def test_the_command_to_go_on_is_one_that_works(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt) as caught:
         append(out, "taskonomy", sample=9, size=32, progress=stop_after(1))
     command = str(caught.value).partition("To go on: ")[2]
-    assert command == f"dsc append {shlex.quote(str(out))} taskonomy --sample 9 --size 32"
+    assert command == f"dsc append {shlex.quote(str(out))} taskonomy --views 9 --size 32"
     assert CliRunner().invoke(app, shlex.split(command)[1:]).exit_code == 0
     assert len(Dataset.open(out)) == 9

@@ -24,7 +24,7 @@ from tests.jobs.faults import ROOT, descendants, finished, kill, tree, wait_for
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 SAMPLES, SIZE, SHARD = 64, 96, 4
-OPTIONS = ["--sample", str(SAMPLES), "--size", str(SIZE), "--tasks", "rgb,depth", "--codec", "png"]
+OPTIONS = ["--views", str(SAMPLES), "--size", str(SIZE), "--tasks", "rgb,depth", "--codec", "png"]
 OPTIONS += ["--shard-size", str(SHARD), "--pack", "2"]
 
 

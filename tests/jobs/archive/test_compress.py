@@ -415,7 +415,7 @@ def test_the_command_to_go_on_is_one_that_works(tmp_path: Path) -> None:
     command = str(caught.value).partition("To go on: ")[2]
     for words in (
         f"dsc compress taskonomy --out '{tmp_path}/an archive'",
-        "--tasks rgb,depth --sample 8 --size 32",
+        "--tasks rgb,depth --views 8 --size 32",
         "--codec png --quality rgb=50 --shard-size 2 --on-error skip",
     ):
         assert words in command

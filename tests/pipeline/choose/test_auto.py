@@ -308,7 +308,7 @@ def test_a_bound_without_a_codec_is_coded_by_what_is_cheapest_below_it(tmp_path:
 
 
 def test_the_command_line_shows_what_it_decided_from(tmp_path: Path) -> None:
-    words = ("--sample", 4, "--size", 32, "--codec", "auto", "--auto-samples", 2, "--target")
+    words = ("--views", 4, "--size", 32, "--codec", "auto", "--auto-samples", 2, "--target")
     out = tmp_path / "a"
     ran = run_dsc("compress", "taskonomy", *words, "rgb=30dB", "--out", out)
     assert ran.code == 0, ran.err

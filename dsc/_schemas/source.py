@@ -1,4 +1,7 @@
-"""What a source found: said before work starts, and kept in the manifest."""
+"""What a source says of its data: where samples came from, what was found, what is not read.
+
+It is said before work starts and kept in the manifest.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,7 +9,44 @@ from typing import Any
 from pydantic import Field
 
 from dsc._schemas.base import Schema
-from dsc._schemas.left_out import LeftOut
+
+
+class Origin(Schema):
+    """Where a sample came from.
+
+    Attributes
+    ----------
+    name
+        What the source calls it: the name that its files share, with the directories that tell it
+        from others, or file and row. Time stamps in names are kept as they stand.
+    files
+        Path of each task's file below the source's root; none where a file holds many samples.
+    """
+
+    name: str
+    files: Mapping[str, str] = Field(default_factory=dict)
+
+
+class LeftOut(Schema):
+    """Files (or datasets of an HDF5 file) that are not read, and why.
+
+    Attributes
+    ----------
+    what
+        A path below the source's root, or a pattern of several: ``depth/*.pfm``.
+    files
+        How many there are.
+    reason
+        Why they are not read, in a few words for people.
+    task
+        Name of the task that they look like, one file a sample; empty when they look like none. A
+        call that neither names its tasks nor ignores them then stops.
+    """
+
+    what: str
+    files: int = Field(default=1, ge=1)
+    reason: str
+    task: str = ""
 
 
 class TaskReport(Schema):
