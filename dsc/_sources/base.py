@@ -204,7 +204,7 @@ def _is_able(kind: type, ability: Any) -> bool:
     return issubclass(kind, ability)
 
 
-def task_of(tasks: Mapping[str, Task], name: str) -> Task:
+def find_task(tasks: Mapping[str, Task], name: str) -> Task:
     """Return the task of that full name.
 
     Raises

@@ -12,17 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc._schemas import LeftOut, Origin, SourceReport, Task
-from dsc._sources.base import SourceSample, task_of
+from dsc._sources.base import SourceSample, find_task
 from dsc._sources.file_table import FileTable
 from dsc._sources.files.tree import FileTree
 from dsc._sources.formats import read_content
 from dsc._sources.meaning.decide import Meaning
 from dsc._sources.meaning.decode import check_file, check_sizes, map_sizes, probe, read_array
-from dsc._sources.meaning.evidence import Evidence, merge
+from dsc._sources.meaning.evidence import PROBES, Evidence, merge
 from dsc._sources.report import UPRIGHT, fingerprint, make_report
 from dsc.errors import SampleError, UsageError
-
-PROBES = 5
 
 
 class FileSource:
@@ -96,7 +94,7 @@ class FileSource:
         """
         key, arrays, sizes = self.key(index), {}, {}
         for name in tasks:
-            task = task_of(self._tasks, name)
+            task = find_task(self._tasks, name)
             found = self._read_task(index, task, key)
             if found is not None:
                 arrays[name], sizes[name] = found

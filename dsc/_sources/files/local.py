@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from dsc._sources.files.directories import DirectoryNames
-from dsc._sources.files.passed_over import PassedOver, task_of, why_hidden
+from dsc._sources.files.passed_over import PassedOver, guess_task, why_hidden
 
 
 class LocalFiles:
@@ -66,7 +66,7 @@ class LocalFiles:
                 raise
             head, _, name = directory.rpartition("/")
             closed = f"the directory cannot be read ({error.strerror}): chmod it, or leave it out"
-            passed.add(head, f"{name}/", closed, task=task_of(directory))
+            passed.add(head, f"{name}/", closed, task=guess_task(directory))
             return [], []
         names: list[str] = []
         below: list[str] = []
@@ -77,7 +77,7 @@ class LocalFiles:
             elif passed is not None:
                 hidden = why_hidden(entry.name)
                 broken = why.startswith("a broken link") and hidden is None
-                task = task_of(directory or entry.name) if broken else ""
+                task = guess_task(directory or entry.name) if broken else ""
                 passed.add(directory, entry.name, hidden or why, task=task)
         return names, below
 

@@ -23,8 +23,8 @@ from typing import Any, BinaryIO, Protocol
 
 from dsc._sources.files.directories import Directories, DirectoryNames
 from dsc._sources.files.local import LocalFiles
-from dsc._sources.files.passed_over import PassedOver, printable, spell, task_of, why_hidden
-from dsc._sources.files.remote import RemoteFiles, Seekable, raise_failure
+from dsc._sources.files.passed_over import PassedOver, guess_task, printable, spell_path, why_hidden
+from dsc._sources.files.remote import BLOCK_BYTES, RemoteFiles, Seekable, raise_failure
 from dsc._storage.files.place import Place, parse_place
 from dsc._storage.format.tar import BLOCK
 from dsc.errors import SampleError
@@ -32,7 +32,6 @@ from dsc.errors import SampleError
 ZIPS = (".zip",)
 COMPRESSED_TARS = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 SUFFIXES = (*ZIPS, ".tar", *COMPRESSED_TARS)
-BLOCK_BYTES = 1 << 20
 _BROKEN = (
     zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, lzma.LZMAError, zlib.error,
     EOFError, ValueError,
@@ -68,7 +67,7 @@ def _packed(place: Place, inner: str, scheme: str) -> "PackedFiles | None":
     if scheme and not container.is_file():
         container, below = local, "."
     inside = plain_path(f"{below}/{inner}") or ""
-    return PackedFiles(LocalFiles(container), spell(container), inside, scheme)
+    return PackedFiles(LocalFiles(container), spell_path(container), inside, scheme)
 
 
 class PackedFiles:
@@ -120,7 +119,7 @@ class PackedFiles:
             if passed is not None and path.startswith(head):
                 directory, _, name = path[len(head) :].rpartition("/")
                 hidden = why_hidden(name)
-                task = task_of(directory or name) if like_task and not hidden else ""
+                task = guess_task(directory or name) if like_task and not hidden else ""
                 passed.add(directory, name, hidden or reason, task=task)
         return self._directories.list
 

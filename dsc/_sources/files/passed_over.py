@@ -67,12 +67,12 @@ def printable(path: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def spell(local: Path) -> str:
+def spell_path(local: Path) -> str:
     """Spell a local path as text; as a ``file://`` URL where it cannot be printed."""
     return str(local) if str(local).isprintable() else local.as_uri()
 
 
-def task_of(path: str) -> str:
+def guess_task(path: str) -> str:
     """Guess the task of something whose layout is not known yet: the outermost directory."""
     return spelled(path.partition("/")[0])
 

@@ -20,7 +20,7 @@ from dsc._sources.files.packed import PackedFiles, find_packed
 from dsc._sources.files.passed_over import (
     PassedOver,
     printable,
-    spell,
+    spell_path,
     why_hidden,
     why_own_output,
 )
@@ -89,7 +89,7 @@ class FileTree:
         else:
             self.local = Path(os.path.abspath(self._place.local))
             self._files = LocalFiles(self.local)
-            self.url = spell(self.local)
+            self.url = spell_path(self.local)
 
     def walk(self, left_out: list[LeftOut] | None = None) -> Iterator[tuple[str, list[str]]]:
         """Yield every directory that holds files, with their names; ``""`` is the root.

@@ -1,6 +1,6 @@
 """Which file is which task of which sample, told from the names of directories and files alone.
 
-A *layout* gives every file a `FilePlace`: its task, its group (the directories that say which
+A layout says of every file its `FilePlace`: its task, its group (the directories that say which
 recording or scene it is from), the stem that the tasks of one sample share, its split and its
 class. Published data sets are recognised by their own names first
 (`dsc._sources.folder.published`); for others there are four general ones:

@@ -33,7 +33,7 @@ def read_one(data: bytes, where: str) -> NDArray[Any]:
     return _read_hdf5(data, where) if data.startswith(HDF5) else _read_text(data, where)
 
 
-def channels_last(array: NDArray[Any]) -> NDArray[Any]:
+def turn_channels_last(array: NDArray[Any]) -> NDArray[Any]:
     """Return (H, W, C) of a picture stored as (C, H, W); anything else as it is."""
     if array.ndim == 3 and array.shape[0] in (1, 3) and array.shape[2] not in (1, 3):
         return np.moveaxis(array, 0, -1)
@@ -75,6 +75,6 @@ def _read_hdf5(data: bytes, where: str) -> NDArray[Any]:
                     f"{where}: {len(found)} arrays in one HDF5 file ({names}); "
                     "read the directory as `dsc compress hdf5`"
                 )
-            return channels_last(np.asarray(found[0][()]))
+            return turn_channels_last(np.asarray(found[0][()]))
     except (OSError, ValueError, KeyError) as error:
         raise SampleError(f"{where}: not a whole HDF5 file ({error}); copy it again") from None

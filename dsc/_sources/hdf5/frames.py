@@ -16,9 +16,9 @@ from dsc._sources.hdf5.plan import (
     TaskDataset,
     check_number,
     check_readable,
+    name_task,
     not_wanted,
     options_by_task,
-    task_of,
     too_deep,
 )
 from dsc._sources.hdf5.sample_table import INSIDE, FrameTable
@@ -124,7 +124,7 @@ def _spots(
             yield _Spot(unit, item, spelled(word), group, stem, end)
         elif read:
             left.add(unit.file, item.path, "has no number of a sample", spelled(item.path))
-        elif task := task_of(unit, item, used):
+        elif task := name_task(unit, item, used):
             yield _Spot(unit, item, task, *_sample_of(unit, used))
         else:
             reason = "a task's name needs letters a to z or digits: rename it"

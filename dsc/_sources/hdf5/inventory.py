@@ -14,7 +14,7 @@ import numpy as np
 from dsc._sources.meaning.decide import KINDS, Stated
 
 SNIFFED = 16
-PICTURES = (
+IMAGE_HEADS = (
     b"\xff\xd8\xff", b"\x89PNG\r\n", b"RIFF", b"GIF8", b"II*\0", b"MM\0*", b"\0\0\0\x0cJXL ",
     b"v/1\x01", b"\x93NUMPY",
 )  # fmt: skip
@@ -237,7 +237,7 @@ def _bytes_held(dataset: Any, base: Any, shape: Any) -> str | None:
         return None
     try:
         heads = _rows_heads(dataset) if rows else _heads(dataset)
-        found = all(head.startswith(PICTURES) for head in heads) and bool(heads)
+        found = all(head.startswith(IMAGE_HEADS) for head in heads) and bool(heads)
     except (OSError, ValueError, TypeError):
         found = loose  # the filter that is missing is said elsewhere
     return ("axis" if rows else "elements") if found else None

@@ -30,9 +30,9 @@ from dsc.errors import UsageError
 
 LAYOUTS = ("rows", "frames", "groups")
 CHANNELS = (1, 2, 3, 4)
-PICTURES = ("rgb", "image", "normal")
-FLAT = ("depth", "disparity")  # kinds with one channel
-MAPS = (*PICTURES, *FLAT, "label", "flow")
+PICTURE_KINDS = ("rgb", "image", "normal")
+FLAT_KINDS = ("depth", "disparity")  # kinds with one channel
+MAP_KINDS = (*PICTURE_KINDS, *FLAT_KINDS, "label", "flow")
 STRONG, WEAK = 3, 1
 LEAST_MAP = 16  # pixels along the shorter side, from which a matrix may be a map
 _CAMERAS = ("cam", "view", "eye", "sensor", "stereo", "level", "layer")
@@ -306,25 +306,25 @@ def _vote_flat(item: DatasetItem, kind: str | None, firsts: Mapping[int, list[in
     height, width = item.shape
     if max(height, width) <= MATRIX or min(height, width) == 1:
         return 0
-    if kind in (*FLAT, "normal", "flow", "rgb"):
+    if kind in (*FLAT_KINDS, "normal", "flow", "rgb"):
         return STRONG
     alone = all(axes == 2 for axes in firsts[height])
-    return WEAK if kind in MAPS and min(height, width) >= LEAST_MAP and alone else 0
+    return WEAK if kind in MAP_KINDS and min(height, width) >= LEAST_MAP and alone else 0
 
 
 def _vote_deep(item: DatasetItem, kind: str | None) -> int:
     if item.matlab:
-        flat = kind in FLAT or item.shape[0] != 3
-        return -STRONG if flat else STRONG if kind in PICTURES else WEAK
+        flat = kind in FLAT_KINDS or item.shape[0] != 3
+        return -STRONG if flat else STRONG if kind in PICTURE_KINDS else WEAK
     first, height, last = item.shape
     if first == 1:
         return 0
     matrices = height <= MATRIX and last <= MATRIX
-    if matrices or (kind in FLAT and last > 1) or not {first, last} & {*CHANNELS}:
+    if matrices or (kind in FLAT_KINDS and last > 1) or not {first, last} & {*CHANNELS}:
         return -STRONG
     if last in CHANNELS:
-        return STRONG if kind in MAPS or item.dtype == "uint8" else WEAK
-    return WEAK if kind in (*PICTURES, "flow") else -WEAK if kind == "label" else 0
+        return STRONG if kind in MAP_KINDS or item.dtype == "uint8" else WEAK
+    return WEAK if kind in (*PICTURE_KINDS, "flow") else -WEAK if kind == "label" else 0
 
 
 def tasks_first(unit: SampleUnit, kind_of: KindOf) -> dict[str, NameWords]:

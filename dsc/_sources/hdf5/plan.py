@@ -70,12 +70,12 @@ class Plan:
         """Whether the first axis counts samples."""
         return self.layout.name == "rows"
 
-    def shape(self, place: TaskDataset) -> tuple[int, ...]:
+    def shape(self, dataset: TaskDataset) -> tuple[int, ...]:
         """Return the shape of one sample's value."""
-        item = place.item
+        item = dataset.item
         if not self.rows:
             return item.whole
-        return item.row if place.axis == 0 else item.shape[:1]
+        return item.row if dataset.axis == 0 else item.shape[:1]
 
 
 class LeftOutDatasets:
@@ -115,7 +115,7 @@ class LeftOutDatasets:
         return f"{'*' if len(files) > 1 else next(iter(files))}: {entry[2]}"
 
 
-def task_of(unit: SampleUnit, item: DatasetItem, words: Mapping[str, NameWords]) -> str:
+def name_task(unit: SampleUnit, item: DatasetItem, words: Mapping[str, NameWords]) -> str:
     """Name the task of a dataset: by itself, unless its name says nothing and the file's does."""
     inner, word = unit.inner(item), words.get(unit.file, NO_WORDS).task
     return spelled(word if word and generic(inner) else inner)

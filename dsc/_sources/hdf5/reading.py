@@ -261,8 +261,8 @@ def read_cell(files: OpenFiles, cell: Cell, where: str, indexes: bool) -> tuple[
     """
     held = files.stored_form(cell.file, cell.dataset, where)
     if held.files:
-        data = read_bytes(files, cell, where)
-        return read_pixels(data, f"{where}: {spell(files.tree, cell)}", indexes=indexes), len(data)
+        data, named = read_bytes(files, cell, where), f"{where}: {name_cell(files.tree, cell)}"
+        return read_pixels(data, named, indexes=indexes), len(data)
     array = np.asarray(files.select(cell.file, cell.dataset, _selection(cell), where))
     size = array.nbytes
     if held.matlab:  # which has no arrays of fewer than two axes
@@ -288,7 +288,7 @@ def _selection(cell: Cell) -> Any:
     return (slice(None), cell.row) if cell.axis else cell.row
 
 
-def spell(tree: FileTree, cell: Cell) -> str:
+def name_cell(tree: FileTree, cell: Cell) -> str:
     """Name a value in messages: its file, dataset and row."""
     row = "" if cell.row is None else f", row {cell.row}"
     return f"{tree.where(cell.file)}, dataset {cell.dataset}{row}"

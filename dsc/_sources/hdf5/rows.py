@@ -15,9 +15,9 @@ from dsc._sources.hdf5.plan import (
     TaskDataset,
     check_number,
     check_readable,
+    name_task,
     not_wanted,
     options_by_task,
-    task_of,
     too_deep,
 )
 from dsc._sources.hdf5.sample_table import Cell, RowBlock, RowTable
@@ -80,7 +80,7 @@ def _names(unit: SampleUnit, words: Mapping[str, NameWords], left: LeftOutDatase
     for item in unit.items:
         if item.no_task:
             continue
-        task = task_of(unit, item, words)
+        task = name_task(unit, item, words)
         if not task:
             reason = "a task's name needs letters a to z or digits: rename it"
             left.add(unit.file, item.path, reason, printable(item.path))
@@ -138,7 +138,7 @@ def _leave(
     for item in unit.items:
         if item.no_task:
             like = bool(item.shape) and item.shape[0] == samples > 1
-            task = task_of(unit, item, words) if like else ""
+            task = name_task(unit, item, words) if like else ""
             group = unit.group if unit.numbered else ""
             left.add(unit.file, item.path, item.no_task, task, group)
 

@@ -17,14 +17,14 @@ from typing import Any, ClassVar, Self
 from numpy.typing import NDArray
 
 from dsc._schemas import LeftOut, Origin, SourceReport, Task
-from dsc._sources.base import SourceSample, task_of
+from dsc._sources.base import SourceSample, find_task
 from dsc._sources.files.directories import join_path
 from dsc._sources.files.passed_over import PassedOver
 from dsc._sources.files.tree import FileTree, nothing_found
 from dsc._sources.hdf5.inventory import DatasetItem, list_datasets
 from dsc._sources.hdf5.make_plan import make_plan
 from dsc._sources.hdf5.names import pictures_beside
-from dsc._sources.hdf5.reading import OpenFiles, channels_last, is_hdf5, read_cell, spell
+from dsc._sources.hdf5.reading import OpenFiles, channels_last, is_hdf5, name_cell, read_cell
 from dsc._sources.hdf5.sample_table import Cell, SampleTable
 from dsc._sources.hdf5.tasks import TaskFinder
 from dsc._sources.keys import natural_order
@@ -194,7 +194,7 @@ class Hdf5Source:
         """
         key, arrays, sizes = self.key(index), {}, {}
         for name in tasks:
-            task = task_of(self._tasks, name)
+            task = find_task(self._tasks, name)
             cell = self._table.cell(index, self._column(name))
             if cell is not None:
                 arrays[name], sizes[name] = self._read(cell, task, f"sample {key}")
@@ -208,7 +208,7 @@ class Hdf5Source:
     def _read(self, cell: Cell, task: Task, where: str) -> tuple[NDArray[Any], int]:
         conversion = self._meanings[task.name].conversion
         array, size = read_cell(self._files, cell, where, conversion.indexes)
-        where = f"{where}: {spell(self._files.tree, cell)}"
+        where = f"{where}: {name_cell(self._files.tree, cell)}"
         array = channels_last(array, task, conversion, task.name in self._first)
         return fit_to_task(array, task, where, conversion), size
 

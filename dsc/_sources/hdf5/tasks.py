@@ -6,27 +6,26 @@ import numpy as np
 
 from dsc._schemas import Task
 from dsc._sources.files.tree import FileTree
+from dsc._sources.hdf5.layout import CHANNELS
 from dsc._sources.hdf5.linked_files import files_of, unmapped
 from dsc._sources.hdf5.plan import Plan, TaskDataset
 from dsc._sources.hdf5.reading import (
     OpenFiles,
     channels_last,
     comes_first,
+    name_cell,
     read_bytes,
     read_cell,
-    spell,
     stored_channels,
 )
 from dsc._sources.hdf5.sample_table import Cell
 from dsc._sources.meaning.decide import Meaning, Stated, alpha_meaning, decide
 from dsc._sources.meaning.decode import Conversion, fit_to_task, probe
-from dsc._sources.meaning.evidence import Evidence, look, merge
+from dsc._sources.meaning.evidence import PROBES, Evidence, look, merge
 from dsc._sources.meaning.names import kind_of_name
 from dsc._sources.report import UPRIGHT
 from dsc.errors import SampleError, UsageError
 
-PROBES = 5
-CHANNELS = (1, 2, 3, 4)
 NAMED = 3  # files outside of the root that are named
 
 
@@ -58,49 +57,51 @@ class TaskFinder:
             When none of a task's first values can be read.
         """
         found = []
-        for name, places in self._plan.found.items():
-            self._look_elsewhere(name, places)
-            stated = self._plan.options.stated(name, _stated(name, places, self._files.tree))
-            evidence = self._evidence(name, places, stated)
-            meaning = decide(name, evidence, stated, self._files.tree.where(places[0].where))
+        for name, datasets in self._plan.found.items():
+            self._look_elsewhere(name, datasets)
+            stated = self._plan.options.stated(name, _stated(name, datasets, self._files.tree))
+            evidence = self._evidence(name, datasets, stated)
+            meaning = decide(name, evidence, stated, self._files.tree.where(datasets[0].where))
             found.append(meaning)
-            self._check_forms(places, meaning)
+            self._check_forms(datasets, meaning)
             if evidence.alpha and stated.alpha == "mask" and meaning.conversion.alpha == "drop":
                 found.append(alpha_meaning(meaning))
         self._check_sizes({meaning.task.name: meaning for meaning in found})
-        if any(place.item.files for places in self._plan.found.values() for place in places):
+        if any(
+            dataset.item.files for datasets in self._plan.found.values() for dataset in datasets
+        ):
             self.notes.append(UPRIGHT)
         return found
 
-    def _look_elsewhere(self, name: str, places: Sequence[TaskDataset]) -> None:
+    def _look_elsewhere(self, name: str, datasets: Sequence[TaskDataset]) -> None:
         """Make sure that values in other files are there, and name those outside of the root."""
         root = self._files.tree.local
         if root is None:
             return
         outside: dict[str, None] = {}
-        for place in places:
-            if not place.item.elsewhere:
+        for dataset in datasets:
+            if not dataset.item.elsewhere:
                 continue
-            dataset = self._files.dataset(place.file, place.item.path)
-            own = files_of(dataset, self._files.tree.where(place.where))
+            opened = self._files.dataset(dataset.file, dataset.item.path)
+            own = files_of(opened, self._files.tree.where(dataset.where))
             outside |= dict.fromkeys(path for path in own if not path.startswith(f"{root}/"))
-            share = unmapped(dataset)
+            share = unmapped(opened)
             if share:
                 self.notes.append(
-                    f"{place.where}: {share:.0%} of this virtual dataset is in no file; its fill "
-                    f"value {dataset.fillvalue} stands there"
+                    f"{dataset.where}: {share:.0%} of this virtual dataset is in no file; its fill "
+                    f"value {opened.fillvalue} stands there"
                 )
         if outside:
             more = f" and {len(outside) - NAMED} more" if len(outside) > NAMED else ""
             named = ", ".join([*outside][:NAMED])
             self.notes.append(f"values of {name} lie outside of {root}: {named}{more}")
 
-    def _evidence(self, name: str, places: Sequence[TaskDataset], stated: Stated) -> Evidence:
+    def _evidence(self, name: str, datasets: Sequence[TaskDataset], stated: Stated) -> Evidence:
         """Look at a few values, spread over all, and at one of each dtype."""
         found, failure = [], None
-        for place, cell in self._probes(name, places):
+        for dataset, cell in self._probes(name, datasets):
             try:
-                found.append(self._look(name, place, cell, stated))
+                found.append(self._look(name, dataset, cell, stated))
             except SampleError as error:
                 failure = error  # reading the sample will report it, if others are whole
         if not found:
@@ -114,32 +115,32 @@ class TaskFinder:
         return merge(sorted(found, key=lambda one: -one.channels))
 
     def _probes(
-        self, name: str, places: Sequence[TaskDataset]
+        self, name: str, datasets: Sequence[TaskDataset]
     ) -> Iterator[tuple[TaskDataset, Cell]]:
-        by_place = {(place.file, place.item.path): place for place in places}
+        by_path = {(dataset.file, dataset.item.path): dataset for dataset in datasets}
         rows = np.flatnonzero(self._plan.table.present(name))
         chosen = rows[np.linspace(0, len(rows) - 1, min(PROBES, len(rows))).astype(np.int64)]
         seen = set()
         for index in chosen:
             cell = self._plan.table.cell(int(index), name)
             if cell is not None:
-                place = by_place[cell.file, cell.dataset]
-                seen.add(place.item.dtype)
-                yield place, cell
-        for place in places:
-            if place.item.dtype not in seen:
-                seen.add(place.item.dtype)
+                dataset = by_path[cell.file, cell.dataset]
+                seen.add(dataset.item.dtype)
+                yield dataset, cell
+        for dataset in datasets:
+            if dataset.item.dtype not in seen:
+                seen.add(dataset.item.dtype)
                 row = 0 if self._plan.rows else None
-                yield place, Cell(place.file, place.item.path, row, place.axis)
+                yield dataset, Cell(dataset.file, dataset.item.path, row, dataset.axis)
 
-    def _look(self, name: str, place: TaskDataset, cell: Cell, stated: Stated) -> Evidence:
-        where = spell(self._files.tree, cell)
-        if place.item.files:
+    def _look(self, name: str, dataset: TaskDataset, cell: Cell, stated: Stated) -> Evidence:
+        where = name_cell(self._files.tree, cell)
+        if dataset.item.files:
             return probe(read_bytes(self._files, cell, where), where)
         array, _ = read_cell(self._files, cell, where, indexes=True)
         if stated.kind == "vector":
             return look(array.reshape(-1), format="hdf5")
-        if array.ndim == 3 and self._is_first(name, place, array.shape):
+        if array.ndim == 3 and self._is_first(name, dataset, array.shape):
             self.first.add(name)
             array = np.moveaxis(array, 0, -1)
         colours = (stated.kind or kind_of_name(name)) in ("rgb", "image")
@@ -147,9 +148,9 @@ class TaskFinder:
         alpha = array.ndim == 3 and array.shape[2] in (2, 4) and whole and colours
         return look(array, format="hdf5", alpha=alpha)
 
-    def _is_first(self, name: str, place: TaskDataset, shape: tuple[int, ...]) -> bool:
+    def _is_first(self, name: str, dataset: TaskDataset, shape: tuple[int, ...]) -> bool:
         """Tell whether (a, b, c) is (C, H, W): by what stands beside it, or by its shape."""
-        beside = next((one for one in self._plan.beside if one.get(name) is place), {})
+        beside = next((one for one in self._plan.beside if one.get(name) is dataset), {})
         sizes = {
             size
             for task, other in beside.items()
@@ -160,19 +161,19 @@ class TaskFinder:
             return shape[1:] in sizes
         return shape[2] not in CHANNELS and shape[0] in CHANNELS
 
-    def _check_forms(self, places: Sequence[TaskDataset], meaning: Meaning) -> None:
+    def _check_forms(self, datasets: Sequence[TaskDataset], meaning: Meaning) -> None:
         """Try each form that a task's datasets have on zeros: what fails there fails on values."""
         task, seen = meaning.task, set()
-        for place in places:
-            own = self._plan.shape(place)
-            if place.item.files or (place.item.dtype, own) in seen:
+        for dataset in datasets:
+            own = self._plan.shape(dataset)
+            if dataset.item.files or (dataset.item.dtype, own) in seen:
                 continue
-            seen.add((place.item.dtype, own))
-            zeros = np.broadcast_to(np.zeros((), place.item.dtype), own)
+            seen.add((dataset.item.dtype, own))
+            zeros = np.broadcast_to(np.zeros((), dataset.item.dtype), own)
             zeros = channels_last(zeros, task, meaning.conversion, task.name in self.first)
             zeros = zeros[:1, :1] if task.is_map and zeros.ndim > 1 else zeros
             try:
-                fit_to_task(zeros, task, self._files.tree.where(place.where), meaning.conversion)
+                fit_to_task(zeros, task, self._files.tree.where(dataset.where), meaning.conversion)
             except SampleError as error:
                 raise UsageError(str(error)) from None
 
@@ -182,9 +183,9 @@ class TaskFinder:
         seen = set()
         for beside in self._plan.beside:
             sizes = {
-                name: self._size(tasks[name], meanings[name].conversion, self._plan.shape(place))
-                for name, place in beside.items()
-                if tasks[name].is_map and not place.item.files
+                name: self._size(tasks[name], meanings[name].conversion, self._plan.shape(dataset))
+                for name, dataset in beside.items()
+                if tasks[name].is_map and not dataset.item.files
             }
             if len(set(sizes.values())) > 1 and tuple(sizes.items()) not in seen:
                 spelled = ", ".join(f"{name} {size[1]}x{size[0]}" for name, size in sizes.items())
@@ -212,7 +213,7 @@ def _sizes(shape: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
     return (shape[:2] if shape[2] in CHANNELS else shape[1:],)
 
 
-def _stated(name: str, places: Sequence[TaskDataset], tree: FileTree) -> Stated:
+def _stated(name: str, datasets: Sequence[TaskDataset], tree: FileTree) -> Stated:
     """Return what the attributes of a task's datasets say.
 
     Raises
@@ -220,11 +221,12 @@ def _stated(name: str, places: Sequence[TaskDataset], tree: FileTree) -> Stated:
     UsageError
         When those of two files differ.
     """
-    first = places[0]
-    for place in places:
-        if place.item.stated != first.item.stated:
+    first = datasets[0]
+    for dataset in datasets:
+        if dataset.item.stated != first.item.stated:
             raise UsageError(
                 f"task {name}: the attributes of {tree.where(first.where)} and of "
-                f"{tree.where(place.where)} differ; make them alike, or leave one out with --ignore"
+                f"{tree.where(dataset.where)} differ; make them alike, or leave one out with "
+                "--ignore"
             )
     return first.item.stated

@@ -29,7 +29,7 @@ import numpy as np
 
 from dsc._schemas import Task, TaskKind
 from dsc._sources.meaning.decode import Conversion
-from dsc._sources.meaning.evidence import KNOWN, SIGNED, Evidence
+from dsc._sources.meaning.evidence import KNOWN_DTYPES, SIGNED, Evidence
 from dsc._sources.meaning.names import is_about_depth, is_about_light, kind_of_name
 from dsc._sources.meaning.units import FileUnit, coarse_enough
 from dsc.errors import UsageError
@@ -125,13 +125,13 @@ def decide(name: str, found: Evidence, stated: Stated, where: str) -> Meaning:
         no known scale, or when there is alpha and nobody has said what to do with it.
     """
     kind = stated.kind or kind_of_name(name)
-    if found.dtype not in KNOWN:
+    if found.dtype not in KNOWN_DTYPES:
         raise UsageError(
-            f"{where}: {found.dtype} values; dsc holds {', '.join(KNOWN)}: convert them first, or "
-            f"leave {name} out with --tasks"
+            f"{where}: {found.dtype} values; dsc holds {', '.join(KNOWN_DTYPES)}: convert them "
+            f"first, or leave {name} out with --tasks"
         )
     if not found.is_map and not (kind in MAPS and len(found.shape) in (2, 3)):
-        return _row(name, found, stated, where)
+        return _numbers(name, found, stated, where)
     if kind in ("class", "vector"):
         raise UsageError(f"{where}: shape {found.shape} is a map, not a {kind}")
     if found.alpha and kind not in (WITH_ALPHA if not found.palette else (None, *WITH_ALPHA)):
@@ -143,7 +143,7 @@ def decide(name: str, found: Evidence, stated: Stated, where: str) -> Meaning:
         "array": _exact,
     }  # fmt: skip
     if kind == "depth" and not (stated.kind or stated.file_unit) and is_about_depth(name):
-        meaning = _of_depth(name, found, stated, where)
+        meaning = _about_depth(name, found, stated, where)
     else:
         meaning = makers.get(kind or "", _picture)(name, kind or "", found, stated, where)
     drop = conversion.alpha or meaning.conversion.alpha
@@ -165,7 +165,7 @@ def _said(stated: Stated, kind: str) -> str:
     return f"stated: {stated.kind}" if stated.kind else f"named like {kind}"
 
 
-def _row(name: str, found: Evidence, stated: Stated, where: str) -> Meaning:
+def _numbers(name: str, found: Evidence, stated: Stated, where: str) -> Meaning:
     """One number, a few, or a small matrix, which becomes a vector row by row."""
     length = int(np.prod(found.shape, dtype=np.int64))
     kind, dtype = stated.kind, WIDER.get(found.dtype, found.dtype)
@@ -363,7 +363,7 @@ def _depth(name: str, kind: str, found: Evidence, stated: Stated, where: str) ->
     return Meaning(task, why, found.shape, found.dtype, conversion, warnings, rounding_m, near_m)
 
 
-def _of_depth(name: str, found: Evidence, stated: Stated, where: str) -> Meaning:
+def _about_depth(name: str, found: Evidence, stated: Stated, where: str) -> Meaning:
     meaning = _exact(name, "array", found, stated, where)
     warning = (
         f"{name}: named like something about depth, which is no distance; stored exactly, as it "

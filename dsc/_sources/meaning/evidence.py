@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 FEW_VALUES = 64  # so few in a file, each on this many pixels at least, may be ids
 PIXELS_A_VALUE = 16
-FLAT = 0.8  # share of equal neighbours from which regions are flat
+PROBES = 5  # values of a task that are looked at, spread over all
+FLAT_SHARE = 0.8  # share of equal neighbours from which regions are flat
 MANY = 1 << 16  # distinct values beyond this are not counted
 UNIT_LENGTH = 0.08  # what 8 bits, a resize and a JPEG do to the length of a unit vector
 MATRIX = 4  # rows and columns up to which floating point is a matrix and no map
-KNOWN = (
+KNOWN_DTYPES = (
     "bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64",
     "float16", "float32", "float64",
 )  # fmt: skip
@@ -131,7 +132,7 @@ class Evidence:
         what = "colours" if self.channels == 3 else "values"
         if self.distinct <= FEW_VALUES and self.distinct * PIXELS_A_VALUE <= self.pixels:
             return f"only {self.distinct} {what} a file"
-        if self.flat >= FLAT and self.jumps >= 0.5:
+        if self.flat >= FLAT_SHARE and self.jumps >= 0.5:
             return f"flat regions with jumps between ({self.distinct} {what})"
         return None
 
@@ -151,7 +152,7 @@ def look(array: NDArray[Any], nothing: tuple[int, ...] = (), **facts: Any) -> Ev
     values = array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array
     plain = values.astype(np.uint8) if values.dtype == bool else values
     base: Evidence = Evidence(array.dtype.newbyteorder("=").name, values.shape, **facts)
-    if base.dtype not in KNOWN or values.ndim not in (2, 3) or not plain.size:
+    if base.dtype not in KNOWN_DTYPES or values.ndim not in (2, 3) or not plain.size:
         return base
     if base.alpha and plain.ndim == 3:
         plain = plain[..., 0] if plain.shape[2] == 2 else plain[..., :-1]

@@ -142,6 +142,24 @@ class TaskOptions:
 EVERYTHING = TaskOptions()
 
 
+def parse_kinds(kinds: object) -> dict[str, str]:
+    """Check the user's kinds by task name, spelled as tasks are.
+
+    Raises
+    ------
+    UsageError
+        When it is no mapping or a kind is unknown.
+    """
+    if kinds is None:
+        return {}
+    if not isinstance(kinds, Mapping):
+        raise UsageError(f"--kinds {kinds}: write task=kind with kinds {', '.join(KINDS)}")
+    for name, kind in kinds.items():
+        if kind not in KINDS:
+            raise UsageError(f"--kinds {name}={kind}: no such kind; known are {', '.join(KINDS)}")
+    return {task_name(str(name)): str(kind) for name, kind in kinds.items()}
+
+
 def parse_invalid(given: object) -> dict[str, tuple[int, ...]]:
     """Read ``normal=0+128,disp=0`` or a mapping of tasks to values.
 
@@ -207,21 +225,3 @@ def words_of(given: Sequence[str] | str) -> list[str]:
     """Read names or patterns with commas, or a sequence of them."""
     parts = given.split(",") if isinstance(given, str) else given
     return [part for part in (str(part).strip() for part in parts) if part]
-
-
-def parse_kinds(kinds: object) -> dict[str, str]:
-    """Check the user's kinds by task name, spelled as tasks are.
-
-    Raises
-    ------
-    UsageError
-        When it is no mapping or a kind is unknown.
-    """
-    if kinds is None:
-        return {}
-    if not isinstance(kinds, Mapping):
-        raise UsageError(f"--kinds {kinds}: write task=kind with kinds {', '.join(KINDS)}")
-    for name, kind in kinds.items():
-        if kind not in KINDS:
-            raise UsageError(f"--kinds {name}={kind}: no such kind; known are {', '.join(KINDS)}")
-    return {task_name(str(name)): str(kind) for name, kind in kinds.items()}

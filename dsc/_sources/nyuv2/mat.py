@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc._schemas import LeftOut, Origin, SourceReport, Task, TaskKind, TaskReport
-from dsc._sources.base import SourceSample, task_of
+from dsc._sources.base import SourceSample, find_task
 from dsc._sources.files.tree import FileTree
 from dsc._sources.hdf5.reading import OpenFiles
 from dsc._sources.meaning.decode import check_sizes, fit_to_task, map_sizes
@@ -26,7 +26,7 @@ from dsc._sources.report import fingerprint
 from dsc.errors import SampleError, UsageError
 
 DEPTH_UNIT_M = 1 / 1000
-KNOWN = ("names", "namesToIds", "#refs#", "#subsystem#")  # of which the names are read
+NO_FRAMES = ("names", "namesToIds", "#refs#", "#subsystem#")  # of which the names are read
 DATASETS = {"rgb": "images", "depth": "depths", "label": "labels"}
 
 
@@ -86,7 +86,7 @@ class NyuV2MatSource:
         left_out = [
             LeftOut(what=f"{path}: {name}", reason="no dataset of frames that is read")
             for name in content
-            if name not in DATASETS.values() and name not in KNOWN
+            if name not in DATASETS.values() and name not in NO_FRAMES
         ]
         left_out += [
             LeftOut(what=f"task {name}", files=len(frames), reason="not in --tasks")
@@ -134,7 +134,7 @@ class NyuV2MatSource:
         """
         key, arrays, sizes = self.key(index), {}, {}
         for name in tasks:
-            task, where = task_of(self._tasks, name), f"sample {key}"
+            task, where = find_task(self._tasks, name), f"sample {key}"
             row = int(self._frames[index])
             raw = self._files.row(self._path, DATASETS[name], row, where)
             arrays[name] = fit_to_task(raw.T, task, where)

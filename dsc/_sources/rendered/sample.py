@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from dsc._renderer.render import SCENE_CLASSES, SEMANTIC_CLASSES, render_view
 from dsc._schemas import Task
-from dsc._sources.base import SourceSample, task_of
+from dsc._sources.base import SourceSample, find_task
 from dsc._sources.meaning.decode import fit_to_task
 from dsc._sources.taskonomy import DOMAINS
 from dsc._storage.files.atomic import part_name
@@ -78,7 +78,7 @@ class SampleSource:
             When a task is not rendered.
         """
         key = self.key(index)
-        chosen = [task_of(self._tasks, name) for name in tasks]
+        chosen = [find_task(self._tasks, name) for name in tasks]
         arrays = self._arrays(index, chosen)
         sizes = {name: len(_as_file(array)) for name, array in arrays.items()}
         return SourceSample(key, arrays, sizes)
