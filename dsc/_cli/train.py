@@ -7,52 +7,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from dsc._cli.options import JsonOption
+from dsc._cli.options import JsonOption, formerly
 from dsc._cli.output import emit, note, say, show_table
 from dsc._cli.text import bytes_text, seconds_text
-from dsc._cli.train_options import (
-    AddressOption,
-    AverageOption,
-    BalanceOption,
-    BatchOption,
-    CacheOption,
-    CheckpointOption,
-    CropOption,
-    DataOption,
-    DeviceOption,
-    DropoutOption,
-    EvaluateOption,
-    ExportOnlyOption,
-    FreezeOption,
-    InitOption,
-    JobsOption,
-    KindArgument,
-    LambdaOption,
-    LargeCropsOption,
-    LoadersOption,
-    LogOption,
-    MinutesOption,
-    OnErrorOption,
-    OutOption,
-    OverwriteOption,
-    PrecisionOption,
-    QualityOption,
-    RateOption,
-    RootOption,
-    SeedOption,
-    SizeOption,
-    SourceOption,
-    StartOption,
-    StepsOption,
-    TasksOption,
-    ThreadsOption,
-    WeightsOption,
-)
+from dsc._cli.train_options import TrainOptions, takes_train_options
 
 if TYPE_CHECKING:
-    from dsc._jobs.training.run import Progress, Report
+    from dsc._jobs.training.run import TrainProgress, TrainReport
     from dsc._training.config import TrainConfig
 
 LINE_EVERY_S = 10.0
@@ -60,21 +23,9 @@ ONE_RATE = 50  # what networks of one rate are told, and ignore
 LISTED = 5  # skipped samples that are spelled out
 
 
-def train(
-    kind: KindArgument, out: OutOption, data: DataOption = None, source: SourceOption = None,
-    root: RootOption = None, tasks: TasksOption = None, cache: CacheOption = 2000,
-    on_error: OnErrorOption = "skip", size: SizeOption = "base", quality: QualityOption = None,
-    weights: WeightsOption = None, lambda_: LambdaOption = None, balance: BalanceOption = "fixed",
-    task_dropout: DropoutOption = None, steps: StepsOption = None, minutes: MinutesOption = None,
-    batch: BatchOption = 8, crop: CropOption = 128, large_crops: LargeCropsOption = True,
-    lr: RateOption = 1e-3, seed: SeedOption = 0, average: AverageOption = "ema",
-    init: InitOption = "klt", start: StartOption = None, freeze_decoder: FreezeOption = False,
-    bfloat16: PrecisionOption = False, device: DeviceOption = "auto", threads: ThreadsOption = 1,
-    loaders: LoadersOption = 1, log_every: LogOption = 50, evaluate_every: EvaluateOption = 0,
-    checkpoint_every: CheckpointOption = 5.0, jobs: JobsOption = "here",
-    address: AddressOption = None, export_only: ExportOnlyOption = False,
-    overwrite: OverwriteOption = False, json_: JsonOption = False,
-) -> None:  # fmt: skip
+@formerly(model_size="--size")
+@takes_train_options
+def train(asked: TrainOptions, json_: JsonOption = False) -> None:
     """Train a learned codec on your own data, or go on with a run that was interrupted.
 
     Ends in a codec file with its self-test, checked on held-out samples. A
@@ -84,7 +35,7 @@ def train(
     [bold]Examples[/bold]
 
       # a quick look at how it goes, on views rendered on the spot
-      dsc train chained --data sample:64 --steps 200 --size tiny --out try
+      dsc train chained --data sample:64 --steps 200 --model-size tiny --out try
       # an hour on NYUv2, photographs and rendered views
       dsc train chained --data nyuv2:nyu,share=2 --data photos --data sample:1000 --minutes 60 --out run
       # an existing archive, on a GPU
@@ -96,60 +47,60 @@ def train(
     from dsc._jobs.training.train import train as run
     from dsc._training.session import Machine
 
-    places = _data(data, source, root)
-    config = None
-    if places or not export_only:
-        values = {
-            "tasks": _words(tasks), "cache_mb": cache, "on_error": on_error, "size": size,
-            "quality": quality, "weights": _by_task("weights", weights),
-            "lambdas": _by_task("lambda", lambda_), "balance": balance,
-            "task_dropout": task_dropout, "steps": steps, "minutes": minutes, "batch": batch,
-            "crop": crop, "large_crops": large_crops, "lr": lr, "seed": seed, "average": average,
-            "init": init, "bfloat16": bfloat16, "freeze_decoder": freeze_decoder,
-        }  # fmt: skip
-        config = _config(kind, places, start, values)
+    places = _data(asked)
+    config = _config(asked, places) if places or not asked.export_only else None
     with _shown() as tell:
         report = run(
-            config, out, machine=Machine(device, threads, loaders, log_every),
-            pace=Pace(checkpoint_every * 60, evaluate_every), jobs=jobs, address=address,
-            overwrite=overwrite, export_only=export_only, tell=tell,
-        )  # fmt: skip
-    emit(json_, dataclasses.asdict(report), lambda: _show(kind, report))
+            config,
+            asked.out,
+            machine=Machine(asked.device, asked.threads, asked.loaders, asked.log_every),
+            pace=Pace(asked.checkpoint_every * 60, asked.evaluate_every),
+            jobs=asked.jobs,
+            address=asked.address,
+            overwrite=asked.overwrite,
+            export_only=asked.export_only,
+            tell=tell,
+        )
+    emit(json_, dataclasses.asdict(report), lambda: _show(asked.kind, report))
     _list_skipped(report.skipped)
 
 
-def _data(data: list[str] | None, source: str | None, root: str | None) -> list[str]:
+def _data(asked: TrainOptions) -> list[str]:
+    """List the data sets as ``--data`` names them."""
     from dsc.errors import UsageError
 
+    source, root = asked.source, asked.root
     if root is not None and source is None:
         raise UsageError(f"--root {root} goes with --source; or write --data LAYOUT:{root}")
     extra = [f"{source}:{root}" if root is not None else source] if source is not None else []
-    return [*(data or []), *extra]
+    return [*(asked.data or []), *extra]
 
 
-def _config(
-    kind: str, places: list[str], start: str | None, values: dict[str, Any]
-) -> "TrainConfig":
+def _config(asked: TrainOptions, places: list[str]) -> "TrainConfig":
     from dsc._jobs.training.train import start_of
     from dsc._training.config import RESEARCH, TrainConfig
     from dsc._training.datasets import parse_data
     from dsc._training.networks import NETWORKS
     from dsc.errors import UnknownCodecError, UsageError
 
-    if kind not in NETWORKS:
-        raise UnknownCodecError(f"unknown network {kind!r}; known: {', '.join(NETWORKS)}")
+    if asked.kind not in NETWORKS:
+        raise UnknownCodecError(f"unknown network {asked.kind!r}; known: {', '.join(NETWORKS)}")
     if not places:
         raise UsageError("what to train on? Give --data, for example --data sample:200")
-    if values["task_dropout"] is None:
-        values["task_dropout"] = kind not in RESEARCH
-    if kind in RESEARCH and values["quality"] is None:
-        values["quality"] = ONE_RATE
-    return TrainConfig.make(
-        kind=kind,
-        data=[parse_data(place) for place in places],
-        start=start_of(start, values["freeze_decoder"]) if start is not None else None,
-        **values,
-    )
+    start, for_comparison = asked.start, asked.kind in RESEARCH
+    given = {
+        "size": asked.model_size,
+        "data": [parse_data(place) for place in places],
+        "tasks": _words(asked.tasks),
+        "weights": _by_task("weights", asked.weights),
+        "lambdas": _by_task("lambda", asked.lambda_),
+        "cache_mb": asked.cache,
+        "task_dropout": not for_comparison if asked.task_dropout is None else asked.task_dropout,
+        "quality": ONE_RATE if for_comparison and asked.quality is None else asked.quality,
+        "start": start_of(start, asked.freeze_decoder) if start is not None else None,
+    }
+    same = TrainConfig.model_fields.keys() & vars(asked).keys() - given.keys()
+    return TrainConfig.make(**given, **{name: getattr(asked, name) for name in same})
 
 
 def _words(text: str | None) -> list[str] | None:
@@ -176,7 +127,7 @@ def _by_task(option: str, text: str | None) -> dict[str, float]:
 
 
 @contextmanager
-def _shown() -> Iterator[Callable[["Progress"], None]]:
+def _shown() -> Iterator[Callable[["TrainProgress"], None]]:
     """Show how far a run is: a line that is rewritten on a terminal, plain lines elsewhere."""
     if not sys.stderr.isatty():
         yield _Lines()
@@ -195,14 +146,14 @@ class _Lines:
     def __init__(self) -> None:
         self._shown_s = time.monotonic()
 
-    def __call__(self, made: "Progress") -> None:
+    def __call__(self, made: "TrainProgress") -> None:
         now = time.monotonic()
         if now - self._shown_s >= LINE_EVERY_S or made.done >= made.steps:
             self._shown_s = now
             note(progress_line(made))
 
 
-def progress_line(made: "Progress") -> str:
+def progress_line(made: "TrainProgress") -> str:
     """Spell progress: ``step 1200 of 5000, loss 0.512, rgb 0.31 bpp 31.2 dB, ...``."""
     parts = [f"step {made.done} of {made.steps}"]
     if made.row is not None:
@@ -221,7 +172,7 @@ def progress_line(made: "Progress") -> str:
     return ", ".join(parts)
 
 
-def _show(kind: str, report: "Report") -> None:
+def _show(kind: str, report: "TrainReport") -> None:
     about = report.about
     say(
         f"{report.out}: {kind}, {about.parameters / 1e6:.2f} M parameters, {about.steps} steps in "

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from dsc._training.evaluate import Figures
-from dsc._training.meter import Row
+from dsc._training.meter import LogRow
 
 LOG, FIGURES, BOARD = "log.csv", "figures.csv", "tensorboard"
 TIMING = ("samples_per_s", "seconds")
@@ -43,7 +43,7 @@ class Log:
         self._figures, self._measured = out / FIGURES, _measured(out / FIGURES, done)
         self._board = _board(out / BOARD, done)
 
-    def row(self, row: Row, samples_per_s: float, seconds: float) -> None:
+    def row(self, row: LogRow, samples_per_s: float, seconds: float) -> None:
         """Write one row."""
         values = row.flat() | {"samples_per_s": round(samples_per_s, 2), "seconds": seconds}
         self._csv.writerow([_text(values.get(name)) for name in self._columns])

@@ -25,7 +25,7 @@ from dsc._training.checkpoint import pack
 from dsc._training.config import TrainConfig
 from dsc._training.data import Batch, TrainingData
 from dsc._training.frozen import codec_of, codec_state
-from dsc._training.meter import Meter, Row
+from dsc._training.meter import LogRow, Meter
 from dsc._training.networks import make_network
 from dsc._training.objective import Losses, Objective, weigh
 from dsc._training.schedule import lr_share, steps_within
@@ -55,7 +55,7 @@ class Advance:
 
     done: int
     steps: int
-    rows: list[Row] = field(default_factory=list)
+    rows: list[LogRow] = field(default_factory=list)
     samples: int = 0
     seconds: float = 0.0
     good: bool = True

@@ -12,7 +12,7 @@ NEVER = float("nan")
 
 
 @dataclass(frozen=True)
-class Row:
+class LogRow:
     """Means over the steps since the row before.
 
     Attributes
@@ -68,11 +68,11 @@ class Meter:
         self._sums[name] = self._sums.get(name, 0.0) + value
         self._counts[name] = self._counts.get(name, 0) + 1
 
-    def row(self, step: int, lr: float) -> Row:
+    def row(self, step: int, lr: float) -> LogRow:
         """Return the row, and begin the next."""
         means = {name: total / self._counts[name] for name, total in self._sums.items()}
         self._sums, self._counts = {}, {}
-        return Row(
+        return LogRow(
             step,
             means.get("loss", NEVER),
             {name: means.get(f"bpp_{name}", NEVER) for name in self._streams},

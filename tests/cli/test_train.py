@@ -1,14 +1,17 @@
 """``dsc train`` says what it does, goes on where it was, and refuses what cannot be done."""
 
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dsc._cli.train import progress_line
-from dsc._jobs.training.run import Progress
-from dsc._training.meter import Row
+from dsc._cli.train_options import TrainOptions
+from dsc._jobs.training.run import TrainProgress
+from dsc._training.config import TrainConfig
+from dsc._training.meter import LogRow
 from dsc._training.networks import NETWORKS
 from tests.cli.conftest import Command, Ran
 from tests.training.toy import write_views
@@ -69,7 +72,7 @@ def test_a_codec_of_our_own_ends_in_a_file_that_loads(
     from dsc._sources.registry import open_source
 
     ran = dsc(
-        "train", "independent", "--size", "tiny", "--data", "sample:3,size=128", "--tasks",
+        "train", "independent", "--model-size", "tiny", "--data", "sample:3,size=128", "--tasks",
         "depth", *QUICK, "--out", tmp_path, "--json",
     )  # fmt: skip
     assert ran.code == 0, ran.err
@@ -141,9 +144,27 @@ def test_skipped_samples_are_counted_and_listed(dsc: Command, tmp_path: Path) ->
 
 
 def test_a_progress_line_tells_rate_distortion_speed_and_time_left() -> None:
-    row = Row(100, 0.5, {"shared": 0.1, "rgb": 0.31}, {"rgb": 31.2, "depth": float("nan")}, 1e-3)
-    line = progress_line(Progress(120, 500, 17.3, 95.0, row))
+    row = LogRow(100, 0.5, {"shared": 0.1, "rgb": 0.31}, {"rgb": 31.2, "depth": float("nan")}, 1e-3)
+    line = progress_line(TrainProgress(120, 500, 17.3, 95.0, row))
     assert line == (
         "step 120 of 500, loss 0.5, shared 0.1000 bpp, rgb 0.3100 bpp 31.20 dB, depth, "
         "17.3 samples/s, ETA 1 min 35 s"
     )
+
+
+def test_defaults_of_options_are_those_of_a_configuration() -> None:
+    options = {one.name: one.default for one in fields(TrainOptions)}
+    options |= {"size": options["model_size"], "cache_mb": options["cache"]}
+    for name, known in TrainConfig.model_fields.items():
+        if name in options and name not in ("kind", "data", "weights", "task_dropout"):
+            assert options[name] == known.default, name
+
+
+def test_the_former_spelling_of_the_networks_size_works(
+    dsc: Command, pictures: Path, tmp_path: Path
+) -> None:
+    first = toy(dsc, pictures, tmp_path, "--size", "tiny")
+    assert first.code == 0, first.err
+    assert toy(dsc, pictures, tmp_path, "--model-size", "tiny").code == 0
+    says(toy(dsc, pictures, tmp_path, "--model-size", "fast"), 2, "size: tiny, now fast")
+    assert "--size " not in dsc("train", "--help").out

@@ -11,7 +11,7 @@ QUICK = ("--steps", 2, "--batch", 2, "--crop", 64, "--device", "cpu", "--tasks",
 
 def test_an_encoder_is_trained_and_its_codec_file_used(dsc: Command, tmp_path: Path) -> None:
     views = write_views(tmp_path / "views", depth=False)
-    first = dsc("train", "independent", "--size", "tiny", "--data", views, *QUICK,
+    first = dsc("train", "independent", "--model-size", "tiny", "--data", views, *QUICK,
                 "--out", tmp_path / "first")  # fmt: skip
     assert first.code == 0, first.err
     start = tmp_path / "first" / "independent.safetensors"

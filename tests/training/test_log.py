@@ -5,11 +5,11 @@ from pathlib import Path
 
 from dsc._training.evaluate import Figures
 from dsc._training.log import FIGURES, LOG, Log
-from dsc._training.meter import Row
+from dsc._training.meter import LogRow
 
 
-def row(step: int, loss: float) -> Row:
-    return Row(step, loss, {"rgb": 0.5, "depth": float("nan")}, {"rgb": 30.0}, 1e-3)
+def row(step: int, loss: float) -> LogRow:
+    return LogRow(step, loss, {"rgb": 0.5, "depth": float("nan")}, {"rgb": 30.0}, 1e-3)
 
 
 def write(out: Path, done: int, steps: range, loss: float) -> None:

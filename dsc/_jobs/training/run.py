@@ -19,7 +19,7 @@ from dsc._training.config import TrainConfig
 from dsc._training.evaluate import Figures
 from dsc._training.export import BitCheck, can_export
 from dsc._training.log import Log
-from dsc._training.meter import Row
+from dsc._training.meter import LogRow
 from dsc._training.session import About
 from dsc._training.watch import DivergedError
 
@@ -30,7 +30,7 @@ LOWER = 3  # what a learning rate is divided by after a divergence
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainProgress:
     """What is told after every slice of the loop.
 
     Attributes
@@ -49,11 +49,11 @@ class Progress:
     steps: int
     samples_per_s: float
     eta_s: float | None
-    row: Row | None
+    row: LogRow | None
 
 
 @dataclass(frozen=True)
-class Report:
+class TrainReport:
     """What a run ended in.
 
     Attributes
@@ -81,7 +81,7 @@ class Report:
     codec: str | None
     about: About
     seconds: float
-    row: Row | None
+    row: LogRow | None
     figures: list[Figures]
     check: BitCheck | None
     skipped: dict[str, str] = field(default_factory=dict)
@@ -112,13 +112,13 @@ class Run:
         config: TrainConfig,
         out: Path,
         pace: Pace,
-        tell: Callable[[Progress], None] | None,
+        tell: Callable[[TrainProgress], None] | None,
     ) -> None:
         self._session, self._config, self._out, self._pace = session, config, out, pace
         self._tell = tell or (lambda _: None)
         self._about = session.about()
         self._done, self._steps = self._about.done, self._about.steps
-        self._row: Row | None = None
+        self._row: LogRow | None = None
         self._figures: list[Figures] = []
         self._stopped, self._good = False, True
         self._saved_s = time.monotonic()
@@ -170,7 +170,7 @@ class Run:
             self._row = row
             log.row(row, speed.samples_per_s, round(speed.seconds, 1))
         eta = speed.eta_s(self._steps - self._done)
-        self._tell(Progress(self._done, self._steps, speed.samples_per_s, eta, self._row))
+        self._tell(TrainProgress(self._done, self._steps, speed.samples_per_s, eta, self._row))
 
     def _save_if_due(self) -> None:
         if self._good and time.monotonic() - self._saved_s >= self._pace.checkpoint_s:
@@ -196,13 +196,13 @@ class Run:
             "--lr or a larger --batch"
         )
 
-    def conclude(self) -> Report:
+    def conclude(self) -> TrainReport:
         """Write card and codec file, and say what the run ended in."""
         figures = self._figures or self._session.evaluate(self._qualities())
         card = self._session.card(figures)
         codec, check = self._export(card)
         atomic_write(self._out / CARD, json.dumps(_finite(card), indent=1).encode())
-        return Report(
+        return TrainReport(
             str(self._out),
             str(newest(self._out)),
             codec,

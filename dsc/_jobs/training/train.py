@@ -24,7 +24,7 @@ from pathlib import Path
 
 from dsc._codecs.learned.codec import default_weights
 from dsc._jobs.training.on_ray import AnySession, ray_session
-from dsc._jobs.training.run import CARD, Pace, Progress, Report, Run
+from dsc._jobs.training.run import CARD, Pace, Run, TrainProgress, TrainReport
 from dsc._pipeline.choose.codec_spec import FILE_SUFFIX, codec_id_of
 from dsc._storage.files.place import absolute
 from dsc._storage.files.writable import check_folder
@@ -45,8 +45,8 @@ def train(
     address: str | None = None,
     overwrite: bool = False,
     export_only: bool = False,
-    tell: Callable[[Progress], None] | None = None,
-) -> Report:
+    tell: Callable[[TrainProgress], None] | None = None,
+) -> TrainReport:
     """Train a codec, or go on with a run that was begun in `out`.
 
     Parameters

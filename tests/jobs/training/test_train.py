@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from dsc._jobs.training.run import Pace, Progress
+from dsc._jobs.training.run import Pace, TrainProgress
 from dsc._jobs.training.train import start_of, train
 from dsc._training.checkpoint import CHECKPOINT, load
 from dsc._training.log import TIMING
@@ -49,7 +49,7 @@ class StopAt:
     def __init__(self, step: int) -> None:
         self.step, self.pressed = step, False
 
-    def __call__(self, made: Progress) -> None:
+    def __call__(self, made: TrainProgress) -> None:
         if made.done >= self.step and not self.pressed:
             self.pressed = True
             os.kill(os.getpid(), signal.SIGINT)
@@ -192,7 +192,7 @@ def test_a_worker_gives_the_losses_of_this_process(
 ) -> None:
     config = toy_config(views, kind="independent", size="tiny", steps=6)
     train(config, tmp_path / "here", machine=FINE)
-    told: list[Progress] = []
+    told: list[TrainProgress] = []
     report = train(config, tmp_path / "there", machine=FINE, jobs="ray", tell=told.append)
     assert curve(tmp_path / "there") == curve(tmp_path / "here")
     assert told[-1].done == 6

@@ -11,7 +11,7 @@ import torch
 
 from dsc._codecs.learned.codec import default_weights
 from dsc._codecs.learned.codec_file import decoder_part, export_codec
-from dsc._jobs.training.run import Progress
+from dsc._jobs.training.run import TrainProgress
 from dsc._jobs.training.train import start_of, train
 from dsc._training.config import TrainConfig
 from dsc._training.datasets import parse_data
@@ -78,7 +78,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not_and_needs_no_start_file
     whole = train(config, tmp_path / "whole", machine=FINE)
     pressed: list[int] = []
 
-    def stop(made: Progress) -> None:
+    def stop(made: TrainProgress) -> None:
         if made.done >= 2 and not pressed:
             pressed.append(made.done)
             os.kill(os.getpid(), signal.SIGINT)
