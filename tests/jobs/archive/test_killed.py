@@ -74,11 +74,11 @@ class Crashing:
             patch.setattr(Root, name, self._limited(getattr(Root, name)))
 
     def _limited(self, change: Callable[..., None]) -> Callable[..., None]:
-        def limited(*args: object) -> None:
+        def limited(*args: object, **options: object) -> None:
             if self.left == 0:
                 raise Crash
             self.left -= 1
-            change(*args)
+            change(*args, **options)
 
         return limited
 
