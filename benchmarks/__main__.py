@@ -52,7 +52,7 @@ COMMANDS = {
 
 
 def run(name: str, out: Path) -> int:
-    """Run a command, show what it prints and keep it; give its exit status."""
+    """Run a command, show what it prints and keep it. Return its exit status."""
     words = shlex.split(COMMANDS[name].format(out=out, data=DATA))
     words[0] = sys.executable if words[0] == "python" else str(Path(sys.executable).parent / "dsc")
     part = out / f"{name}.part"

@@ -174,7 +174,7 @@ def main() -> None:
     columns = {"working tree": figures(read_package(root / "dsc"))}
     if at is not None:
         with tempfile.TemporaryDirectory() as folder:
-            _check_out(root, at, Path(folder))
+            check_out(root, at, Path(folder))
             columns = {at: figures(read_package(Path(folder) / "dsc")), **columns}
     print("| | " + " | ".join(columns) + " |")
     print("| --- |" + " ---: |" * len(columns))
@@ -187,7 +187,8 @@ def _arrows(graph: Graph) -> str:
     return f"{len(graph)} / {arrows} / {len(back_up(graph))}"
 
 
-def _check_out(root: Path, revision: str, folder: Path) -> None:
+def check_out(root: Path, revision: str, folder: Path) -> None:
+    """Put the package as it was at a revision into a folder."""
     command = ["git", "-C", str(root), "archive", revision, "dsc"]
     archive = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:

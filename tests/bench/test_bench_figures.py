@@ -8,7 +8,7 @@ import safetensors.numpy
 import torch
 
 from dsc._bench.rate_distortion import speed
-from dsc._bench.rate_distortion.candidates import Candidate
+from dsc._bench.rate_distortion.candidates import ComparedCodec
 from dsc._bench.rate_distortion.channels import channel_bits, symbol_bits
 from dsc._bench.rate_distortion.curves import Curve
 from dsc._bench.rate_distortion.datasets import source_set
@@ -73,7 +73,7 @@ def toy_report() -> SetReport:
     names = ("shared-latent", "jpeg", "webp", "jxl")
     return SetReport(
         name="toy", title="Toy", samples=1, total=5, size=(80, 100), tasks=(RGB, DEPTH, LABEL),
-        candidates=tuple(Candidate(name, name) for name in names), points=tuple(points),
+        candidates=tuple(ComparedCodec(name, name) for name in names), points=tuple(points),
         operating=60,
         channels={"shared-latent": {"shared": {"hyper": [0.01], "latent": [0.05, 0.0]}}},
     )  # fmt: skip
@@ -202,7 +202,7 @@ def test_probability_tables_are_no_parameters() -> None:
 
 def test_speed_counts_multiply_accumulates_and_parameters() -> None:
     data = source_set("sample", None, "rgb", n=1, size=64)
-    learned = Candidate("shared-latent", "shared-latent")
+    learned = ComparedCodec("shared-latent", "shared-latent")
     found = measure_speed(data, learned, data.schemas(), 60, rounds=1)
     assert found["encode_mpix_s"] > 0
     assert found["decode_mpix_s"]["rgb"] > 0
@@ -212,6 +212,6 @@ def test_speed_counts_multiply_accumulates_and_parameters() -> None:
     assert weights is not None
     assert found["file_bytes"] == len(weights)
     assert found["parameters"] == count_parameters(weights)
-    classical = measure_speed(data, Candidate("jpeg", "jpeg"), data.schemas(), 60, rounds=1)
+    classical = measure_speed(data, ComparedCodec("jpeg", "jpeg"), data.schemas(), 60, rounds=1)
     assert classical["parameters"] is None
     assert classical["decode_kmac_px"] == {"rgb": None}

@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 
 from dsc._bench.rate_distortion import points
-from dsc._bench.rate_distortion.candidates import Candidate, default_candidates, parse_candidates
+from dsc._bench.rate_distortion.candidates import (
+    ComparedCodec,
+    default_candidates,
+    parse_candidates,
+)
 from dsc._bench.rate_distortion.datasets import CHUNK, BenchSet, named_sets, source_set
 from dsc._bench.rate_distortion.points import Job, make_point, measure_job
 from dsc._bench.store import Store
@@ -26,7 +30,7 @@ def views() -> BenchSet:
 
 
 def job(data: BenchSet, codec: str, tasks: tuple[str, ...], quality: int = 60) -> Job:
-    return Job(data, Candidate(codec, codec), tasks, quality, data.indices)
+    return Job(data, ComparedCodec(codec, codec), tasks, quality, data.indices)
 
 
 def test_bits_are_those_of_the_bitstreams_and_distortion_that_of_what_is_read_back(
@@ -90,16 +94,18 @@ def test_a_codec_that_fails_is_named_with_set_sample_and_quality(
 def test_lossless_codecs_and_labels_are_measured_once(views: BenchSet) -> None:
     label = [task for task in views.schemas() if task.name == "segment_semantic"]
     rgb = [task for task in views.schemas() if task.name == "rgb"]
-    assert Candidate("jxl", "jxl").qualities(label, (10, 90)) == (100,)
-    assert Candidate("png", "png").qualities(rgb, (10, 90)) == (100,)
-    assert Candidate("jpeg", "jpeg").qualities(rgb, (90, 10, 10)) == (10, 90)
-    assert len(Candidate("jpeg", "jpeg").qualities(rgb, None)) == 6
+    assert ComparedCodec("jxl", "jxl").qualities(label, (10, 90)) == (100,)
+    assert ComparedCodec("png", "png").qualities(rgb, (10, 90)) == (100,)
+    assert ComparedCodec("jpeg", "jpeg").qualities(rgb, (90, 10, 10)) == (10, 90)
+    assert len(ComparedCodec("jpeg", "jpeg").qualities(rgb, None)) == 6
 
 
 def test_slow_avif_is_smaller_at_equal_quality_and_read_by_avif(views: BenchSet) -> None:
     rgb = [task for task in views.schemas() if task.name == "rgb"]
     sample = {"rgb": views.read(0)["rgb"]}
-    (slow,) = Candidate("avif-s4", "avif-s4").make(rgb).encode_batch([sample], Quality(default=40))
+    (slow,) = (
+        ComparedCodec("avif-s4", "avif-s4").make(rgb).encode_batch([sample], Quality(default=40))
+    )
     (usual,) = make_codec("avif", rgb).encode_batch([sample], Quality(default=40))
     assert slow != usual
     (decoded,) = make_codec("avif", rgb).decode_batch([slow], ["rgb"], 64 * 64)
@@ -109,9 +115,9 @@ def test_slow_avif_is_smaller_at_equal_quality_and_read_by_avif(views: BenchSet)
 def test_candidates_are_read_as_written_and_bad_ones_refused() -> None:
     found = parse_candidates("jpeg, chained@run/a.safetensors,mine=chained@run/b.safetensors")
     assert found == [
-        Candidate("jpeg", "jpeg"),
-        Candidate("chained@a", "chained", "run/a.safetensors"),
-        Candidate("mine", "chained", "run/b.safetensors"),
+        ComparedCodec("jpeg", "jpeg"),
+        ComparedCodec("chained@a", "chained", "run/a.safetensors"),
+        ComparedCodec("mine", "chained", "run/b.safetensors"),
     ]
     with pytest.raises(UnknownCodecError, match="jpeg2000"):
         parse_candidates("jpeg2000")
@@ -132,7 +138,7 @@ def test_a_result_is_found_again_only_while_nothing_that_decides_it_changes(
     for changed in (
         replace(asked, quality=51),
         replace(asked, indices=(0, 1)),
-        replace(asked, candidate=Candidate("jpeg", "webp")),
+        replace(asked, candidate=ComparedCodec("jpeg", "webp")),
         replace(asked, ms_ssim=True),
         replace(asked, data=others),
     ):

@@ -52,7 +52,7 @@ _WRITTEN = re.compile(r"(?:(?P<label>[\w.+-]+)=)?(?P<id>[\w.-]+)(?:@(?P<file>.+)
 
 
 @dataclass(frozen=True)
-class Candidate:
+class ComparedCodec:
     """A codec under comparison.
 
     Attributes
@@ -138,7 +138,7 @@ class Candidate:
             raise UsageError(f"codec {self.name}: cannot read {self.file}: {error}") from None
 
 
-def parse_candidates(text: str) -> list[Candidate]:
+def parse_candidates(text: str) -> list[ComparedCodec]:
     """Read candidates with commas; see the module.
 
     Raises
@@ -148,7 +148,7 @@ def parse_candidates(text: str) -> list[Candidate]:
     UnknownCodecError
         When a codec is not registered.
     """
-    found: list[Candidate] = []
+    found: list[ComparedCodec] = []
     for part in filter(None, (piece.strip() for piece in text.split(","))):
         match = _WRITTEN.fullmatch(part)
         if match is None:
@@ -160,17 +160,17 @@ def parse_candidates(text: str) -> list[Candidate]:
         if codec != SLOW_AVIF and not is_codec(codec):
             known = ", ".join((*codec_names(), SLOW_AVIF))
             raise UnknownCodecError(f"--codecs {part}: unknown codec {codec!r}; known: {known}")
-        found.append(Candidate(name, codec, file))
+        found.append(ComparedCodec(name, codec, file))
     if not found:
         raise UsageError(f"--codecs {text!r} names no codec")
     return found
 
 
-def default_candidates() -> list[Candidate]:
+def default_candidates() -> list[ComparedCodec]:
     """Return all of dsc's own codecs, the usual image formats, and PNG for labels."""
     formats = (*CLASSICAL, "png")
     own = [name for name in CODECS if name not in (*formats, *LOSSLESS, *SAME_AS)]
-    return [Candidate(name, name) for name in (*own, *formats)]
+    return [ComparedCodec(name, name) for name in (*own, *formats)]
 
 
 def _class_of(codec: str) -> type[Codec]:

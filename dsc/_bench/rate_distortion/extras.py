@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from dsc._bench.environment import cpu_model
-from dsc._bench.rate_distortion.candidates import Candidate
+from dsc._bench.rate_distortion.candidates import ComparedCodec
 from dsc._bench.rate_distortion.channels import channel_bits
 from dsc._bench.rate_distortion.datasets import BenchSet
 from dsc._bench.rate_distortion.speed import measure_speed
@@ -19,7 +19,7 @@ Channels = dict[str, dict[str, list[float]]]  # bits a pixel by stream and part,
 
 
 def speeds(
-    data: BenchSet, candidates: Sequence[Candidate], quality: int, rounds: int, store: Store
+    data: BenchSet, candidates: Sequence[ComparedCodec], quality: int, rounds: int, store: Store
 ) -> dict[str, dict[str, Any]]:
     """Measure every codec on the tasks with loss and on the labels; one at a time, here.
 
@@ -49,7 +49,7 @@ def speeds(
 
 
 def channels(
-    data: BenchSet, candidates: Sequence[Candidate], quality: int, store: Store
+    data: BenchSet, candidates: Sequence[ComparedCodec], quality: int, store: Store
 ) -> dict[str, Channels]:
     """Return the bits of latent channels, by codec, for codecs that have latents."""
     found: dict[str, Channels] = {}
@@ -69,7 +69,7 @@ def channels(
 
 
 def _channel_bpp(
-    data: BenchSet, candidate: Candidate, group: Sequence[Task], quality: int
+    data: BenchSet, candidate: ComparedCodec, group: Sequence[Task], quality: int
 ) -> Channels:
     codec, names = candidate.make(group), [task.name for task in group]
     read = [data.read(index) for index in data.indices[:CHANNEL_SAMPLES]]

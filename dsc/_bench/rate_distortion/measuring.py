@@ -54,7 +54,7 @@ def measure_all(
 
 
 def _run(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, dict[str, Any] | None, str]]:
-    """Measure jobs; give each as it is done, with the reason where it failed."""
+    """Measure jobs. Yield each as it is done, with the reason where it failed."""
     if workers <= 1 or len(jobs) <= 1:
         for job in jobs:
             yield job, *_attempt(job)

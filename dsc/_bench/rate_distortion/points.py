@@ -14,7 +14,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from dsc._bench.rate_distortion.candidates import Candidate
+from dsc._bench.rate_distortion.candidates import ComparedCodec
 from dsc._bench.rate_distortion.datasets import BenchSet
 from dsc._codecs.base import Codec
 from dsc._pipeline.choose.codec_set import single_thread
@@ -46,7 +46,7 @@ class Job:
     """
 
     data: BenchSet
-    candidate: Candidate
+    candidate: ComparedCodec
     tasks: tuple[str, ...]
     quality: int
     indices: tuple[int, ...]
@@ -218,10 +218,10 @@ def _distortion(task: Task, original: Array, decoded: Array, ms_ssim: bool) -> d
 
 
 @lru_cache(maxsize=64)
-def _made(candidate: Candidate, tasks: tuple[Task, ...]) -> Codec:
+def _made(candidate: ComparedCodec, tasks: tuple[Task, ...]) -> Codec:
     return candidate.make(tasks)
 
 
 @lru_cache(maxsize=256)
-def _identity(candidate: Candidate, tasks: tuple[Task, ...]) -> dict[str, Any]:
+def _identity(candidate: ComparedCodec, tasks: tuple[Task, ...]) -> dict[str, Any]:
     return candidate.identity(tasks)

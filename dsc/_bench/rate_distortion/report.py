@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from dsc._bench.rate_distortion.candidates import CLASSICAL, Candidate
+from dsc._bench.rate_distortion.candidates import CLASSICAL, ComparedCodec
 from dsc._bench.rate_distortion.curves import (
     LEAD,
     BdRate,
@@ -80,7 +80,7 @@ class SetReport:
     total: int
     size: tuple[int, int]
     tasks: tuple[Task, ...]
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[ComparedCodec, ...]
     points: tuple[Point, ...]
     operating: int
     speed: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dsc._bench.environment import environment
-from dsc._bench.rate_distortion.candidates import Candidate
+from dsc._bench.rate_distortion.candidates import ComparedCodec
 from dsc._bench.rate_distortion.datasets import BenchSet
 from dsc._bench.rate_distortion.extras import channels, speeds
 from dsc._bench.rate_distortion.measuring import BenchProgress, measure_all
@@ -62,7 +62,7 @@ class RdOptions:
     """
 
     sets: Sequence[BenchSet]
-    candidates: Sequence[Candidate]
+    candidates: Sequence[ComparedCodec]
     optional: bool = False
     qualities: tuple[int, ...] | None = None
     fewer: bool = False
@@ -155,7 +155,7 @@ def _check_installed() -> None:
 
 def _jobs(data: BenchSet, options: RdOptions, left_out: dict[str, list[str]]) -> list[Job]:
     """List the parts of a set, chunk by chunk, so that samples are read once a process."""
-    chosen: list[tuple[Candidate, tuple[Task, ...], int]] = []
+    chosen: list[tuple[ComparedCodec, tuple[Task, ...], int]] = []
     for candidate in options.candidates:
         try:
             groups = candidate.groups(data.schemas())
@@ -177,7 +177,9 @@ def _jobs(data: BenchSet, options: RdOptions, left_out: dict[str, list[str]]) ->
     ]
 
 
-def _qualities(candidate: Candidate, group: Sequence[Task], options: RdOptions) -> tuple[int, ...]:
+def _qualities(
+    candidate: ComparedCodec, group: Sequence[Task], options: RdOptions
+) -> tuple[int, ...]:
     qualities = candidate.qualities(group, options.qualities)
     if options.fewer and len(qualities) > 4:
         qualities = (*qualities[:1], *qualities[1::2])
@@ -211,7 +213,7 @@ def _report(
 
 def _points(data: BenchSet, parts: Mapping[Job, dict[str, Any]]) -> list[Point]:
     """Add up the parts of a set, in order of codec and quality; points with a gap are left out."""
-    grouped: dict[tuple[Candidate, tuple[str, ...], int], list[Job]] = defaultdict(list)
+    grouped: dict[tuple[ComparedCodec, tuple[str, ...], int], list[Job]] = defaultdict(list)
     for job in parts:
         if job.data == data:
             grouped[job.candidate, job.tasks, job.quality].append(job)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dsc._bench.rate_distortion.candidates import Candidate
+from dsc._bench.rate_distortion.candidates import ComparedCodec
 from dsc._bench.rate_distortion.datasets import BenchSet
 from dsc._codecs.base import Codec, LatentCodec
 from dsc._pipeline.choose.codec_set import single_thread
@@ -27,7 +27,7 @@ Samples = Sequence[Mapping[str, NDArray[Any]]]
 
 
 def measure_speed(
-    data: BenchSet, candidate: Candidate, group: Sequence[Task], quality: int, rounds: int = 3
+    data: BenchSet, candidate: ComparedCodec, group: Sequence[Task], quality: int, rounds: int = 3
 ) -> dict[str, Any]:
     """Measure one codec on the first samples of a set.
 

@@ -141,7 +141,7 @@ def _endless(loader: Any) -> "Any":
 def _take(
     batches: Iterator[Any], length: Callable[[Any], int], seconds: float, multiple: int
 ) -> float:
-    """Take batches for some time, a multiple of them; give the number of samples."""
+    """Take batches for some time, a multiple of them. Return the number of samples."""
     samples, count, start = 0, 0, time.perf_counter()
     while count % multiple or not count or time.perf_counter() - start < seconds:
         samples += length(next(batches))

@@ -90,7 +90,7 @@ def download(source: Root, record: FileRecord, target: Path, advance: Advance) -
 
 
 def _fill(source: Root, record: FileRecord, part: Path, advance: Advance) -> int:
-    """Append to a part until it is as long as it should be; give the number of bytes read."""
+    """Append to a part until it is as long as it should be. Return the bytes read."""
     held = min(part.stat().st_size, record.bytes) if part.exists() else 0
     advance(held)
     read, failures = 0, 0

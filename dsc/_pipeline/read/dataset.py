@@ -49,7 +49,7 @@ class Dataset:
         Names or aliases of the tasks to read, in order (a list, or text with commas); None for
         all.
     native
-        Give the integers of the source's files instead of metres and unit vectors.
+        Return the integers of the source's files instead of metres and unit vectors.
     cache
         Where packs of a remote archive are kept, if anywhere.
 

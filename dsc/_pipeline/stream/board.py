@@ -143,7 +143,7 @@ class Board:
             return None if state["begun"] is None else _place(state["begun"])
 
     def go_to(self, place: LoopStart) -> int:
-        """Let the next loop begin at a place; give the number of the course."""
+        """Let the next loop begin at a place, and return the number of the course."""
         with self._locked() as state:
             state["course"] += 1
             state["begun"] = None

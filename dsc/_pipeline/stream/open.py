@@ -84,7 +84,7 @@ def stream(
         Where batches go, and where learned codecs synthesise, one call a batch; entropy decoding
         stays in the workers.
     native
-        Give the integers of the source's files instead of metres and unit vectors.
+        Return the integers of the source's files instead of metres and unit vectors.
     transform
         Applied to each sample, a dict of NumPy arrays as of `dsc.open` with ``__index__``, before
         it is batched, in the worker. It returns a dict of whatever is to be batched, the same

@@ -103,7 +103,7 @@ class Supply:
     def _look_ahead(
         self, requests: Iterator[R], ahead: deque[tuple[R, int]], ahead_bytes: int
     ) -> int:
-        """Queue requests until enough is under way; ask for what they need; give its bytes."""
+        """Queue requests until enough is under way; ask for what they need. Return its bytes."""
         wanted: dict[PackKey, None] = {}
         before = ahead_bytes
         while not ahead or (ahead_bytes < self._prefetch and len(ahead) < MAX_AHEAD):

@@ -5,6 +5,9 @@ FileSet a stream instead, with a glob, and the hashes are in the shard records a
 RecordSet, one record a sample; a second one says what the tasks are. What lies in a pack is no
 RecordSet: Croissant cannot cut a file into records. dsc writes this file and never reads it.
 Nothing in it depends on when or where it was written.
+
+It is written by hand: mlcroissant would bring pandas and rdflib to every user, for one JSON file.
+The tests check the file with mlcroissant.
 """
 
 import json
