@@ -188,6 +188,7 @@ def test_a_public_name_says_what_it_is(module: str, name: str) -> None:
         return  # a table or an alias of a type
     text = inspect.getdoc(value)
     assert text, "no docstring"
+    assert "dsc._" not in text, "sends the reader to what is internal"
     first = text.split()[0]
     if inspect.isroutine(value):
         assert re.fullmatch(r"[A-Z][a-z]+", first), f"begins with {first!r}"

@@ -189,7 +189,7 @@ class AdaptableCodec(Protocol):
     tasks: tuple[Task, ...]
 
     def encoder_network(self) -> Any:
-        """Return a `torch.nn.Module` that is a `dsc._codecs.learned.network.trainable.Network`.
+        """Return the network as a `torch.nn.Module`, as training knows it.
 
         Only the encoder's parameters require a gradient.
 

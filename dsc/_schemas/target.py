@@ -20,7 +20,7 @@ _METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001}
 
 
 class Metric(StrEnum):
-    """How a target is measured; the names are those of `dsc._pipeline.metrics`."""
+    """How a target is measured; the names are those of `dsc.metrics`."""
 
     PSNR = "psnr_db"
     MS_SSIM = "ms_ssim"

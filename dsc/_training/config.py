@@ -50,7 +50,7 @@ class TrainConfig(Schema):
     Attributes
     ----------
     kind, size
-        The network: a name in `dsc._training.networks.NETWORKS`, and how large.
+        The network, as for ``dsc train KIND``, and how large: ``tiny``, ``fast``, ``base``.
     data
         The data sets.
     tasks
@@ -68,9 +68,10 @@ class TrainConfig(Schema):
     lambdas
         λ by task, of networks of one fixed rate; those of variable rate have it from the quality.
     balance
-        See `dsc._training.objective`.
+        How the tasks' losses are weighed: ``fixed``, ``uncertainty``, ``balanced-rd`` or
+        ``balanced-rd-exact``.
     average
-        See `dsc._training.average`.
+        Of the weights, which is evaluated and exported: ``ema``, ``sma`` or ``none``.
     quality
         1 to 100, or None: drawn anew for every sample.
     task_dropout

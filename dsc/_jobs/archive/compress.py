@@ -55,7 +55,7 @@ def compress(
     on_start: OnStart | None = None,
     **layout: Any,
 ) -> Manifest:
-    """Compress a dataset into an archive, or finish one that was begun; give its manifest.
+    """Compress a dataset into an archive, or finish one that was begun; return its manifest.
 
     Parameters
     ----------
@@ -64,19 +64,30 @@ def compress(
         and what else the layout takes (``depth_unit``); or an open source.
     out, overwrite
         Directory or fsspec URL of the archive; whether what is there is replaced.
-    tasks, codec, quality, target, max_error, auto_samples
-        What is coded (names or aliases; None for all), by which codecs
-        (`dsc._pipeline.choose.codec_spec`), how well: 1 to 100 (``60``, ``rgb=60,depth=80``), a
-        distortion that each sample is to reach (``rgb=38dB``), the largest error of a valid pixel
-        (``depth=1%``; `dsc._schemas. target`); how many samples codecs are tried on where dsc
-        chooses them (``auto``).
-    shard_size, pack, split
-        Samples a shard and a pack (None: `dsc._pipeline.write.plan`); name of the split, of nyuv2
-        frames.
+    tasks
+        What is coded: names or aliases, as a sequence or with commas; None for all.
+    codec
+        One codec, or one a task (``rgb=avif,depth=jxl``), by id or codec file; ``auto`` tries them.
+        None for the defaults.
+    quality
+        1 to 100, or by task (``rgb=60,depth=80``).
+    target
+        Instead of a quality, a distortion that each sample is to reach: ``rgb=38dB,depth=0.5%``.
+    max_error
+        The largest error of any valid pixel, guaranteed by a second stream: ``depth=1%``.
+    auto_samples
+        How many samples codecs are tried on, where dsc chooses them.
+    shard_size, pack
+        Samples a shard, and samples a pack; None to choose by the bytes of some samples.
+    split
+        Name of the split; of nyuv2 which part of the data is read.
     workers, address, on_error
         Worker processes here, or a Ray cluster, or neither; ``fail`` or ``skip`` unread samples.
     progress, on_choice, on_trial, on_start
-        Called as `dsc._jobs.archive.tally.Watch` says.
+        Called with (samples done, samples in all, sums over the finished shards); with the `Choice`
+        of codecs, where that was left to dsc; with (candidates tried, candidates in all) on the
+        way there; and, before the first sample is coded, with what the source found, tasks and
+        codecs.
 
     Raises
     ------

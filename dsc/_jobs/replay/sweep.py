@@ -44,8 +44,8 @@ def sweep(
     Parameters
     ----------
     out
-        The directory, as `dsc._replay.experiment.sweep` says; on a cluster, one that all machines
-        share.
+        The directory of results, which several sweeps may share; on a cluster, one that all
+        machines share.
     workers
         Runs at a time on this machine, by Ray; 0 computes one after the other in this process.
     address

@@ -98,7 +98,7 @@ class Dataset:
         Raises
         ------
         UsageError
-            When the directory cannot be a cache; see `dsc._storage.cache.pack_cache.PackCache`.
+            When the directory cannot be a cache: it is none, lies in an archive, or is not writable.
         ArchiveNotFoundError
             When there is no archive.
         UnsupportedVersionError, CorruptArchiveError

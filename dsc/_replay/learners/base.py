@@ -36,7 +36,7 @@ class Recipe(Schema):
     Attributes
     ----------
     network
-        Name in `dsc._replay.learners.network.LAYOUTS`.
+        ``resnet8``, ``resnet8-wide``, ``resnet8-early``, ``resnet18``, ``resnet20``, ``resnet32``.
     epochs, first_epochs
         Passes over the images of an increment, and of the first increment (None: the same).
     steps

@@ -85,7 +85,8 @@ def select_codec(
     rounds
         Of the probe.
     beta, epsilon
-        Of drift and volume; see `dsc._replay.selection.proxies`.
+        Of drift: what a drift of one is worth, in e-folds of exemplars. Of volume: how far
+        the exemplars' volume may be from the originals'.
     report
         Is told (networks trained, at most so many).
 
