@@ -74,12 +74,24 @@ def defined(path: Path) -> set[str]:
     return found
 
 
+NAMED = re.compile(r"`(dsc/[\w/]+\.py)`:\s+(`[\w.]+`(?:(?:,|\sand)\s+`[\w.]+`)*)")
+
+
 @pytest.mark.parametrize("path", PAGES, ids=name_of)
 def test_names_that_are_said_to_be_in_a_file_are_there(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    for file, names in re.findall(r"`(dsc/[\w/]+\.py)`: ((?:`[\w.]+`(?:, | and )?)+)", text):
+    for file, names in NAMED.findall(path.read_text(encoding="utf-8")):
         for name in re.findall(r"`([\w.]+)`", names):
             assert name in defined(ROOT / file), f"{name_of(path)}: {file} defines no {name}"
+
+
+def test_three_walks_have_twelve_steps_at_most() -> None:
+    page = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    walks = re.split(r"^### Through ", page, flags=re.MULTILINE)[1:]
+    assert len(walks) == 3
+    for walk in walks:
+        steps = re.findall(r"^\d+\. (.*(?:\n   .*)*)", walk, re.MULTILINE)
+        assert 6 <= len(steps) <= 12
+        assert all(NAMED.match(step) for step in steps), "each step begins with a file and a name"
 
 
 @pytest.mark.parametrize("path", PAGES, ids=name_of)

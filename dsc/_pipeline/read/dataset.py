@@ -98,7 +98,7 @@ class Dataset:
         Raises
         ------
         UsageError
-            When the directory cannot be a cache: it is none, lies in an archive, or is not writable.
+            When the directory cannot be a cache: it is none, or lies in an archive.
         ArchiveNotFoundError
             When there is no archive.
         UnsupportedVersionError, CorruptArchiveError
