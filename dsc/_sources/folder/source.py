@@ -27,7 +27,7 @@ from dsc._sources.keys import natural_order
 from dsc._sources.meaning.decide import ALPHA, Meaning, Stated, alpha_meaning, decide
 from dsc._sources.meaning.evidence import Evidence
 from dsc._sources.meaning.names import kind_of_name
-from dsc._sources.meaning.options import TaskOptions, unwanted, wanted_tasks
+from dsc._sources.meaning.options import TaskOptions, known_split, unwanted, wanted_tasks
 from dsc.errors import UsageError
 
 LAYOUTS = ("directories", "split-directories", "suffixes", "classes", *PUBLISHED)
@@ -125,7 +125,7 @@ class FolderSource(FileSource):
             *unwanted(built.files, wanted, options),
         ]
         if split is not None and table.split_sizes():
-            table = table.select(table.rows_of_split(_known_split(split, table)))
+            table = table.select(table.rows_of_split(known_split(split, table.split_sizes())))
         meanings = _meanings(tree, table, chosen, options)
         if built.labels and CLASS_TASK in wanted:
             meanings.append(_class_meaning(class_names(built.labels)))
@@ -219,13 +219,6 @@ def _check_invalid(name: str, found: Evidence, options: TaskOptions, where: str)
                 f"--invalid {name}={value}: {where} holds {found.dtype} values, {info.min} to "
                 f"{info.max}"
             )
-
-
-def _known_split(split: str, table: FileTable) -> str:
-    sizes = table.split_sizes()
-    if split not in sizes:
-        raise UsageError(f"--split {split}: found are {', '.join(name or '-' for name in sizes)}")
-    return split
 
 
 def _meanings(

@@ -30,7 +30,7 @@ from dsc._sources.hdf5.tasks import TaskFinder
 from dsc._sources.keys import natural_order
 from dsc._sources.meaning.decide import ALPHA, Meaning
 from dsc._sources.meaning.decode import check_sizes, fit_to_task, map_sizes
-from dsc._sources.meaning.options import TaskOptions
+from dsc._sources.meaning.options import TaskOptions, known_split
 from dsc._sources.report import fingerprint, make_report
 from dsc.errors import SampleError, UsageError
 
@@ -140,7 +140,7 @@ class Hdf5Source:
             raise nothing_found(cls.name, f"no sample in {root}{_why(left_out)}", LOOKED_FOR)
         table = plan.table
         if split is not None and table.split_sizes():
-            table = table.of_split(_known_split(split, table))
+            table = table.of_split(known_split(split, table.split_sizes()))
         finder = TaskFinder(files, plan)
         meanings = finder.meanings()
         single = len(paths) == 1 and FileTree(root).is_file()
@@ -281,13 +281,6 @@ def _contents(
     if not found:
         raise nothing_found("hdf5", f"no HDF5 file under {root}", LOOKED_FOR)
     return found
-
-
-def _known_split(split: str, table: SampleTable) -> str:
-    sizes = table.split_sizes()
-    if split not in sizes:
-        raise UsageError(f"--split {split}: found are {', '.join(name or '-' for name in sizes)}")
-    return split
 
 
 def _why(left_out: Sequence[LeftOut]) -> str:

@@ -221,6 +221,19 @@ def unwanted(
             yield LeftOut(what=f"task {name}", files=count, reason=reason)
 
 
+def known_split(split: str, sizes: Mapping[str, int]) -> str:
+    """Return a split that was asked for, after making sure that it is there.
+
+    Raises
+    ------
+    UsageError
+        When it is not; the message lists those that are.
+    """
+    if split not in sizes:
+        raise UsageError(f"--split {split}: found are {', '.join(name or '-' for name in sizes)}")
+    return split
+
+
 def words_of(given: Sequence[str] | str) -> list[str]:
     """Read names or patterns with commas, or a sequence of them."""
     parts = given.split(",") if isinstance(given, str) else given
