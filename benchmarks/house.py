@@ -115,7 +115,8 @@ def written_twice(modules: Mapping[str, Module]) -> int:
     places: defaultdict[tuple[str, ...], list[tuple[str, int]]] = defaultdict(list)
     for module in modules.values():
         lines = [line.strip() for line in module.text.splitlines()]
-        code = [(n, line) for n, line in enumerate(lines) if line and not _is_import(line)]
+        lists = _lists_of_names(module.text)
+        code = [(n, line) for n, line in enumerate(lines) if line and n not in lists]
         for at in range(len(code) - WINDOW + 1):
             run = code[at : at + WINDOW]
             places[tuple(line for _, line in run)].append((module.name, at))
@@ -212,8 +213,14 @@ def _room(name: str, within: str) -> str | None:
     return name[len(within) + 1 :].split(".", maxsplit=1)[0] if inside else None
 
 
-def _is_import(line: str) -> bool:
-    return line.startswith(("import ", "from "))
+def _lists_of_names(text: str) -> set[int]:
+    """Return the numbers of the lines that only import names or list them in ``__all__``."""
+    found: set[int] = set()
+    for node in ast.walk(ast.parse(text)):
+        lists = isinstance(node, ast.Assign) and _assigns_all(node)
+        if lists or isinstance(node, ast.Import | ast.ImportFrom):
+            found |= set(range(node.lineno - 1, node.end_lineno or node.lineno))
+    return found
 
 
 def _defined(text: str) -> Iterator[str]:

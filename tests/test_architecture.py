@@ -3,33 +3,43 @@
 import ast
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import dsc
+from benchmarks.house import circles, read_package, rooms_graph
 
 PACKAGE = Path(dsc.__file__).parent
-MODULES = sorted(PACKAGE.rglob("*.py"))
-LEVELS = {
-    "errors": 0,
-    "version": 0,
-    "_hashing": 0,  # one hash of integers, for orders of samples and keys of exemplars
-    "_plugins": 1,  # how codecs and sources find those of other packages
-    "_schemas": 1,
-    "_codecs": 2,
-    "_storage": 2,
-    "_renderer": 3,
-    "_sources": 4,
-    "_pipeline": 5,
-    "_training": 6,
-    "_replay": 7,
-    "_jobs": 8,
-    "_bench": 10,
-    "_cli": 11,
+PATHS = sorted(PACKAGE.rglob("*.py"))
+HOUSE = read_package(PACKAGE)
+
+# From the ground up: a room imports only from rooms of the lines before its own.
+FLOORS = (
+    ("errors", "version", "_hashing"),
+    ("_plugins", "_schemas"),
+    ("_codecs", "_storage", "_renderer"),
+    ("_sources",),
+    ("_pipeline",),
+    ("_training",),
+    ("_replay",),
+    ("_jobs",),
+    ("FRONT DOOR",),  # what users import
+    ("_bench",),
+    ("_cli",),
+)
+# Inside a room likewise, one room after the other. A room of files only is not listed here.
+INNER = {
+    "_codecs": (
+        "base registry encoder coding context maps classical label residual restored learned"
+    ),
+    "_storage": "files format cache read",
+    "_pipeline": "metrics choose read write stream copy view",
+    "_replay": "scenario policies buffer learners experiment selection avalanche",
 }
-FRONT_DOOR = 9  # the modules that users import: they import everything below, benches above
+MOST_INNER = {"_pipeline": 8, "_replay": 7, "_storage": 5}
 RESEARCH = "_training/research/"  # comparison networks; they write no archives
 HEAVY = ("torch", "ray", "compressai")
 
@@ -38,17 +48,19 @@ def relative(path: Path) -> str:
     return path.relative_to(PACKAGE).as_posix()
 
 
-def package_of(path: Path) -> str:
-    return relative(path).split("/")[0].removesuffix(".py")
+def room_of(name: str) -> str:
+    """The room of a module's dotted name; that of all public modules is the front door."""
+    room = f"{name}.".split(".")[1]
+    if room == "__main__":
+        return "_cli"
+    private = room.startswith("_")
+    return room if private or room in ("errors", "version") else "FRONT DOOR"
 
 
-def level_of(room: str) -> int | None:
-    """The level of a room; None of what is none, a name in `dsc` itself or a new room."""
-    if room in LEVELS:
-        return LEVELS[room]
-    public = not room.startswith("_")
-    is_there = (PACKAGE / room).is_dir() or (PACKAGE / f"{room}.py").is_file()
-    return FRONT_DOOR if public and is_there else None
+def floor_of(room: str) -> int:
+    floors = [n for n, rooms in enumerate(FLOORS) if room in rooms]
+    assert floors, f"dsc/{room} has no floor in this test"
+    return floors[0]
 
 
 def imports(path: Path) -> Iterator[tuple[int, str]]:
@@ -57,36 +69,48 @@ def imports(path: Path) -> Iterator[tuple[int, str]]:
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            if node.level:
-                parts = ["dsc", *relative(path).split("/")[: -node.level]]
-                module = ".".join([*parts, *filter(None, [node.module])])
-            else:
-                module = node.module or ""
+            assert not node.level, f"{relative(path)}:{node.lineno}: imports are absolute here"
+            module = node.module or ""
             yield node.lineno, module
             yield from ((node.lineno, f"{module}.{alias.name}") for alias in node.names)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=relative)
-def test_a_module_imports_only_from_packages_below_its_own(path: Path) -> None:
-    own = package_of(path)
-    if own in ("__init__", "__main__"):
-        return  # the front door: names of every package, loaded when they are used
-    level = level_of(own)
-    assert level is not None, f"dsc/{own} has no level in this test"
-    for line, module in imports(path):
-        parts = module.split(".")
-        if parts[0] != "dsc" or len(parts) < 2:
-            continue
-        other = parts[1]
-        below = level_of(other)
-        if below is not None and other != own:
-            assert below < level, f"{relative(path)}:{line}: {own} imports {module}"
+@pytest.mark.parametrize("name", sorted(HOUSE))
+def test_a_module_imports_only_from_rooms_below_its_own(name: str) -> None:
+    own = room_of(name)
+    for target in HOUSE[name].imports:
+        other = room_of(target)
+        assert other == own or floor_of(other) < floor_of(own), f"{name} imports {target}"
+
+
+@pytest.mark.parametrize("room", INNER)
+def test_inside_a_room_imports_run_downward_too(room: str) -> None:
+    order = INNER[room].split()
+    graph = rooms_graph(HOUSE, f"dsc.{room}")
+    assert sorted(graph) == sorted(order), "the list in this test is not what is there"
+    for inner, targets in graph.items():
+        up = [target for target in targets if order.index(target) > order.index(inner)]
+        assert not up, f"{room}/{inner} imports from {up}"
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    assert not circles({name: dict.fromkeys(module.imports, 1) for name, module in HOUSE.items()})
+
+
+def test_no_room_is_a_fifth_of_the_house_or_has_too_many_inner_rooms() -> None:
+    lines: Counter[str] = Counter()
+    for name, module in HOUSE.items():
+        lines[room_of(name)] += module.text.count("\n")
+    room, most = lines.most_common(1)[0]
+    assert most < lines.total() / 5, f"{room} is {most / lines.total():.0%} of the house"
+    for room, limit in MOST_INNER.items():
+        assert len(rooms_graph(HOUSE, f"dsc.{room}")) <= limit, room
 
 
 def test_only_training_code_imports_compressai() -> None:
     found = {
         relative(path)
-        for path in MODULES
+        for path in PATHS
         for _, module in imports(path)
         if module.split(".")[0] == "compressai"
     }
@@ -94,15 +118,15 @@ def test_only_training_code_imports_compressai() -> None:
 
 
 def test_only_a_name_leads_to_the_research_networks() -> None:
-    for path in MODULES:
+    for path in PATHS:
         if not relative(path).startswith(RESEARCH):
             assert not [m for _, m in imports(path) if m.startswith("dsc._training.research")], path
 
 
 def test_only_jobs_import_ray() -> None:
     found = {
-        package_of(path)
-        for path in MODULES
+        room_of(f"dsc.{relative(path)}".replace("/", "."))
+        for path in PATHS
         for _, module in imports(path)
         if module.split(".")[0] == "ray"
     }
@@ -110,15 +134,15 @@ def test_only_jobs_import_ray() -> None:
 
 
 def test_schemas_and_storage_know_no_torch() -> None:
-    for path in MODULES:
-        if package_of(path) in ("errors", "_schemas", "_storage"):
+    for path in PATHS:
+        if room_of(f"dsc.{relative(path)}".replace("/", ".")) in ("errors", "_schemas", "_storage"):
             assert not [m for _, m in imports(path) if m.split(".")[0] == "torch"], relative(path)
 
 
 def test_library_code_has_no_assert() -> None:
     found = [
         f"{relative(path)}:{node.lineno}"
-        for path in MODULES
+        for path in PATHS
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Assert)
     ]
