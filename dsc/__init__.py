@@ -22,8 +22,8 @@ from dsc.errors import DscError
 from dsc.version import __version__
 
 if TYPE_CHECKING:
+    from dsc._codecs.latents import LatentBatch
     from dsc._codecs.learned.embedding import LatentEmbedding
-    from dsc._codecs.learned.latents import LatentBatch
     from dsc._jobs.archive.append import append
     from dsc._jobs.archive.compress import compress
     from dsc._pipeline.copy.fetch import fetch
@@ -56,7 +56,7 @@ __all__ = [
 
 _PUBLIC = {
     "Dataset": "dsc._pipeline.read.dataset:Dataset",
-    "LatentBatch": "dsc._codecs.learned.latents:LatentBatch",
+    "LatentBatch": "dsc._codecs.latents:LatentBatch",
     "LatentEmbedding": "dsc._codecs.learned.embedding:LatentEmbedding",
     "ReplayBuffer": "dsc._replay.buffer.buffer:ReplayBuffer",
     "SampleStream": "dsc._pipeline.stream.sample_stream:SampleStream",

@@ -11,7 +11,7 @@ import pytest
 
 import dsc
 from tests.places import ROOT
-from tests.test_architecture import FRONT_DOOR, LEVELS, level_of
+from tests.test_architecture import FLOORS, FRONT_DOOR, room_of
 
 DOCS = ROOT / "docs"
 PAGES = [
@@ -135,17 +135,16 @@ def test_python_of_the_first_pages_runs(
 def drawing() -> str:
     """Draw the floors of the package from the top down, behind each room its inner rooms."""
     package = Path(dsc.__file__).parent
-    public = ["dsc"]
-    for path in sorted(package.iterdir()):
-        room = path.stem if path.suffix == ".py" or (path / "__init__.py").is_file() else "_"
-        if not room.startswith("_") and level_of(room) == FRONT_DOOR:
-            public.append(f"dsc.{room}")
-    floors: dict[int, list[str]] = {FRONT_DOOR: [f"front door   {'  '.join(public)}"]}
-    for room, level in LEVELS.items():
-        inner = sorted(path.parent.name for path in (package / room).glob("*/__init__.py"))
-        line = f"{room:12} {'  '.join(name for name in inner if name[0] != '_')}".rstrip()
-        floors.setdefault(level, []).append(line)
-    return "\n".join("\n".join(floors[level]) for level in sorted(floors, reverse=True))
+    names = [path.stem for path in sorted(package.iterdir()) if not path.stem.startswith("_")]
+    public = [name for name in names if room_of(f"dsc.{name}") == FRONT_DOOR and name != "py"]
+    lines = []
+    for room in (room for floor in reversed(FLOORS) for room in floor):
+        if room == FRONT_DOOR:
+            inner = ["dsc", *(f"dsc.{name}" for name in public)]
+        else:
+            inner = sorted(path.parent.name for path in (package / room).glob("*/__init__.py"))
+        lines.append(f"{room:12} {'  '.join(inner)}".rstrip())
+    return "\n".join(lines)
 
 
 def test_the_drawing_of_the_rooms_is_the_code() -> None:

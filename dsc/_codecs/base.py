@@ -21,7 +21,7 @@ from dsc.errors import CodecError
 if TYPE_CHECKING:  # they bring torch, which classical codecs do without
     from torch import Tensor
 
-    from dsc._codecs.learned.latents import LatentBatch, Latents
+    from dsc._codecs.latents import LatentBatch, Latents
 
 Array = NDArray[Any]
 Sample = Mapping[str, Array]

@@ -9,9 +9,9 @@ import safetensors.numpy
 import torch
 from torch import Tensor
 
+from dsc._codecs.latents import StreamLatent
 from dsc._codecs.learned.codec import ChainedCodec, ConditionalCodec, IndependentCodec
 from dsc._codecs.learned.codec_file import load_codec_file, read_metadata
-from dsc._codecs.learned.latents import StreamLatent
 from dsc._codecs.learned.network.differentiable import estimated_bits, predict_all
 from dsc._codecs.learned.network.entropy import context_of, pad_hyper, quantise_hyper
 from dsc._codecs.learned.network.spec import KINDS

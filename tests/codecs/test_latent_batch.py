@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from dsc._codecs.latents import LatentBatch, Latents
 from dsc._codecs.learned import synthesis
 from dsc._codecs.learned.codec import ConditionalCodec
 from dsc._codecs.learned.embedding import LatentEmbedding
-from dsc._codecs.learned.latents import LatentBatch, Latents
 from dsc._codecs.learned.network.spec import KINDS
 from dsc._codecs.learned.planes import from_planes, native_tensor
 from dsc._codecs.registry import make_codec

@@ -24,10 +24,10 @@ from torch import Tensor, nn
 
 from dsc._codecs.base import Array, Sample, check_array
 from dsc._codecs.coding.weights_file import shipped_file
+from dsc._codecs.latents import LatentBatch, Latents
 from dsc._codecs.learned.bitstream import Naming, shared_header, size_header, task_header
 from dsc._codecs.learned.codec_file import LoadedCodec, decoder_part, load_codec_file
 from dsc._codecs.learned.encoder_alone import encoder_network, export_encoder
-from dsc._codecs.learned.latents import LatentBatch, Latents
 from dsc._codecs.learned.network.differentiable import ConditionalNetwork
 from dsc._codecs.learned.network.model import Gain
 from dsc._codecs.learned.network.spec import SHARED

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from dsc._codecs.base import Codec
+from dsc._codecs.latents import LatentBatch
 from dsc._codecs.learned.codec import ConditionalCodec
-from dsc._codecs.learned.latents import LatentBatch
 from dsc._codecs.learned.network.model import Gain
 from dsc._codecs.learned.stream_coder import dequantise
 from dsc._schemas import resolve_tasks

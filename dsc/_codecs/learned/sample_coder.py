@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dsc._codecs.latents import Latents, StreamBatch, StreamLatent
 from dsc._codecs.learned.bitstream import (
     SHARED_HEADER_BYTES,
     SIZE_HEADER_BYTES,
@@ -24,7 +25,6 @@ from dsc._codecs.learned.bitstream import (
     read_task_header,
 )
 from dsc._codecs.learned.codec_file import LoadedCodec
-from dsc._codecs.learned.latents import Latents, StreamBatch, StreamLatent
 from dsc._codecs.learned.network.model import Given
 from dsc._codecs.learned.network.spec import SHARED, ModelSpec
 from dsc._codecs.learned.stream_coder import CodedStream, StreamCoder, dequantise

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from dsc._codecs.coding.entropy import SymbolDecoder, SymbolEncoder
 from dsc._codecs.coding.steps import put_step, take_step
+from dsc._codecs.latents import StreamBatch, StreamLatent
 from dsc._codecs.learned.codec_file import LoadedCodec
-from dsc._codecs.learned.latents import StreamBatch, StreamLatent
 from dsc._codecs.learned.network.entropy import (
     MEAN_STEPS,
     Prediction,

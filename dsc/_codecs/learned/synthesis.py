@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from dsc._codecs.base import Array
+from dsc._codecs.latents import LatentBatch, Latents, StreamBatch, StreamLatent
 from dsc._codecs.learned.bitstream import Naming
-from dsc._codecs.learned.latents import LatentBatch, Latents, StreamBatch, StreamLatent
 from dsc._codecs.learned.network.model import ConditionalModel, Given
 from dsc._codecs.learned.network.spec import SHARED
 from dsc._codecs.learned.planes import from_planes, native_tensor, physical_tensor

@@ -297,7 +297,7 @@ class Feed:
 
     def _latents(self, samples: Sequence[Decoded], slot: int) -> Any:
         """Stack latents; where samples may differ in size or streams, those that are alike."""
-        from dsc._codecs.learned.latents import LatentBatch
+        from dsc._codecs.latents import LatentBatch
 
         if self._options.mixed_sizes == "error":
             _check_sizes(samples, slot)
