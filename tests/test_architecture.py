@@ -39,7 +39,7 @@ INNER = {
         "restored learned"
     ),
     "_storage": "files format cache read",
-    "_pipeline": "metrics choose read write stream copy view",
+    "_pipeline": "metrics options choose read write stream copy view",
     "_replay": "scenario policies buffer learners experiment selection avalanche",
 }
 MOST_INNER = {"_pipeline": 8, "_replay": 7, "_storage": 5}
