@@ -17,7 +17,9 @@ from dsc._cli.replay_options import (
     MemoryOptions,
     OutOption,
     PlaceOptions,
+    given,
     grouped,
+    words,
 )
 from dsc._cli.replay_select import select
 
@@ -93,20 +95,20 @@ def run(
 
 def _asked(data: DataOptions, memory: MemoryOptions, learning: LearningOptions) -> dict[str, Any]:
     """Return what of a sweep was asked for, by the names of its fields."""
-    recipe = _given(
+    recipe = given(
         network=learning.network, epochs=learning.epochs, steps=learning.steps,
         batch=learning.batch, lr=learning.lr, cutmix=learning.cutmix,
     )  # fmt: skip
     asked = {
-        "data": _given(
+        "data": given(
             place=data.data, test=data.test, classes=data.classes, per_class=data.per_class,
             size=data.image_size,
         ),
-        "scenario": _given(
+        "scenario": given(
             increment=data.increment, initial_increment=data.initial, order_seed=data.order_seed
         ),
-        "learners": _words(learning.learner),
-        "budgets": _words(memory.budget),
+        "learners": words(learning.learner),
+        "budgets": words(memory.budget),
         "codecs": _codecs(memory.codec, memory.quality),
         "policy": memory.policy,
         "preprocess": memory.preprocess,
@@ -118,19 +120,11 @@ def _asked(data: DataOptions, memory: MemoryOptions, learning: LearningOptions) 
     return {name: value for name, value in asked.items() if value not in (None, {}, [])}
 
 
-def _given(**values: Any) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _words(text: str | None) -> list[str] | None:
-    return None if text is None else [word for part in text.split(",") if (word := part.strip())]
-
-
 def _numbers(option: str, text: str | None) -> list[int] | None:
     from dsc.errors import UsageError
 
     try:
-        return None if text is None else [int(word) for word in _words(text) or []]
+        return None if text is None else [int(word) for word in words(text) or []]
     except ValueError:
         raise UsageError(f"--{option} {text}: write whole numbers with commas: 0,1,2") from None
 
@@ -143,23 +137,23 @@ def _codecs(codec: str | None, quality: str | None) -> list[str] | None:
         return None
     qualities = _numbers("quality", quality) or [int(QUALITY)]
     found: list[str] = []
-    for name in _words(codec) or DEFAULTS["codecs"]:
+    for name in words(codec) or DEFAULTS["codecs"]:
         fixed = bool(split_quality(name)[1]) or name in LOSSLESS
         found += [name] if fixed else [f"{name}:{value}" for value in qualities]
     return found
 
 
-def _plan(config: Path | None, given: dict[str, Any]) -> "Sweep":
+def _plan(config: Path | None, asked: dict[str, Any]) -> "Sweep":
     from dsc._replay.experiment.plan import Sweep
     from dsc.errors import UsageError
 
     if config is not None:
-        return Sweep.read(config, given)
-    if "place" not in given.get("data", {}):
+        return Sweep.read(config, asked)
+    if "place" not in asked.get("data", {}):
         raise UsageError("which images? Give --data, a folder or zip of <class>/<file>")
-    if "increment" not in given.get("scenario", {}):
+    if "increment" not in asked.get("scenario", {}):
         raise UsageError("how many new classes a step? Give --increment, for example 10")
-    return Sweep.make(**(DEFAULTS | given))
+    return Sweep.make(**(DEFAULTS | asked))
 
 
 def _check_device(device: str, here: bool) -> None:

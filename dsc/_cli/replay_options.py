@@ -52,6 +52,16 @@ def _options(parameter: inspect.Parameter) -> Iterator[inspect.Parameter]:
         yield inspect.Parameter(one.name, kind, default=one.default, annotation=annotation)
 
 
+def given(**values: Any) -> dict[str, Any]:
+    """Return what was given, by name."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def words(text: str | None) -> list[str] | None:
+    """Return the words between commas."""
+    return None if text is None else [word for part in text.split(",") if (word := part.strip())]
+
+
 OutOption = Annotated[
     Path, typer.Option(help="Directory for results; what is there is kept.", metavar="DIR")
 ]

@@ -1,15 +1,22 @@
 """``dsc replay select``: which codec and quality a memory should have, without a sweep."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
 from dsc._cli.options import JsonOption, formerly
 from dsc._cli.output import emit, say, show_table
 from dsc._cli.progress import progress
-from dsc._cli.replay_options import DataOptions, DeviceOption, ThreadsOption, grouped
+from dsc._cli.replay_options import (
+    DataOptions,
+    DeviceOption,
+    ThreadsOption,
+    given,
+    grouped,
+    words,
+)
 from dsc._cli.text import seconds_text
 
 if TYPE_CHECKING:
@@ -17,98 +24,75 @@ if TYPE_CHECKING:
 
 MEMORY, JUDGING = "Memory", "Judging"
 
-BudgetOption = Annotated[
-    str,
-    typer.Option(
-        help="Bytes for all that is kept of the past.", metavar="SIZE", rich_help_panel=MEMORY
-    ),
-]
-CandidatesOption = Annotated[
-    str | None,
-    typer.Option(
-        "--codec",
-        help="Candidates, with commas: jpeg-bare:10, webp:50, png, my.safetensors:40. "
-        "Default: a ladder of codecs for small images.",
-        metavar="NAME:QUALITY,...",
-        rich_help_panel=MEMORY,
-    ),
-]
-CountOption = Annotated[
-    bool,
-    typer.Option(
-        help="Count the weights of learned codecs against the budget.", rich_help_panel=MEMORY
-    ),
-]
-ProxyOption = Annotated[
-    str,
-    typer.Option(
-        help="drift, probe, volume; with commas for several: the first one picks.",
-        metavar="NAMES",
-        rich_help_panel=JUDGING,
-    ),
-]
-NetworkOption = Annotated[
-    str | None,
-    typer.Option(
-        help="As for replay run. Default: resnet8-early.", metavar="NAME", rich_help_panel=JUDGING
-    ),
-]
-StepsOption = Annotated[
-    int | None,
-    typer.Option(
-        help="Optimiser steps of each network. Default: 150.",
-        min=1,
-        metavar="N",
-        rich_help_panel=JUDGING,
-    ),
-]
-RoundsOption = Annotated[
-    int,
-    typer.Option(
-        help="Rounds of the probe; each goes on with the best third.",
-        min=1,
-        metavar="N",
-        rich_help_panel=JUDGING,
-    ),
-]
-BetaOption = Annotated[
-    float | None,
-    typer.Option(
-        help="Of drift: log N that a drift of 1 is worth. Default: 20.",
-        min=0,
-        metavar="X",
-        rich_help_panel=JUDGING,
-    ),
-]
-EpsilonOption = Annotated[
-    float | None,
-    typer.Option(
-        help="Of volume: how far from 1 its ratio may be. Default: 0.5.",
-        min=0,
-        metavar="X",
-        rich_help_panel=JUDGING,
-    ),
-]
-SeedOption = Annotated[
-    int,
-    typer.Option(help="Of class order and judging.", min=0, metavar="N", rich_help_panel=JUDGING),
-]
+
+@dataclass(frozen=True)
+class CandidateOptions:
+    """What is chosen among."""
+
+    panel: ClassVar[str] = MEMORY
+    budget: Annotated[
+        str, typer.Option(help="Bytes for all that is kept of the past.", metavar="SIZE")
+    ] = "500kB"
+    codec: Annotated[
+        str | None,
+        typer.Option(
+            help="Candidates, with commas: jpeg-bare:10, webp:50, png, my.safetensors:40. "
+            "Default: a ladder of codecs for small images.",
+            metavar="NAME:QUALITY,...",
+        ),
+    ] = None
+    count_decoder: Annotated[
+        bool, typer.Option(help="Count the weights of learned codecs against the budget.")
+    ] = False
+
+
+@dataclass(frozen=True)
+class JudgingOptions:
+    """By what it is chosen."""
+
+    panel: ClassVar[str] = JUDGING
+    proxy: Annotated[
+        str,
+        typer.Option(
+            help="drift, probe, volume; with commas for several: the first one picks.",
+            metavar="NAMES",
+        ),
+    ] = "drift"
+    network: Annotated[
+        str | None,
+        typer.Option(help="As for replay run. Default: resnet8-early.", metavar="NAME"),
+    ] = None
+    steps: Annotated[
+        int | None,
+        typer.Option(help="Optimiser steps of each network. Default: 150.", min=1, metavar="N"),
+    ] = None
+    rounds: Annotated[
+        int,
+        typer.Option(
+            help="Rounds of the probe; each goes on with the best third.", min=1, metavar="N"
+        ),
+    ] = 3
+    beta: Annotated[
+        float | None,
+        typer.Option(
+            help="Of drift: log N that a drift of 1 is worth. Default: 20.", min=0, metavar="X"
+        ),
+    ] = None
+    epsilon: Annotated[
+        float | None,
+        typer.Option(
+            help="Of volume: how far from 1 its ratio may be. Default: 0.5.", min=0, metavar="X"
+        ),
+    ] = None
+    seed: Annotated[int, typer.Option(help="Of class order and judging.", min=0, metavar="N")] = 0
 
 
 @formerly(image_size="--size")
 @grouped
 def select(
     data: DataOptions,
-    budget: BudgetOption = "500kB",
-    codec: CandidatesOption = None,
-    count_decoder: CountOption = False,
-    proxy: ProxyOption = "drift",
-    network: NetworkOption = None,
-    steps: StepsOption = None,
-    rounds: RoundsOption = 3,
-    beta: BetaOption = None,
-    epsilon: EpsilonOption = None,
-    seed: SeedOption = 0,
+    candidates: CandidateOptions,
+    judging: JudgingOptions,
     device: DeviceOption = "cpu",
     threads: ThreadsOption = None,
     json_: JsonOption = False,
@@ -132,20 +116,16 @@ def select(
       # by training, with the network that will be used
       dsc replay select --data cifar100 --increment 10 --proxy probe --network resnet32 --steps 500
     """  # noqa: E501 - an example is one line
-    place = {name.replace("_", "-"): value for name, value in asdict(data).items()}
-    place["budget"] = budget
-    found = _selected(
-        place, seed, threads,
-        {"proxy": _words(proxy), "count_decoder": count_decoder, "rounds": rounds,
-         "device": device}
-        | {name: value for name, value in (("beta", beta), ("epsilon", epsilon))
-           if value is not None}
-        | ({} if codec is None else {"candidates": _words(codec)}),
-        {name: value for name, value in (("network", network), ("steps", steps))
-         if value is not None},
-    )  # fmt: skip
-    learner = {"network": network, "device": None if device == "cpu" else device}
-    commands = _next(found, place, learner | {"threads": threads})
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+    found = _selected(data, candidates, judging, device)
+    commands = _next(
+        found,
+        given(**asdict(data), budget=candidates.budget, network=judging.network)
+        | given(device=None if device == "cpu" else device, threads=threads),
+    )
     value = {
         "pick": str(found.pick),
         "picks": {name: str(one) for name, one in found.picks.items()},
@@ -161,56 +141,47 @@ def select(
 
 
 def _selected(
-    place: Mapping[str, Any], seed: int, threads: int | None, options: Mapping[str, Any],
-    recipe: Mapping[str, Any],
-) -> "CodecSelection":  # fmt: skip
+    data: DataOptions, candidates: CandidateOptions, judging: JudgingOptions, device: str
+) -> "CodecSelection":
     """Load the first step's images and select."""
-    import torch
-
     from dsc._replay.scenario.images import load_split
     from dsc._replay.scenario.scenario import ClassIncremental
     from dsc._replay.selection import select_codec
     from dsc._replay.selection.judge import DEFAULT_RECIPE
     from dsc.errors import UsageError
 
-    if place["data"] is None:
+    if data.data is None:
         raise UsageError("which images? Give --data, a folder or zip of <class>/<file>")
-    if threads is not None:
-        torch.set_num_threads(threads)
     train, _ = load_split(
-        place["data"], place["test"], classes=place["classes"], per_class=place["per-class"],
-        size=place["image-size"],
-    )  # fmt: skip
-    order = seed if place["order-seed"] is None else place["order-seed"]
-    increment, initial = place["increment"] or len(train.classes), place["initial"]
-    first = ClassIncremental(train, increment, initial, seed=order)[0]
+        data.data, data.test, classes=data.classes, per_class=data.per_class, size=data.image_size
+    )
+    order = judging.seed if data.order_seed is None else data.order_seed
+    increment = data.increment or len(train.classes)
+    first = ClassIncremental(train, increment, data.initial, seed=order)[0]
+    recipe = given(network=judging.network, steps=judging.steps)
+    options = given(beta=judging.beta, epsilon=judging.epsilon, candidates=words(candidates.codec))
     with progress("select", "networks") as report:
         return select_codec(
-            first.images, first.labels, place["budget"], classes=len(train.classes), seed=seed,
-            recipe=DEFAULT_RECIPE.model_copy(update=dict(recipe)), report=report, **options,
+            first.images, first.labels, candidates.budget, proxy=words(judging.proxy) or (),
+            classes=len(train.classes), count_decoder=candidates.count_decoder,
+            recipe=DEFAULT_RECIPE.model_copy(update=recipe), rounds=judging.rounds,
+            seed=judging.seed, device=device, report=report, **options,
         )  # fmt: skip
 
 
-def _words(text: str) -> list[str]:
-    return [word for part in text.split(",") if (word := part.strip())]
-
-
-def _next(
-    found: "CodecSelection", place: Mapping[str, Any], learner: Mapping[str, Any]
-) -> dict[str, str]:
+def _next(found: "CodecSelection", options: Mapping[str, Any]) -> dict[str, str]:
     """Spell what uses the pick: a command, and a line of Python."""
     from shlex import quote
 
-    given = {name: value for name, value in {**place, **learner}.items() if value is not None}
-    words = [f"--{name} {quote(str(value))}" for name, value in given.items()]
-    if place["increment"] is None:
-        words.append("--increment N")
+    spelled = [f"--{name.replace('_', '-')} {quote(str(to))}" for name, to in options.items()]
+    if "increment" not in options:
+        spelled.append("--increment N")
     pick = found.pick
-    run = f"dsc replay run {' '.join(words)} --codec {quote(str(pick))} --out results"
+    run = f"dsc replay run {' '.join(spelled)} --codec {quote(str(pick))} --out results"
     quality = f", quality={pick.quality}" if ":" in str(pick) else ""
     return {
         "run": run,
-        "python": f"ReplayBuffer('memory.h5', budget={place['budget']!r}, "
+        "python": f"ReplayBuffer('memory.h5', budget={options['budget']!r}, "
         f"codec={pick.codec!r}{quality})",
     }
 

@@ -97,8 +97,8 @@ class UpdateTools:
 def offer(now: BufferSnapshot, tools: UpdateTools, offered: OfferedSamples) -> BufferSnapshot:
     """Offer samples to a buffer.
 
-    Samples are encoded by ascending random key, so that what could not stay is
-    mostly not encoded at all.
+    Samples are encoded by ascending random key, so that what could not stay is mostly not encoded
+    at all.
 
     Raises
     ------
@@ -114,8 +114,8 @@ def offer(now: BufferSnapshot, tools: UpdateTools, offered: OfferedSamples) -> B
         if not len(left):
             return now
         # A policy looks at everything there: the more that is, the more rarely it is asked.
-        step = max(PART, len(now.rows) // 16) if tools.policy.in_parts else count
-        part, left = left[:step], left[step:]
+        most = max(PART, len(now.rows) // 16) if tools.policy.in_parts else count
+        part, left = left[:most], left[most:]
         quality = tools.policy.quality(wanted.quality.default, now.state)
         now, slot = now.with_slot(wanted.at_quality(quality))
         fresh = _encoded(now, tools, offered, part, random, slot)

@@ -99,17 +99,9 @@ def select_codec(
         When a candidate's codec is not known.
     """
     proxies = _proxies(proxy)
-    if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
-        raise UsageError(f"device {device}: there is no such device here; use cpu")
-    if rounds < 1:
-        raise UsageError(f"rounds={rounds}: the probe needs at least one")
+    _check(device, rounds)
     data = _data(images, labels)
-    total = len(data.classes) if classes is None else classes
-    if total < len(data.classes):
-        raise UsageError(
-            f"classes={total}, but the images given have {len(data.classes)}; classes= counts "
-            "those of the whole scenario"
-        )
+    total = _total(data, classes)
     room = parse_bytes(budget, "budget")
     share = len(data.classes) / total
     settings = SelectionSettings(room, share, count_decoder, recipe, seed, device)
@@ -132,6 +124,25 @@ def select_codec(
         costs={name: judge.meter.total(names) for name, names in stages.items()},
         total=judge.meter.total(everything),
     )
+
+
+def _check(device: str, rounds: int) -> None:
+    if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
+        raise UsageError(f"device {device}: there is no such device here; use cpu")
+    if rounds < 1:
+        raise UsageError(f"rounds={rounds}: the probe needs at least one")
+
+
+def _total(data: LabelledImages, classes: int | None) -> int:
+    """Return the classes of the whole scenario."""
+    given = len(data.classes)
+    total = given if classes is None else classes
+    if total < given:
+        raise UsageError(
+            f"classes={total}, but the images given have {given}; classes= counts those of the "
+            "whole scenario"
+        )
+    return total
 
 
 def _proxies(proxy: str | Sequence[str]) -> tuple[str, ...]:
