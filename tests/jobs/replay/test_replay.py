@@ -117,8 +117,8 @@ def killed_at_checkpoints(place: Workplace, config: RunConfig) -> ResultRow:
     ) -> None:
         checkpoint.save(work, config, data, done, state)
         with (place.out / f"{SAVED}-{config.id}").open("a") as log:
-            log.write(f"{os.getpid()} {done.step} {done.epoch}\n")
-        if (done.step, done.epoch) in KILL_AFTER:
+            log.write(f"{os.getpid()} {done.increment} {done.epoch}\n")
+        if (done.increment, done.epoch) in KILL_AFTER:
             os.kill(os.getpid(), signal.SIGKILL)
 
     running.save = save_and_die
@@ -227,9 +227,7 @@ def test_a_run_of_another_sweep_is_left_to_it_and_its_result_is_taken(
 
 TOGETHER = """
 import sys
-from dsc._replay import checkpoint
-from dsc._replay import run as running
-from dsc._replay import sweep as sweeping
+from dsc._replay.experiment import sweep as sweeping
 from dsc._replay.experiment.plan import Sweep
 
 plan, out, log = sys.argv[1:4]
@@ -330,7 +328,7 @@ SHARED = """
 import json, sys, time
 from pathlib import Path
 import ray
-from dsc._jobs import replay_on_ray
+from dsc._jobs.replay import on_ray as replay_on_ray
 from dsc._jobs.replay.sweep import sweep
 from dsc._replay.experiment.plan import Sweep
 
