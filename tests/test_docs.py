@@ -3,6 +3,7 @@
 import ast
 import re
 import shutil
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,33 @@ def test_code_of_the_pages_is_run_by_a_test(path: Path) -> None:
 @pytest.mark.parametrize("target", re.findall(r"make ([\w-]+)", (ROOT / "README.md").read_text()))
 def test_commands_of_the_readme_are_targets(target: str) -> None:
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    """Yield the words of each `dsc ...` that a page shows, in a block or within a text."""
+    text = re.sub(r"\\\n\s*", " ", text)  # a line that goes on in the next
+    fences = re.findall(r"^```.*?\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    lines = re.findall(r"^(?:\$ )?(dsc [a-z].*)$", "\n".join(fences), re.MULTILINE)
+    for line in [*lines, *re.findall(r"`(dsc [a-z][^`]*)`", text)]:
+        yield re.sub(r"\s+", " ", line.partition(" #")[0].rstrip(" &")).split(" ")
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name_of)
+def test_options_that_pages_name_are_there(path: Path) -> None:
+    from typer.main import get_command
+
+    from dsc._cli import app
+
+    for words in commands(path.read_text(encoding="utf-8")):
+        command: Any = get_command(app)
+        rest = words[1:]
+        while rest and rest[0] in getattr(command, "commands", {}):
+            command = command.commands[rest.pop(0)]
+        known = {name for option in command.params for name in option.opts} | {"--help"}
+        unknown = [word for word in rest if word.startswith("--") and word not in known]
+        if hasattr(command, "commands"):  # a group: what follows is no command of it
+            unknown = rest
+        assert not unknown, f"{name_of(path)}: `{' '.join(words)}`: no {unknown}"
 
 
 @pytest.fixture(scope="module")
