@@ -8,6 +8,9 @@ sma
     training goes on from θ̄.
 none
     The weights themselves.
+
+Our own, as torch's `AveragedModel` does not set the trained weights back (sma), and its states have
+other names than the checkpoints there are.
 """
 
 import copy

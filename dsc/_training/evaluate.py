@@ -9,7 +9,6 @@ import torch
 
 from dsc._training.config import UNIT
 from dsc._training.data import Batch, Pool, TrainingData
-from dsc._training.meter import psnr
 from dsc._training.samples import crop
 
 LARGEST = 512  # side of the square that is cut out of the middle of a sample
@@ -121,3 +120,8 @@ def _measure(
 
 def _mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
+
+
+def psnr(error: float) -> float:
+    """Turn 255² MSE of planes into decibels."""
+    return 10 * math.log10(255.0**2 / max(error, 1e-9)) if math.isfinite(error) else math.nan

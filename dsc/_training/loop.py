@@ -25,7 +25,7 @@ from dsc._training.checkpoint import pack
 from dsc._training.config import TrainConfig
 from dsc._training.data import Batch, TrainingData
 from dsc._training.frozen import codec_of, codec_state
-from dsc._training.meter import LogRow, Meter
+from dsc._training.log import LogRow, Meter
 from dsc._training.networks import make_network
 from dsc._training.objective import Losses, Objective, weigh
 from dsc._training.schedule import lr_share, steps_within

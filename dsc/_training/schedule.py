@@ -1,4 +1,8 @@
-"""The learning rate by step, and how many steps fit into the minutes asked for."""
+"""The learning rate by step, and how many steps fit into the minutes asked for.
+
+A function of the step alone: torch's `lr_scheduler` keeps a state, which a resumed run would have
+to find in a checkpoint.
+"""
 
 import math
 

@@ -11,7 +11,7 @@ from dsc._cli.train import progress_line
 from dsc._cli.train_options import TrainOptions
 from dsc._jobs.training.run import TrainProgress
 from dsc._training.config import TrainConfig
-from dsc._training.meter import LogRow
+from dsc._training.log import LogRow
 from dsc._training.networks import NETWORKS
 from tests.cli.conftest import Command, Ran
 from tests.training.toy import write_views

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from dsc._codecs.latents import StreamLatent
 from dsc._codecs.learned.codec import ChainedCodec, ConditionalCodec, IndependentCodec
-from dsc._codecs.learned.codec_file import load_codec_file, read_metadata
+from dsc._codecs.learned.codec_file import load_codec_file, read_metadata, self_test_hash
 from dsc._codecs.learned.network.differentiable import estimated_bits, predict_all
 from dsc._codecs.learned.network.entropy import context_of, pad_hyper, quantise_hyper
+from dsc._codecs.learned.network.model import ConditionalModel
 from dsc._codecs.learned.network.spec import KINDS
 from dsc._codecs.learned.sample_coder import real_bits
 from dsc._codecs.learned.stream_coder import CodedStream, StreamCoder
@@ -199,6 +200,24 @@ def test_guidance_stays_out_of_the_entropy_path(files: dict[str, bytes], sample:
     for name in NAMES:
         assert np.array_equal(expected.streams[name].symbols, got.streams[name].symbols)
         assert np.array_equal(expected.streams[name].mean, got.streams[name].mean)
+
+
+def test_a_codec_file_is_read_and_tested_once_a_process(
+    files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tensors = safetensors.numpy.load(files["independent"])
+    metadata = read_metadata(files["independent"]) | {"card": "a file that nobody has read yet"}
+    file = safetensors.numpy.save(tensors, metadata)
+    tested: list[str] = []
+
+    def test(model: ConditionalModel) -> str:
+        tested.append(model.spec.kind)
+        return self_test_hash(model)
+
+    monkeypatch.setattr("dsc._codecs.learned.codec_file.self_test_hash", test)
+    for tasks in (TASKS, TASKS[:1], TASKS):
+        IndependentCodec(tasks, bytes(bytearray(file)))
+    assert tested == ["independent"]
 
 
 @pytest.mark.parametrize("kind", ["independent", "chained"])

@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dsc._codecs.base import Codec
-from dsc._codecs.classical.exact import Method
-from dsc._codecs.classical.exact_words import from_words, to_words
+from dsc._codecs.classical.exact import Method, from_words, to_words
 from dsc._codecs.registry import CODECS, codec_class, make_codec
 from dsc._codecs.residual.codec import ResidualCodec
 from dsc._pipeline.choose.codec_spec import can_code, choose_codecs, default_codec

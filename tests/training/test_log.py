@@ -4,8 +4,7 @@ import csv
 from pathlib import Path
 
 from dsc._training.evaluate import Figures
-from dsc._training.log import FIGURES, LOG, Log
-from dsc._training.meter import LogRow
+from dsc._training.log import FIGURES, LOG, Log, LogRow
 
 
 def row(step: int, loss: float) -> LogRow:

@@ -20,7 +20,6 @@ import numpy as np
 
 from dsc._codecs.base import Array
 from dsc._codecs.classical.jpeg import END, JpegCodec
-from dsc._codecs.classical.jpeg_tables import CHROMA, HUFFMAN, LUMA, ZIGZAG
 from dsc._codecs.maps.small import SmallImageCodec
 from dsc._schemas import Task, TaskKind
 
@@ -130,3 +129,46 @@ def _scaled(table: tuple[int, ...], quality: int) -> bytes:
     """Return a quantisation table at a quality, in zigzag order."""
     percent = 5000 // quality if quality < 50 else 200 - 2 * quality
     return bytes(min(max((table[at] * percent + 50) // 100, 1), 255) for at in ZIGZAG)
+
+
+# The standard's tables. Quantisation tables are in rows of the 8×8 block, as at quality 50. Huffman
+# tables are bodies of DHT segments: class and number, how many codes each length has, their values;
+# in the order luma DC, luma AC, chroma DC, chroma AC.
+# fmt: off
+LUMA = (
+    16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55,
+    14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29, 51, 87, 80, 62,
+    18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92,
+    49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98, 112, 100, 103, 99,
+)
+CHROMA = (
+    17, 18, 24, 47, 99, 99, 99, 99, 18, 21, 26, 66, 99, 99, 99, 99,
+    24, 26, 56, 99, 99, 99, 99, 99, 47, 66, 99, 99, 99, 99, 99, 99,
+    99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99,
+    99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99,
+)
+# The place in the block of each value of a scan.
+ZIGZAG = (
+    0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5,
+    12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13, 6, 7, 14, 21, 28,
+    35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51,
+    58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63,
+)
+# fmt: on
+HUFFMAN = tuple(
+    bytes.fromhex(table)
+    for table in (
+        "0000010501010101010100000000000000000102030405060708090a0b",
+        "100002010303020403050504040000017d01020300041105122131410613516107227114328191a1082342b1"
+        "c11552d1f02433627282090a161718191a25262728292a3435363738393a434445464748494a535455565758"
+        "595a636465666768696a737475767778797a838485868788898a92939495969798999aa2a3a4a5a6a7a8a9aa"
+        "b2b3b4b5b6b7b8b9bac2c3c4c5c6c7c8c9cad2d3d4d5d6d7d8d9dae1e2e3e4e5e6e7e8e9eaf1f2f3f4f5f6f7"
+        "f8f9fa",
+        "0100030101010101010101010000000000000102030405060708090a0b",
+        "1100020102040403040705040400010277000102031104052131061241510761711322328108144291a1b1c1"
+        "09233352f0156272d10a162434e125f11718191a262728292a35363738393a434445464748494a5354555657"
+        "58595a636465666768696a737475767778797a82838485868788898a92939495969798999aa2a3a4a5a6a7a8"
+        "a9aab2b3b4b5b6b7b8b9bac2c3c4c5c6c7c8c9cad2d3d4d5d6d7d8d9dae2e3e4e5e6e7e8e9eaf2f3f4f5f6f7"
+        "f8f9fa",
+    )
+)

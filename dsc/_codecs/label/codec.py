@@ -31,8 +31,7 @@ from dsc._codecs.label.palette import (
     name_labels,
     put_palette,
 )
-from dsc._codecs.maps.base import HEADER, MAX_SIDE
-from dsc._codecs.maps.with_model import ModelTaskCodec
+from dsc._codecs.maps.base import HEADER, MAX_SIDE, ModelTaskCodec
 from dsc._schemas import Task, TaskKind
 
 NOISE = 0.5  # share of pixels unlike their left neighbour above which a map is no label map

@@ -20,8 +20,7 @@ from dsc._codecs.classical.av1 import Av1Codec
 from dsc._codecs.context.weights import shipped_file
 from dsc._codecs.label.codec import LabelContextCodec
 from dsc._codecs.label.directions import TOLERANCES_DEG, Directions, angles_deg, unit_vectors
-from dsc._codecs.maps.base import LOSSY_ADVICE
-from dsc._codecs.maps.with_model import ModelTaskCodec
+from dsc._codecs.maps.base import LOSSY_ADVICE, ModelTaskCodec
 from dsc._schemas import Task, TaskKind
 
 SLACK = 1 + 1e-6  # of errors that are to be no larger

@@ -18,8 +18,7 @@ from dsc._training.checkpoint import CHECKPOINT, load, newest, save
 from dsc._training.config import TrainConfig
 from dsc._training.evaluate import Figures
 from dsc._training.export import BitCheck, can_export
-from dsc._training.log import Log
-from dsc._training.meter import LogRow
+from dsc._training.log import Log, LogRow
 from dsc._training.session import About
 from dsc._training.watch import DivergedError
 
