@@ -1,10 +1,10 @@
 """Speed of streaming and of reading at random, of the working tree beside another revision.
 
-    python -m benchmarks.stream_speed --at REV [--rounds 7]
+    python -m benchmarks.stream_speed --at REV [--rounds 40]
 
-All rows are measured in turn, round after round, each in a process of its own; a row's figure is
-the median of its rounds. Processor time is given beside the wall clock's, for other work on the
-machine disturbs it less.
+Each tree has a process, and the processes take short turns, round after round; a figure is the
+median of its rounds, a ratio the median of the ratios within rounds. Processor time is given
+beside the wall clock's, for other work on the machine disturbs it less.
 """
 
 import argparse
@@ -13,7 +13,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
 
@@ -26,7 +27,7 @@ import torch
 import dsc
 
 torch.set_num_threads(1)
-url, how, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3])
+url, seconds = sys.argv[1], float(sys.argv[2])
 
 def stream(**options):
     found = dsc.stream(url, ["rgb", "depth"], batch_size=32, shuffle=True, **options)
@@ -38,12 +39,17 @@ def single():
     found = dsc.open(url, ["rgb"])
     return lambda: sum(found[at * 37 % len(found)]["rgb"] is not None for at in range(len(found)))
 
-epoch = {"bytes": lambda: stream(decode="bytes"), "pixels": stream, "single": single}[how]()
-epoch()
-samples, wall, cpu = 0, time.perf_counter(), time.process_time()
-while time.perf_counter() - wall < seconds:
-    samples += epoch()
-print(json.dumps([samples / (time.perf_counter() - wall), samples / (time.process_time() - cpu)]))
+epochs = {"bytes": stream(decode="bytes"), "pixels": stream(), "single": single()}
+for epoch in epochs.values():
+    epoch()
+print("ready", flush=True)
+for line in sys.stdin:
+    epoch, samples = epochs[line.strip()], 0
+    wall, cpu = time.perf_counter(), time.process_time()
+    while time.perf_counter() - wall < seconds:
+        samples += epoch()
+    took = time.perf_counter() - wall, time.process_time() - cpu
+    print(json.dumps([samples / part for part in took]), flush=True)
 """
 WAYS = {
     "bytes": "stream, bitstreams, shuffled",
@@ -56,8 +62,8 @@ def main() -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--at", required=True, help="the revision to set beside the working tree")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=2.0, help="of a row in a round, about")
+    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--seconds", type=float, default=0.3, help="of a turn, about")
     asked = parser.parse_args()
     root = Path(__file__).parents[1]
     with tempfile.TemporaryDirectory() as folder:
@@ -66,11 +72,15 @@ def main() -> None:
         compress(root, archive)
         trees = {asked.at: other, "working tree": root}
         found: dict[tuple[str, str], list[list[float]]] = {}
-        for _ in range(asked.rounds):
-            for way in WAYS:
-                for name, tree in trees.items():
-                    rates = measure(tree, archive, way, asked.seconds)
-                    found.setdefault((way, name), []).append(rates)
+        with ExitStack() as stack:
+            readers = {
+                name: stack.enter_context(reader(tree, archive, asked.seconds))
+                for name, tree in trees.items()
+            }
+            for _ in range(asked.rounds):
+                for way in WAYS:
+                    for name, ask in readers.items():
+                        found.setdefault((way, name), []).append(ask(way))
     report(found, asked.at)
 
 
@@ -80,22 +90,39 @@ def compress(tree: Path, archive: Path) -> None:
         f"import dsc; dsc.compress('taskonomy', {str(archive)!r}, sample={SAMPLES}, size={SIZE}, "
         "tasks='rgb,depth', codec='rgb=jpeg,depth=png')"
     )
-    run(tree, code)
+    subprocess.run([sys.executable, "-c", code], cwd=tree, env=environment(tree), check=True)
 
 
-def measure(tree: Path, archive: Path, way: str, seconds: float) -> list[float]:
-    """Return samples a second: of the wall clock, and of processor time."""
-    rates: list[float] = json.loads(run(tree, CHILD, str(archive), way, str(seconds)))
-    return rates
+@contextmanager
+def reader(tree: Path, archive: Path, seconds: float) -> Iterator[Callable[[str], list[float]]]:
+    """Start a process that reads with the package of one tree, and yield what asks it.
 
-
-def run(tree: Path, code: str, *words: str) -> str:
-    """Run Python code with the package of one tree; return what it printed last."""
-    ran = subprocess.run(
-        [sys.executable, "-c", code, *words], cwd=tree, capture_output=True, text=True, check=True,
-        env={**os.environ, "PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"},
+    Asked for one of `WAYS` it returns samples a second: of the wall clock, and of processor time.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(archive), str(seconds)],
+        cwd=tree, env=environment(tree), text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     )  # fmt: skip
-    return (ran.stdout.strip().splitlines() or [""])[-1]
+    requests, answers = process.stdin, process.stdout
+    if requests is None or answers is None or answers.readline() != "ready\n":
+        raise RuntimeError(f"{tree}: its reader did not start")
+
+    def ask(way: str) -> list[float]:
+        requests.write(f"{way}\n")
+        requests.flush()
+        rates: list[float] = json.loads(answers.readline())
+        return rates
+
+    try:
+        yield ask
+    finally:
+        process.kill()
+        process.wait()
+
+
+def environment(tree: Path) -> dict[str, str]:
+    """Return the variables of a process that imports the package of one tree."""
+    return {**os.environ, "PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"}
 
 
 def report(found: Mapping[tuple[str, str], list[list[float]]], base: str) -> None:
