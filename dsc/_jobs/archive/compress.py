@@ -17,6 +17,7 @@ from dsc._jobs.archive.output import Output, claim, finished_shards, open_output
 from dsc._jobs.archive.tally import OnStart, ShardProgress, Tally, Watch
 from dsc._jobs.workers.verdict import is_full_disk
 from dsc._pipeline.choose.auto import TrialProgress
+from dsc._pipeline.choose.coding import EncodedSamples
 from dsc._pipeline.choose.decide import OnChoice, decide_coding
 from dsc._pipeline.options import DEFAULT_SAMPLES, WorkOptions
 from dsc._pipeline.write.commit import commit, remove_leftovers
@@ -126,8 +127,9 @@ def run(options: CompressOptions, watch: Watch = NOBODY) -> Manifest:
         )
         watch.starts(report, coding)
         sharding = output.sharding(options.sharding)
-        plan = make_plan(source, coding, sharding, options.data.split, on_error)
-        job = Job(plan, output.root, source, coding, on_error)
+        encoded = EncodedSamples()
+        plan = make_plan(source, coding, sharding, options.data.split, on_error, encoded)
+        job = Job(plan, output.root, source, coding, on_error, encoded=encoded)
         return _finish(job, output, options, Tally(plan, watch.progress), report)
 
 

@@ -10,9 +10,9 @@ from functools import partial
 
 from dsc._jobs.archive.tally import Tally
 from dsc._jobs.workers.verdict import RETRIES, Verdict, judge
-from dsc._pipeline.choose.coding import Coding
+from dsc._pipeline.choose.coding import Coding, EncodedSamples
 from dsc._pipeline.write.plan import Plan
-from dsc._pipeline.write.shard_job import JobRecord, encode_shard
+from dsc._pipeline.write.shard_job import NONE_ENCODED, JobRecord, encode_shard
 from dsc._schemas import ShardRecord
 from dsc._sources.base import Source
 from dsc._storage.files.retry import call_again
@@ -29,6 +29,8 @@ class Job:
     standing
         The shards that are there and get more streams, by number of the job; empty when all
         shards are new.
+    encoded
+        Samples that were encoded for the plan; only for jobs of the process that planned.
     """
 
     plan: Plan
@@ -37,12 +39,20 @@ class Job:
     coding: Coding
     on_error: str
     standing: tuple[ShardRecord, ...] = ()
+    encoded: EncodedSamples = NONE_ENCODED
 
     def encode(self, n: int, advance: Callable[[int], None] | None = None) -> JobRecord:
         """Make one shard; see `encode_shard`."""
-        standing = self.standing[n] if self.standing else None
         return encode_shard(
-            self.plan, self.root, n, self.source, self.coding, self.on_error, standing, advance
+            self.plan,
+            self.root,
+            n,
+            self.source,
+            self.coding,
+            self.on_error,
+            self.standing[n] if self.standing else None,
+            advance,
+            self.encoded,
         )
 
 

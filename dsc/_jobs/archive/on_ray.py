@@ -11,6 +11,7 @@ import os
 import time
 from collections import Counter, deque
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -19,7 +20,7 @@ from dsc._jobs.archive.tally import Tally
 from dsc._jobs.workers.ray_session import IN_FLIGHT_PER_SLOT, SLOTS_EVERY_S, interrupt, session
 from dsc._jobs.workers.verdict import RETRIES, Verdict, judge
 from dsc._pipeline.write.plan import created_by
-from dsc._pipeline.write.shard_job import JobRecord
+from dsc._pipeline.write.shard_job import NONE_ENCODED, JobRecord
 from dsc.errors import UsageError
 
 
@@ -54,7 +55,7 @@ class _Run:
 
     def __init__(self, ray: Any, job: Job, tally: Tally) -> None:
         self._ray, self._tally = ray, tally
-        self._job = ray.put(job)
+        self._job = ray.put(replace(job, encoded=NONE_ENCODED))
         self._task = ray.remote(num_cpus=1, max_retries=0)(encode_on_worker)
         self._flying: dict[Any, int] = {}
         self._attempts: Counter[int] = Counter()

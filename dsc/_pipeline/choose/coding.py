@@ -15,6 +15,7 @@ from dsc._pipeline.choose.rate_control import Coded, RateControl
 from dsc._schemas import Quality, Task
 from dsc._schemas.choice import Choice
 from dsc._schemas.reached import Reached
+from dsc._sources.base import SourceSample
 from dsc._storage.read.archive import Archive
 
 
@@ -86,3 +87,31 @@ class Encoder:
     def promised(self) -> list[Reached]:
         """Return what was promised of each task, with nothing measured yet."""
         return self._control.blank()
+
+
+class EncodedSamples:
+    """Samples that were read and encoded to choose sizes, for the shard jobs of the same process.
+
+    Of a small dataset these four are a good part of the work: 14 % of 24 rendered views. A search
+    goes on from sample to sample, so what an encoder that searches gives is not kept.
+
+    Parameters
+    ----------
+    limit_bytes
+        How large the arrays may be that are kept, all together.
+    """
+
+    def __init__(self, limit_bytes: int = 64 << 20) -> None:
+        self._left = limit_bytes
+        self._kept: dict[int, tuple[SourceSample, Coded]] = {}
+
+    def keep(self, index: int, sample: SourceSample, coded: Coded) -> None:
+        """Keep a sample of the source, if there is room."""
+        size = sum(array.nbytes for array in sample.arrays.values())
+        if size <= self._left:
+            self._left -= size
+            self._kept[index] = sample, coded
+
+    def get(self, index: int) -> tuple[SourceSample, Coded] | None:
+        """Return a sample and its bitstreams, if they were kept."""
+        return self._kept.get(index)

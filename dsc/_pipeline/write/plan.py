@@ -30,7 +30,7 @@ import numpy as np
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from dsc._codecs.encoder import check_same_encoder, encoder_of
-from dsc._pipeline.choose.coding import Coding
+from dsc._pipeline.choose.coding import Coding, EncodedSamples
 from dsc._pipeline.options import ShardingOptions
 from dsc._schemas import FORMAT_VERSION, CodecRecord, Manifest, Quality, ShardRecord, Stream, Task
 from dsc._schemas.base import Schema, canonical_json
@@ -241,6 +241,7 @@ def make_plan(
     sharding: ShardingOptions = USUAL,
     split: str | None = None,
     on_error: str = "fail",
+    encoded: EncodedSamples | None = None,
 ) -> Plan:
     """Plan the compression of a source.
 
@@ -253,6 +254,8 @@ def make_plan(
         Name of the split; by default the source's own, or ``train``.
     on_error
         Whether a probed sample that cannot be encoded is an error (``fail``) or passed over.
+    encoded
+        Keeps the probed samples, so that nobody encodes them again.
 
     Raises
     ------
@@ -270,7 +273,7 @@ def make_plan(
     _check_sizes(shard_size, pack_size, split)
     check_keys(source)
     if shard_size is None or pack_size is None:
-        stream_bytes = probe(source, coding, on_error)
+        stream_bytes = probe(source, coding, on_error, encoded)
         shard_size = shard_size or max(choose_shard_size(samples, stream_bytes), pack_size or 1)
         pack_size = pack_size or choose_pack_size(stream_bytes)
     codecs = coding.codec_set.records()
@@ -344,14 +347,17 @@ def check_split(split: str) -> None:
         )
 
 
-def probe(source: Source, coding: Coding, on_error: str) -> float:
+def probe(
+    source: Source, coding: Coding, on_error: str, encoded: EncodedSamples | None = None
+) -> float:
     """Measure the largest stream: its mean bytes a sample, over a few samples; 0 if none can be."""
     names = [task.name for task in coding.tasks]
     sizes: dict[str, list[int]] = {}
     encoder = coding.encoder()
     for index in probe_indices(len(source)):
         try:
-            [coded] = encoder.encode([source.read(index, names).arrays])
+            sample = source.read(index, names)
+            [coded] = encoder.encode([sample.arrays])
         except (SampleError, CodecError) as error:
             if on_error == "skip":
                 continue
@@ -359,6 +365,8 @@ def probe(source: Source, coding: Coding, on_error: str) -> float:
                 f"sample {source.key(index)} ({index}): {error}; repair it, or leave out what "
                 "cannot be read with --on-error skip"
             ) from error
+        if encoded is not None and not encoder.is_searching:
+            encoded.keep(index, sample, coded)
         for stream, payload in coded.payloads.items():
             sizes.setdefault(stream, []).append(len(payload))
     return max((sum(found) / len(found) for found in sizes.values()), default=0.0)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from dsc._codecs.base import Array
 from dsc._codecs.encoder import check_same_encoder, encoder_of
-from dsc._pipeline.choose.coding import Coding, Encoder
+from dsc._pipeline.choose.coding import Coding, EncodedSamples, Encoder
 from dsc._pipeline.choose.rate_control import Coded
 from dsc._pipeline.write.plan import Plan
 from dsc._schemas import FailedSample, FileRecord, Origin, ShardRecord, StreamRecord
@@ -29,6 +29,7 @@ from dsc.errors import CodecError, CorruptArchiveError, PlanMismatchError, Sampl
 
 BATCH_SAMPLES = 8
 BATCH_BYTES = 64 << 20
+NONE_ENCODED = EncodedSamples(limit_bytes=0)
 
 
 class JobRecord(Schema):
@@ -68,6 +69,7 @@ def encode_shard(
     on_error: str = "fail",
     standing: ShardRecord | None = None,
     advance: Callable[[int], None] | None = None,
+    encoded: EncodedSamples = NONE_ENCODED,
 ) -> JobRecord:
     """Encode and write a shard, unless it is there already.
 
@@ -85,6 +87,8 @@ def encode_shard(
         The shard that is there already and gets more streams.
     advance
         Called with the number of samples encoded since the last call.
+    encoded
+        Samples that were encoded for the plan already.
 
     Raises
     ------
@@ -110,7 +114,7 @@ def encode_shard(
     with ShardWriter(
         root, place.split, place.n, place.first_index, slots, plan.pack_size, there
     ) as writer:
-        for batch in _batches(plan, n, source, on_error):
+        for batch in _batches(plan, n, source, on_error, encoded):
             _encode(batch, encoder, on_error)
             for item in batch:
                 writer.add(item.key, item.coded.payloads, item.origin)
@@ -173,13 +177,15 @@ class _Tally:
         )
 
 
-def _batches(plan: Plan, n: int, source: Source, on_error: str) -> Iterator[list[_Item]]:
+def _batches(
+    plan: Plan, n: int, source: Source, on_error: str, encoded: EncodedSamples
+) -> Iterator[list[_Item]]:
     """Read a shard's samples in batches of bounded number and size, each gone with the next."""
     batch: list[_Item] = []
     size = 0
     names = [task.name for task in plan.tasks]
     for index in plan.range(n):
-        item = _read(source, index, names, on_error)
+        item = _read(source, index, names, on_error, encoded)
         item.origin = _origin(source, index, names)
         batch.append(item)
         size += sum(array.nbytes for array in item.arrays.values())
@@ -191,7 +197,13 @@ def _batches(plan: Plan, n: int, source: Source, on_error: str) -> Iterator[list
         yield batch
 
 
-def _read(source: Source, index: int, names: list[str], on_error: str) -> _Item:
+def _read(
+    source: Source, index: int, names: list[str], on_error: str, encoded: EncodedSamples
+) -> _Item:
+    known = encoded.get(index)
+    if known is not None:
+        sample, coded = known
+        return _Item(sample.key, sample.arrays, sample.source_bytes, coded=coded)
     try:
         sample = source.read(index, names)
     except SampleError as error:
@@ -213,7 +225,7 @@ def _origin(source: Source, index: int, names: Sequence[str]) -> Origin | None:
 
 def _encode(batch: list[_Item], encoder: Encoder, on_error: str) -> None:
     """Fill in the payloads of a batch; a sample that cannot be encoded is found one by one."""
-    whole = [item for item in batch if item.error is None]
+    whole = [item for item in batch if item.error is None and not item.coded.payloads]
     if not encoder.is_searching:
         try:
             coded = encoder.encode([item.arrays for item in whole])

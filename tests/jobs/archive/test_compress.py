@@ -17,6 +17,7 @@ from dsc._jobs.archive.compress import compress
 from dsc._jobs.workers.verdict import Verdict, judge
 from dsc._pipeline.read.dataset import Dataset
 from dsc._storage.files.root import Root
+from dsc._storage.read.archive import Archive
 from dsc._storage.read.verify import verify_archive
 from dsc.errors import (
     CorruptArchiveError,
@@ -465,3 +466,13 @@ def test_progress_begins_with_the_work_and_tells_what_was_there(tmp_path: Path) 
     assert told[:3] == [(4, 4), (8, 8), (8, 8)]
     assert told[3][0] > 8
     assert {kept for _, kept in told[3:]} == {8}
+
+
+def test_samples_that_sizes_are_chosen_by_are_read_and_encoded_once(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    compress(PixelSource(log=log), tmp_path / "a", codec="png")
+    assert sorted(reads(log)) == list(range(23))
+    chosen = Archive.open(tmp_path / "a").manifest
+    given = {"shard_size": chosen.shard_size, "pack": chosen.pack_size}
+    compress(PixelSource(log=log), tmp_path / "b", codec="png", **given)
+    assert tree(tmp_path / "a") == tree(tmp_path / "b")
