@@ -68,7 +68,7 @@ OverwriteOption = Annotated[
 
 
 def takes(kind: type[T]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the options of a dataclass (`dsc._pipeline.options`), gathered in one value.
+    """Equip a command with the options of a dataclass (`dsc._pipeline.options`), as one value.
 
     The command below takes that value first, and declares only what is no part of it (``--json``).
     """

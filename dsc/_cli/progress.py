@@ -16,7 +16,7 @@ EARLY_SECONDS = 1.0
 BYTES = "bytes"
 
 
-class Report(Protocol):
+class ProgressReport(Protocol):
     """Is told how far work is.
 
     ``kept`` is how much of what is done an earlier run had left, so that no rate counts it; None
@@ -28,7 +28,7 @@ class Report(Protocol):
 
 
 @contextmanager
-def progress(label: str, unit: str) -> Iterator[Report]:
+def progress(label: str, unit: str) -> Iterator[ProgressReport]:
     """Show progress while the block runs.
 
     Parameters
@@ -39,15 +39,15 @@ def progress(label: str, unit: str) -> Iterator[Report]:
         What is counted, e.g. ``samples``; ``bytes`` is shown as kB, MB and so on.
     """
     show = _bar if sys.stderr.isatty() else _lines
-    with show(Meter(label, unit, time.monotonic())) as report:
+    with show(ProgressMeter(label, unit, time.monotonic())) as report:
         yield report
 
 
 @contextmanager
-def later(label: str, unit: str) -> Iterator[Report]:
+def later(label: str, unit: str) -> Iterator[ProgressReport]:
     """Show progress from the first report on, which is to come when the work begins."""
     with ExitStack() as stack:
-        shown: list[Report] = []
+        shown: list[ProgressReport] = []
 
         def report(done: int, total: int, kept: int | None = None) -> None:
             if not shown:
@@ -57,13 +57,13 @@ def later(label: str, unit: str) -> Iterator[Report]:
         yield report
 
 
-def by_info(report: Report) -> Callable[[int, int, Mapping[str, Any]], None]:
+def by_info(report: ProgressReport) -> Callable[[int, int, Mapping[str, Any]], None]:
     """Return what `dsc._jobs.archive.tally.Tally` calls, for a report."""
     return lambda done, total, info: report(done, total, info["samples_resumed"])
 
 
 @contextmanager
-def _bar(meter: "Meter") -> Iterator[Report]:
+def _bar(meter: "ProgressMeter") -> Iterator[ProgressReport]:
     from rich import progress as bars
     from rich.console import Console
 
@@ -81,7 +81,7 @@ def _bar(meter: "Meter") -> Iterator[Report]:
 
 
 @contextmanager
-def _lines(meter: "Meter") -> Iterator[Report]:
+def _lines(meter: "ProgressMeter") -> Iterator[ProgressReport]:
     def report(done: int, total: int, kept: int | None = None) -> None:
         line = meter.line(done, total, time.monotonic(), kept)
         if line is not None:
@@ -90,7 +90,7 @@ def _lines(meter: "Meter") -> Iterator[Report]:
     yield report
 
 
-class Meter:
+class ProgressMeter:
     """Measures how fast work goes, decides when a line is due, and writes it.
 
     It knows no clock and no stream. A rate counts what this run has done, from the moment at which
@@ -117,7 +117,7 @@ class Meter:
         Parameters
         ----------
         kept
-            As `Report` says.
+            As `ProgressReport` says.
         """
         if kept is not None:
             self._kept = kept

@@ -2,12 +2,12 @@
 
 import pytest
 
-from dsc._cli.progress import Meter, by_info, later
+from dsc._cli.progress import ProgressMeter, by_info, later
 from dsc._cli.text import bytes_text, ratio_text, seconds_text
 
 
 def test_a_log_gets_a_line_each_few_seconds_and_one_at_the_end() -> None:
-    meter = Meter("compress", "samples", 100.0)
+    meter = ProgressMeter("compress", "samples", 100.0)
     lines = [meter.line(done, 1000, 100.0 + done / 50) for done in range(0, 1001)]
     shown = [(done, line) for done, line in enumerate(lines) if line is not None]
     assert [done for done, _ in shown] == [250, 500, 750, 1000]
@@ -16,14 +16,14 @@ def test_a_log_gets_a_line_each_few_seconds_and_one_at_the_end() -> None:
 
 
 def test_what_an_earlier_run_left_does_not_flatter_the_rate() -> None:
-    meter = Meter("fetch", "bytes", 0.0)
+    meter = ProgressMeter("fetch", "bytes", 0.0)
     assert meter.line(8_000_000, 10_000_000, 0.0) is None
     line = meter.line(9_000_000, 10_000_000, 10.0)
     assert line == "fetch: 9.00 MB of 10.0 MB (90 %), 100 kB/s, ETA 10 s"
 
 
 def test_a_rate_counts_from_where_the_work_began_not_from_the_first_report() -> None:
-    meter = Meter("compress", "samples", 0.0)
+    meter = ProgressMeter("compress", "samples", 0.0)
     assert meter.line(0, 1000, 0.0, kept=0) is None
     meter.line(100, 1000, 60.0, kept=0)  # four workers end their first shards at once
     meter.line(200, 1000, 60.1, kept=0)
@@ -32,7 +32,7 @@ def test_a_rate_counts_from_where_the_work_began_not_from_the_first_report() -> 
 
 
 def test_what_an_earlier_run_left_is_in_no_rate_however_long_it_took_to_find() -> None:
-    meter = Meter("compress", "samples", 0.0)
+    meter = ProgressMeter("compress", "samples", 0.0)
     for at, found in enumerate((100, 200, 300, 400)):
         meter.line(found, 1000, 4.0 * at, kept=found)
     assert meter.line(400, 1000, 12.0, kept=400) is None
@@ -42,17 +42,17 @@ def test_what_an_earlier_run_left_is_in_no_rate_however_long_it_took_to_find() -
 
 
 def test_where_all_was_there_no_rate_is_made_up() -> None:
-    meter = Meter("compress", "samples", 0.0)
+    meter = ProgressMeter("compress", "samples", 0.0)
     assert meter.line(9, 9, 0.0, kept=9) == "compress: 9 of 9 samples (100 %), in 0.0 s"
 
 
 def test_the_first_report_of_a_short_work_may_be_its_last() -> None:
-    meter = Meter("verify", "files", 0.0)
+    meter = ProgressMeter("verify", "files", 0.0)
     assert meter.line(8, 8, 0.5) == "verify: 8 of 8 files (100 %), 16.0 files/s, in 0.5 s"
 
 
 def test_work_that_turns_out_to_be_more_goes_on() -> None:
-    meter = Meter("try codecs", "candidates", 0.0)
+    meter = ProgressMeter("try codecs", "candidates", 0.0)
     assert meter.line(4, 4, 8.0) is not None
     assert meter.line(6, 6, 12.0) is not None
     assert meter.line(6, 6, 13.0) is None
@@ -60,20 +60,22 @@ def test_work_that_turns_out_to_be_more_goes_on() -> None:
 
 def test_a_command_counts_what_it_did_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     noted: list[tuple[int, int | None]] = []
-    monkeypatch.setattr(Meter, "note", lambda self, done, kept, now_s: noted.append((done, kept)))
+    monkeypatch.setattr(
+        ProgressMeter, "note", lambda self, done, kept, now_s: noted.append((done, kept))
+    )
     with later("compress", "samples") as report:
         by_info(report)(3, 9, {"samples_resumed": 2})
     assert noted == [(3, 2)]
 
 
 def test_the_end_is_told_once() -> None:
-    meter = Meter("verify", "files", 0.0)
+    meter = ProgressMeter("verify", "files", 0.0)
     assert meter.line(3, 3, 1.0) is not None
     assert meter.line(3, 3, 9.0) is None
 
 
 def test_nothing_to_do_is_no_division_by_zero() -> None:
-    assert Meter("fetch", "bytes", 0.0).line(0, 0, 0.0) is not None
+    assert ProgressMeter("fetch", "bytes", 0.0).line(0, 0, 0.0) is not None
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def open_output(url: str | os.PathLike[str], overwrite: bool) -> Output:
 
 @contextmanager
 def sole_output(output: Output, overwrite: bool) -> Iterator[Output]:
-    """Hold the lock of an output, and give what lies there now that nobody else writes.
+    """Hold the lock of an output, and yield what lies there now that nobody else writes.
 
     A finished archive that is not to be replaced is only read, and takes no lock.
 

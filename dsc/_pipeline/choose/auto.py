@@ -60,7 +60,7 @@ TrialProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Candidate:
+class CodecCandidate:
     """A codec and the tasks that it is to code together.
 
     Attributes
@@ -247,7 +247,7 @@ def read_spread(source: Source, tasks: Sequence[Task], count: int, on_error: str
 
 def list_candidates(
     tasks: Sequence[Task], quality: Quality, words: Sequence[str] | None = None
-) -> list[Candidate]:
+) -> list[CodecCandidate]:
     """List every codec with every set of tasks that it can code together.
 
     Parameters
@@ -263,7 +263,7 @@ def list_candidates(
         for size in range(1, most + 1):
             for group in combinations(taken, size):
                 if size == 1 or can_code(word, group):
-                    candidate = Candidate(
+                    candidate = CodecCandidate(
                         word, group, tuple(t.name for t in group if t.name in bounded)
                     )
                     if candidate.codecs() is not None:
@@ -275,7 +275,7 @@ def list_candidates(
 class _Entry:
     """A candidate that was measured; `cost` is in bytes for the whole dataset."""
 
-    candidate: Candidate
+    candidate: CodecCandidate
     trial: Trial
     cost: float
 
@@ -287,7 +287,7 @@ class _Race:
         self,
         probe: Probe,
         dataset: int,
-        candidates: Sequence[Candidate],
+        candidates: Sequence[CodecCandidate],
         report: TrialProgress | None,
     ) -> None:
         self._probe, self._dataset, self._report = probe, dataset, report
@@ -334,7 +334,7 @@ class _Race:
         most = max((entry.trial.samples for entry in self._entries), default=0)
         return [entry for entry in self._entries if entry.trial.samples == most]
 
-    def _try(self, candidate: Candidate, count: int, start: Mapping[str, int] | None) -> None:
+    def _try(self, candidate: CodecCandidate, count: int, start: Mapping[str, int] | None) -> None:
         try:
             trial = measure_candidate(candidate, self._probe, count, start)
         except (CodecError, BitstreamError) as error:
@@ -380,7 +380,7 @@ def _cheapest_cover(
 
 
 def measure_candidate(
-    candidate: Candidate, probe: Probe, count: int, start: Mapping[str, int] | None = None
+    candidate: CodecCandidate, probe: Probe, count: int, start: Mapping[str, int] | None = None
 ) -> Trial:
     """Find the qualities at which a candidate does what is asked, and what it then costs.
 
@@ -433,7 +433,7 @@ def _is_lossy(task: Task) -> bool:
 
 
 def _match(
-    candidate: Candidate,
+    candidate: CodecCandidate,
     codecs: CodecSet,
     probe: Probe,
     count: int,
@@ -457,7 +457,7 @@ def _match(
 
 
 def _search(
-    candidate: Candidate,
+    candidate: CodecCandidate,
     codecs: CodecSet,
     probe: Probe,
     count: int,
@@ -473,7 +473,7 @@ def _search(
     return QualitySearch(codecs, tasks, quality.model_copy(update={"targets": targets}), part)
 
 
-def _own(targets: Mapping[str, Target], candidate: Candidate) -> dict[str, Target]:
+def _own(targets: Mapping[str, Target], candidate: CodecCandidate) -> dict[str, Target]:
     names = [task.name for task in candidate.tasks]
     return {name: target for name, target in targets.items() if name in names}
 
@@ -512,7 +512,7 @@ def _ignores_quality(codecs: CodecSet, sample: Sample, quality: Quality) -> bool
 
 
 def _encode(
-    candidate: Candidate, codecs: CodecSet, part: Sequence[Sample], quality: Quality
+    candidate: CodecCandidate, codecs: CodecSet, part: Sequence[Sample], quality: Quality
 ) -> list[dict[str, bytes]]:
     """Encode as a shard job would: sample by sample where something is promised of each."""
     own = [task.name for task in candidate.tasks]

@@ -14,7 +14,6 @@ import pytest
 
 from dsc._jobs.archive import local, output
 from dsc._jobs.archive.compress import compress
-from dsc._jobs.workers.verdict import Verdict, judge
 from dsc._pipeline.read.dataset import Dataset
 from dsc._storage.files.root import Root
 from dsc._storage.read.archive import Archive
@@ -344,24 +343,6 @@ def test_a_bug_stops_the_run_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(TypeError):
         compress(PixelSource(), tmp_path, **GIVEN)
     assert calls == [1]
-
-
-@pytest.mark.parametrize(
-    ("error", "verdict"),
-    [
-        (ConnectionResetError(), Verdict.RETRY),
-        (OSError(errno.EIO, "I/O error"), Verdict.RETRY),
-        (OSError(errno.ENOSPC, "full"), Verdict.FATAL),
-        (OSError(errno.EDQUOT, "quota"), Verdict.FATAL),
-        (SampleError("damaged"), Verdict.FAILED),
-        (CorruptArchiveError("the disk lies"), Verdict.FAILED),
-        (PlanMismatchError("taken over"), Verdict.FATAL),
-        (SourceNotFoundError("gone"), Verdict.FATAL),
-        (TypeError("a bug"), Verdict.FATAL),
-    ],
-)
-def test_an_error_means(error: BaseException, verdict: Verdict) -> None:
-    assert judge(error) is verdict
 
 
 @pytest.mark.parametrize(
