@@ -47,24 +47,6 @@ TasksOption = Annotated[
         metavar="A,B",
     ),
 ]
-WorkersOption = Annotated[
-    int,
-    typer.Option(
-        help="Worker processes on this machine, by Ray; 0 works in this process.",
-        min=0,
-        metavar="N",
-    ),
-]
-AddressOption = Annotated[
-    str | None,
-    typer.Option(
-        help="Address of a Ray cluster to work on.", metavar="RAY", rich_help_panel=ADVANCED
-    ),
-]
-OverwriteOption = Annotated[
-    bool,
-    typer.Option("--overwrite", help="Replace what is at --out.", rich_help_panel=ADVANCED),
-]
 
 
 def takes(kind: type[T]) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -23,7 +23,7 @@ ONE_RATE = 50  # what networks of one rate are told, and ignore
 LISTED = 5  # skipped samples that are spelled out
 
 
-@formerly(model_size="--size")
+@formerly(model_size="--size", jobs="--jobs")
 @takes_train_options
 def train(asked: TrainOptions, json_: JsonOption = False) -> None:
     """Train a learned codec on your own data, or go on with a run that was interrupted.

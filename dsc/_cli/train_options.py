@@ -255,6 +255,7 @@ class TrainOptions:
     jobs: Annotated[
         str,
         typer.Option(
+            "--run-on",
             help="Train in this process, or in a Ray actor.",
             metavar="here|ray",
             rich_help_panel=RUN,

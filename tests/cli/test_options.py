@@ -3,6 +3,7 @@
 import re
 from typing import Annotated
 
+import pytest
 import typer
 from typer.testing import CliRunner
 
@@ -53,15 +54,30 @@ def test_the_help_of_dsc_has_its_commands_in_panels_and_every_exit_code() -> Non
 
 
 def test_what_everybody_needs_comes_first_in_the_help_of_compress() -> None:
-    first, _, advanced = CliRunner().invoke(whole, ["compress", "--help"]).output.partition(
-        "─ Advanced "
+    first, _, advanced = (
+        CliRunner().invoke(whole, ["compress", "--help"]).output.partition("─ Advanced ")
     )
     assert all(name in first for name in ("--tasks", "--root", "--out", "--quality", "--workers"))
     assert all(name in advanced for name in ("--pack", "--kinds", "--on-error", "--address"))
     assert all(name in first for name in ("sample", "clevr"))  # data that needs no dataset
 
 
-def test_views_to_render_may_be_asked_for_as_before() -> None:
-    for name in ("--views", "--sample"):
-        ran = CliRunner().invoke(whole, ["compress", "folder", name, "3", "--root", "."])
-        assert "--views renders" in ran.stderr
+@pytest.mark.parametrize(
+    ("command", "now", "before"),
+    [
+        (("compress",), "--views", "--sample"),
+        (("append",), "--views", "--sample"),
+        (("train",), "--model-size", "--size"),
+        (("train",), "--run-on", "--jobs"),
+        (("replay", "run"), "--image-size", "--size"),
+    ],
+)
+def test_a_renamed_option_is_shown_by_its_name_and_taken_by_both(
+    command: tuple[str, ...], now: str, before: str
+) -> None:
+    names = re.findall(r"(?<=│ )--[\w-]+", CliRunner().invoke(whole, [*command, "--help"]).output)
+    assert now in names
+    assert before not in names
+    for name in (now, before):
+        ran = CliRunner().invoke(whole, [*command, name])
+        assert "requires an argument" in ran.output + ran.stderr, name

@@ -177,7 +177,7 @@ def _session(
     where = str(found) if found is not None else ""
     if jobs == "here":
         if address is not None:
-            raise UsageError(f"--address {address} goes with --jobs ray")
+            raise UsageError(f"--address {address} goes with --run-on ray")
         session = Session(config, state, start, machine, where)
         try:
             yield session
@@ -187,4 +187,4 @@ def _session(
         with ray_session(config, state, start, machine, where, address) as there:
             yield there
     else:
-        raise UsageError(f"--jobs {jobs}: here or ray")
+        raise UsageError(f"--run-on {jobs}: here or ray")

@@ -182,7 +182,7 @@ def test_places_that_cannot_hold_a_run_are_refused(views: Path, tmp_path: Path) 
             train(toy_config(views), out, machine=FINE)
     with pytest.raises(UsageError, match="--address"):
         train(toy_config(views), tmp_path / "a", machine=FINE, address="host:1")
-    with pytest.raises(UsageError, match="--jobs"):
+    with pytest.raises(UsageError, match="--run-on"):
         train(toy_config(views), tmp_path / "b", machine=FINE, jobs="cloud")
 
 
