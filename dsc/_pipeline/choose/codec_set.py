@@ -63,8 +63,10 @@ class CodecSet:
             name: slot for slot, record in enumerate(self._records) for name in record.streams
         }
         self._task_slot: dict[str, int] = {}
+        self._carriers: dict[str, set[str]] = {}  # the streams that carry a task, by its name
         for stream in self._streams:
             for task in stream.carries:
+                self._carriers.setdefault(task, set()).add(stream.name)
                 slot = self.slots[stream.name]
                 if self._task_slot.setdefault(task, slot) != slot:
                     raise CodecError(f"two codecs carry task {task}; choose one of them")
@@ -229,14 +231,11 @@ class CodecSet:
         """Refuse what would be lost without a word: a stray stream, a task without a stream."""
         record = self._records[slot]
         stray = sorted(set(streams) - set(record.streams))
-        lost = [name for name in sample if not self._carriers(name) & set(streams)]
+        lost = [name for name in sample if not self._carriers[name] & set(streams)]
         if stray or lost:
             raise CodecError(
                 f"codec {record.id} gave undeclared streams {stray} and no stream for tasks {lost}"
             )
-
-    def _carriers(self, task: str) -> set[str]:
-        return {stream.name for stream in self._streams if task in stream.carries}
 
     def decode_batch(
         self, streams: Sequence[Mapping[str, bytes]], tasks: Sequence[str], max_pixels: int
