@@ -12,9 +12,10 @@ from dsc._codecs.coding.steps import group_rows, step_elements, step_mask
 from dsc._codecs.coding.weights_file import LIMIT
 from dsc._codecs.learned.codec_file import gaussian_tables
 from dsc._codecs.learned.network.entropy import StreamEntropy, scale_table
-from dsc._codecs.learned.network.rate import HIGH_RATE, SymbolChooser, gaussian_likelihood
+from dsc._codecs.learned.network.rate import SymbolChooser, gaussian_likelihood
 from dsc._codecs.learned.network.spec import sized
 
+HIGH_RATE = 6 / math.log(2)  # -dR/dD of a fine uniform quantiser, in bits a squared step
 KAPPAS = (2.0, HIGH_RATE)
 
 
