@@ -25,7 +25,7 @@ demo: $(VENV)/.installed
 	$(VENV)/bin/dsc view $(OUT)/demo --out $(OUT)/demo.html
 
 test: $(VENV)/.installed
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -n auto --maxprocesses 8 --dist loadgroup
 
 # the notice that mkdocs 2 will be another program is no warning of ours
 docs: $(VENV)/.installed

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.places import ROOT
+from tests.places import DATA
 
 # a machine that is busy with something else must not fail a test
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -19,17 +19,21 @@ settings.load_profile("untimed")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say which tests pytest-xdist keeps together: those of a file, and those that share a Ray."""
+    for item in items:
+        shares_ray = item.get_closest_marker("ray") is not None
+        group = "ray" if shares_ray else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")
 def data_root() -> Path:
     """The directory of real datasets: ``DSC_TEST_DATA``, else ``../shared/data``."""
-    given = os.environ.get("DSC_TEST_DATA")
-    root = Path(given) if given else ROOT.parent / "shared" / "data"
-    if not root.is_dir():
-        pytest.skip(f"no real data at {root}; set DSC_TEST_DATA to a directory that has them")
-    return root
+    if not DATA.is_dir():
+        pytest.skip(f"no real data at {DATA}; set DSC_TEST_DATA to a directory that has them")
+    return DATA
 
 
 @pytest.fixture(scope="session")
