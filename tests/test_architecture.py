@@ -174,3 +174,12 @@ def test_the_command_lines_help_loads_nothing_heavy() -> None:
     loaded = loaded_after(code)
     assert "dsc" in loaded
     assert not loaded & set(HEAVY)
+
+
+def test_no_class_name_means_three_things() -> None:
+    where: dict[str, list[str]] = {}
+    for module in HOUSE.values():
+        for node in ast.parse(module.text).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                where.setdefault(node.name, []).append(module.name)
+    assert not {name: modules for name, modules in where.items() if len(modules) > 2}

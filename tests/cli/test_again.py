@@ -109,9 +109,7 @@ def test_the_line_to_go_on_asks_for_what_was_asked_for(
 
 
 @pytest.mark.parametrize("command", ["compress", "append"])
-def test_each_option_stands_in_the_line(
-    dsc: Command, requests: list[Asked], command: str
-) -> None:
+def test_each_option_stands_in_the_line(dsc: Command, requests: list[Asked], command: str) -> None:
     for option in options_of(command):
         if option.param_type_name != "option":
             continue

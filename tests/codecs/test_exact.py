@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dsc._codecs.base import Codec
-from dsc._codecs.classical.exact import Method, from_words, to_words
+from dsc._codecs.classical.exact import ExactMethod, from_words, to_words
 from dsc._codecs.registry import CODECS, codec_class, make_codec
 from dsc._codecs.residual.codec import ResidualCodec
 from dsc._pipeline.choose.codec_spec import can_code, choose_codecs, default_codec
@@ -94,7 +94,7 @@ def test_nan_payloads_infinities_and_signed_zeros_come_back(dtype):
     assert_comes_back(array)
     zeros = np.zeros((8, 9), dtype)
     zeros[2, 3] = -0.0
-    assert assert_comes_back(zeros)[0] != Method.CONSTANT
+    assert assert_comes_back(zeros)[0] != ExactMethod.CONSTANT
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -123,7 +123,7 @@ def test_fixed_point_in_floats_takes_hardly_more_than_the_integers():
     counts = np.rint(surface(240, 320) * 100).astype(np.uint16)
     for divisor in (256, 1000):
         data = assert_comes_back(counts.astype(np.float32) / np.float32(divisor))
-        assert data[0] == Method.PALETTE
+        assert data[0] == ExactMethod.PALETTE
         assert len(data) < 1.1 * jpeg_xl_bytes(counts) + 1000
 
 
@@ -144,14 +144,14 @@ def test_a_constant_map_is_one_pixel(task):
 
 
 METHODS = {
-    Method.CONSTANT: np.full((50, 60), 3.5, np.float32),
-    Method.PLANES: np.random.default_rng(0).normal(size=(50, 60)).cumsum(0),
-    Method.JPEG_XL: np.rint(surface() * 100).astype(np.uint16),
-    Method.PALETTE: (np.rint(surface() * 100) / 100).astype(np.float32),
+    ExactMethod.CONSTANT: np.full((50, 60), 3.5, np.float32),
+    ExactMethod.PLANES: np.random.default_rng(0).normal(size=(50, 60)).cumsum(0),
+    ExactMethod.JPEG_XL: np.rint(surface() * 100).astype(np.uint16),
+    ExactMethod.PALETTE: (np.rint(surface() * 100) / 100).astype(np.float32),
 }
 
 
-@pytest.mark.parametrize("method", list(Method))
+@pytest.mark.parametrize("method", list(ExactMethod))
 def test_each_method_refuses_cuts_and_foreign_bytes(method):
     array = METHODS[method]
     data = assert_comes_back(array)
@@ -165,20 +165,20 @@ def test_each_method_refuses_cuts_and_foreign_bytes(method):
 
 
 @settings(deadline=None, max_examples=150)
-@given(st.binary(max_size=80), st.sampled_from(list(Method)))
+@given(st.binary(max_size=80), st.sampled_from(list(ExactMethod)))
 def test_random_bytes_give_a_map_or_a_bitstream_error(body, method):
     with contextlib.suppress(BitstreamError):
         assert decode(FLOW, struct.pack("<BHH", method, 40, 30) + body).shape == (40, 30, 2)
 
 
 def test_a_giant_declared_size_is_refused_before_anything_is_allocated():
-    for method in Method:
+    for method in ExactMethod:
         with pytest.raises(BitstreamError, match="at most 1000 are expected"):
             decode(FLOW, struct.pack("<BHH", method, 65535, 65535) + bytes(8), 1000)
 
 
 def test_a_palette_that_an_image_goes_beyond_is_refused():
-    data = encode(HEAT.model_copy(update={"dtype": "float32"}), METHODS[Method.PALETTE])
+    data = encode(HEAT.model_copy(update={"dtype": "float32"}), METHODS[ExactMethod.PALETTE])
     with pytest.raises(BitstreamError):
         decode(FLOW, data)
 

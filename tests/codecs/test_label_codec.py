@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from dsc._codecs.base import Codec
 from dsc._codecs.context.weights import shipped_file
-from dsc._codecs.label.codec import LabelContextCodec, Method
+from dsc._codecs.label.codec import LabelContextCodec, LabelMethod
 from dsc._codecs.registry import codec_from_config, make_codec
 from dsc._schemas import Quality, Task
 from dsc._sources.registry import open_source
@@ -104,7 +104,7 @@ def test_regions_and_noise_of_every_integer_come_back(dtype, channels):
     names = rng.integers(limits.min, limits.max, (9, channels), dtype, endpoint=True)
     names[0], names[1] = limits.min, limits.max
     regions = names[blobs(40, 50, 9)]
-    assert assert_comes_back(task, np.squeeze(regions))[0] == Method.CONTEXT
+    assert assert_comes_back(task, np.squeeze(regions))[0] == LabelMethod.CONTEXT
     noise = rng.integers(limits.min, limits.max, (40, 50, channels), dtype, endpoint=True)
     assert_comes_back(task, np.squeeze(noise))
 
@@ -113,13 +113,13 @@ def test_labels_of_wide_channels_differ_where_any_channel_does():
     task = Task(name="ids", kind="label", dtype="int64", channels=2)
     array = np.zeros((30, 40, 2), np.int64)
     array[:10, :, 1], array[10:, 20:, 0], array[20:, 20:, 1] = -(1 << 60), 1 << 61, 5
-    assert assert_comes_back(task, array)[0] == Method.CONTEXT
+    assert assert_comes_back(task, array)[0] == LabelMethod.CONTEXT
 
 
 def test_hundreds_of_instances_come_back_from_few_bytes():
     array = (blobs(160, 200, 400) * 131 + 17).astype(np.uint16)
     data = assert_comes_back(LABEL16, array)
-    assert data[0] == Method.CONTEXT
+    assert data[0] == LabelMethod.CONTEXT
     assert len(data) < 0.8 * len(imagecodecs.jpegxl_encode(array, lossless=True, effort=7))
 
 
@@ -132,7 +132,7 @@ def test_colour_codes_come_back_from_few_bytes():
 
 def test_more_labels_than_16_bits_can_number_come_back():
     array = np.arange(300 * 300, dtype=np.int32).reshape(300, 300)
-    assert assert_comes_back(IDS, array)[0] == Method.ZSTD
+    assert assert_comes_back(IDS, array)[0] == LabelMethod.ZSTD
 
 
 @pytest.mark.parametrize("task", [LABEL, LABEL16, IDS], ids=lambda task: task.dtype)
@@ -157,7 +157,7 @@ def test_a_map_of_4000_by_3000_comes_back():
     array = np.pad(array, ((0, 0), (60, 100)))
     assert array.shape == (3000, 4000)
     data = assert_comes_back(LABEL, array)
-    assert data[0] == Method.CONTEXT
+    assert data[0] == LabelMethod.CONTEXT
 
 
 def test_renaming_the_labels_changes_little():
@@ -203,19 +203,19 @@ def test_nyuv2_takes_at_most_0_5_of_jpeg_xl():
 
 
 def test_a_giant_declared_size_is_refused_before_anything_is_allocated():
-    data = struct.pack("<BHH", Method.CONTEXT, 65535, 65535)
+    data = struct.pack("<BHH", LabelMethod.CONTEXT, 65535, 65535)
     with pytest.raises(BitstreamError, match="at most 1000 are expected"):
         decode(LABEL, data, 1000)
 
 
-@pytest.mark.parametrize("method", list(Method))
+@pytest.mark.parametrize("method", list(LabelMethod))
 def test_each_method_refuses_cuts_and_foreign_bytes(method):
     rng = np.random.default_rng(2)
     array = {
-        Method.CONTEXT: blobs(50, 60, 7),
-        Method.CONSTANT: np.full((50, 60), 3),
-        Method.ZSTD: np.tile(rng.integers(0, 256, (5, 60)), (10, 1)),
-        Method.JPEG_XL: np.indices((50, 60)).sum(axis=0) % 2 * 9,
+        LabelMethod.CONTEXT: blobs(50, 60, 7),
+        LabelMethod.CONSTANT: np.full((50, 60), 3),
+        LabelMethod.ZSTD: np.tile(rng.integers(0, 256, (5, 60)), (10, 1)),
+        LabelMethod.JPEG_XL: np.indices((50, 60)).sum(axis=0) % 2 * 9,
     }[method].astype(np.uint8)
     data = assert_comes_back(LABEL, array)
     assert data[0] == method
@@ -227,7 +227,7 @@ def test_each_method_refuses_cuts_and_foreign_bytes(method):
 
 
 @settings(deadline=None, max_examples=150)
-@given(st.binary(max_size=80), st.sampled_from(list(Method)))
+@given(st.binary(max_size=80), st.sampled_from(list(LabelMethod)))
 def test_random_bytes_give_a_map_or_a_bitstream_error(body, method):
     with contextlib.suppress(BitstreamError):
         assert decode(LABEL, struct.pack("<BHH", method, 40, 30) + body).shape == (40, 30)
@@ -236,11 +236,11 @@ def test_random_bytes_give_a_map_or_a_bitstream_error(body, method):
 def test_a_zstd_bomb_is_refused():
     body = imagecodecs.zstd_encode(bytes(1 << 24))
     with pytest.raises(BitstreamError):
-        decode(LABEL, struct.pack("<BHH", Method.ZSTD, 4, 4) + bytes(body))
+        decode(LABEL, struct.pack("<BHH", LabelMethod.ZSTD, 4, 4) + bytes(body))
 
 
 def test_an_unknown_method_is_refused():
-    with pytest.raises(BitstreamError, match="9 is not a valid Method"):
+    with pytest.raises(BitstreamError, match="9 is not a valid LabelMethod"):
         decode(LABEL, struct.pack("<BHH", 9, 4, 4))
 
 

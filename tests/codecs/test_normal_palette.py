@@ -8,7 +8,7 @@ import pytest
 
 from dsc._codecs.context.weights import shipped_file
 from dsc._codecs.label.directions import MOST, Directions
-from dsc._codecs.label.normals import Form
+from dsc._codecs.label.normals import NormalForm
 from dsc._codecs.registry import codec_from_config, make_codec
 from dsc._pipeline import metrics
 from dsc._renderer.render import render_view
@@ -66,7 +66,7 @@ def test_holes_come_back_and_nothing_becomes_one() -> None:
     view[30:60, 40:90] = 127
     view[5, 5] = (127, 127, 128)  # a direction close to none
     data = encode(view, 30)
-    assert data[0] == Form.LABELS
+    assert data[0] == NormalForm.LABELS
     assert np.array_equal(NORMAL.invalid_mask(decode(data)), NORMAL.invalid_mask(view))
 
 
@@ -79,7 +79,7 @@ def test_what_is_not_made_of_planes_is_a_picture() -> None:
     ball = (ball / np.linalg.norm(ball, axis=-1, keepdims=True) * 127.5 + 127.5).astype(np.uint8)
     for array in (noise, ball):
         data = encode(array, 60)
-        assert data[0] == Form.PICTURE
+        assert data[0] == NormalForm.PICTURE
         assert data[1:] == encode(array, 60, "av1")
 
 
@@ -129,6 +129,6 @@ def test_golden_stream_decodes_as_it_did(form: str) -> None:
     expected = json.loads((GOLDEN / f"{form}.json").read_text())
     codec = codec_from_config("normal-palette", expected["config"], shipped_file())
     data = (GOLDEN / f"{form}.bin").read_bytes()
-    assert data[0] == Form[form.upper()]
+    assert data[0] == NormalForm[form.upper()]
     (decoded,) = codec.decode_batch([{"normal": data}], ["normal"], 1 << 13)
     assert hashlib.sha256(decoded["normal"].tobytes()).hexdigest() == expected["sha256"]

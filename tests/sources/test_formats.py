@@ -390,9 +390,7 @@ def test_inks_become_rgb_by_the_stated_rule(form: str) -> None:
             bytes(imagecodecs.jpegxl_encode(GRAY_ALPHA, distance=1.0, usecontainer=True)),
             id="jxl-boxes",
         ),
-        pytest.param(
-            bytes(imagecodecs.jpegxl_encode(METRES / 40, distance=1.0)), id="jxl-float"
-        ),
+        pytest.param(bytes(imagecodecs.jpegxl_encode(METRES / 40, distance=1.0)), id="jxl-float"),
         pytest.param(bytes(imagecodecs.avif_encode(RGB, level=60)), id="avif"),
         pytest.param(pillow(Image.fromarray(RGB), "TIFF", compression="jpeg"), id="tiff-jpeg"),
     ],

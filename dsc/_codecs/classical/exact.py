@@ -37,7 +37,7 @@ MOST_WORDS = 1 << 16
 SCOUTED = 1 << 14  # values that tell whether a map may have a palette
 
 
-class Method(IntEnum):
+class ExactMethod(IntEnum):
     """How a map is coded; the numbers stand in bitstreams."""
 
     CONSTANT = 0
@@ -65,7 +65,7 @@ class ExactCodec(TaskCodec):
             raise ValueError(f"a side is longer than {MAX_SIDE}")
         words = to_words(array)
         if (words == words[0, 0]).all():
-            method, body = Method.CONSTANT, _little(words[0, 0])
+            method, body = ExactMethod.CONSTANT, _little(words[0, 0])
         else:
             bodies = _bodies(words)
             method = min(bodies, key=lambda name: (len(bodies[name]), name))
@@ -79,31 +79,31 @@ class ExactCodec(TaskCodec):
             raise ValueError(f"{height}×{width} pixels, at most {max_pixels} are expected here")
         shape = (height, width) if task.channels == 1 else (height, width, task.channels)
         dtype = np.dtype(task.dtype)
-        words = _read(Method(tag), data[HEADER.size :], shape, word_type(dtype))
+        words = _read(ExactMethod(tag), data[HEADER.size :], shape, word_type(dtype))
         return from_words(words, dtype)
 
 
-def _bodies(words: Array) -> dict[Method, bytes]:
+def _bodies(words: Array) -> dict[ExactMethod, bytes]:
     """Return the data of every method that can hold the words (H, W) or (H, W, C)."""
-    bodies = {Method.PLANES: pack_planes(_planes(words))}
+    bodies = {ExactMethod.PLANES: pack_planes(_planes(words))}
     if words.dtype.itemsize <= 2:
-        bodies[Method.JPEG_XL] = _write_image(words)
+        bodies[ExactMethod.JPEG_XL] = _write_image(words)
     elif (values := _few(words)) is not None:
         places = np.searchsorted(values, words).astype(_place_type(len(values)))
         listed = pack_planes(values[None, None])
         head = pack_varint(len(values) - 1) + pack_varint(len(listed))
-        bodies[Method.PALETTE] = head + listed + _write_image(places)
+        bodies[ExactMethod.PALETTE] = head + listed + _write_image(places)
     return bodies
 
 
-def _read(method: Method, body: bytes, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+def _read(method: ExactMethod, body: bytes, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """Return the words that one of `_bodies` holds."""
-    if method is Method.CONSTANT:
+    if method is ExactMethod.CONSTANT:
         pixel = np.frombuffer(body, dtype.newbyteorder("<")).reshape(shape[2:])
         return np.full(shape, pixel, dtype)
-    if method is Method.PLANES:
+    if method is ExactMethod.PLANES:
         return _from_planes(unpack_planes(body, _planes_shape(shape), dtype), shape)
-    if method is Method.JPEG_XL:
+    if method is ExactMethod.JPEG_XL:
         return _read_image(body, shape, dtype)
     last, start = unpack_varint(body)
     length, start = unpack_varint(body, start)

@@ -39,7 +39,7 @@ JPEG_XL_EFFORT = 7
 ZSTD_LEVEL = 3  # takes 1 ms; it is there for periodic maps, not for natural ones
 
 
-class Method(IntEnum):
+class LabelMethod(IntEnum):
     """How a map is coded; the numbers stand in bitstreams."""
 
     CONTEXT = 0
@@ -86,16 +86,16 @@ class LabelContextCodec(ModelTaskCodec):
         if max(array.shape[:2]) > MAX_SIDE:
             raise ValueError(f"a side is longer than {MAX_SIDE}")
         if (array == array[0, 0]).all():
-            return HEADER.pack(Method.CONSTANT, *array.shape[:2]) + _little(array[0, 0])
-        method, body = Method.ZSTD, _zstd(array)
+            return HEADER.pack(LabelMethod.CONSTANT, *array.shape[:2]) + _little(array[0, 0])
+        method, body = LabelMethod.ZSTD, _zstd(array)
         modelled = _encode_context(self._model, array) if _is_label_map(array) else None
         if modelled is not None and len(modelled) <= len(body):
-            method, body = Method.CONTEXT, modelled
+            method, body = LabelMethod.CONTEXT, modelled
         many = modelled is None or 8 * len(modelled) > array.shape[0] * array.shape[1]
         if many and array.dtype in (np.uint8, np.uint16) and array.shape[2:] in ((), (3,)):
             image = _jpeg_xl(array)
             if len(image) < len(body):
-                method, body = Method.JPEG_XL, image
+                method, body = LabelMethod.JPEG_XL, image
         return HEADER.pack(method, *array.shape[:2]) + body
 
     def decode_task(self, task: Task, data: bytes, max_pixels: int) -> Array:
@@ -104,13 +104,13 @@ class LabelContextCodec(ModelTaskCodec):
         if not 0 < height * width <= max_pixels:
             raise ValueError(f"{height}×{width} pixels, at most {max_pixels} are expected here")
         shape = (height, width) if task.channels == 1 else (height, width, task.channels)
-        method, body = Method(tag), data[HEADER.size :]
-        if method is Method.CONTEXT:
+        method, body = LabelMethod(tag), data[HEADER.size :]
+        if method is LabelMethod.CONTEXT:
             return _decode_context(self._model, body, shape, np.dtype(task.dtype))
-        if method is Method.CONSTANT:
+        if method is LabelMethod.CONSTANT:
             pixel = np.frombuffer(body, np.dtype(task.dtype).newbyteorder("<")).reshape(shape[2:])
             return np.full(shape, pixel, task.dtype)
-        if method is Method.ZSTD:
+        if method is LabelMethod.ZSTD:
             return _from_zstd(body, shape, np.dtype(task.dtype))
         return _from_jpeg_xl(body, shape, np.dtype(task.dtype))
 

@@ -26,7 +26,7 @@ from dsc._schemas import Task, TaskKind
 SLACK = 1 + 1e-6  # of errors that are to be no larger
 
 
-class Form(IntEnum):
+class NormalForm(IntEnum):
     """What a stream holds; the numbers stand in bitstreams."""
 
     PICTURE = 0
@@ -69,8 +69,8 @@ class NormalPaletteCodec(ModelTaskCodec):
         picture = self._pictures.encode_task(task, array, quality)
         labels = self._encode_labels(task, array, picture)
         if labels is not None and len(labels) < len(picture):
-            return bytes([Form.LABELS]) + labels
-        return bytes([Form.PICTURE]) + picture
+            return bytes([NormalForm.LABELS]) + labels
+        return bytes([NormalForm.PICTURE]) + picture
 
     def _encode_labels(self, task: Task, array: Array, picture: bytes) -> bytes | None:
         invalid = task.invalid_mask(array) if task.invalid else np.zeros(array.shape[:2], bool)
@@ -91,8 +91,8 @@ class NormalPaletteCodec(ModelTaskCodec):
 
     def decode_task(self, task: Task, data: bytes, max_pixels: int) -> Array:
         """Decode a map."""
-        form = Form(data[0])
-        if form is Form.PICTURE:
+        form = NormalForm(data[0])
+        if form is NormalForm.PICTURE:
             return self._pictures.decode_task(task, data[1:], max_pixels)
         return self._labels.decode_task(_as_labels(task), data[1:], max_pixels)
 

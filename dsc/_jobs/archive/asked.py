@@ -77,9 +77,7 @@ def check_left_out(data: SourceOptions, source: Source) -> None:
     """
     names = [task.name for task in source.tasks]
     asked = None if data.tasks is None else _known(data.tasks, names)
-    like = [
-        one for one in left_out_of(source) if one.task and (asked is None or one.task in asked)
-    ]
+    like = [one for one in left_out_of(source) if one.task and (asked is None or one.task in asked)]
     if not like:
         return
     lines = [

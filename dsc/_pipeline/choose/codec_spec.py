@@ -127,8 +127,10 @@ def _named(part: str, available: Sequence[str]) -> tuple[str | None, str]:
 
 
 def _is_there(word: str) -> bool:
-    return word == AUTO or is_codec(word) or (
-        word.endswith(FILE_SUFFIX) and Path(_expanded(word)).is_file()
+    return (
+        word == AUTO
+        or is_codec(word)
+        or (word.endswith(FILE_SUFFIX) and Path(_expanded(word)).is_file())
     )
 
 

@@ -30,7 +30,7 @@ class Holder(Enum):
 
 
 @dataclass(frozen=True)
-class Form:
+class ImageForm:
     """The form of an image.
 
     Attributes
@@ -48,7 +48,7 @@ class Form:
         return f"{self.holder.value}, {'RGB' if self.channels == 3 else 'gray'}"
 
 
-def to_pixels(image: Any) -> tuple[Pixels, Form]:
+def to_pixels(image: Any) -> tuple[Pixels, ImageForm]:
     """Return an image as uint8 (H, W, 3), gray ones as three equal channels, and its form.
 
     Parameters
@@ -81,10 +81,10 @@ def to_pixels(image: Any) -> tuple[Pixels, Form]:
             "image is uint8 with 1 or 3 channels (last in arrays, first in tensors)"
         )
     pixels = array if channels == 3 else np.repeat(array.reshape(*array.shape[:2], 1), 3, axis=2)
-    return pixels, Form(holder, channels)
+    return pixels, ImageForm(holder, channels)
 
 
-def from_pixels(pixels: Pixels, form: Form) -> Any:
+def from_pixels(pixels: Pixels, form: ImageForm) -> Any:
     """Return pixels, uint8 (H, W, 3), in a form; the mean of the channels where it is gray."""
     if form.channels == 3:
         array = pixels

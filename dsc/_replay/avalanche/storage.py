@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from dsc._replay.avalanche.forms import Form, from_pixels, to_pixels
+from dsc._replay.avalanche.forms import ImageForm, from_pixels, to_pixels
 from dsc._replay.avalanche.transforms import bare, transforms
 from dsc._replay.buffer.buffer import ReplayBuffer
 from dsc.errors import StateMismatchError, UsageError
@@ -74,7 +74,7 @@ class CompressedExemplarsBuffer(_base):  # type: ignore[misc]
         self._memory: ReplayBuffer | None = memory
         self._generation = memory.generation
         self._task_labels, self._features = task_labels, features
-        self._form: Form | None = None
+        self._form: ImageForm | None = None
         self._empty_like: Any = None
         self._shown: Any = None
         if like is not None:
@@ -219,7 +219,7 @@ class CompressedExemplarsBuffer(_base):  # type: ignore[misc]
 class _Exemplars(Dataset[tuple[Any, int]]):
     """The exemplars of a memory in their form, with their labels; no transforms."""
 
-    def __init__(self, reader: ReplayBuffer, form: Form) -> None:
+    def __init__(self, reader: ReplayBuffer, form: ImageForm) -> None:
         self._reader, self._form = reader, form
         self.targets = reader.targets.tolist()
 

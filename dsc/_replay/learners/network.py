@@ -23,7 +23,7 @@ MEDIUM = 48
 
 
 @dataclass(frozen=True)
-class Layout:
+class Stages:
     """Blocks a stage, and channels of the first one; each stage halves and doubles.
 
     An `early` one halves its pictures once more before the first block: a third of the time, for a
@@ -36,12 +36,12 @@ class Layout:
 
 
 LAYOUTS = {
-    "resnet8": Layout((1, 1, 1), 16),
-    "resnet8-wide": Layout((1, 1, 1), 32),
-    "resnet8-early": Layout((1, 1, 1), 16, early=True),
-    "resnet20": Layout((3, 3, 3), 16),
-    "resnet32": Layout((5, 5, 5), 16),
-    "resnet18": Layout((2, 2, 2, 2), 64),
+    "resnet8": Stages((1, 1, 1), 16),
+    "resnet8-wide": Stages((1, 1, 1), 32),
+    "resnet8-early": Stages((1, 1, 1), 16, early=True),
+    "resnet20": Stages((3, 3, 3), 16),
+    "resnet32": Stages((5, 5, 5), 16),
+    "resnet18": Stages((2, 2, 2, 2), 64),
 }
 
 

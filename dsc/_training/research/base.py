@@ -15,7 +15,7 @@ from torch import Tensor, float32, full_like, nn
 
 from dsc._codecs.learned.network.trainable import Coded
 from dsc._schemas import Stream, required_streams
-from dsc._training.research.hyperprior import HyperpriorCodec, Layout
+from dsc._training.research.hyperprior import HyperpriorCodec, HyperpriorLayout
 from dsc._training.research.klt import initialise
 from dsc.errors import CodecError, UnknownTaskError, UsageError
 
@@ -84,7 +84,7 @@ class ResearchNetwork(nn.Module, ABC):
 
     @classmethod
     @abstractmethod
-    def layouts(cls, modalities: tuple[str, ...], latents: int) -> tuple[Layout, ...]:
+    def layouts(cls, modalities: tuple[str, ...], latents: int) -> tuple[HyperpriorLayout, ...]:
         """Return the layouts of the scale hyperpriors that make up this kind."""
 
     @classmethod

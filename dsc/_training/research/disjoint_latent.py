@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from dsc._schemas import Stream
 from dsc._training.research.base import ResearchNetwork
-from dsc._training.research.hyperprior import Layout
+from dsc._training.research.hyperprior import HyperpriorLayout
 
 
 class DisjointLatentNetwork(ResearchNetwork):
@@ -13,11 +13,13 @@ class DisjointLatentNetwork(ResearchNetwork):
     kind: ClassVar[str] = "disjoint-latent"
 
     @classmethod
-    def layouts(cls, modalities: tuple[str, ...], latents: int) -> tuple[Layout, ...]:
+    def layouts(cls, modalities: tuple[str, ...], latents: int) -> tuple[HyperpriorLayout, ...]:
         """Return one layout with a group for each task."""
         part = latents // len(modalities)
         groups = dict.fromkeys(modalities, part)
-        return (Layout(modalities, groups, {name: (name,) for name in modalities}, "hyper"),)
+        return (
+            HyperpriorLayout(modalities, groups, {name: (name,) for name in modalities}, "hyper"),
+        )
 
     @classmethod
     def graph(cls, modalities: tuple[str, ...]) -> tuple[Stream, ...]:

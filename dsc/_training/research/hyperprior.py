@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
-class Layout:
+class HyperpriorLayout:
     """One scale hyperprior: what it codes, into which groups, and who sees them.
 
     Attributes
@@ -56,7 +56,7 @@ class HyperpriorCodec(nn.Module):
     """
 
     def __init__(
-        self, layout: Layout, channels: Mapping[str, int], width: int, hyper_width: int
+        self, layout: HyperpriorLayout, channels: Mapping[str, int], width: int, hyper_width: int
     ) -> None:
         super().__init__()
         self.layout = layout

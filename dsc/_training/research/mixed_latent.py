@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from dsc._schemas import Stream
 from dsc._training.research.base import ResearchNetwork
-from dsc._training.research.hyperprior import Layout
+from dsc._training.research.hyperprior import HyperpriorLayout
 
 
 class MixedLatentNetwork(ResearchNetwork):
@@ -13,10 +13,10 @@ class MixedLatentNetwork(ResearchNetwork):
     kind: ClassVar[str] = "mixed-latent"
 
     @classmethod
-    def layouts(cls, modalities: tuple[str, ...], latents: int) -> tuple[Layout, ...]:
+    def layouts(cls, modalities: tuple[str, ...], latents: int) -> tuple[HyperpriorLayout, ...]:
         """Return one layout without groups."""
         sees = {name: ("mixed",) for name in modalities}
-        return (Layout(modalities, {"mixed": latents}, sees, "mixed"),)
+        return (HyperpriorLayout(modalities, {"mixed": latents}, sees, "mixed"),)
 
     @classmethod
     def graph(cls, modalities: tuple[str, ...]) -> tuple[Stream, ...]:

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from dsc._schemas import Stream
 from dsc._training.research.base import ResearchNetwork
-from dsc._training.research.hyperprior import Layout
+from dsc._training.research.hyperprior import HyperpriorLayout
 
 
 class SharedLatent2023Network(ResearchNetwork):
@@ -17,11 +17,13 @@ class SharedLatent2023Network(ResearchNetwork):
     kind: ClassVar[str] = "shared-latent-2023"
 
     @classmethod
-    def layouts(cls, modalities: tuple[str, ...], latents: int) -> tuple[Layout, ...]:
+    def layouts(cls, modalities: tuple[str, ...], latents: int) -> tuple[HyperpriorLayout, ...]:
         """Return one layout with a shared group and one for each task, all of one size."""
         part = latents // (len(modalities) + 1)
         groups = dict.fromkeys(("shared", *modalities), part)
-        return (Layout(modalities, groups, {n: ("shared", n) for n in modalities}, "hyper"),)
+        return (
+            HyperpriorLayout(modalities, groups, {n: ("shared", n) for n in modalities}, "hyper"),
+        )
 
     @classmethod
     def graph(cls, modalities: tuple[str, ...]) -> tuple[Stream, ...]:

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from dsc._schemas import Stream
 from dsc._training.research.base import ResearchNetwork
-from dsc._training.research.hyperprior import Layout
+from dsc._training.research.hyperprior import HyperpriorLayout
 
 
 class SingleTaskNetwork(ResearchNetwork):
@@ -13,10 +13,12 @@ class SingleTaskNetwork(ResearchNetwork):
     kind: ClassVar[str] = "single-task"
 
     @classmethod
-    def layouts(cls, modalities: tuple[str, ...], latents: int) -> tuple[Layout, ...]:
+    def layouts(cls, modalities: tuple[str, ...], latents: int) -> tuple[HyperpriorLayout, ...]:
         """Return a layout for each modality, with its part of the latents."""
         part = latents // len(modalities)
-        return tuple(Layout((name,), {name: part}, {name: (name,)}, name) for name in modalities)
+        return tuple(
+            HyperpriorLayout((name,), {name: part}, {name: (name,)}, name) for name in modalities
+        )
 
     @classmethod
     def graph(cls, modalities: tuple[str, ...]) -> tuple[Stream, ...]:

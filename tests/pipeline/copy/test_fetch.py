@@ -417,9 +417,7 @@ def test_a_copy_that_has_grown_by_itself_is_not_fetched_into(tmp_path: Path) -> 
     assert len(dsc.open(tmp_path / "copy")) == 6
 
 
-def test_of_two_fetches_to_one_directory_the_second_is_told(
-    archive: Path, tmp_path: Path
-) -> None:
+def test_of_two_fetches_to_one_directory_the_second_is_told(archive: Path, tmp_path: Path) -> None:
     told: list[str] = []
 
     def second(done: int, total: int) -> None:

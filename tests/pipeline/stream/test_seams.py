@@ -73,9 +73,7 @@ def test_their_places_are_the_same_in_every_kind_of_reading(gaps: Path) -> None:
 
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize("device", [None, "cpu"])
-def test_missing_tasks_come_as_none_in_a_list(
-    gaps: Path, device: str | None, workers: int
-) -> None:
+def test_missing_tasks_come_as_none_in_a_list(gaps: Path, device: str | None, workers: int) -> None:
     stream = dsc.stream(
         gaps, "rgb,depth", 3, missing="none", device=device, workers=workers, mixed_sizes="error"
     )
@@ -161,9 +159,7 @@ def hurt(gaps: Path, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize("options", [{}, {"device": "cpu"}, {"decode": "latents"}], ids=str)
-def test_ranks_stay_in_step_over_damage(
-    hurt: Path, options: dict[str, Any], workers: int
-) -> None:
+def test_ranks_stay_in_step_over_damage(hurt: Path, options: dict[str, Any], workers: int) -> None:
     if "latents" in options.values() and dsc.open(hurt).manifest.codecs[0].id != "independent":
         pytest.skip("these have no latents")
     for world in (1, 2):
@@ -238,9 +234,7 @@ def test_a_transform_finds_and_gives_aliases(views: Path) -> None:
         (lambda sample: {"depth": sample["dept"]}, "no task 'dept' here; found: rgb"),
     ],
 )
-def test_a_wrong_transform_is_named_with_what_it_gave(
-    gaps: Path, given: Any, message: str
-) -> None:
+def test_a_wrong_transform_is_named_with_what_it_gave(gaps: Path, given: Any, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         list(dsc.stream(gaps, "rgb", 2, transform=given))
 
