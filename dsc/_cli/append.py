@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from dsc._cli.options import JsonOption, takes
+from dsc._cli.options import JsonOption, takes_options
 from dsc._cli.output import emit, say
 from dsc._cli.progress import by_info, later
 from dsc._cli.rate import show_reached
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dsc._pipeline.read.summary import Summary
 
 
-@takes(AppendOptions)
+@takes_options
 def append(options: AppendOptions, json_: JsonOption = False) -> None:
     """Add new samples or a new task to an archive; nothing that is there is written again.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from dsc._cli.options import JsonOption, takes
+from dsc._cli.options import JsonOption, takes_options
 from dsc._cli.output import emit, say
 from dsc._cli.progress import by_info, later
 from dsc._cli.rate import show_reached
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dsc._schemas import Manifest
 
 
-@takes(CompressOptions)
+@takes_options
 def compress(options: CompressOptions, json_: JsonOption = False) -> None:
     """Compress a dataset into an archive, or go on with one that was interrupted.
 

@@ -1,14 +1,16 @@
-"""The options that several commands have, each declared once; former spellings, which still work.
+"""How options become parameters of commands, and the options that several commands have.
 
-An option means the same in every command that has it, and stands in the same panel. What only one
-command has stands beside that command.
+`takes_options` gives a command dataclasses whose fields are its options; `formerly` accepts former
+spellings. An option means the same in every command that has it, and stands in the same panel. What
+only one command has stands beside that command.
 """
 
 import functools
 import inspect
 from collections.abc import Callable, Iterator
 from copy import copy
-from typing import Annotated, Any, TypeVar, get_args, get_origin
+from dataclasses import MISSING, fields, is_dataclass
+from typing import Annotated, Any, ClassVar, TypeVar, get_args, get_origin
 
 import typer
 from typer.models import OptionInfo
@@ -49,34 +51,71 @@ TasksOption = Annotated[
 ]
 
 
-def takes(kind: type[T]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Equip a command with the options of a dataclass (`dsc._pipeline.options`), as one value.
+class OptionGroup:
+    """A base of dataclasses whose options only the command line has, declared by `typer.Option`.
 
-    The command below takes that value first, and declares only what is no part of it (``--json``).
+    Attributes
+    ----------
+    panel
+        The panel of help that all of them stand in; None where each names its own.
     """
 
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        known = list(leaves(kind))
-        signature = inspect.signature(command)
-        _, *declared = signature.parameters.values()
-        own = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in declared]
+    panel: ClassVar[str | None] = None
 
-        @functools.wraps(command)
-        def run(**values: Any) -> None:
-            rest = {one.name: values.pop(one.name) for one in own}
-            for leaf in known:
-                former = values.pop(f"{leaf.name}_formerly", None)
-                value = values[leaf.name] if former is None else former
-                read = leaf.option.read
-                values[leaf.name] = value if read is None or value is None else read(value)
-            command(gather(kind, values), **rest)
 
-        made = [one for leaf in known for one in _parameters(leaf)]
-        run.__signature__ = signature.replace(parameters=[*made, *own])  # type: ignore[attr-defined]
-        run.__annotations__ = {one.name: one.annotation for one in (*made, *own)}
-        return run
+def takes_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Equip a command with the options of those of its parameters that are dataclasses.
 
-    return decorate
+    Each field is an option, and the command gets the dataclass as one value. What the Python calls
+    take, too, is declared by `Option` (`dsc._pipeline.options`), what only the command line takes
+    by `typer.Option` (`OptionGroup`).
+    """
+    signature = inspect.signature(command)
+    declared = signature.parameters.values()
+    groups: dict[str, Any] = {
+        one.name: one.annotation for one in declared if is_dataclass(one.annotation)
+    }
+
+    @functools.wraps(command)
+    def run(**values: Any) -> None:
+        made = {name: _taken(kind, values) for name, kind in groups.items()}
+        command(**made, **values)
+
+    flat = [
+        option.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for one in declared
+        for option in (_options(one.annotation) if one.name in groups else [one])
+    ]
+    run.__signature__ = signature.replace(parameters=flat)  # type: ignore[attr-defined]
+    run.__annotations__ = {one.name: one.annotation for one in flat}
+    return run
+
+
+def _taken(kind: type[T], values: dict[str, Any]) -> T:
+    """Make a dataclass of its options, which are taken out of the values."""
+    if issubclass(kind, OptionGroup):
+        return kind(**{one.name: values.pop(one.name) for one in fields(kind)})  # type: ignore[arg-type]
+    read = {}
+    for leaf in leaves(kind):
+        value, former = values.pop(leaf.name), values.pop(f"{leaf.name}_formerly", None)
+        value = value if former is None else former
+        reads = leaf.option.read
+        read[leaf.name] = value if reads is None or value is None else reads(value)
+    return gather(kind, read)
+
+
+def _options(kind: type) -> Iterator[inspect.Parameter]:
+    """Yield the parameters that typer makes the options of a dataclass of."""
+    if not issubclass(kind, OptionGroup):
+        for leaf in leaves(kind):
+            yield from _parameters(leaf)
+        return
+    for one in fields(kind):  # type: ignore[arg-type]
+        value, declared = get_args(one.type)
+        option = copy(declared)
+        option.rich_help_panel = kind.panel or declared.rich_help_panel
+        default = inspect.Parameter.empty if one.default is MISSING else one.default
+        yield _parameter(one.name, Annotated[value, option], default)
 
 
 def _parameters(leaf: Leaf) -> Iterator[inspect.Parameter]:

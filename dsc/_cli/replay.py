@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from dsc._cli.options import JsonOption, formerly
+from dsc._cli.options import JsonOption, formerly, takes_options
 from dsc._cli.output import emit, note, say, show_table
 from dsc._cli.progress import progress
 from dsc._cli.replay_inspect import inspect
@@ -18,10 +18,9 @@ from dsc._cli.replay_options import (
     OutOption,
     PlaceOptions,
     given,
-    grouped,
-    words,
 )
 from dsc._cli.replay_select import select
+from dsc._cli.text import words
 
 if TYPE_CHECKING:
     from dsc._replay.experiment.plan import Sweep
@@ -47,7 +46,7 @@ replay.command()(select)
 
 @replay.command()
 @formerly(image_size="--size")
-@grouped
+@takes_options
 def run(
     out: OutOption,
     data: DataOptions,

@@ -1,65 +1,22 @@
 """The options of ``dsc replay``, in groups: which images, which memory, which learner, where.
 
-A group is a dataclass whose fields are options, shown in one panel; `grouped` gives a command those
-of all its groups.
+A group is a dataclass whose fields are options, shown in one panel (`takes_options`).
 """
 
-import functools
-import inspect
-from collections.abc import Callable, Iterator
-from copy import copy
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, get_args
+from typing import Annotated, Any, ClassVar
 
 import typer
 
+from dsc._cli.options import OptionGroup
+
 DATA, MEMORY, LEARNING, RUN = "Data", "Memory", "Learning", "Where it runs"
-
-
-def grouped(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of the groups among its parameters, each a value of its own."""
-    own = inspect.signature(command).parameters.values()
-    groups = {one.name: one.annotation for one in own if _is_group(one.annotation)}
-
-    @functools.wraps(command)
-    def run(**given: Any) -> None:
-        for name, group in groups.items():
-            given[name] = group(**{one.name: given.pop(one.name) for one in fields(group)})
-        command(**given)
-
-    flat = [option for one in own for option in _options(one)]
-    run.__signature__ = inspect.Signature(flat)  # type: ignore[attr-defined]
-    run.__annotations__ = {one.name: one.annotation for one in flat}
-    return run
-
-
-def _is_group(annotation: Any) -> bool:
-    return is_dataclass(annotation)
-
-
-def _options(parameter: inspect.Parameter) -> Iterator[inspect.Parameter]:
-    kind = inspect.Parameter.KEYWORD_ONLY
-    group = parameter.annotation
-    if not _is_group(group):
-        yield parameter.replace(kind=kind)
-        return
-    for one in fields(group):
-        value, declared = get_args(one.type)
-        option = copy(declared)
-        option.rich_help_panel = group.panel
-        annotation: Any = Annotated[value, option]
-        yield inspect.Parameter(one.name, kind, default=one.default, annotation=annotation)
 
 
 def given(**values: Any) -> dict[str, Any]:
     """Return what was given, by name."""
     return {name: value for name, value in values.items() if value is not None}
-
-
-def words(text: str | None) -> list[str] | None:
-    """Return the words between commas."""
-    return None if text is None else [word for part in text.split(",") if (word := part.strip())]
 
 
 OutOption = Annotated[
@@ -84,7 +41,7 @@ ThreadsOption = Annotated[
 
 
 @dataclass(frozen=True)
-class DataOptions:
+class DataOptions(OptionGroup):
     """Which images, and in which increments they come."""
 
     panel: ClassVar[str] = DATA
@@ -130,7 +87,7 @@ class DataOptions:
 
 
 @dataclass(frozen=True)
-class MemoryOptions:
+class MemoryOptions(OptionGroup):
     """How much of the past is kept, and how."""
 
     panel: ClassVar[str] = MEMORY
@@ -183,7 +140,7 @@ class MemoryOptions:
 
 
 @dataclass(frozen=True)
-class LearningOptions:
+class LearningOptions(OptionGroup):
     """Who learns, and for how long."""
 
     panel: ClassVar[str] = LEARNING
@@ -237,7 +194,7 @@ class LearningOptions:
 
 
 @dataclass(frozen=True)
-class PlaceOptions:
+class PlaceOptions(OptionGroup):
     """Where runs are computed; none of it changes their results."""
 
     panel: ClassVar[str] = RUN

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
-from dsc._cli.options import JsonOption, formerly
+from dsc._cli.options import JsonOption, OptionGroup, formerly, takes_options
 from dsc._cli.output import emit, say, show_table
 from dsc._cli.progress import progress
 from dsc._cli.replay_options import (
@@ -14,10 +14,8 @@ from dsc._cli.replay_options import (
     DeviceOption,
     ThreadsOption,
     given,
-    grouped,
-    words,
 )
-from dsc._cli.text import seconds_text
+from dsc._cli.text import seconds_text, words
 
 if TYPE_CHECKING:
     from dsc._replay.selection import CodecSelection, ScoredCandidate
@@ -26,7 +24,7 @@ MEMORY, JUDGING = "Memory", "Judging"
 
 
 @dataclass(frozen=True)
-class CandidateOptions:
+class CandidateOptions(OptionGroup):
     """What is chosen among."""
 
     panel: ClassVar[str] = MEMORY
@@ -47,7 +45,7 @@ class CandidateOptions:
 
 
 @dataclass(frozen=True)
-class JudgingOptions:
+class JudgingOptions(OptionGroup):
     """By what it is chosen."""
 
     panel: ClassVar[str] = JUDGING
@@ -88,7 +86,7 @@ class JudgingOptions:
 
 
 @formerly(image_size="--size")
-@grouped
+@takes_options
 def select(
     data: DataOptions,
     candidates: CandidateOptions,

@@ -1,4 +1,4 @@
-"""How numbers and names are spelled for people."""
+"""How numbers and names are spelled for people, and lists that they spell are read."""
 
 import os
 
@@ -42,3 +42,8 @@ def archive_name(where: str) -> str:
     else:
         name = os.path.basename(os.path.abspath(where))  # `.` and `..` have names, too
     return name or "archive"
+
+
+def words(text: str | None) -> list[str] | None:
+    """Return the words between commas."""
+    return None if text is None else [word for part in text.split(",") if (word := part.strip())]

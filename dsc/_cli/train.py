@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from dsc._cli.options import JsonOption, formerly
+from dsc._cli.options import JsonOption, formerly, takes_options
 from dsc._cli.output import emit, note, say, show_table
-from dsc._cli.text import bytes_text, seconds_text
-from dsc._cli.train_options import TrainOptions, takes_train_options
+from dsc._cli.text import bytes_text, seconds_text, words
+from dsc._cli.train_options import TrainOptions
 
 if TYPE_CHECKING:
     from dsc._jobs.training.run import TrainProgress, TrainReport
@@ -24,7 +24,7 @@ LISTED = 5  # skipped samples that are spelled out
 
 
 @formerly(model_size="--size", jobs="--jobs")
-@takes_train_options
+@takes_options
 def train(asked: TrainOptions, json_: JsonOption = False) -> None:
     """Train a learned codec on your own data, or go on with a run that was interrupted.
 
@@ -91,7 +91,7 @@ def _config(asked: TrainOptions, places: list[str]) -> "TrainConfig":
     given = {
         "size": asked.model_size,
         "data": [parse_data(place) for place in places],
-        "tasks": _words(asked.tasks),
+        "tasks": words(asked.tasks),
         "weights": _by_task("weights", asked.weights),
         "lambdas": _by_task("lambda", asked.lambda_),
         "cache_mb": asked.cache,
@@ -101,10 +101,6 @@ def _config(asked: TrainOptions, places: list[str]) -> "TrainConfig":
     }
     same = TrainConfig.model_fields.keys() & vars(asked).keys() - given.keys()
     return TrainConfig.make(**given, **{name: getattr(asked, name) for name in same})
-
-
-def _words(text: str | None) -> list[str] | None:
-    return None if text is None else [word for part in text.split(",") if (word := part.strip())]
 
 
 def _by_task(option: str, text: str | None) -> dict[str, float]:
@@ -161,11 +157,11 @@ def progress_line(made: "TrainProgress") -> str:
         parts.append(f"loss {row.loss:.4g}")
         for name in dict.fromkeys([*row.rate_bpp, *row.psnr_db]):
             rate, decibels = row.rate_bpp.get(name), row.psnr_db.get(name)
-            words = [name]
-            words += [f"{rate:.4f} bpp"] if rate is not None and math.isfinite(rate) else []
+            said = [name]
+            said += [f"{rate:.4f} bpp"] if rate is not None and math.isfinite(rate) else []
             known = decibels is not None and math.isfinite(decibels)
-            words += [f"{decibels:.2f} dB"] if known else []
-            parts.append(" ".join(words))
+            said += [f"{decibels:.2f} dB"] if known else []
+            parts.append(" ".join(said))
     parts.append(f"{made.samples_per_s:.1f} samples/s")
     if made.eta_s is not None and made.done < made.steps:
         parts.append(f"ETA {seconds_text(made.eta_s)}")

@@ -1,12 +1,11 @@
 """The options of ``dsc train``, as one value: each field is an option, its help and its default."""
 
-import functools
-import inspect
-from collections.abc import Callable
-from dataclasses import MISSING, dataclass, fields
-from typing import Annotated, Any, get_type_hints
+from dataclasses import dataclass
+from typing import Annotated
 
 import typer
+
+from dsc._cli.options import OptionGroup
 
 DATA = "Data"
 AIM = "What is trained for"
@@ -15,7 +14,7 @@ RUN = "Running"
 
 
 @dataclass(frozen=True)
-class TrainOptions:
+class TrainOptions(OptionGroup):
     """What a user asked of ``dsc train``; defaults are those of `dsc._training.config`."""
 
     kind: Annotated[
@@ -279,30 +278,3 @@ class TrainOptions:
         bool,
         typer.Option("--overwrite", help="Begin anew, whatever is at --out.", rich_help_panel=RUN),
     ] = False
-
-
-def takes_train_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of `TrainOptions`, gathered in its first argument."""
-    hints = get_type_hints(TrainOptions, include_extras=True)
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    signature = inspect.signature(command)
-    _, *declared = signature.parameters.values()
-    made = [
-        inspect.Parameter(
-            one.name,
-            keyword,
-            default=inspect.Parameter.empty if one.default is MISSING else one.default,
-            annotation=hints[one.name],
-        )
-        for one in fields(TrainOptions)
-    ]
-    own = [one.replace(kind=keyword) for one in declared]
-
-    @functools.wraps(command)
-    def run(**values: Any) -> None:
-        rest = {one.name: values.pop(one.name) for one in own}
-        command(TrainOptions(**values), **rest)
-
-    run.__signature__ = signature.replace(parameters=[*made, *own])  # type: ignore[attr-defined]
-    run.__annotations__ = {one.name: one.annotation for one in (*made, *own)}
-    return run

@@ -1,7 +1,7 @@
 """What a caller may ask of a compression or an append, as small frozen values.
 
 Each option is one field, and says how people give it: its spelling on the command line, its help,
-its unit. The command line (`dsc._cli.options.takes`), the values that the work is done with
+its unit. The command line (`dsc._cli.options.takes_options`), the values that the work is done with
 (`gather`) and the line that says how to go on (`spelled`) are made of the fields, so a new option
 is one field here, and the place that uses it. The Python calls (`dsc.compress`, `dsc.append`) write
 their keywords out, for type checkers; a test holds them to the fields.

@@ -1,4 +1,4 @@
-"""Gives a run its batches: of the training samples for every step, and of those held out.
+"""Makes the batches of a run: of the training samples for every step, and of those held out.
 
 Batches depend on the configuration and on the step only. They are prepared by threads ahead of the
 network: cutting crops is NumPy's work, most of it outside Python's lock. Every data set holds out a

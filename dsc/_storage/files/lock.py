@@ -81,7 +81,7 @@ class Lock:
         return self._pid == os.getpid()
 
     def release(self) -> None:
-        """Give the lock up and remove its file; nothing happens where it is not held."""
+        """Release the lock and remove its file; nothing happens where it is not held."""
         if not self.held:
             return
         self._pid = -1
