@@ -1,6 +1,12 @@
 """The `dsc` command: parses, calls, prints; all work is done below.
 
 Nothing heavy is imported before a command runs, so that help is quick.
+
+- Commands: `compress`, `append`, `train` (its options: `train_options`), `view`, `fetch`, `export`;
+  ``info``, ``ls`` and ``verify`` in `inspection`; `replay` and `bench` have commands of their own.
+- `options`: how options become parameters, and those that several commands have. `source_data`:
+  where a dataset lies that nobody gave the place of.
+- `printing`: what is shown. `failure`: errors become a message and an exit code.
 """
 
 from typing import Annotated
@@ -10,12 +16,13 @@ import typer
 from dsc._cli.append import append
 from dsc._cli.bench import bench
 from dsc._cli.compress import compress
-from dsc._cli.copying import export, fetch
+from dsc._cli.export import export
 from dsc._cli.failure import FailureGroup
+from dsc._cli.fetch import fetch
 from dsc._cli.inspection import info, ls, verify
 from dsc._cli.replay import replay
-from dsc._cli.report import view
 from dsc._cli.train import train
+from dsc._cli.view import view
 from dsc.version import __version__
 
 app = typer.Typer(

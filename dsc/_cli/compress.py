@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import typer
 
 from dsc._cli.options import JsonOption, takes_options
-from dsc._cli.output import emit, say
-from dsc._cli.progress import by_info, later
-from dsc._cli.rate import show_reached
+from dsc._cli.printing.choice import show_reached
+from dsc._cli.printing.output import emit, say
+from dsc._cli.printing.progress import by_info, later
+from dsc._cli.printing.start import watch
+from dsc._cli.printing.summary import show_summary
+from dsc._cli.printing.text import archive_name
 from dsc._cli.source_data import found_at, list_failed
-from dsc._cli.start import watch
-from dsc._cli.summary import show_summary
-from dsc._cli.text import archive_name
 from dsc._jobs.archive.options import CompressOptions
 
 if TYPE_CHECKING:

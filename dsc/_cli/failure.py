@@ -20,7 +20,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from dsc._cli.output import JSON_WANTED, note, print_json
+from dsc._cli.printing.output import JSON_WANTED, note, print_json
 from dsc.errors import DscError
 
 INTERRUPTED = 130

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dsc._cli.options import ArchiveArgument, JsonOption
-from dsc._cli.output import emit, note, print_json, say, show_table
-from dsc._cli.progress import progress
-from dsc._cli.rate import quality_text, show_choice, show_reached
-from dsc._cli.summary import show_summary
-from dsc._cli.text import bytes_text
+from dsc._cli.printing.choice import quality_text, show_choice, show_reached
+from dsc._cli.printing.output import emit, note, print_json, say, show_table
+from dsc._cli.printing.progress import progress
+from dsc._cli.printing.summary import show_summary
+from dsc._cli.printing.text import bytes_text
 
 if TYPE_CHECKING:
     from dsc._pipeline.read.summary import Summary

@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, TypeVar, get_args, get_origin
 import typer
 from typer.models import OptionInfo
 
-from dsc._cli.output import JSON_WANTED
+from dsc._cli.printing.output import JSON_WANTED
 from dsc._pipeline.options import Leaf, gather, leaves
 
 FIRST = "Options"  # the panel that rich shows first, and that --help stands in

@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dsc._cli.output import note
+from dsc._cli.printing.output import note
 from dsc._pipeline.options import SourceOptions
 
 if TYPE_CHECKING:

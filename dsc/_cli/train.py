@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from dsc._cli.options import JsonOption, formerly, takes_options
-from dsc._cli.output import emit, note, say, show_table
-from dsc._cli.text import bytes_text, seconds_text, words
+from dsc._cli.printing.output import emit, note, say, show_table
+from dsc._cli.printing.text import bytes_text, seconds_text, words
 from dsc._cli.train_options import TrainOptions
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _data(asked: TrainOptions) -> list[str]:
 def _config(asked: TrainOptions, places: list[str]) -> "TrainConfig":
     from dsc._jobs.training.train import start_of
     from dsc._training.config import RESEARCH, TrainConfig
-    from dsc._training.datasets import parse_data
+    from dsc._training.data.datasets import parse_data
     from dsc._training.networks import NETWORKS
     from dsc.errors import UnknownCodecError, UsageError
 
@@ -106,7 +106,7 @@ def _config(asked: TrainOptions, places: list[str]) -> "TrainConfig":
 def _by_task(option: str, text: str | None) -> dict[str, float]:
     """Read ``rgb=1,depth=2``, or one number for all tasks."""
     from dsc._schemas import resolve_task
-    from dsc._training.datasets import MODALITIES
+    from dsc._training.data.datasets import MODALITIES
     from dsc.errors import UsageError
 
     found: dict[str, float] = {}

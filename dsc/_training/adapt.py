@@ -18,11 +18,11 @@ from torch import Tensor
 from dsc._codecs.base import AdaptableCodec
 from dsc._codecs.learned.planes import modality_of, to_planes
 from dsc._schemas import Task
+from dsc._training.data.samples import Planes, crop
+from dsc._training.divergence import DivergenceWatch
 from dsc._training.loop import GRADIENT_NORM
 from dsc._training.objective import weigh
-from dsc._training.samples import Planes, crop
 from dsc._training.schedule import lr_share
-from dsc._training.watch import Watch
 from dsc.errors import UsageError
 
 UNIT = 16  # encoders see sides that are multiples of this
@@ -124,7 +124,7 @@ def _train(network: Any, samples: Sequence[Planes], how: Adaptation) -> None:
     parameters = [p for p in network.parameters() if p.requires_grad]
     optimiser = torch.optim.Adam(parameters, lr=how.lr)
     side = min(how.crop // UNIT * UNIT, max(-(-max(one.size) // UNIT) * UNIT for one in samples))
-    watch = Watch()
+    watch = DivergenceWatch()
     for step in range(how.steps):
         optimiser.param_groups[0]["lr"] = how.lr * lr_share(step, how.steps)
         inputs, valid, quality = _batch(samples, how, side, step)

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from dsc._training.config import UNIT
-from dsc._training.data import Batch, Pool, TrainingData
-from dsc._training.samples import crop
+from dsc._training.data.batches import Batch, Pool, TrainingData
+from dsc._training.data.samples import crop
 
 LARGEST = 512  # side of the square that is cut out of the middle of a sample
 

@@ -15,7 +15,7 @@ import torch
 
 from dsc._codecs.registry import CODECS
 from dsc._training.config import RESEARCH, TrainConfig
-from dsc._training.data import TrainingData
+from dsc._training.data.batches import TrainingData
 from dsc._training.evaluate import Figures, held_out
 from dsc.errors import DscError
 from dsc.version import __version__

@@ -23,13 +23,13 @@ from dsc._codecs.learned.network.trainable import Coded
 from dsc._training.average import WeightAverage
 from dsc._training.checkpoint import pack
 from dsc._training.config import TrainConfig
-from dsc._training.data import Batch, TrainingData
+from dsc._training.data.batches import Batch, TrainingData
+from dsc._training.divergence import DivergenceWatch
 from dsc._training.frozen import codec_of, codec_state
 from dsc._training.log import LogRow, Meter
 from dsc._training.networks import make_network
 from dsc._training.objective import Losses, Objective, weigh
 from dsc._training.schedule import lr_share, steps_within
-from dsc._training.watch import Watch
 from dsc.errors import UsageError
 
 GRADIENT_NORM = 1.0
@@ -151,7 +151,7 @@ class Trainer:
         self._optimiser = torch.optim.Adam(groups, lr=config.lr)
         self.average = WeightAverage(config.average, self.network)
         self._meter = Meter(self.network.required(self.modalities), self.modalities)
-        self._watch = Watch()
+        self._watch = DivergenceWatch()
 
     def _initialise(self, state: Mapping[str, Any] | None, start: Mapping[str, Any] | None) -> None:
         if state is not None or self.codec is not None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from dsc._cli.text import archive_name
+from dsc._cli.printing.text import archive_name
 from dsc._storage.files.writable import OutputFile, check_folder
 from dsc.errors import UsageError
 from tests.cli.conftest import Command

@@ -2,8 +2,8 @@
 
 import pytest
 
-from dsc._cli.progress import ProgressMeter, by_info, later
-from dsc._cli.text import bytes_text, ratio_text, seconds_text
+from dsc._cli.printing.progress import ProgressMeter, by_info, later
+from dsc._cli.printing.text import bytes_text, ratio_text, seconds_text
 
 
 def test_a_log_gets_a_line_each_few_seconds_and_one_at_the_end() -> None:

@@ -17,7 +17,7 @@ from dsc._training.checkpoint import (
     pack,
     save,
 )
-from dsc._training.watch import BLOCK, TOO_HIGH, DivergedError, Watch
+from dsc._training.divergence import BLOCK, TOO_HIGH, DivergedError, DivergenceWatch
 from dsc.errors import UsageError
 
 
@@ -88,7 +88,7 @@ def test_a_checkpoint_of_another_version_or_program_is_refused(tmp_path: Path) -
 
 
 def test_a_loss_that_stays_far_above_its_best_is_a_divergence() -> None:
-    watch = Watch()
+    watch = DivergenceWatch()
     for step in range(BLOCK):
         watch.check(step, 1.0 + step % 7, 1.0)
     assert watch.good
@@ -99,7 +99,7 @@ def test_a_loss_that_stays_far_above_its_best_is_a_divergence() -> None:
 
 
 def test_a_loss_on_its_way_up_keeps_the_last_good_checkpoint() -> None:
-    watch = Watch()
+    watch = DivergenceWatch()
     for step in range(BLOCK):
         watch.check(step, 1.0, 1.0)
     for step in range(BLOCK // 2):
@@ -108,7 +108,7 @@ def test_a_loss_on_its_way_up_keeps_the_last_good_checkpoint() -> None:
 
 
 def test_single_high_losses_are_no_divergence() -> None:
-    watch = Watch()
+    watch = DivergenceWatch()
     for step in range(5 * BLOCK):
         watch.check(step, 1e4 if step % 3 == 0 else 1.0, 1.0)
     assert watch.good
@@ -117,6 +117,6 @@ def test_single_high_losses_are_no_divergence() -> None:
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_a_loss_or_gradient_that_is_not_finite_is_a_divergence(bad: float) -> None:
     with pytest.raises(DivergedError, match="loss"):
-        Watch().check(0, bad, 1.0)
+        DivergenceWatch().check(0, bad, 1.0)
     with pytest.raises(DivergedError, match="gradient"):
-        Watch().check(0, 1.0, bad)
+        DivergenceWatch().check(0, 1.0, bad)

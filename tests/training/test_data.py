@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from dsc._jobs.archive.compress import compress
-from dsc._training.data import HELD_OUT, Batch, TrainingData
-from dsc._training.datasets import parse_data
-from dsc._training.draw import draw_step
-from dsc._training.samples import Planes, crop
+from dsc._training.data.batches import HELD_OUT, Batch, TrainingData
+from dsc._training.data.datasets import parse_data
+from dsc._training.data.draw import draw_step
+from dsc._training.data.samples import Planes, crop
 from dsc.errors import ArchiveNotFoundError, SampleError, UnknownTaskError, UsageError
 from tests.training.toy import save, toy_config, write_views
 

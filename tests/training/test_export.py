@@ -11,7 +11,7 @@ import torch
 from dsc._codecs.learned.codec_file import read_metadata
 from dsc._codecs.learned.network import differentiable as coding
 from dsc._codecs.learned.network.differentiable import estimated_bits
-from dsc._training.data import TrainingData
+from dsc._training.data.batches import TrainingData
 from dsc._training.evaluate import held_out
 from dsc._training.export import BitCheck, ExportError, can_export, export
 from dsc._training.loop import Trainer

@@ -9,9 +9,9 @@ import torch
 
 from dsc._training.checkpoint import unpack
 from dsc._training.config import TrainConfig
+from dsc._training.divergence import DivergedError
 from dsc._training.evaluate import evaluate
 from dsc._training.loop import Trainer
-from dsc._training.watch import DivergedError
 from dsc.errors import UsageError
 from tests.training.toy import toy_config, write_views
 

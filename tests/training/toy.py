@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dsc._codecs.learned.network.trainable import Coded
 from dsc._training.config import TrainConfig
-from dsc._training.datasets import parse_data
+from dsc._training.data.datasets import parse_data
 
 CHANNELS = {"rgb": 3, "depth": 1, "normal": 3}
 

@@ -67,7 +67,7 @@ def sweep(
 
     Returns
     -------
-    list of dict
+    list of ResultRow
         The result of every run, in the order of ``plan.runs()``.
 
     Raises

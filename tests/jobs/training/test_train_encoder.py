@@ -14,7 +14,7 @@ from dsc._codecs.learned.codec_file import decoder_part, export_codec
 from dsc._jobs.training.run import TrainProgress
 from dsc._jobs.training.train import start_of, train
 from dsc._training.config import TrainConfig
-from dsc._training.datasets import parse_data
+from dsc._training.data.datasets import parse_data
 from dsc._training.loop import Trainer
 from dsc._training.networks import make_network
 from dsc._training.session import Machine

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from dsc._cli.options import JsonOption
-from dsc._cli.output import emit, note, say
-from dsc._cli.progress import progress
+from dsc._cli.printing.output import emit, note, say
+from dsc._cli.printing.progress import progress
 
 OutOption = Annotated[
     Path, typer.Option(help="Directory for tables, plots and results.", metavar="DIR")

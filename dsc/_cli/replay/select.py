@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import typer
 
 from dsc._cli.options import JsonOption, OptionGroup, formerly, takes_options
-from dsc._cli.output import emit, say, show_table
-from dsc._cli.progress import progress
-from dsc._cli.replay_options import (
+from dsc._cli.printing.output import emit, say, show_table
+from dsc._cli.printing.progress import progress
+from dsc._cli.printing.text import seconds_text, words
+from dsc._cli.replay.options import (
     DataOptions,
     DeviceOption,
     ThreadsOption,
     given,
 )
-from dsc._cli.text import seconds_text, words
 
 if TYPE_CHECKING:
     from dsc._replay.selection import CodecSelection, ScoredCandidate

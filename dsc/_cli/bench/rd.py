@@ -1,4 +1,4 @@
-"""``dsc bench``: how codecs compare, measured on this machine."""
+"""``dsc bench rd``: how codecs compare, measured on this machine."""
 
 import os
 from pathlib import Path
@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dsc._cli.bench_stream import stream
 from dsc._cli.options import JsonOption
-from dsc._cli.output import emit, note, say
-from dsc._cli.progress import progress
+from dsc._cli.printing.output import emit, note, say
+from dsc._cli.printing.progress import progress
 
 if TYPE_CHECKING:
     from dsc._bench.rate_distortion.datasets import BenchSet
@@ -20,14 +19,6 @@ DATA = "Data"
 CODECS = "Codecs"
 RUN = "Running"
 QUICK_SAMPLES = 1
-
-bench = typer.Typer(
-    name="bench",
-    help="Compare codecs (rate, distortion, speed) and streaming with others.",
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-)
-bench.command()(stream)
 
 OutOption = Annotated[
     Path, typer.Option(help="Directory for tables, plots and results.", metavar="DIR")
@@ -143,7 +134,6 @@ FreshOption = Annotated[
 ]
 
 
-@bench.command()
 def rd(
     out: OutOption,
     data: DataOption = None,

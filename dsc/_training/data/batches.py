@@ -20,9 +20,9 @@ from torch import Tensor
 from dsc._schemas import Task, resolve_task
 from dsc._sources.registry import Source
 from dsc._training.config import TrainConfig
-from dsc._training.datasets import MODALITIES, choose_tasks, fingerprints, open_data
-from dsc._training.draw import Draw, draw_step
-from dsc._training.samples import Planes, Samples, crop
+from dsc._training.data.datasets import MODALITIES, choose_tasks, fingerprints, open_data
+from dsc._training.data.draw import Draw, draw_step
+from dsc._training.data.samples import Planes, Samples, crop
 from dsc.errors import SampleError, UnknownTaskError, UsageError
 
 HELD_OUT = 16  # samples of a data set that are not trained on, at most

@@ -20,7 +20,7 @@ class DivergedError(DscError, ArithmeticError):
     """A training run whose loss left all bounds; what it had reached before is kept."""
 
 
-class Watch:
+class DivergenceWatch:
     """What has been seen of the loss so far."""
 
     def __init__(self) -> None:

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from dsc._cli.output import columns, note, note_table
-from dsc._cli.rate import show_choice
+from dsc._cli.printing.choice import show_choice
+from dsc._cli.printing.output import columns, note, note_table
 
 if TYPE_CHECKING:
     from dsc._jobs.archive.tally import ShardProgress, Watch

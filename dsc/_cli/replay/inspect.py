@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dsc._cli.options import JsonOption
-from dsc._cli.output import emit, say, show_table
-from dsc._cli.text import bytes_text
+from dsc._cli.printing.output import emit, say, show_table
+from dsc._cli.printing.text import bytes_text
 
 if TYPE_CHECKING:
     from dsc._replay.buffer.buffer import ReplayBuffer

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from dsc._cli.output import say, show_table
-from dsc._cli.text import bytes_text
+from dsc._cli.printing.output import say, show_table
+from dsc._cli.printing.text import bytes_text
 
 if TYPE_CHECKING:
     from dsc._schemas import Manifest, Quality

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from dsc._cli.output import say, show_table
-from dsc._cli.text import bytes_text, ratio_text
+from dsc._cli.printing.output import say, show_table
+from dsc._cli.printing.text import bytes_text, ratio_text
 
 if TYPE_CHECKING:
     from dsc._pipeline.read.summary import Summary, SummaryRow

@@ -4,13 +4,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from dsc._cli.options import JsonOption, formerly, takes_options
-from dsc._cli.output import emit, note, say, show_table
-from dsc._cli.progress import progress
-from dsc._cli.replay_inspect import inspect
-from dsc._cli.replay_options import (
+from dsc._cli.printing.output import emit, note, say, show_table
+from dsc._cli.printing.progress import progress
+from dsc._cli.printing.text import words
+from dsc._cli.replay.options import (
     ConfigOption,
     DataOptions,
     LearningOptions,
@@ -19,8 +17,6 @@ from dsc._cli.replay_options import (
     PlaceOptions,
     given,
 )
-from dsc._cli.replay_select import select
-from dsc._cli.text import words
 
 if TYPE_CHECKING:
     from dsc._replay.experiment.plan import Sweep
@@ -34,17 +30,7 @@ DEFAULTS: dict[str, Any] = {
 }
 QUALITY = "50"
 
-replay = typer.Typer(
-    name="replay",
-    help="Learn classes step by step with a memory of so many bytes; choose its codec; inspect it.",
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-)
-replay.command()(inspect)
-replay.command()(select)
 
-
-@replay.command()
 @formerly(image_size="--size")
 @takes_options
 def run(

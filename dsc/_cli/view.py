@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dsc._cli.options import ArchiveArgument, JsonOption, TasksOption
-from dsc._cli.output import emit, say
-from dsc._cli.progress import progress
-from dsc._cli.text import archive_name, bytes_text
+from dsc._cli.printing.output import emit, say
+from dsc._cli.printing.progress import progress
+from dsc._cli.printing.text import archive_name, bytes_text
 
 if TYPE_CHECKING:
     from dsc._pipeline.view.view import ViewReport

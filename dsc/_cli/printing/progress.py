@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any, Protocol
 
-from dsc._cli.text import bytes_text, seconds_text
+from dsc._cli.printing.text import bytes_text, seconds_text
 
 SECONDS_BETWEEN_LINES = 5.0
 EARLY_SECONDS = 1.0

@@ -1,0 +1,72 @@
+"""``dsc export``: some tasks of an archive, decoded into files."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dsc._cli.options import ArchiveArgument, JsonOption, TasksOption
+from dsc._cli.printing.output import emit, say
+from dsc._cli.printing.progress import progress
+
+if TYPE_CHECKING:
+    from dsc._pipeline.copy.export import ExportReport
+
+
+def export(
+    archive: ArchiveArgument,
+    out: Annotated[
+        str,
+        typer.Option(
+            help="Directory or fsspec URL for the files.", metavar="DIR", show_default=False
+        ),
+    ],
+    tasks: TasksOption = None,
+    names: Annotated[
+        str,
+        typer.Option(
+            help="What files are called: original, as in the source, or keys: TASK/KEY.",
+            metavar="original|keys",
+        ),
+    ] = "original",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Write files again that are there.")
+    ] = False,
+    json_: JsonOption = False,
+) -> None:
+    """Decode an archive to files as its source had them.
+
+    Taskonomy's names and encodings for taskonomy and rendered views, NYUv2's
+    folders for nyuv2, the source's own paths for everything else, and TASK/KEY
+    where the archive does not know them. Maps are
+    written as PNG (16-bit where the source was), without loss, also where the
+    source had JPEG; vectors as .npy. Files that are there are kept, so an
+    interrupted export goes on.
+
+    [bold]Examples[/bold]
+
+      dsc export demo --tasks depth --out demo-files
+      dsc export https://example.org/taskonomy-dsc --tasks rgb --out /data/rgb
+    """
+    from dsc._pipeline.copy.export import export as run
+
+    with progress("export", "samples") as report:
+        found = run(archive, tasks, out, names=names, overwrite=overwrite, progress=report)
+    value = {
+        "out": out,
+        "tasks": [task.name for task in found.tasks],
+        "written": found.written,
+        "kept": found.kept,
+        "missing": found.missing,
+        "depth_unit_m": {task.name: task.unit_m for task in found.tasks if task.unit_m},
+    }
+    emit(json_, value, lambda: _show_exported(out, found))
+
+
+def _show_exported(out: str, found: "ExportReport") -> None:
+    kept = f", {found.kept} were there already" if found.kept else ""
+    say(f"{out}: {found.written} files written{kept}")
+    for task in found.tasks:
+        if found.missing[task.name]:
+            say(f"{task.name}: {found.missing[task.name]} samples lack it and have no file")
+        if task.unit_m:
+            say(f"{task.name}: metres = value × {task.unit_m:.9g}")
