@@ -1,4 +1,11 @@
-"""The data contracts: typed, frozen values that go to JSON and back. Nothing here knows torch."""
+"""The data contracts: typed, frozen values that go to JSON and back. Nothing here knows torch.
+
+- `task`: kind, unit, range and invalid value of a task; its aliases. `stream`: which bitstreams
+  decode which tasks. `manifest`: ``dsc.json``, and the records of shards.
+- `quality`: 1 to 100 by task. `target`: a distortion or a bound in its place. `reached`: what came
+  of it. `choice`: how codecs were chosen.
+- `source`: what a source found. `size`: bytes as people write them. `base`: what all share.
+"""
 
 from dsc._schemas.manifest import (
     FORMAT_VERSION,

@@ -2,12 +2,14 @@
 
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
+from typer.core import TyperGroup
+from typer.main import get_command
 
-from dsc._cli import replay_select
+from dsc._cli.replay import replay
 from dsc._replay import selection
 from dsc._replay.buffer.buffer import ReplayBuffer
 from dsc._replay.scenario.images import load_split
@@ -110,7 +112,8 @@ def test_the_options_are_those_of_the_api() -> None:
     from dsc._replay.selection.judge import DEFAULT_RECIPE
     from dsc._replay.selection.proxies import DEFAULT_BETA, DEFAULT_EPSILON
 
-    text = Path(replay_select.__file__).read_text()
+    command = cast(TyperGroup, get_command(replay)).commands["select"]
+    text = " ".join(getattr(one, "help", None) or "" for one in command.params)
     for name, default in (
         ("log N that a drift of 1 is worth", f"{DEFAULT_BETA:g}"),
         ("how far from 1 its ratio may be", f"{DEFAULT_EPSILON:g}"),

@@ -1,1 +1,5 @@
-"""The lossless codec of label maps."""
+"""Label maps without loss, and normals of few directions as label maps.
+
+- `codec`: `label-context`. `palette`: labels numbered, and their names.
+- `normals`: `normal-palette`. `directions`: which normals are merged.
+"""

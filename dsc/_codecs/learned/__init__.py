@@ -1,1 +1,8 @@
-"""Learned codecs: integer entropy networks, transforms, and the codecs made of them."""
+"""Learned codecs: one network for all tasks, whose decoded integers are the same everywhere.
+
+- `codec`: `independent`, `shared-latent` and `chained`. `codec_file`: the weights they need.
+- Encoding and decoding: `planes` (arrays and network inputs), `sample_coder` (all streams of a
+  sample), `stream_coder` (one stream), `bitstream` (headers), `synthesis` (integers to pixels).
+- `network`: the network itself. `encoder_alone`: its encoder apart from its decoder.
+- `embedding`: features from latents, without synthesis.
+"""

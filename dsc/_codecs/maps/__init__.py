@@ -1,1 +1,6 @@
-"""What all codecs of one map share: checks, levels, invalid pixels, the qualities."""
+"""What all codecs of one map share.
+
+- `base`: the bitstream's header, checks, exact or lossy. `small`: a header of one byte.
+- `levels`: depth with a relative error that every pixel keeps, and the error of each quality.
+- `lossy`: maps as images that a lossy format can code; what becomes of invalid pixels.
+"""

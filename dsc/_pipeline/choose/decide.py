@@ -71,10 +71,10 @@ def decide_coding(
             automatic,
             quality,
             asked.tried,
-            spec.extra,
-            [word for word in dict.fromkeys(words.values()) if is_joint(word)],
-            on_error,
-            on_trial,
+            words=spec.extra,
+            excluded=[word for word in dict.fromkeys(words.values()) if is_joint(word)],
+            on_error=on_error,
+            report=on_trial,
         )
     if on_choice is not None:
         on_choice(choice)

@@ -63,6 +63,15 @@ class BatchRequest:
         return [self.keys[at][0] for at in self.key]
 
 
+@dataclass(frozen=True, slots=True)
+class IntactSample:
+    """A sample whose bitstreams are all intact: its archive of the mixture, and its place there."""
+
+    archive: int
+    index: int
+    payloads: SamplePayloads
+
+
 class Feed:
     """See the module.
 
@@ -188,14 +197,14 @@ class Feed:
 
     def _whole(
         self, request: BatchRequest, packs: Mapping[PackKey, PackOfStreams]
-    ) -> list[tuple[int, int, SamplePayloads]]:
-        """Return archive, index and bitstreams of the samples whose bitstreams are intact."""
+    ) -> list[IntactSample]:
+        """Return the samples whose bitstreams are intact."""
         whole = []
         for at, place, index in zip(request.key, request.place, request.index, strict=True):
             key = request.keys[at]
             payloads = self._payloads(packs[key], key[0], place, index)
             if payloads is not None:
-                whole.append((key[0], index, payloads))
+                whole.append(IntactSample(key[0], index, payloads))
         return whole
 
     def _counted(self, batch: StreamBatch | None) -> StreamBatch | None:
@@ -243,33 +252,37 @@ class Feed:
             batch = StreamBatch((name, _column(name, request, packs)) for name in names)
         else:
             whole = self._whole(request, packs)
-            for archive, index, payloads in whole:
-                self._decoders[archive].check_complete(index, payloads)
+            for one in whole:
+                self._decoders[one.archive].check_complete(one.index, one.payloads)
             if not whole:
                 return None
-            batch = StreamBatch((name, [_copy(p.get(name)) for _, _, p in whole]) for name in names)
-            archives, indices = [a for a, _, _ in whole], [i for _, i, _ in whole]
+            batch = StreamBatch(
+                (name, [_copy(one.payloads.get(name)) for one in whole]) for name in names
+            )
+            archives, indices = [one.archive for one in whole], [one.index for one in whole]
         batch[INDEX] = torch.tensor(indices)
         if len(self._sources) > 1:
             batch[ARCHIVE] = torch.tensor(archives)
         return batch
 
-    def _decoded(self, whole: Sequence[tuple[int, int, SamplePayloads]]) -> StreamBatch | None:
+    def _decoded(self, whole: Sequence[IntactSample]) -> StreamBatch | None:
         found: list[Decoded | BitstreamError] = [Decoded(-1)] * len(whole)
         for number, decoder in enumerate(self._decoders):
-            at = [i for i, (archive, _, _) in enumerate(whole) if archive == number]
+            at = [i for i, one in enumerate(whole) if one.archive == number]
             if at:
-                decoded = decoder.decode([whole[i][1] for i in at], [whole[i][2] for i in at])
-                for i, one in zip(at, decoded, strict=True):
-                    found[i] = one
+                decoded = decoder.decode(
+                    [whole[i].index for i in at], [whole[i].payloads for i in at]
+                )
+                for i, made in zip(at, decoded, strict=True):
+                    found[i] = made
         samples: list[Decoded] = []
         archives: list[int] = []
-        for (archive, index, _), one in zip(whole, found, strict=True):
-            if isinstance(one, BitstreamError):
-                self._damaged(archive, index, one)
+        for one, made in zip(whole, found, strict=True):
+            if isinstance(made, BitstreamError):
+                self._damaged(one.archive, one.index, made)
             else:
-                samples.append(one)
-                archives.append(archive)
+                samples.append(made)
+                archives.append(one.archive)
         return self._collate(samples, archives) if samples else None
 
     def _collate(self, samples: Sequence[Decoded], archives: Sequence[int]) -> StreamBatch:

@@ -1,1 +1,4 @@
-"""Data sets that are rendered when they are read, to try dsc without data."""
+"""Data sets that are rendered when they are read, to try dsc without data.
+
+`sample`: rooms, in Taskonomy's encodings (``--views N``). `clevr`: solids on a table.
+"""
