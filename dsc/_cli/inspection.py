@@ -15,6 +15,7 @@ from dsc._cli.printing.text import bytes_text
 
 if TYPE_CHECKING:
     from dsc._pipeline.read.summary import Summary
+    from dsc._schemas import Task
     from dsc._storage.read.archive import Archive
     from dsc._storage.read.verify import Problem
 
@@ -72,16 +73,7 @@ def _show_info(where: str, opened: "Archive", summary: "Summary") -> None:
             say(f"{count} files of the source were not read; --json lists them with the reason")
     if manifest.n_failed:
         say(f"{manifest.n_failed} samples could not be read when it was made: dsc ls --failed")
-    rows = []
-    for task in manifest.tasks:
-        unit = f"{task.unit_m:.6g} m a count" if task.unit_m else ""
-        classes = f"{len(task.classes)} classes" if task.classes else ""
-        shape = {0: "()", 1: "(H, W)" if task.is_map else "(1,)"}.get(
-            task.channels, f"(H, W, {task.channels})" if task.is_map else f"({task.channels},)"
-        )
-        invalid = ", ".join(map(str, task.invalid))
-        kind = f"{task.kind.value}, exact" if task.is_exact else task.kind.value
-        rows.append([task.name, kind, task.dtype, shape, unit or classes, invalid])
+    rows = [_task_row(task) for task in manifest.tasks]
     show_table(("task", "kind", "dtype", "shape", "unit", "invalid"), rows)
     graph = [
         [
@@ -96,6 +88,17 @@ def _show_info(where: str, opened: "Archive", summary: "Summary") -> None:
     show_reached(manifest)
     if manifest.choice is not None:
         show_choice(manifest.choice)
+
+
+def _task_row(task: "Task") -> list[str]:
+    unit = f"{task.unit_m:.6g} m a count" if task.unit_m else ""
+    classes = f"{len(task.classes)} classes" if task.classes else ""
+    shape = {0: "()", 1: "(H, W)" if task.is_map else "(1,)"}.get(
+        task.channels, f"(H, W, {task.channels})" if task.is_map else f"({task.channels},)"
+    )
+    invalid = ", ".join(map(str, task.invalid))
+    kind = f"{task.kind.value}, exact" if task.is_exact else task.kind.value
+    return [task.name, kind, task.dtype, shape, unit or classes, invalid]
 
 
 def ls(

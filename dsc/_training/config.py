@@ -45,7 +45,7 @@ class DataSpec(Schema):
 
 
 class TrainConfig(Schema):
-    """See the module.
+    """All that determines a training run.
 
     Attributes
     ----------

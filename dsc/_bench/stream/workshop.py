@@ -18,7 +18,7 @@ from dsc._bench.stream.sizes import Sizes
 
 
 class Workshop:
-    """See the module.
+    """Makes the data sets of the benchmark, each when it is first asked for.
 
     Parameters
     ----------

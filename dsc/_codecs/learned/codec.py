@@ -42,7 +42,7 @@ MAX_SIDE = 65535
 
 
 class ConditionalCodec:
-    """See the module.
+    """A learned codec: the streams of a conditional network, entropy-coded.
 
     Parameters
     ----------

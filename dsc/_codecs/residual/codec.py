@@ -19,7 +19,7 @@ BOUNDABLE = (TaskKind.IMAGE, TaskKind.DEPTH, TaskKind.NORMAL)
 
 
 class ResidualCodec:
-    """See the module.
+    """Another codec, and a second stream that keeps every valid pixel within a bound.
 
     Parameters
     ----------

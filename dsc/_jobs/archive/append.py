@@ -26,12 +26,11 @@ from dsc._pipeline.options import given
 from dsc._pipeline.write.commit import (
     check_base,
     check_cards,
-    clear_work,
     commit_append,
     discard,
-    remove_leftovers,
     tasks_without_data,
 )
+from dsc._pipeline.write.leftovers import clear_work, remove_leftovers
 from dsc._pipeline.write.plan import Adds, Plan, differences
 from dsc._pipeline.write.plan_append import (
     FoundSamples,

@@ -20,7 +20,8 @@ from dsc._pipeline.choose.auto import TrialProgress
 from dsc._pipeline.choose.coding import EncodedSamples
 from dsc._pipeline.choose.decide import OnChoice, decide_coding
 from dsc._pipeline.options import DEFAULT_SAMPLES, WorkOptions
-from dsc._pipeline.write.commit import commit, remove_leftovers
+from dsc._pipeline.write.commit import commit
+from dsc._pipeline.write.leftovers import remove_leftovers
 from dsc._pipeline.write.plan import make_plan
 from dsc._schemas import Manifest, Quality, SourceReport, Task
 from dsc._sources.base import check_files, report_of

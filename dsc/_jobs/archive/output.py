@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from dsc._pipeline.options import ShardingOptions
-from dsc._pipeline.write.commit import clear_work, remove_leftovers, strangers
+from dsc._pipeline.write.leftovers import clear_work, remove_leftovers, strangers
 from dsc._pipeline.write.plan import Plan, check_same_plan
 from dsc._pipeline.write.shard_job import JobRecord, check_record
 from dsc._schemas import Manifest

@@ -73,7 +73,7 @@ class IntactSample:
 
 
 class Feed:
-    """See the module.
+    """Makes the batches of one process: reads their packs, decodes, transforms, collates.
 
     Parameters
     ----------

@@ -21,7 +21,7 @@ Drop = Callable[[int, Lacks], Lacks]
 
 @dataclass(frozen=True)
 class StreamSource:
-    """See the module.
+    """One archive of a stream, with what of it is read.
 
     Attributes
     ----------

@@ -54,7 +54,7 @@ R = TypeVar("R", bound=PackRequest)
 
 
 class Supply:
-    """See the module.
+    """Reads packs ahead of the requests that need them, and keeps those used last.
 
     Parameters
     ----------

@@ -11,11 +11,11 @@ every moment each file is what the manifest says, or what the next one does.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 
 from dsc._pipeline.choose.codec_set import CodecSet
 from dsc._pipeline.write.card import card
 from dsc._pipeline.write.croissant import croissant
+from dsc._pipeline.write.leftovers import clear_work, remove_leftovers
 from dsc._pipeline.write.plan import Adds, Growth, Plan
 from dsc._pipeline.write.shard_job import JobRecord, check_owner, check_record
 from dsc._schemas import (
@@ -41,13 +41,9 @@ from dsc._storage.format.commit import (
 )
 from dsc._storage.format.names import (
     CROISSANT,
-    LOCK,
     MANIFEST,
     NEXT,
     OLD,
-    OWN,
-    PART,
-    PLAN,
     README,
     WORK,
     codec_path,
@@ -188,48 +184,6 @@ def named_files(files: Iterable[FileRecord], shards: Iterable[ShardRecord]) -> s
         for stream in shard.streams.values():
             named |= {stream.path, f"{stream.path}.idx"}
     return named
-
-
-def remove_leftovers(root: Root, keep: Iterable[str] = (), only_parts: bool = False) -> None:
-    """Remove files that dsc wrote and nothing needs: by its own names, never a user's file.
-
-    Parameters
-    ----------
-    keep
-        Files, and directories, that stay.
-    only_parts
-        Remove nothing but what a killed writer left unfinished.
-    """
-    if only_parts and root.local is None:
-        return  # a remote file appears whole or not at all, so there are none
-    kept = set(keep)
-    for path in root.list():
-        if path in kept or (path.partition("/")[0] in kept and not PART.fullmatch(path)):
-            continue
-        if PART.fullmatch(path) or (not only_parts and OWN.fullmatch(path)):
-            root.remove(path)
-
-
-def strangers(root: Root) -> list[str]:
-    """List the files in an output that dsc did not write; hidden files do not count."""
-    return [
-        path
-        for path in root.list()
-        if not (OWN.fullmatch(path) or PART.fullmatch(path) or path.startswith("."))
-    ]
-
-
-def clear_work(root: Root) -> None:
-    """Remove the plan and the job records: a finished archive does not need them."""
-    for path in root.list(WORK):
-        if path not in (LOCK, PLAN):  # the lock is its holder's
-            root.remove(path)
-    root.remove(PLAN)  # last: while it is there, a later run knows that there may be more
-    if root.local is not None:
-        work = root.local / WORK
-        for folder in (work / "records", root.local / OLD, work):
-            with suppress(OSError):  # an empty directory, or one that is in use, does no harm
-                folder.rmdir()
 
 
 def _manifest(plan: Plan, records: Sequence[JobRecord], report: SourceReport | None) -> Manifest:

@@ -4,13 +4,7 @@ Two runs of one plan give the same bytes in every file, wherever and in how many
 What only decides whether a run succeeds (workers, retries, what happens to samples that cannot be
 read) is therefore not part of it.
 
-When nobody says otherwise, sizes are chosen from a few samples, encoded at fixed places of the
-source. A pack: the power of two at which the packs of the largest stream hold 112 to 224 KiB, but
-128 samples as long as that takes at most 1 MiB of it: the other streams are often ten times
-smaller, and with fewer samples of 0.7 to 1 kB the headers cost them more than 2 %. A shard: at most
-1024 samples, which at a tenth of a second a sample is two minutes of work, what a killed worker can
-lose; at most 128 MiB of the largest stream; and for small datasets a power of two that gives about
-four shards, so that there is work for more than one worker.
+Sizes that nobody gives are chosen in `dsc._pipeline.write.sizes`.
 
 Which shards it writes is arithmetic. A dataset that is compressed for the first time is one run of
 equal shards. An archive that grows adds a run behind those of its split; a new task follows the
@@ -32,25 +26,19 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from dsc._codecs.encoder import check_same_encoder, encoder_of
 from dsc._pipeline.choose.coding import Coding, EncodedSamples
 from dsc._pipeline.options import ShardingOptions
+from dsc._pipeline.write.sizes import choose_pack_size, choose_shard_size, probe
 from dsc._schemas import FORMAT_VERSION, CodecRecord, Manifest, Quality, ShardRecord, Stream, Task
 from dsc._schemas.base import Schema, canonical_json
 from dsc._schemas.choice import Choice
 from dsc._schemas.manifest import SHA256, SPLIT
 from dsc._sources.base import Source, origin_of, splits_of
 from dsc._storage.format.keys import hash_keys, new_factor
-from dsc.errors import CodecError, PlanMismatchError, SampleError, UsageError
+from dsc.errors import PlanMismatchError, UsageError
 from dsc.version import __version__
 
 USUAL = ShardingOptions()
-PROBES = 4
 BLOCK = 1 << 16
 OTHER = "other"
-PACK_BYTES = 224 << 10
-WIDE_PACK, WIDE_PACK_BYTES = 128, 1 << 20
-MAX_PACK = 1024
-SHARD_BYTES = 128 << 20
-MAX_SHARD = 1024
-FEW_SHARDS = 4
 LONGEST_SPLIT = 64  # it stands in the names of files
 OTHER_CHOICE = "choice: what --codec auto was asked, or what it measured"
 OTHER_DATA = "source: the data, its place or its options (they are known only by hash)"
@@ -248,7 +236,7 @@ def make_plan(
     Parameters
     ----------
     sharding
-        Samples a shard and a pack; chosen as the module says where None. A pack is never larger
+        Samples a shard and a pack; chosen (`sizes`) where None. A pack is never larger
         than a shard.
     split
         Name of the split; by default the source's own, or ``train``.
@@ -345,54 +333,6 @@ def check_split(split: str) -> None:
             f"--split {split!r}: a split's name is of a to z, 0 to 9 and _, begins with a letter "
             f"or digit, and has at most {LONGEST_SPLIT} of them; for example train"
         )
-
-
-def probe(
-    source: Source, coding: Coding, on_error: str, encoded: EncodedSamples | None = None
-) -> float:
-    """Measure the largest stream: its mean bytes a sample, over a few samples; 0 if none can be."""
-    names = [task.name for task in coding.tasks]
-    sizes: dict[str, list[int]] = {}
-    encoder = coding.encoder()
-    for index in probe_indices(len(source)):
-        try:
-            sample = source.read(index, names)
-            [coded] = encoder.encode([sample.arrays])
-        except (SampleError, CodecError) as error:
-            if on_error == "skip":
-                continue
-            raise SampleError(
-                f"sample {source.key(index)} ({index}): {error}; repair it, or leave out what "
-                "cannot be read with --on-error skip"
-            ) from error
-        if encoded is not None and not encoder.is_searching:
-            encoded.keep(index, sample, coded)
-        for stream, payload in coded.payloads.items():
-            sizes.setdefault(stream, []).append(len(payload))
-    return max((sum(found) / len(found) for found in sizes.values()), default=0.0)
-
-
-def probe_indices(samples: int) -> list[int]:
-    """Choose up to four indices, in the middles of as many equal parts."""
-    count = min(PROBES, samples)
-    return [(2 * part + 1) * samples // (2 * count) for part in range(count)]
-
-
-def choose_pack_size(stream_bytes: float) -> int:
-    """Choose samples a pack from the largest stream's bytes a sample; see the module."""
-    usual = _power_of_two_below(PACK_BYTES / max(stream_bytes, 1.0))
-    wide = min(_power_of_two_below(WIDE_PACK_BYTES / max(stream_bytes, 1.0)), WIDE_PACK)
-    return min(max(usual, wide), MAX_PACK)
-
-
-def choose_shard_size(samples: int, stream_bytes: float) -> int:
-    """Choose samples a shard from the number of samples and the largest stream's bytes."""
-    few = 1 << (-(-samples // FEW_SHARDS) - 1).bit_length()
-    return min(few, _power_of_two_below(SHARD_BYTES / max(stream_bytes, 1.0)), MAX_SHARD)
-
-
-def _power_of_two_below(limit: float) -> int:
-    return 1 << max(int(limit).bit_length() - 1, 0)
 
 
 def created_by() -> str:

@@ -79,7 +79,7 @@ class ReplayBatch:
 
 
 class Learner(ABC):
-    """See the module; a subclass says what the loss is.
+    """Trains a network increment by increment beside a buffer; a subclass says what the loss is.
 
     Parameters
     ----------

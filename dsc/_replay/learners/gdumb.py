@@ -19,7 +19,7 @@ STEPS_AN_EPOCH = 50
 
 
 class GDumb(Learner):
-    """See the module."""
+    """A new network, trained on the buffer alone, whenever one is asked for."""
 
     name: ClassVar[str] = "gdumb"
     fills_first: ClassVar[bool] = True

@@ -17,7 +17,7 @@ from dsc._replay.scenario.images import Images, Labels
 
 
 class ICarl(JointLearner):
-    """See the module."""
+    """Distillation, and classes told by the nearest mean of exemplars."""
 
     name: ClassVar[str] = "icarl"
     policy: ClassVar[str] = "herding"

@@ -13,7 +13,7 @@ from dsc._replay.learners.joint import JointLearner
 
 
 class WeightAligning(JointLearner):
-    """See the module."""
+    """Distillation, then the head's rows of new classes scaled to the old ones' length."""
 
     name: ClassVar[str] = "wa"
 

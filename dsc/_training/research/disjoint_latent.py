@@ -8,7 +8,7 @@ from dsc._training.research.hyperprior import HyperpriorLayout
 
 
 class DisjointLatentNetwork(ResearchNetwork):
-    """See the module; `dsc._codecs.learned.network.trainable.Network` is the interface."""
+    """One analysis, and a group of latents a task."""
 
     kind: ClassVar[str] = "disjoint-latent"
 

@@ -8,7 +8,7 @@ from dsc._training.research.hyperprior import HyperpriorLayout
 
 
 class MixedLatentNetwork(ResearchNetwork):
-    """See the module; `dsc._codecs.learned.network.trainable.Network` is the interface."""
+    """One latent, which all tasks are decoded from."""
 
     kind: ClassVar[str] = "mixed-latent"
 

@@ -12,7 +12,7 @@ from dsc._training.research.hyperprior import HyperpriorLayout
 
 
 class SharedLatent2023Network(ResearchNetwork):
-    """See the module; `dsc._codecs.learned.network.trainable.Network` is the interface."""
+    """A shared group of latents, and one a task."""
 
     kind: ClassVar[str] = "shared-latent-2023"
 

@@ -8,7 +8,7 @@ from dsc._training.research.hyperprior import HyperpriorLayout
 
 
 class SingleTaskNetwork(ResearchNetwork):
-    """See the module; `dsc._codecs.learned.network.trainable.Network` is the interface."""
+    """A codec a modality, each with a latent of its own."""
 
     kind: ClassVar[str] = "single-task"
 

@@ -12,19 +12,22 @@ from dsc._pipeline.choose.coding import Coding
 from dsc._pipeline.options import ShardingOptions
 from dsc._pipeline.write import plan as planning
 from dsc._pipeline.write.plan import (
+    Plan,
+    Run,
+    check_same_plan,
+    check_split,
+    differences,
+    make_plan,
+)
+from dsc._pipeline.write.sizes import (
     MAX_PACK,
     MAX_SHARD,
     PACK_BYTES,
     WIDE_PACK,
     WIDE_PACK_BYTES,
-    Plan,
-    Run,
-    check_same_plan,
-    check_split,
     choose_pack_size,
     choose_shard_size,
-    differences,
-    make_plan,
+    probe,
     probe_indices,
 )
 from dsc._schemas import Quality
@@ -179,7 +182,7 @@ def test_the_probe_measures_the_largest_stream() -> None:
         len(CODECS.encode_batch([PixelSource().arrays(index)], Quality())[0]["rgb"])
         for index in probe_indices(23)
     ]
-    found = planning.probe(PixelSource(), CODING, "fail")
+    found = probe(PixelSource(), CODING, "fail")
     assert found == pytest.approx(np.mean(expected))
 
 

@@ -12,7 +12,8 @@ from dsc._pipeline.choose.codec_set import CodecSet
 from dsc._pipeline.choose.coding import Coding
 from dsc._pipeline.options import ShardingOptions
 from dsc._pipeline.write import shard_job
-from dsc._pipeline.write.commit import commit, remove_leftovers, strangers
+from dsc._pipeline.write.commit import commit
+from dsc._pipeline.write.leftovers import remove_leftovers, strangers
 from dsc._pipeline.write.plan import Plan, make_plan
 from dsc._pipeline.write.shard_job import (
     BATCH_SAMPLES,
