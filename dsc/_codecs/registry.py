@@ -43,6 +43,8 @@ CODECS: dict[str, str] = {
 # Codecs that write what another one writes: archives name them, and nothing new needs them.
 SAME_AS: dict[str, str] = {"av1-psnr": "av1"}
 
+# Codecs that give every map back bit for bit, whatever quality is asked for.
+LOSSLESS = ("raw", "png", "jxl-lossless", "label-context", "vector", "exact")
 
 MEMBERS = (
     "for_tasks", "from_config", "streams", "encode_batch", "decode_batch", "config", "weights",

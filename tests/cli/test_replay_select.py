@@ -132,3 +132,10 @@ def test_a_codec_file_may_lie_below_a_directory_with_a_colon() -> None:
     assert split_quality("webp:50") == ("webp", "50")
     assert split_quality("raw") == split_quality("raw:") == ("raw", "")
     assert _codecs(f"{path},webp:10", "20,30") == [f"{path}:20", f"{path}:30", "webp:10"]
+
+
+def test_a_codec_that_loses_nothing_is_not_run_at_several_qualities() -> None:
+    from dsc._cli.replay.run import _codecs
+
+    found = _codecs("raw,exact,webp", "20,30")
+    assert found == ["raw", "exact", "webp:20", "webp:30"]

@@ -116,7 +116,8 @@ def _numbers(option: str, text: str | None) -> list[int] | None:
 
 def _codecs(codec: str | None, quality: str | None) -> list[str] | None:
     """Return each codec that has no quality of its own, and needs one, all those of --quality."""
-    from dsc._replay.experiment.plan import LOSSLESS, split_quality
+    from dsc._codecs.registry import LOSSLESS
+    from dsc._replay.experiment.plan import split_quality
 
     if codec is None and quality is None:
         return None

@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from dsc._codecs.base import Array, Codec, Sample
-from dsc._codecs.registry import codec_from_config
+from dsc._codecs.registry import LOSSLESS, codec_from_config
 from dsc._pipeline.choose.codec_spec import Spec, choose_codecs, is_joint, make
 from dsc._schemas import CodecRecord, Quality, Stream, Task
 from dsc._storage.read.archive import Archive
 from dsc.errors import CodecError, UnknownTaskError, UsageError
 
-LOSSLESS = ("raw", "png", "jxl-lossless", "label-context", "vector", "exact")
 Weights = Callable[[CodecRecord], bytes | None]
 
 

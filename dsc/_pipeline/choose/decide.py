@@ -7,8 +7,9 @@ and becomes a `Coding`: every later step takes that value.
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
+from dsc._codecs.registry import LOSSLESS
 from dsc._pipeline.choose.auto import TrialProgress, choose_by_trying
-from dsc._pipeline.choose.codec_set import LOSSLESS, CodecSet
+from dsc._pipeline.choose.codec_set import CodecSet
 from dsc._pipeline.choose.codec_spec import Spec, choose_codecs, is_joint
 from dsc._pipeline.choose.coding import Coding
 from dsc._pipeline.options import CodingOptions

@@ -12,6 +12,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError
 
+from dsc._codecs.registry import LOSSLESS
 from dsc._replay.learners.base import Recipe
 from dsc._replay.learners.registry import learner_class
 from dsc._schemas.base import Schema
@@ -90,9 +91,6 @@ class RunConfig(Schema):
         codec = f"{self.codec}-{self.quality}" if self.codec not in LOSSLESS else self.codec
         extras = {"preprocess": self.preprocess, "herd-decoded": self.herd_decoded}
         return "+".join([codec, *(name for name, wanted in extras.items() if wanted)])
-
-
-LOSSLESS = ("raw", "png", "jxl-lossless")
 
 
 class Sweep(Schema):

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
+from dsc._codecs.registry import LOSSLESS
 from dsc._replay.buffer.buffer import ReplayBuffer
 from dsc._replay.buffer.file import BufferFile
 from dsc._replay.buffer.format import random_keys
-from dsc._replay.experiment.plan import LOSSLESS, split_quality
+from dsc._replay.experiment.plan import split_quality
 from dsc._replay.scenario.images import Images, LabelledImages, Labels
 from dsc.errors import UsageError
 
