@@ -32,15 +32,24 @@ FLOORS = (
     ("_bench",),
     ("_cli",),
 )
-# Inside a room likewise, one room after the other. A room of files only is not listed here.
+# Inside a room likewise, one file or inner room after the other.
 INNER = {
     "_codecs": (
         "latents base registry encoder split coding context maps classical label residual "
         "restored learned"
     ),
     "_storage": "files format cache read",
+    "_sources": (
+        "base keys files formats registry meaning file_table report file_source hdf5 folder "
+        "taskonomy nyuv2 rendered"
+    ),
     "_pipeline": "metrics options choose read write stream copy view",
+    "_training": (
+        "config networks data objective schedule average divergence evaluate export log "
+        "checkpoint frozen loop session adapt models research"
+    ),
     "_replay": "scenario policies buffer learners experiment selection avalanche",
+    "_jobs": "workers archive training replay ray_data",
 }
 MOST_INNER = {"_pipeline": 8, "_replay": 7, "_storage": 5}
 RESEARCH = "_training/research/"  # comparison networks; they write no archives
