@@ -12,7 +12,7 @@ from dsc._replay.experiment.result import ResultRow
 from dsc._replay.experiment.sweep import RUNS
 from dsc._replay.scenario.images import LabelledImages, load_split
 from dsc._replay.scenario.scenario import ClassIncremental, Increment
-from dsc._replay.selection.candidates import CodecCandidate
+from dsc._replay.selection.candidates import ExemplarCodec
 
 Accuracies = Mapping[str, Mapping[int, float]]
 
@@ -34,7 +34,7 @@ class Group:
         found: dict[str, dict[int, float]] = defaultdict(dict)
         for run in self.runs:
             config = run["config"]
-            arm = str(CodecCandidate(config["codec"], config["quality"]))
+            arm = str(ExemplarCodec(config["codec"], config["quality"]))
             found[arm][config["seed"]] = run["last_accuracy"]
         order = Counter(seed for values in found.values() for seed in values).most_common()
         tables = []

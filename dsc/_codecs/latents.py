@@ -59,7 +59,7 @@ class Latents:
 
 
 @dataclass(frozen=True)
-class StreamBatch:
+class StreamLatentBatch:
     """One stream's integers of a batch.
 
     Attributes
@@ -107,7 +107,7 @@ class LatentBatch:
     """
 
     size: tuple[int, int]
-    streams: Mapping[str, StreamBatch]
+    streams: Mapping[str, StreamLatentBatch]
     offsets: Mapping[str, Tensor]
     masks: Mapping[str, Tensor]
 
@@ -124,7 +124,7 @@ class LatentBatch:
         latents = _all_there(given)
         first = latents[0]
         streams = {
-            name: StreamBatch.stack([latent.streams[name] for latent in latents])
+            name: StreamLatentBatch.stack([latent.streams[name] for latent in latents])
             for name in first.streams
         }
         offsets = {

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dsc._codecs.latents import Latents, StreamBatch, StreamLatent
+from dsc._codecs.latents import Latents, StreamLatent, StreamLatentBatch
 from dsc._codecs.learned.bitstream import (
     SHARED_HEADER_BYTES,
     SIZE_HEADER_BYTES,
@@ -57,7 +57,7 @@ def encode_planes(
         y = model.analyse(name, inputs, features, given, guide)
         words[name], latents[name] = coder.encode(name, y, qualities[name], required)
         if not spec.is_joint and any(name in spec.requires(later) for later in order[at + 1 :]):
-            y = dequantise(model.gain[name], StreamBatch.stack([latents[name]]))
+            y = dequantise(model.gain[name], StreamLatentBatch.stack([latents[name]]))
             planes = model.synthesise(name, y, given, guide) if spec.guided else None
             given[name] = Given(y, planes)
     return words

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dsc._codecs.coding.entropy import SymbolDecoder, SymbolEncoder
 from dsc._codecs.coding.steps import put_step, take_step
-from dsc._codecs.latents import StreamBatch, StreamLatent
+from dsc._codecs.latents import StreamLatent, StreamLatentBatch
 from dsc._codecs.learned.codec_file import LoadedCodec
 from dsc._codecs.learned.network.entropy import (
     MEAN_STEPS,
@@ -229,7 +229,7 @@ class _Walk:
         return [StreamLatent(*own) for own in zip(symbols, mean, qualities, strict=True)]
 
 
-def dequantise(gain: Gain, batch: StreamBatch) -> Tensor:
+def dequantise(gain: Gain, batch: StreamLatentBatch) -> Tensor:
     """Return ŷ over its gain, (B, C, h, w) float32, where both are."""
     scale: Tensor = gain(batch.quality.float())
     return (batch.symbols.float() + batch.mean.float() / MEAN_STEPS) / scale

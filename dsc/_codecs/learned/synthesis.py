@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from dsc._codecs.base import Array
-from dsc._codecs.latents import LatentBatch, Latents, StreamBatch, StreamLatent
+from dsc._codecs.latents import LatentBatch, Latents, StreamLatent, StreamLatentBatch
 from dsc._codecs.learned.bitstream import Naming
 from dsc._codecs.learned.network.model import ConditionalModel, Given
 from dsc._codecs.learned.network.spec import SHARED
@@ -132,14 +132,14 @@ def synthesise_planes(
     """
     where = torch.device(device)
     batches = {
-        name: StreamBatch.stack(latents).each(lambda tensor: tensor.to(where))
+        name: StreamLatentBatch.stack(latents).each(lambda tensor: tensor.to(where))
         for name, latents in streams.items()
     }
     return planes_of_batch(coder.model_on(where), batches, wanted)
 
 
 def planes_of_batch(
-    model: ConditionalModel, streams: Mapping[str, StreamBatch], wanted: Sequence[str]
+    model: ConditionalModel, streams: Mapping[str, StreamLatentBatch], wanted: Sequence[str]
 ) -> dict[str, Tensor]:
     """Synthesise as `synthesise_planes` does, where model and batch are, in one call."""
     spec = model.spec

@@ -6,14 +6,17 @@ or given in the sample's place.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from dsc._codecs.base import Array, LatentCodec
 from dsc._codecs.registry import codec_class
 from dsc._pipeline.choose.codec_set import CodecSet
-from dsc._schemas import Manifest, Task, required_streams
+from dsc._schemas import Task, required_streams
 from dsc._storage.read.archive import Archive
 from dsc.errors import BitstreamError, MissingTaskError, UsageError
+
+if TYPE_CHECKING:  # it imports torch
+    from dsc._codecs.latents import Latents
 
 SamplePayloads = Mapping[str, memoryview | None]
 
@@ -24,7 +27,7 @@ class Decoded:
 
     index: int
     arrays: dict[str, Array | None] = field(default_factory=dict)
-    latents: dict[int, Any] = field(default_factory=dict)
+    latents: "dict[int, Latents | None]" = field(default_factory=dict)
 
 
 class SampleDecoder:
@@ -56,7 +59,7 @@ class SampleDecoder:
         self._carriers = {
             task.name: [s.name for s in streams if task.name in s.carries] for task in tasks
         }
-        self.latent_tasks = latent_tasks(archive.manifest, self.tasks) if as_latents else {}
+        self.latent_tasks = latent_tasks(self._codecs, self.tasks) if as_latents else {}
         latent = {name for names in self.latent_tasks.values() for name in names}
         self._array_tasks = [task for task in self.tasks if task.name not in latent]
 
@@ -154,39 +157,35 @@ class SampleDecoder:
         return error
 
 
-def latent_tasks(manifest: Manifest, tasks: Sequence[Task]) -> dict[int, list[str]]:
+def latent_tasks(codecs: CodecSet, tasks: Sequence[Task]) -> dict[int, list[str]]:
     """List the tasks that have latents, by slot of their learned codec; none is loaded for it."""
     found: dict[int, list[str]] = {}
     for task in tasks:
-        slot = _slot_of(manifest, task)
-        if isinstance(codec_class(manifest.codecs[slot].id), LatentCodec):
+        slot = codecs.slot_of(task.name)
+        if isinstance(codec_class(codecs.records()[slot].id), LatentCodec):
             found.setdefault(slot, []).append(task.name)
     return found
 
 
-def _slot_of(manifest: Manifest, task: Task) -> int:
-    carriers = {stream.name for stream in manifest.streams if task.name in stream.carries}
-    return next(n for n, codec in enumerate(manifest.codecs) if carriers & {*codec.streams})
-
-
-def only_latent_slot(archive: Archive, tasks: Sequence[Task]) -> int:
-    """Return the slot of the one learned codec of a stream of latents.
+def check_one_latent_codec(archive: Archive, tasks: Sequence[Task]) -> None:
+    """Check that one learned codec codes the tasks of a stream of latents.
 
     Raises
     ------
     UsageError
         When there is none, or more than one.
     """
-    by_slot, codecs = latent_tasks(archive.manifest, tasks), archive.manifest.codecs
+    codecs = CodecSet.from_archive(archive)
+    by_slot = latent_tasks(codecs, tasks)
     if not by_slot:
-        labels = sorted({codecs[_slot_of(archive.manifest, task)].label for task in tasks})
+        labels = sorted({codecs.codec_name(task.name) for task in tasks})
         raise UsageError(
             f"{archive.root.url}: decode='latents' needs a learned codec, these tasks are "
             f"coded by {', '.join(labels)}; compress with --codec independent, or decode pixels"
         )
     if len(by_slot) > 1:
-        found = "; ".join(f"{codecs[s].id}: {', '.join(own)}" for s, own in by_slot.items())
+        records = codecs.records()
+        found = "; ".join(f"{records[s].id}: {', '.join(own)}" for s, own in by_slot.items())
         raise UsageError(
             f"{archive.root.url}: latents of several codecs ({found}); ask for tasks of one of them"
         )
-    return next(iter(by_slot))

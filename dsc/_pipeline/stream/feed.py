@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from dsc._codecs.latents import LatentBatch, Latents
 from dsc._pipeline.read.dataset import Sample
 from dsc._pipeline.read.decoding import Decoded, SampleDecoder, SamplePayloads
 from dsc._pipeline.stream.collate import INDEX, LATENTS, StreamBatch, collate, widened
@@ -310,8 +311,6 @@ class Feed:
 
     def _latents(self, samples: Sequence[Decoded], slot: int) -> Any:
         """Stack latents; where samples may differ in size or streams, those that are alike."""
-        from dsc._codecs.latents import LatentBatch
-
         if self._options.mixed_sizes == "error":
             _check_sizes(samples, slot)
         latents = [sample.latents[slot] for sample in samples]
@@ -320,12 +319,14 @@ class Feed:
             return LatentBatch.stack(latents)
         if self._options.decode == "latents":
             return [None if one is None else LatentBatch.stack([one]) for one in latents]
-        alike: dict[Any, list[int]] = {}
+        alike: dict[Any, list[tuple[int, Latents]]] = {}
         for row, one in enumerate(latents):
             if one is not None:
-                alike.setdefault((one.size, frozenset(one.streams)), []).append(row)
-        groups = alike.values()
-        return [(rows, LatentBatch.stack([latents[row] for row in rows])) for rows in groups]
+                alike.setdefault((one.size, frozenset(one.streams)), []).append((row, one))
+        return [
+            ([row for row, _ in group], LatentBatch.stack([one for _, one in group]))
+            for group in alike.values()
+        ]
 
     def finish(self, batch: StreamBatch) -> StreamBatch:
         """Do what is done in the training process: name the latents, or synthesise them."""
@@ -350,8 +351,8 @@ class Feed:
             if (value := made.get(name, moved.get(name))) is not None
         )  # fmt: skip
 
-    def _synthesised(self, latents: Any, slot: int) -> dict[str, Any]:
-        latents = latents.to(self._options.device, non_blocking=True)
+    def _synthesised(self, latents: LatentBatch, slot: int) -> dict[str, torch.Tensor]:
+        latents = latents.to(self._options.device or "cpu", non_blocking=True)
         decoder = self._decoders[0]
         made = decoder.latent_codec(slot).synthesize_tensors(
             latents, decoder.latent_tasks[slot], self._options.native
@@ -362,7 +363,7 @@ class Feed:
         }
 
     def _synthesised_apart(
-        self, groups: Sequence[tuple[Sequence[int], Any]], slot: int, samples: int
+        self, groups: Sequence[tuple[Sequence[int], LatentBatch]], slot: int, samples: int
     ) -> dict[str, Any]:
         """Synthesise samples that differ, group by group, and put them in order again."""
         columns: dict[str, list[Any]] = {
@@ -400,15 +401,16 @@ def _copy(payload: memoryview | None) -> bytes | None:
 
 def _check_sizes(samples: Sequence[Decoded], slot: int) -> None:
     """Check that latents are of one size, that of the first sample that has some."""
-    first = next((one for one in samples if one.latents[slot] is not None), samples[0])
-    for sample in samples:
-        if sample.latents[slot] is None or sample.latents[slot].size == first.latents[slot].size:
-            continue
-        (height, width), (h, w) = sample.latents[slot].size, first.latents[slot].size
-        raise UsageError(
-            f"sample {sample.index} is {height}×{width} pixels, sample {first.index} is {h}×{w}; "
-            "stream with mixed_sizes='list'"
-        )
+    sizes = [
+        (one.index, latents.size) for one in samples if (latents := one.latents[slot]) is not None
+    ]
+    for index, (height, width) in sizes:
+        first, (h, w) = sizes[0]
+        if (height, width) != (h, w):
+            raise UsageError(
+                f"sample {index} is {height}×{width} pixels, sample {first} is {h}×{w}; "
+                "stream with mixed_sizes='list'"
+            )
 
 
 def _with_aliases(tasks: Mapping[str, Task]) -> dict[str, Task]:

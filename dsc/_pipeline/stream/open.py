@@ -3,7 +3,8 @@
 import os
 from collections.abc import Mapping, Sequence
 
-from dsc._pipeline.read.decoding import latent_tasks, only_latent_slot
+from dsc._pipeline.choose.codec_set import CodecSet
+from dsc._pipeline.read.decoding import check_one_latent_codec, latent_tasks
 from dsc._pipeline.stream.options import StreamOptions, Transform
 from dsc._pipeline.stream.order import OrderSpec
 from dsc._pipeline.stream.sample_stream import SampleStream
@@ -217,9 +218,9 @@ def _check_latents(sources: Sequence[StreamSource], options: StreamOptions) -> N
     if options.decode != "latents" and options.device is None:
         return
     for source in sources:
-        by_slot = latent_tasks(source.archive.manifest, source.tasks)
+        by_slot = latent_tasks(CodecSet.from_archive(source.archive), source.tasks)
         if options.decode == "latents":
-            only_latent_slot(source.archive, source.tasks)
+            check_one_latent_codec(source.archive, source.tasks)
         if by_slot and len(sources) > 1:
             raise UsageError(
                 "latents of several archives do not go into one batch; stream each by itself, or "

@@ -28,7 +28,7 @@ POLICY = "class-balanced"
 
 
 @dataclass(frozen=True)
-class CodecCandidate:
+class ExemplarCodec:
     """A codec, and a quality of 1 to 100."""
 
     codec: str
@@ -57,7 +57,7 @@ class PackedExemplars:
         Whether each class has an exemplar.
     """
 
-    candidate: CodecCandidate
+    candidate: ExemplarCodec
     images: Images
     targets: Labels
     rows: Labels
@@ -72,7 +72,7 @@ class PackedExemplars:
         return [(self.images[at], int(self.targets[at])) for at in indices]
 
 
-def parse_candidates(texts: Sequence[str]) -> tuple[CodecCandidate, ...]:
+def parse_candidates(texts: Sequence[str]) -> tuple[ExemplarCodec, ...]:
     """Read candidates: ``webp:50``, ``png``; a lossless codec needs no quality.
 
     Raises
@@ -90,7 +90,7 @@ def parse_candidates(texts: Sequence[str]) -> tuple[CodecCandidate, ...]:
 
 
 def pack(
-    candidate: CodecCandidate, data: LabelledImages, budget: int, count_decoder: bool, share: float,
+    candidate: ExemplarCodec, data: LabelledImages, budget: int, count_decoder: bool, share: float,
     seed: int,
 ) -> PackedExemplars:  # fmt: skip
     """Fill a buffer with a candidate's exemplars, and decode them.
@@ -138,12 +138,12 @@ def pack(
     return PackedExemplars(candidate, images, targets, rows, nbytes, fits)
 
 
-def _nothing(candidate: CodecCandidate, data: LabelledImages) -> PackedExemplars:
+def _nothing(candidate: ExemplarCodec, data: LabelledImages) -> PackedExemplars:
     none = np.zeros(0, np.int64)
     return PackedExemplars(candidate, data.images[:0], none, none, 0, False)
 
 
-def _parse(text: str) -> CodecCandidate:
+def _parse(text: str) -> ExemplarCodec:
     name, quality = split_quality(text)
     if not name or (quality and not (quality.isdigit() and 1 <= int(quality) <= 100)):
         raise UsageError(
@@ -151,4 +151,4 @@ def _parse(text: str) -> CodecCandidate:
         )
     if not quality and name not in LOSSLESS:
         raise UsageError(f"candidate {text!r}: at which quality? Write for example {name}:50")
-    return CodecCandidate(name, int(quality or 50))
+    return ExemplarCodec(name, int(quality or 50))

@@ -17,7 +17,7 @@ from dsc._replay.learners.gdumb import GDumb
 from dsc._replay.learners.memory import ExemplarMemory
 from dsc._replay.scenario.images import Images, LabelledImages
 from dsc._replay.scenario.scenario import Increment
-from dsc._replay.selection.candidates import CodecCandidate, PackedExemplars, pack
+from dsc._replay.selection.candidates import ExemplarCodec, PackedExemplars, pack
 from dsc._replay.selection.proxies import DRIFT_SAMPLE, Trial, drift, tried, volume_ratio
 from dsc._replay.selection.result import Meter
 
@@ -79,7 +79,7 @@ class Judge:
     def __init__(
         self,
         data: LabelledImages,
-        candidates: Sequence[CodecCandidate],
+        candidates: Sequence[ExemplarCodec],
         settings: SelectionSettings,
         report: Callable[[int, int], None],
     ) -> None:
@@ -205,4 +205,4 @@ def trained(
 def originals(data: LabelledImages) -> PackedExemplars:
     """Return all images as exemplars that cost nothing."""
     rows = np.arange(len(data))
-    return PackedExemplars(CodecCandidate("raw", 50), data.images, data.labels, rows, 0, True)
+    return PackedExemplars(ExemplarCodec("raw", 50), data.images, data.labels, rows, 0, True)

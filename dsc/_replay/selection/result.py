@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from dsc._replay.selection.candidates import CodecCandidate
+from dsc._replay.selection.candidates import ExemplarCodec
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class ScoredCandidate:
         By proxy, from 1.
     """
 
-    candidate: CodecCandidate
+    candidate: ExemplarCodec
     exemplars: int
     nbytes: int
     fits: bool
@@ -119,8 +119,8 @@ class CodecSelection:
         What this selection cost.
     """
 
-    pick: CodecCandidate
-    picks: Mapping[str, CodecCandidate]
+    pick: ExemplarCodec
+    picks: Mapping[str, ExemplarCodec]
     budget: int
     classes: int
     first_classes: int

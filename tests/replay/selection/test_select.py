@@ -14,7 +14,7 @@ from dsc._replay.selection import judge as judging
 from dsc._replay.selection import select_codec
 from dsc._replay.selection.candidates import (
     DEFAULT_CANDIDATES,
-    CodecCandidate,
+    ExemplarCodec,
     PackedExemplars,
     pack,
 )
@@ -37,7 +37,7 @@ def select(**changes: Any) -> Any:
 @pytest.mark.parametrize("name", THREE)
 def test_packed_exemplars_know_their_originals(name: str) -> None:
     codec, _, quality = name.partition(":")
-    packed = pack(CodecCandidate(codec, int(quality or 50)), PICTURES, 5_000, False, 1.0, seed=3)
+    packed = pack(ExemplarCodec(codec, int(quality or 50)), PICTURES, 5_000, False, 1.0, seed=3)
     originals = PICTURES.images[packed.rows]
     assert len(set(packed.rows.tolist())) == len(packed) > 3
     assert (packed.targets == PICTURES.labels[packed.rows]).all()
@@ -87,7 +87,7 @@ def test_the_probe_tests_on_images_that_no_network_saw(monkeypatch: pytest.Monke
 def test_the_probe_picks_what_teaches_and_not_what_is_most(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def packing(candidate: CodecCandidate, data: LabelledImages, *rest: Any) -> PackedExemplars:
+    def packing(candidate: ExemplarCodec, data: LabelledImages, *rest: Any) -> PackedExemplars:
         packed = pack(candidate, data, *rest)
         if candidate.codec != "jpeg-bare":
             return packed
@@ -151,7 +151,7 @@ def test_a_candidate_without_one_exemplar_a_class_is_shown_and_not_picked() -> N
 
 
 def test_the_weights_of_a_codec_can_count(tmp_path: Path) -> None:
-    codec = CodecCandidate("independent", 20)
+    codec = ExemplarCodec("independent", 20)
     with ReplayBuffer(tmp_path / "empty.h5", "1GB", codec.codec) as empty:
         weights = empty.nbytes_with_decoder - empty.nbytes
     assert weights > 1000
