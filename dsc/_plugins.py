@@ -45,8 +45,8 @@ def load_plugin(group: str, name: str) -> Any | None:
     Raises
     ------
     UsageError
-        When two packages declare the name, or what it names cannot be imported; the message names
-        the packages.
+        When two packages declare the name, or what it names cannot be imported, whatever its module
+        raises; the message names the packages.
     """
     found = _declared(group).get(name, ())
     if not found:
@@ -54,13 +54,17 @@ def load_plugin(group: str, name: str) -> Any | None:
     if len(found) > 1:
         packages = " and ".join(sorted(map(_package, found)))
         raise UsageError(f"{group} {name!r} is declared by {packages}; uninstall all but one")
+    where = f"{group} {name!r} of {_package(found[0])}: {found[0].value}"
     try:
-        return found[0].load()
-    except (ImportError, AttributeError) as error:
+        loaded = found[0].load()
+    except (Exception, SystemExit) as error:  # another's module may do anything when it is imported
         raise UsageError(
-            f"{group} {name!r} of {_package(found[0])}: {found[0].value} cannot be imported "
-            f"({error}); install that package anew, or what it needs"
+            f"{where} cannot be imported ({type(error).__name__}: {error}); "
+            "install that package anew, or what it needs"
         ) from error
+    if loaded is None:
+        raise UsageError(f"{where} is None; its package must declare what is there")
+    return loaded
 
 
 def plugin_package(group: str, name: str) -> str | None:

@@ -85,9 +85,10 @@ def codec_class(codec_id: str) -> type[Codec]:
     if found is None:
         raise UnknownCodecError(f"unknown codec {codec_id!r}; known: {', '.join(codec_names())}")
     lacking = [name for name in MEMBERS if not callable(getattr(found, name, None))]
-    if lacking or getattr(found, "id", None) != codec_id:
+    own_id = getattr(found, "id", None)
+    if lacking or own_id != codec_id:
         package = _plugins.plugin_package(_plugins.CODECS, codec_id)
-        wrong = f"lacks {', '.join(lacking)}" if lacking else f"calls itself {found.id!r}"
+        wrong = f"lacks {', '.join(lacking)}" if lacking else f"calls itself {own_id!r}"
         raise UsageError(f"codec {codec_id!r} of {package} {wrong}; see dsc.codecs.Codec")
     return cast(type[Codec], found)
 

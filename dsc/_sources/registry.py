@@ -51,12 +51,13 @@ def open_source(name: str, root: str | None = None, **options: Any) -> Source:
     ------
     UsageError
         When the layout or an option is unknown, the root is missing, or the layout is another
-        package's and cannot be imported, is declared by two, or opens something of another name.
+        package's and cannot be imported, is declared by two, cannot be called, or opens something
+        of another name.
     SourceNotFoundError
         When no data of this layout lies at `root`.
     """
     opener = _opener(name)
-    takes = list(inspect.signature(opener).parameters)
+    takes = _parameters(name, opener)
     given = {option: value for option, value in options.items() if value is not None}
     unknown = [option for option in given if option not in takes or option == "root"]
     if unknown:
@@ -87,7 +88,7 @@ def is_source(name: str) -> bool:
 
 def options_of(name: str) -> tuple[str, ...]:
     """List the options that a layout takes; none where there is no such layout."""
-    return tuple(inspect.signature(_opener(name)).parameters) if is_source(name) else ()
+    return tuple(_parameters(name, _opener(name))) if is_source(name) else ()
 
 
 def source_from_description(description: Mapping[str, Any]) -> Source:
@@ -115,11 +116,21 @@ def _spelled(option: str) -> str:
     return "--views" if option == "n" else f"--{option.replace('_', '-')}"
 
 
+def _parameters(name: str, opener: Callable[..., Source]) -> list[str]:
+    """List what an opener takes: `root`, where it has one, and its options."""
+    try:
+        return list(inspect.signature(opener).parameters)
+    except (TypeError, ValueError) as error:
+        package = _plugins.plugin_package(_plugins.SOURCES, name)
+        raise UsageError(f"source {name} of {package} cannot be opened: {error}") from error
+
+
 def _named(name: str, source: Source) -> Source:
     """Check that a source calls itself what it was opened by: workers open it by its own name."""
-    if source.name != name:
+    own_name = getattr(source, "name", None)
+    if own_name != name:
         raise UsageError(
-            f"source {name} calls itself {source.name!r}, and could not be opened again by that "
+            f"source {name} calls itself {own_name!r}, and could not be opened again by that "
             "name; its package must declare it by the name that it has"
         )
     return source

@@ -127,12 +127,24 @@ def test_one_id_of_two_packages_is_refused_and_both_are_named(installed: Path) -
         ("dsc_missing:Codec", "'bad' of dsc-bad: dsc_missing:Codec cannot be imported"),
         ("dsc_flate:FlateCodec", "codec 'bad' of dsc-bad calls itself 'flate'"),
         ("dsc_flate:SIZE", "codec 'bad' of dsc-bad lacks for_tasks, from_config"),
+        ("dsc_syntax:Codec", r"'bad' of dsc-bad: dsc_syntax:Codec cannot .*SyntaxError"),
+        ("dsc_raises:Codec", r"'bad' of dsc-bad: .*\(RuntimeError: no licence\)"),
+        ("dsc_exits:Codec", r"'bad' of dsc-bad: dsc_exits:Codec cannot .*SystemExit"),
+        ("dsc_parts:NONE", "'bad' of dsc-bad: dsc_parts:NONE is None"),
+        ("dsc_parts:Nameless", "codec 'bad' of dsc-bad calls itself None"),
     ],
 )
 def test_a_declaration_that_is_wrong_names_its_package(
     installed: Path, value: str, message: str
 ) -> None:
     declare(installed, "dsc-bad", f"[dsc.codecs]\nbad = {value}\n")
+    (installed / "dsc_syntax.py").write_text("def broken(:\n")
+    (installed / "dsc_raises.py").write_text("raise RuntimeError('no licence')\n")
+    (installed / "dsc_exits.py").write_text("raise SystemExit(3)\n")
+    (installed / "dsc_parts.py").write_text(
+        "from dsc_flate import FlateCodec\nNONE = None\n"
+        "Nameless = type('Nameless', (), {**vars(FlateCodec)})\ndel Nameless.id\n"
+    )
     with pytest.raises(UsageError, match=message):
         make_codec("bad", [DEPTH])
 

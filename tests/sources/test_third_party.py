@@ -134,11 +134,16 @@ def test_one_name_of_two_packages_is_refused_and_both_are_named(
         ("dsc_missing:open", "'bad' of dsc-bad: dsc_missing:open cannot be imported"),
         ("dsc_npz:missing", "'bad' of dsc-bad: dsc_npz:missing cannot be imported"),
         ("dsc_npz:NpzSource.open", "source bad calls itself 'npz'"),
+        ("dsc_raises:open", r"'bad' of dsc-bad: .*\(RuntimeError: no licence\)"),
+        ("dsc_openers:NUMBER", "source bad of dsc-bad cannot be opened: 5 is not a callable"),
+        ("dsc_openers:nothing", "source bad calls itself None"),
     ],
 )
 def test_a_declaration_that_is_wrong_names_its_package(
     installed: Path, scans: Path, value: str, message: str
 ) -> None:
     declare(installed, "dsc-bad", f"[dsc.sources]\nbad = {value}\n")
+    (installed / "dsc_raises.py").write_text("raise RuntimeError('no licence')\n")
+    (installed / "dsc_openers.py").write_text("NUMBER = 5\ndef nothing(root): pass\n")
     with pytest.raises(UsageError, match=message):
         open_source("bad", str(scans))
