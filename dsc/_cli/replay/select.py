@@ -25,7 +25,7 @@ MEMORY, JUDGING = "Memory", "Judging"
 
 @dataclass(frozen=True)
 class CandidateOptions(OptionGroup):
-    """What is chosen among."""
+    """Which codecs and qualities are compared, and under which budget."""
 
     panel: ClassVar[str] = MEMORY
     budget: Annotated[
@@ -46,7 +46,7 @@ class CandidateOptions(OptionGroup):
 
 @dataclass(frozen=True)
 class JudgingOptions(OptionGroup):
-    """By what it is chosen."""
+    """By which proxies they are judged, and with how much work."""
 
     panel: ClassVar[str] = JUDGING
     proxy: Annotated[

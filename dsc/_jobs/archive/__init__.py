@@ -1,7 +1,7 @@
 """Making an archive and adding to it, with processes of this machine or a Ray cluster.
 
 - `compress`, `append`: ``dsc.compress`` and ``dsc.append``, from options to the committed archive.
-- `options`: what each is asked. `asked`: the options held against the dataset.
+- `options`: what each is asked. `inputs`: the options held against the dataset.
 - `output`: what lies at the output already (nothing, work begun, an archive), and whether to go on.
 - `local`, `on_ray`: shard jobs run here, or as tasks of Ray. `tally`: how far they are.
 """

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from dsc._codecs.encoder import check_same_encoder
-from dsc._jobs.archive.asked import check_asked, check_left_out, open_data
 from dsc._jobs.archive.compress import NOBODY, explained, make_shards
+from dsc._jobs.archive.inputs import check_asked, check_left_out, open_data
 from dsc._jobs.archive.local import Job
 from dsc._jobs.archive.options import AppendOptions
 from dsc._jobs.archive.output import finished_shards, writable

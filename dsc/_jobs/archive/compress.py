@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from dsc._jobs.archive.asked import check_asked, check_left_out, choose_tasks, open_data
+from dsc._jobs.archive.inputs import check_asked, check_left_out, choose_tasks, open_data
 from dsc._jobs.archive.local import Job, run_here
 from dsc._jobs.archive.options import CompressOptions
 from dsc._jobs.archive.output import Output, claim, finished_shards, open_output, sole_output

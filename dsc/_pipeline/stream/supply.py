@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from dsc._pipeline.stream.source import PackIndex
-from dsc._storage.cache.kept import Kept
+from dsc._storage.cache.lru import LruCache
 from dsc._storage.format.pack import Pack
 from dsc._storage.read.pack_reader import PackReader, SalvagedPack, salvage
 from dsc.errors import CorruptArchiveError
@@ -42,7 +42,7 @@ class Shelf:
 
 
 class PackRequest(Protocol):
-    """What needs packs."""
+    """A request that names the packs it needs."""
 
     @property
     def keys(self) -> Sequence[PackKey]:
@@ -81,7 +81,7 @@ class Supply:
         self._shelves, self._salvages = shelves, salvages
         self._prefetch = prefetch_bytes
         self._pool = ThreadPoolExecutor(threads, "dsc-read") if prefetch_bytes else None
-        self._kept: Kept[PackKey, PackOfStreams] = Kept(memory_bytes)
+        self._kept: LruCache[PackKey, PackOfStreams] = LruCache(memory_bytes)
         self._coming: dict[PackKey, dict[str, tuple[Future[list[ReadPack]], int]]] = {}
 
     def follow(self, requests: Iterator[R]) -> Iterator[tuple[R, dict[PackKey, PackOfStreams]]]:

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from dsc._storage.cache.kept import Kept
+from dsc._storage.cache.lru import LruCache
 from dsc._storage.files.ranges import merge_ranges
 from dsc._storage.format.pack import Pack
 from dsc._storage.read.pack_reader import MAX_GAP, MAX_REQUEST, PackId, PackReader, PackTable
@@ -58,8 +58,8 @@ class SampleReader:
 
     def __init__(self, reader: PackReader, streams: Sequence[str]) -> None:
         self._reader, self._streams = reader, tuple(streams)
-        self._packs: Kept[PackId, Pack] = Kept(KEPT_PACK_BYTES, len(self._streams))
-        self._tables: Kept[PackId, PackTable] = Kept(KEPT_TABLE_SAMPLES, len(self._streams))
+        self._packs: LruCache[PackId, Pack] = LruCache(KEPT_PACK_BYTES, len(self._streams))
+        self._tables: LruCache[PackId, PackTable] = LruCache(KEPT_TABLE_SAMPLES, len(self._streams))
         self._follows: tuple[int, int] | None = None  # shard and sample in it
 
     def read(self, places: Sequence[SamplePlace], in_order: bool = False) -> list[Payloads]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dsc._codecs.learned.planes import to_planes
 from dsc._schemas import Task, TaskKind
 from dsc._sources.registry import Source
-from dsc._storage.cache.kept import Kept
+from dsc._storage.cache.lru import LruCache
 from dsc.errors import DscError, SampleError
 
 MIN_SIDE = 16
@@ -79,7 +79,7 @@ class Samples:
     ) -> None:
         self.source, self.tasks, self.border = source, dict(tasks), border
         self.limit, self._fail = cache_bytes, on_error == "fail"
-        self.held: Kept[int, Planes] = Kept(cache_bytes)
+        self.held: LruCache[int, Planes] = LruCache(cache_bytes)
         self.reads = 0
         self._lock = threading.Lock()
         self.bad: dict[int, str] = {}

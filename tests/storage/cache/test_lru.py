@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dsc._storage.cache.kept import Kept
+from dsc._storage.cache.lru import LruCache
 
 
 @given(
@@ -14,7 +14,7 @@ from dsc._storage.cache.kept import Kept
 def test_it_keeps_what_a_list_by_last_use_would(
     limit: int, at_least: int, steps: list[tuple[bool, int, int]]
 ) -> None:
-    kept: Kept[int, int] = Kept(limit, at_least)
+    kept: LruCache[int, int] = LruCache(limit, at_least)
     model: list[tuple[int, int]] = []  # (key, cost), the last used at the end
     for is_put, key, cost in steps:
         if is_put:

@@ -11,7 +11,7 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
-class Kept(Generic[K, V]):
+class LruCache(Generic[K, V]):
     """Values by key, the least recently used leaving first.
 
     cachetools keeps order and sum; the lock is ours, and so is that the last values stay whatever
