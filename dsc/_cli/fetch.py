@@ -1,5 +1,6 @@
 """``dsc fetch``: some tasks of an archive, as an archive of their own."""
 
+import json
 import shlex
 from typing import TYPE_CHECKING, Annotated
 
@@ -72,5 +73,7 @@ def _show_fetched(out: str, found: "FetchReport") -> None:
     task = found.tasks[0]
     say("Next:")
     say(f"  dsc export {shlex.quote(out)} --out {shlex.quote(out + '-files')}")
-    call = f"import dsc; print(dsc.open({out!r})[0][{task!r}])"
+    # texts as JSON are texts in Python, too, and their double quotes need no escape in the shell
+    place, name = (json.dumps(text, ensure_ascii=False) for text in (out, task))
+    call = f"import dsc; print(dsc.open({place})[0][{name}])"
     say(f"  python -c {shlex.quote(call)}")

@@ -24,7 +24,9 @@ if TYPE_CHECKING:  # they bring torch, which classical codecs do without
     from dsc._codecs.latents import LatentBatch, Latents
 
 Array = NDArray[Any]
+"""A native array: the integers or floats of the source's files, shaped as its `Task` says."""
 Sample = Mapping[str, Array]
+"""The native arrays of one sample by task name."""
 
 
 @runtime_checkable

@@ -39,6 +39,7 @@ CODECS: dict[str, str] = {
     "shared-latent": "dsc._codecs.learned.codec:SharedLatentCodec",
     "chained": "dsc._codecs.learned.codec:ChainedCodec",
 }
+"""Of each codec of dsc's own: its id, and the class that is imported when the id is asked for."""
 
 # Codecs that write what another one writes: archives name them, and nothing new needs them.
 SAME_AS: dict[str, str] = {"av1-psnr": "av1"}

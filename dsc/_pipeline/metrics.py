@@ -68,13 +68,18 @@ def measure(task: Task, original: Array, decoded: Array) -> dict[str, float]:
 
     Parameters
     ----------
+    task
+        What the arrays are of.
     original, decoded
         Native arrays of one sample, of the same shape.
 
     Returns
     -------
     dict
-        Value by name; see the module for names and units.
+        Value by name: of images ``psnr_db`` (dB) and ``ms_ssim`` (0 to 1); of depth ``absrel``
+        (a share, not percent), ``rmse_m`` (metres), ``delta_1.25`` (a share) and
+        ``invalid_exact`` (1 or 0); of normals ``mean_angle_deg`` (degrees) and
+        ``invalid_exact``; of exact tasks ``identical`` (1 or 0).
 
     Raises
     ------

@@ -71,10 +71,11 @@ DType = Literal[
     "uint8", "uint16", "int32", "int64", "float32", "float64",
     "int8", "int16", "uint32", "uint64", "float16",
 ]  # fmt: skip
+"""The NumPy dtypes that a native array may have."""
 
 
 class Task(Schema):
-    """One modality of a dataset.
+    """One kind of data that the samples of a dataset have, and what its values mean.
 
     Attributes
     ----------

@@ -33,6 +33,7 @@ SOURCES: dict[str, str] = {
     "sample": "dsc._sources.rendered.sample:SampleSource.open",
     "clevr": "dsc._sources.rendered.clevr:ClevrSource.open",
 }
+"""Of each layout of dsc's own: its name, and the callable that opens it."""
 
 
 def open_source(name: str, root: str | None = None, **options: Any) -> Source:
@@ -45,7 +46,7 @@ def open_source(name: str, root: str | None = None, **options: Any) -> Source:
     root
         Directory, file or fsspec URL of the data; the source ``sample`` has none.
     options
-        What the layout takes (see its module); None means unset.
+        What the layout takes, `options_of` it; None means unset.
 
     Raises
     ------

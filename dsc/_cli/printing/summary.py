@@ -14,7 +14,7 @@ COLUMNS = ("task", "codec", "source", "payload", "stored", "ratio", "alone")
 def show_summary(where: str, summary: "Summary") -> None:
     """Print the table of an archive on stdout."""
     tasks = sum(row.source_bytes is not None for row in summary.rows)
-    say(f"{where}: {summary.samples} samples, {tasks} tasks")
+    say(f"{where}: {summary.samples} samples, {tasks} {'task' if tasks == 1 else 'tasks'}")
     total = [
         "all",
         "",

@@ -134,23 +134,49 @@ def append(
     ----------
     archive
         Directory or fsspec URL of the archive.
-    source, root, sample, layout
+    source
         The dataset, as in `dsc.compress`. Samples are told apart by their keys.
     tasks
         Tasks that the archive has, or None for all of them: samples whose keys it lacks are added,
         coded as the others. Tasks that it lacks: they are added to the samples that are there; a
         sample that the source lacks has no such task.
-    codec, quality, target, max_error, auto_samples
-        How a new task is coded, as in `dsc.compress`.
+    root
+        Directory or fsspec URL of the data.
+    sample
+        How many views to render, as in `dsc.compress`: of them the archive has some already.
+    codec
+        Codec of a new task, as in `dsc.compress`.
+    quality
+        Quality of a new task, as in `dsc.compress`.
+    target
+        Distortion that each sample of a new task is to reach, as in `dsc.compress`.
+    max_error
+        Largest error of a new task, as in `dsc.compress`.
+    auto_samples
+        How many samples codecs are tried on, where dsc chooses them.
     split
         Split of new samples; needed where the archive has several. May be a new one.
+    workers
+        Worker processes on this machine, by Ray; 0 works in this process.
+    address
+        Address of a Ray cluster to work on.
+    on_error
+        What a sample that cannot be read means: ``fail``, or ``skip`` to leave it out and list it.
     missing
         What happens when new samples lack a task of the archive: ``error``, or ``none`` to add
         them without.
     restart
         Whether to throw away what an unfinished append with other arguments has made.
-    workers, address, on_error, progress, on_choice, on_trial, on_start
-        As in `dsc.compress`.
+    progress
+        Called with (samples done, samples in all, sums over the finished shards).
+    on_choice
+        Called with the `Choice` of codecs, where that was left to dsc.
+    on_trial
+        Called with (candidates tried, candidates in all) while codecs are tried.
+    on_start
+        Called before the first sample is coded, with what the source found, tasks and codecs.
+    **layout
+        What else the layout takes, as in `dsc.compress`.
 
     Raises
     ------

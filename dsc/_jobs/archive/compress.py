@@ -61,13 +61,16 @@ def compress(
 
     Parameters
     ----------
-    source, root, sample, layout
-        Name of a layout and the directory or URL of its data, or the number of views to render,
-        and what else the layout takes (``depth_unit``); or an open source.
-    out, overwrite
-        Directory or fsspec URL of the archive; whether what is there is replaced.
+    source
+        Name of a layout of files, such as ``folder``; or an open source.
+    out
+        Directory or fsspec URL of the archive.
     tasks
         What is coded: names or aliases, as a sequence or with commas; None for all.
+    root
+        Directory or fsspec URL of the data.
+    sample
+        How many views to render instead of reading data; ``--views`` on the command line.
     codec
         One codec, or one a task (``rgb=avif,depth=jxl``), by id or codec file; ``auto`` tries them.
         None for the defaults.
@@ -83,13 +86,24 @@ def compress(
         Samples a shard, and samples a pack; None to choose by the bytes of some samples.
     split
         Name of the split; of nyuv2 which part of the data is read.
-    workers, address, on_error
-        Worker processes here, or a Ray cluster, or neither; ``fail`` or ``skip`` unread samples.
-    progress, on_choice, on_trial, on_start
-        Called with (samples done, samples in all, sums over the finished shards); with the `Choice`
-        of codecs, where that was left to dsc; with (candidates tried, candidates in all) on the
-        way there; and, before the first sample is coded, with what the source found, tasks and
-        codecs.
+    workers
+        Worker processes on this machine, by Ray; 0 works in this process.
+    address
+        Address of a Ray cluster to work on.
+    on_error
+        What a sample that cannot be read means: ``fail``, or ``skip`` to leave it out and list it.
+    overwrite
+        Whether what is at `out` is replaced.
+    progress
+        Called with (samples done, samples in all, sums over the finished shards).
+    on_choice
+        Called with the `Choice` of codecs, where that was left to dsc.
+    on_trial
+        Called with (candidates tried, candidates in all) while codecs are tried.
+    on_start
+        Called before the first sample is coded, with what the source found, tasks and codecs.
+    **layout
+        What else the layout takes, as the command line has it: ``depth_unit="0.001"``.
 
     Raises
     ------

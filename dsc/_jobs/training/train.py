@@ -55,8 +55,14 @@ def train(
         The run; None takes that of the checkpoint in `out`.
     out
         Local directory.
-    jobs, address
-        ``here`` or ``ray``; address of a Ray cluster (None starts a Ray on this machine).
+    machine
+        Device and threads; by default a GPU where there is one, and one thread.
+    pace
+        How often a checkpoint is written and the network evaluated.
+    jobs
+        Where the work is done: ``here``, or on ``ray``.
+    address
+        Address of a Ray cluster; None starts a Ray on this machine. Only with ``ray``.
     overwrite
         Begin anew, whatever run is in `out`.
     export_only

@@ -86,10 +86,17 @@ class Dataset:
         cache: str | os.PathLike[str] | None = None,
         cache_limit: int | str = "10GB",
     ) -> Self:
-        """Open an archive by path or URL; see the class.
+        """Open an archive by path or URL.
 
         Parameters
         ----------
+        url
+            A path, ``http(s)://`` or any other fsspec URL.
+        tasks
+            Names or aliases of the tasks to read, in order (a list, or text with commas); None for
+            all.
+        native
+            Return the integers of the source's files instead of metres and unit vectors.
         cache
             Directory in which packs of a remote archive are kept; None keeps none.
         cache_limit

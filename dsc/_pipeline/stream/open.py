@@ -61,8 +61,10 @@ def stream(
         Samples a batch of this rank.
     split
         Which split; None when there is only one.
-    shuffle, seed
-        Whether each epoch has an order of its own, decided by seed and epoch.
+    shuffle
+        Whether each epoch has an order of its own; otherwise samples come in the archive's order.
+    seed
+        Decides, with the epoch's number, the order of each epoch.
     window
         Samples that are shuffled with each other at a time, in each lane. Default: of 16 packs, or
         fewer so that all lanes together take at most half of `memory`. Only with `shuffle`.
@@ -107,8 +109,11 @@ def stream(
         Bytes that each process reads ahead from a remote archive.
     memory
         Bytes of compressed packs that each process keeps.
-    cache, cache_limit
-        A directory for packs of remote archives, shared by processes, and how large it may grow.
+    cache
+        A directory in which packs of remote archives are kept, for all processes of a machine;
+        None keeps none.
+    cache_limit
+        The most that the directory may hold: bytes, or text such as ``"10GB"``.
     timeout
         Seconds that a server may be silent before the request is made again (default 30); after
         four requests that failed, reading ends with an error.

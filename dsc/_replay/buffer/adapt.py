@@ -50,8 +50,12 @@ def adapt_encoder(
     weights
         (N, H, W), or N arrays (H, W): factors of the squared error by pixel, for example a class
         activation map; only their proportions within an image count.
-    lr, batch, crop
-        Peak learning rate, crops a step, and their largest side in pixels.
+    lr
+        Peak learning rate.
+    batch
+        Crops a step.
+    crop
+        Largest side of a crop in pixels.
     bfloat16
         Train in bfloat16; by default where this CPU multiplies it natively.
     device

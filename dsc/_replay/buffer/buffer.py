@@ -280,8 +280,10 @@ class ReplayBuffer:
 
         Parameters
         ----------
-        transform, target_transform
-            Called with each image, uint8 (H, W, 3) (or mapping of tasks), and with each label.
+        transform
+            Called with each image, uint8 (H, W, 3), or with a mapping of tasks to arrays.
+        target_transform
+            Called with each label.
         indices
             Which exemplars; None for all that are there now.
         """

@@ -43,8 +43,10 @@ class ExemplarDataset:
         Where they are.
     indices
         Which of them; None for all that are there now.
-    transform, target_transform
-        Called with each image, uint8 (H, W, 3) (or mapping of tasks to arrays), and each label.
+    transform
+        Called with each image, uint8 (H, W, 3), or with a mapping of tasks to arrays.
+    target_transform
+        Called with each label.
     """
 
     def __init__(

@@ -138,8 +138,10 @@ class Policy(Protocol):
 
         Parameters
         ----------
-        labels, random
-            (N,) int64 and (N,) uint32, of the samples offered.
+        labels
+            (N,) int64, classes of the samples offered.
+        random
+            (N,) uint32, their random keys.
         state
             As `select` returned it; empty at first.
 

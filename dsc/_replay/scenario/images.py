@@ -105,8 +105,12 @@ def load_split(
     test
         Where the test images are. None: beside the training images, as above; else every sixth
         image of a class of `place` is held out.
-    classes, per_class, size
-        As in `load_images`; `per_class` limits the training images alone.
+    classes
+        As in `load_images`.
+    per_class
+        As in `load_images`, but of the training images alone.
+    size
+        As in `load_images`.
 
     Returns
     -------

@@ -66,9 +66,10 @@ def select_codec(
 
     Parameters
     ----------
-    images, labels
-        Training images of the first increment's classes (or of all there are): (N, H, W, 3)
-        uint8 and N integers.
+    images
+        Training images of the first increment's classes (or of all there are), (N, H, W, 3) uint8.
+    labels
+        Their classes, N integers.
     budget
         Of the buffer, for all classes of the scenario: bytes, or ``"500kB"``.
     candidates
@@ -84,9 +85,10 @@ def select_codec(
         How networks are trained; `Recipe.steps` each.
     rounds
         Of the probe.
-    beta, epsilon
-        Of drift: what a drift of one is worth, in e-folds of exemplars. Of volume: how far
-        the exemplars' volume may be from the originals'.
+    beta
+        Of the proxy drift: what a drift of one is worth, in e-folds of exemplars.
+    epsilon
+        Of the proxy volume: how far the exemplars' volume may be from the originals'.
     report
         Is told (networks trained, at most so many).
 
