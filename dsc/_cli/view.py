@@ -84,7 +84,7 @@ def view(
 def _show(place: str, found: "ViewReport", source_root: str | None) -> None:
     from dsc._pipeline.metrics import metric_text
 
-    say(f"{place}: {found.shown} samples, {bytes_text(found.page_bytes)}")
+    say(f"{place}: shows {found.shown} samples, {bytes_text(found.page_bytes)}")
     for task, values in found.means.items():
         say(f"{task}: " + ", ".join(metric_text(name, value) for name, value in values.items()))
     if not found.measured and source_root is None:

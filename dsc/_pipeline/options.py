@@ -319,7 +319,7 @@ class SourceOptions:
         Option(
             "SOURCE",
             "What kind of data it is: taskonomy (Omnidata too), nyuv2, folder (your own files), "
-            "hdf5; or rendered views: sample, clevr.",
+            "hdf5; or rendered on the spot: clevr, and sample, which is taskonomy with --views.",
         ),
     ]
     tasks: Annotated[
