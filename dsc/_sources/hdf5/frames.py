@@ -11,19 +11,19 @@ from dsc._sources.hdf5.inventory import DatasetItem
 from dsc._sources.hdf5.layout import SampleUnit, ToldLayout
 from dsc._sources.hdf5.names import NameWords, generic, stem_of
 from dsc._sources.hdf5.plan import (
+    NO_NAME,
     LeftOutDatasets,
     Plan,
     TaskDataset,
-    check_number,
     check_readable,
+    choose_wanted,
     name_task,
     not_wanted,
-    options_by_task,
     too_deep,
 )
 from dsc._sources.hdf5.sample_table import INSIDE, FrameTable
 from dsc._sources.meaning.names import split_of
-from dsc._sources.meaning.options import TaskOptions, wanted_tasks
+from dsc._sources.meaning.options import TaskOptions
 
 
 @dataclass(frozen=True)
@@ -78,10 +78,7 @@ def plan_frames(
         Gets what is not read.
     """
     spots = list(_spots(units, words, in_files, left))
-    every = list(dict.fromkeys(spot.task for spot in spots))
-    options = options_by_task(options, _own_names(spots), every)
-    wanted = wanted_tasks(options, every)
-    check_number(wanted, units)
+    options, wanted = choose_wanted(options, [(spot.item, spot.task) for spot in spots], units)
     found: dict[str, list[TaskDataset]] = defaultdict(list)
     beside: dict[tuple[str, str], dict[str, TaskDataset]] = defaultdict(dict)
     builder = TableBuilder()
@@ -127,8 +124,7 @@ def _spots(
         elif task := name_task(unit, item, used):
             yield _Spot(unit, item, task, *_sample_of(unit, used))
         else:
-            reason = "a task's name needs letters a to z or digits: rename it"
-            left.add(unit.file, item.path, reason, printable(item.path), unit.group)
+            left.add(unit.file, item.path, NO_NAME, printable(item.path), unit.group)
 
 
 def _sample_of(unit: SampleUnit, words: Mapping[str, NameWords]) -> tuple[str, str, int]:
@@ -141,14 +137,6 @@ def _sample_of(unit: SampleUnit, words: Mapping[str, NameWords]) -> tuple[str, s
         return words[unit.file].group, words[unit.file].stem, len(stem_of(unit.file))
     directory, _, name = unit.file.rpartition("/")
     return directory, stem_of(name), len(stem_of(unit.file))
-
-
-def _own_names(spots: Sequence[_Spot]) -> dict[str, set[str]]:
-    found: dict[str, set[str]] = defaultdict(set)
-    for spot in spots:
-        for own in (spot.item.path, spot.item.path.rpartition("/")[2]):
-            found[spelled(own)].add(spot.task)
-    return found
 
 
 def _leave(units: Sequence[SampleUnit], left: LeftOutDatasets) -> None:

@@ -16,8 +16,10 @@ from dsc._sources.hdf5.layout import SampleUnit, ToldLayout
 from dsc._sources.hdf5.names import NO_WORDS, NameWords, generic
 from dsc._sources.hdf5.sample_table import SampleTable
 from dsc._sources.meaning.names import MOST_TASKS
-from dsc._sources.meaning.options import TaskOptions
+from dsc._sources.meaning.options import TaskOptions, wanted_tasks
 from dsc.errors import UsageError
+
+NO_NAME = "a task's name needs letters a to z or digits: rename it"
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,42 @@ def name_task(unit: SampleUnit, item: DatasetItem, words: Mapping[str, NameWords
     return spelled(word if word and generic(inner) else inner)
 
 
-def options_by_task(
+def choose_wanted(
+    options: TaskOptions, found: Sequence[tuple[DatasetItem, str]], units: Sequence[SampleUnit]
+) -> tuple[TaskOptions, Sequence[str]]:
+    """Choose the tasks that are wanted.
+
+    Parameters
+    ----------
+    options
+        What the user states, who may name a task by one of its datasets.
+    found
+        The datasets, each with the name of its task.
+    units
+        Where they lie.
+
+    Returns
+    -------
+    tuple
+        The options by names of tasks, and the names of the tasks that are wanted.
+
+    Raises
+    ------
+    UsageError
+        When a name that the user gives is not there, or of several tasks, or there are too many.
+    """
+    own: dict[str, set[str]] = defaultdict(set)
+    for item, task in found:
+        for name in (item.path, item.path.rpartition("/")[2]):
+            own[spelled(name)].add(task)
+    tasks = list(dict.fromkeys(task for _, task in found))
+    named = _options_by_task(options, own, tasks)
+    wanted = wanted_tasks(named, tasks)
+    _check_number(wanted, units)
+    return named, wanted
+
+
+def _options_by_task(
     options: TaskOptions, own: Mapping[str, set[str]], tasks: Sequence[str]
 ) -> TaskOptions:
     """Let options speak of tasks by the names of their datasets, where that is clear.
@@ -161,7 +198,7 @@ def _one_task(name: str, own: Mapping[str, set[str]], tasks: Sequence[str]) -> s
     raise UsageError(f"no task {name} here; found: {', '.join(tasks) or 'none'}")
 
 
-def check_number(tasks: Sequence[str], units: Sequence[SampleUnit]) -> None:
+def _check_number(tasks: Sequence[str], units: Sequence[SampleUnit]) -> None:
     """Refuse so many names that they cannot be those of tasks.
 
     Raises

@@ -4,26 +4,25 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from dsc._schemas.task import spelled
 from dsc._sources.files.passed_over import printable
 from dsc._sources.hdf5.inventory import DatasetItem
 from dsc._sources.hdf5.layout import CHANNELS, SampleUnit, ToldLayout
 from dsc._sources.hdf5.names import NameWords, stem_of
 from dsc._sources.hdf5.plan import (
+    NO_NAME,
     LeftOutDatasets,
     Plan,
     TaskDataset,
-    check_number,
     check_readable,
+    choose_wanted,
     name_task,
     not_wanted,
-    options_by_task,
     too_deep,
 )
 from dsc._sources.hdf5.sample_table import Cell, RowBlock, RowTable
 from dsc._sources.meaning.evidence import MATRIX
 from dsc._sources.meaning.names import name_of_split, split_of
-from dsc._sources.meaning.options import TaskOptions, wanted_tasks
+from dsc._sources.meaning.options import TaskOptions
 from dsc.errors import UsageError
 
 CONSTANTS = ("intrinsic", "camera", "matrix", "calib", "extrinsic", "transform")
@@ -53,11 +52,8 @@ def plan_rows(
         Gets what is not read.
     """
     names = [_names(unit, words, left) for unit in units]
-    own = _own_names(names)
-    every = list(dict.fromkeys(task for named in names for task in named))
-    options = options_by_task(options, own, every)
-    wanted = wanted_tasks(options, every)
-    check_number(wanted, units)
+    found_tasks = [(item, task) for named in names for task, item in named.items()]
+    options, wanted = choose_wanted(options, found_tasks, units)
     found: dict[str, list[TaskDataset]] = defaultdict(list)
     parts, beside = [], []
     for unit, named, split in zip(units, names, _splits(units), strict=True):
@@ -82,8 +78,7 @@ def _names(unit: SampleUnit, words: Mapping[str, NameWords], left: LeftOutDatase
             continue
         task = name_task(unit, item, words)
         if not task:
-            reason = "a task's name needs letters a to z or digits: rename it"
-            left.add(unit.file, item.path, reason, printable(item.path))
+            left.add(unit.file, item.path, NO_NAME, printable(item.path))
         elif task in named:
             problem = (
                 f"it and /{item.path} are both task {task}; rename one, or leave it out with "
@@ -93,15 +88,6 @@ def _names(unit: SampleUnit, words: Mapping[str, NameWords], left: LeftOutDatase
         else:
             named[task] = item
     return named
-
-
-def _own_names(names: Sequence[Named]) -> dict[str, set[str]]:
-    found: dict[str, set[str]] = defaultdict(set)
-    for named in names:
-        for task, item in named.items():
-            for own in (item.path, item.path.rpartition("/")[2]):
-                found[spelled(own)].add(task)
-    return found
 
 
 def _take(
