@@ -4,7 +4,7 @@ import ast
 import importlib
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -197,6 +197,29 @@ def test_a_public_name_says_what_it_is(module: str, name: str) -> None:
         parameters = [p for p in inspect.signature(value).parameters if p not in ("self", "cls")]
         if len(parameters) > 2:
             assert re.search(r"^Parameters\n-+$", text, re.MULTILINE), "no section Parameters"
+
+
+def functions_of(value: object) -> Iterator[Callable[..., object]]:
+    yield value  # type: ignore[misc]  # of a class its docstring, with the signature of __init__
+    if inspect.isclass(value):
+        members = (getattr(member, "__func__", member) for member in vars(value).values())
+        yield from (member for member in members if inspect.isfunction(member))
+
+
+@pytest.mark.parametrize(("module", "name"), list(objects()), ids=str)
+def test_parameters_documented_in_one_line_are_alike(module: str, name: str) -> None:
+    """The reference shows the type and default of the first one for all of them."""
+    value = getattr(public_module(module), name)
+    if not (inspect.isclass(value) or inspect.isfunction(value)):
+        return
+    for function in functions_of(value):
+        text = inspect.getdoc(function) or ""
+        section = re.search(r"^Parameters\n-+\n(.*?)(?:\n\n\S|\Z)", text, re.MULTILINE | re.DOTALL)
+        for line in re.findall(r"^\S.*,.*$", section[1] if section else "", re.MULTILINE):
+            known = inspect.signature(function).parameters
+            named = [known[word.strip(" *")] for word in line.split(",")]
+            alike = {(str(one.annotation), str(one.default)) for one in named}
+            assert len(alike) == 1, f"{function.__qualname__}: {line}"
 
 
 def test_every_module_beside_the_front_door_has_an_underscore_in_its_path() -> None:

@@ -113,7 +113,7 @@ class LatentBatch:
 
     @classmethod
     def stack(cls, given: Sequence[Latents | None]) -> Self:
-        """Stack what `ConditionalCodec.unpack_batch` gave.
+        """Stack what `dsc.codecs.LatentCodec.unpack_batch` gave.
 
         Raises
         ------

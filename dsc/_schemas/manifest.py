@@ -54,7 +54,15 @@ class StreamRecord(FileRecord):
 
 
 class FailedSample(Schema):
-    """A sample (or one task of it) that could not be encoded and was skipped on request."""
+    """A sample (or one task of it) that could not be encoded and was skipped on request.
+
+    Attributes
+    ----------
+    key
+        Its key.
+    error
+        What was wrong; of several tasks, one after the other with semicolons.
+    """
 
     key: str
     error: str

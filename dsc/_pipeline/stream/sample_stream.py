@@ -351,8 +351,8 @@ class SampleStream(IterableDataset[StreamBatch]):
         Returns
         -------
         iterator of tuple
-            Number of the step, and its batch before `Feed.finish`; None where this rank has no
-            sample in the step.
+            Number of the step, and its batch as a worker sends it: not yet on a device, latents not
+            yet synthesised; None where this rank has no sample in the step.
         """
         partition = self._partition(self._start)
         steps = range(worker + self._done * workers, partition.steps, workers)
