@@ -15,6 +15,7 @@ import socket
 import time
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Lock:
 
     @classmethod
     def take(cls, path: Path, doing: str = "") -> Self | None:
-        """Lock a file, which is made where it is not there, as is its directory.
+        """Lock a file, which is made where it is not there; its directory is not.
 
         Parameters
         ----------
@@ -62,11 +63,15 @@ class Lock:
         """
         from filelock import FileLock, Timeout
 
+        path.parent.stat()  # filelock would make it, whatever was mistyped
         native = FileLock(path, thread_local=False, fallback_to_soft=False)
         try:
             native.acquire(timeout=LINGER_S, poll_interval=POLL_S)
             held = cls(path, native)
         except Timeout:
+            if not path.exists():  # perhaps no file can be made there: filelock waits for that, too
+                with TemporaryFile(dir=path.parent):
+                    pass
             return None
         except OSError as error:
             if error.filename is not None:  # of making the file: only the lock's own names none
