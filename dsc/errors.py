@@ -11,11 +11,16 @@ __all__ = [
     "BitstreamError",
     "CodecError",
     "CorruptArchiveError",
+    "CorruptCheckpointError",
     "CorruptPackError",
+    "DivergedError",
     "DscError",
+    "ExemplarIndexError",
+    "ExportError",
     "IncompleteError",
     "MissingTaskError",
     "PlanMismatchError",
+    "RunClaimedError",
     "SampleError",
     "SelfTestError",
     "SourceNotFoundError",
@@ -27,6 +32,7 @@ __all__ = [
     "UnsafeArchiveError",
     "UnsupportedVersionError",
     "UsageError",
+    "WrongPlaceError",
 ]
 
 LIST_DAMAGE = "run `dsc verify` to list all damage"
@@ -123,3 +129,27 @@ class TaskMismatchError(CorruptArchiveError):
 
 class IncompleteError(DscError, RuntimeError):
     """Work ended with something missing; what is done is kept and the call can be repeated."""
+
+
+class DivergedError(DscError, ArithmeticError):
+    """A training run whose loss left all bounds; what it had reached before is kept."""
+
+
+class ExportError(DscError, RuntimeError):
+    """A codec file that does not keep what training promised."""
+
+
+class CorruptCheckpointError(CorruptArchiveError):
+    """A checkpoint that cannot be read."""
+
+
+class ExemplarIndexError(UsageError, IndexError):
+    """A number that no exemplar of the buffer has."""
+
+
+class RunClaimedError(DscError, RuntimeError):
+    """Another process computes this run."""
+
+
+class WrongPlaceError(UsageError):
+    """A worker on whose machine no run of the sweep can be computed."""

@@ -1,6 +1,8 @@
 """Training a codec on your own data, here or on a Ray cluster."""
 
+from dsc._jobs.training.run import Pace, TrainReport
 from dsc._jobs.training.train import train
 from dsc._training.config import DataSpec, TrainConfig
+from dsc._training.session import Machine
 
-__all__ = ["DataSpec", "TrainConfig", "train"]
+__all__ = ["DataSpec", "Machine", "Pace", "TrainConfig", "TrainReport", "train"]

@@ -144,5 +144,8 @@ def _opener(name: str) -> Callable[..., Source]:
     else:
         opener = _plugins.load_plugin(_plugins.SOURCES, name)
     if opener is None:
-        raise UsageError(f"unknown source {name!r}; known: {', '.join(source_names())}")
+        raise UsageError(
+            f"unknown source {name!r}; known: {', '.join(source_names())}. A data set that is "
+            "directories of files is a folder: `dsc compress folder --root DIR`"
+        )
     return opener

@@ -14,16 +14,12 @@ from typing import Any
 import torch
 
 from dsc._storage.files.atomic import part_name, publish
-from dsc.errors import CorruptArchiveError, UsageError
+from dsc.errors import CorruptCheckpointError, UsageError
 
 CHECKPOINT = "checkpoint.pt"
 PREVIOUS = "checkpoint.previous.pt"
 VERSION = 1
 KEYS = {"version", "config", "data", "spec", "modalities", "steps", "done", "network", "seconds"}
-
-
-class CorruptCheckpointError(CorruptArchiveError):
-    """A checkpoint that cannot be read."""
 
 
 def pack(state: dict[str, Any]) -> bytes:

@@ -9,15 +9,11 @@ import statistics
 from collections.abc import Mapping
 from typing import Any
 
-from dsc.errors import DscError
+from dsc.errors import DivergedError
 
 BLOCK = 100
 TOO_HIGH = 8.0  # times the lowest median of a block so far
 SUSPICIOUS = 3.0  # from here on, no checkpoint replaces the last good one
-
-
-class DivergedError(DscError, ArithmeticError):
-    """A training run whose loss left all bounds; what it had reached before is kept."""
 
 
 class DivergenceWatch:

@@ -17,7 +17,7 @@ from dsc._codecs.registry import CODECS
 from dsc._training.config import RESEARCH, TrainConfig
 from dsc._training.data.batches import TrainingData
 from dsc._training.evaluate import Figures, held_out
-from dsc.errors import DscError
+from dsc.errors import ExportError
 from dsc.version import __version__
 
 TOLERANCE = 0.01
@@ -25,10 +25,6 @@ FAULT = 0.50  # beyond this the file and the network are not the same codec
 STREAM_BYTES = 8  # the coder's last words, of one stream of one sample
 CHECKED = 4  # samples of a data set
 CHECKED_QUALITIES = (30, 75)
-
-
-class ExportError(DscError, RuntimeError):
-    """A codec file that does not keep what training promised."""
 
 
 @dataclass(frozen=True)

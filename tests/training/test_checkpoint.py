@@ -8,17 +8,9 @@ import pytest
 import torch
 
 from dsc._training import checkpoint
-from dsc._training.checkpoint import (
-    CHECKPOINT,
-    PREVIOUS,
-    CorruptCheckpointError,
-    load,
-    newest,
-    pack,
-    save,
-)
-from dsc._training.divergence import BLOCK, TOO_HIGH, DivergedError, DivergenceWatch
-from dsc.errors import UsageError
+from dsc._training.checkpoint import CHECKPOINT, PREVIOUS, load, newest, pack, save
+from dsc._training.divergence import BLOCK, TOO_HIGH, DivergenceWatch
+from dsc.errors import CorruptCheckpointError, DivergedError, UsageError
 
 
 def state(done: int) -> dict[str, object]:

@@ -13,8 +13,9 @@ from dsc._codecs.learned.network import differentiable as coding
 from dsc._codecs.learned.network.differentiable import estimated_bits
 from dsc._training.data.batches import TrainingData
 from dsc._training.evaluate import held_out
-from dsc._training.export import BitCheck, ExportError, can_export, export
+from dsc._training.export import BitCheck, can_export, export
 from dsc._training.loop import Trainer
+from dsc.errors import ExportError
 from tests.training.toy import save, toy_config, write_views
 
 

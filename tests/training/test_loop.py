@@ -9,10 +9,9 @@ import torch
 
 from dsc._training.checkpoint import unpack
 from dsc._training.config import TrainConfig
-from dsc._training.divergence import DivergedError
 from dsc._training.evaluate import evaluate
 from dsc._training.loop import Trainer
-from dsc.errors import UsageError
+from dsc.errors import DivergedError, UsageError
 from tests.training.toy import toy_config, write_views
 
 LONG = 1e9

@@ -13,17 +13,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from dsc._jobs.replay.task import Workplace, WrongPlaceError, compute_on_worker, token_in
+from dsc._jobs.replay.task import Workplace, compute_on_worker, token_in
 from dsc._jobs.workers.ray_session import IN_FLIGHT_PER_SLOT, SLOTS_EVERY_S, interrupt, session
 from dsc._jobs.workers.verdict import RETRIES, is_full_disk
 from dsc._pipeline.write.plan import created_by
 from dsc._replay.experiment.checkpoint import CHECKPOINT
-from dsc._replay.experiment.claim import RunClaimedError
 from dsc._replay.experiment.plan import RunConfig
 from dsc._replay.experiment.result import ResultRow
 from dsc._replay.experiment.run import Tell
 from dsc._replay.experiment.sweep import work_path
-from dsc.errors import IncompleteError, UsageError
+from dsc.errors import IncompleteError, RunClaimedError, UsageError, WrongPlaceError
 
 LOOK_EVERY_S = 1.0
 

@@ -17,7 +17,7 @@ from dsc._pipeline.write.plan import created_by
 from dsc._replay.experiment.plan import RunConfig
 from dsc._replay.experiment.result import ResultRow
 from dsc._replay.experiment.sweep import compute
-from dsc.errors import UsageError
+from dsc.errors import WrongPlaceError
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,6 @@ class Workplace:
     gpus: float
     token: str = ""
     version: str = ""
-
-
-class WrongPlaceError(UsageError):
-    """A worker on whose machine no run of the sweep can be computed."""
 
 
 @contextmanager

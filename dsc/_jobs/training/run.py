@@ -16,11 +16,11 @@ from dsc._jobs.training.on_ray import AnySession
 from dsc._storage.files.atomic import atomic_write
 from dsc._training.checkpoint import CHECKPOINT, load, newest, save
 from dsc._training.config import TrainConfig
-from dsc._training.divergence import DivergedError
 from dsc._training.evaluate import Figures
 from dsc._training.export import BitCheck, can_export
 from dsc._training.log import Log, LogRow
 from dsc._training.session import About
+from dsc.errors import DivergedError
 
 CARD = "card.json"
 SLICE_S = 1.0  # how long the loop runs between two reports

@@ -143,6 +143,10 @@ class Dataset:
         """Return the number of samples, over all splits."""
         return len(self._archive)
 
+    def __repr__(self) -> str:
+        names = ", ".join(task.name for task in self.tasks)
+        return f"<dsc.Dataset {self._archive.root.url}: {len(self):,} samples of {names}>"
+
     def keys(self) -> Iterator[str]:
         """Yield the keys of all samples, in order, shard by shard."""
         self._after_fork()

@@ -99,6 +99,11 @@ class SampleStream(IterableDataset[StreamBatch]):
         """Return the number of batches of this rank in a whole epoch."""
         return self._partition(0).batches(self.topology.rank)
 
+    def __repr__(self) -> str:
+        rank, world = self.topology.rank, self.topology.world
+        where = f", rank {rank} of {world}" if world > 1 else ""
+        return f"<dsc.SampleStream {self.url}: batches of {self.options.batch_size}{where}>"
+
     @property
     def epoch(self) -> int:
         """The epoch that the present loop gives, or else the next one.

@@ -262,6 +262,9 @@ class ReplayBuffer:
     def __len__(self) -> int:
         return len(self._reader.snapshot.rows)
 
+    def __repr__(self) -> str:
+        return f"<dsc.ReplayBuffer {self.path}: {len(self):,} exemplars, {self.budget:,} bytes>"
+
     def __getitem__(self, index: int) -> tuple[Any, int]:
         """Decode one exemplar: ((H, W, 3) uint8, label), or (task -> native array, label)."""
         return self.__getitems__([index])[0]

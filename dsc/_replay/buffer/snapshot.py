@@ -20,15 +20,11 @@ from dsc._replay.buffer.format import (
 from dsc._replay.buffer.offered import OfferedSamples
 from dsc._replay.buffer.slots import SlotCodecs
 from dsc._replay.policies.base import State, state_bytes
-from dsc.errors import UsageError
+from dsc.errors import ExemplarIndexError, UsageError
 
 RUN_BYTES = 1 << 20
 BATCH = 128
 """Images encoded and decoded together by `BufferSnapshot.through_codec`."""
-
-
-class ExemplarIndexError(UsageError, IndexError):
-    """A number that no exemplar of the buffer has."""
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dsc._storage.files.lock import Lock, holder
-from dsc.errors import DscError
+from dsc.errors import RunClaimedError
 
 LOOK_EVERY_S = 0.5
-
-
-class RunClaimedError(DscError, RuntimeError):
-    """Another process computes this run."""
 
 
 @contextmanager

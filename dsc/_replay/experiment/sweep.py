@@ -25,7 +25,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from dsc._replay.experiment.claim import RunClaimedError, claim
+from dsc._replay.experiment.claim import claim
 from dsc._replay.experiment.log import Board, board_place
 from dsc._replay.experiment.plan import DataConfig, RunConfig, Sweep
 from dsc._replay.experiment.result import ResultRow
@@ -39,7 +39,7 @@ from dsc._replay.experiment.run import (
 )
 from dsc._replay.scenario.images import LabelledImages, load_split
 from dsc._storage.files.atomic import atomic_write, rename
-from dsc.errors import CorruptArchiveError, UsageError
+from dsc.errors import CorruptArchiveError, RunClaimedError, UsageError
 
 RUNS, WORK = "runs", "work"
 RUN_COLUMNS = (

@@ -16,7 +16,7 @@ import torch
 
 from dsc._jobs.replay import on_ray as replay_on_ray
 from dsc._jobs.replay.sweep import sweep
-from dsc._jobs.replay.task import Workplace, WrongPlaceError, compute_on_worker
+from dsc._jobs.replay.task import Workplace, compute_on_worker
 from dsc._replay.experiment import checkpoint
 from dsc._replay.experiment import run as running
 from dsc._replay.experiment import sweep as sweeping
@@ -26,7 +26,7 @@ from dsc._replay.experiment.plan import RunConfig, Sweep
 from dsc._replay.experiment.result import ResultRow
 from dsc._replay.experiment.sweep import sweep as sweep_here
 from dsc._replay.experiment.sweep import work_path
-from dsc.errors import IncompleteError, UsageError
+from dsc.errors import IncompleteError, UsageError, WrongPlaceError
 from tests.jobs.faults import ROOT, wait_for
 from tests.replay.class_pictures import make_pictures, write_zip
 

@@ -15,11 +15,10 @@ import pytest
 from dsc._jobs.training.run import Pace, TrainProgress
 from dsc._jobs.training.train import start_of, train
 from dsc._training.checkpoint import CHECKPOINT, load
-from dsc._training.divergence import DivergedError
 from dsc._training.log import TIMING
 from dsc._training.networks import NETWORKS
 from dsc._training.session import Machine
-from dsc.errors import PlanMismatchError, UsageError
+from dsc.errors import DivergedError, PlanMismatchError, UsageError
 from tests.training.toy import toy_config, write_views
 
 FINE = Machine(device="cpu", log_every=1)

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from dsc._replay.experiment.claim import RunClaimedError, claim, claim_path
+from dsc._replay.experiment.claim import claim, claim_path
 from dsc._replay.experiment.plan import Sweep
 from dsc._replay.experiment.result import ResultRow
 from dsc._replay.experiment.sweep import result_path, sweep, work_path
+from dsc.errors import RunClaimedError
 from tests.jobs.faults import ROOT, wait_for
 from tests.replay.class_pictures import make_pictures, write_folder
 
