@@ -18,7 +18,7 @@ from dsc._schemas.manifest import (
 )
 from dsc._schemas.quality import Quality
 from dsc._schemas.source import LeftOut, Origin, SourceReport, TaskReport
-from dsc._schemas.stream import CodecRecord, Stream, required_streams
+from dsc._schemas.stream import CodecRecord, Stream, carrying_streams, required_streams
 from dsc._schemas.target import Bound, BoundKind, Metric, Target
 from dsc._schemas.task import EXACT_KINDS, DType, Task, TaskKind, resolve_task, resolve_tasks
 
@@ -45,6 +45,7 @@ __all__ = [
     "Task",
     "TaskKind",
     "TaskReport",
+    "carrying_streams",
     "required_streams",
     "resolve_task",
     "resolve_tasks",

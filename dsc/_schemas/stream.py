@@ -56,6 +56,11 @@ class CodecRecord(Schema):
         return f"{below} + {self.id}" if below else self.id
 
 
+def carrying_streams(streams: Iterable[Stream], task: str) -> tuple[str, ...]:
+    """List the streams that carry a task themselves, in the order of the graph."""
+    return tuple(stream.name for stream in streams if task in stream.carries)
+
+
 def required_streams(streams: Sequence[Stream], tasks: Iterable[str]) -> tuple[str, ...]:
     """List the streams that must be read to decode `tasks`, in the graph's own order.
 

@@ -19,7 +19,7 @@ from dsc._bench.rate_distortion.datasets import BenchSet
 from dsc._codecs.base import Codec
 from dsc._pipeline.choose.codec_set import single_thread
 from dsc._pipeline.metrics import measure, peak_of, psnr_db
-from dsc._schemas import Quality, Task, TaskKind, required_streams
+from dsc._schemas import Quality, Task, TaskKind, carrying_streams, required_streams
 from dsc.errors import DscError, SampleError
 
 Array = NDArray[Any]
@@ -126,7 +126,7 @@ def measure_job(job: Job) -> dict[str, Any]:
     schemas = job.schemas()
     codec = _made(job.candidate, schemas)
     needs = {task.name: required_streams(codec.streams(), [task.name]) for task in schemas}
-    carriers = {t.name: [s.name for s in codec.streams() if t.name in s.carries] for t in schemas}
+    carriers = {t.name: carrying_streams(codec.streams(), t.name) for t in schemas}
     pixels: Counter[str] = Counter()
     sizes: Counter[str] = Counter({stream.name: 0 for stream in codec.streams()})
     alone: Counter[str] = Counter({task.name: 0 for task in schemas})

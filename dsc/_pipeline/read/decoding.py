@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from dsc._codecs.base import Array, LatentCodec
 from dsc._codecs.registry import codec_class
 from dsc._pipeline.choose.codec_set import CodecSet
-from dsc._schemas import Task, required_streams
+from dsc._schemas import Task, carrying_streams, required_streams
 from dsc._storage.read.archive import Archive
 from dsc.errors import BitstreamError, MissingTaskError, UsageError
 
@@ -56,9 +56,7 @@ class SampleDecoder:
         self._native, self.missing_is_error = native, missing_is_error
         self._codecs = CodecSet.from_archive(archive)
         streams = archive.manifest.streams
-        self._carriers = {
-            task.name: [s.name for s in streams if task.name in s.carries] for task in tasks
-        }
+        self._carriers = {task.name: carrying_streams(streams, task.name) for task in tasks}
         self.latent_tasks = latent_tasks(self._codecs, self.tasks) if as_latents else {}
         latent = {name for names in self.latent_tasks.values() for name in names}
         self._array_tasks = [task for task in self.tasks if task.name not in latent]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from dsc._schemas import Stream, required_streams
+from dsc._schemas import Stream, carrying_streams, required_streams
 from dsc._storage.read.archive import Archive
 
 
@@ -111,7 +111,7 @@ def _task_rows(archive: Archive) -> list[SummaryRow]:
     rows = []
     for task in manifest.tasks:
         own = [stream.name for stream in manifest.streams if stream.carries == (task.name,)]
-        carriers = [stream.name for stream in manifest.streams if task.name in stream.carries]
+        carriers = carrying_streams(manifest.streams, task.name)
         needed = required_streams(manifest.streams, [task.name])
         rows.append(
             SummaryRow(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dsc._codecs.base import check_array
 from dsc._codecs.registry import check_there
 from dsc._pipeline.read.dataset import Dataset, Sample
-from dsc._schemas import Task
+from dsc._schemas import Task, carrying_streams
 from dsc._storage.format.names import MANIFEST
 from dsc._storage.read.archive import Archive
 from dsc._storage.read.verify import Problem
@@ -88,7 +88,7 @@ def _problem(archive: Archive, dataset: Dataset, index: int) -> Problem | None:
         return None
     task = dataset.tasks[0]
     shard = archive.shards[archive.locate(index)[0]]
-    carrier = next(s.name for s in archive.manifest.streams if task.name in s.carries)
+    carrier = carrying_streams(archive.manifest.streams, task.name)[0]
     text = detail if "sample" in detail else f"sample {index}, task {task.name}: {detail}"
     return Problem(shard.streams[carrier].path, text)
 
@@ -97,12 +97,12 @@ def _fault(
     dataset: Dataset, sample: Sample, payloads: Mapping[str, memoryview | None]
 ) -> str | None:
     """Say what is wrong with a decoded sample; None when nothing is."""
-    streams = dataset.manifest.streams
     for task in dataset.tasks:
         array = sample[task.name]
-        present = [s for s in streams if task.name in s.carries and payloads[s.name] is not None]
+        carriers = carrying_streams(dataset.manifest.streams, task.name)
+        present = [name for name in carriers if payloads[name] is not None]
         if array is None and present:
-            return f"task {task.name}: stream {present[0].name} is there but gives no array"
+            return f"task {task.name}: stream {present[0]} is there but gives no array"
         if array is not None:
             fault = _misfit(dataset, task, array)
             if fault is not None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from dsc._pipeline.stream.order import Ints
 from dsc._pipeline.stream.state import fingerprint
-from dsc._schemas import Task, required_streams, resolve_tasks
+from dsc._schemas import Task, carrying_streams, required_streams, resolve_tasks
 from dsc._storage.files.root import Root
 from dsc._storage.read.archive import Archive
 from dsc._storage.read.pack_reader import PackReader
@@ -77,9 +77,7 @@ class StreamSource:
         chosen = choose_split(archive, split)
         packs = PackIndex.of(archive, chosen)
         if missing is not None:
-            carriers = [
-                [s.name for s in archive.manifest.streams if name in s.carries] for name in names
-            ]
+            carriers = [carrying_streams(archive.manifest.streams, name) for name in names]
             packs = _that_take_part(archive, packs, carriers, missing)
         streams = required_streams(archive.manifest.streams, names)
         return cls(archive, chosen, packs, tuple(known[name] for name in names), streams)
@@ -113,7 +111,7 @@ class StreamSource:
         return frozenset(
             task.name
             for task in self.tasks
-            if all(totals[s.name].n_missing for s in streams if task.name in s.carries)
+            if all(totals[name].n_missing for name in carrying_streams(streams, task.name))
         )
 
     def fingerprint(self) -> int:

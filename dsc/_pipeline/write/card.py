@@ -9,7 +9,7 @@ written.
 import json
 from collections.abc import Iterator, Sequence
 
-from dsc._schemas import Manifest, ShardRecord, Task, TaskKind, required_streams
+from dsc._schemas import Manifest, ShardRecord, Task, TaskKind, carrying_streams, required_streams
 
 CATEGORIES = {
     TaskKind.DEPTH: "depth-estimation",
@@ -112,7 +112,7 @@ def _table(manifest: Manifest) -> Iterator[str]:
     yield "| --- | --- | --- | --- | --- | --- |"
     for task in manifest.tasks:
         needed = ", ".join(required_streams(manifest.streams, [task.name]))
-        own = [stream.name for stream in manifest.streams if task.name in stream.carries]
+        own = carrying_streams(manifest.streams, task.name)
         yield (
             f"| {task.name} | {task.kind.value} | {_unit(task)} | {needed} | "
             f"{manifest.source_bytes.get(task.name, 0)} | "

@@ -28,6 +28,7 @@ from dsc._schemas import (
     Stream,
     StreamTotals,
     Task,
+    carrying_streams,
 )
 from dsc._schemas.manifest import Appended
 from dsc._schemas.reached import merge_reached
@@ -304,7 +305,7 @@ def tasks_without_data(plan: Plan, records: Sequence[JobRecord]) -> list[str]:
     return [
         task.name
         for task in plan.tasks
-        if all(stream.name in empty for stream in plan.streams if task.name in stream.carries)
+        if empty.issuperset(carrying_streams(plan.streams, task.name))
     ]
 
 
