@@ -24,7 +24,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Say which tests pytest-xdist keeps together: those of a file, and those that share a Ray."""
     for item in items:
-        shares_ray = item.get_closest_marker("ray") is not None
+        shares_ray = "ray_session" in getattr(item, "fixturenames", ())
         group = "ray" if shares_ray else item.nodeid.partition("::")[0]
         item.add_marker(pytest.mark.xdist_group(group))
 
