@@ -21,8 +21,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Say which tests pytest-xdist keeps together: those of a file, and those that share a Ray."""
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
     for item in items:
         shares_ray = "ray_session" in getattr(item, "fixturenames", ())
         group = "ray" if shares_ray else item.nodeid.partition("::")[0]
