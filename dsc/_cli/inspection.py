@@ -236,4 +236,5 @@ def _show_problems(where: str, problems: "list[Problem]", deep: bool) -> None:
         return
     for problem in problems:
         say(f"{problem.path}: {problem.detail}")
-    note(f"{where}: {len(problems)} problems; fetch or copy these files again")
+    found = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    note(f"{where}: {found}; fetch or copy these files again")

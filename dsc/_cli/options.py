@@ -17,6 +17,7 @@ from typer.models import OptionInfo
 
 from dsc._cli.printing.output import JSON_WANTED
 from dsc._pipeline.options import Leaf, gather, leaves
+from dsc.errors import UsageError
 
 FIRST = "Options"  # the panel that rich shows first, and that --help stands in
 ADVANCED = "Advanced"
@@ -98,6 +99,9 @@ def _taken(kind: type[T], values: dict[str, Any]) -> T:
     read = {}
     for leaf in leaves(kind):
         value, former = values.pop(leaf.name), values.pop(f"{leaf.name}_formerly", None)
+        if former is not None and value not in (None, leaf.default, former):
+            old, new = leaf.option.formerly, leaf.option.name
+            raise UsageError(f"{old} {former} and {new} {value} are one option: give {new} alone")
         value = value if former is None else former
         reads = leaf.option.read
         read[leaf.name] = value if reads is None or value is None else reads(value)

@@ -61,7 +61,9 @@ def _no_layout(source: str, known: Sequence[str]) -> str:
     said = f"no layout {source!r}; known: {', '.join(known)}"
     if not source or ("://" not in source and not os.path.exists(source)):
         near = get_close_matches(source.lower(), known, n=1, cutoff=0.5)
-        return said + (f"; did you mean {near[0]}?" if near else "")
+        if near:
+            return f"{said}; did you mean {near[0]}?"
+        return f"{said}. Any other data set that is a directory of files: folder --root DIR"
     place = shlex.quote(source)
     if (Path(source) / MANIFEST).is_file():
         return f"{source} is an archive already; dsc info {place} shows what is in it"

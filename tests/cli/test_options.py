@@ -1,6 +1,7 @@
 """Help shows first what everybody needs; renamed options still work, unseen."""
 
 import re
+from pathlib import Path
 from typing import Annotated
 
 import pytest
@@ -81,3 +82,16 @@ def test_a_renamed_option_is_shown_by_its_name_and_taken_by_both(
     for name in (now, before):
         ran = CliRunner().invoke(whole, [*command, name])
         assert "requires an argument" in ran.output + ran.stderr, name
+
+
+def test_both_spellings_of_an_option_with_two_values_are_refused(tmp_path: Path) -> None:
+    words = ["compress", "taskonomy", "--sample", "2", "--views", "3", "--out", str(tmp_path / "a")]
+    ran = CliRunner().invoke(whole, words)
+    assert ran.exit_code == 2
+    assert "--views alone" in ran.output
+
+
+def test_a_data_set_that_is_no_layout_is_sent_to_folder(tmp_path: Path) -> None:
+    ran = CliRunner().invoke(whole, ["compress", "scannet", "--out", str(tmp_path / "a")])
+    assert ran.exit_code == 2
+    assert "folder --root DIR" in ran.output
