@@ -54,12 +54,15 @@ check: $(VENV)/.installed
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-$(VENV)/.installed: pyproject.toml
+# what the compiled kernels are built from
+KERNELS = setup.py $(wildcard dsc/_kernels/*.c dsc/_kernels/*.h)
+
+$(VENV)/.installed: pyproject.toml $(KERNELS)
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --editable ".[dev]"
 	touch $@
 
-$(RESEARCH)/.installed: pyproject.toml
+$(RESEARCH)/.installed: pyproject.toml $(KERNELS)
 	$(PYTHON) -m venv $(RESEARCH)
 	$(RESEARCH)/bin/python -m pip install --quiet --editable ".[research-test]"
 	touch $@

@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from dsc import _kernels
 from dsc._cli.append import append
 from dsc._cli.bench import bench
 from dsc._cli.compress import compress
@@ -55,7 +56,7 @@ def main() -> None:
 
 def _print_version(value: bool) -> None:
     if value:
-        typer.echo(f"dsc {__version__}")
+        typer.echo(f"dsc {__version__}\n{_kernels.description()}")
         raise typer.Exit()
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import dsc
+from dsc import _kernels
 from dsc._storage.read.archive import Archive
 from tests.cli.conftest import Command
 from tests.places import ROOT
@@ -23,7 +24,9 @@ TASKS = ["rgb", "depth_zbuffer", "normal", "segment_semantic", "class_scene"]
 
 def test_version_is_that_of_the_project(dsc: Command) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert dsc("--version").out.strip() == f"dsc {project['version']}"
+    version, kernels = dsc("--version").out.splitlines()
+    assert version == f"dsc {project['version']}"
+    assert kernels == _kernels.description()
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -2,6 +2,7 @@
 
 import hashlib
 
+import constriction
 import numpy as np
 import pytest
 import torch
@@ -16,6 +17,7 @@ from dsc._codecs.coding.entropy import (
     build_tables,
 )
 from dsc.errors import BitstreamError, CodecError
+from tests.kernels import use_kernels
 
 
 def gaussian_tables(count: int = 16) -> Tables:
@@ -30,6 +32,12 @@ def gaussian_tables(count: int = 16) -> Tables:
 
 
 TABLES = gaussian_tables()
+
+
+@pytest.fixture(params=["compiled", "twin"], autouse=True)
+def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    use_kernels(request.param, monkeypatch)
+    return str(request.param)
 
 
 def round_trip(symbols: np.ndarray, indexes: np.ndarray) -> bytes:
@@ -132,3 +140,79 @@ def test_golden_words_do_not_change() -> None:
 
 
 GOLDEN = (56, "d99a5ca49783c46b638a045c05b7572e")
+
+
+# ---- the words are constriction's
+
+
+def constriction_words(groups: list[tuple[np.ndarray, object]]) -> bytes:
+    coder = constriction.stream.stack.AnsCoder()
+    for symbols, model in reversed(groups):
+        coder.encode_reverse(symbols.astype(np.int32), model)
+    return bytes(coder.get_compressed().astype("<u4").tobytes())
+
+
+def categorical(tables: Tables, index: int) -> object:
+    weights = tables.frequencies[tables.offsets[index] : tables.offsets[index + 1]]
+    return constriction.stream.model.Categorical(weights.astype(np.float64), perfect=False)
+
+
+@pytest.mark.parametrize("entries", [2, 3, 17, 700, 60_000])
+def test_words_are_those_of_constriction(entries: int) -> None:
+    rng = np.random.default_rng(entries)
+    mass = rng.dirichlet(np.full(entries, 0.3), 3)
+    tables = build_tables([row[:-1] for row in mass], [0] * 3)
+    indexes = rng.integers(0, 3, 2000).astype(np.uint8)
+    symbols = rng.integers(0, entries - 1, 2000).astype(np.int32)
+    symbols[indexes == 1] = 0  # most are likely ones
+    encoder = SymbolEncoder()
+    encoder.put(symbols, indexes, tables)
+    groups = [(symbols[indexes == k], categorical(tables, k)) for k in range(3)]
+    assert encoder.finish() == constriction_words(groups)
+
+
+@pytest.mark.parametrize("size", [2, 3, 65, 1000, 1 << 16])
+def test_words_of_uniform_integers_are_those_of_constriction(size: int) -> None:
+    values = np.random.default_rng(size).integers(0, size, 999).astype(np.int32)
+    values[::7] = size - 1
+    encoder = SymbolEncoder()
+    encoder.put_uniform(values, size)
+    data = encoder.finish()
+    assert data == constriction_words([(values, constriction.stream.model.Uniform(size))])
+    decoder = SymbolDecoder(data)
+    assert np.array_equal(decoder.get_uniform(999, size), values)
+    decoder.check_end()
+
+
+def test_any_words_decode_as_constriction_decodes_them() -> None:
+    """Damage, too: words that no encoder wrote, and fewer of them than symbols take."""
+    rng = np.random.default_rng(2)
+    tables = build_tables(list(rng.dirichlet(np.ones(9), 4)[:, :-1] * 0.9999), [0] * 4)
+    indexes = np.sort(rng.integers(0, 4, 300)).astype(np.uint8)
+    for _ in range(30):
+        words = rng.integers(1, 1 << 32, int(rng.integers(0, 50)), np.uint32)
+        coder = constriction.stream.stack.AnsCoder(words)
+        theirs = [coder.decode(categorical(tables, k), int((indexes == k).sum())) for k in range(4)]
+        escapes = int(sum((row == 8).sum() for row in theirs))
+        raw = coder.decode(constriction.stream.model.Uniform(1024), 2 * escapes)
+        decoder = SymbolDecoder(words.astype("<u4").tobytes())
+        symbols = decoder.get(indexes, tables)
+        inside = np.concatenate(theirs)
+        expected = inside.astype(np.int64)
+        expected[inside == 8] = raw[::2].astype(np.int64) * 1024 + raw[1::2] - ESCAPE_OFFSET
+        assert np.array_equal(symbols, expected)
+        assert (not decoder.state.any()) == coder.is_empty()
+
+
+@pytest.mark.parametrize("index", [16, 255])
+def test_a_table_that_is_not_there_is_an_error(index: int) -> None:
+    with pytest.raises(IndexError):
+        SymbolDecoder(b"\1\2\3\4").get(np.full(3, index, np.uint8), TABLES)
+    with pytest.raises(IndexError):
+        SymbolEncoder().put(np.zeros(3, np.int32), np.full(3, index, np.uint8), TABLES)
+
+
+def test_values_beyond_a_uniform_range_are_refused() -> None:
+    for value in (-1, 10):
+        with pytest.raises(CodecError, match="from 0 to below 10"):
+            SymbolEncoder().put_uniform(np.array([3, value], np.int32), 10)

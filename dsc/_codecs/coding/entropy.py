@@ -1,31 +1,36 @@
-"""Entropy coding of integer symbols with stored integer tables, by constriction's ANS coder.
+"""Entropy coding of integer symbols with stored integer tables: an ANS coder.
 
 Symbols are coded *grouped by table*: all symbols of table 0 first, then those of table 1, and so
-on, each group in one call. That is several times faster than one model a symbol. The tables are
-integers made once, at export (`build_tables`), and stored with the weights: nothing about a
-probability is ever computed from floating point at run time.
+on. The tables are integers made once, at export (`build_tables`), and stored with the weights:
+nothing about a probability is ever computed from floating point at run time.
 
 A symbol outside its table is an escape: the table's last entry, and its value later in the same
 stream, in `ESCAPE_BITS` plain bits.
+
+The coder is a stack of 32-bit words and a 64-bit state, with probabilities of 24 bits; bitstreams
+are those of `AnsCoder` of constriction (Bamler 2022, https://arxiv.org/abs/2201.01741), word for
+word. The loops are in `dsc/_kernels/ans.c`; those below are their twins in Python.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
-import constriction
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from dsc import _kernels
 from dsc.errors import BitstreamError, CodecError
 
+ANS_BITS = 24  # of a probability inside the coder
+_ONE = 1 << ANS_BITS
 PRECISION = 16
 ESCAPE_BITS = 20
 ESCAPE_OFFSET = 1 << (ESCAPE_BITS - 1)
 _CHUNK = 1 << 10  # an escape is coded as two uniform symbols of ten bits
 
 Int = NDArray[np.int32]
+Words = NDArray[np.uint32]
 
 
 @dataclass(frozen=True)
@@ -50,15 +55,25 @@ class Tables:
     def __len__(self) -> int:
         return len(self.lows)
 
+    def table(self, index: int) -> NDArray[np.uint32]:
+        """Return the bounds of one table."""
+        return self.bounds[self.offsets[index] + index : self.offsets[index + 1] + index + 1]
+
     @cached_property
-    def models(self) -> list[Any]:
-        """One constriction model a table."""
-        found = []
+    def bounds(self) -> NDArray[np.uint32]:
+        """Where each entry's interval of 2^24 begins and, after a table's last entry, ends.
+
+        Each table has one bound more than entries. An entry of frequency f has about f 2^24 / sum,
+        and at least 1.
+        """
+        rows = []
         for start, stop in zip(self.offsets[:-1], self.offsets[1:], strict=True):
-            weights = self.frequencies[start:stop].astype(np.float64)
-            # the sum is a power of two, so the normalisation inside constriction is exact
-            found.append(constriction.stream.model.Categorical(weights, perfect=False))
-        return found
+            before = np.cumsum(self.frequencies[start:stop].astype(np.float64))
+            # the sum is a power of two, so that nothing here is rounded but by `floor`
+            scale = (_ONE - len(before)) / before[-1]
+            left = np.floor(np.append(0, before[:-1]) * scale) + np.arange(len(before))
+            rows.append(np.append(left, _ONE).astype(np.uint32))
+        return np.concatenate(rows)
 
     @cached_property
     def escapes(self) -> Int:
@@ -91,11 +106,11 @@ def build_tables(mass: list[NDArray[np.float64]], lows: list[int]) -> Tables:
 class SymbolEncoder:
     """Writes groups of symbols into one bitstream; a decoder reads them in the same order.
 
-    The coder is a stack (ANS), so the groups are kept until `finish` and coded last to first.
+    The coder is a stack (ANS), so their intervals are kept until `finish` and coded last to first.
     """
 
     def __init__(self) -> None:
-        self._groups: list[tuple[Int, Any]] = []
+        self._intervals: list[Words] = []
 
     def put(self, symbols: Int, indexes: NDArray[np.uint8], tables: Tables) -> None:
         """Append symbols, each under the table that its index names.
@@ -112,36 +127,38 @@ class SymbolEncoder:
         CodecError
             When a symbol is beyond what an escape can hold.
         """
-        order, used, counts = _grouping(indexes)
-        symbols = symbols.ravel()[order]
-        coded = symbols - np.repeat(tables.lows[used], counts)
-        escape = np.repeat(tables.escapes[used], counts)
-        outside = (coded < 0) | (coded >= escape)
-        coded[outside] = escape[outside]
-        start = 0
-        for index, count in zip(used.tolist(), counts.tolist(), strict=True):
-            self._groups.append((coded[start : start + count], tables.models[index]))
-            start += count
-        if outside.any():
-            self._put_raw(symbols[outside])
+        flat = np.ascontiguousarray(symbols, np.int32).ravel()
+        numbers = np.ascontiguousarray(indexes, np.uint8).ravel()
+        intervals, escaped = _look_up(flat, numbers, tables)
+        self._intervals.append(intervals)
+        if len(escaped):
+            self._put_raw(escaped)
 
     def put_uniform(self, values: Int, size: int) -> None:
         """Append integers from 0 to below `size` (2 to 2^16), all of them equally likely."""
-        self._groups.append((values, constriction.stream.model.Uniform(size)))
+        each = _ONE // size
+        left = values.astype(np.int64).ravel() * each
+        if len(left) and not 0 <= left.min() <= left.max() < size * each:
+            raise CodecError(f"a value is not from 0 to below {size}")
+        # the last one has what is left over
+        width = np.where(left == (size - 1) * each, _ONE - left, each)
+        self._intervals.append(np.stack([left, width], axis=1).astype(np.uint32))
 
     def _put_raw(self, values: Int) -> None:
         shifted = values.astype(np.int64) + ESCAPE_OFFSET
         if shifted.min() < 0 or shifted.max() >= 1 << ESCAPE_BITS:
             raise CodecError(f"a latent of {values[np.abs(values).argmax()]} is out of range")
         halves = np.stack([shifted // _CHUNK, shifted % _CHUNK], axis=1).astype(np.int32)
-        self._groups.append((halves.ravel(), constriction.stream.model.Uniform(_CHUNK)))
+        self.put_uniform(halves, _CHUNK)
 
     def finish(self) -> bytes:
         """Return the bitstream: little-endian 32-bit words; empty when nothing was put."""
-        coder = constriction.stream.stack.AnsCoder()
-        for values, model in reversed(self._groups):
-            coder.encode_reverse(values, model)
-        return bytes(coder.get_compressed().astype("<u4").tobytes())
+        if not self._intervals:
+            return b""
+        intervals = np.concatenate(self._intervals)
+        if _kernels.in_use():
+            return _kernels.compiled.ans_encode(intervals)
+        return _encode(intervals)
 
 
 class SymbolDecoder:
@@ -161,54 +178,132 @@ class SymbolDecoder:
     def __init__(self, data: bytes | memoryview) -> None:
         if len(data) % 4:
             raise BitstreamError(f"{len(data)} bytes are no whole number of 32-bit words")
-        words = np.frombuffer(data, "<u4").astype(np.uint32)
-        try:
-            self._coder = constriction.stream.stack.AnsCoder(words)
-        except ValueError as error:
-            raise BitstreamError(f"these words end no bitstream: {error}") from None
+        self.words = np.frombuffer(data, "<u4").astype(np.uint32)
+        if len(self.words) and not self.words[-1]:
+            raise BitstreamError("these words end no bitstream: the last one is zero")
+        state, left = 0, len(self.words)
+        while left and state < 1 << 32:
+            left -= 1
+            state = state << 32 | int(self.words[left])
+        self.state = np.array([state, left], np.uint64)  # and how many words are not read yet
 
     def get(self, indexes: NDArray[np.uint8], tables: Tables) -> Int:
         """Read as many symbols as there are indexes, in the shape of `indexes`.
 
         Damage may show here or, at the latest, in `check_end`.
         """
-        order, used, counts = _grouping(indexes)
-        symbols = np.empty(indexes.size, np.int32)
-        if not len(used):
-            return symbols.reshape(indexes.shape)
-        groups = [
-            self._coder.decode(tables.models[index], count)
-            for index, count in zip(used.tolist(), counts.tolist(), strict=True)
-        ]
-        coded = np.concatenate(groups)
-        outside = np.flatnonzero(coded == np.repeat(tables.escapes[used], counts))
-        coded += np.repeat(tables.lows[used], counts)
-        if len(outside):
-            raw = self._coder.decode(constriction.stream.model.Uniform(_CHUNK), 2 * len(outside))
-            high, low = raw.reshape(-1, 2).astype(np.int64).T
-            coded[outside] = high * _CHUNK + low - ESCAPE_OFFSET
-        symbols[order] = coded
+        flat = np.ascontiguousarray(indexes, np.uint8).ravel()
+        symbols = np.empty(len(flat), np.int32)
+        if _kernels.in_use():
+            parts = (tables.bounds, tables.offsets, tables.lows)
+            _kernels.compiled.ans_decode(self.words, self.state, flat, *parts, symbols)
+        else:
+            self._get(flat, tables, symbols)
         return symbols.reshape(indexes.shape)
+
+    def _get(self, indexes: NDArray[np.uint8], tables: Tables, symbols: Int) -> None:
+        coder, outside = _Reader(self), []
+        for index, places in _groups(indexes):
+            bounds, low = tables.table(index), int(tables.lows[index])
+            for place in places.tolist():
+                entry = coder.entry(bounds)
+                symbols[place] = low + entry
+                if entry == len(bounds) - 2:
+                    outside.append(place)
+        for place in outside:
+            high, rest = coder.uniform(_CHUNK), coder.uniform(_CHUNK)
+            symbols[place] = high * _CHUNK + rest - ESCAPE_OFFSET
+        coder.keep()
 
     def get_uniform(self, count: int, size: int) -> Int:
         """Read `count` integers from 0 to below `size`."""
-        found: Int = self._coder.decode(constriction.stream.model.Uniform(size), count)
-        return found
+        values = np.empty(count, np.int32)
+        if _kernels.in_use():
+            _kernels.compiled.ans_decode_uniform(self.words, self.state, size, values)
+        else:
+            coder = _Reader(self)
+            values[:] = [coder.uniform(size) for _ in range(count)]
+            coder.keep()
+        return values
 
     def check_end(self) -> None:
         """Raise `BitstreamError` unless all that was written has been read, and no more."""
-        if not self._coder.is_empty():
+        if self.state.any():
             raise BitstreamError("the entropy coder does not end where the symbols end")
 
 
-def _grouping(
-    indexes: NDArray[np.uint8],
-) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
-    """Return the stable order by index, the indexes in use, and how many symbols each has."""
-    flat = np.ascontiguousarray(indexes).ravel()
-    counts = np.bincount(flat, minlength=1)
-    used = np.flatnonzero(counts)
-    # both sort bytes by radix; numpy's is 4 to 20 times faster up to the cache's size, then slower
-    if flat.size <= 1 << 17:
-        return np.argsort(flat, kind="stable"), used, counts[used]
-    return torch.sort(torch.from_numpy(flat), stable=True).indices.numpy(), used, counts[used]
+# ---- the twins of the compiled kernels
+
+
+def _groups(indexes: NDArray[np.uint8]) -> Iterator[tuple[int, NDArray[np.intp]]]:
+    """Yield each table in use and the places of its symbols, both ascending."""
+    order = np.argsort(indexes, kind="stable")
+    counts = np.bincount(indexes, minlength=1)
+    ends = np.cumsum(counts)
+    for index in np.flatnonzero(counts).tolist():
+        yield index, order[ends[index] - counts[index] : ends[index]]
+
+
+def _look_up(symbols: Int, indexes: NDArray[np.uint8], tables: Tables) -> tuple[Words, Int]:
+    """Return the intervals (n, 2) of symbols in the order of coding, and those that escape."""
+    intervals = np.empty((len(symbols), 2), np.uint32)
+    if _kernels.in_use():
+        escaped, parts = np.empty_like(symbols), (tables.bounds, tables.offsets, tables.lows)
+        look_up = _kernels.compiled.ans_look_up
+        return intervals, escaped[: look_up(symbols, indexes, *parts, intervals, escaped)]
+    outside, start = [np.empty(0, np.int32)], 0
+    for index, places in _groups(indexes):
+        own, bounds = symbols[places], tables.table(index)
+        entries = own.astype(np.int64) - tables.lows[index]
+        escapes = (entries < 0) | (entries >= len(bounds) - 2)
+        entries[escapes] = len(bounds) - 2
+        rows = intervals[start : start + len(own)]
+        rows[:, 0], rows[:, 1] = bounds[entries], np.diff(bounds)[entries]
+        outside.append(own[escapes])
+        start += len(own)
+    return intervals, np.concatenate(outside)
+
+
+def _encode(intervals: Words) -> bytes:
+    state, words = 0, []
+    for left, size in reversed(intervals.tolist()):
+        if state >> (64 - ANS_BITS) >= size:
+            words.append(state & 0xFFFFFFFF)
+            state >>= 32
+        state = state // size << ANS_BITS | left + state % size
+    while state:
+        words.append(state & 0xFFFFFFFF)
+        state >>= 32
+    return np.array(words, "<u4").tobytes()
+
+
+class _Reader:
+    """The state of a decoder in Python's integers, while symbols are read."""
+
+    def __init__(self, decoder: SymbolDecoder) -> None:
+        self._decoder = decoder
+        self._state, self._left = decoder.state.tolist()
+
+    def entry(self, bounds: Words) -> int:
+        """Read the entry of a table."""
+        entry = int(np.searchsorted(bounds, self._state % _ONE, "right")) - 1
+        self._advance(int(bounds[entry]), int(bounds[entry + 1]))
+        return entry
+
+    def uniform(self, size: int) -> int:
+        """Read an integer from 0 to below `size`."""
+        each = _ONE // size
+        value = min(self._state % _ONE // each, size - 1)
+        self._advance(value * each, _ONE if value == size - 1 else (value + 1) * each)
+        return int(value)
+
+    def _advance(self, left: int, right: int) -> None:
+        quantile = self._state % _ONE
+        self._state = (self._state >> ANS_BITS) * (right - left) + quantile - left
+        if self._state < 1 << 32 and self._left:  # one that has run out gives zeros
+            self._left -= 1
+            self._state = self._state << 32 | int(self._decoder.words[self._left])
+
+    def keep(self) -> None:
+        """Leave the state to the next call."""
+        self._decoder.state[:] = self._state, self._left

@@ -1,0 +1,45 @@
+/* The extension module `dsc._kernels.compiled`: the tables of functions of all kernels. */
+#include "kernels.h"
+
+static PyObject *instructions(PyObject *self, PyObject *args) {
+    (void)self;
+    (void)args;
+#if HAS_CLONES
+    return PyUnicode_FromString(__builtin_cpu_supports("avx2") ? "AVX2" : "x86-64");
+#elif defined(__aarch64__)
+    return PyUnicode_FromString("arm64");
+#else
+    return PyUnicode_FromString("plain C");
+#endif
+}
+
+static PyMethodDef own_methods[] = {
+    {"instructions", instructions, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMethodDef *const TABLES[] = {
+    own_methods,
+    ans_methods,
+};
+
+static int fill(PyObject *module) {
+    for (size_t k = 0; k < sizeof TABLES / sizeof *TABLES; k++)
+        if (PyModule_AddFunctions(module, TABLES[k]) < 0) return -1;
+    return 0;
+}
+
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, (void *)fill},
+    {0, NULL},
+};
+
+static PyModuleDef definition = {
+    .m_base = PyModuleDef_HEAD_INIT,
+    .m_name = "dsc._kernels.compiled",
+    .m_slots = slots,
+};
+
+PyMODINIT_FUNC PyInit_compiled(void) {
+    return PyModuleDef_Init(&definition);
+}
