@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-LIBRARIES = ("dsc", "imagecodecs", "torch", "numpy", "bjontegaard", "constriction")
+LIBRARIES = ("dsc", "imagecodecs", "torch", "numpy", "bjontegaard")
 
 
 def environment() -> dict[str, Any]:

@@ -15,7 +15,7 @@ from dsc.errors import PlanMismatchError
 
 Encoder = Mapping[str, str]
 
-MASKS = ("brotli", "libjxl", "constriction")  # invalid pixels beside a lossy picture
+MASKS = ("brotli", "libjxl")  # invalid pixels beside a lossy picture
 LEARNED = ("torch", *MASKS)
 LIBRARIES: dict[str, tuple[str, ...]] = {
     "raw": (),
@@ -34,13 +34,13 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "jxl-lossless": ("libjxl",),
     "exact": ("libjxl", "zstd"),
     "vector": ("brotli",),
-    "label-context": ("libjxl", "zstd", "constriction"),
+    "label-context": ("libjxl", "zstd"),
     "normal-palette": ("libavif", "zstd", *MASKS),
     "independent": LEARNED,
     "shared-latent": LEARNED,
     "chained": LEARNED,
 }
-PACKAGES = ("constriction", "torch")
+PACKAGES = ("torch",)
 # by library, the function of imagecodecs that names its version
 ASKED = {
     "brotli": "brotli_version",
