@@ -18,6 +18,7 @@ __all__ = [
     "ExemplarIndexError",
     "ExportError",
     "IncompleteError",
+    "MissingPackageError",
     "MissingTaskError",
     "PlanMismatchError",
     "RunClaimedError",
@@ -57,6 +58,10 @@ class UsageError(DscError, ValueError):
     """An option or argument that cannot be honoured."""
 
     exit_code = 2
+
+
+class MissingPackageError(UsageError, ImportError):
+    """A package is not installed that only some uses need; the message names the extra."""
 
 
 class UnknownTaskError(UsageError, KeyError):

@@ -21,7 +21,7 @@ FRONT_DOOR = "front door"  # all that users import
 # From the ground up: a room imports only from rooms of the lines before its own.
 FLOORS = (
     ("errors", "version", "_hashing", "_kernels"),
-    ("_plugins", "_schemas"),
+    ("_extras", "_plugins", "_schemas"),
     ("_renderer", "_codecs", "_storage"),
     ("_sources",),
     ("_pipeline",),

@@ -61,6 +61,7 @@ PUBLIC = {
         "ExemplarIndexError",
         "ExportError",
         "IncompleteError",
+        "MissingPackageError",
         "MissingTaskError",
         "PlanMismatchError",
         "RunClaimedError",

@@ -21,21 +21,11 @@ import typer
 from typer.core import TyperGroup
 
 from dsc._cli.printing.output import JSON_WANTED, note, print_json
+from dsc._extras import EXTRAS, package_of
 from dsc.errors import DscError
 
 INTERRUPTED = 130
 RESUMABLE = ("compress", "append", "fetch", "export", "bench", "replay")
-EXTRAS = {  # the extra of dsc that brings a package
-    "avalanche": "avalanche",
-    "bjontegaard": "bench",
-    "compressai": "research",
-    "matplotlib": "bench",
-    "pyarrow": "ray-data",
-    "ray": "ray",
-    "s3fs": "s3",
-    "scipy": "bench",
-    "tensorboard": "train",
-}
 STATE_IS_KEPT = "what is finished is kept; run the same command again and it goes on from there"
 
 
@@ -82,17 +72,13 @@ def explain(error: Exception) -> tuple[str, int]:
         )
     if isinstance(error, OSError):
         return str(error), 1
-    if isinstance(error, ModuleNotFoundError) and _package(error) != "dsc":
-        return f"{error}: {_installing(_package(error))}", 2
+    if isinstance(error, ModuleNotFoundError) and package_of(error) != "dsc":
+        return f"{error}: {_installing(package_of(error))}", 2
     return (
         f"unexpected {type(error).__name__}: {error}; DSC_DEBUG=1 shows where. "
         "This is a fault of dsc, please report it",
         1,
     )
-
-
-def _package(error: ModuleNotFoundError) -> str:
-    return (error.name or "").partition(".")[0]
 
 
 def _installing(package: str) -> str:

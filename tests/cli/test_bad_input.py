@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from dsc._bench.server import serve
-from dsc._cli.failure import EXTRAS, explain
+from dsc._cli.failure import explain
+from dsc._extras import EXTRAS
 from dsc.errors import CorruptPackError, UnknownSampleError
 from tests.cli.conftest import Command, Ran
 from tests.places import ROOT

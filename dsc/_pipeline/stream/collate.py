@@ -1,14 +1,16 @@
-"""Makes one batch of samples: stacked tensors, channels first, in dtypes that torch computes with.
+"""Makes one batch of samples: arrays stacked as they are, or as what tensors are made of.
 
-torch holds uint16, uint32 and uint64 and can hardly do more: no comparison, no maximum, no
-indexing. Such arrays become the next wider signed integers, so that every value stays.
+Tensors have channels first, and dtypes that torch computes with: torch holds uint16, uint32 and
+uint64 and can hardly do more: no comparison, no maximum, no indexing. Such arrays become the next
+wider signed integers, so that every value stays. All of it is done in NumPy; `tensors` wraps the
+arrays, and copies nothing.
 """
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from dsc._schemas import Task, TaskKind, resolve_task
@@ -21,7 +23,10 @@ CHANNELS_FIRST = (TaskKind.IMAGE, TaskKind.NORMAL, TaskKind.FLOW, TaskKind.ARRAY
 
 
 class StreamBatch(dict[str, Any]):
-    """Tensors by task; aliases are understood, so ``batch["depth"]`` finds ``depth_zbuffer``."""
+    """Tensors or arrays by task.
+
+    Aliases are understood: ``batch["depth"]`` finds ``depth_zbuffer``.
+    """
 
     def __missing__(self, name: str) -> Any:
         return self[resolve_task(name, list(self))]
@@ -32,6 +37,7 @@ def collate(
     tasks: Mapping[str, Task],
     lists: frozenset[str] = frozenset(),
     counts: frozenset[str] = frozenset(),
+    for_torch: bool = True,
 ) -> StreamBatch:
     """Stack samples.
 
@@ -45,14 +51,17 @@ def collate(
         Names whose values stay a list.
     counts
         Names whose values keep the dtype of the source's files.
+    for_torch
+        Whether tensors are made of it.
 
     Returns
     -------
     StreamBatch
-        Arrays (H, W, C) of images, normals, flow and other arrays as (B, C, H, W) in channels_last
-        memory, arrays without channels (B, H, W), label maps and what is no task (B, ...), numbers
-        (B,); what cannot be stacked, such as text, as a list. uint16 comes as int32, uint32 and
-        uint64 as int64.
+        Arrays (B, ...) of those of the samples, in their dtypes; numbers (B,); what cannot be
+        stacked, such as text, as a list. For torch, arrays (H, W, C) of images, normals, flow and
+        other arrays are (B, C, H, W) in channels_last memory, uint16 comes as int32, uint32 and
+        uint64 as int64, and Python's floats as float32. Tensors that a transform gave are stacked
+        as tensors for torch, else as arrays.
 
     Raises
     ------
@@ -64,19 +73,24 @@ def collate(
     _check_names(samples)
     for name in samples[0]:
         values = [sample[name] for sample in samples]
-        if name not in counts:
+        if not for_torch:
+            values = [value.numpy() if is_tensor(value) else value for value in values]
+        elif name not in counts:
             values = [_computable(name, value) for value in values]
+        channels = for_torch and name in tasks and tasks[name].kind in CHANNELS_FIRST
         if name in lists:
-            batch[name] = [_tensor(value, tasks.get(name)) for value in values]
+            batch[name] = [_alone(value, channels) for value in values]
+        elif all(_is_number(value) for value in values):
+            batch[name] = _numbers(values, for_torch)
         else:
-            batch[name] = _stack(name, values, tasks.get(name), samples)
+            batch[name] = _stack(name, values, channels, samples)
     return batch
 
 
-def widened(tensor: torch.Tensor) -> torch.Tensor:
-    """Return a tensor in a dtype that torch computes with; the same where it does already."""
-    wider = {torch.uint16: torch.int32, torch.uint32: torch.int64}.get(tensor.dtype)
-    return tensor if wider is None else tensor.to(wider)
+def is_tensor(value: Any) -> bool:
+    """Tell whether something is a tensor of torch, which is not loaded for it."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
 
 
 def _check_names(samples: Sequence[Mapping[str, Any]]) -> None:
@@ -92,7 +106,7 @@ def _check_names(samples: Sequence[Mapping[str, Any]]) -> None:
 
 def _computable(name: str, value: Any) -> Any:
     """Return an array in a dtype that torch computes with; anything else stays what it is."""
-    if not _is_numeric(value):
+    if not is_numeric(value):
         return value
     if value.dtype == np.uint64 and value.size and int(value.max()) > np.iinfo(np.int64).max:
         raise UsageError(
@@ -103,11 +117,20 @@ def _computable(name: str, value: Any) -> Any:
     return value if wider is None else value.astype(wider)
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, bool | int | float) and not is_numeric(value)
+
+
+def _numbers(values: Sequence[float], for_torch: bool) -> NDArray[Any]:
+    numbers = np.array(values)
+    return numbers.astype(np.float32) if for_torch and numbers.dtype == np.float64 else numbers
+
+
 def _stack(
-    name: str, values: Sequence[Any], task: Task | None, samples: Sequence[Mapping[str, Any]]
+    name: str, values: Sequence[Any], channels: bool, samples: Sequence[Mapping[str, Any]]
 ) -> Any:
     first = values[0]
-    if isinstance(first, np.ndarray | np.generic | torch.Tensor):
+    if isinstance(first, np.ndarray | np.generic) or is_tensor(first):
         for value, sample in zip(values, samples, strict=True):
             if np.shape(value) != np.shape(first):
                 raise UsageError(
@@ -115,34 +138,29 @@ def _stack(
                     f"{samples[0][INDEX]} is {_size(first)}; give a transform that "
                     "makes them one size, or stream with mixed_sizes='list'"
                 )
-    if isinstance(first, torch.Tensor):
-        return torch.stack(list(values))
-    if _is_numeric(first):
-        stacked = torch.from_numpy(_own_order(np.stack(values)))
-        return stacked.permute(0, 3, 1, 2) if _has_channels(first, task) else stacked
-    if isinstance(first, bool | int | float):
-        return torch.tensor(values)
+    if is_tensor(first):
+        return sys.modules["torch"].stack(list(values))
+    if is_numeric(first):
+        stacked = _own_order(np.stack(values))
+        return stacked.transpose(0, 3, 1, 2) if channels and first.ndim == 3 else stacked
     return list(values)
 
 
-def _tensor(value: Any, task: Task | None) -> Any:
-    if not _is_numeric(value):
+def _alone(value: Any, channels: bool) -> Any:
+    if not is_numeric(value):
         return value
-    tensor = torch.from_numpy(np.array(_own_order(np.asarray(value)), order="C"))
-    return tensor.permute(2, 0, 1) if _has_channels(value, task) else tensor
+    array = np.array(_own_order(np.asarray(value)), order="C")
+    return array.transpose(2, 0, 1) if channels and array.ndim == 3 else array
 
 
-def _is_numeric(value: Any) -> bool:
+def is_numeric(value: Any) -> bool:
+    """Tell whether something is an array of numbers, or one of NumPy's numbers."""
     return isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "biufc"
 
 
 def _own_order(array: NDArray[Any]) -> NDArray[Any]:
     """Return an array in this machine's byte order; torch has no other."""
     return array.astype(array.dtype.newbyteorder("="), copy=False)
-
-
-def _has_channels(array: Any, task: Task | None) -> bool:
-    return task is not None and task.kind in CHANNELS_FIRST and array.ndim == 3
 
 
 def _size(value: Any) -> str:

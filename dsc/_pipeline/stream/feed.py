@@ -8,15 +8,13 @@ import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
-from dsc._codecs.latents import LatentBatch, Latents
 from dsc._pipeline.read.dataset import Sample
 from dsc._pipeline.read.decoding import Decoded, SampleDecoder, SamplePayloads
-from dsc._pipeline.stream.collate import INDEX, LATENTS, StreamBatch, collate, widened
+from dsc._pipeline.stream.collate import INDEX, StreamBatch, collate
 from dsc._pipeline.stream.options import StreamOptions
 from dsc._pipeline.stream.order import EpochOrder, join
 from dsc._pipeline.stream.partition import Partition
@@ -36,9 +34,11 @@ from dsc.errors import (
     UsageError,
 )
 
+if TYPE_CHECKING:  # it imports torch
+    from dsc._pipeline.stream.synthesis import Synthesis
+
 ARCHIVE = "__archive__"
 REMOTE_READS = 8
-SLOT = "__latents_{}__"
 
 
 @dataclass(frozen=True)
@@ -125,6 +125,9 @@ class Feed:
             if options.native and task.kind is TaskKind.DEPTH
         )  # fmt: skip
         self._last: StreamBatch | None = None
+        self._synthesis: Synthesis | None = None
+        if options.device is not None or options.decode == "latents":
+            self._synthesis = self._open_synthesis()
 
     def run(
         self, order: EpochOrder, partition: Partition, rank: int, steps: Iterable[int]
@@ -261,10 +264,10 @@ class Feed:
                 (name, [_copy(one.payloads.get(name)) for one in whole]) for name in names
             )
             archives, indices = [one.archive for one in whole], [one.index for one in whole]
-        batch[INDEX] = torch.tensor(indices)
+        batch[INDEX] = np.array(indices, np.int64)
         if len(self._sources) > 1:
-            batch[ARCHIVE] = torch.tensor(archives)
-        return batch
+            batch[ARCHIVE] = np.array(archives, np.int64)
+        return self._given(batch)
 
     def _decoded(self, whole: Sequence[IntactSample]) -> StreamBatch | None:
         found: list[Decoded | BitstreamError] = [Decoded(-1)] * len(whole)
@@ -288,10 +291,19 @@ class Feed:
 
     def _collate(self, samples: Sequence[Decoded], archives: Sequence[int]) -> StreamBatch:
         rows = [self._row(*one) for one in zip(samples, archives, strict=True)]
-        batch = collate(rows, self._meant, self._lists, self._counts)
-        for slot in samples[0].latents:
-            batch[SLOT.format(slot)] = self._latents(samples, slot)
+        for_torch = self._options.output == "torch"
+        batch = self._given(collate(rows, self._meant, self._lists, self._counts, for_torch))
+        if self._synthesis is not None:
+            self._synthesis.add_latents(batch, samples)
         return batch
+
+    def _given(self, batch: StreamBatch) -> StreamBatch:
+        """Return a batch as it was asked for: of tensors, or of arrays."""
+        if self._options.output != "torch":
+            return batch
+        from dsc._pipeline.stream.tensors import to_tensors
+
+        return to_tensors(batch, self._lists)
 
     def _row(self, sample: Decoded, archive: int) -> Mapping[str, Any]:
         """Return a sample's arrays and its place, transformed; the place stays whatever is done."""
@@ -309,74 +321,14 @@ class Feed:
             )
         return {**given, **{name: at for name, at in place.items() if name not in given}}
 
-    def _latents(self, samples: Sequence[Decoded], slot: int) -> Any:
-        """Stack latents; where samples may differ in size or streams, those that are alike."""
-        if self._options.mixed_sizes == "error":
-            _check_sizes(samples, slot)
-        latents = [sample.latents[slot] for sample in samples]
-        tasks = self._decoders[0].latent_tasks[slot]
-        if not self._lists.intersection(tasks):
-            return LatentBatch.stack(latents)
-        if self._options.decode == "latents":
-            return [None if one is None else LatentBatch.stack([one]) for one in latents]
-        alike: dict[Any, list[tuple[int, Latents]]] = {}
-        for row, one in enumerate(latents):
-            if one is not None:
-                alike.setdefault((one.size, frozenset(one.streams)), []).append((row, one))
-        return [
-            ([row for row, _ in group], LatentBatch.stack([one for _, one in group]))
-            for group in alike.values()
-        ]
-
     def finish(self, batch: StreamBatch) -> StreamBatch:
         """Do what is done in the training process: name the latents, or synthesise them."""
-        slots = self._decoders[0].latent_tasks
-        device = self._options.device
-        if self._options.decode == "latents":
-            (slot,) = slots
-            batch[LATENTS] = batch.pop(SLOT.format(slot))
-        made: dict[str, Any] = {}
-        for slot in slots if self._options.decode == "pixels" else ():
-            latents = batch.pop(SLOT.format(slot))
-            if isinstance(latents, list):
-                made |= self._synthesised_apart(latents, slot, len(batch[INDEX]))
-            else:
-                made |= self._synthesised(latents, slot)
-        if device is None:
-            return batch
-        moved = {name: _move(value, device) for name, value in batch.items()}
-        order = [*self._tasks, *moved]
-        return StreamBatch(
-            (name, value) for name in dict.fromkeys(order)
-            if (value := made.get(name, moved.get(name))) is not None
-        )  # fmt: skip
+        return batch if self._synthesis is None else self._synthesis.finish(batch)
 
-    def _synthesised(self, latents: LatentBatch, slot: int) -> dict[str, torch.Tensor]:
-        latents = latents.to(self._options.device or "cpu", non_blocking=True)
-        decoder = self._decoders[0]
-        made = decoder.latent_codec(slot).synthesize_tensors(
-            latents, decoder.latent_tasks[slot], self._options.native
-        )
-        return {
-            name: tensor if name in self._counts else widened(tensor)
-            for name, tensor in made.items()
-        }
+    def _open_synthesis(self) -> "Synthesis":
+        from dsc._pipeline.stream.synthesis import Synthesis
 
-    def _synthesised_apart(
-        self, groups: Sequence[tuple[Sequence[int], LatentBatch]], slot: int, samples: int
-    ) -> dict[str, Any]:
-        """Synthesise samples that differ, group by group, and put them in order again."""
-        columns: dict[str, list[Any]] = {
-            name: [None] * samples for name in self._decoders[0].latent_tasks[slot]
-        }
-        for rows, latents in groups:
-            for name, tensor in self._synthesised(latents, slot).items():
-                for row, one in zip(rows, tensor, strict=True):
-                    columns[name][row] = one
-        return {
-            name: column if name in self._lists else torch.stack(column)
-            for name, column in columns.items()
-        }
+        return Synthesis(self._decoders[0], self._options, self._lists, self._counts, self._tasks)
 
     def _where(self, archive: int) -> str:
         return self._sources[archive].archive.root.url
@@ -399,20 +351,6 @@ def _copy(payload: memoryview | None) -> bytes | None:
     return None if payload is None else bytes(payload)
 
 
-def _check_sizes(samples: Sequence[Decoded], slot: int) -> None:
-    """Check that latents are of one size, that of the first sample that has some."""
-    sizes = [
-        (one.index, latents.size) for one in samples if (latents := one.latents[slot]) is not None
-    ]
-    for index, (height, width) in sizes:
-        first, (h, w) = sizes[0]
-        if (height, width) != (h, w):
-            raise UsageError(
-                f"sample {index} is {height}×{width} pixels, sample {first} is {h}×{w}; "
-                "stream with mixed_sizes='list'"
-            )
-
-
 def _with_aliases(tasks: Mapping[str, Task]) -> dict[str, Task]:
     """Return tasks by every name that finds them."""
     found = dict(tasks)
@@ -420,9 +358,3 @@ def _with_aliases(tasks: Mapping[str, Task]) -> dict[str, Task]:
         with suppress(UnknownTaskError):
             found[alias] = tasks[resolve_task(alias, list(tasks))]
     return found
-
-
-def _move(value: Any, device: str) -> Any:
-    if isinstance(value, list):
-        return [_move(one, device) for one in value]
-    return value.to(device, non_blocking=True) if hasattr(value, "to") else value

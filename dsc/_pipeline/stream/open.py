@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 
+from dsc._extras import needing
 from dsc._pipeline.choose.codec_set import CodecSet
 from dsc._pipeline.read.decoding import check_one_latent_codec, latent_tasks
 from dsc._pipeline.stream.options import StreamOptions, Transform
@@ -37,6 +38,7 @@ def stream(
     decode: str = "pixels",
     device: str | None = None,
     native: bool = False,
+    output: str = "torch",
     transform: Transform | None = None,
     missing: str = "error",
     on_error: str = "fail",
@@ -88,6 +90,9 @@ def stream(
         stays in the workers.
     native
         Return the integers of the source's files instead of metres and unit vectors.
+    output
+        ``torch``: tensors, channels first; or ``numpy``: arrays of `dsc.open`, stacked, channels
+        last, in their dtypes. torch need not be installed for these.
     transform
         Applied to each sample, a dict of NumPy arrays as of `dsc.open` with ``__index__``, before
         it is batched, in the worker. It returns a dict of whatever is to be batched, the same
@@ -126,7 +131,8 @@ def stream(
         (B, H, W), metres, NaN where nothing was measured; normals float32 (B, 3, H, W), unit
         vectors; label maps and disparity (B, H, W); flow and other arrays (B, C, H, W), or
         (B, H, W) without channels; classes (B,). torch hardly computes with uint16, uint32 and
-        uint64: such values come as int32, int64 and int64 (but for native depth).
+        uint64: such values come as int32, int64 and int64 (but for native depth). With
+        ``output="numpy"``: arrays (B, H, W, C) and (B, H, W), no dtype changed.
 
     Raises
     ------
@@ -134,6 +140,8 @@ def stream(
         When an archive cannot be opened.
     UnknownTaskError
         When an archive lacks a task.
+    MissingPackageError
+        When torch is needed and not installed.
     UsageError
         When an option cannot be honoured.
     """
@@ -142,6 +150,7 @@ def stream(
 
 def open_stream(url: Url | Mapping[Url, float], options: StreamOptions) -> SampleStream:
     """Open a stream; see `stream`."""
+    kind = _kind(options)
     topology = find_topology(options.rank, options.world)
     weights = _weights(url)
     sources = [
@@ -154,7 +163,15 @@ def open_stream(url: Url | Mapping[Url, float], options: StreamOptions) -> Sampl
     if options.cache is not None:
         PackCache(options.cache, options.cache_bytes)  # refuse a wrong directory now
     spec = choose_order(sources, options, topology.world)
-    return SampleStream(sources, list(weights.values()), options, spec, topology)
+    return kind(sources, list(weights.values()), options, spec, topology)
+
+
+def _kind(options: StreamOptions) -> type[SampleStream]:
+    if options.output == "numpy":
+        return SampleStream
+    with needing("torch", "a stream of tensors", "stream with output='numpy'"):
+        from dsc._pipeline.stream.tensor_stream import TensorStream
+    return TensorStream
 
 
 def _weights(url: Url | Mapping[Url, float]) -> dict[str, float]:

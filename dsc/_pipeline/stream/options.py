@@ -13,8 +13,15 @@ Decode = Literal["pixels", "latents", "bytes"]
 Missing = Literal["error", "skip", "none"]
 OnError = Literal["fail", "skip"]
 MixedSizes = Literal["error", "list"]
+Output = Literal["torch", "numpy"]
 
-_CHOICES = {"decode": Decode, "missing": Missing, "on_error": OnError, "mixed_sizes": MixedSizes}
+_CHOICES = {
+    "decode": Decode,
+    "missing": Missing,
+    "on_error": OnError,
+    "mixed_sizes": MixedSizes,
+    "output": Output,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +59,7 @@ class StreamOptions:
     decode: str = "pixels"
     device: str | None = None
     native: bool = False
+    output: str = "torch"
     transform: Transform | None = None
     missing: str = "error"
     on_error: str = "fail"
@@ -107,6 +115,9 @@ class StreamOptions:
             raise UsageError("decode='bytes' takes no transform: there are no arrays to transform")
         if self.decode == "bytes" and self.device is not None:
             raise UsageError(f"decode='bytes' has nothing to put on device={self.device!r}")
+        if self.output == "numpy" and (self.device is not None or self.decode == "latents"):
+            asked = "decode='latents'" if self.device is None else f"device={self.device!r}"
+            raise UsageError(f"{asked} gives tensors: it goes with output='torch', not 'numpy'")
 
     def _check_order(self) -> None:
         """Refuse an order that cannot be."""

@@ -10,16 +10,12 @@ those of a data loader of the user's own read it from a board (`board`).
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
-import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
-from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
-
+from dsc._extras import needing
 from dsc._pipeline.stream.board import Board, LoopStart, LoopWorker, spawning
 from dsc._pipeline.stream.collate import StreamBatch
 from dsc._pipeline.stream.feed import Feed
@@ -37,13 +33,16 @@ from dsc._pipeline.stream.report import StreamReport
 from dsc._pipeline.stream.source import StreamSource
 from dsc._pipeline.stream.state import StreamState, fingerprint
 from dsc._pipeline.stream.topology import Topology
-from dsc.errors import IncompleteError, StateMismatchError, UsageError
+from dsc.errors import StateMismatchError, UsageError
 
-SMALL_BYTES = 32 << 10  # a pipe takes less faster than shared memory does
+if TYPE_CHECKING:  # it imports torch
+    from dsc._pipeline.stream.own_workers import OwnWorkers
 
 
-class SampleStream(IterableDataset[StreamBatch]):
+class SampleStream(Iterable[StreamBatch]):
     """Batches of an archive's samples; made by `dsc.stream`, which documents the options.
+
+    One that gives tensors is an `IterableDataset` of torch as well.
 
     Iterating gives the batches of this rank in one epoch and then moves on to the next epoch.
     A loop that was left early begins the same epoch again, unless its state was loaded. Under a
@@ -82,7 +81,7 @@ class SampleStream(IterableDataset[StreamBatch]):
         self._loops = (os.getpid(), 0)  # begun by this process as a worker of a data loader
         self._sent: LoopStart | None = None  # told to this worker, whatever the board says
         self._local: tuple[int, Feed] | None = None
-        self._loader: _Waiting | None = None
+        self._loader: OwnWorkers | None = None
         self._own_board()
         if self._partition(0).steps == 0:
             raise UsageError(
@@ -122,7 +121,7 @@ class SampleStream(IterableDataset[StreamBatch]):
             In a worker of a data loader that cannot know its epoch, or when synthesis on a device
             was asked for there; the message says which line works.
         """
-        info = get_worker_info()
+        info = loader_worker()
         if info is not None:
             self._begin_in_worker(info.id, info.num_workers, info.seed)
             return self._given_batches(info.id, info.num_workers)
@@ -155,7 +154,7 @@ class SampleStream(IterableDataset[StreamBatch]):
         UsageError
             When `batches` is needed and not given.
         """
-        info = get_worker_info()
+        info = loader_worker()
         start = self._now(batches)
         if batches is not None and batches < 0:
             raise UsageError(f"state_dict(batches={batches}): at least 0")
@@ -222,7 +221,7 @@ class SampleStream(IterableDataset[StreamBatch]):
 
     def _is_worker(self) -> bool:
         """Whether this process is a worker of a loader in another process, which owns the board."""
-        return get_worker_info() is not None and not (self._board is None or self._board.is_here)
+        return loader_worker() is not None and not (self._board is None or self._board.is_here)
 
     def _own_board(self) -> Board:
         """Return the board of this process.
@@ -299,7 +298,7 @@ class SampleStream(IterableDataset[StreamBatch]):
         self._done = self._given = done
 
     def _check_worker(self, state: StreamState) -> None:
-        info = get_worker_info()
+        info = loader_worker()
         here = (0, 0) if info is None else (info.id, info.num_workers)
         if state.workers and here != (state.worker, state.workers):
             raise StateMismatchError(
@@ -383,111 +382,40 @@ class SampleStream(IterableDataset[StreamBatch]):
         """Yield every step of this rank, made by worker processes."""
         self._take_place()
         course, partition = self._course, self._partition(self._start)
-        loader = self._workers()
+        workers = self._workers()
         self._loader = None  # a loop that is left early leaves workers in mid-epoch
-        for step, (batch, report) in enumerate(_watched(loader.loader, self.url)):
+        for step, (batch, report) in enumerate(workers.steps()):
             self._position = partition.position(step + 1)
             self.report.add(report)
             if batch is not None:
-                yield self._feed.finish(_arrived(batch))
+                yield self._feed.finish(batch)
         self._end_loop(course)
-        self._loader = loader._replace(place=loader.place.next())
+        self._loader = workers.at(workers.place.next())
 
-    def _workers(self) -> "_Waiting":
+    def _workers(self) -> "OwnWorkers":
         if self._loader is not None and self._loader.place == self._place():
             return self._loader
-        on_gpu = (self.options.device or "").startswith("cuda")
-        loader = _OwnLoader(
-            _InWorkers(self._without_workers()),
-            batch_size=None,
-            collate_fn=_as_it_is,
-            num_workers=self.options.workers,
-            pin_memory=on_gpu,
-            persistent_workers=True,
-        )
-        return _Waiting(self._place(), loader)
+        with needing("torch", f"workers={self.options.workers}", "stream with workers=0"):
+            from dsc._pipeline.stream.own_workers import OwnWorkers
+        return OwnWorkers.start(self._without_workers(), self._place(), self.options)
 
-    def _without_workers(self) -> "SampleStream":
+    def _without_workers(self) -> Self:
         """Return what workers need of this: a reference to it would keep them alive without use."""
         other = object.__new__(type(self))
         other.__dict__ |= self.__dict__ | {"_loader": None, "_local": None}
         return other
 
-
-class _OwnLoader(DataLoader[Any]):
-    """The data loader of a stream's own workers."""
-
-    def _get_iterator(self) -> Any:
-        return _OwnIterator(self)
-
-
-class _OwnIterator(_MultiProcessingDataLoaderIter):
-    """Ends its workers when it goes, but never from another process that was forked meanwhile."""
-
-    def __init__(self, loader: "DataLoader[Any]") -> None:
-        self._pid = os.getpid()
-        super().__init__(loader)
-
-    def __del__(self) -> None:
-        if self._pid == os.getpid():
-            super().__del__()
+    def worker_steps(
+        self, worker: int, workers: int
+    ) -> Iterator[tuple[StreamBatch | None, StreamReport]]:
+        """Yield the steps of one of this stream's own workers, with what was counted."""
+        epoch = self._epoch
+        for _, batch in self.steps_of(worker, workers):
+            yield batch, self._feed.take_report()
+        self._go_to(epoch + 1, 0)  # these workers live on from epoch to epoch
 
 
-class _Waiting(NamedTuple):
-    """Workers of a stream that wait for its next loop, and the place at which they would begin."""
-
-    place: LoopStart
-    loader: _OwnLoader
-
-
-class _InWorkers(IterableDataset[tuple[StreamBatch | None, StreamReport]]):
-    """A stream as its own workers see it: every step in turn, with what was counted."""
-
-    def __init__(self, stream: SampleStream) -> None:
-        self._stream = stream
-
-    def __iter__(self) -> Iterator[tuple[StreamBatch | None, StreamReport]]:
-        info, stream = get_worker_info(), self._stream
-        worker, workers = (0, 1) if info is None else (info.id, info.num_workers)
-        epoch = stream._epoch
-        for _, batch in stream.steps_of(worker, workers):
-            yield None if batch is None else _to_send(batch), stream._feed.take_report()
-        stream._go_to(epoch + 1, 0)  # these workers live on from epoch to epoch
-
-
-def _as_it_is(item: Any) -> Any:
-    return item
-
-
-def _to_send(batch: StreamBatch) -> StreamBatch:
-    """Return a batch with small tensors as arrays: each tensor costs a file of shared memory."""
-    return StreamBatch((name, _small_as_array(value)) for name, value in batch.items())
-
-
-def _small_as_array(value: Any) -> Any:
-    small = isinstance(value, Tensor) and value.nbytes < SMALL_BYTES
-    return value.numpy() if small else value
-
-
-def _arrived(batch: StreamBatch) -> StreamBatch:
-    """Undo `_to_send`."""
-    return StreamBatch(
-        (name, torch.from_numpy(value) if isinstance(value, np.ndarray) else value)
-        for name, value in batch.items()
-    )
-
-
-def _watched(loader: "DataLoader[Any]", url: str) -> Iterator[Any]:
-    """Iterate over a loader; say what to do when a worker was killed."""
-    try:
-        yield from loader
-    except (RuntimeError, ConnectionError, EOFError) as error:
-        if str(error).startswith("Caught "):  # what was raised in a worker that lives
-            raise
-        if isinstance(error, RuntimeError) and "DataLoader worker (pid" not in str(error)[:40]:
-            raise
-        raise IncompleteError(
-            f"{url}: a worker process died ({type(error).__name__}: {error}); often memory was "
-            "short: use fewer workers, smaller batches or less prefetch. state_dict() holds what "
-            "was delivered: a new stream goes on from it"
-        ) from error
+def loader_worker() -> Any:
+    """Return what torch knows of the data loader's worker that this process is; None if of none."""
+    data = sys.modules.get("torch.utils.data")
+    return None if data is None else data.get_worker_info()

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 import dsc
 from dsc._pipeline.stream.collate import INDEX, collate
+from dsc._pipeline.stream.tensors import to_tensors
 from dsc._schemas import Task, TaskKind
 from dsc._schemas.task import DType
 from dsc.errors import CorruptArchiveError, MissingTaskError, UsageError
@@ -303,7 +304,7 @@ def test_every_dtype_reaches_torch_in_one_that_computes(
     top = min(int(info.max), np.iinfo(np.int64).max) if "int" in dtype else info.max
     arrays = [np.full(shape, value, dtype) for value in (0, top)]
     lists = frozenset({"t"} if listed else ())
-    found = collate(rows(task, *arrays), {"t": task}, lists)["t"]
+    found = to_tensors(collate(rows(task, *arrays), {"t": task}, lists), lists)["t"]
     for tensor, array in zip(found, arrays, strict=True):
         wanted = array.transpose(2, 0, 1) if kind is TaskKind.FLOW else array
         assert tensor.shape == wanted.shape
@@ -323,14 +324,15 @@ def test_what_a_transform_gives_may_be_of_any_numpy_kind() -> None:
     given = {
         "big": np.arange(4, dtype=">u2"), "flipped": np.arange(4.0)[::-1], "text": np.str_("a"),
         "texts": np.array(["a", "b"]), "number": np.uint16(7), "mask": np.array([True, False]),
-        "objects": np.array([None, 1], object), INDEX: 0,
+        "objects": np.array([None, 1], object), "half": 0.5, "double": np.float64(0.5), INDEX: 0,
     }  # fmt: skip
-    batch = collate([given, given | {INDEX: 1}], {})
+    batch = to_tensors(collate([given, given | {INDEX: 1}], {}))
     assert batch["big"].tolist() == [[0, 1, 2, 3]] * 2
     assert batch["big"].dtype == torch.int32
     assert batch["flipped"].tolist() == [[3, 2, 1, 0]] * 2
     assert batch["number"].dtype == torch.int32
     assert batch["mask"].dtype == torch.bool
+    assert (batch["half"].dtype, batch["double"].dtype) == (torch.float32, torch.float64)
     assert batch["text"] == ["a", "a"]
     assert [list(one) for one in batch["texts"]] == [["a", "b"]] * 2
     assert batch["objects"][0][0] is None

@@ -35,6 +35,36 @@ def test_a_batch_holds_what_open_gives_in_a_trainers_shapes(views: Path) -> None
     assert seen == len(opened)
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_arrays_are_those_of_open_stacked(views: Path, workers: int) -> None:
+    opened = dsc.open(views)
+    stream = dsc.stream(views, batch_size=5, shuffle=True, output="numpy", workers=workers)
+    seen = 0
+    for batch in stream:
+        assert all(type(value) is np.ndarray for value in batch.values())
+        for at, index in enumerate(batch["__index__"].tolist()):
+            for name, array in opened[index].items():
+                assert batch[name].dtype == array.dtype
+                np.testing.assert_array_equal(batch[name][at], array)
+            seen += 1
+    assert seen == len(opened)
+    native = next(iter(dsc.stream(views, "depth", 4, native=True, output="numpy")))["depth"]
+    assert native.dtype == np.uint16
+    (place,) = next(iter(dsc.stream(views, "depth", 1, decode="bytes", output="numpy")))[
+        "__index__"
+    ]
+    assert place == 0
+
+
+def test_what_a_transform_gives_as_tensors_comes_as_arrays(views: Path) -> None:
+    def half(sample: dict[str, Any]) -> dict[str, Any]:
+        return {"rgb": torch.from_numpy(sample["rgb"][::2]), "mean": float(sample["rgb"].mean())}
+
+    batch = next(iter(dsc.stream(views, "rgb", 3, transform=half, output="numpy")))
+    assert (type(batch["rgb"]), batch["rgb"].shape) == (np.ndarray, (3, 32, 64, 3))
+    assert batch["mean"].dtype == np.float64
+
+
 def test_native_gives_the_integers_of_the_source(views: Path) -> None:
     batch = next(iter(dsc.stream(views, "depth", 4, native=True)))
     assert batch["depth"].dtype == torch.uint16
@@ -157,6 +187,9 @@ def test_maps_of_several_sizes_are_refused_or_listed(tmp_path: Path) -> None:
         ({"workers": -1}, "workers=-1"),
         ({"missing": "ignore"}, "missing='ignore': one of error, skip, none"),
         ({"lanes": 0}, "lanes=0: at least 1"),
+        ({"output": "jax"}, "output='jax': one of torch, numpy"),
+        ({"output": "numpy", "device": "cpu"}, "device='cpu' gives tensors"),
+        ({"output": "numpy", "decode": "latents"}, "decode='latents' gives tensors"),
     ],
 )
 def test_a_wrong_option_is_named_with_what_it_may_be(

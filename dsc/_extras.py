@@ -1,0 +1,56 @@
+"""Packages that only some uses need; where one is missing, the error names the extra with it.
+
+Nothing here imports them. What needs one is imported under `needing`, which turns the import's
+error into `MissingPackageError`.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from dsc.errors import MissingPackageError
+
+EXTRAS = {  # the extra of dsc that brings a package
+    "avalanche": "avalanche",
+    "bjontegaard": "bench",
+    "compressai": "research",
+    "matplotlib": "bench",
+    "pyarrow": "ray-data",
+    "ray": "ray",
+    "s3fs": "s3",
+    "scipy": "bench",
+    "tensorboard": "train",
+    "torch": "torch",
+}
+
+
+def package_of(error: ModuleNotFoundError) -> str:
+    """Return the package that was not found."""
+    return (error.name or "").partition(".")[0]
+
+
+@contextmanager
+def needing(package: str, what: str, otherwise: str = "") -> Iterator[None]:
+    """Import something that needs a package, in the body of this.
+
+    Parameters
+    ----------
+    package
+        One of `EXTRAS`.
+    what
+        What needs it; begins the message.
+    otherwise
+        What can be done without it; ends the message.
+
+    Raises
+    ------
+    MissingPackageError
+        When the package is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if package_of(error) != package:
+            raise
+        advice = f"pip install 'dsc[{EXTRAS[package]}]'" + (otherwise and f", or {otherwise}")
+        message = f"{what} needs {package}, which is not installed: {advice}"
+        raise MissingPackageError(message) from error

@@ -1,0 +1,10 @@
+"""A stream of tensors, as torch's data loaders know it."""
+
+from torch.utils.data import IterableDataset
+
+from dsc._pipeline.stream.collate import StreamBatch
+from dsc._pipeline.stream.sample_stream import SampleStream
+
+
+class TensorStream(SampleStream, IterableDataset[StreamBatch]):
+    """A `SampleStream` whose batches hold tensors."""
