@@ -21,7 +21,7 @@ from dsc.errors import UsageError
 
 DEPTH_UNIT_M = 1 / 512  # of Taskonomy's files, which the rendered views follow
 DEPTH_INVALID = 65535
-RAW = "bytes"
+RAW, PIL = "bytes", "pil"
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,9 @@ class Read:
         For dsc: where pixels are made; bytes of packs that a process keeps.
     scratch
         Directory for copies of remote files.
+    unit_m, invalid
+        Of a rival's depth files: metres a count, and the values that mean that nothing was
+        measured.
     """
 
     library: str
@@ -60,6 +63,8 @@ class Read:
     device: str | None = None
     memory: int = 256 << 20
     scratch: str = ""
+    unit_m: float = DEPTH_UNIT_M
+    invalid: Sequence[int] = (DEPTH_INVALID,)
 
 
 def open_reader(read: Read) -> Iterable[Any]:
@@ -89,9 +94,9 @@ def batch_length(batch: Any) -> int:
     return min(len(value) for value in batch.values())
 
 
-def decode_field(name: str, data: bytes, with_pil: bool) -> Any:
+def decode_field(name: str, data: bytes, read: Read) -> Any:
     """Decode an image file to a uint8 array (H, W, 3), or to depth in metres (H, W)."""
-    if with_pil:
+    if read.decode == PIL:
         from PIL import Image
 
         image = Image.open(io.BytesIO(data))
@@ -101,12 +106,13 @@ def decode_field(name: str, data: bytes, with_pil: bool) -> Any:
 
         decode = imagecodecs.jpeg_decode if name.endswith(".jpg") else imagecodecs.png_decode
         array = decode(data)
-    return _metres(array) if name == "depth.png" else array
+    return _metres(array, read) if name == "depth.png" else array
 
 
-def _metres(depth: Any) -> Any:
-    metres = depth.astype(np.float32) * np.float32(DEPTH_UNIT_M)
-    metres[depth == DEPTH_INVALID] = np.nan
+def _metres(depth: Any, read: Read) -> Any:
+    metres = depth.astype(np.float32) * np.float32(read.unit_m)
+    for value in read.invalid:
+        metres[depth == value] = np.nan
     return metres
 
 
@@ -131,7 +137,7 @@ def _open_webdataset(read: Read) -> Iterable[Any]:
     tars = sorted(Path(read.where).glob("*.tar")) if "://" not in read.where else []
     urls = [str(path) for path in tars] or read.where
     data = wds.WebDataset(urls, shardshuffle=False, empty_check=False)
-    data = data.map(partial(_pick, read.fields, read.decode))
+    data = data.map(partial(_pick, read))
     data = data.batched(read.batch_size, collation_fn=_collate, partial=True)
     return _loader(data, read, batch_size=None)
 
@@ -146,7 +152,7 @@ def _open_mosaicml(read: Read) -> Iterable[Any]:
         batch_size=read.batch_size,
         shuffle=read.shuffle,
     )
-    collate = partial(_pick_all, read.fields, read.decode)
+    collate = partial(_pick_all, read)
     return _loader(data, read, batch_size=read.batch_size, collate_fn=collate)
 
 
@@ -160,7 +166,7 @@ def _open_litdata(read: Read) -> Iterable[Any]:
         options["storage_options"] = {"endpoint_url": os.environ["S3_ENDPOINT_URL"]}
         options["cache_dir"] = read.scratch
     data = litdata.StreamingDataset(read.where, shuffle=read.shuffle, drop_last=False, **options)
-    collate = partial(_pick_all, read.fields, read.decode)
+    collate = partial(_pick_all, read)
     return litdata.StreamingDataLoader(  # type: ignore[no-any-return]
         data,
         batch_size=read.batch_size,
@@ -180,25 +186,25 @@ def _loader(data: Any, read: Read, **options: Any) -> Iterable[Any]:
     )
 
 
-def _pick_all(fields: Sequence[str], decode: str, samples: Sequence[Any]) -> dict[str, Any]:
-    return _collate([_pick(fields, decode, sample) for sample in samples])
+def _pick_all(read: Read, samples: Sequence[Any]) -> dict[str, Any]:
+    return _collate([_pick(read, sample) for sample in samples])
 
 
-def _pick(fields: Sequence[str], decode: str, sample: Any) -> dict[str, Any]:
+def _pick(read: Read, sample: Any) -> dict[str, Any]:
     # webdataset's tars hold bitstreams as `<stream>.bin`
-    values = {name: sample[name if name in sample else f"{name}.bin"] for name in fields}
+    values = {name: sample[name if name in sample else f"{name}.bin"] for name in read.fields}
     values = {  # litdata gives views of its chunk, which no process can hand on
         name: bytes(value) if isinstance(value, memoryview) else value
         for name, value in values.items()
     }
-    if decode == RAW:
+    if read.decode == RAW:
         return values
-    return {name: _decoded(name, value, decode == "pil") for name, value in values.items()}
+    return {name: _decoded(name, value, read) for name, value in values.items()}
 
 
-def _decoded(name: str, value: Any, with_pil: bool) -> Any:
+def _decoded(name: str, value: Any, read: Read) -> Any:
     if isinstance(value, bytes):
-        return decode_field(name, value, with_pil)
+        return decode_field(name, value, read)
     if hasattr(value, "convert"):  # an image of PIL's, opened but not decoded
         return np.asarray(value.convert("RGB"))
     return value  # litdata's own decoder: a tensor (3, H, W)

@@ -189,7 +189,7 @@ def read_of(shop: Workshop, entry: Entry) -> Read:
     memory = Read.memory
     if entry.library == "dsc":
         where = shop.archive(entry.codec, sizes.samples)
-        memory = _too_little(where, entry.fields)
+        memory = too_little(where, entry.fields)
     else:
         images = any("." in name for name in entry.fields)
         count = sizes.images if images else sizes.samples
@@ -205,7 +205,7 @@ def read_of(shop: Workshop, entry: Entry) -> Read:
     )
 
 
-def _too_little(archive: Path, tasks: Sequence[str]) -> int:
+def too_little(archive: Path, tasks: Sequence[str]) -> int:
     """Return less memory than one of two workers reads in an epoch.
 
     Packs that stayed from the epoch before would not be read, and rates not be those of reading.

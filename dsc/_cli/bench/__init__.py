@@ -1,15 +1,16 @@
-"""``dsc bench``: `rd` compares codecs, `stream` how archives and others stream."""
+"""``dsc bench``: `rd` compares codecs, `speed` times them, `stream` compares how data stream."""
 
 import typer
 
 from dsc._cli.bench.rd import rd
+from dsc._cli.bench.speed import speed
 from dsc._cli.bench.stream import stream
 
 bench = typer.Typer(
     name="bench",
-    help="Compare codecs (rate, distortion, speed) and streaming with others.",
+    help="Compare codecs (rate, distortion, speed), whole jobs and streaming with others.",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
-for command in (stream, rd):
+for command in (stream, speed, rd):
     bench.command()(command)

@@ -175,7 +175,7 @@ def rd(
     from dsc._bench.rate_distortion.run import RdOptions, run_rd
 
     count = min(samples or QUICK_SAMPLES, QUICK_SAMPLES) if quick else samples
-    found = _sets(sets, data, source, root, split, tasks, count or None,
+    found = open_sets(sets, data, source, root, split, tasks, count or None,
                   min(views, QUICK_SAMPLES) if quick else views)  # fmt: skip
     candidates = parse_candidates(codecs) if codecs else default_candidates()
     options = RdOptions(
@@ -196,7 +196,7 @@ def rd(
     _report(result, json_)
 
 
-def _sets(
+def open_sets(
     names: str,
     data: Path | None,
     source: str | None,
@@ -206,6 +206,7 @@ def _sets(
     samples: int | None,
     views: int,
 ) -> "list[BenchSet]":
+    """Open the named sets, noting those that are not there; or a source of the user's."""
     from dsc._bench.rate_distortion.datasets import named_sets, source_set
     from dsc.errors import UsageError
 
