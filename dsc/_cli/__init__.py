@@ -1,6 +1,7 @@
 """The `dsc` command: parses, calls, prints; all work is done below.
 
-Nothing heavy is imported before a command runs, so that help is quick.
+Nothing heavy is imported before a command runs, and of the commands only the one that was called
+(`lazy`), so that help is quick.
 
 - Commands: `compress`, `append`, `train` (its options: `train_options`), `view`, `fetch`, `export`;
   ``info``, ``ls`` and ``verify`` in `inspection`; `replay` and `bench` have commands of their own.
@@ -13,40 +14,18 @@ from typing import Annotated
 
 import typer
 
-from dsc import _kernels
-from dsc._cli.append import append
-from dsc._cli.bench import bench
-from dsc._cli.compress import compress
-from dsc._cli.export import export
-from dsc._cli.failure import FailureGroup
-from dsc._cli.fetch import fetch
-from dsc._cli.inspection import info, ls, verify
-from dsc._cli.replay import replay
-from dsc._cli.train import train
-from dsc._cli.view import view
+from dsc._cli.lazy import LazyGroup
 from dsc.version import __version__
 
 app = typer.Typer(
     name="dsc",
-    cls=FailureGroup,
+    cls=LazyGroup,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-PANELS = {
-    "Make": (compress, append, train),
-    "Look": (info, ls, verify, view),
-    "Take": (fetch, export),
-    "Compare": (bench, replay),
-}
-for panel, commands in PANELS.items():
-    for command in commands:
-        if isinstance(command, typer.Typer):
-            app.add_typer(command, rich_help_panel=panel)
-        else:
-            app.command(rich_help_panel=panel)(command)
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ bench = typer.Typer(
     name="bench",
     help="Compare codecs (rate, distortion, speed), whole jobs and streaming with others.",
     no_args_is_help=True,
+    add_completion=False,
     rich_markup_mode="rich",
 )
 for command in (stream, speed, rd):

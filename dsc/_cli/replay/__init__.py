@@ -13,6 +13,7 @@ replay = typer.Typer(
     name="replay",
     help="Learn classes step by step with a memory of so many bytes; choose its codec; inspect it.",
     no_args_is_help=True,
+    add_completion=False,
     rich_markup_mode="rich",
 )
 for command in (inspect, select, run):
