@@ -15,10 +15,12 @@ import sys
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dsc.errors import UsageError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 CODECS = "dsc.codecs"
 SOURCES = "dsc.sources"
@@ -73,18 +75,20 @@ def plugin_package(group: str, name: str) -> str | None:
     return _package(found[0]) if found else None
 
 
-def _declared(group: str) -> Mapping[str, tuple[EntryPoint, ...]]:
+def _declared(group: str) -> "Mapping[str, tuple[EntryPoint, ...]]":
     return _declared_on(group, tuple(sys.path))
 
 
 @cache
-def _declared_on(group: str, path: tuple[str, ...]) -> Mapping[str, tuple[EntryPoint, ...]]:
+def _declared_on(group: str, path: tuple[str, ...]) -> "Mapping[str, tuple[EntryPoint, ...]]":
     """Find the entry points by name; `path` is what Python searches, for the cache alone."""
+    from importlib.metadata import entry_points
+
     found: dict[str, list[EntryPoint]] = defaultdict(list)
     for point in entry_points(group=group):
         found[point.name].append(point)
     return {name: tuple(points) for name, points in found.items()}
 
 
-def _package(point: EntryPoint) -> str:
+def _package(point: "EntryPoint") -> str:
     return point.dist.name if point.dist is not None else point.module

@@ -11,6 +11,7 @@ import pytest
 
 import dsc
 from benchmarks.house import circles, read_package, rooms_graph
+from tests.archives import build_archive
 
 PACKAGE = Path(dsc.__file__).parent
 PATHS = sorted(PACKAGE.rglob("*.py"))
@@ -54,6 +55,11 @@ INNER = {
 MOST_INNER = {"_pipeline": 8, "_replay": 7, "_storage": 5}
 RESEARCH = "_training/research/"  # comparison networks; they write no archives
 HEAVY = ("torch", "ray", "compressai")
+# what help needs nothing of, and each takes a tenth of a second or more than its own part of it
+SLOW_TO_LOAD = (
+    "aiohttp", "asyncio", "fsspec", "h5py", "imagecodecs", "importlib.metadata", "jinja2", "numpy",
+    "safetensors", "tenacity",
+)  # fmt: skip
 
 
 def relative(path: Path) -> str:
@@ -162,7 +168,7 @@ def test_library_code_has_no_assert() -> None:
 
 
 def loaded_after(code: str) -> set[str]:
-    report = "import sys; print('\\n' + ' '.join(m for m in sys.modules if '.' not in m))"
+    report = "import sys; print('\\n' + ' '.join(sys.modules))"
     ran = subprocess.run(
         [sys.executable, "-c", f"{code}\n{report}"], capture_output=True, text=True, check=True
     )
@@ -170,19 +176,38 @@ def loaded_after(code: str) -> set[str]:
 
 
 def test_importing_dsc_loads_nothing_heavy() -> None:
-    assert not loaded_after("import dsc") & set(HEAVY)
+    loaded = loaded_after("import dsc")
+    assert not loaded & {*HEAVY, *SLOW_TO_LOAD, "pydantic", "rich", "typer"}
+    own = {name for name in loaded if name.startswith("dsc.")}
+    assert own == {"dsc.errors", "dsc.version"}
 
 
-def test_the_command_lines_help_loads_nothing_heavy() -> None:
+def loaded_by_command(*words: str) -> set[str]:
     code = (
         "import sys\n"
         "from dsc._cli import main\n"
-        "sys.argv = ['dsc', '--help']\n"
+        f"sys.argv = {['dsc', *words]}\n"
         "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
     )
-    loaded = loaded_after(code)
+    return loaded_after(code)
+
+
+def test_the_command_lines_help_loads_nothing_heavy() -> None:
+    loaded = loaded_by_command("--help")
     assert "dsc" in loaded
-    assert not loaded & set(HEAVY)
+    assert not loaded & {*HEAVY, *SLOW_TO_LOAD, "pydantic"}
+    rooms = {name.split(".")[1] for name in loaded if name.startswith("dsc.")}
+    assert rooms <= {"_cli", "_extras", "_storage", "errors", "version"}
+
+
+@pytest.mark.parametrize("command", ["info", "ls"])
+def test_a_look_at_an_archive_loads_what_reads_its_manifest(command: str, tmp_path: Path) -> None:
+    build_archive(tmp_path / "a", 4)
+    loaded = loaded_by_command(command, str(tmp_path / "a"))
+    assert "dsc._storage.read.archive" in loaded
+    assert not loaded & {*HEAVY, *SLOW_TO_LOAD} - {"importlib.metadata"}  # pydantic loads that
+    others = {"dsc._cli.compress", "dsc._cli.train", "dsc._cli.bench", "dsc._cli.replay"}
+    assert not loaded & {*others, "dsc._jobs", "dsc._sources", "dsc._training"}
 
 
 def test_no_class_name_means_three_things() -> None:

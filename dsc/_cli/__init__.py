@@ -10,6 +10,7 @@ Nothing heavy is imported before a command runs, and of the commands only the on
 - `printing`: what is shown. `failure`: errors become a message and an exit code.
 """
 
+import os
 from typing import Annotated
 
 import typer
@@ -30,11 +31,16 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    # what could change how pydantic reads is no part of a format, and the search for it reads the
+    # metadata of every installed package
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
     app()
 
 
 def _print_version(value: bool) -> None:
     if value:
+        from dsc import _kernels
+
         typer.echo(f"dsc {__version__}\n{_kernels.description()}")
         raise typer.Exit()
 

@@ -14,7 +14,6 @@
 import errno
 import os
 import re
-from importlib.metadata import PackageNotFoundError, requires
 from typing import Any
 
 import typer
@@ -97,6 +96,8 @@ def _installing(package: str) -> str:
 
 def _always_there() -> set[str]:
     """List the packages that every installation of dsc has."""
+    from importlib.metadata import PackageNotFoundError, requires
+
     try:
         lines = requires("dsc") or []
     except PackageNotFoundError:  # run out of a checkout

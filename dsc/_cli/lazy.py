@@ -102,7 +102,7 @@ class Commands(dict[str, Any]):
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return a command; `default` where there is none of that name."""
-        return self[name] if name in self else default
+        return default if name not in self else self[name]  # noqa: SIM401 - that is this method
 
 
 class LazyGroup(FailureGroup):

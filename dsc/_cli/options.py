@@ -10,14 +10,16 @@ import inspect
 from collections.abc import Callable, Iterator
 from copy import copy
 from dataclasses import MISSING, fields, is_dataclass
-from typing import Annotated, Any, ClassVar, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar, get_args, get_origin
 
 import typer
 from typer.models import OptionInfo
 
 from dsc._cli.printing.output import JSON_WANTED
-from dsc._pipeline.options import Leaf, gather, leaves
 from dsc.errors import UsageError
+
+if TYPE_CHECKING:
+    from dsc._pipeline.options import Leaf
 
 FIRST = "Options"  # the panel that rich shows first, and that --help stands in
 ADVANCED = "Advanced"
@@ -94,6 +96,8 @@ def takes_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def _taken(kind: type[T], values: dict[str, Any]) -> T:
     """Make a dataclass of its options, which are taken out of the values."""
+    from dsc._pipeline.options import gather, leaves
+
     if issubclass(kind, OptionGroup):
         return kind(**{one.name: values.pop(one.name) for one in fields(kind)})  # type: ignore[arg-type]
     read = {}
@@ -110,6 +114,8 @@ def _taken(kind: type[T], values: dict[str, Any]) -> T:
 
 def _options(kind: type) -> Iterator[inspect.Parameter]:
     """Yield the parameters that typer makes the options of a dataclass of."""
+    from dsc._pipeline.options import leaves
+
     if not issubclass(kind, OptionGroup):
         for leaf in leaves(kind):
             yield from _parameters(leaf)
@@ -122,7 +128,7 @@ def _options(kind: type) -> Iterator[inspect.Parameter]:
         yield _parameter(one.name, Annotated[value, option], default)
 
 
-def _parameters(leaf: Leaf) -> Iterator[inspect.Parameter]:
+def _parameters(leaf: "Leaf") -> Iterator[inspect.Parameter]:
     """Yield the parameters of an option: itself, and hidden, what it was called before."""
     known, default = leaf.option, leaf.default
     if not known.name.startswith("-"):

@@ -6,10 +6,8 @@ archive says which ones wrote it, and one that is half made is finished by the s
 
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
 
 from dsc import _plugins
-from dsc._codecs.registry import CODECS
 from dsc._schemas import CodecRecord
 from dsc.errors import PlanMismatchError
 
@@ -68,6 +66,8 @@ def encoder_of(codecs: Iterable[CodecRecord]) -> dict[str, str]:
 
 
 def _libraries(codec_id: str) -> set[str]:
+    from dsc._codecs.registry import CODECS
+
     package = _plugins.plugin_package(_plugins.CODECS, codec_id)
     if codec_id in CODECS or package is None:
         return set(LIBRARIES.get(codec_id, MASKS))
@@ -78,6 +78,8 @@ def _libraries(codec_id: str) -> set[str]:
 def library_version(name: str) -> str:
     """Return the version of a package, or of a library inside imagecodecs; ``none`` without it."""
     if name not in ASKED:
+        from importlib.metadata import PackageNotFoundError, version
+
         try:
             return version(name)
         except PackageNotFoundError:

@@ -9,11 +9,15 @@ import json
 import re
 import secrets
 from collections.abc import Iterable, Sequence
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from dsc.errors import CorruptArchiveError, UnsafeArchiveError
+
+if TYPE_CHECKING:  # listing an archive needs no NumPy, and goes without the time to load it
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Hashes = NDArray[np.uint64]
 
 MAX_KEY = 80
 KEY = re.compile(r"[A-Za-z0-9_-]{1,80}")
@@ -22,8 +26,6 @@ RICH = re.compile(
     rb'(?:\{"key":"[A-Za-z0-9_-]{1,80}"(?:,"(?:source|files|patterns)":[^\n]+)?\}\n)*+'
 )
 FIRST = re.compile(rb'^\{"key":"([A-Za-z0-9_-]{1,80})"', re.MULTILINE)
-
-Hashes = NDArray[np.uint64]
 
 
 def parse_keys(data: bytes, where: str) -> tuple[str, ...]:
@@ -52,7 +54,7 @@ def parse_keys(data: bytes, where: str) -> tuple[str, ...]:
     return found
 
 
-def hash_keys(keys: Sequence[str], factor: int) -> Hashes:
+def hash_keys(keys: Sequence[str], factor: int) -> "Hashes":
     """Return a 64-bit hash of each key, (n,).
 
     Parameters
@@ -60,6 +62,8 @@ def hash_keys(keys: Sequence[str], factor: int) -> Hashes:
     factor
         An odd number below 2^64.
     """
+    import numpy as np
+
     words = np.array(keys, f"S{MAX_KEY}").view("<u8").reshape(len(keys), MAX_KEY // 8)
     hashes = np.zeros(len(keys), np.uint64)
     for word in words.T:
@@ -80,7 +84,9 @@ class KeyIndex:
         See `hash_keys`.
     """
 
-    def __init__(self, parts: Iterable[Hashes], factor: int) -> None:
+    def __init__(self, parts: "Iterable[Hashes]", factor: int) -> None:
+        import numpy as np
+
         hashes = np.concatenate([np.zeros(0, np.uint64), *parts])
         order = np.argsort(hashes, kind="stable")
         self._hashes, self._factor = hashes[order], factor
@@ -88,6 +94,8 @@ class KeyIndex:
 
     def candidates(self, key: str) -> list[int]:
         """Return the places whose key has this key's hash, in order."""
+        import numpy as np
+
         (wanted,) = hash_keys([key], self._factor)
         first = np.searchsorted(self._hashes, wanted, "left")
         last = np.searchsorted(self._hashes, wanted, "right")

@@ -14,8 +14,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from dsc.errors import LIST_DAMAGE, CorruptPackError, UnsupportedVersionError
 
 MAGIC = b"DSCP"
@@ -101,6 +99,8 @@ def decode_pack(data: bytes | memoryview, where: str) -> Pack:
         raise UnsupportedVersionError(
             f"{where}: pack version {version}, flags {flags}; this dsc reads version {VERSION}"
         )
+    import numpy as np  # here, for `dsc info` reads no pack
+
     table = np.frombuffer(view[HEADER.size : end], "<u4").reshape(n, 2)
     lengths, crcs = table[:, 0].tolist(), table[:, 1].tolist()
     total = sum(length for length in lengths if length != MISSING)

@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Self
 
-import numpy as np
-
 from dsc._schemas import FileRecord, Origin, StreamRecord
 from dsc._storage.files.atomic import flush, forget_cached, part_name
 from dsc._storage.files.root import Root
@@ -201,6 +199,8 @@ def idx_bytes(offsets: list[int]) -> bytes:
     """Return an ``.idx``: where each pack's member starts, then where the last one ends (u64)."""
     if any(offset % BLOCK for offset in offsets):
         raise ValueError("a tar member starts at a multiple of 512")
+    import numpy as np
+
     return np.asarray(offsets, "<u8").tobytes()
 
 

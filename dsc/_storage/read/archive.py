@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from dsc._schemas import (
     CodecRecord,
@@ -17,12 +17,12 @@ from dsc._schemas import (
     StreamRecord,
 )
 from dsc._storage.files.root import CONNECTIONS, Root
-from dsc._storage.format.keys import KEY, Hashes, KeyIndex, hash_keys, new_factor, parse_keys
+from dsc._storage.format.keys import KEY, KeyIndex, hash_keys, new_factor, parse_keys
 from dsc._storage.format.names import MANIFEST, WORK, codec_path
 from dsc._storage.format.origins import read_lines
 from dsc._storage.format.pack import Pack, decode_pack
 from dsc._storage.format.tar import BLOCK, check_head
-from dsc._storage.read.tar_index import READ_BLOCK, Offsets, read_idx
+from dsc._storage.read.tar_index import READ_BLOCK, read_idx
 from dsc.errors import (
     LIST_DAMAGE,
     ArchiveNotFoundError,
@@ -33,6 +33,10 @@ from dsc.errors import (
     UnknownTaskError,
     UnsafeArchiveError,
 )
+
+if TYPE_CHECKING:
+    from dsc._storage.format.keys import Hashes
+    from dsc._storage.read.tar_index import Offsets
 
 MAX_TOTAL_SAMPLES = 1 << 48
 KEPT_KEYS = 1 << 18
@@ -168,7 +172,7 @@ class Archive:
         factor = new_factor()
         shards = range(len(self.shards))
 
-        def hashes(shard: int) -> Hashes:
+        def hashes(shard: int) -> "Hashes":
             return hash_keys(self._read_keys(shard), factor)
 
         if self.root.local is not None:
@@ -191,7 +195,7 @@ class Archive:
             )
         return read_checked(self.root, files[path])
 
-    def offsets(self, shard: int, stream: str) -> Offsets:
+    def offsets(self, shard: int, stream: str) -> "Offsets":
         """Return where each pack's tar member starts, and where the last one ends.
 
         From the ``.idx``; rebuilt from the tar when there is none.

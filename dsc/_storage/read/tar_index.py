@@ -2,9 +2,7 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from dsc._schemas import FileRecord
 from dsc._storage.files.retry import call_again
@@ -13,12 +11,17 @@ from dsc._storage.format.shard import idx_bytes
 from dsc._storage.format.tar import BLOCK, END, Member, scan
 from dsc.errors import CorruptArchiveError
 
+if TYPE_CHECKING:  # listing an archive needs no NumPy, and goes without the time to load it
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Offsets = NDArray[np.int64]  # in bytes, (n_packs + 1,)
+
 READ_BLOCK = 8 << 20
 IDX_READS = 3
-Offsets = NDArray[np.int64]  # in bytes, (n_packs + 1,)
 
 
-def read_idx(root: Root, record: FileRecord, n_packs: int) -> Offsets:
+def read_idx(root: Root, record: FileRecord, n_packs: int) -> "Offsets":
     """Return where each pack's tar member starts, and where the last one ends.
 
     From the ``.idx``, over a network several times where it is damaged on its way; from the tar
@@ -31,7 +34,7 @@ def read_idx(root: Root, record: FileRecord, n_packs: int) -> Offsets:
     """
     where = f"{root.where(record.path)}.idx"
 
-    def read() -> Offsets:
+    def read() -> "Offsets":
         data = root.read(f"{record.path}.idx", 0, 8 * (n_packs + 1) + 1)
         return check_idx(data, n_packs, record, where)
 
@@ -46,13 +49,15 @@ def read_idx(root: Root, record: FileRecord, n_packs: int) -> Offsets:
         return check_idx(rebuild_idx(root, record), n_packs, record, where)
 
 
-def check_idx(data: bytes, n_packs: int, record: FileRecord, where: str) -> Offsets:
+def check_idx(data: bytes, n_packs: int, record: FileRecord, where: str) -> "Offsets":
     """Read an index; raises CorruptArchiveError when it does not fit the tar."""
     if len(data) != 8 * (n_packs + 1):
         raise CorruptArchiveError(
             f"{where}: {len(data)} bytes, expected {8 * (n_packs + 1)}; "
             "delete the file, it is rebuilt from the tar"
         )
+    import numpy as np
+
     offsets = np.frombuffer(data, "<u8")
     last = record.bytes - len(END)
     rising = bool((offsets[1:] > offsets[:-1]).all())
