@@ -79,7 +79,7 @@ COMMANDS = {
     "bench": Listed(
         "Compare",
         "dsc._cli.bench",
-        "Compare codecs (rate, distortion, speed) and streaming with others.",
+        "Compare codecs (rate, distortion, speed), whole jobs and streaming with others.",
     ),
     "replay": Listed(
         "Compare",
