@@ -6,7 +6,8 @@ stateless: the same sample at the same quality gives the same bytes, and a strea
 without anything but the streams it requires.
 
 What only some codecs can do is a protocol each: `JointCodec`, `SplitCodec` (both of a codec's
-class), `LatentCodec` and `AdaptableCodec`. Ask with `isinstance`; a codec need not name them.
+class), `EffortCodec`, `LatentCodec` and `AdaptableCodec`. Ask with `isinstance`; a codec need not
+name them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, runtime_checkab
 import numpy as np
 from numpy.typing import NDArray
 
-from dsc._schemas import Quality, Stream, Task
+from dsc._schemas import Effort, Quality, Stream, Task
 from dsc.errors import CodecError
 
 if TYPE_CHECKING:  # they bring torch, which classical codecs do without
@@ -109,6 +110,19 @@ class JointCodec(Protocol):
     @staticmethod
     def supported(tasks: Sequence[Task]) -> tuple[Task, ...]:
         """Choose the tasks that one codec of this class can take together."""
+        ...
+
+
+@runtime_checkable
+class EffortCodec(Protocol):
+    """A codec that can look longer, or less long, for fewer bytes.
+
+    Its `config` says the effort, so that what joins an archive is encoded as what is there. What
+    `for_tasks` makes has `Effort.DEFAULT`. A codec without this protocol is the same at any effort.
+    """
+
+    def at_effort(self, effort: Effort) -> Self:
+        """Return this codec at an effort; it decodes what it did, and means what it did."""
         ...
 
 
@@ -208,6 +222,11 @@ class AdaptableCodec(Protocol):
         Everything else is this codec's own, bit by bit: `decoder_part` of the weights is the same.
         """
         ...
+
+
+def at_effort(codec: Codec, effort: Effort) -> Codec:
+    """Return a codec at an effort, or as it is where it knows of none."""
+    return codec.at_effort(effort) if isinstance(codec, EffortCodec) else codec
 
 
 def check_array(task: Task, array: Array) -> Array:

@@ -378,6 +378,8 @@ class CodingOptions:
         A distortion that each sample is to reach, by task.
     max_error
         The largest error of a valid pixel, by task.
+    effort
+        How long encoders may look for fewer bytes: ``fast``, ``default`` or ``best``.
     auto_samples
         How many samples codecs are tried on, where that is left to dsc.
     """
@@ -424,6 +426,17 @@ class CodingOptions:
             "finds the cheapest one below it by trying.",
             metavar="E",
             is_first=True,
+        ),
+    ] = None
+    effort: Annotated[
+        str | None,
+        Option(
+            "--effort",
+            "How long encoders may look for fewer bytes: fast, default, or best, which takes "
+            "several times as long. What a quality means, and how fast data are read, stays.",
+            metavar="fast|default|best",
+            is_first=True,
+            usual="default",
         ),
     ] = None
     auto_samples: Annotated[

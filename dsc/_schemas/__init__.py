@@ -3,10 +3,11 @@
 - `task`: kind, unit, range and invalid value of a task; its aliases. `stream`: which bitstreams
   decode which tasks. `manifest`: ``dsc.json``, and the records of shards.
 - `quality`: 1 to 100 by task. `target`: a distortion or a bound in its place. `reached`: what came
-  of it. `choice`: how codecs were chosen.
+  of it. `choice`: how codecs were chosen. `effort`: how long encoders may look for fewer bytes.
 - `source`: what a source found. `size`: bytes as people write them. `base`: what all share.
 """
 
+from dsc._schemas.effort import Effort
 from dsc._schemas.manifest import (
     FORMAT_VERSION,
     FailedSample,
@@ -29,6 +30,7 @@ __all__ = [
     "BoundKind",
     "CodecRecord",
     "DType",
+    "Effort",
     "FailedSample",
     "FileRecord",
     "LeftOut",

@@ -10,6 +10,7 @@ from typing import Self
 from pydantic import Field
 
 from dsc._schemas.base import Schema
+from dsc._schemas.effort import Effort
 from dsc._schemas.quality import Quality
 
 
@@ -59,6 +60,8 @@ class Choice(Schema):
     ----------
     asked
         The quality, targets and bounds that were asked for.
+    effort
+        The effort that all candidates were tried at.
     samples
         How many samples were asked to be tried.
     metric
@@ -76,6 +79,7 @@ class Choice(Schema):
     """
 
     asked: Quality
+    effort: Effort = Effort.DEFAULT
     samples: int
     metric: Mapping[str, str]
     reference: Mapping[str, float]

@@ -6,19 +6,21 @@ photograph takes about a tenth less and a depth map of 256×256 pixels a third t
 fifth of the encoding speed.
 """
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from dsc._codecs.base import Array
 from dsc._codecs.classical.avif import AvifCodec
 from dsc._codecs.classical.ycbcr import LOSSLESS
-from dsc._schemas import Task
+from dsc._schemas import Effort, Task
 
 
 class Av1Codec(AvifCodec):
     """Quality is bent so that 60 is about what it is for the learned codecs; see `av1_level`."""
 
     id: ClassVar[str] = "av1"
-    speed: ClassVar[int] = 4
+    effort_before: ClassVar[Effort | None] = Effort.BEST
+    speeds: ClassVar[Mapping[Effort, int]] = {Effort.FAST: 6, Effort.DEFAULT: 4, Effort.BEST: 4}
 
     def write_image(self, image: Array, task: Task, quality: int | None) -> bytes:
         """Write a picture without container."""
@@ -36,7 +38,8 @@ class FastAv1Codec(Av1Codec):
     """
 
     id: ClassVar[str] = "av1-fast"
-    speed: ClassVar[int] = 6
+    effort_before: ClassVar[Effort | None] = Effort.DEFAULT
+    speeds: ClassVar[Mapping[Effort, int]] = {Effort.FAST: 8, Effort.DEFAULT: 6, Effort.BEST: 4}
 
 
 class PsnrAv1Codec(Av1Codec):

@@ -12,6 +12,7 @@ two; `restore` writes 15 bytes in their place. The bytes::
 Source: AV1 Bitstream & Decoding Process Specification, 5.5 (sequence header), 5.9 (frame header).
 """
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, ClassVar
 
@@ -28,7 +29,7 @@ from dsc._codecs.classical.av1_still import (
 )
 from dsc._codecs.classical.ycbcr import MOST_LOSSY, encode_planes, gray_planes, ycbcr_planes
 from dsc._codecs.maps.small import SmallImageCodec
-from dsc._schemas import Task, TaskKind
+from dsc._schemas import Effort, Task, TaskKind
 
 TX_SELECT_BIT, QUANTISER_BITS = 0x40, 0x3F
 LAST_QUANTISER, LAST_INDEX = 62, 249  # libaom's steps are 4 of 255 but for the last ones
@@ -45,6 +46,7 @@ class Av1SmallCodec(SmallImageCodec, FastAv1Codec):
     """Quality is bent so that 60 of a 32-px photograph is what it is in `webp`: 30 dB."""
 
     id: ClassVar[str] = "av1-small"
+    speeds: ClassVar[Mapping[Effort, int]] = dict.fromkeys(Effort, 6)  # whose headers are known
 
     def write_image(self, image: Array, task: Task, quality: int | None) -> bytes:
         """Write a picture, its headers left out where they are as expected."""

@@ -8,6 +8,7 @@ loses 0.9 dB. libaom's tuning is ``ssim``, whatever libavif's own default is
 (`dsc._codecs.classical.ycbcr`).
 """
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -22,7 +23,7 @@ from dsc._codecs.classical.ycbcr import (
     ycbcr_planes,
 )
 from dsc._codecs.maps.base import ImageCodec, Method
-from dsc._schemas import Task, TaskKind
+from dsc._schemas import Effort, Task, TaskKind
 
 
 class AvifCodec(ImageCodec):
@@ -31,7 +32,13 @@ class AvifCodec(ImageCodec):
     id: ClassVar[str] = "avif"
     deep_bits: ClassVar[int] = 12
     holds_exactly: ClassVar[bool] = False
-    speed: ClassVar[int] = 6
+    speeds: ClassVar[Mapping[Effort, int]] = {Effort.FAST: 8, Effort.DEFAULT: 6, Effort.BEST: 4}
+    """libaom's speed at each effort."""
+
+    @property
+    def speed(self) -> int:
+        """libaom's, 0 to 10."""
+        return self.speeds[self.effort]
 
     def method(self, task: Task, quality: int) -> Method:
         """Return LOSSY."""
@@ -81,4 +88,4 @@ class SlowAvifCodec(AvifCodec):
     """
 
     id: ClassVar[str] = "avif-s4"
-    speed: ClassVar[int] = 4
+    speeds: ClassVar[Mapping[Effort, int]] = dict.fromkeys(Effort, 4)

@@ -21,6 +21,7 @@ numbers in floats, millimetres divided by 1,000, and ids in 32 bits, in the byte
 would take. The smallest is kept.
 """
 
+from collections.abc import Mapping
 from enum import IntEnum
 from typing import Any, ClassVar
 
@@ -30,9 +31,9 @@ from numpy.typing import NDArray
 from dsc._codecs.base import Array
 from dsc._codecs.coding.varint import pack_varint, unpack_varint
 from dsc._codecs.maps.base import HEADER, MAX_SIDE, TaskCodec
-from dsc._schemas import Task
+from dsc._schemas import Effort, Task
 
-JPEG_XL_EFFORT = 7
+JPEG_XL_EFFORTS: Mapping[Effort, int] = {Effort.FAST: 3, Effort.DEFAULT: 7, Effort.BEST: 9}
 MOST_WORDS = 1 << 16
 SCOUTED = 1 << 14  # values that tell whether a map may have a palette
 
@@ -50,6 +51,7 @@ class ExactCodec(TaskCodec):
     """Lossless whatever the quality."""
 
     id: ClassVar[str] = "exact"
+    effort_before: ClassVar[Effort | None] = Effort.DEFAULT
 
     def refusal(self, task: Task) -> str | None:
         """Refuse what is no map."""
@@ -67,7 +69,7 @@ class ExactCodec(TaskCodec):
         if (words == words[0, 0]).all():
             method, body = ExactMethod.CONSTANT, _little(words[0, 0])
         else:
-            bodies = _bodies(words)
+            bodies = _bodies(words, JPEG_XL_EFFORTS[self.effort])
             method = min(bodies, key=lambda name: (len(bodies[name]), name))
             body = bodies[method]
         return HEADER.pack(method, *array.shape[:2]) + body
@@ -83,16 +85,22 @@ class ExactCodec(TaskCodec):
         return from_words(words, dtype)
 
 
-def _bodies(words: Array) -> dict[ExactMethod, bytes]:
-    """Return the data of every method that can hold the words (H, W) or (H, W, C)."""
+def _bodies(words: Array, effort: int) -> dict[ExactMethod, bytes]:
+    """Return the data of every method that can hold the words (H, W) or (H, W, C).
+
+    Parameters
+    ----------
+    effort
+        JPEG XL's, 1 to 9.
+    """
     bodies = {ExactMethod.PLANES: pack_planes(_planes(words))}
     if words.dtype.itemsize <= 2:
-        bodies[ExactMethod.JPEG_XL] = _write_image(words)
+        bodies[ExactMethod.JPEG_XL] = _write_image(words, effort)
     elif (values := _few(words)) is not None:
         places = np.searchsorted(values, words).astype(_place_type(len(values)))
         listed = pack_planes(values[None, None])
         head = pack_varint(len(values) - 1) + pack_varint(len(listed))
-        bodies[ExactMethod.PALETTE] = head + listed + _write_image(places)
+        bodies[ExactMethod.PALETTE] = head + listed + _write_image(places, effort)
     return bodies
 
 
@@ -155,14 +163,12 @@ def _image_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     return (shape[2] * shape[0], shape[1])
 
 
-def _write_image(array: Array) -> bytes:
+def _write_image(array: Array, effort: int) -> bytes:
     import imagecodecs
 
     shape = _image_shape(array.shape)
     image = array if shape == array.shape else _planes(array).reshape(shape)
-    return bytes(
-        imagecodecs.jpegxl_encode(image, lossless=True, effort=JPEG_XL_EFFORT, numthreads=1)
-    )
+    return bytes(imagecodecs.jpegxl_encode(image, lossless=True, effort=effort, numthreads=1))
 
 
 def _read_image(data: bytes, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:

@@ -5,15 +5,16 @@
 made for photographs: on normals AVIF has half the angle error at equal bytes.
 """
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from dsc._codecs.base import Array
 from dsc._codecs.maps.base import ImageCodec, Method
-from dsc._schemas import Task, TaskKind
+from dsc._schemas import Effort, Task, TaskKind
 
 # Lossless: 15 % smaller than effort 5 on depth at its speed (3 MPix/s; photographs 0.8), 8 % larger
 # than effort 9 at five times its speed. Lossy: libjxl's own default, 3 MPix/s.
-EFFORT = 7
+EFFORTS: Mapping[Effort, int] = {Effort.FAST: 3, Effort.DEFAULT: 7, Effort.BEST: 9}
 
 
 class JxlLosslessCodec(ImageCodec):
@@ -30,11 +31,12 @@ class JxlLosslessCodec(ImageCodec):
         """Write a JPEG XL file."""
         import imagecodecs
 
+        effort = EFFORTS[self.effort]
         if quality is None:
-            coded = imagecodecs.jpegxl_encode(image, lossless=True, effort=EFFORT, numthreads=1)
+            coded = imagecodecs.jpegxl_encode(image, lossless=True, effort=effort, numthreads=1)
         else:
             coded = imagecodecs.jpegxl_encode(
-                image, distance=butteraugli_distance(quality), effort=EFFORT, numthreads=1
+                image, distance=butteraugli_distance(quality), effort=effort, numthreads=1
             )
         return bytes(coded)
 

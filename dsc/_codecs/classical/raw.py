@@ -18,6 +18,7 @@ class RawCodec(SmallImageCodec):
     """Lossless whatever the quality."""
 
     id: ClassVar[str] = "raw"
+    effort_before: ClassVar[None] = None
 
     def method(self, task: Task, quality: int) -> Method:
         """Return EXACT."""

@@ -13,7 +13,7 @@ them, compressed. JPEG_XL: a lossless image file. The smallest is kept; JPEG XL 
 CONTEXT takes a bit a pixel or more, and noise is not even given to CONTEXT.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import Any, ClassVar
 
@@ -32,10 +32,10 @@ from dsc._codecs.label.palette import (
     put_palette,
 )
 from dsc._codecs.maps.base import HEADER, MAX_SIDE, ModelTaskCodec
-from dsc._schemas import Task, TaskKind
+from dsc._schemas import Effort, Task, TaskKind
 
 NOISE = 0.5  # share of pixels unlike their left neighbour above which a map is no label map
-JPEG_XL_EFFORT = 7
+JPEG_XL_EFFORTS: Mapping[Effort, int] = {Effort.FAST: 3, Effort.DEFAULT: 7, Effort.BEST: 9}
 ZSTD_LEVEL = 3  # takes 1 ms; it is there for periodic maps, not for natural ones
 
 
@@ -60,6 +60,7 @@ class LabelContextCodec(ModelTaskCodec):
     """
 
     id: ClassVar[str] = "label-context"
+    effort_before: ClassVar[Effort | None] = Effort.DEFAULT
 
     def __init__(self, tasks: Sequence[Task], weights: bytes) -> None:
         super().__init__(tasks, weights)
@@ -93,7 +94,7 @@ class LabelContextCodec(ModelTaskCodec):
             method, body = LabelMethod.CONTEXT, modelled
         many = modelled is None or 8 * len(modelled) > array.shape[0] * array.shape[1]
         if many and array.dtype in (np.uint8, np.uint16) and array.shape[2:] in ((), (3,)):
-            image = _jpeg_xl(array)
+            image = _jpeg_xl(array, JPEG_XL_EFFORTS[self.effort])
             if len(image) < len(body):
                 method, body = LabelMethod.JPEG_XL, image
         return HEADER.pack(method, *array.shape[:2]) + body
@@ -167,12 +168,10 @@ def _from_zstd(body: bytes, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Arr
     return np.frombuffer(raw, dtype.newbyteorder("<")).reshape(shape).astype(dtype)
 
 
-def _jpeg_xl(array: Array) -> bytes:
+def _jpeg_xl(array: Array, effort: int) -> bytes:
     import imagecodecs
 
-    return bytes(
-        imagecodecs.jpegxl_encode(array, lossless=True, effort=JPEG_XL_EFFORT, numthreads=1)
-    )
+    return bytes(imagecodecs.jpegxl_encode(array, lossless=True, effort=effort, numthreads=1))
 
 
 def _from_jpeg_xl(body: bytes, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:

@@ -21,7 +21,7 @@ from dsc._codecs.context.weights import shipped_file
 from dsc._codecs.label.codec import LabelContextCodec
 from dsc._codecs.label.directions import TOLERANCES_DEG, Directions, angles_deg, unit_vectors
 from dsc._codecs.maps.base import LOSSY_ADVICE, ModelTaskCodec
-from dsc._schemas import Task, TaskKind
+from dsc._schemas import Effort, Task, TaskKind
 
 SLACK = 1 + 1e-6  # of errors that are to be no larger
 
@@ -45,11 +45,17 @@ class NormalPaletteCodec(ModelTaskCodec):
     """
 
     id: ClassVar[str] = "normal-palette"
+    effort_before: ClassVar[Effort | None] = Effort.BEST  # that of `av1`
 
     def __init__(self, tasks: Sequence[Task], weights: bytes) -> None:
         super().__init__(tasks, weights)
         self._pictures = Av1Codec(self.tasks)
         self._labels = LabelContextCodec([_as_labels(task) for task in self.tasks], weights)
+
+    def _take_effort(self, effort: Effort) -> None:
+        super()._take_effort(effort)
+        self._pictures = self._pictures.at_effort(effort)
+        self._labels = self._labels.at_effort(effort)
 
     @staticmethod
     def shipped() -> bytes:

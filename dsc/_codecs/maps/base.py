@@ -16,6 +16,7 @@ before a pixel is decoded.
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from copy import copy
 from enum import IntEnum
 from typing import Any, ClassVar, Self
 
@@ -25,7 +26,7 @@ from pydantic import ValidationError
 from dsc._codecs.base import Array, Sample, check_array
 from dsc._codecs.maps.levels import Levels
 from dsc._codecs.maps.lossy import LossyHeader, from_image, image_dtype, to_image
-from dsc._schemas import Quality, Stream, Task, TaskKind
+from dsc._schemas import Effort, Quality, Stream, Task, TaskKind
 from dsc.errors import LIST_DAMAGE, BitstreamError, CodecError, UnknownTaskError
 
 HEADER = struct.Struct("<BHH")
@@ -60,6 +61,10 @@ class TaskCodec(ABC):
     """
 
     id: ClassVar[str]
+    effort_before: ClassVar[Effort | None] = None
+    """What archives were written at that name no effort; None where a codec knows of none."""
+
+    effort: Effort = Effort.DEFAULT
 
     def __init__(self, tasks: Sequence[Task]) -> None:
         self.tasks = tuple(tasks)
@@ -89,7 +94,7 @@ class TaskCodec(ABC):
     @classmethod
     def from_config(cls, config: Mapping[str, Any], weights: bytes | None) -> Self:
         """Make the codec that an archive describes; there are no weights."""
-        return cls(cls.tasks_of(config))
+        return cls(cls.tasks_of(config)).at_effort(cls.effort_of(config))
 
     @classmethod
     def tasks_of(cls, config: Mapping[str, Any]) -> list[Task]:
@@ -105,9 +110,38 @@ class TaskCodec(ABC):
         except (KeyError, TypeError, ValidationError) as error:
             raise CodecError(f"{cls.id}: not a configuration of this codec: {error}") from None
 
+    @classmethod
+    def effort_of(cls, config: Mapping[str, Any]) -> Effort:
+        """Read the effort from what `config` gave.
+
+        Raises
+        ------
+        CodecError
+            When there is no such effort.
+        """
+        said = config.get("effort", cls.effort_before or Effort.DEFAULT)
+        try:
+            return Effort(said)
+        except ValueError:
+            raise CodecError(f"{cls.id}: effort {said!r} is none of {', '.join(Effort)}") from None
+
+    def at_effort(self, effort: Effort) -> Self:
+        """Return this codec at an effort."""
+        if self.effort_before is None or effort is self.effort:
+            return self
+        other = copy(self)
+        other._take_effort(effort)
+        return other
+
+    def _take_effort(self, effort: Effort) -> None:
+        self.effort = effort
+
     def config(self) -> dict[str, Any]:
-        """Return the tasks; everything else stands in the bitstreams."""
-        return {"tasks": [task.model_dump(mode="json") for task in self.tasks]}
+        """Return the tasks, and the effort where it is not what goes without saying."""
+        known: dict[str, Any] = {"tasks": [task.model_dump(mode="json") for task in self.tasks]}
+        if self.effort_before in (None, self.effort):
+            return known
+        return {**known, "effort": str(self.effort)}
 
     def weights(self) -> bytes | None:
         """Return None: nothing is trained."""
@@ -176,6 +210,8 @@ class TaskCodec(ABC):
 
 class ImageCodec(TaskCodec):
     """A codec of maps over one image format; a subclass gives the format."""
+
+    effort_before: ClassVar[Effort | None] = Effort.DEFAULT
 
     deep_bits: ClassVar[int] = 8
     """Bits a sample of the lossy images that hold depth or 16-bit intensities."""
@@ -310,7 +346,7 @@ class ModelTaskCodec(TaskCodec):
         """
         if weights is None:
             raise CodecError(f"{cls.id} needs its weights file, the archive names none")
-        return cls(cls.tasks_of(config), weights)
+        return cls(cls.tasks_of(config), weights).at_effort(cls.effort_of(config))
 
     def weights(self) -> bytes:
         """Return the model file; all of it is the decoder's."""

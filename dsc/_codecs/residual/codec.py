@@ -8,11 +8,11 @@ takes both. A task that requires the bounded one, in a chain, sees it as the cod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
-from dsc._codecs.base import Array, Codec, Sample
+from dsc._codecs.base import Array, Codec, Sample, at_effort
 from dsc._codecs.registry import codec_from_config
 from dsc._codecs.residual.bound import Steps, size_of
 from dsc._codecs.residual.map import decode_residual, encode_residual, steps_of
-from dsc._schemas import Bound, BoundKind, Quality, Stream, Task, TaskKind
+from dsc._schemas import Bound, BoundKind, Effort, Quality, Stream, Task, TaskKind
 from dsc.errors import LIST_DAMAGE, BitstreamError, CodecError
 
 BOUNDABLE = (TaskKind.IMAGE, TaskKind.DEPTH, TaskKind.NORMAL)
@@ -68,6 +68,10 @@ class ResidualCodec:
         """Return the codec below and the bounded tasks; the bounds stand in the bitstreams."""
         base = {"id": self.base.id, "config": self.base.config()}
         return {"base": base, "bounded": list(self.bounded)}
+
+    def at_effort(self, effort: Effort) -> Self:
+        """Return the same over the codec below at an effort."""
+        return type(self)(at_effort(self.base, effort), self.bounded)
 
     def weights(self) -> bytes | None:
         """Return the weights of the codec below."""

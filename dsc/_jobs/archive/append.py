@@ -115,6 +115,7 @@ def append(
     quality: str | int | Quality | None = None,
     target: str | None = None,
     max_error: str | None = None,
+    effort: str | None = None,
     auto_samples: int | None = None,
     split: str | None = None,
     workers: int = 0,
@@ -152,6 +153,8 @@ def append(
         Distortion that each sample of a new task is to reach, as in `dsc.compress`.
     max_error
         Largest error of a new task, as in `dsc.compress`.
+    effort
+        How long encoders of a new task may look for fewer bytes, as in `dsc.compress`.
     auto_samples
         How many samples codecs are tried on, where dsc chooses them.
     split

@@ -43,6 +43,7 @@ def compress(
     quality: str | int | Quality = "60",
     target: str | None = None,
     max_error: str | None = None,
+    effort: str = "default",
     auto_samples: int = DEFAULT_SAMPLES,
     shard_size: int | None = None,
     pack: int | None = None,
@@ -80,6 +81,8 @@ def compress(
         Instead of a quality, a distortion that each sample is to reach: ``rgb=38dB,depth=0.5%``.
     max_error
         The largest error of any valid pixel, guaranteed by a second stream: ``depth=1%``.
+    effort
+        How long encoders may look for fewer bytes: ``fast``, ``default`` or ``best``.
     auto_samples
         How many samples codecs are tried on, where dsc chooses them.
     shard_size, pack

@@ -41,7 +41,7 @@ from dsc._pipeline.choose.rate_control import (
 )
 from dsc._pipeline.metrics import identical
 from dsc._pipeline.options import DEFAULT_SAMPLES
-from dsc._schemas import Metric, Quality, Target, Task, TaskKind
+from dsc._schemas import Effort, Metric, Quality, Target, Task, TaskKind
 from dsc._schemas.choice import Choice, Trial
 from dsc._sources.base import Source
 from dsc.errors import BitstreamError, CodecError, SampleError, UsageError
@@ -69,17 +69,23 @@ class CodecCandidate:
         Registry id or codec file.
     bounded
         Names of those of its tasks whose error is to be bounded.
+    effort
+        How long it may look for fewer bytes.
     """
 
     word: str
     tasks: tuple[Task, ...]
     bounded: tuple[str, ...] = ()
+    effort: Effort = Effort.DEFAULT
 
     def codecs(self) -> CodecSet | None:
         """Make the codec; None when it cannot do what is wanted."""
         try:
             return CodecSet.assigned(
-                {task.name: self.word for task in self.tasks}, self.tasks, self.bounded
+                {task.name: self.word for task in self.tasks},
+                self.tasks,
+                self.bounded,
+                self.effort,
             )
         except CodecError:
             return None
@@ -92,12 +98,19 @@ class Probe:
     tasks: tuple[Task, ...]
     quality: Quality
     samples: list[Sample]
+    effort: Effort = Effort.DEFAULT
     references: dict[tuple[str, int], float] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, tasks: Sequence[Task], quality: Quality, samples: list[Sample]) -> "Probe":
+    def of(
+        cls,
+        tasks: Sequence[Task],
+        quality: Quality,
+        samples: list[Sample],
+        effort: Effort = Effort.DEFAULT,
+    ) -> "Probe":
         """Make the probe of these tasks."""
-        return cls(tuple(tasks), quality, samples)
+        return cls(tuple(tasks), quality, samples, effort)
 
     def part(self, tasks: Sequence[Task], count: int) -> list[Sample]:
         """Return the first samples with these tasks only; those that have none are left out."""
@@ -135,7 +148,8 @@ class Probe:
     def _reference(self, task: Task, count: int) -> float:
         key = (task.name, count)
         if key not in self.references:
-            codecs = CodecSet.assigned({task.name: classical_codec(task)}, [task])
+            word = {task.name: classical_codec(task)}
+            codecs = CodecSet.assigned(word, [task], effort=self.effort)
             part = self.part([task], count)
             coded = codecs.encode_batch(part, self.quality)
             self.references[key] = _distortion(codecs, task, self.metric(task), part, coded)
@@ -149,6 +163,7 @@ def choose_by_trying(
     samples: int = DEFAULT_SAMPLES,
     words: Sequence[str] = (),
     excluded: Sequence[str] = (),
+    effort: Effort = Effort.DEFAULT,
     on_error: str = "fail",
     report: TrialProgress | None = None,
 ) -> Choice:
@@ -166,6 +181,8 @@ def choose_by_trying(
         Codec files to try beside the registered codecs.
     excluded
         Codecs that are not tried: joint ones that code other tasks already.
+    effort
+        At which all candidates are tried.
     on_error
         Whether a sample that cannot be read is an error (``fail``) or passed over.
     report
@@ -182,14 +199,14 @@ def choose_by_trying(
         raise UsageError(f"--auto-samples {samples}: at least 1")
     # a codec of another package is chosen by name only: whoever reads the archive will need it
     tried = [word for word in (*words, *distinct_codecs()) if word not in excluded]
-    candidates = list_candidates(tasks, quality, tried)
+    candidates = list_candidates(tasks, quality, tried, effort)
     for task in tasks:
         if not any(task in candidate.tasks for candidate in candidates):
             raise UsageError(
                 f"--codec auto: no codec takes {task.name} ({task.kind.value}, {task.dtype}); "
                 "leave the task out, or convert it to 8 or 16 bits"
             )
-    probe = Probe.of(tasks, quality, read_spread(source, tasks, samples, on_error))
+    probe = Probe.of(tasks, quality, read_spread(source, tasks, samples, on_error), effort)
     race = _Race(probe, len(source), candidates, report)
     return _choice(probe, samples, race)
 
@@ -199,6 +216,7 @@ def _choice(probe: Probe, samples: int, race: "_Race") -> Choice:
     codec_of = {name: trial.codec for trial in best for name in trial.tasks}
     return Choice(
         asked=probe.quality,
+        effort=probe.effort,
         samples=samples,
         metric=probe.metrics(),
         reference=probe.reference(len(probe.samples)),
@@ -246,7 +264,10 @@ def read_spread(source: Source, tasks: Sequence[Task], count: int, on_error: str
 
 
 def list_candidates(
-    tasks: Sequence[Task], quality: Quality, words: Sequence[str] | None = None
+    tasks: Sequence[Task],
+    quality: Quality,
+    words: Sequence[str] | None = None,
+    effort: Effort = Effort.DEFAULT,
 ) -> list[CodecCandidate]:
     """List every codec with every set of tasks that it can code together.
 
@@ -264,7 +285,7 @@ def list_candidates(
             for group in combinations(taken, size):
                 if size == 1 or can_code(word, group):
                     candidate = CodecCandidate(
-                        word, group, tuple(t.name for t in group if t.name in bounded)
+                        word, group, tuple(t.name for t in group if t.name in bounded), effort
                     )
                     if candidate.codecs() is not None:
                         found.append(candidate)

@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
 
-from dsc._codecs.base import Array, Codec, Sample
+from dsc._codecs.base import Array, Codec, Sample, at_effort
 from dsc._codecs.registry import LOSSLESS, codec_from_config
 from dsc._pipeline.choose.codec_spec import Spec, choose_codecs, is_joint, make
-from dsc._schemas import CodecRecord, Quality, Stream, Task
+from dsc._schemas import CodecRecord, Effort, Quality, Stream, Task
 from dsc._storage.read.archive import Archive
 from dsc.errors import CodecError, UnknownTaskError, UsageError
 
@@ -86,6 +86,7 @@ class CodecSet:
         spec: str | Spec | None,
         tasks: Sequence[Task],
         bounded: Sequence[str] = (),
+        effort: Effort = Effort.DEFAULT,
     ) -> Self:
         """Make the codecs that a ``--codec`` option asks for.
 
@@ -97,6 +98,8 @@ class CodecSet:
             The tasks to code, in order.
         bounded
             Names of the tasks whose error is to be bounded, pixel by pixel.
+        effort
+            How long those codecs that know of it may look for fewer bytes.
 
         Raises
         ------
@@ -107,13 +110,17 @@ class CodecSet:
         """
         text = spec.text if isinstance(spec, Spec) else spec
         try:
-            return cls.assigned(choose_codecs(spec, tasks), tasks, bounded)
+            return cls.assigned(choose_codecs(spec, tasks), tasks, bounded, effort)
         except CodecError as error:
             raise UsageError(f"--codec {text or 'unset'}: {error}") from None
 
     @classmethod
     def assigned(
-        cls, words: Mapping[str, str], tasks: Sequence[Task], bounded: Sequence[str] = ()
+        cls,
+        words: Mapping[str, str],
+        tasks: Sequence[Task],
+        bounded: Sequence[str] = (),
+        effort: Effort = Effort.DEFAULT,
     ) -> Self:
         """Make the codecs named for each task; see `from_spec`.
 
@@ -126,7 +133,8 @@ class CodecSet:
         for word in dict.fromkeys(words[task.name] for task in tasks):
             own = [task for task in tasks if words[task.name] == word]
             together = [own] if is_joint(word) else _apart(own, bounded)
-            codecs += [_bounded(make(word, group), bounded) for group in together]
+            made = [at_effort(make(word, group), effort) for group in together]
+            codecs += [_bounded(codec, bounded) for codec in made]
         return cls.of(codecs)
 
     @classmethod

@@ -13,7 +13,7 @@ from dsc._pipeline.choose.codec_set import CodecSet
 from dsc._pipeline.choose.codec_spec import Spec, choose_codecs, is_joint
 from dsc._pipeline.choose.coding import Coding
 from dsc._pipeline.options import CodingOptions
-from dsc._schemas import Bound, BoundKind, Quality, SourceReport, Target, Task, resolve_task
+from dsc._schemas import Bound, BoundKind, Effort, Quality, SourceReport, Target, Task, resolve_task
 from dsc._schemas.choice import Choice
 from dsc._schemas.quality import DEFAULT_QUALITY
 from dsc._sources.base import Source
@@ -57,15 +57,16 @@ def decide_coding(
     """
     spec = Spec.parse(asked.codec, [task.name for task in tasks])
     bounds = _bounds(asked, tasks)
+    effort = Effort.parse(asked.effort)
     automatic = spec.automatic(tasks, tuple(bounds))
     if not automatic:
-        codec_set = CodecSet.from_spec(spec, tasks, tuple(bounds))
+        codec_set = CodecSet.from_spec(spec, tasks, tuple(bounds), effort)
         shared = [stream.name for stream in codec_set.streams() if not stream.carries]
         return Coding(tuple(tasks), codec_set, asked_quality(asked, report, tasks, shared))
     quality = asked_quality(asked, report, tasks)
     rest = [task for task in tasks if task not in automatic]
     words = choose_codecs(spec, rest) if rest else {}
-    choice = _same_question(earlier, quality, asked.tried, automatic)
+    choice = _same_question(earlier, quality, effort, asked.tried, automatic)
     if choice is None:
         choice = choose_by_trying(
             source,
@@ -74,13 +75,14 @@ def decide_coding(
             asked.tried,
             words=spec.extra,
             excluded=[word for word in dict.fromkeys(words.values()) if is_joint(word)],
+            effort=effort,
             on_error=on_error,
             report=on_trial,
         )
     if on_choice is not None:
         on_choice(choice)
     try:
-        codec_set = CodecSet.assigned({**words, **choice.codecs}, tasks, tuple(bounds))
+        codec_set = CodecSet.assigned({**words, **choice.codecs}, tasks, tuple(bounds), effort)
     except CodecError as error:
         raise UsageError(f"--codec {spec.text or 'unset'}: {error}") from None
     return Coding(tuple(tasks), codec_set, quality.having(choice.quality), choice)
@@ -169,9 +171,10 @@ def _narrower(name: str, bound: Bound, rounding_m: float, near_m: float) -> Boun
 
 
 def _same_question(
-    earlier: Choice | None, quality: Quality, samples: int, tasks: Sequence[Task]
+    earlier: Choice | None, quality: Quality, effort: Effort, samples: int, tasks: Sequence[Task]
 ) -> Choice | None:
     """Return an earlier choice if it was made for the same question."""
-    if earlier is None or (earlier.asked, earlier.samples) != (quality, samples):
+    asked = (quality, effort, samples)
+    if earlier is None or (earlier.asked, earlier.effort, earlier.samples) != asked:
         return None
     return earlier if set(earlier.codecs) == {task.name for task in tasks} else None

@@ -4,10 +4,12 @@ from typing import Any
 
 import pytest
 
+from dsc._codecs.maps.base import TaskCodec
+from dsc._codecs.residual.codec import ResidualCodec
 from dsc._pipeline.choose.coding import Coding
 from dsc._pipeline.choose.decide import coded_tasks, decide_coding
 from dsc._pipeline.options import CodingOptions
-from dsc._schemas import Bound, BoundKind, Metric, Quality, Target
+from dsc._schemas import Bound, BoundKind, Effort, Metric, Quality, Target
 from dsc._sources.base import report_of
 from dsc.errors import UnknownTaskError, UsageError
 from tests.jobs.sources import DEPTH, LABEL, RGB, PixelSource
@@ -45,6 +47,33 @@ def test_where_nothing_is_asked_the_usual_codec_codes_at_the_usual_quality() -> 
     assert coding.quality == Quality(default=60)
     assert coding.named().quality.tasks == dict.fromkeys(("rgb", "depth", "label"), 60)
     assert not coding.encoder().is_searching
+
+
+@pytest.mark.parametrize("effort", [None, "fast", "best"])
+def test_the_effort_reaches_every_codec_that_knows_one(effort: str | None) -> None:
+    coding = decide(codec="png,rgb=avif,depth=jxl", max_error="depth=5mm", effort=effort)
+    avif, bounded, png = (coding.codec_set.codec(slot) for slot in range(3))
+    assert isinstance(bounded, ResidualCodec)
+    for codec in (avif, bounded.base, png):
+        assert isinstance(codec, TaskCodec)
+        assert codec.effort == (effort or "default")
+
+
+def test_an_unknown_effort_is_refused_with_those_there_are() -> None:
+    with pytest.raises(UsageError, match="--effort harder: fast, default, best"):
+        decide(effort="harder")
+
+
+def test_a_choice_made_at_another_effort_is_made_again() -> None:
+    asked = {"codec": "png,label=auto", "auto_samples": 2}
+    first = decide(**asked).choice
+    assert first is not None
+    assert first.effort is Effort.DEFAULT
+    second = decide_coding(
+        CodingOptions(**asked, effort="fast"), SOURCE, TASKS, report_of(SOURCE), earlier=first
+    ).choice
+    assert second is not None
+    assert second.effort is Effort.FAST
 
 
 def test_a_whole_quality_counts_beside_the_options() -> None:
