@@ -19,6 +19,7 @@ from pathlib import Path
 DATA = os.environ.get("DSC_TEST_DATA", "../shared/data")
 SETS = "nyuv2,7scenes,taskonomy,views"
 CODECS = "av1,normal-palette,independent,jpeg,webp,avif-s4,jxl"
+PARTS = "codecs,compress,stream,max-error,target,auto,workers"
 # by name, in the order of the page; {out} is the folder of results, {data} that of the data sets
 COMMANDS = {
     "picture": "python -m benchmarks.readme_picture",
@@ -30,6 +31,8 @@ COMMANDS = {
     "--out {out}/family-clevr",
     "rates": "python -m benchmarks.variable_rate --views 500 --steps 3000 --more 1500 "
     "--out {out}/rates",
+    "speed": f"dsc bench speed --sets nyuv2,7scenes,views --parts {PARTS} --out {{out}}/speed",
+    "speed-page": "python -m benchmarks.speed_page --out {out}/speed",
     "labels": "python -m benchmarks.labels",
     "paper": "python -m benchmarks.paper_experiment --steps 1500 --crop 128 --batch 2 "
     "--out {out}/paper --kinds single-task disjoint-latent shared-latent-2023 mixed-latent "

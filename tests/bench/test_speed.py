@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks import speed_page
 from dsc._bench.rate_distortion.candidates import parse_candidates
 from dsc._bench.rate_distortion.datasets import BenchSet, source_set
 from dsc._bench.speed import jobs
@@ -15,7 +16,14 @@ from dsc._bench.speed.contenders import baseline_of, contenders_for, library_cal
 from dsc._bench.speed.frames import HeldSource, Kind, invalid_share, kinds_of, nearest
 from dsc._bench.speed.holes import punch_holes, with_invalid
 from dsc._bench.speed.rivals import write_tar
-from dsc._bench.speed.tables import distortion_text, glance_table, job_table, number, with_spread
+from dsc._bench.speed.tables import (
+    distortion_text,
+    glance_table,
+    job_table,
+    matrix_table,
+    number,
+    with_spread,
+)
 from dsc._schemas import Task, TaskKind
 from dsc.errors import UsageError
 
@@ -287,6 +295,18 @@ def test_jobs_show_time_a_frame_its_spread_and_size() -> None:
     assert cells(stream, 0)[2:] == ["100 (±20 %)", "2.00 ×", "10.0"]
 
 
+def test_one_table_shows_all_codecs_of_a_set_library_calls_first() -> None:
+    own = {"name": "png", "bytes": 50_000, "metrics": {"identical": 1.0}, "encode_s": [0.1],
+           "decode_s": [0.004]}  # fmt: skip
+    label = CODECS | {"kind": "label", "rows": [own, CODECS["rows"][0]]}  # type: ignore[index]
+    other = CODECS | {"data": "Other"}
+    table = matrix_table([CODECS, COMPRESS, label, other], "Toy")
+    assert table.splitlines()[0] == "| codec | depth | label |"
+    assert [cells(table, row)[0] for row in range(3)] == ["PNG", "dsc default (av1)", "png"]
+    assert cells(table, 1)[1:] == ["3.07 / 76.8 (0.078)", ""]
+    assert cells(table, 2)[1:] == ["", "6.14 / 154 (0.651)"]
+
+
 def test_two_workers_are_compared_by_the_clock_on_the_wall() -> None:
     alone = {"name": "dsc compress", "cpu_s": [8.0], "wall_s": [8.0], "bytes": 9}
     two = {"name": "dsc compress --workers 2", "cpu_s": [1.0], "wall_s": [5.0], "bytes": 9}
@@ -322,3 +342,22 @@ def test_spread_and_ratio_of_rounds() -> None:
 def test_a_kind_counts_its_pixels() -> None:
     kind = Kind("depth", DEPTH, (wall_and_box(), wall_and_box()))
     assert (kind.pixels, kind.size) == (2 * 76_800, "320×240")
+
+
+def test_the_page_is_written_between_its_marks_and_twice_the_same() -> None:
+    environment = {
+        "cpu": "A processor", "cpus": 2, "python": "3.11", "load": 0.5,
+        "versions": {"dsc": "0.1.0", "torch": None}, "kernels": "compiled kernels",
+    }  # fmt: skip
+    text = speed_page.tables({"parts": [CODECS, COMPRESS], "environment": environment})
+    assert "Measured on A processor, Python 3.11; dsc 0.1.0; compiled kernels." in text
+    assert "| png" not in text
+    page = f"before\n{speed_page.BEGIN}\nold\n{speed_page.END}\nafter\n"
+    written = speed_page.put(page, text)
+    assert written.startswith("before\n")
+    assert written.endswith("\nafter\n")
+    assert "| dsc compress | Toy, 10 % holes |" in written
+    assert "old" not in written
+    assert speed_page.put(written, text) == written
+    with pytest.raises(SystemExit, match="lacks"):
+        speed_page.put("no marks", text)

@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from dsc._bench.markdown import markdown_table
@@ -30,8 +30,10 @@ TITLES = {
     "auto": "Compressing with chosen codecs",
     "workers": "Compressing with two workers, by the clock on the wall",
 }
+MATRIX = "encoding / decoding, MPix/s (bits a pixel)"
 MOST_DIGITS = 6
 WALL = ("workers",)  # parts whose ratios are of wall time
+WALL_SHOWN = ("auto", *WALL)
 
 
 def report(parts: Sequence[Part], environment: Mapping[str, Any]) -> str:
@@ -56,7 +58,9 @@ def markdown(parts: Sequence[Part], environment: Mapping[str, Any]) -> str:
 
 def _first(parts: Sequence[Part]) -> list[tuple[str, str]]:
     jobs = [(title, job_table(parts, name)) for name, title in TITLES.items()]
-    return [("At a glance", glance_table(parts)), *jobs]
+    names = dict.fromkeys(part["data"] for part in parts)
+    every = [(f"{name}: {MATRIX}", matrix_table(parts, name)) for name in names]
+    return [("At a glance", glance_table(parts)), *jobs, *every]
 
 
 def _text(environment: Mapping[str, Any], sections: Sequence[tuple[str, str]]) -> str:
@@ -114,6 +118,8 @@ def _job_glance(part: Part, found: Mapping[str, Row]) -> list[list[str]]:
     else:
         key = time_key(part)
         figure = f"{number(statistics.median(row[key]))} s of {frames_text(part)}"
+        if part["part"] in WALL_SHOWN and part["part"] not in WALL:
+            figure += f", {number(statistics.median(row['wall_s']))} s by the clock on the wall"
         times = longer(ratio_text(row, base, key))
     return [[row["name"], job_data(part), figure, base["name"], times, _bytes_text(row, base)]]
 
@@ -155,11 +161,31 @@ def _job_row(part: Part, row: Row) -> list[str]:
         job_data(part),
         row["name"],
         with_spread(row["cpu_s"], lambda seconds: seconds / frames),
-        number(statistics.median(row["wall_s"]) / frames) if part["part"] in WALL else "",
+        number(statistics.median(row["wall_s"]) / frames) if part["part"] in WALL_SHOWN else "",
         ratio_text(row, base, time_key(part)),
         number(row["bytes"] / frames / 1000),
         _bytes_text(row, base),
     ]
+
+
+def matrix_table(parts: Sequence[Part], data: str) -> str:
+    """Return one table of a set: a row a codec, a column a kind of frames."""
+    kinds = [part for part in parts if part["part"] == "codecs" and part["data"] == data]
+    names = dict.fromkeys(name for part in kinds for name in part_rows(part))
+    rows = [[name, *(_matrix_cell(part, name) for part in kinds)] for name in _calls_first(names)]
+    return markdown_table(["codec", *(part["kind"] for part in kinds)], rows)
+
+
+def _calls_first(names: Iterable[str]) -> list[str]:
+    return sorted(names, key=lambda name: not name[0].isupper())
+
+
+def _matrix_cell(part: Part, name: str) -> str:
+    row = part_rows(part).get(name)
+    if row is None:
+        return ""
+    encode, decode = (number(_mpix_s(part, row, key)) for key in ("encode_s", "decode_s"))
+    return f"{encode} / {decode} ({8 * row['bytes'] / part['pixels']:.3f})"
 
 
 def codec_title(part: Part) -> str:
