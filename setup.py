@@ -1,7 +1,8 @@
 """Builds the compiled kernels of `dsc._kernels`; everything else is in pyproject.toml.
 
 Without a compiler the package still builds: each kernel has a twin in Python. DSC_SANITIZE=1 builds
-with the address and undefined-behaviour sanitizers (`tests/fuzz.py` says how they are run).
+with the address and undefined-behaviour sanitizers; `tests/codecs/test_damaged_streams.py` says how
+to run what they check.
 """
 
 import os

@@ -1,8 +1,6 @@
 /* Entropy coding of symbols grouped by table: all of table 0 first, then those of table 1. */
 #include "ans.h"
 
-#include "kernels.h"
-
 #define ESCAPE_BITS 20
 #define CHUNK_BITS (ESCAPE_BITS / 2) /* an escape is two uniform symbols */
 
@@ -124,12 +122,23 @@ done:
 /* Encodes from the last interval to the first. Returns -1 where one is empty. */
 static int encode(const uint32_t *intervals, int64_t n, AnsEncoder *coder) {
     for (int64_t k = n - 1; k >= 0; k--) {
-        uint32_t left = intervals[2 * k], size = intervals[2 * k + 1];
-        if (!size || left >= ANS_ONE || size > ANS_ONE - left) return -1;
-        ans_put(coder, left, size);
+        uint32_t left = intervals[2 * k] & (ANS_ONE - 1), size = intervals[2 * k + 1];
+        uint32_t more = intervals[2 * k] >> ANS_BITS;
+        if (!size || size > ANS_ONE - left) return -1;
+        if (more)
+            ans_put_times(coder, left, size, more + 1);
+        else
+            ans_put(coder, left, size);
     }
     ans_finish(coder);
     return 0;
+}
+
+/* Returns how many symbols n intervals are for. */
+static int64_t count_symbols(const uint32_t *intervals, int64_t n) {
+    int64_t count = n;
+    for (int64_t k = 0; k < n; k++) count += intervals[2 * k] >> ANS_BITS;
+    return count;
 }
 
 static PyObject *ans_encode(PyObject *self, PyObject *args) {
@@ -144,7 +153,7 @@ static PyObject *ans_encode(PyObject *self, PyObject *args) {
         PyErr_SetString(PyExc_TypeError, "intervals: expected two columns");
         goto done;
     }
-    coder.words = malloc((size_t)(a->shape[0] + 2) * sizeof *coder.words);
+    coder.words = malloc((size_t)(count_symbols(a->data, a->shape[0]) + 2) * sizeof *coder.words);
     if (!coder.words) {
         PyErr_NoMemory();
         goto done;
@@ -165,7 +174,7 @@ done:
     return result;
 }
 
-static int decoder_open(AnsDecoder *coder, Array *words, Array *state, PyObject **objects) {
+int decoder_open(AnsDecoder *coder, Array *words, Array *state, PyObject **objects) {
     if (array_open(words, objects[0], "words", "u4", 1, READ) < 0 ||
         array_open(state, objects[1], "state", "u8", 1, WRITE) < 0 ||
         array_expect(state, "state", 2) < 0)
@@ -178,7 +187,7 @@ static int decoder_open(AnsDecoder *coder, Array *words, Array *state, PyObject 
     return -1;
 }
 
-static void decoder_close(const AnsDecoder *coder, Array *state) {
+void decoder_close(const AnsDecoder *coder, Array *state) {
     ((uint64_t *)state->data)[0] = coder->state;
     ((uint64_t *)state->data)[1] = coder->left;
 }

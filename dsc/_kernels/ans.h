@@ -6,8 +6,7 @@
 #ifndef DSC_ANS_H
 #define DSC_ANS_H
 
-#include <stddef.h>
-#include <stdint.h>
+#include "kernels.h"
 
 #define ANS_BITS 24
 #define ANS_ONE (UINT32_C(1) << ANS_BITS)
@@ -65,9 +64,37 @@ static inline void ans_put(AnsEncoder *coder, uint32_t left, uint32_t size) {
     coder->state = (coder->state / size) << ANS_BITS | (left + coder->state % size);
 }
 
+/* Puts a symbol so many times; a division by one number is a multiplication. */
+static inline void ans_put_times(AnsEncoder *coder, uint32_t left, uint32_t size, uint32_t times) {
+#if defined(__SIZEOF_INT128__)
+    if (size > 1) {
+        uint64_t inverse = UINT64_MAX / size, limit = (uint64_t)size << (64 - ANS_BITS);
+        for (; times; times--) {
+            if (size < ANS_ONE && coder->state >= limit) {
+                coder->words[coder->count++] = (uint32_t)coder->state;
+                coder->state >>= 32;
+            }
+            uint64_t prefix = (uint64_t)((unsigned __int128)coder->state * inverse >> 64);
+            uint64_t rest = coder->state - prefix * size;
+            if (rest >= size) { /* the product is at most 1 too small */
+                prefix++;
+                rest -= size;
+            }
+            coder->state = prefix << ANS_BITS | (left + rest);
+        }
+    }
+#endif
+    for (; times; times--) ans_put(coder, left, size);
+}
+
 /* Puts the state itself; after it, `words` are the stream. */
 static inline void ans_finish(AnsEncoder *coder) {
     for (; coder->state; coder->state >>= 32) coder->words[coder->count++] = (uint32_t)coder->state;
 }
+
+/* Opens a decoder from its (words, state), state being (state, words left); closes it, which keeps
+ * the state for the next call. Opening returns 0, or -1 with an exception set. */
+int decoder_open(AnsDecoder *coder, Array *words, Array *state, PyObject **objects);
+void decoder_close(const AnsDecoder *coder, Array *state);
 
 #endif

@@ -24,7 +24,10 @@ def ans_look_up(
     """
 
 def ans_encode(intervals: NDArray[np.uint32]) -> bytes:
-    """Return the words of a stream whose symbols have these intervals (n, 2)."""
+    """Return the words of a stream whose symbols have these intervals (n, 2).
+
+    The upper eight bits of `left` say how often more a symbol comes.
+    """
 
 def ans_decode(
     words: Words,
@@ -41,3 +44,50 @@ def ans_decode_uniform(
     words: Words, state: NDArray[np.uint64], size: int, values: NDArray[np.int32]
 ) -> None:
     """Read n integers from 0 to below `size`."""
+
+class LabelModel:
+    """A model as the walk uses it: what `label_model` made."""
+
+Bounds = tuple[NDArray[np.uint32], NDArray[np.int64]]
+
+def label_model(
+    networks: tuple[tuple[tuple[NDArray[np.int8], NDArray[np.int32]], ...], ...],
+    calm: Bounds,
+    decisions: tuple[Bounds, ...],
+    escapes: Bounds,
+    places: tuple[NDArray[np.uint8], ...],
+    moves: NDArray[np.int8],
+    radii: NDArray[np.uint8],
+) -> LabelModel:
+    """Take over a model.
+
+    Parameters
+    ----------
+    networks
+        The (weight, bias) of each layer of each phase.
+    calm, decisions, escapes
+        The (bounds, offsets) of the tables.
+    places
+        (n, 2) of each phase's pixels in a cell.
+    moves
+        (phases, neighbours, 2) where each phase looks, nearest first.
+    radii
+        (phases, 3) of its windows.
+    """
+
+def label_tables(
+    model: LabelModel,
+    phase: int,
+    level: int,
+    patterns: NDArray[np.uint64],
+    index: NDArray[np.uint8],
+) -> None:
+    """Write the tables (n, 3) of patterns (n, 3): which neighbours have each candidate, as bits."""
+
+def label_encode(model: LabelModel, labels: NDArray[np.uint16]) -> bytes:
+    """Return the intervals of a map (H, W) numbered in the order of coding, for `ans_encode`."""
+
+def label_decode(
+    model: LabelModel, words: Words, state: NDArray[np.uint64], labels: NDArray[np.uint16]
+) -> int:
+    """Read a map (H, W) into `labels`; return how many labels it has."""

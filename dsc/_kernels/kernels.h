@@ -36,15 +36,19 @@ void arrays_close(Array *arrays, int n);
 int array_expect(const Array *array, const char *name, int64_t count);
 
 extern PyMethodDef ans_methods[];
+extern PyMethodDef label_methods[];
+extern PyMethodDef label_model_methods[];
 
-/* A second version of a hot function for processors with AVX2, chosen when it is first called. The
- * compiler makes both from the same lines. */
-#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__SANITIZE_ADDRESS__)
-#define WITH_AVX2 __attribute__((target_clones("avx2", "default")))
-#define HAS_CLONES 1
+/* A second version of a hot function, for processors with AVX2, is marked AVX2 and chosen where it is
+ * called by `has_avx2`. */
+#if defined(__x86_64__) && defined(__GNUC__)
+#define WITH_AVX2 1
+#define AVX2 __attribute__((target("avx2")))
+static inline int has_avx2(void) {
+    return __builtin_cpu_supports("avx2") != 0;
+}
 #else
-#define WITH_AVX2
-#define HAS_CLONES 0
+#define WITH_AVX2 0
 #endif
 
 #endif

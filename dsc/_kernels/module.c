@@ -4,8 +4,8 @@
 static PyObject *instructions(PyObject *self, PyObject *args) {
     (void)self;
     (void)args;
-#if HAS_CLONES
-    return PyUnicode_FromString(__builtin_cpu_supports("avx2") ? "AVX2" : "x86-64");
+#if WITH_AVX2
+    return PyUnicode_FromString(has_avx2() ? "AVX2" : "x86-64");
 #elif defined(__aarch64__)
     return PyUnicode_FromString("arm64");
 #else
@@ -21,6 +21,8 @@ static PyMethodDef own_methods[] = {
 static PyMethodDef *const TABLES[] = {
     own_methods,
     ans_methods,
+    label_methods,
+    label_model_methods,
 };
 
 static int fill(PyObject *module) {

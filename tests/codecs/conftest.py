@@ -1,4 +1,4 @@
-"""Fixtures of the conditional networks' tests."""
+"""Fixtures of the codecs' tests."""
 
 from collections.abc import Iterator
 
@@ -9,6 +9,13 @@ from torch import Tensor
 from dsc._codecs.learned.codec_file import export_codec
 from dsc._codecs.learned.network.spec import KINDS
 from tests.codecs.conditional_cases import network_of, view_planes
+from tests.kernels import use_kernels
+
+
+@pytest.fixture(params=["compiled", "twin"])
+def both_kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a test with the compiled kernels, and with their twins in Python."""
+    use_kernels(request.param, monkeypatch)
 
 
 @pytest.fixture

@@ -38,6 +38,7 @@ def sha256(array: np.ndarray) -> str:
     return hashlib.sha256(little.tobytes()).hexdigest()
 
 
+@pytest.mark.usefixtures("both_kernels")
 @pytest.mark.parametrize("case", CASES)
 def test_golden_stream_decodes_as_it_did(case):
     expected = json.loads(read(case, ".json"))
@@ -61,6 +62,7 @@ def test_golden_stream_decodes_as_it_did(case):
         assert error.max() <= (3 if task.dtype == "uint8" else 0.012 * np.ptp(wanted))
 
 
+@pytest.mark.usefixtures("both_kernels")
 @pytest.mark.parametrize("case", MASKS)
 def test_golden_mask_decodes_as_it_did(case):
     expected = json.loads(read(case, ".json"))

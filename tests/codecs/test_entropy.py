@@ -17,7 +17,8 @@ from dsc._codecs.coding.entropy import (
     build_tables,
 )
 from dsc.errors import BitstreamError, CodecError
-from tests.kernels import use_kernels
+
+pytestmark = pytest.mark.usefixtures("both_kernels")
 
 
 def gaussian_tables(count: int = 16) -> Tables:
@@ -32,12 +33,6 @@ def gaussian_tables(count: int = 16) -> Tables:
 
 
 TABLES = gaussian_tables()
-
-
-@pytest.fixture(params=["compiled", "twin"], autouse=True)
-def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    use_kernels(request.param, monkeypatch)
-    return str(request.param)
 
 
 def round_trip(symbols: np.ndarray, indexes: np.ndarray) -> bytes:

@@ -14,6 +14,8 @@ from dsc._codecs.registry import codec_from_config
 from tests.golden import make_label
 from tests.places import ROOT as REPOSITORY
 
+pytestmark = pytest.mark.usefixtures("both_kernels")
+
 ROOT = REPOSITORY / "tests" / "golden" / "label"
 CASES = sorted(make_label.cases())
 MASKS = {"mask_unset": CONTEXT_UNSET, "mask_set": CONTEXT_SET}

@@ -124,6 +124,7 @@ def test_it_codes_normals_alone_and_wants_its_model() -> None:
         codec_from_config("normal-palette", {"tasks": []}, None)
 
 
+@pytest.mark.usefixtures("both_kernels")
 @pytest.mark.parametrize("form", ["labels", "picture"])
 def test_golden_stream_decodes_as_it_did(form: str) -> None:
     expected = json.loads((GOLDEN / f"{form}.json").read_text())

@@ -160,6 +160,7 @@ def test_latents_are_the_same_integers_over_threads_and_libraries(
         assert latent_hash(codec, streams) == expected
 
 
+@pytest.mark.usefixtures("both_kernels")
 def test_golden_bitstreams_decode_to_the_same_integers(codec: SharedLatentCodec) -> None:
     """Written once with these weights; every machine and version must read the same integers."""
     expected = json.loads((GOLDEN / "latents.json").read_text())

@@ -18,6 +18,7 @@ SHIPPED = sorted(
 )
 
 
+@pytest.mark.usefixtures("both_kernels")
 @pytest.mark.parametrize("codec_id", SHIPPED)
 def test_golden_bitstreams_decode_to_the_same_integers(codec_id: str) -> None:
     """Written once with these weights; every machine and version must read the same integers."""

@@ -151,6 +151,10 @@ class SymbolEncoder:
         halves = np.stack([shifted // _CHUNK, shifted % _CHUNK], axis=1).astype(np.int32)
         self.put_uniform(halves, _CHUNK)
 
+    def put_intervals(self, intervals: Words) -> None:
+        """Append symbols by their intervals (n, 2), as compiled kernels find them."""
+        self._intervals.append(intervals)
+
     def finish(self) -> bytes:
         """Return the bitstream: little-endian 32-bit words; empty when nothing was put."""
         if not self._intervals:

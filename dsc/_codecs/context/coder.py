@@ -1,7 +1,9 @@
 """Codes a label map as entropy-coded symbols: one walk through the lattice for both directions.
 
-`walk` asks a port for every symbol. A writing port is told the symbol, a reading port finds it in
-the bitstream; everything else (contexts, tables, order) is the same code for both.
+`encode_labels` and `decode_labels` do so by the kernel in `dsc/_kernels/labels.c`. `walk` is its
+twin and the reference. It asks a port for every symbol: a writing port is told the symbol, a
+reading port finds it in the bitstream; everything else (contexts, tables, order) is the same code
+for both.
 """
 
 from dataclasses import dataclass
@@ -10,10 +12,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from dsc import _kernels
 from dsc._codecs.coding.entropy import SymbolDecoder, SymbolEncoder, Tables
 from dsc._codecs.context import escapes
 from dsc._codecs.context.lattice import (
     LEVELS,
+    MARGIN,
     PHASES,
     Grid,
     Ids,
@@ -24,12 +28,51 @@ from dsc._codecs.context.lattice import (
     steps_of,
 )
 from dsc._codecs.context.neighbours import CALM, NO_LABEL, calmness, contexts
-from dsc._codecs.context.network import DECISIONS, LabelModel
+from dsc._codecs.context.network import DECISIONS, LabelModel, compiled_model
 from dsc.errors import BitstreamError
 
 CHUNK = 1 << 11  # pixels whose contexts are held at once
 CALM_TABLES = CALM * LEVELS * len(PHASES)
 Int = NDArray[np.int32]
+
+
+def encode_labels(encoder: SymbolEncoder, model: LabelModel, labels: Ids) -> None:
+    """Append a map.
+
+    Parameters
+    ----------
+    labels
+        (H, W) uint16, numbered in the order in which they are met
+        (`dsc._codecs.context.lattice.meeting_order`).
+    """
+    if _kernels.in_use() and _fits(labels.shape):
+        coded = _kernels.compiled.label_encode(compiled_model(model), np.ascontiguousarray(labels))
+        encoder.put_intervals(np.frombuffer(coded, np.uint32).reshape(-1, 2))
+    else:
+        walk(Writer(encoder), model, (labels.shape[0], labels.shape[1]), labels)
+
+
+def decode_labels(decoder: SymbolDecoder, model: LabelModel, height: int, width: int) -> Ids:
+    """Read a map: (height, width) uint16, numbered in the order in which they are met.
+
+    Raises
+    ------
+    BitstreamError
+        When what is read is no map.
+    """
+    if not (_kernels.in_use() and _fits((height, width))):
+        return walk(Reader(decoder), model, (height, width), None)
+    labels = np.empty((height, width), np.uint16)
+    try:
+        _kernels.compiled.label_decode(compiled_model(model), decoder.words, decoder.state, labels)
+    except ValueError as error:
+        raise BitstreamError(str(error)) from None
+    return labels
+
+
+def _fits(size: tuple[int, ...]) -> bool:
+    """Tell whether the kernel numbers the pixels of a map with 31 bits."""
+    return (size[0] + 2 * MARGIN) * (size[1] + 2 * MARGIN) < 1 << 31
 
 
 class Port(Protocol):

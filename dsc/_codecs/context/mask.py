@@ -42,12 +42,12 @@ def encode_mask(mask: NDArray[np.bool_]) -> bytes:
 
 def _encode_context(mask: NDArray[np.bool_]) -> bytes:
     from dsc._codecs.coding.entropy import SymbolEncoder
-    from dsc._codecs.context.coder import Writer, walk
+    from dsc._codecs.context.coder import encode_labels
     from dsc._codecs.context.weights import shipped_model
 
     encoder = SymbolEncoder()
     ids = (mask != mask[0, 0]).astype(np.uint16)
-    walk(Writer(encoder), shipped_model(), (mask.shape[0], mask.shape[1]), ids)
+    encode_labels(encoder, shipped_model(), ids)
     return bytes([CONTEXT_SET if mask[0, 0] else CONTEXT_UNSET]) + encoder.finish()
 
 
@@ -110,11 +110,11 @@ def _decode_jpeg_xl(body: bytes, height: int, width: int) -> NDArray[np.bool_]:
 
 def _decode_context(body: bytes, height: int, width: int) -> NDArray[np.bool_]:
     from dsc._codecs.coding.entropy import SymbolDecoder
-    from dsc._codecs.context.coder import Reader, walk
+    from dsc._codecs.context.coder import decode_labels
     from dsc._codecs.context.weights import shipped_model
 
     decoder = SymbolDecoder(body)
-    ids = walk(Reader(decoder), shipped_model(), (height, width), None)
+    ids = decode_labels(decoder, shipped_model(), height, width)
     decoder.check_end()
     if ids.max() != 1:
         raise ValueError(f"{ids.max() + 1} labels in a mask")

@@ -8,19 +8,25 @@ symbols whose frequencies were counted.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from dsc import _kernels
 from dsc._codecs.coding.entropy import Tables
+from dsc._codecs.context.lattice import NEIGHBOURS, PHASES, offsets_of
+from dsc._codecs.context.neighbours import RADII
+
+if TYPE_CHECKING:
+    from dsc._kernels import compiled
 
 ONE = 16  # what 1 counts in activations and features
 SHIFT = 5  # weights are in 1/32
 HIGHEST = 127
 LOGIT_LEVELS = 64
+Float = NDArray[np.float32]
 DECISIONS = 3  # is it the first candidate; if not, the second; if not, the third
 
 
@@ -46,21 +52,23 @@ class Layer:
     rectified: bool
 
     @cached_property
-    def _scaled(self) -> tuple[Tensor, Tensor]:
+    def _scaled(self) -> tuple[Float, Float]:
         """Weights and biases that make ``floor(weight @ x + bias)`` the result before it clamps."""
-        scale = 2.0**-SHIFT
-        weight = torch.from_numpy(self.weight.astype(np.float32)) * (self.input_one * scale)
-        bias = torch.from_numpy(self.bias.astype(np.float32)) * scale + 0.5
+        scale = np.float32(2.0**-SHIFT)
+        weight = self.weight.astype(np.float32) * (self.input_one * scale)
+        bias = self.bias.astype(np.float32) * scale + np.float32(0.5)
         return weight, bias[:, :, None]
 
-    def __call__(self, x: Tensor, level: int) -> Tensor:
+    def __call__(self, x: Float, level: int) -> Float:
         """Map (inputs, n) to (outputs, n)."""
         weight, bias = self._scaled
-        out = torch.addmm(bias[min(level, len(bias) - 1)], weight, x)
-        return out.floor_().clamp_(0 if self.rectified else -HIGHEST, HIGHEST)
+        out = weight @ x
+        out += bias[min(level, len(bias) - 1)]
+        low = 0 if self.rectified else -HIGHEST
+        return np.clip(np.floor(out, out=out), low, HIGHEST, out=out)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LabelModel:
     """All that is trained.
 
@@ -93,13 +101,43 @@ class LabelModel:
         -------
         (3, n) uint8
         """
-        x = torch.from_numpy(features)
+        if _kernels.in_use():
+            index = np.empty((features.shape[1], DECISIONS), np.uint8)
+            model, patterns = compiled_model(self), _patterns(features)
+            _kernels.compiled.label_tables(model, phase, level, patterns, index)
+            return index.T
+        x = features
         for layer in self.networks[phase]:
             x = layer(x, level)
         return logit_index(x)
 
 
-def logit_index(logits: Tensor) -> NDArray[np.uint8]:
+def logit_index(logits: Float) -> NDArray[np.uint8]:
     """Return the table of a logit in [-127, 127]."""
-    index: NDArray[np.uint8] = ((logits.to(torch.int16) + (HIGHEST + 1)) >> 2).byte().numpy()
-    return index
+    return ((logits.astype(np.int16) + (HIGHEST + 1)) >> 2).astype(np.uint8)
+
+
+# ---- for the compiled kernel
+
+
+@lru_cache(maxsize=8)
+def compiled_model(model: LabelModel) -> "compiled.LabelModel":
+    """Return a model as the kernel in `dsc/_kernels/labels.c` has it."""
+    moves = np.array([offsets_of(phase) for phase in range(len(PHASES))], np.int8)
+    return _kernels.compiled.label_model(
+        tuple(tuple((layer.weight, layer.bias) for layer in layers) for layers in model.networks),
+        (model.calm.bounds, model.calm.offsets),
+        tuple((tables.bounds, tables.offsets) for tables in model.decisions),
+        (model.escapes.bounds, model.escapes.offsets),
+        tuple(np.array(places, np.uint8) for places in PHASES),
+        moves,
+        np.array(RADII, np.uint8),
+    )
+
+
+def _patterns(features: Float) -> NDArray[np.uint64]:
+    """Return features (inputs, n) of 0 and 1 as bits: (n, 3), one number for each candidate."""
+    parts = np.split(features, (NEIGHBOURS, 2 * NEIGHBOURS))
+    bits = [np.uint64(1) << np.arange(len(part), dtype=np.uint64) for part in parts]
+    rows = [(part > 0).T.astype(np.uint64) @ each for part, each in zip(parts, bits, strict=True)]
+    return np.stack(rows, axis=1)

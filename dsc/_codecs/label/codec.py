@@ -21,7 +21,7 @@ import numpy as np
 
 from dsc._codecs.base import Array
 from dsc._codecs.coding.entropy import SymbolDecoder, SymbolEncoder
-from dsc._codecs.context.coder import Reader, Writer, walk
+from dsc._codecs.context.coder import decode_labels, encode_labels
 from dsc._codecs.context.network import LabelModel
 from dsc._codecs.context.weights import cached_model, shipped_file
 from dsc._codecs.label.palette import (
@@ -129,7 +129,7 @@ def _encode_context(model: LabelModel, array: Array) -> bytes | None:
     except ValueError:
         return None
     encoder = SymbolEncoder()
-    walk(Writer(encoder), model, (array.shape[0], array.shape[1]), ids)
+    encode_labels(encoder, model, ids)
     put_palette(encoder, palette, array.dtype, array.shape[2] if array.ndim == 3 else 1)
     return encoder.finish()
 
@@ -140,7 +140,7 @@ def _decode_context(
     if not words:  # the coder would give zeros for ever; two labels have words
         raise ValueError("there are no words")
     decoder = SymbolDecoder(words)
-    ids = walk(Reader(decoder), model, (shape[0], shape[1]), None)
+    ids = decode_labels(decoder, model, shape[0], shape[1])
     channels = shape[2] if len(shape) == 3 else 1
     palette = get_palette(decoder, int(ids.max()) + 1, dtype, channels)
     decoder.check_end()

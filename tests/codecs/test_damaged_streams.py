@@ -1,0 +1,112 @@
+"""Streams that were damaged in many ways are refused or decode to something of the right size.
+
+DSC_FUZZ is how many of each kind are tried (default 300, and 10,000 before a release). What is
+compiled is also tried with sanitizers, which see every read beyond an array::
+
+    DSC_SANITIZE=1 python setup.py build_ext --inplace --force
+    export LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)"
+    export ASAN_OPTIONS=detect_leaks=0 DSC_FUZZ=10000
+    python -m pytest tests/codecs/test_damaged_streams.py
+"""
+
+import os
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from dsc._codecs.coding.entropy import SymbolDecoder, SymbolEncoder, build_tables
+from dsc._codecs.context.coder import encode_labels
+from dsc._codecs.context.mask import CONTEXT_SET, CONTEXT_UNSET, decode_mask
+from dsc._codecs.context.weights import shipped_model
+from dsc._codecs.registry import make_codec
+from dsc._schemas import Quality, Task
+from dsc.errors import BitstreamError
+from tests.codecs.test_label_kernel import some_map
+from tests.codecs.test_mask import ragged_mask
+
+COUNT = int(os.environ.get("DSC_FUZZ", "300"))
+TABLES = build_tables(list(np.random.default_rng(0).dirichlet(np.ones(30), 9)[:, :-1]), [-9] * 9)
+INDEXES = np.random.default_rng(1).integers(0, 9, 700).astype(np.uint8)
+Decoder = Callable[[bytes], np.ndarray]
+
+
+def symbols() -> tuple[bytes, Decoder]:
+    encoder = SymbolEncoder()
+    encoder.put((np.arange(700) % 25 - 9).astype(np.int32), INDEXES, TABLES)
+    encoder.put_uniform((np.arange(50) % 65).astype(np.int32), 65)
+
+    def decode(data: bytes) -> np.ndarray:
+        decoder = SymbolDecoder(data)
+        found = np.append(decoder.get(INDEXES, TABLES), decoder.get_uniform(50, 65))
+        decoder.check_end()
+        return found
+
+    return encoder.finish(), decode
+
+
+def labels(dtype: str, kind: str, count: int) -> tuple[bytes, Decoder]:
+    codec = make_codec("label-context", [Task(name="label", kind="label", dtype=dtype)])
+    array = (some_map(3, 53, 71, count, kind).astype(np.int64) * 211 % 60_001).astype(dtype)
+    (coded,) = codec.encode_batch([{"label": array}], Quality(default=100))
+    assert coded["label"][0] == 0, "another method was chosen"
+
+    def decode(data: bytes) -> np.ndarray:
+        return codec.decode_batch([{"label": data}], ["label"], 53 * 71)[0]["label"]
+
+    return coded["label"], decode
+
+
+def mask() -> tuple[bytes, Decoder]:
+    holes = ragged_mask()
+    encoder = SymbolEncoder()
+    encode_labels(encoder, shipped_model(), (holes ^ holes[0, 0]).astype(np.uint16))
+    method = CONTEXT_SET if holes[0, 0] else CONTEXT_UNSET
+    return bytes([method]) + encoder.finish(), lambda data: decode_mask(data, *holes.shape)
+
+
+CODERS: dict[str, Callable[[], tuple[bytes, Decoder]]] = {
+    "symbols": symbols,
+    "regions": lambda: labels("uint8", "regions", 12),
+    "instances": lambda: labels("uint16", "regions", 200),
+    "ragged": lambda: labels("int32", "ragged", 7),
+    "mask": mask,
+}
+
+
+def damaged(rng: np.random.Generator, data: bytes) -> bytes:
+    """Change bits or bytes, cut, lengthen, join parts, or make all of it up."""
+    changed = bytearray(data)
+    kind = int(rng.integers(7))
+    at = int(rng.integers(len(data)))
+    if kind <= 1:
+        for _ in range(int(rng.integers(1, 4))):
+            changed[int(rng.integers(len(data)))] ^= 1 << int(rng.integers(8))
+    elif kind == 2:
+        changed[at : at + 8] = rng.bytes(len(changed[at : at + 8]))
+    elif kind == 3:
+        del changed[at:]
+    elif kind == 4:
+        del changed[at : at + 4 * int(rng.integers(1, 9))]
+    elif kind == 5:
+        changed[at:at] = rng.bytes(4 * int(rng.integers(1, 9)))
+    else:  # the head, which says what follows, is left
+        changed[5:] = rng.bytes(4 * int(rng.integers(0, 200)))
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("name", CODERS)
+def test_damage_is_refused_or_gives_what_was_asked_for(name: str) -> None:
+    data, decode = CODERS[name]()
+    intact = decode(data)
+    rng = np.random.default_rng(17)
+    refused = 0
+    for _ in range(COUNT):
+        try:
+            found = decode(damaged(rng, data))
+        except BitstreamError:
+            refused += 1
+        else:
+            assert found.dtype == intact.dtype
+            assert found.ndim == intact.ndim  # a header may say another size
+    assert refused > COUNT / 2
