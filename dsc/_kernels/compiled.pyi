@@ -1,5 +1,7 @@
 """The functions of the compiled kernels; `dsc._kernels` says what holds for all of them."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -7,6 +9,101 @@ Words = NDArray[np.uint32]
 
 def instructions() -> str:
     """Name the instructions that the kernels were built for and that this processor has."""
+
+def residual_contexts(
+    planes: NDArray[np.int32],
+    valid: NDArray[np.bool_],
+    symbols: NDArray[np.int32],
+    contexts: NDArray[np.uint8],
+    ends: NDArray[np.int64],
+    counts: NDArray[np.int64],
+) -> None:
+    """List the symbols and contexts of planes (C, H, W), where valid (H, W), in coding order.
+
+    `symbols` and `contexts` have 64 elements more than `planes`; `ends` (16,) says where each visit
+    ends. To `counts` (43, 2 reach + 3) is added how often a context has each symbol, from -reach to
+    reach, and those below and above.
+    """
+
+def residual_decode(
+    words: Words,
+    state: NDArray[np.uint64],
+    used: NDArray[np.bool_],
+    table_of: NDArray[np.uint8],
+    bounds: NDArray[np.uint32],
+    offsets: NDArray[np.int64],
+    lows: NDArray[np.int32],
+    valid: NDArray[np.bool_],
+    planes: NDArray[np.int32],
+) -> None:
+    """Read planes (C, H, W) where valid (H, W); `used` and `table_of` (43,) are by context.
+
+    Raises `ValueError` for a context that is not used.
+    """
+
+def bound_quantise(
+    low: NDArray[np.int32],
+    high: NDArray[np.int32],
+    up: NDArray[Any],
+    down: NDArray[Any],
+    original: NDArray[Any],
+    decoded: NDArray[Any],
+    residual: NDArray[np.int32],
+) -> None:
+    """Write the steps from `decoded` (n,) to within the bound of `original` (n,) to `residual`.
+
+    Maps are uint8 or uint16, and so are the tables (powers, counts) of 1, 2, 4 ... steps up and
+    down; `low` and `high` (counts,) are what each count covers.
+    """
+
+def bound_apply(
+    low: NDArray[np.int32],
+    high: NDArray[np.int32],
+    up: NDArray[Any],
+    down: NDArray[Any],
+    decoded: NDArray[Any],
+    residual: NDArray[np.int32],
+    found: NDArray[Any],
+) -> None:
+    """Write `decoded` (n,) moved by `residual` (n,) steps to `found` (n,)."""
+
+def bound_holds(
+    allowed: NDArray[np.int32],
+    original: NDArray[Any],
+    decoded: NDArray[Any],
+    within: NDArray[np.bool_],
+) -> None:
+    """Write whether each of n pixels is within what its original allows to `within`."""
+
+def maps_look_up(
+    image: NDArray[Any],
+    table: NDArray[Any],
+    mask: NDArray[np.bool_] | None,
+    masked: int,
+    found: NDArray[Any],
+) -> int:
+    """Write what `table` has for each of n values, `masked` where `mask` is set, to `found` (n,).
+
+    `image` and `table` are uint8 or uint16 each; `found` has the table's dtype. Returns the largest
+    value of the image; where that is beyond the table nothing is written.
+    """
+
+def maps_unit_vectors(
+    image: NDArray[np.uint8], invalid: NDArray[np.uint8], found: NDArray[np.float32]
+) -> None:
+    """Write the unit vectors of normals (H, W, 3), NaN where all channels are one of `invalid`."""
+
+def maps_similarity(
+    first: NDArray[np.float64],
+    second: NDArray[np.float64],
+    down: NDArray[np.float64],
+    along: NDArray[np.float64],
+    c1: float,
+    c2: float,
+    similarity: NDArray[np.float64],
+    contrast: NDArray[np.float64],
+) -> None:
+    """Write SSIM and its contrast-structure term of (H, W) images, under windows down and along."""
 
 def ans_look_up(
     symbols: NDArray[np.int32],

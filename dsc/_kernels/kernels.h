@@ -38,6 +38,9 @@ int array_expect(const Array *array, const char *name, int64_t count);
 extern PyMethodDef ans_methods[];
 extern PyMethodDef label_methods[];
 extern PyMethodDef label_model_methods[];
+extern PyMethodDef bound_methods[];
+extern PyMethodDef maps_methods[];
+extern PyMethodDef residual_methods[];
 
 /* A second version of a hot function, for processors with AVX2, is marked AVX2 and chosen where it is
  * called by `has_avx2`. */

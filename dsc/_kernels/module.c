@@ -23,6 +23,9 @@ static PyMethodDef *const TABLES[] = {
     ans_methods,
     label_methods,
     label_model_methods,
+    bound_methods,
+    maps_methods,
+    residual_methods,
 };
 
 static int fill(PyObject *module) {

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dsc import _kernels
 from dsc._schemas import Task, TaskKind
 
 Array = NDArray[Any]
@@ -221,11 +222,14 @@ def mean_angle_deg(original: Array, decoded: Array) -> float:
 
 def angles_deg(original: Array, decoded: Array) -> Float:
     """Return the angle a pixel in degrees, (H, W); NaN where the original has no vector."""
-    first, second = original.astype(np.float64), np.nan_to_num(decoded.astype(np.float64))
+    # by component: sums along an axis of three are slow
+    ax, ay, az = np.ascontiguousarray(np.moveaxis(original, -1, 0), np.float64)
+    bx, by, bz = np.nan_to_num(np.ascontiguousarray(np.moveaxis(decoded, -1, 0), np.float64))
     # atan2 of cross and dot: arccos loses all digits of small angles
-    cross = np.linalg.norm(np.cross(first, second), axis=-1)
-    degrees: Float = np.degrees(np.arctan2(cross, np.sum(first * second, axis=-1)))
-    degrees[~second.any(axis=-1) & np.isfinite(degrees)] = 90.0
+    cross = (ay * bz - az * by) ** 2 + (az * bx - ax * bz) ** 2 + (ax * by - ay * bx) ** 2
+    dot = ax * bx + ay * by + az * bz
+    degrees: Float = np.degrees(np.arctan2(np.sqrt(cross), dot))
+    degrees[~((bx != 0) | (by != 0) | (bz != 0)) & np.isfinite(degrees)] = 90.0
     return degrees
 
 
@@ -281,22 +285,46 @@ def _channels_first(image: Array) -> Float:
 
 def _ssim_terms(first: Float, second: Float, peak: float) -> tuple[Float, Float]:
     """Return mean SSIM and mean contrast-structure term of each channel, (C,) both."""
-    c1, c2 = (_K1 * peak) ** 2, (_K2 * peak) ** 2
+    terms = _ssim_maps_compiled if _kernels.in_use() else _ssim_maps
+    similarity, contrast = terms(first, second, (_K1 * peak) ** 2, (_K2 * peak) ** 2)
+    return similarity.mean((1, 2)), contrast.mean((1, 2))
+
+
+def _ssim_maps_compiled(first: Float, second: Float, c1: float, c2: float) -> tuple[Float, Float]:
+    """Do what `_ssim_maps` does, in C, to the same last bit."""
+    down, along = (_window(size) for size in first.shape[1:])
+    height, width = (n - len(w) + 1 for n, w in zip(first.shape[1:], (down, along), strict=True))
+    similarity = np.empty((len(first), height, width))
+    contrast = np.empty_like(similarity)
+    for planes in zip(first, second, similarity, contrast, strict=True):
+        _kernels.compiled.maps_similarity(*planes[:2], down, along, c1, c2, *planes[2:])
+    return similarity, contrast
+
+
+def _ssim_maps(first: Float, second: Float, c1: float, c2: float) -> tuple[Float, Float]:
+    """Return SSIM and its contrast-structure term at every place of the window, (C, h, w) both."""
     mean_1, mean_2 = _blur(first), _blur(second)
     variance_1 = _blur(first * first) - mean_1 * mean_1
     variance_2 = _blur(second * second) - mean_2 * mean_2
     covariance = _blur(first * second) - mean_1 * mean_2
     contrast = (2 * covariance + c2) / (variance_1 + variance_2 + c2)
     luminance = (2 * mean_1 * mean_2 + c1) / (mean_1 * mean_1 + mean_2 * mean_2 + c1)
-    return (luminance * contrast).mean((1, 2)), contrast.mean((1, 2))
+    return luminance * contrast, contrast
+
+
+def _window(length: int) -> Float:
+    """Return the weights of the window along an axis of this many pixels."""
+    size = min(_WINDOW, length)
+    offsets = np.arange(size) - (size - 1) / 2
+    window = np.exp(-(offsets**2) / (2 * _SIGMA**2))
+    weights: Float = window / window.sum()
+    return weights
 
 
 def _blur(planes: Float) -> Float:
     for axis in (1, 2):
-        size = min(_WINDOW, planes.shape[axis])
-        offsets = np.arange(size) - (size - 1) / 2
-        window = np.exp(-(offsets**2) / (2 * _SIGMA**2))
-        window /= window.sum()
+        window = _window(planes.shape[axis])
+        size = len(window)
         length = planes.shape[axis] - size + 1
         rows = np.moveaxis(planes, axis, 1)
         blurred = rows[:, :length] * window[0]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
+from dsc import _kernels
 from dsc._schemas.base import Schema
 from dsc.errors import UnknownTaskError
 
@@ -157,15 +158,26 @@ class Task(Schema):
             depth_m[self.invalid_mask(array)] = np.nan
             return depth_m
         if self.kind is TaskKind.NORMAL:
-            normal = (array.astype(np.float32) - 127.5) / 127.5
-            normal /= np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-6)
-            normal[self.invalid_mask(array)] = np.nan
-            return normal
+            return self._unit_vectors(array)
         if self.kind is TaskKind.DISPARITY and self.invalid:
             disparity = array.astype(np.result_type(array.dtype, np.float32))
             disparity[self.invalid_mask(array)] = np.nan
             return disparity
         return array
+
+    def _unit_vectors(self, array: "NDArray[Any]") -> "NDArray[Any]":
+        """Return float32 unit vectors of normals (H, W, 3), NaN where invalid."""
+        import numpy as np
+
+        if _kernels.in_use() and array.dtype == np.uint8 and array.ndim == self.channels == 3:
+            found = np.empty(array.shape, np.float32)
+            invalid = np.array([value for value in self.invalid if 0 <= value < 256], np.uint8)
+            _kernels.compiled.maps_unit_vectors(np.ascontiguousarray(array), invalid, found)
+            return found
+        normal = (array.astype(np.float32) - 127.5) / 127.5
+        normal /= np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-6)
+        normal[self.invalid_mask(array)] = np.nan
+        return normal
 
 
 def spelled(name: str) -> str:

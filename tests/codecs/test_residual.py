@@ -1,16 +1,20 @@
-"""No valid pixel is beyond the bound, whatever the codec below gives, at little cost."""
+"""No valid pixel is beyond the bound, whatever the codec below gives, at little cost.
+
+The compiled kernels and their twins give the same bytes and integers, on damage as well.
+"""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
+from dsc import _kernels
 from dsc._codecs.registry import codec_class, make_codec
 from dsc._codecs.residual.bound import Steps, worst_error
 from dsc._codecs.residual.codec import ResidualCodec, residual_stream
@@ -20,6 +24,7 @@ from dsc._schemas import Bound, BoundKind, Quality, Task, TaskKind, required_str
 from dsc._sources.registry import open_source
 from dsc.errors import BitstreamError, CodecError
 from tests.codecs.conformance import MAX_PIXELS, CodecConformance, decode, make_sample
+from tests.kernels import use_kernels
 
 DEPTH = Task(name="depth", kind=TaskKind.DEPTH, dtype="uint16", unit_m=0.001, invalid=(0, 65535))
 GRAY = Task(name="gray", kind=TaskKind.IMAGE, dtype="uint16")
@@ -29,6 +34,7 @@ LABEL = Task(name="label", kind=TaskKind.LABEL, dtype="uint8")
 PERCENT = Bound(kind=BoundKind.RELATIVE, value=0.01)
 MILLIMETRES = Bound(kind=BoundKind.METRES, value=0.004)
 COUNTS = Bound(kind=BoundKind.COUNTS, value=2)
+FIXTURE_IS_FINE = [HealthCheck.function_scoped_fixture]  # it only says which kernels are used
 
 
 class TestOverDepth(CodecConformance):
@@ -235,14 +241,133 @@ def test_a_step_is_as_wide_as_the_bound_allows() -> None:
     st.integers(0, 5),
 )
 @settings(max_examples=40, deadline=None)
-def test_planes_come_back_and_damage_is_seen(planes: np.ndarray, seed: int) -> None:
+def test_planes_come_back(planes: np.ndarray, seed: int) -> None:
     rng = np.random.default_rng(seed)
     valid = rng.random(planes.shape[1:]) < (0.0, 0.5, 0.9, 1.0, 1.0, 1.0)[seed]
     data = encode_planes(planes, valid)
     assert np.array_equal(decode_planes(data, len(planes), valid), np.where(valid, planes, 0))
-    if len(data) > 12:
-        with pytest.raises(BitstreamError):
-            decode_planes(data[:-4], len(planes), valid)
+
+
+def test_cuts_are_seen() -> None:
+    # all but one of some hundred, by the coder's own state; an archive's checksums see every one
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        planes = rng.integers(-seed, seed + 2, (1, 30, 40)).astype(np.int32)
+        data = encode_planes(planes, np.ones((30, 40), bool))
+        for cut in (1, 4, 40):
+            with pytest.raises(BitstreamError):
+                decode_planes(data[:-cut], 1, np.ones((30, 40), bool))
+
+
+def by_both(monkeypatch: pytest.MonkeyPatch, ask: Callable[[], Any]) -> tuple[Any, Any]:
+    """Return what the kernels give, and what their twins do."""
+    found = []
+    for which in ("compiled", "twin"):
+        use_kernels(which, monkeypatch)
+        found.append(ask())
+    return found[0], found[1]
+
+
+def planes_from(data: st.DataObject) -> tuple[np.ndarray, np.ndarray]:
+    """Draw planes, from smooth to noise with escapes, and which pixels are valid."""
+    shape = data.draw(st.tuples(st.integers(1, 3), st.integers(1, 80), st.integers(1, 150)))
+    rng = np.random.default_rng(data.draw(st.integers(0, 1 << 20)))
+    spread = data.draw(st.sampled_from((0, 1, 3, 40, 100_000)))
+    planes = rng.integers(-spread, spread + 1, shape)
+    if data.draw(st.booleans()):
+        planes = planes.cumsum(axis=2).clip(-250_000, 250_000)
+    valid = rng.random(shape[1:]) < data.draw(st.sampled_from((0.0, 0.3, 0.9, 0.999, 1.0)))
+    return planes.astype(np.int32), valid
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None, suppress_health_check=FIXTURE_IS_FINE)
+def test_kernels_code_planes_as_their_twins_do(
+    monkeypatch: pytest.MonkeyPatch, data: st.DataObject
+) -> None:
+    planes, valid = planes_from(data)
+    coded, twin = by_both(monkeypatch, lambda: encode_planes(planes, valid))
+    assert coded == twin
+    for found in by_both(monkeypatch, lambda: decode_planes(coded, len(planes), valid)):
+        assert np.array_equal(found, np.where(valid, planes, 0))
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None, suppress_health_check=FIXTURE_IS_FINE)
+def test_kernels_see_damage_as_their_twins_do(
+    monkeypatch: pytest.MonkeyPatch, data: st.DataObject
+) -> None:
+    planes, valid = planes_from(data)
+    damaged = bytearray(encode_planes(planes, valid))
+    for _ in range(data.draw(st.integers(1, 3))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] ^= data.draw(st.integers(1, 255))
+
+    def ask() -> Any:
+        try:
+            return decode_planes(bytes(damaged), len(planes), valid).tolist()
+        except BitstreamError as error:
+            return str(error)
+
+    found, twin = by_both(monkeypatch, ask)
+    assert found == twin
+
+
+@given(st.data())
+@settings(max_examples=100, deadline=None, suppress_health_check=FIXTURE_IS_FINE)
+def test_kernels_take_steps_as_their_twins_do(
+    monkeypatch: pytest.MonkeyPatch, data: st.DataObject
+) -> None:
+    dtype = data.draw(st.sampled_from(("uint8", "uint16")))
+    invalid = data.draw(st.sampled_from(((), (0,), (0, np.iinfo(dtype).max), (127,))))
+    relative = data.draw(st.booleans())
+    size = data.draw(st.integers(0, 300_000) if relative else st.integers(0, 60))
+    steps = Steps(dtype, invalid, relative, size, data.draw(st.integers(0, 1)))
+    counts = data.draw(arrays_of.arrays(dtype, (2, 3, 20)))
+    near = counts[0] // 16 + counts[1] // 17
+    for decoded in (counts[1], near):
+        residual, twin = by_both(monkeypatch, lambda d=decoded: steps.quantise(counts[0], d))
+        assert np.array_equal(residual, twin)
+        wild = data.draw(
+            arrays_of.arrays(np.int32, (3, 20), elements=st.integers(-(1 << 30), 1 << 30))
+        )
+        for asked in (residual, wild):
+            found, twin = by_both(monkeypatch, lambda d=decoded, r=asked: steps.apply(d, r))
+            assert found.dtype == twin.dtype == dtype
+            assert np.array_equal(found, twin)
+        held, twin = by_both(monkeypatch, lambda d=decoded: steps.holds(counts[0], d))
+        assert np.array_equal(held, twin)
+
+
+@pytest.mark.parametrize("which", ["compiled", "twin"])
+@pytest.mark.parametrize(
+    ("spread", "channels", "promised"),
+    [(0, 1, "10e22d7c9d05959e"), (2, 2, "b8574cadbcd6a414"), (90, 1, "a0d71399f666642b")],
+)
+def test_bytes_are_these_for_ever(
+    monkeypatch: pytest.MonkeyPatch, which: str, spread: int, channels: int, promised: str
+) -> None:
+    use_kernels(which, monkeypatch)
+    rng = np.random.default_rng(spread)
+    planes = rng.integers(-spread, spread + 1, (channels, 97, 131)).cumsum(axis=1).astype(np.int32)
+    planes[rng.random(planes.shape) < 0.001] += 1000
+    y, x = np.mgrid[:97, :131]
+    valid = (y - 40) ** 2 + (x - 60) ** 2 > 20**2
+    data = encode_planes(planes, valid)
+    assert hashlib.sha256(data).hexdigest()[:16] == promised
+    assert np.array_equal(decode_planes(data, channels, valid), np.where(valid, planes, 0))
+
+
+def test_a_kernel_refuses_arrays_of_another_size() -> None:
+    if not _kernels.built:
+        pytest.skip("the compiled kernels were not built here")
+    planes, valid = np.zeros((1, 8, 8), np.int32), np.ones((8, 8), bool)
+    room, contexts = np.empty(64 + 64, np.int32), np.empty(64 + 64, np.uint8)
+    ends, counts = np.empty(16, np.int64), np.zeros((43, 513), np.int64)
+    whole = [planes, valid, room, contexts, ends, counts]
+    _kernels.compiled.residual_contexts(*whole)
+    for k, wrong in enumerate([planes[:, :4], valid[:4], room[:64], contexts[:64], ends[:8]]):
+        with pytest.raises(TypeError):
+            _kernels.compiled.residual_contexts(*whole[:k], wrong, *whole[k + 1 :])
 
 
 def test_sparse_residuals_cost_little() -> None:

@@ -16,6 +16,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from dsc._codecs.maps.look_up import look_up
 from dsc._schemas import Task
 
 UNIT = 100_000  # ε is stored in this fraction
@@ -87,16 +88,14 @@ class Levels:
 
     def encode(self, array: NDArray[Any]) -> NDArray[Any]:
         """Turn native counts (H, W) into levels (H, W) of `dtype`, 0 where invalid."""
-        levels: NDArray[Any] = self._level_of.astype(self.dtype)[array]
-        return levels
+        return look_up(array, self._level_of.astype(self.dtype))
 
     def decode(self, levels: NDArray[Any]) -> NDArray[Any]:
         """Turn levels back into native counts; every invalid pixel is the first invalid value."""
         lowest = 0 if self.task.invalid else 1
         if levels.min() < lowest or levels.max() >= len(self._counts):
             raise ValueError(f"a level is outside {lowest} to {len(self._counts) - 1}")
-        counts: NDArray[Any] = self._counts.astype(self.task.dtype)[levels]
-        return counts
+        return look_up(levels, self._counts.astype(self.task.dtype))
 
 
 @lru_cache(maxsize=64)

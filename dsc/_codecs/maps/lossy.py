@@ -13,6 +13,7 @@ There is no image where nothing is valid.
 
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Self
 
 import numpy as np
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from dsc._codecs.coding.fill import fill_invalid
 from dsc._codecs.coding.varint import pack_varint, unpack_varint
 from dsc._codecs.context.mask import decode_mask, encode_mask
+from dsc._codecs.maps.look_up import look_up
 from dsc._schemas import Task, TaskKind
 
 Array = NDArray[Any]
@@ -102,29 +104,33 @@ def to_image(task: Task, array: Array, deep_bits: int) -> tuple[LossyHeader, Arr
     if _is_scaled(task):
         valid = array if mask is None else array[~mask]
         low, high = span = int(valid.min()), int(valid.max())
-        position = _positions(task, low, high)
+        position = _positions(task, np.arange(low, high + 1))
         length = max(position[-1] - position[0], 1e-9)  # one count only: all are step 0
         step = np.rint((position - position[0]) * ((2**deep_bits - 1) / length))
-        image = step.astype(image_dtype(task, deep_bits))[np.clip(array, low, high) - low]
+        step = step.astype(image_dtype(task, deep_bits))
+        outside = (low, int(np.iinfo(task.dtype).max) - high)  # invalid counts may lie there
+        image = look_up(array, np.pad(step, outside, mode="edge"))
     if mask is not None:
         image = _fill(image, mask)
     return LossyHeader(mask, span), image
 
 
 def from_image(task: Task, header: LossyHeader, image: Array, deep_bits: int) -> Array:
-    """Turn header and image back into the native map."""
+    """Turn header and image, which may be written to, back into the native map."""
+    mask, first_invalid = header.mask, task.invalid[0] if task.invalid else 0
     if header.span is not None:
         steps = 2**deep_bits - 1
-        if image.max() > steps:
-            raise ValueError(f"value {image.max()} in an image of {deep_bits} bits")
         low, high = header.span
-        first, last = _positions(task, low, high)[[0, -1]]
+        first, last = _positions(task, np.array(header.span))
         position = first + np.arange(steps + 1) * ((last - first) / steps)
         counts = np.exp(position) if task.kind is TaskKind.DEPTH else position
-        image = np.rint(counts).clip(low, high).astype(task.dtype)[image]
-    native = _avoid_invalid(task, image)
-    if header.mask is not None:
-        native[header.mask] = task.invalid[0]
+        table = np.rint(counts).clip(low, high).astype(task.dtype)
+        if image.ndim == 2:
+            return look_up(image, _avoid_invalid(task, table), mask, first_invalid)
+        image = look_up(image, table)
+    native = np.require(_avoid_invalid(task, image), requirements=("C", "W"))
+    if mask is not None:
+        native[mask] = first_invalid
     return native
 
 
@@ -132,11 +138,11 @@ def _is_scaled(task: Task) -> bool:
     return task.kind is TaskKind.DEPTH or task.dtype == "uint16"
 
 
-def _positions(task: Task, low: int, high: int) -> NDArray[np.float64]:
-    """Place each count from low to high on the scale that is cut into equal steps."""
-    counts = np.arange(low, high + 1, dtype=np.float64)
+def _positions(task: Task, counts: NDArray[Any]) -> NDArray[np.float64]:
+    """Place counts on the scale that is cut into equal steps."""
+    exact = counts.astype(np.float64)
     # A valid count of 0 has no logarithm.
-    return np.log(np.maximum(counts, 0.5)) if task.kind is TaskKind.DEPTH else counts
+    return np.log(np.maximum(exact, 0.5)) if task.kind is TaskKind.DEPTH else exact
 
 
 def _fill(image: Array, mask: NDArray[np.bool_]) -> Array:
@@ -146,17 +152,21 @@ def _fill(image: Array, mask: NDArray[np.bool_]) -> Array:
 
 
 def _avoid_invalid(task: Task, image: Array) -> Array:
-    """Move each pixel that came out as an invalid value to the nearest valid one; gives a copy."""
+    """Return an image, or a table of counts, whose invalid values became the nearest valid ones."""
+    hit = task.invalid_mask(image) if task.invalid else None
+    if hit is None or not hit.any():
+        return image
     native = np.array(image, order="C")
-    hit = task.invalid_mask(native)
-    if not hit.any():
-        return native
     if native.ndim == 3:  # one channel moved by one is enough: an invalid pixel is gray
         native[hit, 0] = np.where(native[hit, 0] > 0, native[hit, 0] - 1, 1)
         return native
-    top = int(np.iinfo(task.dtype).max)
-    valid = np.setdiff1d(np.arange(top + 1), task.invalid)
-    for value in task.invalid:
-        if valid.size:
-            native[hit & (image == value)] = valid[np.abs(valid - value).argmin()]
+    for value, nearest in _nearest_valid(task.dtype, task.invalid):
+        native[hit & (image == value)] = nearest
     return native
+
+
+@lru_cache(maxsize=64)
+def _nearest_valid(dtype: str, invalid: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Return each invalid value with the valid one nearest to it, if there is one."""
+    valid = np.setdiff1d(np.arange(int(np.iinfo(dtype).max) + 1), invalid)
+    return [(value, int(valid[np.abs(valid - value).argmin()])) for value in invalid if valid.size]

@@ -5,7 +5,8 @@ residual 0 and stays. Else it moves in steps: up from d, the next count is the l
 within the bound of the smallest original that d does not cover; down likewise. The residual is how
 many steps it takes until the original is covered. For a bound in counts, steps are all alike; for a
 relative one they grow with the count, which is a uniform quantiser of the logarithm. Everything is
-a table of integers, the same on every machine.
+a table of integers, the same on every machine. The loops are in `dsc/_kernels/bound.c`; those here
+are their twins.
 
 A `margin` of counts makes the steps that much shorter: the bound then holds as well when the
 decoded map is off by so much on another machine.
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dsc import _kernels
 from dsc._schemas import Bound, BoundKind, Task
 
 Array = NDArray[Any]
@@ -75,8 +77,22 @@ class Steps:
                 down[down == value] = min(value + 1, self.top)
         return low, high, _powers(up, self.top), _powers(down, self.top)
 
+    @cached_property
+    def _compiled(self) -> tuple[Int, Int, Array, Array]:
+        """Return `_tables` as the kernels take them, the steps in the map's dtype."""
+        low, high, ups, downs = self._tables
+        return low, high, np.stack(ups).astype(self.dtype), np.stack(downs).astype(self.dtype)
+
     def quantise(self, original: Array, decoded: Array) -> Int:
-        """Return the residual of each pixel, int32."""
+        """Return the residual of each pixel, int32; both maps are of the dtype."""
+        if not _kernels.in_use():
+            return self._quantise(original, decoded)
+        residual = np.empty(original.shape, np.int32)
+        maps = (_flat(original), _flat(decoded), residual.reshape(-1))
+        _kernels.compiled.bound_quantise(*self._compiled, *maps)
+        return residual
+
+    def _quantise(self, original: Array, decoded: Array) -> Int:
         low, high, ups, downs = self._tables
         start, wanted = decoded.ravel().astype(np.int32), original.ravel().astype(np.int32)
         residual = np.zeros(wanted.shape, np.int32)
@@ -96,6 +112,14 @@ class Steps:
 
     def apply(self, decoded: Array, residual: Int) -> Array:
         """Return the map that is within the bound; damaged residuals give some map as well."""
+        if not _kernels.in_use():
+            return self._apply(decoded, residual)
+        found = np.empty(decoded.shape, self.dtype)
+        maps = (_flat(decoded), _flat(residual), found.reshape(-1))
+        _kernels.compiled.bound_apply(*self._compiled, *maps)
+        return found
+
+    def _apply(self, decoded: Array, residual: Int) -> Array:
         _, _, ups, downs = self._tables
         counts = decoded.ravel().astype(np.int32)
         flat = residual.ravel()
@@ -108,6 +132,11 @@ class Steps:
 
     def holds(self, original: Array, decoded: Array) -> NDArray[np.bool_]:
         """Tell of each pixel whether it is within the bound; shape of `original`."""
+        if _kernels.in_use():
+            found = np.empty(original.shape, bool)
+            maps = (_flat(original), _flat(decoded), found.reshape(-1))
+            _kernels.compiled.bound_holds(self.allowed, *maps)
+            return found
         error = np.abs(original.astype(np.int32) - decoded.astype(np.int32))
         within: NDArray[np.bool_] = error <= self.allowed[original]
         return within
@@ -134,6 +163,10 @@ def worst_error(bound: Bound, task: Task, original: Array, decoded: Array) -> fl
     if bound.kind is BoundKind.RELATIVE:
         error = np.divide(error, truth, out=np.where(error > 0, np.inf, 0.0), where=truth > 0)
     return float(error.max()) * ((task.unit_m or 1.0) if bound.kind is BoundKind.METRES else 1.0)
+
+
+def _flat(array: Array) -> Array:
+    return np.ascontiguousarray(array).reshape(-1)
 
 
 def _powers(once: Int, top: int) -> tuple[Int, ...]:

@@ -11,20 +11,25 @@ The tables are two-sided geometric distributions around a mean of 0, 1/4 or 1/2,
 weight on zero. They are made by integer arithmetic alone, the same on every machine. Bytes: one bit
 a context, whether it is in use; a table number for each that is; words of
 `dsc._codecs.coding.entropy`.
+
+The walk is compiled (`dsc/_kernels/residual.c`); the one here is its twin.
 """
 
 from collections.abc import Callable
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dsc import _kernels
 from dsc._codecs.coding.entropy import ESCAPE_BITS, PRECISION, SymbolDecoder, SymbolEncoder, Tables
 from dsc.errors import BitstreamError
 
 Int = NDArray[np.int32]
 Bool = NDArray[np.bool_]
+Bytes = NDArray[np.uint8]
 
 TOP_STEP = 32
 # Lower ends of the classes of spread but the first, in 1/16 of a value.
@@ -39,7 +44,11 @@ RATIOS = (410, 600, 800, 1000, 1216, 1448, 1722, 1950, 2190, 2430, 2650, 2850, 3
           3490, 3610, 3710, 3795, 3870, 3930, 3980, 4030, 4075)  # fmt: skip
 SPIKES = (4, 6, 12)  # weight on zero, in quarters of what it would be
 REACH = 255  # largest value in a table; an escape holds others
+COLUMNS = 2 * REACH + 3  # the symbols from -REACH to REACH, and those below and above
 MARGIN = 3  # how far a neighbourhood reaches
+
+VISITS = 16  # the top grid, and three passes a level
+LIST_ROOM = 64  # elements that the kernel writes behind its lists
 
 Offsets = tuple[tuple[int, int], ...]
 SIDES: Offsets = ((-1, 0), (1, 0), (0, -1), (0, 1))
@@ -60,7 +69,7 @@ PASSES = (
     Pass((0, 1), SIDES, CORNERS),
 )
 
-Visit = Callable[[Int, Int, NDArray[np.uint8]], Int]
+Visit = Callable[[Int, Int, Bytes], Int]
 
 
 def encode_planes(planes: Int, valid: Bool) -> bytes:
@@ -78,21 +87,46 @@ def encode_planes(planes: Int, valid: Bool) -> bytes:
     CodecError
         When a value is out of range.
     """
-    parts: list[tuple[Int, NDArray[np.uint8]]] = []
+    listed = _list_symbols(np.ascontiguousarray(planes, np.int32), np.ascontiguousarray(valid))
+    symbols, contexts, ends, counts = listed
+    used = counts.any(axis=1)
+    table_of = _choose_tables(counts)
+    coder = SymbolEncoder()
+    for start, end in pairwise((0, *ends)):
+        coder.put(symbols[start:end], table_of[contexts[start:end]], geometric_tables())
+    return np.packbits(used).tobytes() + table_of[used].tobytes() + coder.finish()
 
-    def note(values: Int, quarters: Int, contexts: NDArray[np.uint8]) -> Int:
+
+def _list_symbols(planes: Int, valid: Bool) -> tuple[Int, Bytes, list[int], NDArray[np.int64]]:
+    """Return what is coded of planes.
+
+    Returns
+    -------
+    symbols, contexts
+        (n,) in coding order.
+    ends
+        Where each visit ends.
+    counts
+        (CONTEXTS, COLUMNS) how often each context has each symbol.
+    """
+    if _kernels.in_use():
+        room = planes.size + LIST_ROOM
+        symbols, contexts = np.empty(room, np.int32), np.empty(room, np.uint8)
+        ends, counts = np.empty(VISITS, np.int64), np.zeros((CONTEXTS, COLUMNS), np.int64)
+        _kernels.compiled.residual_contexts(planes, valid, symbols, contexts, ends, counts)
+        return symbols[: ends[-1]], contexts[: ends[-1]], ends.tolist(), counts
+    parts: list[tuple[Int, Bytes]] = []
+
+    def note(values: Int, quarters: Int, contexts: Bytes) -> Int:
         parts.append((_fold(values, quarters), contexts))
         return values
 
-    _walk(np.where(valid, planes, 0).astype(np.int32), valid, note)
-    symbols = np.concatenate([part for part, _ in parts])
-    contexts = np.concatenate([part for _, part in parts])
-    used = np.bincount(contexts, minlength=CONTEXTS) > 0
-    table_of = _choose_tables(symbols, contexts)
-    coder = SymbolEncoder()
-    for part, own in parts:
-        coder.put(part, table_of[own], geometric_tables())
-    return np.packbits(used).tobytes() + table_of[used].tobytes() + coder.finish()
+    _walk(np.where(valid, planes, 0), valid, note)
+    symbols, contexts = (np.concatenate(found) for found in zip(*parts, strict=True))
+    column = np.clip(symbols, -REACH - 1, REACH + 1) + REACH + 1
+    flat = np.bincount(contexts.astype(np.int64) * COLUMNS + column, minlength=CONTEXTS * COLUMNS)
+    ends = np.cumsum([len(part) for part, _ in parts])
+    return symbols, contexts, ends.tolist(), flat.reshape(CONTEXTS, COLUMNS)
 
 
 def decode_planes(data: bytes, channels: int, valid: Bool) -> Int:
@@ -113,13 +147,22 @@ def decode_planes(data: bytes, channels: int, valid: Bool) -> Int:
     if table_of.max() >= len(tables):
         raise BitstreamError(f"table {table_of.max()} of {len(tables)}")
     coder = SymbolDecoder(data[end:])
+    planes = np.zeros((channels, *valid.shape), np.int32)
+    if _kernels.in_use():
+        parts = (used[:CONTEXTS], table_of, tables.bounds, tables.offsets, tables.lows)
+        valid = np.ascontiguousarray(valid)
+        try:
+            _kernels.compiled.residual_decode(coder.words, coder.state, *parts, valid, planes)
+        except ValueError as error:
+            raise BitstreamError(str(error)) from None
+        coder.check_end()
+        return planes
 
-    def read(values: Int, quarters: Int, contexts: NDArray[np.uint8]) -> Int:
+    def read(values: Int, quarters: Int, contexts: Bytes) -> Int:
         if not used[contexts].all():
             raise BitstreamError("a context without a table")
         return _unfold(coder.get(table_of[contexts], tables), quarters)
 
-    planes = np.zeros((channels, *valid.shape), np.int32)
     _walk(planes, valid, read)
     coder.check_end()
     return planes
@@ -168,7 +211,7 @@ def _places(
     return found[0], found[1]
 
 
-def _predict(one: Pass, values: Int, known: Bool) -> tuple[Int, NDArray[np.uint8]]:
+def _predict(one: Pass, values: Int, known: Bool) -> tuple[Int, Bytes]:
     """Return the mean of the near neighbours, in quarters, and the context, of each pixel."""
     near = [_places(one.origin, offset, known.shape) for offset in one.near]
     ring = [_places(one.origin, offset, known.shape) for offset in one.ring]
@@ -211,12 +254,9 @@ def _unfold(symbols: Int, quarters: Int) -> Int:
     return difference + ((quarters + 2) >> 2)
 
 
-def _choose_tables(symbols: Int, contexts: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _choose_tables(counts: NDArray[np.int64]) -> Bytes:
     """Choose, for each context, the table that codes its symbols in the fewest bits."""
-    clipped = np.clip(symbols, -REACH - 1, REACH + 1) + REACH + 1
-    width = 2 * REACH + 3
-    counts = np.bincount(contexts.astype(np.int64) * width + clipped, minlength=CONTEXTS * width)
-    bits = counts.reshape(CONTEXTS, width) @ _code_lengths()
+    bits = counts @ _code_lengths()
     kinds = len(RATIOS) * len(SPIKES)
     best = np.empty(CONTEXTS, np.uint8)
     for context in range(CONTEXTS):
@@ -230,7 +270,7 @@ def _choose_tables(symbols: Int, contexts: NDArray[np.uint8]) -> NDArray[np.uint
 def _code_lengths() -> NDArray[np.float64]:
     """Return the bits of each value from -REACH - 1 to REACH + 1 under each table."""
     tables = geometric_tables()
-    lengths = np.empty((2 * REACH + 3, len(tables)))
+    lengths = np.empty((COLUMNS, len(tables)))
     for number, low in enumerate(tables.lows.tolist()):
         start, stop = tables.offsets[number : number + 2].tolist()
         own = PRECISION - np.log2(tables.frequencies[start:stop].astype(np.float64))

@@ -112,8 +112,8 @@ def _is_safe(task: Task, steps: Steps, original: Array, decoded: Array, residual
     """Tell of each pixel (H, W) whether it ends within the bound, whatever the margin allows."""
     safe = np.ones(original.shape[:2], bool)
     for shift in range(-steps.margin, steps.margin + 1):
-        moved = np.clip(decoded.astype(np.int32) + shift, 0, steps.top)
-        found = steps.apply(moved, residual)
+        moved = np.clip(decoded.astype(np.int32) + shift, 0, steps.top) if shift else decoded
+        found = steps.apply(moved.astype(task.dtype, copy=False), residual)
         within = steps.holds(original, found)
         safe &= within.all(axis=2) if within.ndim == 3 else within
         safe &= ~task.invalid_mask(found)
