@@ -24,7 +24,7 @@ from dsc._bench.speed.tables import (
     number,
     with_spread,
 )
-from dsc._schemas import Task, TaskKind
+from dsc._schemas import Effort, Task, TaskKind
 from dsc.errors import UsageError
 
 DEPTH = Task(name="depth", kind=TaskKind.DEPTH, dtype="uint16", unit_m=0.001, invalid=(0,))
@@ -182,6 +182,20 @@ def test_a_codec_that_codes_no_such_task_is_left_out(data: BenchSet) -> None:
     assert "label-context" not in names
 
 
+def test_a_codec_is_timed_at_each_effort_that_it_knows(data: BenchSet) -> None:
+    (rgb,) = kinds_of(data, ["rgb"], 0.1)
+    own = parse_candidates("av1,raw")
+    found = [one.name for one in contenders_for(rgb, own, 60, tuple(Effort)) if one.name[0] != "d"]
+    assert [name for name in found if name.islower()] == [
+        "av1, fast", "av1", "av1, best", "raw",
+    ]  # fmt: skip
+    source = HeldSource(data, ["rgb", "depth_zbuffer"])
+    table = jobs.job_table("compress", source, tuple(Effort))
+    assert [way.options for way in table.ways] == [
+        {}, {"effort": "fast"}, {"effort": "best"}, None, None,
+    ]  # fmt: skip
+
+
 def test_short_calls_are_repeated_and_long_ones_are_not() -> None:
     calls: list[None] = []
     assert seconds_of(lambda: calls.append(None), least_s=0.01) < 0.01
@@ -276,7 +290,10 @@ def cells(table: str, row: int) -> list[str]:
 
 def test_ratios_at_a_glance_are_medians_within_rounds() -> None:
     """Decoding is compared by speed, compressing by time, streaming by speed."""
-    table = glance_table([CODECS, COMPRESS, STREAM])
+    best = {"name": "dsc compress --effort best", "cpu_s": [10.0] * 3, "wall_s": [9] * 3,
+            "bytes": 99_000}  # fmt: skip
+    compress = COMPRESS | {"rows": [*COMPRESS["rows"], best]}  # type: ignore[misc]
+    table = glance_table([CODECS, compress, STREAM])
     assert cells(table, 0) == [
         "decode depth", "Toy, 640×480", "4.00 ms, 76.8 MPix/s", "PNG", "0.375 × the speed", "0.100",
     ]  # fmt: skip
@@ -284,7 +301,8 @@ def test_ratios_at_a_glance_are_medians_within_rounds() -> None:
         "Toy, 10 % holes", "5.00 s of 10 frames", "tar of AVIF speed 6, PNG", "2.50 × the time",
         "0.500",
     ]  # fmt: skip
-    assert cells(table, 2)[2:] == ["100 samples/s", "webdataset", "2.00 × the speed", "0.250"]
+    assert cells(table, 2)[3:] == ["dsc compress --effort best", "0.500 × the time", "1.01"]
+    assert cells(table, 3)[2:] == ["100 samples/s", "webdataset", "2.00 × the speed", "0.250"]
 
 
 def test_jobs_show_time_a_frame_its_spread_and_size() -> None:

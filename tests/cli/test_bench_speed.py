@@ -10,7 +10,7 @@ import pytest
 from dsc._bench.speed import run
 from tests.cli.conftest import Command
 
-TINY = ("--samples", 1, "--frames", 2, "--rounds", 1, "--codecs", "png,jpeg")
+TINY = ("--samples", 1, "--frames", 2, "--rounds", 1, "--effort", "default", "--codecs", "png,jpeg")
 
 
 @pytest.fixture(autouse=True)
@@ -71,6 +71,7 @@ def test_what_is_measured_is_not_measured_again_unless_asked(
         (("--tasks", "smell", "--source", "sample"), "smell"),
         (("--root", "/nowhere"), "--source"),
         (("--holes", "1.5"), "--holes"),
+        (("--effort", "fast,heroic"), "heroic"),
     ],
 )
 def test_a_wrong_call_is_refused_before_anything_is_measured(

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from dsc._bench.rate_distortion.candidates import ComparedCodec
 from dsc._bench.speed.frames import Kind
+from dsc._codecs.base import Codec, at_effort
 from dsc._codecs.registry import distinct_codecs
 from dsc._pipeline.choose.codec_set import CodecSet
-from dsc._schemas import Quality, Task, TaskKind
+from dsc._schemas import Effort, Quality, Task, TaskKind
 from dsc.errors import DscError
 
 Array = NDArray[Any]
@@ -140,7 +141,10 @@ def _webp_lossless(array: Array) -> bytes:
 
 
 def contenders_for(
-    kind: Kind, codecs: Sequence[ComparedCodec] | None, quality: int
+    kind: Kind,
+    codecs: Sequence[ComparedCodec] | None,
+    quality: int,
+    efforts: Sequence[Effort] = (Effort.DEFAULT,),
 ) -> list[Contender]:
     """List what is timed on one kind of data: library calls, what dsc does, its codecs.
 
@@ -150,6 +154,8 @@ def contenders_for(
         Which codecs; None for all that have weights.
     quality
         Of dsc's codecs, 1 to 100.
+    efforts
+        Of each codec that knows more than one; the others are timed once.
     """
     task = kind.task
     calls: list[Contender] = [call for call in library_calls() if call.takes(task)]
@@ -159,8 +165,21 @@ def contenders_for(
     for one in codecs if codecs is not None else every_codec():
         made = _made(one, task, optional=codecs is None)
         if made is not None:
-            own.append(OwnCodec(one.name, made, task, quality))
+            found = _by_effort(made, efforts).items()
+            own += [OwnCodec(one.name + name, codec, task, quality) for name, codec in found]
     return [*calls, *own]
+
+
+def _by_effort(codec: Codec, efforts: Sequence[Effort]) -> dict[str, Codec]:
+    """Return a codec at its efforts, by what is added to its name."""
+    found = {}
+    for effort in efforts:
+        other = at_effort(codec, effort)
+        if effort is Effort.DEFAULT or other is codec:
+            found[""] = codec
+        else:
+            found[f", {effort}"] = other
+    return found
 
 
 def every_codec() -> list[ComparedCodec]:

@@ -23,7 +23,7 @@ from dsc._bench.stream.children import Child, ChildError, child
 from dsc._bench.stream.readers import Read
 from dsc._bench.stream.speed import too_little
 from dsc._bench.stream.workshop import absent, error_row
-from dsc._schemas import TaskKind
+from dsc._schemas import Effort, TaskKind
 from dsc.errors import DscError
 
 AVIF_TAR, JPEG_TAR = f"tar of {AVIF}, PNG", f"tar of {JPEG}, PNG"
@@ -79,15 +79,22 @@ class JobTable:
     baseline: str
 
 
-def job_table(name: str, source: HeldSource) -> JobTable:
-    """List the ways of a part: ``compress``, ``max-error``, ``target``, ``auto``, ``workers``."""
+def job_table(name: str, source: HeldSource, efforts: Sequence[Effort] = ()) -> JobTable:
+    """List the ways of a part: ``compress``, ``max-error``, ``target``, ``auto``, ``workers``.
+
+    Parameters
+    ----------
+    efforts
+        What ``compress`` is measured at beside the default.
+    """
+    other = [Way(f"{PLAIN} --effort {effort}", {"effort": str(effort)})
+             for effort in efforts if effort is not Effort.DEFAULT]  # fmt: skip
     images = [task.name for task in source.tasks if task.kind is TaskKind.IMAGE]
     depths = [task.name for task in source.tasks if task.kind is TaskKind.DEPTH]
     bound = ",".join(f"{task}=1%" for task in depths)
     target = ",".join([*(f"{task}=38dB" for task in images), *(f"{t}=0.5%" for t in depths)])
     ways = {
-        "compress": (Way(f"{PLAIN} --codec av1-fast", {"codec": "av1-fast"}),
-                     Way(AVIF_TAR, None, AVIF), Way(JPEG_TAR, None, JPEG)),
+        "compress": (*other, Way(AVIF_TAR, None, AVIF), Way(JPEG_TAR, None, JPEG)),
         "max-error": (Way(f"{PLAIN} --max-error {bound}", {"max_error": bound}),),
         "target": (Way(f"{PLAIN} --target {target}", {"target": target}),),
         "auto": (Way(f"{PLAIN} --codec auto", {"codec": "auto"}),),
@@ -225,18 +232,22 @@ def _rate(processes: Mapping[str, Child], read: Read, row: dict[str, Any]) -> No
         row["rates"].append(found["cpu_rate"])
 
 
-def turns(name: str, source: HeldSource, rounds: int) -> int:
+def turns(name: str, source: HeldSource, rounds: int, efforts: Sequence[Effort] = ()) -> int:
     """Count the turns of a part, for its progress."""
-    return rounds * (3 if name == "stream" else len(job_table(name, source).ways))
+    return rounds * (3 if name == "stream" else len(job_table(name, source, efforts).ways))
 
 
 def measure_job(
-    name: str, source: HeldSource, rounds: int, report: Report = lambda: None
+    name: str,
+    source: HeldSource,
+    rounds: int,
+    efforts: Sequence[Effort] = (),
+    report: Report = lambda: None,
 ) -> dict[str, Any]:
     """Measure a part of whole jobs: ``stream``, or one of `job_table`."""
     if name == "stream":
         return measure_epochs(source, rounds, report)
-    return measure_ways(source, job_table(name, source), rounds, report)
+    return measure_ways(source, job_table(name, source, efforts), rounds, report)
 
 
 JOBS: Sequence[str] = ("compress", "stream", "max-error", "target", "auto", "workers")

@@ -25,7 +25,7 @@ from dsc._bench.speed.frames import HeldSource, Kind, kinds_of
 from dsc._bench.speed.jobs import JOBS, measure_job, turns
 from dsc._bench.speed.tables import markdown
 from dsc._bench.store import Store
-from dsc._schemas import TaskKind
+from dsc._schemas import Effort, TaskKind
 from dsc._storage.files.writable import check_folder
 from dsc.errors import UsageError
 
@@ -53,6 +53,8 @@ class SpeedOptions:
         Frames of each set that codecs are timed on, of those that jobs take.
     quality
         Of dsc's codecs, 1 to 100.
+    efforts
+        Of dsc's codecs that know more than one, and of compressing.
     holes
         The share of depth that is punched out, where less is missing by itself; 0 for none.
     rounds
@@ -66,6 +68,7 @@ class SpeedOptions:
     codecs: Sequence[ComparedCodec] | None = None
     samples: int = 4
     quality: int = 60
+    efforts: Sequence[Effort] = tuple(Effort)
     holes: float = 0.1
     rounds: int = 3
     fresh: bool = False
@@ -184,7 +187,7 @@ def fewer(data: BenchSet, count: int) -> BenchSet:
 
 
 def _codec_part(data: BenchSet, kind: Kind, options: SpeedOptions) -> _Part:
-    contenders = contenders_for(kind, options.codecs, options.quality)
+    contenders = contenders_for(kind, options.codecs, options.quality, options.efforts)
 
     def measure(report: Report) -> dict[str, Any]:
         found = measure_codecs(kind, contenders, options.rounds, report)
@@ -204,16 +207,17 @@ def _codec_part(data: BenchSet, kind: Kind, options: SpeedOptions) -> _Part:
 
 def _job_part(data: BenchSet, name: str, source: HeldSource, options: SpeedOptions) -> _Part:
     def measure(report: Report) -> dict[str, Any]:
-        found = measure_job(name, source, options.rounds, report)
+        found = measure_job(name, source, options.rounds, options.efforts, report)
         return {"part": name, "data": data.title, "holes": source.holes, **found}
 
     identity = {
         "part": name,
         "data": data.identity(data.indices),
         "holes": source.holes,
+        "efforts": list(options.efforts),
         "rounds": options.rounds,
     }
-    return _Part(turns(name, source, options.rounds), identity, measure)
+    return _Part(turns(name, source, options.rounds, options.efforts), identity, measure)
 
 
 def speed_environment() -> dict[str, Any]:

@@ -106,12 +106,16 @@ def _codec_glance(part: Part, row: Row) -> list[str]:
 
 
 def _job_glance(part: Part, found: Mapping[str, Row]) -> list[list[str]]:
-    """Return the row of the first way that is dsc's and not the baseline."""
+    """Return dsc's first row, beside the baseline and beside dsc's best effort."""
     base = found.get(part["baseline"])
     own = [row for name, row in found.items() if name.startswith("dsc") and row is not base]
     if base is None or not own:
         return []
-    row = own[0]
+    beside = [base, *(found[name] for name in found if name.endswith("--effort best"))]
+    return [_glance_row(part, own[0], other) for other in beside]
+
+
+def _glance_row(part: Part, row: Row, base: Row) -> list[str]:
     if part["part"] == "stream":
         figure = f"{number(statistics.median(row['rates']))} samples/s"
         times = faster(ratio_text(row, base, "rates"))
@@ -121,7 +125,7 @@ def _job_glance(part: Part, found: Mapping[str, Row]) -> list[list[str]]:
         if part["part"] in WALL_SHOWN and part["part"] not in WALL:
             figure += f", {number(statistics.median(row['wall_s']))} s by the clock on the wall"
         times = longer(ratio_text(row, base, key))
-    return [[row["name"], job_data(part), figure, base["name"], times, _bytes_text(row, base)]]
+    return [row["name"], job_data(part), figure, base["name"], times, _bytes_text(row, base)]
 
 
 def job_table(parts: Sequence[Part], name: str) -> str:

@@ -78,6 +78,15 @@ QualityOption = Annotated[
         help="Quality of dsc's codecs.", min=1, max=100, metavar="Q", rich_help_panel=CODECS
     ),
 ]
+EffortOption = Annotated[
+    str,
+    typer.Option(
+        "--effort",
+        help="Efforts of dsc's codecs and of compressing, with commas.",
+        metavar="A,B",
+        rich_help_panel=CODECS,
+    ),
+]
 RoundsOption = Annotated[
     int,
     typer.Option(
@@ -106,6 +115,7 @@ def speed(
     parts: PartsOption = "codecs,compress,stream",
     codecs: CodecsOption = None,
     quality: QualityOption = 60,
+    effort: EffortOption = "fast,default,best",
     rounds: RoundsOption = 3,
     quick: QuickOption = False,
     fresh: FreshOption = False,
@@ -130,6 +140,7 @@ def speed(
     from dsc._bench.rate_distortion.candidates import parse_candidates
     from dsc._bench.speed.run import SpeedOptions, check_parts, run_speed
     from dsc._bench.speed.tables import report
+    from dsc._schemas import Effort
 
     wanted = [part.strip() for part in parts.split(",") if part.strip()]
     check_parts(wanted)
@@ -142,6 +153,7 @@ def speed(
         codecs=parse_candidates(codecs) if codecs else None,
         samples=samples,
         quality=quality,
+        efforts=[Effort.parse(one.strip()) for one in effort.split(",") if one.strip()],
         holes=holes,
         rounds=rounds,
         fresh=fresh,
