@@ -1,7 +1,7 @@
 # `make demo` runs the main job on rendered views; `make test` passes the tests.
 # Both create the virtual environment when it is missing. `make docs` builds the site of the
-# documentation in out/site. `make wheel-test` builds a wheel, installs it in a fresh environment and
-# runs the demo from it. `make test-research` passes the tests of the codecs in an environment of
+# documentation in out/site. `make wheel-test` builds a wheel, installs it alone, without torch, in a
+# fresh environment, runs the demo from it and says how large that is. `make test-research` passes the tests of the codecs in an environment of
 # its own, with the extra `research` and what that holds back.
 
 VENV ?= .venv
@@ -37,10 +37,12 @@ wheel-test: $(VENV)/.installed
 	$(VENV)/bin/python -m build --outdir $(OUT)/wheel
 	$(PYTHON) -m venv $(FROM_WHEEL)
 	$(FROM_WHEEL)/bin/python -m pip install --quiet $(OUT)/wheel/*.whl
-	cd $(OUT)/wheel && $(abspath $(FROM_WHEEL))/bin/dsc compress taskonomy --views 4 --tasks rgb,depth --out views
+	cd $(OUT)/wheel && $(abspath $(FROM_WHEEL))/bin/dsc compress taskonomy --views 4 --tasks rgb,depth,segment_semantic --out views
 	cd $(OUT)/wheel && $(abspath $(FROM_WHEEL))/bin/dsc verify views --deep
 	cd $(OUT)/wheel && $(abspath $(FROM_WHEEL))/bin/dsc fetch views --tasks depth --out depth-only
 	cd $(OUT)/wheel && $(abspath $(FROM_WHEEL))/bin/dsc view views --out views.html
+	cd $(OUT)/wheel && $(abspath $(FROM_WHEEL))/bin/python -c 'import dsc; assert sum(len(b["__index__"]) for b in dsc.stream("views", batch_size=3, output="numpy")) == 4'
+	$(FROM_WHEEL)/bin/python benchmarks/install_size.py --at-most 300 --without torch
 
 cases: $(VENV)/.installed
 	$(VENV)/bin/python -m pytest tests/test_cases.py -rA

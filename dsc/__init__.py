@@ -74,7 +74,10 @@ def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'dsc' has no attribute {name!r}")
     module, _, path = _PUBLIC[name].partition(":")
-    value: Any = import_module(module)
+    from dsc._extras import needing
+
+    with needing("torch", f"dsc.{name}"):
+        value: Any = import_module(module)
     for attribute in path.split("."):
         value = getattr(value, attribute)
     globals()[name] = value

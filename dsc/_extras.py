@@ -1,11 +1,14 @@
 """Packages that only some uses need; where one is missing, the error names the extra with it.
 
-Nothing here imports them. What needs one is imported under `needing`, which turns the import's
-error into `MissingPackageError`.
+What needs one is imported under `needing`, which turns the import's error into
+`MissingPackageError`.
 """
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
 
 from dsc.errors import MissingPackageError
 
@@ -54,3 +57,16 @@ def needing(package: str, what: str, otherwise: str = "") -> Iterator[None]:
         advice = f"pip install 'dsc[{EXTRAS[package]}]'" + (otherwise and f", or {otherwise}")
         message = f"{what} needs {package}, which is not installed: {advice}"
         raise MissingPackageError(message) from error
+
+
+def need(package: str, what: str) -> None:
+    """Import a package that something needs; see `needing`."""
+    with needing(package, what):
+        import_module(package)
+
+
+def is_installed(package: str) -> bool:
+    """Tell whether a package can be imported; it is not imported for it."""
+    if package in sys.modules:
+        return sys.modules[package] is not None
+    return find_spec(package) is not None

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from dsc import _plugins
 from dsc._codecs.base import Codec
+from dsc._extras import is_installed, needing
 from dsc._schemas import Task
 from dsc.errors import UnknownCodecError, UsageError
 
@@ -41,6 +42,9 @@ CODECS: dict[str, str] = {
 }
 """Of each codec of dsc's own: its id, and the class that is imported when the id is asked for."""
 
+# Codecs that are networks, and need torch to write and to read.
+NETWORKS = ("av1-small-restored", "independent", "shared-latent", "chained")
+
 # Codecs that write what another one writes: archives name them, and nothing new needs them.
 SAME_AS: dict[str, str] = {"av1-psnr": "av1"}
 
@@ -63,8 +67,9 @@ def is_codec(codec_id: str) -> bool:
 
 
 def distinct_codecs() -> tuple[str, ...]:
-    """List dsc's own codecs, those left out that write what another one writes."""
-    return tuple(name for name in CODECS if name not in SAME_AS)
+    """List dsc's own codecs that work here, without those that write what another one writes."""
+    left_out = {*SAME_AS, *(() if is_installed("torch") else NETWORKS)}
+    return tuple(name for name in CODECS if name not in left_out)
 
 
 def codec_class(codec_id: str) -> type[Codec]:
@@ -77,10 +82,13 @@ def codec_class(codec_id: str) -> type[Codec]:
     UsageError
         When it is another package's and cannot be imported, is declared by two, or is no codec of
         that id; the message names the package.
+    MissingPackageError
+        When it is a network, and torch is not installed.
     """
     if codec_id in CODECS:
         module, _, name = CODECS[codec_id].partition(":")
-        own: type[Codec] = getattr(import_module(module), name)
+        with needing("torch", f"codec {codec_id!r}"):
+            own: type[Codec] = getattr(import_module(module), name)
         return own
     found = _plugins.load_plugin(_plugins.CODECS, codec_id)
     if found is None:

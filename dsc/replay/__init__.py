@@ -1,4 +1,12 @@
-"""Class-incremental replay: the buffer, its policies, and experiments around it."""
+"""Class-incremental replay: the buffer, its policies, and experiments around it.
+
+This module needs torch (``pip install 'dsc[torch]'``); `dsc.ReplayBuffer` alone does not.
+"""
+
+# ruff: noqa: E402 - torch is asked for first, so that the error says how to get it
+from dsc._extras import need
+
+need("torch", "dsc.replay")
 
 from dsc._jobs.replay.sweep import sweep
 from dsc._replay.buffer.adapt import adapt_encoder

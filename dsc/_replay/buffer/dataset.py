@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from dsc._extras import needing
 from dsc.errors import UsageError
 
 
@@ -141,7 +142,8 @@ def _reader_of(items: DecodedItems) -> DecodedItems:
 def _draws(
     reader: DecodedItems, batch_size: int, seed: int, start: int, prefetch: int
 ) -> Iterator[tuple[Any, Any]]:
-    from torch.utils.data import default_collate
+    with needing("torch", "drawing batches of exemplars", "take exemplars by index"):
+        from torch.utils.data import default_collate
 
     def batch(number: int) -> tuple[Any, Any]:
         draw = np.random.default_rng((seed, number))
