@@ -41,6 +41,7 @@ COMMANDS = {
     "entropy": "python -m benchmarks.entropy_coding",
     "packs": "python -m benchmarks.read_packs",
     "fetch": "python -m benchmarks.fetch_bytes --views 768",
+    "workers": "python -m benchmarks.workers",
     "stream": "dsc bench stream --out {out}/stream",
     "depth-from-rgb": "python examples/depth_from_rgb.py --seeds 3",
     "latents": "python examples/train_on_latents.py --data {data}/tiny_imagenet40",

@@ -497,7 +497,7 @@ class WorkOptions:
     Attributes
     ----------
     workers
-        Worker processes of a Ray started here; 0 works in this process.
+        Worker processes on this machine; 0 works in this process.
     address
         A Ray cluster instead.
     on_error
@@ -508,7 +508,7 @@ class WorkOptions:
         int,
         Option(
             "--workers",
-            "Worker processes on this machine, by Ray; 0 works in this process.",
+            "Worker processes on this machine; 0 works in this process.",
             metavar="N",
             is_first=True,
             kind=int,
@@ -535,4 +535,6 @@ class WorkOptions:
         if self.workers < 0:
             raise UsageError(f"--workers {self.workers}: 0 (in this process) or more")
         if self.workers and self.address:
-            raise UsageError("--workers starts a Ray here, --address uses one: give one of them")
+            raise UsageError(
+                "--workers works on this machine, --address on a cluster: give one of them"
+            )

@@ -18,7 +18,11 @@ from pathlib import Path
 from dsc._jobs.archive.compress import compress
 from tests.jobs.sources import PixelSource
 
-out, log, n, slow_s, workers = sys.argv[1:6]
+out, log, n, slow_s, workers, of_ray = sys.argv[1:7]
+if int(of_ray):
+    import ray
+
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
 source = PixelSource(n=int(n), log=Path(log), slow_s=float(slow_s))
 try:
     compress(source, out, codec="png", shard_size=4, pack=2, workers=int(workers))
@@ -28,9 +32,11 @@ except KeyboardInterrupt as stopped:
 """
 
 
-def start(out: Path, log: Path, n: int, slow_s: float, workers: int = 0) -> subprocess.Popen[str]:
+def start(
+    out: Path, log: Path, n: int, slow_s: float, workers: int = 0, of_ray: bool = False
+) -> subprocess.Popen[str]:
     """Start a compression of a `PixelSource` in a process, and a session, of its own."""
-    words = [str(out), str(log), str(n), str(slow_s), str(workers)]
+    words = [str(out), str(log), str(n), str(slow_s), str(workers), str(int(of_ray))]
     return subprocess.Popen(
         [sys.executable, "-c", SCRIPT, *words],
         cwd=ROOT,

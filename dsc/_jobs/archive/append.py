@@ -18,11 +18,12 @@ from dsc._jobs.archive.inputs import check_asked, check_left_out, open_data
 from dsc._jobs.archive.local import Job
 from dsc._jobs.archive.options import AppendOptions
 from dsc._jobs.archive.output import finished_shards, writable
+from dsc._jobs.archive.processes import hired
 from dsc._jobs.archive.tally import OnStart, ShardProgress, Tally, Watch
 from dsc._pipeline.choose.auto import TrialProgress
 from dsc._pipeline.choose.coding import Coding
 from dsc._pipeline.choose.decide import OnChoice, decide_coding
-from dsc._pipeline.options import given
+from dsc._pipeline.options import WorkOptions, given
 from dsc._pipeline.write.commit import (
     check_base,
     check_cards,
@@ -50,6 +51,8 @@ from dsc._storage.format.names import PLAN
 from dsc._storage.format.sole_writer import sole_writer
 from dsc._storage.read.archive import Archive
 from dsc.errors import CorruptArchiveError, PlanMismatchError, SampleError, UsageError
+
+HERE = WorkOptions()
 
 
 @dataclass(frozen=True)
@@ -160,7 +163,7 @@ def append(
     split
         Split of new samples; needed where the archive has several. May be a new one.
     workers
-        Worker processes on this machine, by Ray; 0 works in this process.
+        Worker processes on this machine; 0 works in this process.
     address
         Address of a Ray cluster to work on.
     on_error
@@ -329,13 +332,15 @@ def _do(
 ) -> tuple[Manifest, tuple[FailedSample, ...]]:
     """Make the shards of a plan and commit them; return the manifest and the skipped samples."""
     plan, report, codec_set = job.plan, report_of(job.source), job.coding.codec_set
-    tally = Tally(plan, watch.progress)
+    tally = Tally(plan.samples, watch.progress)
+    tally.planned(plan)
     watch.starts(report, job.coding)
     with explained(job, tally, options.again()):
         claim_append(plan, archive)
         for record in finished_shards(plan, job.root):
             tally.done(record, resumed=True)
-        make_shards(job, tally, options.work, options.again())
+        with hired(options.work if tally.missing else HERE, plan.samples) as pool:
+            make_shards(job, tally, options.work, options.again(), pool)
         records = [tally.records[n] for n in range(plan.shards)]
         empty = tasks_without_data(plan, records)
         if empty and job.standing:

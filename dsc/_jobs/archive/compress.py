@@ -10,19 +10,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from dsc._jobs.archive.inputs import check_asked, check_left_out, choose_tasks, open_data
+from dsc._jobs.archive.inputs import check_asked, check_left_out, choose_tasks, look, open_data
 from dsc._jobs.archive.local import Job, run_here
 from dsc._jobs.archive.options import CompressOptions
 from dsc._jobs.archive.output import Output, claim, finished_shards, open_output, sole_output
+from dsc._jobs.archive.processes import coder_of, hired, run_in_processes
 from dsc._jobs.archive.tally import OnStart, ShardProgress, Tally, Watch
+from dsc._jobs.workers.pool import Pool
 from dsc._jobs.workers.verdict import is_full_disk
 from dsc._pipeline.choose.auto import TrialProgress
-from dsc._pipeline.choose.coding import EncodedSamples
+from dsc._pipeline.choose.coding import Coding
 from dsc._pipeline.choose.decide import OnChoice, decide_coding
 from dsc._pipeline.options import DEFAULT_SAMPLES, WorkOptions
 from dsc._pipeline.write.commit import commit
 from dsc._pipeline.write.leftovers import remove_leftovers
-from dsc._pipeline.write.plan import make_plan
+from dsc._pipeline.write.plan import check_plannable, make_plan
+from dsc._pipeline.write.samples import Probed
+from dsc._pipeline.write.sizes import code_here
 from dsc._schemas import Manifest, Quality, SourceReport, Task
 from dsc._sources.base import check_files, report_of
 from dsc._sources.registry import Source
@@ -90,7 +94,9 @@ def compress(
     split
         Name of the split; of nyuv2 which part of the data is read.
     workers
-        Worker processes on this machine, by Ray; 0 works in this process.
+        Worker processes on this machine; 0 works in this process. Where this process has a
+        connection to Ray, its workers are used instead. A script that defines the source itself
+        makes its calls under ``if __name__ == "__main__":``.
     address
         Address of a Ray cluster to work on.
     on_error
@@ -130,25 +136,55 @@ def run(options: CompressOptions, watch: Watch = NOBODY) -> Manifest:
     check_left_out(options.data, source)
     report = report_of(source)
     with sole_output(there, options.overwrite) as output:
-        on_error = options.work.on_error
-        if on_error == "fail" and output.plan is None and output.manifest is None:
-            _check_files(source, tasks)
-        coding = decide_coding(
-            options.coding,
-            source,
-            tasks,
-            report,
-            earlier=output.choice,
-            on_error=on_error,
-            on_choice=watch.on_choice,
-            on_trial=watch.on_trial,
-        )
-        watch.starts(report, coding)
-        sharding = output.sharding(options.sharding)
-        encoded = EncodedSamples()
-        plan = make_plan(source, coding, sharding, options.data.split, on_error, encoded)
-        job = Job(plan, output.root, source, coding, on_error, encoded=encoded)
-        return _finish(job, output, options, Tally(plan, watch.progress), report)
+        tally, probed = Tally(len(source), watch.progress), Probed()
+        tally.begin()
+        sharding, split = output.sharding(options.sharding), options.data.split
+        check_plannable(source, sharding, split)
+        if output.plan is None and output.manifest is None:
+            probed.read = look(source, tasks, options.coding, sharding, options.work, split)
+            if options.work.on_error == "fail":
+                _check_files(source, tasks)
+        with hired(options.work, len(source)) as pool:  # they start while codecs are chosen
+            coding = decide_coding(
+                options.coding,
+                source,
+                tasks,
+                report,
+                earlier=output.choice,
+                on_error=options.work.on_error,
+                on_choice=watch.on_choice,
+                on_trial=watch.on_trial,
+            )
+            watch.starts(report, coding)
+            tally.begin()
+            job = _plan(source, coding, options, output, tally, probed, pool)
+            return _finish(job, output, options, tally, report, pool)
+
+
+def _plan(
+    source: Source,
+    coding: Coding,
+    options: CompressOptions,
+    output: Output,
+    tally: Tally,
+    probed: Probed,
+    pool: Pool | None,
+) -> Job:
+    """Plan the shards; what is encoded for that is kept for them."""
+    on_error = options.work.on_error
+    plan = make_plan(
+        source,
+        coding,
+        output.sharding(options.sharding),
+        options.data.split,
+        on_error,
+        probed,
+        code_here if pool is None else coder_of(pool),
+        tally.early,
+        is_checked=True,
+    )
+    tally.planned(plan, probed)
+    return Job(plan, output.root, source, coding, on_error, probed=probed)
 
 
 def _check_files(source: Source, tasks: Sequence[Task]) -> None:
@@ -161,7 +197,12 @@ def _check_files(source: Source, tasks: Sequence[Task]) -> None:
 
 
 def _finish(
-    job: Job, output: Output, options: CompressOptions, tally: Tally, report: SourceReport
+    job: Job,
+    output: Output,
+    options: CompressOptions,
+    tally: Tally,
+    report: SourceReport,
+    pool: Pool | None,
 ) -> Manifest:
     """Make what is missing of an output and commit it."""
     with explained(job, tally, options.again()):
@@ -170,18 +211,20 @@ def _finish(
             return finished
         for record in finished_shards(job.plan, job.root):
             tally.done(record, resumed=True)
-        make_shards(job, tally, options.work, options.again())
+        make_shards(job, tally, options.work, options.again(), pool)
         records = list(tally.records.values())
         return commit(job.plan, job.root, records, job.coding.codec_set, report)
 
 
-def make_shards(job: Job, tally: Tally, work: WorkOptions, again: str) -> None:
+def make_shards(job: Job, tally: Tally, work: WorkOptions, again: str, pool: Pool | None) -> None:
     """Make the missing shards where they are to be made.
 
     Parameters
     ----------
     again
         How to go on, for the message.
+    pool
+        Worker processes of this machine, where such are to work.
 
     Raises
     ------
@@ -191,18 +234,22 @@ def make_shards(job: Job, tally: Tally, work: WorkOptions, again: str) -> None:
     missing = tally.missing
     if missing:
         tally.begin()
-        failures = _make(job, missing, tally, work)
+        failures = _make(job, missing, tally, work, pool)
         if failures:
             raise _incomplete(job, tally, failures, again)
 
 
-def _make(job: Job, missing: Sequence[int], tally: Tally, work: WorkOptions) -> dict[int, str]:
+def _make(
+    job: Job, missing: Sequence[int], tally: Tally, work: WorkOptions, pool: Pool | None
+) -> dict[int, str]:
+    if pool is not None:
+        return run_in_processes(pool, job, missing, tally)
     if not work.workers and work.address is None:
         return run_here(job, missing, tally)
     from dsc._jobs.archive.on_ray import run_on_ray
 
     try:
-        return run_on_ray(job, missing, tally, work.workers, work.address)
+        return run_on_ray(job, missing, tally, work.address)
     except BaseException:
         # a worker may be interrupted while it cleans up after an interrupt
         remove_leftovers(job.root, only_parts=True)

@@ -4,16 +4,21 @@ import os
 import shlex
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
-from dsc._pipeline.choose.decide import coded_tasks
-from dsc._pipeline.options import CodingOptions, SourceOptions, WorkOptions
-from dsc._pipeline.write.plan import check_split
+from dsc._codecs.base import check_array
+from dsc._jobs.workers.verdict import RETRIES, may_pass
+from dsc._pipeline.choose.decide import asks_for_targets, coded_tasks
+from dsc._pipeline.options import CodingOptions, ShardingOptions, SourceOptions, WorkOptions
+from dsc._pipeline.write.plan import check_split, indices_to_probe
+from dsc._pipeline.write.samples import BATCH_BYTES, advice
 from dsc._schemas import Task, resolve_task, resolve_tasks
-from dsc._sources.base import left_out_of
+from dsc._sources.base import SourceSample, left_out_of
 from dsc._sources.registry import Source, open_source, options_of
 from dsc._storage.files.place import absolute
-from dsc.errors import UnknownTaskError, UsageError
+from dsc._storage.files.retry import call_again
+from dsc.errors import CodecError, SampleError, UnknownTaskError, UsageError
 
 LISTED = 8
 RENDERED = ("taskonomy", "sample", "clevr")
@@ -107,6 +112,51 @@ def choose_tasks(data: SourceOptions, coding: CodingOptions, source: Source) -> 
     if not chosen:
         raise UsageError(f"no task to compress; found: {', '.join(found) or 'none'}")
     return coded_tasks(coding, chosen, list(found))
+
+
+def look(
+    source: Source,
+    tasks: Sequence[Task],
+    coding: CodingOptions,
+    sharding: ShardingOptions,
+    work: WorkOptions,
+    split: str | None = None,
+) -> dict[int, SourceSample]:
+    """Read a few samples and hold them against their tasks, before any codec is made.
+
+    They are those that are encoded first; who gets them reads them no more.
+
+    Raises
+    ------
+    SampleError
+        When one cannot be read or is not what its task says, unless such are to be skipped.
+    """
+    found: dict[int, SourceSample] = {}
+    size = 0
+    for index in indices_to_probe(source, asks_for_targets(coding), sharding, split) or [0]:
+        try:
+            sample = _look_at(source, tasks, index)
+        except SampleError:
+            if work.on_error != "skip":
+                raise
+            continue
+        size += sum(array.nbytes for array in sample.arrays.values())
+        if found and size > BATCH_BYTES:
+            break
+        found[index] = sample
+    return found
+
+
+def _look_at(source: Source, tasks: Sequence[Task], index: int) -> SourceSample:
+    names = [task.name for task in tasks]
+    try:
+        sample = call_again(partial(source.read, index, names), may_pass, RETRIES + 1)
+        for task in tasks:
+            if task.name in sample.arrays:
+                check_array(task, sample.arrays[task.name])
+    except (SampleError, CodecError) as error:
+        raise SampleError(advice(source.key(index), index, error)) from error
+    return sample
 
 
 def _known(names: Sequence[str] | str, found: Sequence[str]) -> set[str]:

@@ -5,14 +5,15 @@ collected.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from dsc._jobs.archive.tally import Tally
-from dsc._jobs.workers.verdict import RETRIES, Verdict, judge
-from dsc._pipeline.choose.coding import Coding, EncodedSamples
+from dsc._jobs.workers.verdict import RETRIES, Verdict, judge, may_pass
+from dsc._pipeline.choose.coding import Coding
 from dsc._pipeline.write.plan import Plan
-from dsc._pipeline.write.shard_job import NONE_ENCODED, JobRecord, encode_shard
+from dsc._pipeline.write.samples import Probed
+from dsc._pipeline.write.shard_job import JobRecord, encode_shard
 from dsc._schemas import ShardRecord
 from dsc._sources.base import Source
 from dsc._storage.files.retry import call_again
@@ -29,8 +30,8 @@ class Job:
     standing
         The shards that are there and get more streams, by number of the job; empty when all
         shards are new.
-    encoded
-        Samples that were encoded for the plan; only for jobs of the process that planned.
+    probed
+        Samples that were read, or encoded, before there was a plan.
     """
 
     plan: Plan
@@ -39,7 +40,7 @@ class Job:
     coding: Coding
     on_error: str
     standing: tuple[ShardRecord, ...] = ()
-    encoded: EncodedSamples = NONE_ENCODED
+    probed: Probed = field(default_factory=Probed)
 
     def encode(self, n: int, advance: Callable[[int], None] | None = None) -> JobRecord:
         """Make one shard; see `encode_shard`."""
@@ -52,7 +53,7 @@ class Job:
             self.on_error,
             self.standing[n] if self.standing else None,
             advance,
-            self.encoded,
+            self.probed,
         )
 
 
@@ -72,9 +73,6 @@ def run_here(job: Job, shards: Iterable[int], tally: Tally) -> dict[int, str]:
         except (DscError, OSError):
             tally.give_up(n)
             raise
-
-    def may_pass(error: BaseException) -> bool:
-        return judge(error) is Verdict.RETRY
 
     for n in shards:
         try:

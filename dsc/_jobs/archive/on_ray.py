@@ -1,4 +1,4 @@
-"""Runs shard jobs as Ray tasks, on this machine or a cluster.
+"""Runs shard jobs as Ray tasks, on a cluster or in the Ray that this process is in.
 
 Tasks, not actors: a node that dies or joins is Ray's matter then, and a worker process keeps the
 opened job from one task to the next. A task returns its shard's small record only, so the object
@@ -11,7 +11,6 @@ import os
 import time
 from collections import Counter, deque
 from collections.abc import Iterable
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -20,21 +19,20 @@ from dsc._jobs.archive.tally import Tally
 from dsc._jobs.workers.ray_session import IN_FLIGHT_PER_SLOT, SLOTS_EVERY_S, interrupt, session
 from dsc._jobs.workers.verdict import RETRIES, Verdict, judge
 from dsc._pipeline.write.plan import created_by
-from dsc._pipeline.write.shard_job import NONE_ENCODED, JobRecord
+from dsc._pipeline.write.shard_job import JobRecord
 from dsc.errors import UsageError
 
 
 def run_on_ray(
-    job: Job, shards: Iterable[int], tally: Tally, workers: int = 0, address: str | None = None
+    job: Job, shards: Iterable[int], tally: Tally, address: str | None = None
 ) -> dict[int, str]:
     """Make shards on Ray.
 
     Parameters
     ----------
-    workers
-        Worker processes of a Ray started here and stopped afterwards.
     address
-        An existing cluster instead; all its machines must see the source and the output.
+        Of a cluster; all its machines must see the source and the output. None for the Ray that
+        this process has a connection to.
 
     Returns
     -------
@@ -46,7 +44,7 @@ def run_on_ray(
     UsageError
         When Ray is not installed or the cluster does not answer.
     """
-    with session(workers, address) as ray:
+    with session(0, address) as ray:
         return _Run(ray, job, tally).run(deque(shards))
 
 
@@ -55,7 +53,7 @@ class _Run:
 
     def __init__(self, ray: Any, job: Job, tally: Tally) -> None:
         self._ray, self._tally = ray, tally
-        self._job = ray.put(replace(job, encoded=NONE_ENCODED))
+        self._job = ray.put(job)
         self._task = ray.remote(num_cpus=1, max_retries=0)(encode_on_worker)
         self._flying: dict[Any, int] = {}
         self._attempts: Counter[int] = Counter()

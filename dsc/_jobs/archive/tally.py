@@ -9,7 +9,8 @@ from dsc._pipeline.choose.codec_set import CodecSet
 from dsc._pipeline.choose.coding import Coding
 from dsc._pipeline.choose.decide import OnChoice
 from dsc._pipeline.write.plan import Plan
-from dsc._pipeline.write.shard_job import JobRecord
+from dsc._pipeline.write.samples import Probed
+from dsc._pipeline.write.shard_job import NONE_PROBED, JobRecord
 from dsc._schemas import SourceReport, Task
 
 ShardProgress = Callable[[int, int, dict[str, Any]], None]
@@ -53,22 +54,26 @@ class Tally:
 
     Parameters
     ----------
-    plan
-        What is to be done.
+    samples
+        How many there are.
     progress
         Called as ``progress(done_samples, total_samples, info)`` when the work begins, and after
-        every batch (in-process) or shard (on Ray). `info` holds ``shards_done``,
-        ``shards_total``, ``shards_resumed``, ``samples_resumed``, ``samples_failed``,
-        ``payload_bytes`` and ``source_bytes``, of the finished shards.
+        every sample that sizes are chosen by, every batch (on this machine) or shard (on Ray).
+        `info` holds ``shards_done``, ``shards_total`` (0 until it is known), ``shards_resumed``,
+        ``samples_resumed``, ``samples_failed``, ``payload_bytes`` and ``source_bytes``, of the
+        finished shards.
     """
 
-    def __init__(self, plan: Plan, progress: ShardProgress | None = None) -> None:
-        self.plan, self._progress = plan, progress
+    def __init__(self, samples: int, progress: ShardProgress | None = None) -> None:
+        self._total, self._progress = samples, progress
+        self.shards = 0
         self.records: dict[int, JobRecord] = {}
+        self._early = 0  # encoded before there were shards
+        self._known: dict[int, int] = {}  # of them, those that each shard need not make
         self._partly: dict[int, int] = {}
         self._info = {
             "shards_done": 0,
-            "shards_total": plan.shards,
+            "shards_total": 0,
             "shards_resumed": 0,
             "samples_resumed": 0,
             "samples_failed": 0,
@@ -81,6 +86,18 @@ class Tally:
         """Say that work begins now, for who measures how fast it goes."""
         self._tell()
 
+    def early(self, samples: int) -> None:
+        """Count samples that are encoded before there is a plan."""
+        self._early += samples
+        self._tell()
+
+    def planned(self, plan: Plan, probed: Probed = NONE_PROBED) -> None:
+        """Take note of the shards, and of what was encoded of them."""
+        self.shards = self._info["shards_total"] = plan.shards
+        for n in {plan.shard_of(index) for index in probed.coded}:
+            self._known[n] = len(probed.within(plan.range(n)).coded)
+        self._early, self._partly = 0, dict(self._known)
+
     def advance(self, n: int, samples: int) -> None:
         """Count samples of a shard that is still being made."""
         self._partly[n] = self._partly.get(n, 0) + samples
@@ -88,7 +105,7 @@ class Tally:
 
     def give_up(self, n: int) -> None:
         """Forget the samples of a shard that has to be made again."""
-        self._partly.pop(n, None)
+        self._partly[n] = self._known.get(n, 0)
 
     def done(self, record: JobRecord, resumed: bool = False) -> None:
         """Count a finished shard."""
@@ -107,12 +124,12 @@ class Tally:
     @property
     def missing(self) -> list[int]:
         """The shards that are not done."""
-        return [n for n in range(self.plan.shards) if n not in self.records]
+        return [n for n in range(self.shards) if n not in self.records]
 
     def __str__(self) -> str:
-        return f"{len(self.records)} of {self.plan.shards} shards are done and kept"
+        return f"{len(self.records)} of {self.shards} shards are done and kept"
 
     def _tell(self) -> None:
         if self._progress is not None:
-            partly = sum(self._partly.values())
-            self._progress(self._samples + partly, self.plan.samples, dict(self._info))
+            done = self._samples + sum(self._partly.values()) + self._early
+            self._progress(done, self._total, dict(self._info))

@@ -22,7 +22,8 @@ def session(workers: int, address: str | None) -> Iterator[Any]:
     try:
         import ray
     except ImportError:
-        raise UsageError("--workers and --address need Ray: pip install 'dsc[ray]'") from None
+        option = "--workers" if address is None else "--address"
+        raise UsageError(f"{option} needs Ray: pip install 'dsc[ray]'") from None
     if ray.is_initialized():
         yield ray
         return

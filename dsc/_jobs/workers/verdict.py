@@ -32,6 +32,11 @@ def judge(error: BaseException) -> Verdict:
     return Verdict.FATAL
 
 
+def may_pass(error: BaseException) -> bool:
+    """Tell whether the same work may succeed when it is tried again."""
+    return judge(error) is Verdict.RETRY
+
+
 def is_full_disk(error: BaseException) -> bool:
     """Tell whether an error says that the disk or the quota is full."""
     return isinstance(error, OSError) and error.errno in FULL_DISK

@@ -5,7 +5,7 @@ that join others. The plan, the shard jobs, the probe of sizes and the trials of
 it is; nobody after that asks again what an option meant.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -15,7 +15,6 @@ from dsc._pipeline.choose.rate_control import Coded, RateControl
 from dsc._schemas import Quality, Task
 from dsc._schemas.choice import Choice
 from dsc._schemas.reached import Reached
-from dsc._sources.base import SourceSample
 from dsc._storage.read.archive import Archive
 
 
@@ -46,14 +45,25 @@ class Coding:
         manifest = archive.manifest
         return cls(manifest.tasks, CodecSet.from_archive(archive), manifest.quality)
 
+    @property
+    def is_ordered(self) -> bool:
+        """Whether the bytes of a sample depend on those before it in its shard: a search does."""
+        return bool(self.quality.targets)
+
     def named(self) -> Self:
         """Return the same with a quality by each task's name, for where another default holds."""
         own = {task.name: self.quality.of(task.name) for task in self.tasks}
         return replace(self, quality=self.quality.having(own))
 
-    def encoder(self) -> "Encoder":
-        """Return what encodes the samples of one shard, in their order."""
-        return Encoder(self)
+    def encoder(self, found: Mapping[str, int] | None = None) -> "Encoder":
+        """Return what encodes the samples of one shard, in their order.
+
+        Parameters
+        ----------
+        found
+            Where the first search begins (`Encoder.found`); None at the start of a shard.
+        """
+        return Encoder(self, found)
 
 
 class Encoder:
@@ -62,14 +72,14 @@ class Encoder:
     Attributes
     ----------
     is_searching
-        Whether something is promised of each sample, so that its quality is searched. The bytes of
-        a sample then depend on those before it, and samples are best given one by one.
+        Whether something is promised of each sample, so that its quality is searched or what it
+        decodes to is measured. Samples are best given one by one then.
     """
 
-    def __init__(self, coding: Coding) -> None:
+    def __init__(self, coding: Coding, found: Mapping[str, int] | None = None) -> None:
         self._coding = coding
         self.is_searching = coding.quality.is_checked
-        self._control = RateControl(coding.codec_set, coding.tasks, coding.quality)
+        self._control = RateControl(coding.codec_set, coding.tasks, coding.quality, found)
 
     def encode(self, samples: Sequence[Sample]) -> list[Coded]:
         """Encode samples, each as well as was asked.
@@ -84,34 +94,11 @@ class Encoder:
         coded = self._coding.codec_set.encode_batch(samples, self._coding.quality)
         return [Coded(payloads) for payloads in coded]
 
+    @property
+    def found(self) -> Mapping[str, int] | None:
+        """Where the search of the next sample begins; None where the order does not matter."""
+        return self._control.found if self._coding.is_ordered else None
+
     def promised(self) -> list[Reached]:
         """Return what was promised of each task, with nothing measured yet."""
         return self._control.blank()
-
-
-class EncodedSamples:
-    """Samples that were read and encoded to choose sizes, for the shard jobs of the same process.
-
-    Of a small dataset these four are a good part of the work: 14 % of 24 rendered views. A search
-    goes on from sample to sample, so what an encoder that searches gives is not kept.
-
-    Parameters
-    ----------
-    limit_bytes
-        How large the arrays may be that are kept, all together.
-    """
-
-    def __init__(self, limit_bytes: int = 64 << 20) -> None:
-        self._left = limit_bytes
-        self._kept: dict[int, tuple[SourceSample, Coded]] = {}
-
-    def keep(self, index: int, sample: SourceSample, coded: Coded) -> None:
-        """Keep a sample of the source, if there is room."""
-        size = sum(array.nbytes for array in sample.arrays.values())
-        if size <= self._left:
-            self._left -= size
-            self._kept[index] = sample, coded
-
-    def get(self, index: int) -> tuple[SourceSample, Coded] | None:
-        """Return a sample and its bitstreams, if they were kept."""
-        return self._kept.get(index)

@@ -88,6 +88,12 @@ def decide_coding(
     return Coding(tuple(tasks), codec_set, quality.having(choice.quality), choice)
 
 
+def asks_for_targets(asked: CodingOptions) -> bool:
+    """Tell whether qualities will be searched, each sample's from where the last one's was."""
+    targets = asked.quality.targets if isinstance(asked.quality, Quality) else {}
+    return bool(targets or asked.target)
+
+
 def coded_tasks(
     asked: CodingOptions, tasks: Sequence[Task], known: Sequence[str]
 ) -> tuple[Task, ...]:

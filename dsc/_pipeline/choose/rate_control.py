@@ -57,12 +57,25 @@ class RateControl:
         The tasks that they code.
     quality
         Targets and bounds by task, and the quality where the search begins.
+    found
+        What `RateControl.found` was after the samples before, where some were encoded elsewhere.
     """
 
-    def __init__(self, codec_set: CodecSet, tasks: Sequence[Task], quality: Quality) -> None:
+    def __init__(
+        self,
+        codec_set: CodecSet,
+        tasks: Sequence[Task],
+        quality: Quality,
+        found: Mapping[str, int] | None = None,
+    ) -> None:
         self._codecs, self._quality = codec_set, quality
         self._tasks = {task.name: task for task in tasks}
-        self._found: dict[str, int] = {}
+        self._found: dict[str, int] = dict(found or {})
+
+    @property
+    def found(self) -> dict[str, int]:
+        """Where the search of the next sample begins: by task, the quality of the last one."""
+        return dict(self._found)
 
     def encode(self, sample: Sample) -> Coded:
         """Encode one sample.

@@ -24,9 +24,19 @@ import numpy as np
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from dsc._codecs.encoder import check_same_encoder, encoder_of
-from dsc._pipeline.choose.coding import Coding, EncodedSamples
+from dsc._pipeline.choose.coding import Coding
 from dsc._pipeline.options import ShardingOptions
-from dsc._pipeline.write.sizes import choose_pack_size, choose_shard_size, probe
+from dsc._pipeline.write.samples import Probed
+from dsc._pipeline.write.sizes import (
+    Advance,
+    Coder,
+    choose_pack_size,
+    choose_shard_size,
+    code_here,
+    first_indices,
+    largest_stream,
+    probe_indices,
+)
 from dsc._schemas import FORMAT_VERSION, CodecRecord, Manifest, Quality, ShardRecord, Stream, Task
 from dsc._schemas.base import Schema, canonical_json
 from dsc._schemas.choice import Choice
@@ -218,6 +228,15 @@ class Plan(Schema):
         """Say which shard job `n` writes, and of which samples."""
         return find_place(self.runs, n)
 
+    def shard_of(self, index: int) -> int:
+        """Return the number of the shard job that writes a sample of the source."""
+        first = 0
+        for run in self.runs:
+            if index < run.samples:
+                return first + index // run.shard_size
+            first, index = first + run.shards, index - run.samples
+        raise IndexError("there are not so many samples")
+
     def range(self, n: int) -> range:
         """Return the indices of the samples of a shard."""
         return self.place(n).indices
@@ -229,7 +248,10 @@ def make_plan(
     sharding: ShardingOptions = USUAL,
     split: str | None = None,
     on_error: str = "fail",
-    encoded: EncodedSamples | None = None,
+    probed: Probed | None = None,
+    code: Coder = code_here,
+    advance: Advance = lambda _: None,
+    is_checked: bool = False,
 ) -> Plan:
     """Plan the compression of a source.
 
@@ -242,8 +264,12 @@ def make_plan(
         Name of the split; by default the source's own, or ``train``.
     on_error
         Whether a probed sample that cannot be encoded is an error (``fail``) or passed over.
-    encoded
-        Keeps the probed samples, so that nobody encodes them again.
+    probed
+        Gets the probed samples, so that nobody encodes them again.
+    code, advance
+        What encodes them, and what it tells of each.
+    is_checked
+        Whether `check_plannable` has passed already; it lists every key.
 
     Raises
     ------
@@ -253,15 +279,16 @@ def make_plan(
         When a probed sample cannot be read or encoded, unless `on_error` is ``skip``.
     """
     samples = len(source)
-    if not samples:
-        raise UsageError(f"source {source.name} holds no sample; point --root at the data")
-    splits = {} if split else named_splits(source)
+    named, splits = split, {} if split else named_splits(source)
     split = split or next(iter(splits), "train")
     shard_size, pack_size = sharding.shard_size, sharding.pack
-    _check_sizes(shard_size, pack_size, split)
-    check_keys(source)
+    if not is_checked:
+        check_plannable(source, sharding, named)
     if shard_size is None or pack_size is None:
-        stream_bytes = probe(source, coding, on_error, encoded)
+        probed = Probed() if probed is None else probed
+        indices = indices_to_probe(source, coding.is_ordered, sharding, named)
+        code(source, coding, on_error, indices, probed, advance)
+        stream_bytes = largest_stream([probed.coded[index] for index in indices])
         shard_size = shard_size or max(choose_shard_size(samples, stream_bytes), pack_size or 1)
         pack_size = pack_size or choose_pack_size(stream_bytes)
     codecs = coding.codec_set.records()
@@ -280,6 +307,41 @@ def make_plan(
         choice=None if coding.choice is None else coding.choice.stored(),
         encoder=encoder_of(codecs),
     )
+
+
+def check_plannable(source: Source, sharding: ShardingOptions, split: str | None) -> None:
+    """Refuse what can never be planned: no samples, two of one key, sizes out of range.
+
+    Raises
+    ------
+    UsageError
+        When it is so.
+    """
+    if not len(source):
+        raise UsageError(f"source {source.name} holds no sample; point --root at the data")
+    _check_sizes(sharding.shard_size, sharding.pack)
+    check_split(next(iter(named_splits(source)), "train") if split is None else split)
+    check_keys(source)
+
+
+def indices_to_probe(
+    source: Source, is_ordered: bool, sharding: ShardingOptions, split: str | None
+) -> list[int]:
+    """Choose the samples by which sizes are chosen; none where all sizes are given.
+
+    Parameters
+    ----------
+    is_ordered
+        Whether the bytes of a sample depend on those before it.
+    split
+        The one that all samples go to; None for the source's own.
+    """
+    if sharding.shard_size is not None and sharding.pack is not None:
+        return []
+    if not is_ordered:
+        return probe_indices(len(source))
+    first = next(iter((splits_of(source) if split is None else {}).values()), len(source))
+    return first_indices(len(source), first, sharding.shard_size)
 
 
 def named_splits(source: Source) -> dict[str, int]:
@@ -318,12 +380,11 @@ def _whence(source: Source, index: int) -> str:
     return f"sample {index}" if found is None else next(iter(found.files.values()), found.name)
 
 
-def _check_sizes(shard_size: int | None, pack_size: int | None, split: str) -> None:
+def _check_sizes(shard_size: int | None, pack_size: int | None) -> None:
     if shard_size is not None and shard_size < 1:
         raise UsageError(f"--shard-size {shard_size}: at least 1 sample")
     if pack_size is not None and not 1 <= pack_size <= 1 << 20:
         raise UsageError(f"--pack {pack_size}: 1 to {1 << 20} samples")
-    check_split(split)
 
 
 def check_split(split: str) -> None:

@@ -9,27 +9,24 @@ A sample that cannot be read or encoded keeps its key and its index, with every 
 missing, and is listed in the record with the reason, so that indices are those of the source.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from typing import Self
 
-from dsc._codecs.base import Array
 from dsc._codecs.encoder import check_same_encoder, encoder_of
-from dsc._pipeline.choose.coding import Coding, EncodedSamples, Encoder
-from dsc._pipeline.choose.rate_control import Coded
+from dsc._pipeline.choose.coding import Coding
 from dsc._pipeline.write.plan import Plan
-from dsc._schemas import FailedSample, FileRecord, Origin, ShardRecord, StreamRecord
+from dsc._pipeline.write.samples import CodedSample, Probed, code_samples
+from dsc._schemas import FailedSample, FileRecord, ShardRecord, StreamRecord
 from dsc._schemas.base import Schema
 from dsc._schemas.reached import Reached
-from dsc._sources.base import Source, origin_of
+from dsc._sources.base import Source
 from dsc._storage.files.root import Root
 from dsc._storage.format.names import PLAN, WORK
 from dsc._storage.format.shard import ShardWriter
 from dsc._storage.read.verify import hash_file
-from dsc.errors import CodecError, CorruptArchiveError, PlanMismatchError, SampleError
+from dsc.errors import CorruptArchiveError, PlanMismatchError
 
-BATCH_SAMPLES = 8
-BATCH_BYTES = 64 << 20
-NONE_ENCODED = EncodedSamples(limit_bytes=0)
+NONE_PROBED = Probed()
 
 
 class JobRecord(Schema):
@@ -48,18 +45,6 @@ class JobRecord(Schema):
     reached: tuple[Reached, ...] = ()
 
 
-@dataclass
-class _Item:
-    """A sample on its way through a job: its arrays, or why it has none."""
-
-    key: str
-    arrays: Mapping[str, Array] = field(default_factory=dict)
-    source_bytes: Mapping[str, int] = field(default_factory=dict)
-    error: str | None = None
-    coded: Coded = field(default_factory=Coded)
-    origin: Origin | None = None
-
-
 def encode_shard(
     plan: Plan,
     root: Root,
@@ -69,7 +54,7 @@ def encode_shard(
     on_error: str = "fail",
     standing: ShardRecord | None = None,
     advance: Callable[[int], None] | None = None,
-    encoded: EncodedSamples = NONE_ENCODED,
+    probed: Probed = NONE_PROBED,
 ) -> JobRecord:
     """Encode and write a shard, unless it is there already.
 
@@ -87,8 +72,8 @@ def encode_shard(
         The shard that is there already and gets more streams.
     advance
         Called with the number of samples encoded since the last call.
-    encoded
-        Samples that were encoded for the plan already.
+    probed
+        Samples that were read, or encoded, before there was a plan.
 
     Raises
     ------
@@ -103,29 +88,97 @@ def encode_shard(
     done = check_record(plan, root, n)
     if done is not None:
         return done
-    if plan.encoder:  # a worker on another machine may have another environment
-        again = "--restart" if plan.growth else "--overwrite"
-        check_same_encoder(encoder_of(plan.codecs), plan.encoder, root.url, again)
-    encoder = coding.encoder()
-    tally = _Tally(plan, encoder.promised())
-    place = plan.place(n)
-    slots = {stream: plan.first_slot + slot for stream, slot in coding.codec_set.slots.items()}
-    there = standing.keys if standing else None
-    with ShardWriter(
-        root, place.split, place.n, place.first_index, slots, plan.pack_size, there
-    ) as writer:
-        for batch in _batches(plan, n, source, on_error, encoded):
-            _encode(batch, encoder, on_error)
-            for item in batch:
-                writer.add(item.key, item.coded.payloads, item.origin)
-                tally.add(item)
+    known = probed.within(plan.range(n))
+    encoder = coding.encoder(known.found)
+    with ShardBuilder(plan, root, n, coding, standing, known) as shard:
+        for batch in code_samples(source, coding, encoder, on_error, shard.wanted, known.read):
+            shard.add(batch)
             if advance is not None:
                 advance(len(batch))
-        check_owner(plan, root)
-        keys, streams = writer.finish()
-    record = tally.record(plan, n, keys, streams)
-    root.write(record_path(plan, n), record.to_json().encode())
-    return record
+        return shard.finish()
+
+
+class ShardBuilder:
+    """Writes one shard of encoded samples, whoever encoded them.
+
+    Parameters
+    ----------
+    plan, root, n, coding, standing
+        As `encode_shard` takes them.
+    known
+        Samples of the shard that are encoded already.
+
+    Attributes
+    ----------
+    wanted
+        Indices of the samples that are to be added, in order; the known ones are not among them.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        root: Root,
+        n: int,
+        coding: Coding,
+        standing: ShardRecord | None = None,
+        known: Probed = NONE_PROBED,
+    ) -> None:
+        if plan.encoder:  # a worker on another machine may have another environment
+            again = "--restart" if plan.growth else "--overwrite"
+            check_same_encoder(encoder_of(plan.codecs), plan.encoder, root.url, again)
+        self._plan, self._root, self._n = plan, root, n
+        self._tally = _Tally(plan, coding.encoder().promised())
+        place = plan.place(n)
+        slots = {stream: plan.first_slot + slot for stream, slot in coding.codec_set.slots.items()}
+        there = standing.keys if standing else None
+        self._writer = ShardWriter(
+            root, place.split, place.n, place.first_index, slots, plan.pack_size, there
+        )
+        self._next, self._stop = place.indices.start, place.indices.stop
+        self._waiting = {index: one for index, one in known.coded.items() if index in place.indices}
+        self.wanted = [index for index in place.indices if index not in self._waiting]
+        self._drain()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.abort()
+
+    def add(self, samples: Sequence[CodedSample]) -> None:
+        """Add samples; one that comes before its turn waits for those before it."""
+        self._waiting |= {one.index: one for one in samples}
+        self._drain()
+
+    def _drain(self) -> None:
+        while self._next in self._waiting:
+            one = self._waiting.pop(self._next)
+            self._writer.add(one.key, one.coded.payloads, one.origin)
+            self._tally.add(one)
+            self._next += 1
+
+    @property
+    def is_full(self) -> bool:
+        """Whether every sample was added."""
+        return self._next == self._stop
+
+    def finish(self) -> JobRecord:
+        """Give the files their names, and write the record last.
+
+        Raises
+        ------
+        PlanMismatchError
+            When the output was given to another plan meanwhile.
+        """
+        check_owner(self._plan, self._root)
+        keys, streams = self._writer.finish()
+        record = self._tally.record(self._plan, self._n, keys, streams)
+        self._root.write(record_path(self._plan, self._n), record.to_json().encode())
+        return record
+
+    def abort(self) -> None:
+        """Remove what is not finished; safe to call twice."""
+        self._writer.abort()
 
 
 class _Tally:
@@ -133,25 +186,21 @@ class _Tally:
 
     def __init__(self, plan: Plan, asked: Sequence[Reached]) -> None:
         self.reached = list(asked)
-        self._maps = [task.name for task in plan.tasks if task.is_map]
         self.source_bytes = {task.name: 0 for task in plan.tasks}
         self.failed: list[FailedSample] = []
         self.max_pixels = 0
 
-    def add(self, item: _Item) -> None:
-        if item.error is not None:
-            self.failed.append(FailedSample(key=item.key, error=item.error))
+    def add(self, one: CodedSample) -> None:
+        if one.error is not None:
+            self.failed.append(FailedSample(key=one.key, error=one.error))
             return
         for name in self.source_bytes:
-            self.source_bytes[name] += item.source_bytes.get(name, 0)
-        for name in self._maps:
-            if name in item.arrays:
-                height, width = item.arrays[name].shape[:2]
-                self.max_pixels = max(self.max_pixels, height * width)
-        for task, metric, value, quality in item.coded.reached:
-            for at, one in enumerate(self.reached):
-                if (one.task, one.metric) == (task, metric):
-                    self.reached[at] = one.with_sample(item.key, value, quality)
+            self.source_bytes[name] += one.source_bytes.get(name, 0)
+        self.max_pixels = max(self.max_pixels, one.pixels)
+        for task, metric, value, quality in one.coded.reached:
+            for at, asked in enumerate(self.reached):
+                if (asked.task, asked.metric) == (task, metric):
+                    self.reached[at] = asked.with_sample(one.key, value, quality)
 
     def record(
         self, plan: Plan, n: int, keys: FileRecord, streams: Mapping[str, StreamRecord]
@@ -175,84 +224,6 @@ class _Tally:
             shard=shard,
             reached=tuple(self.reached),
         )
-
-
-def _batches(
-    plan: Plan, n: int, source: Source, on_error: str, encoded: EncodedSamples
-) -> Iterator[list[_Item]]:
-    """Read a shard's samples in batches of bounded number and size, each gone with the next."""
-    batch: list[_Item] = []
-    size = 0
-    names = [task.name for task in plan.tasks]
-    for index in plan.range(n):
-        item = _read(source, index, names, on_error, encoded)
-        item.origin = _origin(source, index, names)
-        batch.append(item)
-        size += sum(array.nbytes for array in item.arrays.values())
-        if len(batch) == BATCH_SAMPLES or size >= BATCH_BYTES:
-            yield batch
-            batch.clear()  # not a new list: the caller still holds this one while we read on
-            size = 0
-    if batch:
-        yield batch
-
-
-def _read(
-    source: Source, index: int, names: list[str], on_error: str, encoded: EncodedSamples
-) -> _Item:
-    known = encoded.get(index)
-    if known is not None:
-        sample, coded = known
-        return _Item(sample.key, sample.arrays, sample.source_bytes, coded=coded)
-    try:
-        sample = source.read(index, names)
-    except SampleError as error:
-        key = source.key(index)
-        if on_error == "skip":
-            return _Item(key, error=str(error))
-        raise SampleError(_advice(key, index, error)) from error
-    return _Item(sample.key, sample.arrays, sample.source_bytes)
-
-
-def _origin(source: Source, index: int, names: Sequence[str]) -> Origin | None:
-    """Say where a sample came from, as far as the tasks of this plan go."""
-    found = origin_of(source, index)
-    if found is None:
-        return None
-    files = {task: path for task, path in found.files.items() if task in names}
-    return found.model_copy(update={"files": files})
-
-
-def _encode(batch: list[_Item], encoder: Encoder, on_error: str) -> None:
-    """Fill in the payloads of a batch; a sample that cannot be encoded is found one by one."""
-    whole = [item for item in batch if item.error is None and not item.coded.payloads]
-    if not encoder.is_searching:
-        try:
-            coded = encoder.encode([item.arrays for item in whole])
-        except CodecError:
-            pass
-        else:
-            for item, one in zip(whole, coded, strict=True):
-                item.coded = one
-            return
-    for item in whole:
-        _encode_alone(item, encoder, on_error)
-
-
-def _encode_alone(item: _Item, encoder: Encoder, on_error: str) -> None:
-    try:
-        [item.coded] = encoder.encode([item.arrays])
-    except CodecError as error:
-        if on_error != "skip":
-            raise SampleError(_advice(item.key, None, error)) from error
-        item.error = f"sample {item.key}: {error}"
-
-
-def _advice(key: str, index: int | None, error: Exception) -> str:
-    text = str(error)
-    if key not in text:
-        text = f"sample {key}{'' if index is None else f' ({index})'}: {text}"
-    return f"{text}; repair it, or leave it out with --on-error skip"
 
 
 def check_owner(plan: Plan, root: Root) -> None:

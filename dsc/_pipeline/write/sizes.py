@@ -1,6 +1,8 @@
 """Chooses how many samples a pack and a shard have, where nobody says.
 
-They follow from a few samples, encoded at fixed places of the source. A pack: the power of two at
+They follow from a few samples, encoded at fixed places of the source and kept for their shards: in
+the middles of four equal parts; where qualities are searched, and the bytes of a sample depend on
+those before it, the first ones. A pack: the power of two at
 which the packs of the largest stream hold 112 to 224 KiB, but 128 samples as long as that takes at
 most 1 MiB of it: the other streams are often ten times smaller, and with fewer samples of 0.7 to 1
 kB the headers cost them more than 2 %. A shard: at most 1024 samples, which at a tenth of a second
@@ -9,9 +11,11 @@ stream; and for small datasets a power of two that gives about four shards, so t
 for more than one worker.
 """
 
-from dsc._pipeline.choose.coding import Coding, EncodedSamples
+from collections.abc import Callable, Sequence
+
+from dsc._pipeline.choose.coding import Coding
+from dsc._pipeline.write.samples import CodedSample, Probed, code_samples
 from dsc._sources.base import Source
-from dsc.errors import CodecError, SampleError
 
 PROBES = 4
 PACK_BYTES = 224 << 10
@@ -21,28 +25,45 @@ SHARD_BYTES = 128 << 20
 MAX_SHARD = 1024
 FEW_SHARDS = 4
 
+Advance = Callable[[int], None]
+Coder = Callable[[Source, Coding, str, Sequence[int], Probed, Advance], None]
 
-def probe(
-    source: Source, coding: Coding, on_error: str, encoded: EncodedSamples | None = None
-) -> float:
-    """Measure the largest stream: its mean bytes a sample, over a few samples; 0 if none can be."""
-    names = [task.name for task in coding.tasks]
-    sizes: dict[str, list[int]] = {}
+
+def code_here(
+    source: Source,
+    coding: Coding,
+    on_error: str,
+    indices: Sequence[int],
+    probed: Probed,
+    advance: Advance,
+) -> None:
+    """Encode samples in this process, as the first ones of a shard, and keep them.
+
+    Parameters
+    ----------
+    probed
+        Has those that were read already, and gets those that were encoded.
+    advance
+        Called with the number of samples encoded since the last call.
+
+    Raises
+    ------
+    SampleError
+        When one cannot be read or encoded, unless `on_error` is ``skip``.
+    """
     encoder = coding.encoder()
-    for index in probe_indices(len(source)):
-        try:
-            sample = source.read(index, names)
-            [coded] = encoder.encode([sample.arrays])
-        except (SampleError, CodecError) as error:
-            if on_error == "skip":
-                continue
-            raise SampleError(
-                f"sample {source.key(index)} ({index}): {error}; repair it, or leave out what "
-                "cannot be read with --on-error skip"
-            ) from error
-        if encoded is not None and not encoder.is_searching:
-            encoded.keep(index, sample, coded)
-        for stream, payload in coded.payloads.items():
+    for batch in code_samples(source, coding, encoder, on_error, indices, probed.read, most=1):
+        for one in batch:
+            probed.keep(one)
+        advance(len(batch))
+    probed.found = encoder.found
+
+
+def largest_stream(samples: Sequence[CodedSample]) -> float:
+    """Return the largest stream's mean bytes a sample; 0 where there is none."""
+    sizes: dict[str, list[int]] = {}
+    for one in samples:
+        for stream, payload in one.coded.payloads.items():
             sizes.setdefault(stream, []).append(len(payload))
     return max((sum(found) / len(found) for found in sizes.values()), default=0.0)
 
@@ -51,6 +72,17 @@ def probe_indices(samples: int) -> list[int]:
     """Choose up to four indices, in the middles of as many equal parts."""
     count = min(PROBES, samples)
     return [(2 * part + 1) * samples // (2 * count) for part in range(count)]
+
+
+def first_indices(samples: int, first_split: int, shard_size: int | None) -> list[int]:
+    """Choose up to four indices of the first shard, of which there is no size yet but one given.
+
+    Parameters
+    ----------
+    samples, first_split
+        Samples in all, and of the split that the first shard is of.
+    """
+    return list(range(min(PROBES, first_split, shard_size or _few(samples))))
 
 
 def choose_pack_size(stream_bytes: float) -> int:
@@ -62,8 +94,11 @@ def choose_pack_size(stream_bytes: float) -> int:
 
 def choose_shard_size(samples: int, stream_bytes: float) -> int:
     """Choose samples a shard from the number of samples and the largest stream's bytes."""
-    few = 1 << (-(-samples // FEW_SHARDS) - 1).bit_length()
-    return min(few, _power_of_two_below(SHARD_BYTES / max(stream_bytes, 1.0)), MAX_SHARD)
+    return min(_few(samples), _power_of_two_below(SHARD_BYTES / max(stream_bytes, 1.0)), MAX_SHARD)
+
+
+def _few(samples: int) -> int:
+    return 1 << (-(-samples // FEW_SHARDS) - 1).bit_length()
 
 
 def _power_of_two_below(limit: float) -> int:

@@ -219,10 +219,9 @@ def test_throwing_an_append_away_may_stop_before_any_change_it_makes(
         assert tree(out) == whole
 
 
-@pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ADD)
-def test_an_append_of_ray_workers_killed_in_the_middle_resumes_byte_for_byte(
+def test_an_append_of_workers_killed_in_the_middle_resumes_byte_for_byte(
     tmp_path: Path, old: Path, new: dict[str, dict[str, bytes]], kind: str
 ) -> None:
     out, log = Path(shutil.copytree(old, tmp_path / "out")), tmp_path / "log"
@@ -230,7 +229,7 @@ def test_an_append_of_ray_workers_killed_in_the_middle_resumes_byte_for_byte(
     process = start(out, log, kind, slow_s=0.3, workers=2)
     wait_for(lambda: len(finished(out)) >= 1 or process.poll() is not None)
     below = descendants(process.pid)
-    assert len(below) > 2, process.communicate()
+    assert len(below) >= 2, process.communicate()
     process.kill()
     try:
         process.communicate(timeout=60)

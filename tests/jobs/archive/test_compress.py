@@ -6,14 +6,19 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dsc._codecs.base import Sample
 from dsc._jobs.archive import local, output
 from dsc._jobs.archive.compress import compress
+from dsc._pipeline.choose.codec_set import CodecSet
+from dsc._pipeline.choose.coding import Encoder
+from dsc._pipeline.choose.rate_control import Coded
 from dsc._pipeline.read.dataset import Dataset
 from dsc._storage.files.root import Root
 from dsc._storage.read.archive import Archive
@@ -201,8 +206,9 @@ def test_leftovers_of_a_killed_writer_are_swept(
     left = out / "rgb" / f"train-rgb-000005.tar.{'0f' * 16}.part"
     left.write_bytes(b"half a shard")
     seen: list[bool] = []
-    compress(PixelSource(), out, progress=lambda *_: seen.append(left.exists()), **GIVEN)
-    assert not any(seen[1:])
+    compress(PixelSource(), out, progress=lambda n, *_: n and seen.append(left.exists()), **GIVEN)
+    assert seen
+    assert not any(seen)
     assert tree(out) == reference
 
 
@@ -271,7 +277,7 @@ def test_samples_done_never_exceed_the_total_and_end_there(tmp_path: Path) -> No
         progress=lambda *args: told.append(args),
     )
     done = [count for count, _, _ in told]
-    assert done == [0, 8, 8, 12, 12, 20, 23, 23]
+    assert list(dict.fromkeys(done)) == [0, 8, 12, 20, 23]
     assert {total for _, total, _ in told} == {23}
     assert told[-1][2]["shards_done"] == told[-1][2]["shards_total"] == 2
     assert told[-1][2]["payload_bytes"] > 0
@@ -444,16 +450,93 @@ def test_progress_begins_with_the_work_and_tells_what_was_there(tmp_path: Path) 
     with pytest.raises(KeyboardInterrupt):
         compress(PixelSource(), tmp_path, progress=stop_after(2), **GIVEN)
     compress(PixelSource(), tmp_path, progress=progress, **GIVEN)
-    assert told[:3] == [(4, 4), (8, 8), (8, 8)]
-    assert told[3][0] > 8
-    assert {kept for _, kept in told[3:]} == {8}
+    assert list(dict.fromkeys(told))[:3] == [(0, 0), (4, 4), (8, 8)]
+    later = told[told.index((8, 8)) :]
+    assert later[1] == (8, 8)  # here the work begins
+    assert {kept for _, kept in later} == {8}
 
 
-def test_samples_that_sizes_are_chosen_by_are_read_and_encoded_once(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    compress(PixelSource(log=log), tmp_path / "a", codec="png")
-    assert sorted(reads(log)) == list(range(23))
+def counting(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that gets the index of every sample that is encoded, as often as it is."""
+    index_of = {PixelSource().arrays(i)["rgb"].tobytes(): i for i in range(23)}
+    found: list[int] = []
+    encode = Encoder.encode
+
+    def counted(self: Encoder, samples: Sequence[Sample]) -> list[Coded]:
+        found.extend(index_of[sample["rgb"].tobytes()] for sample in samples)
+        return encode(self, samples)
+
+    monkeypatch.setattr(Encoder, "encode", counted)
+    return found
+
+
+WAYS: dict[str, dict[str, Any]] = {
+    "quality": {},
+    "target": {"tasks": "rgb,depth", "codec": "rgb=jxl,depth=png", "target": "rgb=25dB"},
+    "bound": {"tasks": "rgb,depth", "codec": "png,depth=jxl", "max_error": "depth=5%"},
+    "skip": {"on_error": "skip"},
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("n", [1, 3, 6, 23])
+def test_no_sample_is_read_or_encoded_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str, n: int
+) -> None:
+    log, given = tmp_path / "log", {"codec": "png"} | WAYS[way]
+    encoded = counting(monkeypatch)
+    compress(PixelSource(n=n, log=log), tmp_path / "a", **given)
+    assert sorted(reads(log)) == list(range(n))
+    assert sorted(encoded) == list(range(n))
     chosen = Archive.open(tmp_path / "a").manifest
-    given = {"shard_size": chosen.shard_size, "pack": chosen.pack_size}
-    compress(PixelSource(log=log), tmp_path / "b", codec="png", **given)
+    given |= {"shard_size": chosen.shard_size, "pack": chosen.pack_size}
+    log.unlink()
+    compress(PixelSource(n=n, log=log), tmp_path / "b", **given)
+    assert sorted(reads(log)) == list(range(n))
     assert tree(tmp_path / "a") == tree(tmp_path / "b")
+
+
+def test_probed_samples_that_are_skipped_are_listed_as_any_others(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    source = PixelSource(log=log, damaged=(8, 9), misshapen=(14,))
+    manifest = compress(source, tmp_path / "a", codec="png", on_error="skip")
+    assert manifest.n_failed == 3
+    often = {index for index, times in Counter(reads(log)).items() if times > 1}
+    assert often == {8, 14}  # looked at, and then found out by the probe
+    sizes = {"shard_size": manifest.shard_size, "pack": manifest.pack_size}
+    compress(source, tmp_path / "b", codec="png", on_error="skip", **sizes)
+    assert tree(tmp_path / "a") == tree(tmp_path / "b")
+
+
+def test_samples_that_sizes_are_chosen_by_are_counted_as_they_are_encoded(tmp_path: Path) -> None:
+    told: list[int] = []
+    compress(PixelSource(), tmp_path, codec="png", progress=lambda done, *_: told.append(done))
+    assert list(dict.fromkeys(told))[:5] == [0, 1, 2, 3, 4]
+    assert told == sorted(told)
+    assert told[-1] == 23
+
+
+@pytest.mark.parametrize(
+    ("faults", "says"),
+    [({"damaged": (8,)}, "truncated PNG"), ({"misshapen": (20,)}, "task rgb: shape")],
+)
+def test_faults_of_the_first_samples_are_told_before_a_codec_is_made_or_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, faults: dict[str, Any], says: str
+) -> None:
+    for name in ("from_spec", "assigned"):
+        monkeypatch.setattr(CodecSet, name, lambda *_, **__: pytest.fail("a codec was made"))
+    for codec in ("png", "auto"):
+        with pytest.raises(SampleError, match=rf"{says}.*--on-error skip"):
+            compress(PixelSource(**faults), tmp_path / "out", codec=codec)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_look_at_samples_reads_what_is_encoded_first_and_no_more(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with pytest.raises(SampleError):
+        compress(PixelSource(log=log, damaged=(20,)), tmp_path / "a", codec="png")
+    assert reads(log) == [2, 8, 14, 20]
+    log.unlink()
+    with pytest.raises(SampleError):
+        compress(PixelSource(log=log, damaged=(0,)), tmp_path / "b", **GIVEN)
+    assert reads(log) == [0]

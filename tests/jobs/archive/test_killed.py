@@ -136,17 +136,17 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(
     assert tree(out) == reference
 
 
-@pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["SIGKILL", "SIGINT"])
-def test_a_driver_of_ray_workers_stopped_in_the_middle_resumes_byte_for_byte(
-    tmp_path: Path, reference: dict[str, bytes], how: signal.Signals
+@pytest.mark.parametrize("of_ray", [False, pytest.param(True, marks=pytest.mark.ray)])
+def test_a_driver_of_workers_stopped_in_the_middle_resumes_byte_for_byte(
+    tmp_path: Path, reference: dict[str, bytes], how: signal.Signals, of_ray: bool
 ) -> None:
     out, log = tmp_path / "out", tmp_path / "log"
-    process = start(out, log, SAMPLES, 0.1, workers=2)
+    process = start(out, log, SAMPLES, 0.1, workers=2, of_ray=of_ray)
     wait_for(lambda: len(finished(out)) >= 2 or process.poll() is not None)
     below = descendants(process.pid)
-    assert len(below) > 2, process.communicate()
+    assert len(below) >= 2 + of_ray, process.communicate()
     process.send_signal(how)
     try:
         said, complaints = process.communicate(timeout=60)

@@ -1,5 +1,7 @@
 """Ray workers leave the bytes that one process leaves, whatever happens to them.
 
+Where this process is in a Ray, `workers` means that one's.
+
 ``DSC_KILLS`` says how many times a worker is killed (4 unless told).
 """
 
@@ -29,6 +31,16 @@ pytestmark = pytest.mark.ray
 def reference(tmp_path: Path, n: int = 23) -> dict[str, bytes]:
     compress(PixelSource(n=n), tmp_path / "reference", **GIVEN)
     return tree(tmp_path / "reference")
+
+
+def test_samples_that_were_probed_are_not_encoded_again(ray_session: Any, tmp_path: Path) -> None:
+    for way, more in {"quality": {}, "target": {"target": "rgb=25dB"}}.items():
+        log = tmp_path / f"log-{way}"
+        given = {"codec": "rgb=jxl,depth=png", "tasks": "rgb,depth"} | more
+        compress(PixelSource(log=log), tmp_path / way, workers=2, **given)
+        assert sorted(reads(log)) == list(range(23))
+        compress(PixelSource(), tmp_path / f"{way}-here", **given)
+        assert tree(tmp_path / way) == tree(tmp_path / f"{way}-here")
 
 
 def test_workers_write_what_one_process_writes(ray_session: Any, tmp_path: Path) -> None:
@@ -146,6 +158,8 @@ class Buggy(PixelSource):
     """A source with a bug."""
 
     def read(self, index: int, tasks: Any) -> Any:
+        if index == 0:  # which is looked at before
+            return super().read(index, tasks)
         raise TypeError(f"a bug at {index}")
 
 
@@ -174,8 +188,8 @@ def test_without_ray_the_message_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(UsageError, match=r"pip install 'dsc\[ray\]'"):
-        compress(PixelSource(), tmp_path, workers=2, **GIVEN)
+    with pytest.raises(UsageError, match=r"--address needs Ray: pip install 'dsc\[ray\]'"):
+        compress(PixelSource(), tmp_path, address="auto", **GIVEN)
 
 
 def test_a_cluster_that_wants_a_token_says_so(

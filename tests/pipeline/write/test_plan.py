@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from dsc._pipeline.choose.codec_set import CodecSet
 from dsc._pipeline.choose.coding import Coding
 from dsc._pipeline.options import ShardingOptions
-from dsc._pipeline.write import plan as planning
 from dsc._pipeline.write.plan import (
     Plan,
     Run,
@@ -19,6 +18,7 @@ from dsc._pipeline.write.plan import (
     differences,
     make_plan,
 )
+from dsc._pipeline.write.samples import CodedSample, Probed
 from dsc._pipeline.write.sizes import (
     MAX_PACK,
     MAX_SHARD,
@@ -27,7 +27,9 @@ from dsc._pipeline.write.sizes import (
     WIDE_PACK_BYTES,
     choose_pack_size,
     choose_shard_size,
-    probe,
+    code_here,
+    first_indices,
+    largest_stream,
     probe_indices,
 )
 from dsc._schemas import Quality
@@ -149,9 +151,8 @@ def test_a_pack_is_never_larger_than_its_shard() -> None:
     assert (plan.shard_size, plan.pack_size) == (64, 64)  # what was asked for is what one gets
 
 
-def test_a_given_size_costs_no_probe(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planning, "probe", lambda *_: pytest.fail("probed"))
-    plan_of()
+def test_given_sizes_cost_no_probe() -> None:
+    plan_of(code=lambda *_: pytest.fail("probed"))
 
 
 def test_a_damaged_probe_is_an_error_or_passed_over() -> None:
@@ -182,8 +183,40 @@ def test_the_probe_measures_the_largest_stream() -> None:
         len(CODECS.encode_batch([PixelSource().arrays(index)], Quality())[0]["rgb"])
         for index in probe_indices(23)
     ]
-    found = probe(PixelSource(), CODING, "fail")
-    assert found == pytest.approx(np.mean(expected))
+    probed = Probed()
+    code_here(PixelSource(), CODING, "fail", probe_indices(23), probed, lambda _: None)
+    assert list(probed.coded) == probe_indices(23)
+    assert largest_stream(list(probed.coded.values())) == pytest.approx(np.mean(expected))
+
+
+@given(st.integers(1, 5000), st.integers(1, 5000), st.integers(0, 9))
+def test_samples_that_are_searched_for_the_plan_are_the_first_of_the_first_shard(
+    samples: int, first_split: int, given_size: int
+) -> None:
+    indices = first_indices(samples, min(first_split, samples), given_size or None)
+    first = min(first_split, samples, given_size or choose_shard_size(samples, 1000.0))
+    assert indices == list(range(min(4, first)))
+    assert indices
+
+
+def test_a_shard_takes_of_what_was_searched_all_or_nothing() -> None:
+    coded = {index: CodedSample(index, f"view_{index:05d}") for index in range(3)}
+    searched, plain = Probed({}, coded, {"rgb": 40}), Probed({}, coded)
+    assert searched.within(range(4)) == searched
+    for indices in (range(2), range(1, 4), range(2, 8), range(4, 8)):
+        assert searched.within(indices) == Probed()
+    assert list(plain.within(range(2)).coded) == [0, 1]
+
+
+@pytest.mark.parametrize("first", [3, 8])
+def test_a_sample_is_found_in_its_shard(first: int) -> None:
+    plan = plan_of(PixelSource(n=23))
+    runs = (Run(split="a", samples=first, shard_size=2), Run(split="b", samples=20, shard_size=7))
+    plan.__dict__["runs"] = runs
+    for n in range(plan.shards):
+        assert {plan.shard_of(index) for index in plan.range(n)} == {n}
+    with pytest.raises(IndexError):
+        plan.shard_of(first + 20)
 
 
 @pytest.mark.parametrize("name", ["", "_x", "X", "a-b", "é", "a b", "train\n", "a" * 65, "\u0663"])

@@ -11,12 +11,12 @@ import pytest
 from dsc._pipeline.choose.codec_set import CodecSet
 from dsc._pipeline.choose.coding import Coding
 from dsc._pipeline.options import ShardingOptions
-from dsc._pipeline.write import shard_job
+from dsc._pipeline.write import samples
 from dsc._pipeline.write.commit import commit
 from dsc._pipeline.write.leftovers import remove_leftovers, strangers
 from dsc._pipeline.write.plan import Plan, make_plan
+from dsc._pipeline.write.samples import BATCH_SAMPLES
 from dsc._pipeline.write.shard_job import (
-    BATCH_SAMPLES,
     PLAN,
     JobRecord,
     check_record,
@@ -86,7 +86,7 @@ def test_large_samples_make_smaller_batches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batches: list[int] = []
-    monkeypatch.setattr(shard_job, "BATCH_BYTES", 3 * 8 * 12 * 5)
+    monkeypatch.setattr(samples, "BATCH_BYTES", 3 * 8 * 12 * 5)
     encode_shard(PLANNED, begin(tmp_path / "a"), 0, PixelSource(), CODING, advance=batches.append)
     assert sum(batches) == 8
     assert max(batches) <= 4
