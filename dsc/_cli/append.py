@@ -8,9 +8,10 @@ import typer
 from dsc._cli.options import JsonOption, takes_options
 from dsc._cli.printing.choice import show_reached
 from dsc._cli.printing.output import emit, say
-from dsc._cli.printing.progress import by_info, later
+from dsc._cli.printing.progress import by_info, later, whole
 from dsc._cli.printing.start import watch
 from dsc._cli.printing.summary import show_summary
+from dsc._cli.printing.text import counted
 from dsc._cli.source_data import found_at, list_failed
 from dsc._jobs.archive.options import AppendOptions
 
@@ -43,8 +44,9 @@ def append(options: AppendOptions, json_: JsonOption = False) -> None:
     from dsc._jobs.archive.append import run
 
     options = replace(options, data=found_at(options.data))
-    with later("try codecs", "candidates") as tried, later("append", "samples") as report:
-        found = run(options, watch(by_info(report), tried, json_))
+    with whole("append", "samples", "looking at the data") as shown:
+        tried = later("try codecs", "candidates", shown)
+        found = run(options, watch(by_info(shown.report), tried, json_))
     _report(options.archive, found, json_)
 
 
@@ -72,14 +74,16 @@ def _report(where: str, found: "AppendReport", as_json: bool) -> None:
 
 def _show(where: str, found: "AppendReport", summary: "Summary") -> None:
     if found.is_empty:
-        say(f"{where}: nothing to add: it has all {found.there} samples of the source")
+        say(f"{where}: nothing to add: it has all {counted(found.there, 'sample')} of the source")
     else:
-        what = f"{found.samples} samples" if found.samples else f"task {', '.join(found.tasks)}"
+        new = counted(found.samples, "sample")
+        what = new if found.samples else f"task {', '.join(found.tasks)}"
         say(f"{where}: {what} added, generation {found.manifest.generation}")
         if found.there:
-            say(f"{found.there} samples of the source were there already")
+            say(f"there already: {counted(found.there, 'sample')} of the source")
         if found.missing:
-            say(f"{found.missing} samples of the archive are not in the source and lack the task")
+            missing = counted(found.missing, "sample")
+            say(f"not in the source, and so without the task: {missing} of the archive")
         show_summary(where, summary)
         show_reached(found.manifest)
     if found.untouched:

@@ -9,7 +9,7 @@ import typer
 from dsc._cli.options import JsonOption, TasksOption
 from dsc._cli.printing.output import emit, say
 from dsc._cli.printing.progress import BYTES, progress
-from dsc._cli.printing.text import bytes_text
+from dsc._cli.printing.text import bytes_text, counted
 
 if TYPE_CHECKING:
     from dsc._pipeline.copy.fetch import FetchReport
@@ -62,7 +62,7 @@ def fetch(
 
 def _show_fetched(out: str, found: "FetchReport") -> None:
     samples = sum(found.manifest.splits.values())
-    say(f"{out}: {samples} samples of {', '.join(found.tasks)}")
+    say(f"{out}: {counted(samples, 'sample')} of {', '.join(found.tasks)}")
     say(f"streams: {', '.join(found.streams)}")
     parts = [f"{bytes_text(found.fetched_bytes)} fetched"]
     if found.kept_bytes:

@@ -11,7 +11,7 @@ from dsc._cli.printing.choice import quality_text, show_choice, show_reached
 from dsc._cli.printing.output import emit, note, print_json, say, show_table
 from dsc._cli.printing.progress import progress
 from dsc._cli.printing.summary import show_summary
-from dsc._cli.printing.text import bytes_text
+from dsc._cli.printing.text import bytes_text, counted
 
 if TYPE_CHECKING:
     from dsc._pipeline.read.summary import Summary
@@ -54,13 +54,15 @@ def _show_info(where: str, opened: "Archive", summary: "Summary") -> None:
     say("")
     splits = ", ".join(f"{name} {count}" for name, count in manifest.splits.items())
     say(f"source {manifest.source}; splits {splits}; quality {quality_text(manifest.quality)}")
-    sizes = f"{len(opened.shards)} shards of up to {manifest.shard_size} samples"
+    sizes = (
+        f"{counted(len(opened.shards), 'shard')} of up to {counted(manifest.shard_size, 'sample')}"
+    )
     say(f"{sizes}, packs of {manifest.pack_size}")
     made = f"format {manifest.format_version}, generation {manifest.generation}"
     say(f"written by {manifest.created_by}, {made}, plan {manifest.plan_sha256[:12]}")
     say(f"encoded by {encoder_text(manifest.encoder) if manifest.encoder else 'unknown versions'}")
     for one in manifest.appended:
-        what = ", ".join(one.tasks) if one.tasks else f"{one.samples} samples"
+        what = ", ".join(one.tasks) if one.tasks else counted(one.samples, "sample")
         encoder = f", encoded by {encoder_text(one.encoder)}" if one.encoder else ""
         origin = f"from {one.source}, by {one.created_by}{encoder}"
         say(f"generation {one.generation} added {what} ({origin})")

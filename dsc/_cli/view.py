@@ -7,7 +7,7 @@ import typer
 from dsc._cli.options import ArchiveArgument, JsonOption, TasksOption
 from dsc._cli.printing.output import emit, say
 from dsc._cli.printing.progress import progress
-from dsc._cli.printing.text import archive_name, bytes_text
+from dsc._cli.printing.text import archive_name, bytes_text, counted
 
 if TYPE_CHECKING:
     from dsc._pipeline.view.view import ViewReport
@@ -84,7 +84,7 @@ def view(
 def _show(place: str, found: "ViewReport", source_root: str | None) -> None:
     from dsc._pipeline.metrics import metric_text
 
-    say(f"{place}: shows {found.shown} samples, {bytes_text(found.page_bytes)}")
+    say(f"{place}: shows {counted(found.shown, 'sample')}, {bytes_text(found.page_bytes)}")
     for task, values in found.means.items():
         say(f"{task}: " + ", ".join(metric_text(name, value) for name, value in values.items()))
     if not found.measured and source_root is None:

@@ -35,7 +35,7 @@ def test_samples_and_then_a_task(dsc: Command, demo: Path) -> None:
     assert ran.code == 0
     for words in (
         "3 samples added, generation 2",
-        "5 samples of the source were there",
+        "there already: 5 samples of the source",
         "8 samples",
     ):
         assert words in ran.out

@@ -1,9 +1,12 @@
 """Progress is shown seldom enough for a log, and numbers are spelled so that they can be read."""
 
+from contextlib import suppress
+
 import pytest
 
-from dsc._cli.printing.progress import ProgressMeter, by_info, later
-from dsc._cli.printing.text import bytes_text, ratio_text, seconds_text
+from dsc._cli.printing import progress
+from dsc._cli.printing.progress import ProgressMeter, by_info, later, whole
+from dsc._cli.printing.text import bytes_text, counted, ratio_text, seconds_text
 
 
 def test_a_log_gets_a_line_each_few_seconds_and_one_at_the_end() -> None:
@@ -63,9 +66,64 @@ def test_a_command_counts_what_it_did_itself(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(
         ProgressMeter, "note", lambda self, done, kept, now_s: noted.append((done, kept))
     )
-    with later("compress", "samples") as report:
-        by_info(report)(3, 9, {"samples_resumed": 2})
+    with whole("compress", "samples", "looking at the data") as shown:
+        by_info(shown.report)(3, 9, {"samples_resumed": 2})
     assert noted == [(3, 2)]
+
+
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now_s = 50.0
+        monkeypatch.setattr(progress.time, "monotonic", lambda: self.now_s)
+
+    def wait(self, seconds: float) -> None:
+        self.now_s += seconds
+
+
+def test_a_command_is_shown_from_its_start_and_its_time_is_all_of_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = Clock(monkeypatch)
+    with whole("compress", "samples", "looking at the data") as shown:
+        clock.wait(2)
+        assert capsys.readouterr().err == ""  # what is refused at once is told alone
+        shown.report(0, 8, 0)
+        assert capsys.readouterr().err == "compress: looking at the data\n"
+        for done in range(1, 9):  # the first four while sizes are chosen
+            clock.wait(0.25)
+            shown.report(done, 8, 0)
+        assert capsys.readouterr().err == ""
+        clock.wait(1)  # the commit
+    assert capsys.readouterr().err == "compress: 8 of 8 samples (100 %), 2.7 samples/s, in 5.0 s\n"
+
+
+def test_a_command_that_fails_or_had_nothing_to_do_tells_no_end(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with whole("compress", "samples", "looking at the data") as shown:
+        shown.report(0, 8, 0)
+    with suppress(ValueError), whole("compress", "samples", "looking") as shown:
+        shown.report(0, 8, 0)
+        shown.report(8, 8, 0)
+        raise ValueError
+    assert capsys.readouterr().err == "compress: looking at the data\ncompress: looking\n"
+
+
+def test_a_part_of_a_command_is_told_with_its_own_time(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = Clock(monkeypatch)
+    with whole("compress", "samples", "looking") as shown:
+        clock.wait(3)
+        tried = later("try codecs", "candidates", shown)
+        tried(0, 2)
+        clock.wait(6)
+        tried(2, 2)
+        assert capsys.readouterr().err.splitlines() == [
+            "try codecs: 2 of 2 candidates (100 %), 0.3 candidates/s, in 6.0 s",
+        ]
 
 
 def test_the_end_is_told_once() -> None:
@@ -84,6 +142,10 @@ def test_nothing_to_do_is_no_division_by_zero() -> None:
 )
 def test_bytes_have_three_digits(count: int, text: str) -> None:
     assert bytes_text(count) == text
+
+
+def test_one_thing_is_not_several() -> None:
+    assert [counted(n, "sample") for n in (0, 1, 2)] == ["0 samples", "1 sample", "2 samples"]
 
 
 def test_durations_and_ratios() -> None:

@@ -6,10 +6,15 @@ Work reports (done, total) as often as it likes; what is shown is thinned out he
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from typing import Any, Protocol
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
+from dsc._cli.printing.output import note
 from dsc._cli.printing.text import bytes_text, seconds_text
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 SECONDS_BETWEEN_LINES = 5.0
 EARLY_SECONDS = 1.0
@@ -38,23 +43,63 @@ def progress(label: str, unit: str) -> Iterator[ProgressReport]:
     unit
         What is counted, e.g. ``samples``; ``bytes`` is shown as kB, MB and so on.
     """
-    show = _bar if sys.stderr.isatty() else _lines
-    with show(ProgressMeter(label, unit, time.monotonic())) as report:
-        yield report
+    meter = ProgressMeter(label, unit, time.monotonic())
+    if not sys.stderr.isatty():
+        yield _lines(meter)
+        return
+    with _bars() as bars:
+        yield _row(meter, bars)
+
+
+@dataclass(frozen=True)
+class Whole:
+    """What is shown of a whole command: its own report, and the bars that others join, if any."""
+
+    report: ProgressReport
+    bars: "Progress | None"
 
 
 @contextmanager
-def later(label: str, unit: str) -> Iterator[ProgressReport]:
-    """Show progress from the first report on, which is to come when the work begins."""
-    with ExitStack() as stack:
-        shown: list[ProgressReport] = []
+def whole(label: str, unit: str, first: str) -> Iterator[Whole]:
+    """Show a whole command from its first moment to its last; the time told is all of it.
+
+    Parameters
+    ----------
+    label, unit
+        As in `progress`.
+    first
+        What is done before the first report, e.g. ``looking at the data``.
+    """
+    meter = ProgressMeter(label, unit, time.monotonic())
+    last: list[tuple[int, int, int | None]] = []
+    with _bars() if sys.stderr.isatty() else nullcontext() as bars:
+        show = _lines(meter, first) if bars is None else _row(meter, bars, first)
 
         def report(done: int, total: int, kept: int | None = None) -> None:
-            if not shown:
-                shown.append(stack.enter_context(progress(label, unit)))
-            shown[0](done, total, kept)
+            last[:] = [(done, total, kept)]
+            if bars is not None or done < total:
+                show(done, total, kept)
+            else:  # a log gets its last line when all is over
+                meter.note(done, kept, time.monotonic())
 
-        yield report
+        yield Whole(report, bars)
+        if last and last[0][0] >= last[0][1]:
+            show(*last[0])
+        elif bars is not None:  # there was nothing to do
+            bars.remove_task(bars.task_ids[0])
+
+
+def later(label: str, unit: str, beside: Whole) -> ProgressReport:
+    """Return what shows a part of a command, from its first report on."""
+    shown: list[ProgressReport] = []
+
+    def report(done: int, total: int, kept: int | None = None) -> None:
+        if not shown:
+            meter = ProgressMeter(label, unit, time.monotonic())
+            shown.append(_lines(meter) if beside.bars is None else _row(meter, beside.bars))
+        shown[0](done, total, kept)
+
+    return report
 
 
 def by_info(report: ProgressReport) -> Callable[[int, int, Mapping[str, Any]], None]:
@@ -62,32 +107,40 @@ def by_info(report: ProgressReport) -> Callable[[int, int, Mapping[str, Any]], N
     return lambda done, total, info: report(done, total, info["samples_resumed"])
 
 
-@contextmanager
-def _bar(meter: "ProgressMeter") -> Iterator[ProgressReport]:
+def _bars() -> "Progress":
     from rich import progress as bars
     from rich.console import Console
 
     tail = bars.TextColumn("{task.fields[tail]}")
     columns = (bars.TextColumn("{task.description}"), bars.BarColumn(), tail)
-    with bars.Progress(*columns, console=Console(stderr=True)) as shown:
-        task = shown.add_task(meter.label, total=None, tail="")
-
-        def report(done: int, total: int, kept: int | None = None) -> None:
-            now_s = time.monotonic()
-            meter.note(done, kept, now_s)
-            shown.update(task, completed=done, total=total, tail=meter.tail(done, total, now_s))
-
-        yield report
+    return bars.Progress(*columns, console=Console(stderr=True))
 
 
-@contextmanager
-def _lines(meter: "ProgressMeter") -> Iterator[ProgressReport]:
+def _row(meter: "ProgressMeter", bars: "Progress", first: str = "") -> ProgressReport:
+    """Add a bar, and return what moves it."""
+    task = bars.add_task(meter.label, total=None, tail=first)
+
     def report(done: int, total: int, kept: int | None = None) -> None:
+        now_s = time.monotonic()
+        meter.note(done, kept, now_s)
+        bars.update(task, completed=done, total=total, tail=meter.tail(done, total, now_s))
+
+    return report
+
+
+def _lines(meter: "ProgressMeter", first: str = "") -> ProgressReport:
+    """Return what prints a line now and then, and one at the first report if there is a `first`."""
+    begun: list[str] = []
+
+    def report(done: int, total: int, kept: int | None = None) -> None:
+        if first and not begun:
+            begun.append(first)
+            note(f"{meter.label}: {first}")
         line = meter.line(done, total, time.monotonic(), kept)
         if line is not None:
-            print(line, file=sys.stderr, flush=True)
+            note(line)
 
-    yield report
+    return report
 
 
 class ProgressMeter:

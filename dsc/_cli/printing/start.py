@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from dsc._cli.printing.choice import show_choice
 from dsc._cli.printing.output import columns, note, note_table
+from dsc._cli.printing.text import counted
 
 if TYPE_CHECKING:
     from dsc._jobs.archive.tally import ShardProgress, Watch
@@ -67,7 +68,7 @@ def _note_lines(row: tuple[str, ...]) -> None:
     """Print a task on a narrow terminal: a line of what it is, and one of why."""
     name, kind, stored, unit, nothing, samples, codec, loss, why = row
     facts = [kind, stored, unit and f"{unit} a count", nothing and f"nothing is {nothing}"]
-    facts += [f"{samples} samples", f"{codec}, {loss}"]
+    facts += [counted(int(samples), "sample"), f"{codec}, {loss}"]
     note(f"{name}: {'; '.join(fact for fact in facts if fact)}")
     note(f"    {why}")
 

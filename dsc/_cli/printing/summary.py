@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from dsc._cli.printing.output import say, show_table
-from dsc._cli.printing.text import bytes_text, ratio_text
+from dsc._cli.printing.text import bytes_text, counted, ratio_text
 
 if TYPE_CHECKING:
     from dsc._pipeline.read.summary import Summary, SummaryRow
@@ -14,7 +14,7 @@ COLUMNS = ("task", "codec", "source", "payload", "stored", "ratio", "alone")
 def show_summary(where: str, summary: "Summary") -> None:
     """Print the table of an archive on stdout."""
     tasks = sum(row.source_bytes is not None for row in summary.rows)
-    say(f"{where}: {summary.samples} samples, {tasks} {'task' if tasks == 1 else 'tasks'}")
+    say(f"{where}: {counted(summary.samples, 'sample')}, {counted(tasks, 'task')}")
     total = [
         "all",
         "",

@@ -14,6 +14,11 @@ def bytes_text(count: float) -> str:
     return f"{value:.{digits}f} {unit}"
 
 
+def counted(count: int, word: str) -> str:
+    """Spell a number of things: ``1 sample``, ``3 samples``."""
+    return f"{count} {word}{'s' * (count != 1)}"
+
+
 def seconds_text(seconds: float) -> str:
     """Spell a duration: ``0.4 s``, ``12 s``, ``3 min 05 s``, ``2 h 07 min``."""
     if seconds < 9.95:
