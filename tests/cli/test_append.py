@@ -93,7 +93,7 @@ def test_skipped_samples_are_listed_and_exit_1(dsc: Command, views: Path, tmp_pa
     broken.write_bytes(whole[:99])
     ran = dsc("append", out, "taskonomy", "--root", root, "--json")
     assert ran.code == 1
-    assert "dsc append" in json.loads(ran.out)["error"]
+    assert "--on-error skip" in json.loads(ran.out)["error"]
     ran = dsc("append", out, "taskonomy", "--root", root, "--on-error", "skip", "--json")
     assert ran.code == 1
     assert [one["key"] for one in ran.json()["failed"]] == ["procedural__point_3_view_0"]

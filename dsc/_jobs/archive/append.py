@@ -14,7 +14,7 @@ from typing import Any
 
 from dsc._codecs.encoder import check_same_encoder
 from dsc._jobs.archive.compress import NOBODY, explained, make_shards
-from dsc._jobs.archive.inputs import check_asked, check_left_out, open_data
+from dsc._jobs.archive.inputs import check_asked, check_left_out, look_at, open_data
 from dsc._jobs.archive.local import Job
 from dsc._jobs.archive.options import AppendOptions
 from dsc._jobs.archive.output import finished_shards, writable
@@ -34,7 +34,6 @@ from dsc._pipeline.write.commit import (
 from dsc._pipeline.write.leftovers import clear_work, remove_leftovers
 from dsc._pipeline.write.plan import Adds, Plan, differences
 from dsc._pipeline.write.plan_append import (
-    FoundSamples,
     Wanted,
     check_complete,
     choose_split,
@@ -44,13 +43,14 @@ from dsc._pipeline.write.plan_append import (
     plan_tasks,
     what_to_add,
 )
+from dsc._pipeline.write.samples import Probed
 from dsc._schemas import FailedSample, Manifest, Quality, SourceReport, Task
 from dsc._sources.base import lacks_of, report_of, splits_of
 from dsc._sources.registry import Source
 from dsc._storage.format.names import PLAN
 from dsc._storage.format.sole_writer import sole_writer
 from dsc._storage.read.archive import Archive
-from dsc.errors import CorruptArchiveError, PlanMismatchError, SampleError, UsageError
+from dsc.errors import CorruptArchiveError, PlanMismatchError, UsageError
 
 HERE = WorkOptions()
 
@@ -217,7 +217,7 @@ def run(options: AppendOptions, watch: Watch = NOBODY) -> AppendReport:
         names = tuple(task.name for task in wanted.tasks)
         if wanted.adds is Adds.TASKS or set(names) == set(left.added):
             return _add_tasks(archive, source, wanted, options, left, report, watch)
-        return _add_samples(archive, source, wanted, options, watch)
+        return _add_samples(archive, source, wanted, options, left, watch)
 
 
 def _add_tasks(
@@ -236,7 +236,9 @@ def _add_tasks(
         failed = tuple(failed for shard in archive.shards for failed in shard.failed)
         return AppendReport(archive.manifest, tasks=names, missing=found.missing, failed=failed)
     on_error = options.work.on_error
-    _probe(found, wanted, on_error)
+    probed = Probed()
+    if left.begun is None:  # often all do not fit, or none does
+        probed.read = look_at(found.source, wanted.tasks, [found.first], on_error)
     coding = decide_coding(
         options.coding,
         found.present,
@@ -248,13 +250,18 @@ def _add_tasks(
         on_trial=watch.on_trial,
     ).named()  # the archive has a default of its own
     plan = plan_tasks(archive, found, coding)
-    job = Job(plan, archive.root, found.source, coding, on_error, tuple(archive.shards))
+    job = Job(plan, archive.root, found.source, coding, on_error, tuple(archive.shards), probed)
     manifest, failed = _do(job, archive, options, watch)
     return AppendReport(manifest, tasks=names, missing=found.missing, failed=failed)
 
 
 def _add_samples(
-    archive: Archive, source: Source, wanted: Wanted, options: AppendOptions, watch: Watch
+    archive: Archive,
+    source: Source,
+    wanted: Wanted,
+    options: AppendOptions,
+    left: Left,
+    watch: Watch,
 ) -> AppendReport:
     manifest = archive.manifest
     _check_splits(source, options.data.split)
@@ -267,10 +274,13 @@ def _add_samples(
     if options.missing == "error":
         check_complete(archive, wanted)
         _check_each(samples.source, [task.name for task in wanted.tasks])
+    on_error, probed = options.work.on_error, Probed()
+    if left.begun is None:
+        probed.read = look_at(samples.source, wanted.tasks, [0], on_error)
     coding = Coding.of_archive(archive)
     split = choose_split(manifest, options.data.split)
     plan = plan_samples(archive, samples, coding.codec_set, split)
-    job = Job(plan, archive.root, samples.source, coding, options.work.on_error)
+    job = Job(plan, archive.root, samples.source, coding, on_error, probed=probed)
     manifest, failed = _do(job, archive, options, watch)
     return AppendReport(
         manifest, samples=plan.samples, there=samples.there, failed=failed, untouched=untouched
@@ -296,15 +306,6 @@ def _check_for_tasks(options: AppendOptions) -> None:
             f"--split {split}: a new task goes to the samples that are there, whatever "
             "their split; leave it out"
         )
-
-
-def _probe(found: FoundSamples, wanted: Wanted, on_error: str) -> None:
-    """Read one sample before anything is written: often all do not fit, or none does."""
-    try:
-        found.source.read(found.first, [task.name for task in wanted.tasks])
-    except SampleError as error:
-        if on_error != "skip":
-            raise SampleError(f"{error}; --on-error skip leaves out single samples") from error
 
 
 def _check_each(source: Source, tasks: Sequence[str]) -> None:

@@ -10,7 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from dsc._jobs.archive.inputs import check_asked, check_left_out, choose_tasks, look, open_data
+from dsc._jobs.archive.inputs import (
+    check_asked,
+    check_left_out,
+    choose_tasks,
+    look_at_first,
+    open_data,
+)
 from dsc._jobs.archive.local import Job, run_here
 from dsc._jobs.archive.options import CompressOptions
 from dsc._jobs.archive.output import Output, claim, finished_shards, open_output, sole_output
@@ -138,10 +144,10 @@ def run(options: CompressOptions, watch: Watch = NOBODY) -> Manifest:
     with sole_output(there, options.overwrite) as output:
         tally, probed = Tally(len(source), watch.progress), Probed()
         tally.begin()
-        sharding, split = output.sharding(options.sharding), options.data.split
-        check_plannable(source, sharding, split)
+        sharding = output.sharding(options.sharding)
+        check_plannable(source, sharding, options.data.split)
         if output.plan is None and output.manifest is None:
-            probed.read = look(source, tasks, options.coding, sharding, options.work, split)
+            probed.read = look_at_first(source, tasks, options, sharding)
             if options.work.on_error == "fail":
                 _check_files(source, tasks)
         with hired(options.work, len(source)) as pool:  # they start while codecs are chosen

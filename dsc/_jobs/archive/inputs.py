@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from dsc._codecs.base import check_array
+from dsc._jobs.archive.options import CompressOptions
 from dsc._jobs.workers.verdict import RETRIES, may_pass
 from dsc._pipeline.choose.decide import asks_for_targets, coded_tasks
 from dsc._pipeline.options import CodingOptions, ShardingOptions, SourceOptions, WorkOptions
@@ -114,17 +115,21 @@ def choose_tasks(data: SourceOptions, coding: CodingOptions, source: Source) -> 
     return coded_tasks(coding, chosen, list(found))
 
 
-def look(
-    source: Source,
-    tasks: Sequence[Task],
-    coding: CodingOptions,
-    sharding: ShardingOptions,
-    work: WorkOptions,
-    split: str | None = None,
+def look_at_first(
+    source: Source, tasks: Sequence[Task], options: CompressOptions, sharding: ShardingOptions
 ) -> dict[int, SourceSample]:
-    """Read a few samples and hold them against their tasks, before any codec is made.
+    """Read the samples that will be encoded first; see `look_at`."""
+    is_ordered, split = asks_for_targets(options.coding), options.data.split
+    indices = indices_to_probe(source, is_ordered, sharding, split) or [0]
+    return look_at(source, tasks, indices, options.work.on_error)
 
-    They are those that are encoded first; who gets them reads them no more.
+
+def look_at(
+    source: Source, tasks: Sequence[Task], indices: Sequence[int], on_error: str
+) -> dict[int, SourceSample]:
+    """Read samples and hold them against their tasks, before any codec is made.
+
+    Who gets them reads them no more.
 
     Raises
     ------
@@ -133,11 +138,11 @@ def look(
     """
     found: dict[int, SourceSample] = {}
     size = 0
-    for index in indices_to_probe(source, asks_for_targets(coding), sharding, split) or [0]:
+    for index in indices:
         try:
-            sample = _look_at(source, tasks, index)
+            sample = _hold(source, tasks, index)
         except SampleError:
-            if work.on_error != "skip":
+            if on_error != "skip":
                 raise
             continue
         size += sum(array.nbytes for array in sample.arrays.values())
@@ -147,7 +152,7 @@ def look(
     return found
 
 
-def _look_at(source: Source, tasks: Sequence[Task], index: int) -> SourceSample:
+def _hold(source: Source, tasks: Sequence[Task], index: int) -> SourceSample:
     names = [task.name for task in tasks]
     try:
         sample = call_again(partial(source.read, index, names), may_pass, RETRIES + 1)

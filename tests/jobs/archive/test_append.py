@@ -23,7 +23,7 @@ from dsc._storage.files.root import Root
 from dsc._storage.format.commit import write_manifest
 from dsc._storage.read.archive import Archive
 from dsc._storage.read.verify import verify_archive
-from dsc.errors import IncompleteError
+from dsc.errors import IncompleteError, SampleError
 from tests.jobs.faults import tree
 from tests.jobs.growing import SIZES, FewTasks, Later, add_label, add_samples, begin
 from tests.jobs.sources import PixelSource, reads
@@ -465,3 +465,20 @@ def test_the_readers_of_the_document_read_an_archive_that_has_grown(grown: Path)
 def test_the_manifest_of_generation_1_has_no_trace_of_growth(tmp_path: Path) -> None:
     begin(tmp_path)
     assert "appended" not in json.loads((tmp_path / "dsc.json").read_text())
+
+
+@pytest.mark.parametrize("add", [add_samples, add_label])
+def test_the_first_sample_is_looked_at_before_anything_is_written_and_read_once(
+    tmp_path: Path, add: Any
+) -> None:
+    out, log = tmp_path / "out", tmp_path / "log"
+    begin(out)
+    before = tree(out)
+    first = 10 if add is add_samples else 0
+    with pytest.raises(SampleError, match=rf"view_000{first:02}.*--on-error skip"):
+        add(out, source=PixelSource(log=log, damaged=(first,)))
+    assert reads(log) == [first]
+    assert tree(out) == before
+    log.unlink()
+    add(out, source=PixelSource(log=log))
+    assert sorted(reads(log)) == list(range(first, 23 if first else 10))
