@@ -4,9 +4,9 @@
 
 Compresses frames of NYUv2 (rgb and depth) by whole commands, their start included, in turn without
 and with workers, and prints the ratio of wall-clock times: medians over the rounds. It says
-something only where nothing else runs, so the processor seconds beside tell what the times would be
-at best: two workers cannot beat half of what one process takes. The long job's frames are the short
-one's again, as often as `--seconds` needs.
+something only where nothing else runs. So processor seconds stand beside, and what they allow: as
+many times as fast as if no worker ever waited. The long job's frames are the short one's again, as
+often as `--seconds` needs.
 """
 
 import argparse
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--codec", default="av1-fast")
     args = parser.parse_args()
     print(f"{args.codec}, {args.workers} workers, {os.cpu_count()} cores")
-    print("samples   one process        workers            times   processor")
+    print("samples   one process (CPU)   workers (CPU)       times   CPU allows")
     with tempfile.TemporaryDirectory(prefix="dsc-workers-") as scratch:
         short = measure(Path(scratch), args, args.frames, args.rounds)
         if args.seconds:
@@ -57,9 +57,10 @@ def measure(scratch: Path, args: argparse.Namespace, frames: int, rounds: int) -
             runs.append(compress(root, out, args.codec, workers))
     alone, together = (median(runs) for runs in found.values())
     print(
-        f"{frames:7}   {alone.wall_s:5.1f} s ({alone.cpu_s:5.1f})    "
-        f"{together.wall_s:5.1f} s ({together.cpu_s:5.1f})    "
-        f"{alone.wall_s / together.wall_s:5.2f}   {together.cpu_s / alone.cpu_s:9.2f}",
+        f"{frames:7}   {alone.wall_s:6.1f} s ({alone.cpu_s:6.1f})   "
+        f"{together.wall_s:6.1f} s ({together.cpu_s:6.1f})   "
+        f"{alone.wall_s / together.wall_s:5.2f}   "
+        f"{args.workers * alone.cpu_s / together.cpu_s:10.2f}",
         flush=True,
     )
     return alone
