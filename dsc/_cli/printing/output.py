@@ -9,6 +9,7 @@ import math
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dsc._storage.files.place import redact
@@ -69,9 +70,10 @@ def note_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 def _print_table(table: "Table", to_stderr: bool) -> None:
     from rich.console import Console
 
-    console = Console(highlight=False, stderr=to_stderr)
+    plain = partial(Console, highlight=False, markup=False, emoji=False, stderr=to_stderr)
+    console = plain()
     if not console.is_terminal:  # a log or a pipe has no width: nothing must be folded for it
-        console = Console(highlight=False, width=LOG_COLUMNS, stderr=to_stderr)
+        console = plain(width=LOG_COLUMNS)
     console.print(table)
 
 

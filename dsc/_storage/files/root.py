@@ -8,7 +8,6 @@ import copy
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from io import FileIO
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -118,6 +117,8 @@ class Root:
         if len(ranges) < 2:
             return [self.read(path, start, end, file_bytes) for start, end in ranges]
         self.connect()  # once, not once a thread
+        from concurrent.futures import ThreadPoolExecutor
+
         with ThreadPoolExecutor(min(CONNECTIONS, len(ranges))) as pool:
             return list(pool.map(lambda at: self.read(path, at[0], at[1], file_bytes), ranges))
 

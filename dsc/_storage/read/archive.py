@@ -4,7 +4,6 @@ import bisect
 import copy
 import hashlib
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Self
 
@@ -178,6 +177,8 @@ class Archive:
         if self.root.local is not None:
             return KeyIndex(map(hashes, shards), factor)
         self.root.connect()
+        from concurrent.futures import ThreadPoolExecutor
+
         with ThreadPoolExecutor(CONNECTIONS) as pool:
             return KeyIndex(pool.map(hashes, shards), factor)
 
