@@ -1,8 +1,9 @@
 # `make demo` runs the main job on rendered views; `make test` passes the tests.
 # Both create the virtual environment when it is missing. `make docs` builds the site of the
 # documentation in out/site. `make wheel-test` builds a wheel, installs it alone, without torch, in a
-# fresh environment, runs the demo from it and says how large that is. `make test-research` passes the tests of the codecs in an environment of
-# its own, with the extra `research` and what that holds back.
+# fresh environment, runs the demo from it and says how large that is. `make test-research` passes
+# the tests of the codecs in an environment of its own, with the extra `research` and what that
+# holds back.
 
 VENV ?= .venv
 RESEARCH ?= .venv-research
@@ -32,9 +33,11 @@ docs: $(VENV)/.installed
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
 	@echo "Open $(OUT)/site/index.html in a browser."
 
-wheel-test: $(VENV)/.installed
+wheel-test:
 	rm -rf $(OUT)/wheel $(FROM_WHEEL)
-	$(VENV)/bin/python -m build --outdir $(OUT)/wheel
+	$(PYTHON) -m venv $(OUT)/builder
+	$(OUT)/builder/bin/python -m pip install --quiet build
+	$(OUT)/builder/bin/python -m build --outdir $(OUT)/wheel
 	$(PYTHON) -m venv $(FROM_WHEEL)
 	$(FROM_WHEEL)/bin/python -m pip install --quiet $(OUT)/wheel/*.whl
 	cd $(OUT)/wheel && $(abspath $(FROM_WHEEL))/bin/dsc compress taskonomy --views 4 --tasks rgb,depth,segment_semantic --out views
