@@ -33,6 +33,7 @@ COMMANDS = {
     "--out {out}/rates",
     "speed": f"dsc bench speed --sets nyuv2,7scenes,views --parts {PARTS} --out {{out}}/speed",
     "speed-page": "python -m benchmarks.speed_page --out {out}/speed",
+    "effort": "python -m benchmarks.effort --job 16 --out {out}/effort.json",
     "labels": "python -m benchmarks.labels",
     "paper": "python -m benchmarks.paper_experiment --steps 1500 --crop 128 --batch 2 "
     "--out {out}/paper --kinds single-task disjoint-latent shared-latent-2023 mixed-latent "

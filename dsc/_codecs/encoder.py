@@ -86,8 +86,11 @@ def library_version(name: str) -> str:
             return "none"
     import imagecodecs
 
+    from dsc._codecs.classical import libavif
+
     said: str = getattr(imagecodecs, ASKED[name])()  # "libavif 1.4.0"
-    return said.partition(" ")[2] or said
+    found = said.partition(" ")[2] or said
+    return found if name != "libavif" or libavif.is_there() else f"{found} without options"
 
 
 def encoder_text(encoder: Encoder) -> str:

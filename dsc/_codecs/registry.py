@@ -48,6 +48,9 @@ NETWORKS = ("av1-small-restored", "independent", "shared-latent", "chained")
 # Codecs that write what another one writes: archives name them, and nothing new needs them.
 SAME_AS: dict[str, str] = {"av1-psnr": "av1"}
 
+# Codecs that write what another one writes at an effort.
+AT_AN_EFFORT: dict[str, str] = {"av1-fast": "av1"}
+
 # Codecs that give every map back bit for bit, whatever quality is asked for.
 LOSSLESS = ("raw", "png", "jxl-lossless", "label-context", "vector", "exact")
 
@@ -68,7 +71,7 @@ def is_codec(codec_id: str) -> bool:
 
 def distinct_codecs() -> tuple[str, ...]:
     """List dsc's own codecs that work here, without those that write what another one writes."""
-    left_out = {*SAME_AS, *(() if is_installed("torch") else NETWORKS)}
+    left_out = {*SAME_AS, *AT_AN_EFFORT, *(() if is_installed("torch") else NETWORKS)}
     return tuple(name for name in CODECS if name not in left_out)
 
 

@@ -6,12 +6,16 @@ import imagecodecs
 import numpy as np
 import pytest
 
-from dsc._codecs.classical.av1 import av1_level
-from dsc._codecs.classical.av1_still import bare, contain, plain_sequence
-from dsc._codecs.classical.avif import SlowAvifCodec
+from dsc._codecs.base import at_effort
+from dsc._codecs.classical import libavif
+from dsc._codecs.classical.av1 import av1_level, settings_at
+from dsc._codecs.classical.av1_still import bare, contain, is_monochrome, plain_sequence
+from dsc._codecs.classical.avif import AvifCodec
+from dsc._codecs.classical.ycbcr import Settings
+from dsc._codecs.encoder import library_version
 from dsc._codecs.registry import SAME_AS, make_codec
 from dsc._renderer.render import render_view
-from dsc._schemas import Quality, Task, TaskKind
+from dsc._schemas import Effort, Quality, Task, TaskKind
 from dsc.errors import BitstreamError
 
 RGB = Task(name="rgb", kind=TaskKind.IMAGE, dtype="uint8", channels=3)
@@ -90,11 +94,15 @@ def test_bytes_that_are_no_picture_are_a_bitstream_error(data) -> None:
 
 
 @pytest.mark.parametrize("task", [RGB, DEPTH, NORMAL], ids=lambda task: task.name)
-def test_the_codec_gives_the_pixels_of_avif_at_speed_4_for_270_bytes_less(task) -> None:
+def test_the_codec_gives_the_pixels_of_avif_for_270_bytes_less(task) -> None:
+    class WithBoxes(AvifCodec):
+        def settings(self, task: Task, image: np.ndarray) -> Settings:
+            return settings_at(self.effort, task, image)
+
     sample = {task.name: render_view(8, 96)[task.name]}
     streams, decoded = [], []
     for codec, quality in (
-        (SlowAvifCodec([task]), av1_level(40)),
+        (WithBoxes([task]), av1_level(40)),
         (make_codec("av1", [task]), 40),
     ):
         (coded,) = codec.encode_batch([sample], Quality(default=quality))
@@ -117,6 +125,51 @@ def test_archives_that_name_av1_psnr_get_what_av1_writes() -> None:
     codecs = [make_codec(name, tasks) for name in ("av1", *SAME_AS)]
     streams = [codec.encode_batch([sample], Quality()) for codec in codecs]
     assert all(one == streams[0] for one in streams)
+
+
+def test_av1_fast_is_a_name_of_an_effort() -> None:
+    tasks = [RGB, DEPTH, NORMAL]
+    sample = {task.name: render_view(3, 96)[task.name] for task in tasks}
+    named = make_codec("av1-fast", tasks)
+    asked = at_effort(make_codec("av1", tasks), Effort.FAST)
+    assert named.encode_batch([sample], Quality()) == asked.encode_batch([sample], Quality())
+
+
+@pytest.mark.skipif(not libavif.is_there(), reason="libavif cannot be called by name here")
+@pytest.mark.parametrize("effort", list(Effort))
+def test_gray_maps_are_pictures_of_one_plane(effort: Effort) -> None:
+    codec = at_effort(make_codec("av1", [DEPTH]), effort)
+    gray = render_view(3, 96)["depth_zbuffer"] >> 4
+    image = Task(name="gray", kind="image", dtype="uint8")
+    assert is_monochrome(codec.write_image((gray >> 4).astype(np.uint8), image, 60))
+    picture = codec.write_image(gray, DEPTH, 60)
+    assert is_monochrome(picture)
+    assert np.abs(codec.read_image(picture, gray.copy()).astype(int) - gray).mean() < 40
+
+
+def test_where_libavif_cannot_be_called_every_picture_is_written_without_options(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tasks = [RGB, DEPTH, NORMAL]
+    sample = {task.name: render_view(3, 96)[task.name] for task in tasks}
+    codec = make_codec("av1", tasks)
+    library_version.cache_clear()
+    monkeypatch.setattr(libavif, "is_there", lambda: False)
+    assert library_version("libavif").endswith("without options")
+    (coded,) = codec.encode_batch([sample], Quality(default=90))
+    library_version.cache_clear()
+    (back,) = codec.decode_batch([coded], list(sample), 96 * 96)
+    for task in tasks:
+        assert (
+            task.invalid_mask(back[task.name]).sum() == task.invalid_mask(sample[task.name]).sum()
+        )
+        assert 0 < np.abs(back[task.name].astype(float) - sample[task.name]).mean() < 60
+
+
+@pytest.mark.skipif(not libavif.is_there(), reason="libavif cannot be called by name here")
+def test_an_option_that_libaom_does_not_know_is_refused() -> None:
+    with pytest.raises(ValueError, match="Invalid codec-specific option"):
+        libavif.encode([np.zeros((16, 16), np.uint8)], 8, 50, 6, {"no-such-option": "1"})
 
 
 def test_gray_pictures_of_one_plane_are_read_as_they_were_written_before() -> None:

@@ -12,7 +12,6 @@ two; `restore` writes 15 bytes in their place. The bytes::
 Source: AV1 Bitstream & Decoding Process Specification, 5.5 (sequence header), 5.9 (frame header).
 """
 
-from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, ClassVar
 
@@ -27,13 +26,20 @@ from dsc._codecs.classical.av1_still import (
     bare,
     plain_sequence,
 )
-from dsc._codecs.classical.ycbcr import MOST_LOSSY, encode_planes, gray_planes, ycbcr_planes
+from dsc._codecs.classical.ycbcr import (
+    MOST_LOSSY,
+    Settings,
+    encode_planes,
+    gray_planes,
+    ycbcr_planes,
+)
 from dsc._codecs.maps.small import SmallImageCodec
-from dsc._schemas import Effort, Task, TaskKind
+from dsc._schemas import Task, TaskKind
 
 TX_SELECT_BIT, QUANTISER_BITS = 0x40, 0x3F
 LAST_QUANTISER, LAST_INDEX = 62, 249  # libaom's steps are 4 of 255 but for the last ones
 SUPERBLOCK = 64
+SETTINGS = Settings(speed=6)  # whose headers are known, at any effort
 # libaom's loop filter level by quantiser, where it is chosen without a search.
 FILTER_LEVELS = (
     *(0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 6, 6, 7, 8, 8, 9),
@@ -46,14 +52,13 @@ class Av1SmallCodec(SmallImageCodec, FastAv1Codec):
     """Quality is bent so that 60 of a 32-px photograph is what it is in `webp`: 30 dB."""
 
     id: ClassVar[str] = "av1-small"
-    speeds: ClassVar[Mapping[Effort, int]] = dict.fromkeys(Effort, 6)  # whose headers are known
 
     def write_image(self, image: Array, task: Task, quality: int | None) -> bytes:
         """Write a picture, its headers left out where they are as expected."""
         if image.dtype == np.uint16 or quality is None:
             return b"\0" + super().write_image(image, task, quality)
         colour = image.ndim == 3 and task.kind is not TaskKind.NORMAL
-        coded = encode_planes(_planes(image, colour), small_level(quality), self.speed)
+        coded = encode_planes(_planes(image, colour), small_level(quality), SETTINGS)
         return shorten(bare(coded), image.shape[0], image.shape[1], colour)
 
     def read_image(self, data: bytes, out: Array) -> Array:

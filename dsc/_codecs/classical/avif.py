@@ -1,10 +1,10 @@
-"""AVIF (AV1 by libaom, speed 6): images 4:4:4, normals as plain RGB planes, depth in 12 bits.
+"""AVIF (AV1 by libaom): images 4:4:4, normals as plain RGB planes, depth in 12 bits.
 
 RGB is 4:4:4 in YCbCr, half a decibel better than 4:2:0 at equal bytes. Normals are coded without a
 colour transform (identity matrix, 4:4:4), which has 10 to 30 % less angle error at equal bytes than
 YCbCr. Gray maps are the Y of a picture without colour. Depth and 16-bit intensities have 12 bits.
-Speed 6 is 3 MPix/s; speed 4 gains 0.4 dB and takes six times as long, speed 8 takes a third and
-loses 0.9 dB. libaom's tuning is ``ssim``, whatever libavif's own default is
+By default libaom has speed 6, 3 MPix/s; speed 4 gains 0.4 dB and takes six times as long, speed 8
+takes a third and loses 0.9 dB. libaom's tuning is ``ssim``, whatever libavif's own default is
 (`dsc._codecs.classical.ycbcr`).
 """
 
@@ -18,8 +18,8 @@ from dsc._codecs.classical.av1_still import IDENTITY_BIT, bare, contain, is_mono
 from dsc._codecs.classical.ycbcr import (
     LOSSLESS,
     MOST_LOSSY,
+    Settings,
     encode_planes,
-    gray_planes,
     ycbcr_planes,
 )
 from dsc._codecs.maps.base import ImageCodec, Method
@@ -35,10 +35,9 @@ class AvifCodec(ImageCodec):
     speeds: ClassVar[Mapping[Effort, int]] = {Effort.FAST: 8, Effort.DEFAULT: 6, Effort.BEST: 4}
     """libaom's speed at each effort."""
 
-    @property
-    def speed(self) -> int:
-        """libaom's, 0 to 10."""
-        return self.speeds[self.effort]
+    def settings(self, task: Task, image: Array) -> Settings:
+        """Choose how libaom is to look for fewer bytes of a picture."""
+        return Settings(self.speeds[self.effort])
 
     def method(self, task: Task, quality: int) -> Method:
         """Return LOSSY."""
@@ -51,13 +50,14 @@ class AvifCodec(ImageCodec):
     def write_picture(self, image: Array, task: Task, level: int) -> bytes:
         """Write a picture without container, at a quality of libavif's."""
         bits = self.deep_bits if image.dtype == np.uint16 else 8
+        settings = self.settings(task, image)
         if image.ndim == 2:
-            planes, level = gray_planes(image, bits), min(level, MOST_LOSSY)
+            planes, level = image, min(level, MOST_LOSSY)
         elif task.kind is TaskKind.NORMAL or level == LOSSLESS:
-            return bare(encode_planes(image, level, self.speed, bits))
+            return bare(encode_planes(image, level, settings, bits))
         else:
             planes = ycbcr_planes(image, bits)
-        picture = bare(encode_planes(planes, level, self.speed, bits))
+        picture = bare(encode_planes(planes, level, settings, bits))
         # what is in the bitstream is overruled by the container, which goes by this bit
         return bytes([picture[0] & ~IDENTITY_BIT]) + picture[1:]
 

@@ -14,7 +14,8 @@ from dsc._schemas import Effort, Task, TaskKind
 
 # Lossless: 15 % smaller than effort 5 on depth at its speed (3 MPix/s; photographs 0.8), 8 % larger
 # than effort 9 at five times its speed. Lossy: libjxl's own default, 3 MPix/s.
-EFFORTS: Mapping[Effort, int] = {Effort.FAST: 3, Effort.DEFAULT: 7, Effort.BEST: 9}
+LOSSLESS: Mapping[Effort, int] = {Effort.FAST: 3, Effort.DEFAULT: 7, Effort.BEST: 9}
+LOSSY: Mapping[Effort, int] = {Effort.FAST: 4, Effort.DEFAULT: 7, Effort.BEST: 9}
 
 
 class JxlLosslessCodec(ImageCodec):
@@ -31,7 +32,7 @@ class JxlLosslessCodec(ImageCodec):
         """Write a JPEG XL file."""
         import imagecodecs
 
-        effort = EFFORTS[self.effort]
+        effort = (LOSSLESS if quality is None else LOSSY)[self.effort]
         if quality is None:
             coded = imagecodecs.jpegxl_encode(image, lossless=True, effort=effort, numthreads=1)
         else:

@@ -62,6 +62,17 @@ def test_a_grown_dataset_gets_the_files_of_a_whole_compression(tmp_path: Path) -
     assert report.manifest.splits == {"train": 23}
 
 
+@pytest.mark.parametrize("effort", ["fast", "best"])
+def test_new_samples_are_encoded_at_the_effort_of_the_archive(tmp_path: Path, effort: str) -> None:
+    asked = {"codec": "rgb=avif,depth=png", "effort": effort}
+    begin(tmp_path / "parts", 8, **asked)
+    add_samples(tmp_path / "parts", 16)
+    begin(tmp_path / "whole", 16, **asked)
+    begin(tmp_path / "usual", 16, codec=asked["codec"])
+    assert data_of(tmp_path / "parts") == data_of(tmp_path / "whole")
+    assert data_of(tmp_path / "parts") != data_of(tmp_path / "usual")
+
+
 def test_a_new_task_gets_the_files_of_a_whole_compression(tmp_path: Path) -> None:
     begin(tmp_path / "parts", 10, "rgb")
     report = add_label(tmp_path / "parts", 10)
