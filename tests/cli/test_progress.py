@@ -1,5 +1,9 @@
 """Progress is shown seldom enough for a log, and numbers are spelled so that they can be read."""
 
+import os
+import pty
+import subprocess
+import sys
 from contextlib import suppress
 
 import pytest
@@ -97,6 +101,33 @@ def test_a_command_is_shown_from_its_start_and_its_time_is_all_of_it(
         assert capsys.readouterr().err == ""
         clock.wait(1)  # the commit
     assert capsys.readouterr().err == "compress: 8 of 8 samples (100 %), 2.7 samples/s, in 5.0 s\n"
+
+
+SHOWN = """
+from dsc._cli.printing.progress import later, whole
+
+with whole("compress", "samples", "looking at the data") as shown:
+    print("for the pipe")
+    later("try codecs", "candidates", shown)(2, 2)
+    shown.report(8, 8, 0)
+"""
+
+
+def test_a_terminal_has_bars_from_the_start_and_a_pipe_beside_it_what_was_printed() -> None:
+    ours, theirs = pty.openpty()
+    with os.fdopen(ours, "rb", buffering=0) as terminal:
+        env = os.environ | {"COLUMNS": "120", "TERM": "xterm"}
+        command = [sys.executable, "-c", SHOWN]
+        ran = subprocess.run(command, stdout=subprocess.PIPE, stderr=theirs, env=env, check=True)
+        os.close(theirs)
+        seen = b""
+        with suppress(OSError):  # a terminal that nobody writes to any more
+            while data := terminal.read(4096):
+                seen += data
+    assert ran.stdout == b"for the pipe\n"
+    assert b"for the pipe" not in seen
+    assert seen.index(b"looking at the data") < seen.index(b"2 of 2 candidates")
+    assert b"8 of 8 samples" in seen
 
 
 def test_a_command_that_fails_or_had_nothing_to_do_tells_no_end(

@@ -113,7 +113,9 @@ def _bars() -> "Progress":
 
     tail = bars.TextColumn("{task.fields[tail]}")
     columns = (bars.TextColumn("{task.description}"), bars.BarColumn(), tail)
-    return bars.Progress(*columns, console=Console(stderr=True))
+    # a bar redraws itself below what is printed, but a pipe's share must not land on the terminal
+    redirect = sys.stdout.isatty()
+    return bars.Progress(*columns, console=Console(stderr=True), redirect_stdout=redirect)
 
 
 def _row(meter: "ProgressMeter", bars: "Progress", first: str = "") -> ProgressReport:
