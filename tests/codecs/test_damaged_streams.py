@@ -17,13 +17,22 @@ import pytest
 
 from dsc._codecs.coding.entropy import SymbolDecoder, SymbolEncoder, build_tables
 from dsc._codecs.context.coder import encode_labels
-from dsc._codecs.context.mask import CONTEXT_SET, CONTEXT_UNSET, decode_mask
+from dsc._codecs.context.mask import (
+    BROTLI,
+    CONTEXT_SET,
+    CONTEXT_UNSET,
+    JPEG_XL,
+    decode_mask,
+    encode_mask,
+)
 from dsc._codecs.context.weights import shipped_model
 from dsc._codecs.registry import make_codec
+from dsc._codecs.residual.coder import decode_planes, encode_planes
+from dsc._codecs.residual.map import decode_residual, encode_residual, steps_of
 from dsc._schemas import Quality, Task
 from dsc.errors import BitstreamError
 from tests.codecs.test_label_kernel import some_map
-from tests.codecs.test_mask import ragged_mask
+from tests.codecs.test_mask import noise, ragged_mask, two_rectangles
 
 COUNT = int(os.environ.get("DSC_FUZZ", "300"))
 TABLES = build_tables(list(np.random.default_rng(0).dirichlet(np.ones(30), 9)[:, :-1]), [-9] * 9)
@@ -65,12 +74,52 @@ def mask() -> tuple[bytes, Decoder]:
     return bytes([method]) + encoder.finish(), lambda data: decode_mask(data, *holes.shape)
 
 
+def mask_by(method: int) -> tuple[bytes, Decoder]:
+    holes = {BROTLI: two_rectangles(), JPEG_XL: noise(0.01)}[method]
+    data = encode_mask(holes)
+    assert data[0] == method, "another method was chosen"
+    return data, lambda data: decode_mask(data, *holes.shape)
+
+
+def planes(spread: int) -> tuple[bytes, Decoder]:
+    rng = np.random.default_rng(5)
+    found = rng.integers(-spread, spread + 1, (2, 53, 71)).cumsum(axis=2).astype(np.int32)
+    found[rng.random(found.shape) < 0.001] += 1000
+    valid = ragged_mask(53, 71)
+    return encode_planes(found, valid), lambda data: decode_planes(data, 2, valid)
+
+
+def residual(margin: int) -> tuple[bytes, Decoder]:
+    """All that a residual may hold: a mask, exceptions where there is a margin, residuals."""
+    task = Task(name="depth", kind="depth", dtype="uint16", unit_m=0.001, invalid=(0, 65535))
+    rng = np.random.default_rng(6)
+    original = rng.integers(900, 1100, (53, 71)).cumsum(axis=1).clip(1, 65534).astype(np.uint16)
+    original[:4] = np.arange(1, 72)  # where a count is more than the bound
+    decoded = np.clip(original * rng.normal(1, 0.03, original.shape), 1, 65534).astype(np.uint16)
+    original[ragged_mask(53, 71)] = 0
+    data = encode_residual(task, steps_of(task, True, 10_000, margin), original, decoded)
+
+    def decode(data: bytes) -> np.ndarray:
+        try:
+            return decode_residual(task, data, decoded)
+        except Exception as error:  # as `ResidualCodec` does
+            raise BitstreamError(str(error)) from error
+
+    return data, decode
+
+
 CODERS: dict[str, Callable[[], tuple[bytes, Decoder]]] = {
     "symbols": symbols,
     "regions": lambda: labels("uint8", "regions", 12),
     "instances": lambda: labels("uint16", "regions", 200),
     "ragged": lambda: labels("int32", "ragged", 7),
     "mask": mask,
+    "mask, brotli": lambda: mask_by(BROTLI),
+    "mask, JPEG XL": lambda: mask_by(JPEG_XL),
+    "planes": lambda: planes(2),
+    "rough planes": lambda: planes(200),
+    "residual": lambda: residual(0),
+    "residual, margin": lambda: residual(1),
 }
 
 

@@ -9,16 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
+from dsc._codecs.context.coder import Phase
 from dsc._codecs.context.mask import (
     ALL_SET,
     BROTLI,
     CONTEXT_SET,
     CONTEXT_UNSET,
     JPEG_XL,
+    count_busy,
     decode_mask,
     encode_mask,
 )
 from dsc.errors import BitstreamError
+from tests.kernels import use_kernels
 from tests.places import DATA
 
 
@@ -43,6 +46,18 @@ def ten_discs() -> np.ndarray:
         radius = rng.uniform(8, 30)
         mask |= (y - rng.uniform(20, 200)) ** 2 + (x - rng.uniform(20, 300)) ** 2 < radius**2
     return mask
+
+
+def many_small_holes() -> np.ndarray:
+    rng = np.random.default_rng(2)
+    field = rng.normal(size=(480, 640))
+    for axis in (0, 1, 0, 1):
+        field = sum(np.roll(field, k, axis) for k in range(-4, 5))
+    return field < np.quantile(field, 0.1)
+
+
+def noise(share: float) -> np.ndarray:
+    return np.random.default_rng(0).random((480, 640)) < share
 
 
 @settings(max_examples=60, deadline=None)
@@ -72,9 +87,49 @@ def test_all_invalid_and_rectangles_are_cheap():
 
 def test_each_method_is_used_where_it_is_smaller():
     assert encode_mask(two_rectangles())[0] == BROTLI
-    assert encode_mask(ragged_mask())[0] == JPEG_XL
+    assert encode_mask(noise(0.1))[0] == JPEG_XL
     assert encode_mask(ten_discs())[0] == CONTEXT_UNSET
     assert encode_mask(~ten_discs())[0] == CONTEXT_SET
+
+
+def test_the_context_coder_is_left_out_where_it_would_take_longer_than_a_picture():
+    mask = many_small_holes()
+    quick, small = encode_mask(mask), encode_mask(mask, thorough=True)
+    assert quick[0] in (BROTLI, JPEG_XL)
+    assert small[0] in (CONTEXT_UNSET, CONTEXT_SET)
+    assert len(small) < len(quick)
+    for data in (quick, small):
+        assert np.array_equal(decode_mask(data, *mask.shape), mask)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.1, 0.5])
+def test_noise_is_never_left_to_the_context_coder(share):
+    assert encode_mask(noise(share), thorough=True)[0] in (BROTLI, JPEG_XL)
+
+
+def test_a_boundary_is_counted_at_every_level():
+    half = np.zeros((64, 96), bool)
+    half[:, 48:] = True
+    # of each level's rows, half have pixels between four known ones, all have others
+    assert count_busy(half) == pytest.approx(64 * 2 * 2, rel=0.3)
+    assert count_busy(np.zeros((64, 96), bool)) == 0
+    assert count_busy(noise(0.5)) == pytest.approx(480 * 640, rel=0.05)
+
+
+def test_busy_pixels_are_about_those_that_a_network_predicts(monkeypatch):
+    use_kernels("twin", monkeypatch)
+    predicted = []
+    code_busy = Phase._code_busy
+
+    def count(self, at, *rest):
+        predicted.append(len(at))
+        code_busy(self, at, *rest)
+
+    monkeypatch.setattr(Phase, "_code_busy", count)
+    for mask in (ten_discs(), ragged_mask(), many_small_holes()[:100, :150]):
+        predicted.clear()
+        encode_mask(mask, thorough=True)
+        assert count_busy(mask) == pytest.approx(sum(predicted), rel=0.12)
 
 
 def test_round_holes_take_less_than_half_of_jpeg_xl():

@@ -3,10 +3,15 @@
 Layout: no bytes when no pixel is set; else ``u8 method`` and the method's own data. Methods: 0,
 every pixel is set (no data); 1, the flat mask packed to bits (`numpy.packbits`), brotli; 2, JPEG XL
 lossless of the 0/1 image; 3 and 4, the two labels of `label-context` as entropy-coded words, the
-first pixel unset (3) or set (4). The smallest is kept. Method 1 wins on rectangles, methods 3 and 4
-on ragged holes: a 640×480 Kinect frame takes 1,250 bytes where JPEG XL needs 1,610, bits and brotli
-2,670, PNG 4,340 and JPEG-LS 3,530. Method 2 wins on some noise. JPEG XL's effort 4 takes a third of
-effort 7's time and loses 1.5 %.
+first pixel unset (3) or set (4).
+
+Kept is the smallest of those that are decoded in about the time of a picture: JPEG XL is written
+with effort 2 (3 ms for 640×480 pixels, four times as fast to decode as with effort 4, by whose
+trees it is a third smaller), and methods 3 and 4 are tried where few pixels are near a boundary:
+`decode_ns` says what they would take. Holes of a Kinect pass (900 to 1,700 bytes, where JPEG XL
+needs 1,700 to 3,200 and bits and brotli 1,800 to 3,600), noise and masks of many small holes do
+not. With `thorough` the smallest is kept, whatever it takes. ``python -m benchmarks masks`` prints
+bytes and times.
 
 Methods 3 and 4 mean one model file for ever (`dsc._codecs.context.weights.SHIPPED`): a better model
 is a new method.
@@ -20,12 +25,23 @@ from numpy.typing import NDArray
 from dsc.errors import BitstreamError
 
 ALL_SET, BROTLI, JPEG_XL, CONTEXT_UNSET, CONTEXT_SET = range(5)
-JPEG_XL_EFFORT = 4
-SMALL_ENOUGH = 256  # bytes; below this the others save some 50 bytes and take 20 ms to do it
+FAST_EFFORT, SMALL_EFFORT = 2, 4  # of JPEG XL
+SMALL_ENOUGH = 256  # bytes; below this the others save some 50 bytes and take a while to do it
+# What decoding by methods 3 and 4 takes, in ns of one core at 2.6 GHz: as a whole, for each pixel,
+# and for each that is near a boundary, whose label a network predicts.
+NS_BEGIN, NS_PIXEL, NS_BUSY = 100_000, 4.5, 140
+# What it may take: 5.2 ms for 640×480, and what the whole of a small map takes to decode.
+MOST_NS_PIXEL, MOST_NS_SMALL = 17, 1_500_000
 
 
-def encode_mask(mask: NDArray[np.bool_]) -> bytes:
-    """Code a (H, W) bool mask, True where a pixel is invalid."""
+def encode_mask(mask: NDArray[np.bool_], thorough: bool = False) -> bytes:
+    """Code a (H, W) bool mask, True where a pixel is invalid.
+
+    Parameters
+    ----------
+    thorough
+        Whether the smallest is kept even where decoding it takes longer than a picture does.
+    """
     import imagecodecs
 
     if not mask.any():
@@ -35,9 +51,48 @@ def encode_mask(mask: NDArray[np.bool_]) -> bytes:
     best = bytes([BROTLI]) + imagecodecs.brotli_encode(np.packbits(mask).tobytes(), level=9)
     if len(best) > SMALL_ENOUGH:
         image = np.ascontiguousarray(mask).astype(np.uint8)
-        coded = imagecodecs.jpegxl_encode(image, lossless=True, effort=JPEG_XL_EFFORT, numthreads=1)
-        best = min(_encode_context(mask), best, bytes([JPEG_XL]) + coded, key=len)
+        effort = SMALL_EFFORT if thorough else FAST_EFFORT
+        coded = imagecodecs.jpegxl_encode(image, lossless=True, effort=effort, numthreads=1)
+        best = min(best, bytes([JPEG_XL]) + coded, key=len)
+        if thorough or decode_ns(mask) <= max(MOST_NS_PIXEL * mask.size, MOST_NS_SMALL):
+            best = min(_encode_context(mask), best, key=len)
     return best
+
+
+def decode_ns(mask: NDArray[np.bool_]) -> float:
+    """Return about how many nanoseconds methods 3 and 4 take to decode a mask.
+
+    It is counted, not timed: the same mask is coded alike on every machine.
+    """
+    return NS_BEGIN + NS_PIXEL * mask.size + NS_BUSY * count_busy(mask)
+
+
+def count_busy(mask: NDArray[np.bool_]) -> int:
+    """Count the pixels whose label a network would predict: those with a boundary near them.
+
+    They are found in the mask itself, at each level of the lattice, not in what is known when they
+    are coded: 6 % too few in holes of a Kinect, up to 40 % too many in noise.
+    """
+    found, step = 0, 1
+    while step < max(mask.shape):
+        padded = np.pad(mask[::step, ::step], 1, mode="edge")
+        differ = padded[:-1, :-1] != padded[:-1, 1:]
+        differ |= padded[:-1, :-1] != padded[1:, :-1]
+        near = _widen(differ, 2)  # the nearest pixels; then two around
+        wide = _widen(np.pad(differ, 1), 4)
+        later = (near[::2, 1::2], near[1::2, ::2])  # the last phases; before them, those between
+        found += sum(int(np.count_nonzero(part)) for part in (wide[1::2, 1::2], *later))
+        step *= 2
+    return found
+
+
+def _widen(bits: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
+    """Tell where one of size × size is set."""
+    rows = bits.shape[0] - size + 1
+    columns = bits.shape[1] - size + 1
+    found = np.logical_or.reduce([bits[k : k + rows] for k in range(size)])
+    wide: NDArray[np.bool_] = np.logical_or.reduce([found[:, k : k + columns] for k in range(size)])
+    return wide
 
 
 def _encode_context(mask: NDArray[np.bool_]) -> bytes:

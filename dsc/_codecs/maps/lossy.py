@@ -49,11 +49,11 @@ class LossyHeader:
         """Whether an image follows: some pixel is valid."""
         return self.mask is None or not self.mask.all()
 
-    def pack(self) -> bytes:
-        """Return the header's bytes."""
+    def pack(self, thorough: bool = False) -> bytes:
+        """Return the header's bytes; `thorough` is `encode_mask`'s."""
         packed = b""
         if self.mask is not None:
-            mask = encode_mask(self.mask)
+            mask = encode_mask(self.mask, thorough)
             packed = pack_varint(len(mask)) + mask
         return packed if self.span is None else packed + SPAN.pack(*self.span)
 

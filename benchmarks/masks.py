@@ -1,0 +1,117 @@
+"""What masks of invalid pixels cost: bytes and milliseconds to decode, by method.
+
+    python -m benchmarks masks
+
+On holes of a Kinect (7-Scenes) and on made ones, 640×480: each method's bytes, its time on one core
+(processor time, the median), which one is kept, and what `decode_ns` says of the context coder.
+"""
+
+import argparse
+import os
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+import imagecodecs
+import numpy as np
+from numpy.typing import NDArray
+
+from dsc._codecs.context import mask as masks
+from dsc._kernels import description
+
+Mask = NDArray[np.bool_]
+SHAPE = (480, 640)
+NAMES = {
+    masks.BROTLI: "bits, brotli",
+    masks.JPEG_XL: "JPEG XL",
+    masks.CONTEXT_UNSET: "context",
+    masks.CONTEXT_SET: "context",
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", default=os.environ.get("DSC_TEST_DATA", "../shared/data"))
+    parser.add_argument("--frames", type=int, default=5, help="of 7-Scenes, evenly spread")
+    parser.add_argument("--repeats", type=int, default=9)
+    args = parser.parse_args()
+    print(f"{description()}; bytes (ms to decode)\n")
+    head = ["mask", "set", *dict.fromkeys(NAMES.values()), "JPEG XL, effort 4", "WebP"]
+    print(f"| {' | '.join(head)} | context by `decode_ns`, ms | kept, best effort |")
+    print("| --- " * (len(head) + 2) + "|")
+    made = [*kinect_masks(Path(args.data), args.frames), *made_masks()]
+    for name, mask in made:
+        cells = [f"{name} | {mask.mean():.1%}"]
+        for data in (
+            _brotli(mask),
+            _jpeg_xl(mask, 2),
+            masks._encode_context(mask),
+            _jpeg_xl(mask, 4),
+        ):
+            ms = decode_ms(partial(masks.decode_mask, data, *SHAPE), args.repeats)
+            cells.append(f"{len(data):,} ({ms:.2f})")
+        gray = np.repeat(mask[..., None], 3, 2) * np.uint8(255)
+        picture = bytes(imagecodecs.webp_encode(gray, lossless=True))
+        ms = decode_ms(partial(imagecodecs.webp_decode, picture), args.repeats)
+        kept = [NAMES[masks.encode_mask(mask, thorough)[0]] for thorough in (False, True)]
+        cells += [
+            f"{len(picture):,} ({ms:.2f})",
+            f"{masks.decode_ns(mask) / 1e6:.2f}",
+            ", ".join(kept),
+        ]
+        print(f"| {' | '.join(cells)} |", flush=True)
+
+
+def kinect_masks(root: Path, count: int) -> Iterator[tuple[str, Mask]]:
+    frames = sorted((root / "sevenscenes").glob("*.depth.png"))
+    for k in np.linspace(0, len(frames) - 1, min(count, len(frames))).astype(int):
+        depth = imagecodecs.imread(str(frames[k]))
+        yield f"Kinect {k}", (depth == 0) | (depth == 65535)
+
+
+def made_masks() -> Iterator[tuple[str, Mask]]:
+    rng = np.random.default_rng(0)
+    frame = np.zeros(SHAPE, bool)
+    frame[:8] = frame[-8:] = frame[:, :10] = frame[:, -10:] = True
+    yield "a frame", frame
+    for width in (8, 3, 1.5):
+        yield f"blobs {width} px", blobs(rng, width, 0.1)
+    for share in (0.001, 0.01, 0.1, 0.5):
+        yield f"noise {share:.1%}", rng.random(SHAPE) < share
+    lines = np.arange(SHAPE[0])[:, None] % 8 > 0
+    yield "all but lines", lines | (rng.random(SHAPE) < 0.4)
+
+
+def blobs(rng: np.random.Generator, width: float, share: float) -> Mask:
+    """Return where smooth noise is low."""
+    y, x = (np.fft.fftfreq(size)[:, None] for size in SHAPE)
+    window = np.exp(-2 * (np.pi * width) ** 2 * (y**2 + x.T**2))
+    smooth = np.fft.ifft2(np.fft.fft2(rng.normal(size=SHAPE)) * window).real
+    found: Mask = smooth < np.quantile(smooth, share)
+    return found
+
+
+def decode_ms(decode: Callable[[], object], repeats: int) -> float:
+    times = []
+    for _ in range(repeats + 1):
+        start = time.process_time()
+        decode()
+        times.append(1000 * (time.process_time() - start))
+    return median(times[1:])
+
+
+def _brotli(mask: Mask) -> bytes:
+    packed = bytes(imagecodecs.brotli_encode(np.packbits(mask).tobytes(), level=9))
+    return bytes([masks.BROTLI]) + packed
+
+
+def _jpeg_xl(mask: Mask, effort: int) -> bytes:
+    image = mask.astype(np.uint8)
+    coded = imagecodecs.jpegxl_encode(image, lossless=True, effort=effort, numthreads=1)
+    return bytes([masks.JPEG_XL]) + bytes(coded)
+
+
+if __name__ == "__main__":
+    main()
