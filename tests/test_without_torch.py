@@ -76,9 +76,26 @@ buffer = dsc.ReplayBuffer("b.dscb", "1MB", codec="raw")
 import numpy as np
 buffer.add(np.zeros((3, 8, 8, 3), np.uint8), np.arange(3))
 assert buffer[1][0].shape == (8, 8, 3)
-assert message(lambda: next(buffer.dataset().draws(2))).startswith("drawing batches of exemplars")
+exemplars = buffer.dataset()
+assert "or draw with output='numpy'" in message(lambda: exemplars.draws(2))
+images, labels = next(exemplars.draws(2, output="numpy"))
+assert (images.shape, labels.dtype) == ((2, 8, 8, 3), np.int64)
 """
 )
+
+
+UNUSED = """
+import sys
+
+import dsc
+
+dsc.compress("taskonomy", "a", sample=2, size=32, tasks="rgb,depth,segment_semantic")
+assert len(dsc.open("a")[1]["rgb"]) == 32
+assert len(list(dsc.stream("a", batch_size=1, output="numpy"))) == 2
+assert "torch" not in sys.modules
+for batch in dsc.stream("a", batch_size=2):
+    assert type(batch["rgb"]).__name__ == "Tensor"
+"""
 
 
 def run(program: str, folder: Path) -> None:
@@ -90,6 +107,10 @@ def run(program: str, folder: Path) -> None:
 
 def test_an_archive_is_written_checked_fetched_read_and_streamed(tmp_path: Path) -> None:
     run(COMMANDS, tmp_path)
+
+
+def test_where_torch_is_installed_it_is_loaded_for_tensors_alone(tmp_path: Path) -> None:
+    run(UNUSED, tmp_path)
 
 
 def test_what_needs_torch_says_how_to_get_it(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ there were when the draws began, whatever is added meanwhile.
 
 import copy
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol
 
@@ -70,7 +70,13 @@ class ExemplarDataset:
         )
 
     def draws(
-        self, batch_size: int, *, seed: int = 0, start: int = 0, prefetch: int = 2
+        self,
+        batch_size: int,
+        *,
+        seed: int = 0,
+        start: int = 0,
+        prefetch: int = 2,
+        output: str = "torch",
     ) -> Iterator[tuple[Any, Any]]:
         """Draw batches with replacement, for ever, decoded ahead.
 
@@ -84,19 +90,24 @@ class ExemplarDataset:
             Number of the first batch, from 0.
         prefetch
             Batches that are decoded ahead, at least 1.
+        output
+            ``torch``: tensors; or ``numpy``: arrays, for which torch need not be installed.
 
         Yields
         ------
         images, labels
             Collated as `torch.utils.data.DataLoader` does: without a transform, uint8
-            (B, H, W, 3) and int64 (B,).
+            (B, H, W, 3) and int64 (B,). As arrays: stacked likewise; what is neither an array nor
+            a number as a list.
 
         Raises
         ------
+        MissingPackageError
+            When tensors are asked for, and torch is not installed.
         UsageError
             When there is nothing to draw from, or a number is out of range.
         """
-        return draws(self, batch_size, seed, start, prefetch)
+        return draws(self, batch_size, seed, start, prefetch, output)
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:
         return self.__getitems__([index])[0]
@@ -119,7 +130,12 @@ class ExemplarDataset:
 
 
 def draws(
-    items: DecodedItems, batch_size: int, seed: int = 0, start: int = 0, prefetch: int = 2
+    items: DecodedItems,
+    batch_size: int,
+    seed: int = 0,
+    start: int = 0,
+    prefetch: int = 2,
+    output: str = "torch",
 ) -> Iterator[tuple[Any, Any]]:
     """Draw batches of a `ReplayBuffer` or an `ExemplarDataset`; see `ExemplarDataset.draws`."""
     if not len(items):
@@ -129,7 +145,7 @@ def draws(
             f"batch_size={batch_size}, prefetch={prefetch}, start={start}, seed={seed}: at least "
             "1, 1, 0 and 0"
         )
-    return _draws(_reader_of(items), batch_size, seed, start, prefetch)
+    return _draws(_reader_of(items), batch_size, seed, start, prefetch, _collating(output))
 
 
 def _reader_of(items: DecodedItems) -> DecodedItems:
@@ -139,16 +155,42 @@ def _reader_of(items: DecodedItems) -> DecodedItems:
     return reader
 
 
-def _draws(
-    reader: DecodedItems, batch_size: int, seed: int, start: int, prefetch: int
-) -> Iterator[tuple[Any, Any]]:
-    with needing("torch", "drawing batches of exemplars", "take exemplars by index"):
+def _collating(output: str) -> Callable[[list[tuple[Any, Any]]], Any]:
+    """Return what makes a batch of exemplars."""
+    if output not in ("torch", "numpy"):
+        raise UsageError(f"output={output!r}: one of torch, numpy")
+    if output == "numpy":
+        return _stacked
+    with needing("torch", "drawing tensors", "draw with output='numpy'"):
         from torch.utils.data import default_collate
+    collate: Callable[[list[tuple[Any, Any]]], Any] = default_collate
+    return collate
 
+
+def _stacked(values: Sequence[Any]) -> Any:
+    """Stack arrays and numbers, also those in mappings and tuples; anything else stays a list."""
+    first = values[0]
+    if isinstance(first, Mapping):
+        return {name: _stacked([value[name] for value in values]) for name in first}
+    if isinstance(first, tuple):
+        return tuple(_stacked(column) for column in zip(*values, strict=True))
+    if isinstance(first, np.ndarray | np.generic | bool | int | float):
+        return np.stack([np.asarray(value) for value in values])
+    return list(values)
+
+
+def _draws(
+    reader: DecodedItems,
+    batch_size: int,
+    seed: int,
+    start: int,
+    prefetch: int,
+    collated: Callable[[list[tuple[Any, Any]]], Any],
+) -> Iterator[tuple[Any, Any]]:
     def batch(number: int) -> tuple[Any, Any]:
         draw = np.random.default_rng((seed, number))
         found = reader.__getitems__(draw.integers(len(reader), size=batch_size).tolist())
-        images, labels = default_collate(found)
+        images, labels = collated(found)
         return images, labels
 
     waiting: deque[Future[tuple[Any, Any]]] = deque()

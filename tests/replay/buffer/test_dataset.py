@@ -38,6 +38,20 @@ def test_batches_are_collated_exemplars_with_their_labels(buffer: ReplayBuffer) 
         assert [known[image.numpy().tobytes()] for image in images] == labels.tolist()
 
 
+def test_arrays_are_drawn_as_tensors_are(buffer: ReplayBuffer) -> None:
+    exemplars = buffer.dataset(transform=lambda image: {"image": image, "mean": image.mean()})
+    tensors = first(exemplars.draws(4), 2)
+    arrays: list[Any] = first(exemplars.draws(4, output="numpy"), 2)
+    for (wanted, labels), (images, same) in zip(tensors, arrays, strict=True):
+        for name in ("image", "mean"):
+            np.testing.assert_array_equal(images[name], wanted[name].numpy())
+            assert images[name].dtype == wanted[name].numpy().dtype
+        assert type(same) is np.ndarray
+        assert same.tolist() == labels.tolist()
+    with pytest.raises(UsageError, match="output='jax': one of torch, numpy"):
+        exemplars.draws(4, output="jax")
+
+
 def test_a_loop_that_goes_on_draws_what_it_would_have_drawn(buffer: ReplayBuffer) -> None:
     exemplars = buffer.dataset(indices=range(3, 20))
     whole = first(exemplars.draws(4, seed=7), 6)
