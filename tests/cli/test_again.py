@@ -138,7 +138,7 @@ def test_the_keywords_of_a_call_are_the_options(call: Any, kind: type) -> None:
     watched = {one.name for one in fields(Watch)}
     options = {leaf.name: leaf.default for leaf in leaves(kind) if leaf.name not in layouts}
     assert set(takes) - watched - {"layout"} == set(options)
-    usual = {"auto_samples": DEFAULT_SAMPLES}
+    usual = {"auto_samples": DEFAULT_SAMPLES, "effort": "default"}
     for name, default in options.items():
         if takes[name].default is not inspect.Parameter.empty:
             assert takes[name].default in (default, usual.get(name)), name
