@@ -93,6 +93,9 @@ def maps_unit_vectors(
 ) -> None:
     """Write the unit vectors of normals (H, W, 3), NaN where all channels are one of `invalid`."""
 
+def maps_fill(planes: NDArray[np.float32], weight: NDArray[np.float32]) -> None:
+    """Fill planes (C, H, W) where weight (H, W) is 0, and divide them by it elsewhere."""
+
 def maps_similarity(
     first: NDArray[np.float64],
     second: NDArray[np.float64],

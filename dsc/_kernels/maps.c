@@ -1,6 +1,6 @@
-/* Maps and what their values mean: look-ups, unit vectors, structural similarity.
+/* Maps and what their values mean: look-ups, holes, unit vectors, structural similarity.
  *
- * Twins: `dsc._codecs.maps.lossy`, `dsc._schemas.task`, `dsc._pipeline.metrics`. What is floating
+ * Twins: `dsc._codecs.maps.look_up`, `dsc._codecs.coding.fill`, `dsc._schemas.task`, `dsc._pipeline.metrics`. What is floating
  * point here is the twin's, operation by operation, and nothing may be fused: the values are the same
  * to the last bit.
  */
@@ -121,6 +121,99 @@ done:
     return result;
 }
 
+/* ---- holes filled from a pyramid of sums */
+
+typedef struct {
+    int64_t height, width;
+    float *sums, *weight; /* (channels, height, width), (height, width) */
+} Floor;
+
+#define MOST_FLOORS 64
+
+static int floor_open(Floor *floor, int64_t channels, int64_t height, int64_t width) {
+    *floor = (Floor){.height = height, .width = width};
+    floor->sums = malloc((size_t)((channels + 1) * height * width) * sizeof(float));
+    floor->weight = floor->sums ? floor->sums + channels * height * width : NULL;
+    return floor->sums ? 0 : -1;
+}
+
+static int is_full(const Floor *floor) {
+    int full = 1;
+    for (int64_t k = 0; k < floor->height * floor->width; k++) full &= floor->weight[k] > 0;
+    return full;
+}
+
+/* Sums two by two; what lies beyond the last row and column is 0. */
+static void halve(const float *from, int64_t height, int64_t width, float *to) {
+    for (int64_t y = 0; y < height; y += 2)
+        for (int64_t x = 0; x < width; x += 2) {
+            int is_right = x + 1 < width, is_down = y + 1 < height;
+            const float *at = from + y * width + x;
+            float sum = at[0] + (is_down ? at[width] : 0.0f);
+            sum = sum + (is_right ? at[1] : 0.0f);
+            *to++ = sum + (is_right && is_down ? at[width + 1] : 0.0f);
+        }
+}
+
+/* Makes means of sums; where there is nothing to be summed, those of the floor above. */
+static void fill(Floor *floor, int64_t channels, const Floor *above) {
+    for (int64_t c = 0; c < channels; c++)
+        for (int64_t y = 0; y < floor->height; y++) {
+            float *sums = floor->sums + (c * floor->height + y) * floor->width;
+            const float *weight = floor->weight + y * floor->width;
+            const float *coarse =
+                above ? above->sums + (c * above->height + y / 2) * above->width : NULL;
+            for (int64_t x = 0; x < floor->width; x++)
+                sums[x] = weight[x] > 0 ? sums[x] / weight[x] : coarse[x / 2];
+        }
+}
+
+/* Fills the first floor, whose sums and weights are there. Returns -1 when there is no memory. */
+static int fill_holes(Floor *floors, int64_t channels) {
+    int n = 1;
+    for (; !is_full(&floors[n - 1]); n++) {
+        Floor *below = &floors[n - 1], *own = &floors[n];
+        if (floor_open(own, channels, (below->height + 1) / 2, (below->width + 1) / 2) < 0) return -1;
+        for (int64_t c = 0; c < channels; c++)
+            halve(below->sums + c * below->height * below->width, below->height, below->width,
+                  own->sums + c * own->height * own->width);
+        halve(below->weight, below->height, below->width, own->weight);
+    }
+    for (int k = n - 1; k >= 0; k--) fill(&floors[k], channels, k < n - 1 ? &floors[k + 1] : NULL);
+    return 0;
+}
+
+static PyObject *maps_fill(PyObject *self, PyObject *args) {
+    (void)self;
+    enum { PLANES, WEIGHT, N };
+    PyObject *o[N], *result = NULL;
+    Array a[N] = {0};
+    Floor floors[MOST_FLOORS] = {0};
+    int failed = 0, any = 0;
+    if (!PyArg_ParseTuple(args, "OO", &o[0], &o[1])) return NULL;
+    if (array_open(&a[PLANES], o[PLANES], "planes", "f4", 3, WRITE) < 0 ||
+        array_open(&a[WEIGHT], o[WEIGHT], "weight", "f4", 2, READ) < 0 ||
+        array_expect(&a[WEIGHT], "weight", a[PLANES].shape[1] * a[PLANES].shape[2]) < 0)
+        goto done;
+    for (int64_t k = 0; k < a[WEIGHT].count; k++) any |= ((const float *)a[WEIGHT].data)[k] > 0;
+    if (!any) {
+        PyErr_SetString(PyExc_TypeError, "weight: nothing to fill from");
+        goto done;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    floors[0] = (Floor){a[PLANES].shape[1], a[PLANES].shape[2], a[PLANES].data, a[WEIGHT].data};
+    failed = fill_holes(floors, a[PLANES].shape[0]);
+    for (int k = 1; k < MOST_FLOORS; k++) free(floors[k].sums);
+    Py_END_ALLOW_THREADS
+    if (failed)
+        PyErr_NoMemory();
+    else
+        result = Py_NewRef(Py_None);
+done:
+    arrays_close(a, N);
+    return result;
+}
+
 /* ---- structural similarity */
 
 enum { MEAN_1, MEAN_2, SQUARE_1, SQUARE_2, PRODUCT, SUMS };
@@ -223,6 +316,7 @@ done:
 PyMethodDef maps_methods[] = {
     {"maps_look_up", maps_look_up, METH_VARARGS, NULL},
     {"maps_unit_vectors", maps_unit_vectors, METH_VARARGS, NULL},
+    {"maps_fill", maps_fill, METH_VARARGS, NULL},
     {"maps_similarity", maps_similarity, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -1,4 +1,4 @@
-"""Maps are looked up, made unit vectors and compared in C as numpy does it, bit for bit."""
+"""Maps are looked up, filled, made unit vectors and compared in C as in numpy, bit for bit."""
 
 from typing import Any
 
@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
+from dsc._codecs.coding.fill import fill_invalid
 from dsc._codecs.maps.look_up import look_up
 from dsc._pipeline.metrics import ms_ssim
 from dsc._schemas import Task, TaskKind
@@ -68,6 +69,25 @@ def test_unit_vectors_are_those_of_numpy(
     assert found.dtype == np.float32
     assert np.array_equal(found, twin, equal_nan=True)
     assert np.array_equal(np.isnan(found).all(axis=2), task.invalid_mask(array))
+
+
+@given(
+    st.integers(0, 1 << 20),
+    st.tuples(st.integers(1, 3), st.integers(1, 50), st.integers(1, 70)),
+    st.sampled_from((0.0, 0.1, 0.5, 0.99)),
+)
+@settings(max_examples=60, deadline=None, suppress_health_check=FIXTURE_IS_FINE)
+def test_holes_are_filled_as_numpy_fills_them(
+    monkeypatch: pytest.MonkeyPatch, seed: int, shape: tuple[int, int, int], share: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    planes = rng.integers(0, 4096, shape).astype(np.float32)
+    invalid = rng.random(shape[1:]) < share
+    invalid[: shape[1] // 2] |= seed % 3 == 0
+    found, twin = by_both(monkeypatch, lambda: fill_invalid(planes, invalid, 7.0))
+    assert found.dtype == np.float32
+    assert np.array_equal(found, twin)
+    assert np.array_equal(found[:, ~invalid], planes[:, ~invalid])
 
 
 @pytest.mark.parametrize("shape", [(200, 190, 3), (97, 31), (7, 40, 3), (11, 11)])

@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from dsc import _kernels
+
 Float = NDArray[np.float32]
 
 
@@ -21,6 +23,10 @@ def fill_invalid(planes: Float, invalid: NDArray[np.bool_], default: float) -> F
     weight = (~invalid).astype(np.float32)
     if not weight.any():
         return np.full_like(planes, default)
+    if _kernels.in_use():
+        filled = np.ascontiguousarray(planes * weight)
+        _kernels.compiled.maps_fill(filled, weight)
+        return filled
     return _push_pull(planes * weight, weight)
 
 
