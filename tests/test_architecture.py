@@ -36,7 +36,7 @@ FLOORS = (
 # Inside a room likewise, one file or inner room after the other.
 INNER = {
     "_codecs": (
-        "latents base registry split coding context maps classical encoder label residual "
+        "latents base canvas registry split coding context maps classical encoder label residual "
         "restored learned"
     ),
     "_storage": "files format cache read",

@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+Bytes = NDArray[np.uint8]
+Plane = Any  # a buffer of bytes
 Words = NDArray[np.uint32]
 
 def instructions() -> str:
@@ -191,3 +193,26 @@ def label_decode(
     model: LabelModel, words: Words, state: NDArray[np.uint64], labels: NDArray[np.uint16]
 ) -> int:
     """Read a map (H, W) into `labels`; return how many labels it has."""
+
+def planes_to_rgb(
+    luma: Plane, blue: Plane, red: Plane, stride: int, chroma_stride: int, colour: bool, out: Bytes
+) -> None:
+    """Write three planes of 8 bits, rows `stride` bytes apart, to `out` (H, W, 3) as RGB.
+
+    They are YCbCr of BT.601 in full range where `colour`, else green, blue and red.
+    """
+
+def plane_look_up(
+    plane: Plane,
+    stride: int,
+    value_bytes: int,
+    table: NDArray[Any],
+    entry_bytes: int,
+    mask: NDArray[np.bool_] | None,
+    out: NDArray[Any],
+) -> None:
+    """Write the entry of each value of a plane to `out` (H, W); the last one where `mask` is set.
+
+    Table and `out` are uint8, uint16 or uint32, whatever the bits mean. Raises `ValueError` for a
+    value that has no entry.
+    """

@@ -41,6 +41,7 @@ extern PyMethodDef label_model_methods[];
 extern PyMethodDef bound_methods[];
 extern PyMethodDef maps_methods[];
 extern PyMethodDef residual_methods[];
+extern PyMethodDef pixels_methods[];
 
 /* A second version of a hot function, for processors with AVX2, is marked AVX2 and chosen where it is
  * called by `has_avx2`. */

@@ -26,6 +26,7 @@ static PyMethodDef *const TABLES[] = {
     bound_methods,
     maps_methods,
     residual_methods,
+    pixels_methods,
 };
 
 static int fill(PyObject *module) {

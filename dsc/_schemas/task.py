@@ -144,6 +144,13 @@ class Task(Schema):
             mask |= equal
         return mask
 
+    @property
+    def is_physical(self) -> bool:
+        """Whether native values are physical ones already: `to_physical` changes nothing."""
+        if self.kind is TaskKind.DISPARITY:
+            return not self.invalid
+        return self.kind not in (TaskKind.DEPTH, TaskKind.NORMAL)
+
     def to_physical(self, array: "NDArray[Any]") -> "NDArray[Any]":
         """Turn native values into physical ones.
 

@@ -81,6 +81,10 @@ class Av1Codec(AvifCodec):
         """Read what `write_image` gave."""
         return self.read_picture(data, out)
 
+    def picture(self, data: bytes, size: tuple[int, ...]) -> bytes:
+        """Return what `write_image` gave: there is no container."""
+        return data
+
 
 class FastAv1Codec(Av1Codec):
     """What `av1` is at `Effort.FAST`, whatever is asked for; archives name it."""

@@ -63,8 +63,11 @@ class Av1SmallCodec(SmallImageCodec, FastAv1Codec):
 
     def read_image(self, data: bytes, out: Array) -> Array:
         """Read what `write_image` gave."""
-        picture = restore(data, out.shape[0], out.shape[1])
-        return super().read_image(picture, out)
+        return self.read_picture(self.picture(data, out.shape), out)
+
+    def picture(self, data: bytes, size: tuple[int, ...]) -> bytes:
+        """Return the picture with its headers."""
+        return restore(data, size[0], size[1])
 
 
 def small_level(quality: int) -> int:

@@ -76,7 +76,7 @@ def contain(data: bytes) -> bytes:
     ValueError
         When the bytes hold no sequence header of a still picture.
     """
-    sequence, obus = _parts(data)
+    sequence, obus = parts(data)
     header = _parse_sequence(sequence)
     matrix = MATRIX_IDENTITY if data[0] & IDENTITY_BIT else MATRIX_BT601
     before = _boxes(header, matrix, 0, len(obus))
@@ -91,11 +91,11 @@ def is_monochrome(data: bytes) -> bool:
     ValueError
         When the bytes hold no sequence header of a still picture.
     """
-    return _parse_sequence(_parts(data)[0]).monochrome
+    return _parse_sequence(parts(data)[0]).monochrome
 
 
-def _parts(data: bytes) -> tuple[bytes, bytes]:
-    """Return the sequence header's payload, and all OBUs."""
+def parts(data: bytes) -> tuple[bytes, bytes]:
+    """Return the payload of the sequence header, and all OBUs, of what `bare` gave."""
     if not data:
         raise ValueError("no bytes")
     length = data[0] & ~IDENTITY_BIT
@@ -160,6 +160,22 @@ def plain_sequence(payload: bytes) -> bytes:
     before = value >> (left + 1 + DESCRIPTION_BITS) << 1
     plain = before << left | value & ((1 << left) - 1)
     return plain.to_bytes(len(payload) - DESCRIPTION_BITS // 8, "big")
+
+
+def plain_header(payload: bytes) -> SequenceHeader | None:
+    """Read a sequence header; None where the picture is not in full range.
+
+    Raises
+    ------
+    ValueError
+        When it is not of a still picture.
+    """
+    bits = _Bits(payload)
+    header = _read_sequence(bits)
+    described = bits.take(1) and bits.take(DESCRIPTION_BITS)
+    if described == SRGB and not header.monochrome:
+        return header  # in full range, without a bit for it
+    return header if bits.take(1) else None
 
 
 def _parse_sequence(payload: bytes) -> SequenceHeader:

@@ -9,12 +9,14 @@ takes a third and loses 0.9 dB. libaom's tuning is ``ssim``, whatever libavif's 
 """
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dsc._codecs.base import Array
 from dsc._codecs.classical.av1_still import IDENTITY_BIT, bare, contain, is_monochrome
+from dsc._codecs.classical.planes import look_up_plane, read_planes
 from dsc._codecs.classical.ycbcr import (
     LOSSLESS,
     MOST_LOSSY,
@@ -65,8 +67,26 @@ class AvifCodec(ImageCodec):
         """Read an AVIF file into `out`, if it is in colours."""
         return _decode(data, out) if out.ndim == 3 else self.read_picture(bare(data), out)
 
+    def look_up_image(
+        self,
+        data: bytes,
+        dtype: np.dtype[Any],
+        table: Array,
+        mask: NDArray[np.bool_] | None,
+        out: Array,
+    ) -> None:
+        """Read an AVIF file of a gray picture and write what its values stand for to `out`."""
+        if not look_up_plane(self.picture(data, out.shape), dtype, table, mask, out):
+            super().look_up_image(data, dtype, table, mask, out)
+
+    def picture(self, data: bytes, size: tuple[int, ...]) -> bytes:
+        """Return the picture without container of what `write_image` gave."""
+        return bare(data)
+
     def read_picture(self, picture: bytes, out: Array) -> Array:
-        """Read a picture without container into `out`, if it is in colours or of one plane."""
+        """Read a picture without container into `out`, or else into an array like it."""
+        if read_planes(picture, out):
+            return out
         if out.ndim == 3 or is_monochrome(picture):
             return _decode(contain(picture), out)
         planes = np.empty((*out.shape, 3), out.dtype)

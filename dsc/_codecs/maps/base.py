@@ -21,11 +21,19 @@ from enum import IntEnum
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from dsc._codecs.base import Array, Sample, check_array
+from dsc._codecs.canvas import Place
 from dsc._codecs.maps.levels import Levels
-from dsc._codecs.maps.lossy import LossyHeader, from_image, image_dtype, to_image
+from dsc._codecs.maps.lossy import (
+    LossyHeader,
+    from_image,
+    image_dtype,
+    native_table,
+    to_image,
+)
 from dsc._schemas import Effort, Quality, Stream, Task, TaskKind
 from dsc.errors import LIST_DAMAGE, BitstreamError, CodecError, UnknownTaskError
 
@@ -66,6 +74,9 @@ class TaskCodec(ABC):
 
     effort: Effort = Effort.DEFAULT
 
+    decodes_alone: ClassVar[bool] = True
+    """Whether `decode_to` gives each task of a sample what `decode_batch` gives all of them."""
+
     def __init__(self, tasks: Sequence[Task]) -> None:
         self.tasks = tuple(tasks)
         self._task = {task.name: task for task in self.tasks}
@@ -85,6 +96,10 @@ class TaskCodec(ABC):
     @abstractmethod
     def decode_task(self, task: Task, data: bytes, max_pixels: int) -> Array:
         """Decode what `encode_task` gave; anything raised is damage."""
+
+    def decode_task_to(self, task: Task, data: bytes, max_pixels: int, place: Place) -> Array:
+        """Decode the same to where it is wanted."""
+        return place.put(task, self.decode_task(task, data, max_pixels))
 
     @classmethod
     def for_tasks(cls, tasks: Sequence[Task]) -> Self:
@@ -189,16 +204,24 @@ class TaskCodec(ABC):
                 raise UnknownTaskError(f"{self.id} does not code {task!r} here, only {known}")
         return [
             {
-                task: self._decode(self._task[task], bytes(given[task]), max_pixels)
+                task: self.decode_to(task, bytes(given[task]), max_pixels, Place())
                 for task in tasks
                 if given.get(task) is not None
             }
             for given in streams
         ]
 
-    def _decode(self, task: Task, data: bytes, max_pixels: int) -> Array:
+    def decode_to(self, name: str, data: bytes, max_pixels: int, place: Place) -> Array:
+        """Decode one task of one sample to where it is wanted, from any thread.
+
+        Raises
+        ------
+        BitstreamError
+            When the bitstream is damaged.
+        """
+        task = self._task[name]
         try:
-            return self.decode_task(task, data, max_pixels)
+            return self.decode_task_to(task, data, max_pixels, place)
         except NOT_DAMAGE:
             raise
         except Exception as error:
@@ -281,28 +304,92 @@ class ImageCodec(TaskCodec):
 
     def decode_task(self, task: Task, data: bytes, max_pixels: int) -> Array:
         """Decode a map, the declared size checked first."""
-        tag, height, width = HEADER.unpack_from(data)
+        return self.decode_task_to(task, data, max_pixels, Place())
+
+    def decode_task_to(self, task: Task, data: bytes, max_pixels: int, place: Place) -> Array:
+        """Decode a map to where it is wanted, the declared size checked first."""
+        tag, height, width, body = self.read_header(data)
         if not 0 < height * width <= max_pixels:
             raise ValueError(f"{height}×{width} pixels, at most {max_pixels} are expected here")
         shape = (height, width) if task.channels == 1 else (height, width, task.channels)
-        method, body = Method(tag & METHOD_BITS), data[HEADER.size :]
+        method = Method(tag & METHOD_BITS)
         if tag & ~(METHOD_BITS | (MASK_BIT if method is Method.LOSSY else 0)):
             raise ValueError(f"unknown tag {tag:#04x}")
         if method is Method.EXACT:
-            return self._read(body, shape, np.dtype(task.dtype))
+            return self._read_to(body, task, shape, np.dtype(task.dtype), place)
         if method is Method.LEVELS:
             levels, start = Levels.unpack(task, body)
-            return levels.decode(self._read(body[start:], shape, levels.dtype))
+            return place.put(task, levels.decode(self._read(body[start:], shape, levels.dtype)))
         header, start = LossyHeader.unpack(task, body, (height, width), bool(tag & MASK_BIT))
         if header.has_image:
-            image = self._read(body[start:], shape, image_dtype(task, self.deep_bits))
-            return from_image(task, header, image, self.deep_bits)
+            return self._read_lossy(task, header, body[start:], shape, place)
         if len(body) > start:
             raise ValueError("bytes follow where nothing is valid")
-        return np.full(shape, task.invalid[0], task.dtype)
+        return place.put(task, np.full(shape, task.invalid[0], task.dtype))
+
+    def read_header(self, data: bytes) -> tuple[int, int, int, bytes]:
+        """Return tag, height and width, and the bytes that follow them."""
+        return *HEADER.unpack_from(data), data[HEADER.size :]
+
+    def _read_lossy(
+        self, task: Task, header: LossyHeader, data: bytes, shape: tuple[int, ...], place: Place
+    ) -> Array:
+        dtype = image_dtype(task, self.deep_bits)
+        if len(shape) == 2:
+            table = native_table(task, header, self.deep_bits)
+            table = table if place.native else task.to_physical(table)
+            out = place.empty(shape, table.dtype)
+            self.look_up_image(data, dtype, table, header.mask, out)
+            return out
+        if header.span is None and not task.invalid:
+            return self._read_to(data, task, shape, dtype, place)
+        return place.put(
+            task, from_image(task, header, self._read(data, shape, dtype), self.deep_bits)
+        )
+
+    def look_up_image(
+        self,
+        data: bytes,
+        dtype: np.dtype[Any],
+        table: Array,
+        mask: NDArray[np.bool_] | None,
+        out: Array,
+    ) -> None:
+        """Read a gray image file of a dtype, and write what its values stand for to `out`.
+
+        Parameters
+        ----------
+        table
+            What each value becomes, and at its end what is written where `mask` is set.
+        """
+        image = self._read(data, out.shape, dtype)
+        if int(image.max()) >= len(table) - 1:
+            raise ValueError(f"value {image.max()} of {len(table) - 1}")
+        np.take(table, image, out=out, mode="clip")  # other modes copy `out`
+        if mask is not None:
+            out[mask] = table[-1]
 
     def _read(self, data: bytes, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-        image = self.read_image(data, np.empty(shape, dtype))
+        return self._checked(self.read_image(data, np.empty(shape, dtype)), shape, dtype)
+
+    def _read_to(
+        self,
+        data: bytes,
+        task: Task,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        place: Place,
+    ) -> Array:
+        if not place.takes(task):
+            return place.put(task, self._read(data, shape, dtype))
+        out = place.empty(shape, dtype)
+        image = self._checked(self.read_image(data, out), shape, dtype)
+        if image is out or place.room is None:
+            return image
+        out[...] = image
+        return out
+
+    def _checked(self, image: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
         if image.shape != shape or image.dtype != dtype:
             raise ValueError(
                 f"the image is {image.dtype} {image.shape}, the header says {dtype} {shape}"

@@ -119,18 +119,40 @@ def from_image(task: Task, header: LossyHeader, image: Array, deep_bits: int) ->
     """Turn header and image, which may be written to, back into the native map."""
     mask, first_invalid = header.mask, task.invalid[0] if task.invalid else 0
     if header.span is not None:
-        steps = 2**deep_bits - 1
-        low, high = header.span
-        first, last = _positions(task, np.array(header.span))
-        position = first + np.arange(steps + 1) * ((last - first) / steps)
-        counts = np.exp(position) if task.kind is TaskKind.DEPTH else position
-        table = np.rint(counts).clip(low, high).astype(task.dtype)
+        table = _counts(task, header.span, deep_bits)
         if image.ndim == 2:
             return look_up(image, _avoid_invalid(task, table), mask, first_invalid)
         image = look_up(image, table)
     native = np.require(_avoid_invalid(task, image), requirements=("C", "W"))
     if mask is not None:
         native[mask] = first_invalid
+    return native
+
+
+def native_table(task: Task, header: LossyHeader, deep_bits: int) -> Array:
+    """Return what `from_image` makes of each value of a gray image, and then of invalid pixels.
+
+    Returns
+    -------
+    array (2^bits + 1,)
+        Of the task's dtype.
+    """
+    if header.span is None:
+        counts = np.arange(np.iinfo(image_dtype(task, deep_bits)).max + 1).astype(task.dtype)
+    else:
+        counts = _counts(task, header.span, deep_bits)
+    invalid = task.invalid[0] if task.invalid else 0
+    return np.append(_avoid_invalid(task, counts), np.array(invalid, task.dtype))
+
+
+def _counts(task: Task, span: tuple[int, int], deep_bits: int) -> Array:
+    """Return the native count of each step of a scaled image."""
+    steps = 2**deep_bits - 1
+    low, high = span
+    first, last = _positions(task, np.array(span))
+    position = first + np.arange(steps + 1) * ((last - first) / steps)
+    counts = np.exp(position) if task.kind is TaskKind.DEPTH else position
+    native: Array = np.rint(counts).clip(low, high).astype(task.dtype)
     return native
 
 

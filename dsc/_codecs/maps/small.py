@@ -36,8 +36,8 @@ class SmallImageCodec(ImageCodec):
         sides = b"" if units else pack_varint(height) + pack_varint(width)
         return bytes([tag | units << UNITS_AT]) + sides + data[HEADER.size :]
 
-    def decode_task(self, task: Task, data: bytes, max_pixels: int) -> Array:
-        """Decode a map; the declared size is checked first, and is that of the picture."""
+    def read_header(self, data: bytes) -> tuple[int, int, int, bytes]:
+        """Return tag, height and width, and the bytes that follow them."""
         tag, start = data[0], 1
         height = width = UNIT * (tag >> UNITS_AT)
         if not height:
@@ -45,8 +45,7 @@ class SmallImageCodec(ImageCodec):
             width, start = unpack_varint(data, start, SIDE_BYTES)
             if max(height, width) > MAX_SIDE or _units(height, width):
                 raise ValueError(f"{height}×{width} pixels are not written like this")
-        header = HEADER.pack(tag & (METHOD_BITS | MASK_BIT), height, width)
-        return super().decode_task(task, header + data[start:], max_pixels)
+        return tag & (METHOD_BITS | MASK_BIT), height, width, data[start:]
 
 
 def _units(height: int, width: int) -> int:

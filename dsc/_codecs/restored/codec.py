@@ -33,6 +33,7 @@ class RestoredCodec(ModelTaskCodec, Av1SmallCodec):
     """
 
     id: ClassVar[str] = "av1-small-restored"
+    decodes_alone: ClassVar[bool] = False  # all pictures of one size at once
 
     def __init__(self, tasks: Sequence[Task], weights: bytes) -> None:
         super().__init__(tasks, weights)

@@ -11,9 +11,12 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 from dsc._codecs.base import Array, Codec, Sample, at_effort
+from dsc._codecs.canvas import Canvas
+from dsc._codecs.maps.base import TaskCodec
 from dsc._codecs.registry import LOSSLESS, codec_from_config
 from dsc._pipeline.choose.codec_spec import Spec, choose_codecs, is_joint, make
 from dsc._schemas import CodecRecord, Effort, Quality, Stream, Task
@@ -21,6 +24,7 @@ from dsc._storage.read.archive import Archive
 from dsc.errors import CodecError, UnknownTaskError, UsageError
 
 Weights = Callable[[CodecRecord], bytes | None]
+Job = Callable[[], None]
 
 
 @dataclass(frozen=True)
@@ -258,20 +262,63 @@ class CodecSet:
         BitstreamError
             When a bitstream is damaged.
         """
+        decoded: list[dict[str, Array]] = [{} for _ in streams]
+        for slot, own, given in self._shares(streams, tasks):
+            found = self.codec(slot).decode_batch(given, own, max_pixels)
+            for sample, arrays in zip(decoded, found, strict=True):
+                sample.update(arrays)
+        return decoded
+
+    def jobs_onto(
+        self,
+        canvas: Canvas,
+        streams: Sequence[Mapping[str, bytes]],
+        tasks: Sequence[str],
+        max_pixels: int,
+    ) -> list[Job]:
+        """Return calls that together decode the same onto a canvas, in any order, on any thread.
+
+        What the canvas has already is not decoded.
+
+        Raises
+        ------
+        UnknownTaskError
+            When no codec carries a task. The calls raise `BitstreamError` on damage.
+        """
+        jobs: list[Job] = []
+        for slot, own, given in self._shares(streams, tasks):
+            codec = self.codec(slot)
+            if isinstance(codec, TaskCodec) and codec.decodes_alone:
+                jobs += [
+                    partial(_decode_one, codec, canvas, number, task, one[task], max_pixels)
+                    for number, one in enumerate(given)
+                    for task in own
+                    if task in one and not canvas.has(number, task)
+                ]
+                continue
+            some = [k for k in range(len(given)) if not all(canvas.has(k, task) for task in own)]
+            if some:
+                jobs.append(partial(_decode_some, codec, canvas, some, given, own, max_pixels))
+        return jobs
+
+    def decodes_alone(self, tasks: Sequence[str]) -> bool:
+        """Tell whether the codecs of these tasks decode each task of a sample by itself."""
+        codecs = [self.codec(slot) for slot in {self._task_slot[task] for task in tasks}]
+        return all(isinstance(codec, TaskCodec) and codec.decodes_alone for codec in codecs)
+
+    def _shares(
+        self, streams: Sequence[Mapping[str, bytes]], tasks: Sequence[str]
+    ) -> Iterator[tuple[int, list[str], list[dict[str, bytes]]]]:
+        """Yield each codec's slot that carries some of the tasks, these, and its streams."""
         unknown = [task for task in tasks if task not in self._task_slot]
         if unknown:
             raise UnknownTaskError(
                 f"no codec here codes {', '.join(unknown)}; found: {', '.join(self._task_slot)}"
             )
-        decoded: list[dict[str, Array]] = [{} for _ in streams]
         for slot in dict.fromkeys(self._task_slot[task] for task in tasks):
             own = [task for task in tasks if self._task_slot[task] == slot]
             names = self._records[slot].streams
-            given = [{name: s[name] for name in names if name in s} for s in streams]
-            found = self.codec(slot).decode_batch(given, own, max_pixels)
-            for sample, arrays in zip(decoded, found, strict=True):
-                sample.update(arrays)
-        return decoded
+            yield slot, own, [{name: s[name] for name in names if name in s} for s in streams]
 
     def decode_alone(
         self, streams: Mapping[str, bytes], tasks: Sequence[str], max_pixels: int
@@ -281,6 +328,27 @@ class CodecSet:
             return {}
         with single_thread():
             return self.decode_batch([streams], tasks, max_pixels)[0]
+
+
+def _decode_one(
+    codec: TaskCodec, canvas: Canvas, number: int, task: str, data: bytes, max_pixels: int
+) -> None:
+    place = canvas.place(number, task)
+    canvas.take(number, task, codec.decode_to(task, data, max_pixels, place))
+
+
+def _decode_some(
+    codec: Codec,
+    canvas: Canvas,
+    numbers: Sequence[int],
+    streams: Sequence[Mapping[str, bytes]],
+    tasks: Sequence[str],
+    max_pixels: int,
+) -> None:
+    found = codec.decode_batch([streams[number] for number in numbers], tasks, max_pixels)
+    for number, arrays in zip(numbers, found, strict=True):
+        for task, array in arrays.items():
+            canvas.put(number, task, array)
 
 
 class WeightFiles:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Self, overload
 
 from dsc._codecs.base import Array
+from dsc._pipeline.read.decoded_cache import DecodedCache
 from dsc._pipeline.read.decoding import SampleDecoder
 from dsc._schemas import (
     Manifest,
@@ -52,6 +53,8 @@ class Dataset:
         Return the integers of the source's files instead of metres and unit vectors.
     cache
         Where packs of a remote archive are kept, if anywhere.
+    decoded_bytes
+        The most that decoded arrays may take that are kept in this process.
 
     Raises
     ------
@@ -65,6 +68,7 @@ class Dataset:
         tasks: Sequence[str] | str | None = None,
         native: bool = False,
         cache: PackCache | None = None,
+        decoded_bytes: int = 0,
     ) -> None:
         found = {task.name: task for task in archive.manifest.tasks}
         try:
@@ -75,6 +79,7 @@ class Dataset:
         self.tasks: tuple[Task, ...] = tuple(found[name] for name in names)
         self.streams = required_streams(archive.manifest.streams, names) if names else ()
         self._archive, self._cache = archive, cache
+        self._decoded_bytes = decoded_bytes
         self._begin()
 
     @classmethod
@@ -85,6 +90,7 @@ class Dataset:
         native: bool = False,
         cache: str | os.PathLike[str] | None = None,
         cache_limit: int | str = "10GB",
+        cache_decoded: int | str = 0,
     ) -> Self:
         """Open an archive by path or URL.
 
@@ -101,6 +107,10 @@ class Dataset:
             Directory in which packs of a remote archive are kept; None keeps none.
         cache_limit
             The most that the directory may hold: bytes, or text such as ``"10GB"``.
+        cache_decoded
+            Bytes of memory, or text such as ``"20GB"``, in which decoded arrays are kept, in the
+            source's integers: as many samples as fit, none of which leaves again. Threads share it;
+            each process that the dataset is handed to has one of its own.
 
         Raises
         ------
@@ -112,13 +122,15 @@ class Dataset:
             When its manifest cannot be read.
         """
         kept = cache and PackCache(cache, parse_bytes(cache_limit, "cache_limit"))
-        return cls(Archive.open(os.fspath(url)), tasks, native, kept or None)
+        decoded = parse_bytes(cache_decoded, "cache_decoded")
+        return cls(Archive.open(os.fspath(url)), tasks, native, kept or None, decoded)
 
     def _begin(self) -> None:
         """Start with nothing held: what belongs to a process or thread is not handed on."""
         self._pid = os.getpid()
         self._samples = SampleReader(PackReader(self._archive, self._cache), self.streams)
-        self._decoder = SampleDecoder(self._archive, self.tasks, native=self.native)
+        decoded = DecodedCache(self._decoded_bytes) if self._decoded_bytes else None
+        self._decoder = SampleDecoder(self._archive, self.tasks, native=self.native, cache=decoded)
 
     def __getstate__(self) -> dict[str, Any]:
         dropped = ("_pid", "_samples", "_decoder")
@@ -217,8 +229,10 @@ class Dataset:
 
     def _read(self, indices: Sequence[int], in_order: bool = False) -> list[Sample]:
         self._after_fork()
-        places = [SamplePlace(*self._archive.locate(index)) for index in indices]
-        found = self._decoder.decode(indices, self._samples.read(places, in_order))
+        wanted = [index for index in indices if not self._decoder.holds(index)]
+        places = [SamplePlace(*self._archive.locate(index)) for index in wanted]
+        payloads = dict(zip(wanted, self._samples.read(places, in_order), strict=True))
+        found = self._decoder.decode(indices, [payloads.get(index) for index in indices])
         for one in found:
             if isinstance(one, BitstreamError):
                 raise one

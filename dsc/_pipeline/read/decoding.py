@@ -4,13 +4,16 @@ A sample that cannot be decoded is an error that names file, pack, key and task;
 or given in the sample's place.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, cast
 
 from dsc._codecs.base import Array, LatentCodec
+from dsc._codecs.canvas import Canvas, Forms
 from dsc._codecs.registry import codec_class
-from dsc._pipeline.choose.codec_set import CodecSet
+from dsc._pipeline.choose.codec_set import CodecSet, Job
+from dsc._pipeline.read.decoded_cache import CachedCanvas, DecodedCache
 from dsc._schemas import Task, carrying_streams, required_streams
 from dsc._storage.read.archive import Archive
 from dsc.errors import BitstreamError, MissingTaskError, UsageError
@@ -19,6 +22,7 @@ if TYPE_CHECKING:  # it imports torch
     from dsc._codecs.latents import Latents
 
 SamplePayloads = Mapping[str, memoryview | None]
+Submit = Callable[[Sequence[Job]], Callable[[], None]]
 
 
 @dataclass
@@ -41,6 +45,12 @@ class SampleDecoder:
         Whether tasks of learned codecs stop at their latents.
     missing_is_error
         Whether a sample that lacks a task is an error.
+    together
+        Whether the arrays of samples that are decoded together are rows of one array.
+    cache
+        Where decoded arrays are kept, if anywhere.
+    number
+        Of the archive in that cache.
     """
 
     def __init__(
@@ -51,9 +61,15 @@ class SampleDecoder:
         native: bool = False,
         as_latents: bool = False,
         missing_is_error: bool = False,
+        together: bool = False,
+        cache: DecodedCache | None = None,
+        number: int = 0,
     ) -> None:
         self.archive, self.tasks = archive, tuple(tasks)
-        self._native, self.missing_is_error = native, missing_is_error
+        self._native, self._together = native, together
+        self._cache, self._number = cache, number
+        self._forms: Forms = {}
+        self.missing_is_error = missing_is_error
         self._codecs = CodecSet.from_archive(archive)
         streams = archive.manifest.streams
         self._carriers = {task.name: carrying_streams(streams, task.name) for task in tasks}
@@ -66,7 +82,7 @@ class SampleDecoder:
         return cast(LatentCodec, self._codecs.codec(slot))
 
     def decode(
-        self, indices: Sequence[int], payloads: Sequence[SamplePayloads]
+        self, indices: Sequence[int], payloads: Sequence[SamplePayloads | None]
     ) -> list[Decoded | BitstreamError]:
         """Decode samples together; in the place of a damaged one stands its error.
 
@@ -75,53 +91,101 @@ class SampleDecoder:
         indices
             Of the samples, in the archive.
         payloads
-            For each its bitstreams by stream.
+            For each its bitstreams by stream; None where `holds` said that none are needed.
 
         Raises
         ------
         MissingTaskError
             When a sample lacks a task and that is an error.
         """
-        for index, sample in zip(indices, payloads, strict=True):
-            self.check_complete(index, sample)
-        try:
-            return list(self._decode(indices, payloads))
-        except BitstreamError:
-            return [
-                self._decode_alone(index, sample)
-                for index, sample in zip(indices, payloads, strict=True)
-            ]
+        return self.begin(indices, payloads)()
 
-    def _decode(self, indices: Sequence[int], payloads: Sequence[SamplePayloads]) -> list[Decoded]:
-        given = [
-            {name: bytes(data) for name, data in sample.items() if data is not None}
-            for sample in payloads
-        ]
-        limit = self.archive.manifest.max_pixels
+    def begin(
+        self,
+        indices: Sequence[int],
+        payloads: Sequence[SamplePayloads | None],
+        submit: Submit | None = None,
+    ) -> Callable[[], list[Decoded | BitstreamError]]:
+        """Begin to decode samples, and return what waits for them and gives what `decode` does.
+
+        Parameters
+        ----------
+        submit
+            Runs calls on threads, and gives what waits for them; None to run them when the samples
+            are asked for.
+        """
+        given = [_streams(sample) for sample in payloads]
+        canvas = self._canvas(indices)
+        jobs = self._jobs(canvas, given)
+        wait = partial(_run, jobs) if submit is None or not self.decodes_alone else submit(jobs)
+
+        def finish() -> list[Decoded | BitstreamError]:
+            for index, sample in zip(indices, payloads, strict=True):
+                self.check_complete(index, sample)
+            try:
+                wait()
+                return list(self._finished(indices, given, canvas))
+            except BitstreamError:
+                return [
+                    self._decode_alone(index, sample)
+                    for index, sample in zip(indices, payloads, strict=True)
+                ]
+
+        return finish
+
+    @cached_property
+    def decodes_alone(self) -> bool:
+        """Whether each task of a sample is decoded by itself, so that threads can share them."""
+        return not self.latent_tasks and self._codecs.decodes_alone(
+            [task.name for task in self._array_tasks]
+        )
+
+    def holds(self, index: int) -> bool:
+        """Tell whether a sample needs no bitstream, because the cache has all of it."""
+        if self._cache is None or self.latent_tasks:
+            return False
+        return self._cache.holds(self._number, index, [task.name for task in self._array_tasks])
+
+    def _canvas(self, indices: Sequence[int]) -> Canvas:
+        tasks = {task.name: task for task in self._array_tasks}
+        common = tasks, self._native, self._together, self._forms
+        if self._cache is None:
+            return Canvas(len(indices), *common)
+        return CachedCanvas(self._cache, self._number, list(indices), *common)
+
+    def _jobs(self, canvas: Canvas, given: Sequence[Mapping[str, bytes]]) -> list[Job]:
+        names = list(canvas.tasks)
+        if not names:
+            return []
+        jobs: list[Job] = []
+        if isinstance(canvas, CachedCanvas):
+            jobs = [partial(canvas.fetch, *one) for one in canvas.held()]
+        return jobs + self._codecs.jobs_onto(canvas, given, names, self.archive.manifest.max_pixels)
+
+    def _finished(
+        self, indices: Sequence[int], given: Sequence[Mapping[str, bytes]], canvas: Canvas
+    ) -> Iterator[Decoded]:
+        """Yield samples that are decoded, after what their latents are."""
         out = [Decoded(index) for index in indices]
+        limit = self.archive.manifest.max_pixels
         for slot, tasks in self.latent_tasks.items():
             present = [[name for name in tasks if self._has(name, one)] for one in given]
             latents = self.latent_codec(slot).unpack_batch(given, present, limit)
             for sample, latent in zip(out, latents, strict=True):
                 sample.latents[slot] = latent
-        if self._array_tasks:
-            names = [task.name for task in self._array_tasks]
-            for sample, arrays in zip(
-                out, self._codecs.decode_batch(given, names, limit), strict=True
-            ):
-                sample.arrays = {t.name: self._physical(t, arrays) for t in self._array_tasks}
-        return out
-
-    def _physical(self, task: Task, arrays: Mapping[str, Array]) -> Array | None:
-        array = arrays.get(task.name)
-        return array if array is None or self._native else task.to_physical(array)
+        for number, (sample, arrays) in enumerate(zip(out, canvas.arrays, strict=True)):
+            sample.arrays = {name: arrays.get(name) for name in canvas.tasks}
+            if isinstance(canvas, CachedCanvas):
+                for name in canvas.tasks.keys() - arrays.keys():
+                    canvas.lacks(number, name)
+            yield sample
 
     def _has(self, task: str, streams: Mapping[str, Any]) -> bool:
         return any(streams.get(name) is not None for name in self._carriers[task])
 
-    def check_complete(self, index: int, sample: SamplePayloads) -> None:
+    def check_complete(self, index: int, sample: SamplePayloads | None) -> None:
         """Raise `MissingTaskError` where a sample lacks a task and that is an error."""
-        if not self.missing_is_error:
+        if not self.missing_is_error or sample is None:
             return
         for task in self.tasks:
             if not self._has(task.name, sample):
@@ -130,17 +194,19 @@ class SampleDecoder:
                     f"{task.name}; stream with missing='skip' or missing='none'"
                 )
 
-    def _decode_alone(self, index: int, sample: SamplePayloads) -> Decoded | BitstreamError:
+    def _decode_alone(self, index: int, sample: SamplePayloads | None) -> Decoded | BitstreamError:
+        given, canvas = [_streams(sample)], self._canvas([index])
         try:
-            return self._decode([index], [sample])[0]
+            _run(self._jobs(canvas, given))
+            return next(self._finished([index], given, canvas))
         except BitstreamError as error:
-            return self._named(index, sample, error)
+            return self._named(index, sample or {}, error)
 
     def _named(self, index: int, sample: SamplePayloads, error: BitstreamError) -> BitstreamError:
         """Decode task by task, to name the task, its files, the pack and the key."""
         shard, pack, _ = self.archive.locate(index)
         record = self.archive.shards[shard].streams
-        streams = {name: bytes(data) for name, data in sample.items() if data is not None}
+        streams = _streams(sample)
         for task in self.tasks:
             try:
                 limit = self.archive.manifest.max_pixels
@@ -153,6 +219,16 @@ class SampleDecoder:
                     f"task {task.name} cannot be decoded: {found}"
                 )
         return error
+
+
+def _streams(sample: SamplePayloads | None) -> dict[str, bytes]:
+    """Return the bitstreams that are there."""
+    return {name: bytes(data) for name, data in (sample or {}).items() if data is not None}
+
+
+def _run(jobs: Sequence[Job]) -> None:
+    for job in jobs:
+        job()
 
 
 def latent_tasks(codecs: CodecSet, tasks: Sequence[Task]) -> dict[int, list[str]]:

@@ -141,9 +141,28 @@ def _stack(
     if is_tensor(first):
         return sys.modules["torch"].stack(list(values))
     if is_numeric(first):
-        stacked = _own_order(np.stack(values))
+        whole = _whole(values)
+        stacked = _own_order(np.stack(values)) if whole is None else whole
         return stacked.transpose(0, 3, 1, 2) if channels and first.ndim == 3 else stacked
     return list(values)
+
+
+def _whole(values: Sequence[Any]) -> NDArray[Any] | None:
+    """Return the array whose rows the values are, in order; None where they are no such.
+
+    That is how they come where nothing was done to them after decoding.
+    """
+    whole = getattr(values[0], "base", None)
+    if not isinstance(whole, np.ndarray) or whole.shape != (len(values), *np.shape(values[0])):
+        return None
+    start, step = whole.__array_interface__["data"][0], whole.strides[0]
+    rows = all(
+        value.base is whole
+        and value.strides == whole.strides[1:]
+        and value.__array_interface__["data"][0] == start + step * row
+        for row, value in enumerate(values)
+    )
+    return whole if rows and whole.flags.owndata else None
 
 
 def _alone(value: Any, channels: bool) -> Any:

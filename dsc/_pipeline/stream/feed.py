@@ -5,7 +5,8 @@ of where the stream stands.
 """
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dsc._pipeline.read.dataset import Sample
+from dsc._pipeline.read.decoded_cache import DecodedCache
 from dsc._pipeline.read.decoding import Decoded, SampleDecoder, SamplePayloads
 from dsc._pipeline.stream.collate import INDEX, StreamBatch, collate
+from dsc._pipeline.stream.decode_pool import DecodePool
 from dsc._pipeline.stream.options import StreamOptions
 from dsc._pipeline.stream.order import EpochOrder, join
 from dsc._pipeline.stream.partition import Partition
@@ -39,6 +42,7 @@ if TYPE_CHECKING:  # it imports torch
 
 ARCHIVE = "__archive__"
 REMOTE_READS = 8
+AHEAD = 2  # batches that are decoded while the training loop has one
 
 
 @dataclass(frozen=True)
@@ -49,28 +53,53 @@ class BatchRequest:
     ----------
     keys
         The packs it needs, each once: archive of the mixture, number of the pack in its index.
-    key, place, index
-        For each sample: which of the keys, its place in the pack, its index in the archive.
+    archive, key, place, index
+        For each sample: its archive of the mixture, which of the keys (None where no bitstream is
+        needed), its place in the pack, its index in the archive.
     """
 
     step: int
     keys: list[PackKey]
-    key: list[int]
+    archive: list[int]
+    key: list[int | None]
     place: list[int]
     index: list[int]
 
-    def archives(self) -> list[int]:
-        """Return the archive of each sample."""
-        return [self.keys[at][0] for at in self.key]
-
 
 @dataclass(frozen=True, slots=True)
-class IntactSample:
-    """A sample whose bitstreams are all intact: its archive of the mixture, and its place there."""
+class FoundSample:
+    """A sample of a batch: its archive of the mixture, and its place there.
+
+    Attributes
+    ----------
+    payloads
+        Its bitstreams; None where none are needed, or it is damaged.
+    damage
+        What is wrong with it.
+    """
 
     archive: int
     index: int
-    payloads: SamplePayloads
+    payloads: SamplePayloads | None = None
+    damage: CorruptArchiveError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A batch whose samples are being decoded.
+
+    Attributes
+    ----------
+    found
+        Its samples.
+    parts
+        For each archive of the mixture, which of the samples are of it, and what waits for them.
+    """
+
+    request: BatchRequest
+    packs: Mapping[PackKey, PackOfStreams]
+    found: Sequence[FoundSample] = ()
+    parts: Sequence[tuple[list[int], Callable[[], list[Decoded | BitstreamError]]]] = ()
 
 
 class Feed:
@@ -85,6 +114,10 @@ class Feed:
     keeps_step
         Whether a batch of which nothing is left is replaced by the one before, because other ranks
         wait for it.
+    threads
+        That decode; 0 decodes in the thread that asks for batches, when it asks.
+    processes
+        How many feeds share the bytes of decoded arrays.
     """
 
     def __init__(
@@ -93,9 +126,13 @@ class Feed:
         options: StreamOptions,
         lists: frozenset[str],
         keeps_step: bool,
+        threads: int = 0,
+        processes: int = 1,
     ) -> None:
         self._sources, self._options, self._lists = sources, options, lists
         self._keeps_step = keeps_step
+        limit = options.cache_decoded_bytes // max(processes, 1)
+        self._cache = DecodedCache(limit) if limit and options.decode != "bytes" else None
         self.report = StreamReport()
         remote = any(source.archive.root.local is None for source in sources)
         cache = PackCache(options.cache, options.cache_bytes) if options.cache and remote else None
@@ -115,9 +152,13 @@ class Feed:
                 as_latents=options.decode == "latents" or options.device is not None,
                 native=options.native,
                 missing_is_error=options.missing == "error" and source.lacks_some,
+                together=options.transform is None,  # which may keep what it was given
+                cache=self._cache,
+                number=number,
             )
-            for source in sources
+            for number, source in enumerate(sources)
         ]
+        self._pool = DecodePool(threads) if threads and options.decode != "bytes" else None
         self._tasks = {task.name: task for source in sources for task in source.tasks}
         self._meant = _with_aliases(self._tasks)
         self._counts = frozenset(
@@ -141,8 +182,9 @@ class Feed:
         """
         requests = (self._request(order, partition, rank, step) for step in steps)
         empty: list[int] = []  # steps of which nothing is left, until there is a batch for them
-        for request, packs in self._supply.follow(requests):
-            batch = self._batch(request, packs)
+        for begun in self._ahead(requests):
+            request = begun.request
+            batch = self._batch(begun)
             is_lost = batch is None and self._keeps_step and bool(request.index)
             if is_lost:
                 empty.append(request.step)
@@ -158,19 +200,47 @@ class Feed:
                 "other ranks wait for some; run `dsc verify`"
             )
 
+    def _ahead(self, requests: Iterator[BatchRequest]) -> Iterator[Begun]:
+        """Yield batches in order, those after them being decoded on threads meanwhile."""
+        waiting: deque[Begun] = deque()
+        failure: Exception | None = None
+        follow = self._supply.follow(requests)
+        try:
+            while failure is None:
+                try:
+                    waiting.append(self._begin(*next(follow)))
+                except StopIteration:
+                    break
+                except Exception as error:  # what was begun before is given first
+                    failure = error
+                if len(waiting) > (AHEAD if self._pool else 0):
+                    yield waiting.popleft()
+            while waiting:
+                yield waiting.popleft()
+        finally:
+            follow.close()
+            if self._pool is not None:
+                self._pool.forget()
+        if failure is not None:
+            raise failure
+
     def _again(self, batch: StreamBatch) -> StreamBatch:
         self.report.repeated += 1
         return copy.deepcopy(batch)
 
     def close(self) -> None:
-        """Let go of threads and packs."""
+        """Let go of threads, packs and decoded arrays."""
         self._supply.close()
+        if self._pool is not None:
+            self._pool.close()
 
     def take_report(self) -> StreamReport:
         """Return what was counted since this was last asked."""
         found, self.report = self.report, StreamReport()
         for reader in self._readers:
             found.reads.update(reader.take_counts())
+        if self._cache is not None:
+            found.decoded.update(self._cache.take_counts())
         return found
 
     def _request(
@@ -184,32 +254,60 @@ class Feed:
             place[at] = source.packs.places(pack, places.ordinal[at])
             index[at] = source.packs.first[pack] + place[at]
         archive, packs = places.archive.tolist(), places.pack.tolist()
+        indices = index.tolist()
         numbers: dict[PackKey, int] = {}
-        key = [numbers.setdefault(k, len(numbers)) for k in zip(archive, packs, strict=True)]
-        return BatchRequest(step, list(numbers), key, place.tolist(), index.tolist())
+        key = [
+            None if self._decoders[found[0]].holds(at) else numbers.setdefault(found, len(numbers))
+            for found, at in zip(zip(archive, packs, strict=True), indices, strict=True)
+        ]
+        return BatchRequest(step, list(numbers), archive, key, place.tolist(), indices)
 
-    def _batch(
-        self, request: BatchRequest, packs: Mapping[PackKey, PackOfStreams]
-    ) -> StreamBatch | None:
-        if not request.index:
+    def _begin(self, request: BatchRequest, packs: Mapping[PackKey, PackOfStreams]) -> Begun:
+        """Begin to decode a batch; nothing of it is raised or counted yet."""
+        if self._options.decode == "bytes":
+            return Begun(request, packs)
+        found = self._find(request, packs)
+        parts = []
+        for number, decoder in enumerate(self._decoders):
+            at = [k for k, one in enumerate(found) if one.archive == number and not one.damage]
+            if at:
+                indices, payloads = [found[k].index for k in at], [found[k].payloads for k in at]
+                submit = None if self._pool is None else self._pool.submit
+                parts.append((at, decoder.begin(indices, payloads, submit)))
+        return Begun(request, packs, found, parts)
+
+    def _batch(self, begun: Begun) -> StreamBatch | None:
+        if not begun.request.index:
             return None
         if self._options.decode == "bytes":
-            batch = self._bytes(request, packs)
+            batch = self._bytes(begun.request, begun.packs)
         else:
-            batch = self._decoded(self._whole(request, packs))
+            batch = self._decoded(begun)
         return self._counted(batch)
 
-    def _whole(
+    def _find(
         self, request: BatchRequest, packs: Mapping[PackKey, PackOfStreams]
-    ) -> list[IntactSample]:
-        """Return the samples whose bitstreams are intact."""
-        whole = []
-        for at, place, index in zip(request.key, request.place, request.index, strict=True):
-            key = request.keys[at]
-            payloads = self._payloads(packs[key], key[0], place, index)
-            if payloads is not None:
-                whole.append(IntactSample(key[0], index, payloads))
-        return whole
+    ) -> list[FoundSample]:
+        """Return the samples of a batch with their bitstreams, or what is wrong with these."""
+        found = []
+        columns = request.archive, request.key, request.place, request.index
+        for archive, at, place, index in zip(*columns, strict=True):
+            if at is None:
+                found.append(FoundSample(archive, index))
+                continue
+            payloads = _payloads(packs[request.keys[at]], place)
+            if isinstance(payloads, CorruptArchiveError):
+                found.append(FoundSample(archive, index, damage=payloads))
+            else:
+                found.append(FoundSample(archive, index, payloads))
+        return found
+
+    def _intact(self, found: Sequence[FoundSample]) -> list[FoundSample]:
+        """Return the samples whose bitstreams are intact; raise or count the others."""
+        for one in found:
+            if one.damage is not None:
+                self._damaged(one.archive, one.index, one.damage)
+        return [one for one in found if one.damage is None]
 
     def _counted(self, batch: StreamBatch | None) -> StreamBatch | None:
         if batch is not None:
@@ -218,22 +316,6 @@ class Feed:
             # a copy, for who has a batch may change it in place
             self._last = copy.deepcopy(batch) if self._keeps_step else None
         return batch
-
-    def _payloads(
-        self, streams: PackOfStreams, archive: int, place: int, index: int
-    ) -> SamplePayloads | None:
-        """Return a sample's bitstreams; None when they are damaged and that is passed over."""
-        out = {}
-        for name, pack in streams.items():
-            if isinstance(pack, CorruptArchiveError):
-                self._damaged(archive, index, pack)
-                return None
-            payload = pack.payloads[place]
-            if isinstance(payload, CorruptPackError):
-                self._damaged(archive, index, payload)
-                return None
-            out[name] = payload
-        return out
 
     def _damaged(self, archive: int, index: int, error: Exception) -> None:
         """Raise, or count, with the sample's key."""
@@ -249,19 +331,19 @@ class Feed:
         self, request: BatchRequest, packs: Mapping[PackKey, PackOfStreams]
     ) -> StreamBatch | None:
         """Return bitstreams as they are: column by column where nothing is damaged or missing."""
-        archives, indices = request.archives(), request.index
+        archives, indices = request.archive, request.index
         names = dict.fromkeys(name for source in self._sources for name in source.streams)
         intact = all(type(pack) is Pack for found in packs.values() for pack in found.values())
         if intact and not any(decoder.missing_is_error for decoder in self._decoders):
             batch = StreamBatch((name, _column(name, request, packs)) for name in names)
         else:
-            whole = self._whole(request, packs)
+            whole = self._intact(self._find(request, packs))
             for one in whole:
                 self._decoders[one.archive].check_complete(one.index, one.payloads)
             if not whole:
                 return None
             batch = StreamBatch(
-                (name, [_copy(one.payloads.get(name)) for one in whole]) for name in names
+                (name, [_copy((one.payloads or {}).get(name)) for one in whole]) for name in names
             )
             archives, indices = [one.archive for one in whole], [one.index for one in whole]
         batch[INDEX] = np.array(indices, np.int64)
@@ -269,19 +351,16 @@ class Feed:
             batch[ARCHIVE] = np.array(archives, np.int64)
         return self._given(batch)
 
-    def _decoded(self, whole: Sequence[IntactSample]) -> StreamBatch | None:
-        found: list[Decoded | BitstreamError] = [Decoded(-1)] * len(whole)
-        for number, decoder in enumerate(self._decoders):
-            at = [i for i, one in enumerate(whole) if one.archive == number]
-            if at:
-                decoded = decoder.decode(
-                    [whole[i].index for i in at], [whole[i].payloads for i in at]
-                )
-                for i, made in zip(at, decoded, strict=True):
-                    found[i] = made
+    def _decoded(self, begun: Begun) -> StreamBatch | None:
+        """Wait for the samples of a batch, and collate them."""
+        self._intact(begun.found)
+        decoded: dict[int, Decoded | BitstreamError] = {}
+        for places, finish in begun.parts:
+            decoded |= zip(places, finish(), strict=True)
         samples: list[Decoded] = []
         archives: list[int] = []
-        for one, made in zip(whole, found, strict=True):
+        for at in sorted(decoded):
+            one, made = begun.found[at], decoded[at]
             if isinstance(made, BitstreamError):
                 self._damaged(one.archive, one.index, made)
             else:
@@ -341,10 +420,23 @@ def _column(
     columns = [getattr(packs[key].get(name), "payloads", None) for key in request.keys]
     return [
         None
-        if (column := columns[at]) is None or (payload := column[place]) is None
+        if at is None or (column := columns[at]) is None or (payload := column[place]) is None
         else bytes(payload)
         for at, place in zip(request.key, request.place, strict=True)
     ]
+
+
+def _payloads(streams: PackOfStreams, place: int) -> SamplePayloads | CorruptArchiveError:
+    """Return a sample's bitstreams, or what is wrong with the first that is damaged."""
+    out = {}
+    for name, pack in streams.items():
+        if isinstance(pack, CorruptArchiveError):
+            return pack
+        payload = pack.payloads[place]
+        if isinstance(payload, CorruptPackError):
+            return payload
+        out[name] = payload
+    return out
 
 
 def _copy(payload: memoryview | None) -> bytes | None:

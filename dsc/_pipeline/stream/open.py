@@ -44,10 +44,12 @@ def stream(
     on_error: str = "fail",
     mixed_sizes: str = "error",
     workers: int = 0,
+    threads: int | None = None,
     prefetch: int | str = "32MB",
     memory: int | str = "256MB",
     cache: Url | None = None,
     cache_limit: int | str = "10GB",
+    cache_decoded: int | str = 0,
     timeout: float | None = None,
 ) -> SampleStream:
     """Stream tasks of an archive into a training loop; only their bytes are read.
@@ -110,6 +112,10 @@ def stream(
         lists of tensors.
     workers
         Processes that read and decode.
+    threads
+        Threads of each process that decode, ahead of the loop. Default: as many as this process has
+        processors, at most 8; with `workers`, or in a worker of a data loader, none: such a process
+        decodes when it is asked for a batch. Codecs with a network decode in the loop's thread.
     prefetch
         Bytes that each process reads ahead from a remote archive.
     memory
@@ -119,6 +125,11 @@ def stream(
         None keeps none.
     cache_limit
         The most that the directory may hold: bytes, or text such as ``"10GB"``.
+    cache_decoded
+        Bytes of memory, or text such as ``"20GB"``, in which decoded arrays are kept for later
+        epochs, in the source's integers: as many samples as fit, none of which leaves again. Worker
+        processes share it out among them, so that threads (``workers=0``) make more of it. Latents
+        and ``decode="bytes"`` are not kept. `SampleStream.report` counts what it did.
     timeout
         Seconds that a server may be silent before the request is made again (default 30); after
         four requests that failed, reading ends with an error.

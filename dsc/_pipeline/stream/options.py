@@ -32,9 +32,9 @@ class StreamOptions:
     ----------
     batch_size, window
         Samples.
-    lanes, workers
-        Numbers of lanes and of processes.
-    prefetch, memory, cache_limit
+    lanes, workers, threads
+        Numbers of lanes, of processes, and of threads in each that decode.
+    prefetch, memory, cache_limit, cache_decoded
         Bytes, or text such as ``"32MB"``; as bytes in `prefetch_bytes` and so on.
     timeout
         Seconds.
@@ -65,10 +65,12 @@ class StreamOptions:
     on_error: str = "fail"
     mixed_sizes: str = "error"
     workers: int = 0
+    threads: int | None = None
     prefetch: int | str = "32MB"
     memory: int | str = "256MB"
     cache: str | os.PathLike[str] | None = None
     cache_limit: int | str = "10GB"
+    cache_decoded: int | str = 0
     timeout: float | None = None
 
     @classmethod
@@ -87,6 +89,11 @@ class StreamOptions:
         return parse_bytes(self.memory, "memory")
 
     @property
+    def cache_decoded_bytes(self) -> int:
+        """Bytes of decoded arrays that all processes of this rank keep."""
+        return parse_bytes(self.cache_decoded, "cache_decoded")
+
+    @property
     def cache_bytes(self) -> int:
         """Bytes that the cache's directory may grow to."""
         return parse_bytes(self.cache_limit, "cache_limit")
@@ -103,7 +110,10 @@ class StreamOptions:
             raise UsageError(f"batch_size={self.batch_size}: at least 1")
         if self.workers < 0:
             raise UsageError(f"workers={self.workers}: 0 (in this process) or more")
-        _ = self.prefetch_bytes, self.memory_bytes, self.cache_bytes  # refused if they are no sizes
+        if self.threads is not None and self.threads < 0:
+            raise UsageError(f"threads={self.threads}: 0 (none but the loop's own) or more")
+        # refused if they are no sizes
+        _ = self.prefetch_bytes, self.memory_bytes, self.cache_bytes, self.cache_decoded_bytes
         self._check_decode()
         self._check_order()
 

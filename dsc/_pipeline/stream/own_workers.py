@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
@@ -125,8 +126,16 @@ def _to_send(batch: StreamBatch) -> StreamBatch:
     return StreamBatch((name, _by_size(value)) for name, value in batch.items())
 
 
+class _ChannelsLast(NamedTuple):
+    """A tensor in channels_last memory, as the array that its memory is: pickle would turn it."""
+
+    array: NDArray[Any]
+
+
 def _by_size(value: Any) -> Any:
     if isinstance(value, Tensor) and value.nbytes < SMALL_BYTES:
+        if value.ndim == 4 and not value.is_contiguous():
+            return _ChannelsLast(value.permute(0, 2, 3, 1).numpy())
         return value.numpy()
     if is_numeric(value) and value.nbytes >= SMALL_BYTES:
         return torch.from_numpy(value)
@@ -144,6 +153,8 @@ def _array(value: Any) -> Any:
 
 
 def _tensor(value: Any) -> Any:
+    if isinstance(value, _ChannelsLast):
+        return torch.from_numpy(value.array).permute(0, 3, 1, 2)
     return torch.from_numpy(value) if isinstance(value, np.ndarray) else value
 
 

@@ -34,6 +34,9 @@ class StreamReport:
     reads
         What reading took: requests, bytes_read, cache_hits, retries and more
         (`dsc._storage.files.counts.ReadCounts`).
+    decoded
+        With ``cache_decoded``: arrays that were there (``hits``), or were decoded (``misses``), and
+        the ``bytes`` that are kept.
     """
 
     batches: int = 0
@@ -42,6 +45,7 @@ class StreamReport:
     skipped: list[SkippedSample] = field(default_factory=list)
     repeated: int = 0
     reads: Counter[str] = field(default_factory=Counter)
+    decoded: Counter[str] = field(default_factory=Counter)
 
     def skip(self, sample: SkippedSample) -> None:
         """Count a left-out sample."""
@@ -57,6 +61,7 @@ class StreamReport:
         self.skipped += other.skipped[: LISTED - len(self.skipped)]
         self.repeated += other.repeated
         self.reads.update(other.reads)
+        self.decoded.update(other.decoded)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
@@ -67,4 +72,5 @@ class StreamReport:
             "skipped": [vars(sample) for sample in self.skipped],
             "repeated": self.repeated,
             "reads": dict(self.reads),
+            "decoded": dict(self.decoded),
         }

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 from dsc._extras import needing
 from dsc._pipeline.stream.board import Board, LoopStart, LoopWorker, spawning
 from dsc._pipeline.stream.collate import StreamBatch
+from dsc._pipeline.stream.decode_pool import default_threads
 from dsc._pipeline.stream.feed import Feed
 from dsc._pipeline.stream.options import StreamOptions
 from dsc._pipeline.stream.order import (
@@ -343,7 +344,13 @@ class SampleStream(Iterable[StreamBatch]):
                 lists |= frozenset().union(*(s.lacking_tasks() for s in self._sources))
             sources = [source.in_this_process() for source in self._sources]
             keeps_step = self.topology.world > 1 and self.options.on_error == "skip"
-            feed = Feed(sources, self.options, lists, keeps_step)
+            info, asked = loader_worker(), self.options.threads
+            own = default_threads() if info is None else 0  # workers share the processors
+            feed = Feed(
+                sources, self.options, lists, keeps_step,
+                threads=own if asked is None else asked,
+                processes=1 if info is None else info.num_workers,
+            )  # fmt: skip
             self._local = (os.getpid(), feed)
         return self._local[1]
 

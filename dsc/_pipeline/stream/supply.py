@@ -7,7 +7,7 @@ it decides what it means.
 """
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -84,7 +84,9 @@ class Supply:
         self._kept: LruCache[PackKey, PackOfStreams] = LruCache(memory_bytes)
         self._coming: dict[PackKey, dict[str, tuple[Future[list[ReadPack]], int]]] = {}
 
-    def follow(self, requests: Iterator[R]) -> Iterator[tuple[R, dict[PackKey, PackOfStreams]]]:
+    def follow(
+        self, requests: Iterator[R]
+    ) -> Generator[tuple[R, dict[PackKey, PackOfStreams]], None, None]:
         """Yield each request with the packs that it needs, by key and stream."""
         ahead: deque[tuple[R, int]] = deque()
         ahead_bytes = 0

@@ -264,7 +264,7 @@ def test_a_fault_of_a_codec_is_no_damage(
     def fails(*_: Any) -> Any:
         raise kind("of the codec")
 
-    monkeypatch.setattr(JpegCodec, "decode_task", fails)
+    monkeypatch.setattr(JpegCodec, "decode_task_to", fails)
     for reading in (dsc.stream(views, "rgb", 2, on_error="skip"), dsc.open(views, "rgb")):
         with pytest.raises(kind, match="of the codec") as caught:
             list(reading)
