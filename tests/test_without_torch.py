@@ -95,7 +95,27 @@ assert len(list(dsc.stream("a", batch_size=1, output="numpy"))) == 2
 assert "torch" not in sys.modules
 for batch in dsc.stream("a", batch_size=2):
     assert type(batch["rgb"]).__name__ == "Tensor"
+dsc.compress("taskonomy", "learned", sample=1, size=32, tasks="rgb", codec="independent")
 """
+LEARNED = (
+    HIDDEN
+    + """
+import dsc
+from dsc._pipeline.read.verify import verify_deep
+from dsc.errors import MissingPackageError
+
+opened = dsc.open("learned")
+assert len(opened) == 1
+stream = dsc.stream("learned", batch_size=1, output="numpy", on_error="skip")
+for call in (lambda: opened[0], lambda: verify_deep("learned"), lambda: list(stream)):
+    try:
+        found = call()
+    except MissingPackageError as error:
+        assert "codec 'independent' needs torch" in str(error)
+    else:
+        raise AssertionError(found)
+"""
+)
 
 
 def run(program: str, folder: Path) -> None:
@@ -111,6 +131,7 @@ def test_an_archive_is_written_checked_fetched_read_and_streamed(tmp_path: Path)
 
 def test_where_torch_is_installed_it_is_loaded_for_tensors_alone(tmp_path: Path) -> None:
     run(UNUSED, tmp_path)
+    run(LEARNED, tmp_path)  # and where it is not, that is no damage
 
 
 def test_what_needs_torch_says_how_to_get_it(tmp_path: Path) -> None:

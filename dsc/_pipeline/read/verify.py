@@ -11,7 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from dsc._codecs.base import check_array
-from dsc._codecs.registry import check_there
+from dsc._codecs.registry import check_there, codec_class
 from dsc._pipeline.read.dataset import Dataset, Sample
 from dsc._schemas import Task, carrying_streams
 from dsc._storage.format.names import MANIFEST
@@ -45,6 +45,8 @@ def verify_deep(url: str, *, progress: DecodeProgress | None = None) -> list[Pro
         When there is no archive at all.
     UnknownCodecError
         When a codec of the archive is not there: nothing then says whether its streams are whole.
+    MissingPackageError
+        Likewise, when it is a network and torch is not installed.
     """
     try:
         archive = Archive.open(url)
@@ -54,6 +56,7 @@ def verify_deep(url: str, *, progress: DecodeProgress | None = None) -> list[Pro
         return [Problem(MANIFEST, without_advice(error))]
     for record in archive.manifest.codecs:
         check_there(record.id, f"{url} needs")
+        codec_class(record.id)  # what it needs and is not installed is no damage
     together = Dataset(archive, native=True)
     alone = {task.name: Dataset(archive, [task.name], native=True) for task in together.tasks}
     problems: dict[Problem, None] = {}
