@@ -16,10 +16,12 @@ from dsc._codecs.context.mask import (
     CONTEXT_SET,
     CONTEXT_UNSET,
     JPEG_XL,
+    WEBP,
     count_busy,
     decode_mask,
     encode_mask,
 )
+from dsc._schemas import Effort
 from dsc.errors import BitstreamError
 from tests.kernels import use_kernels
 from tests.places import DATA
@@ -87,24 +89,41 @@ def test_all_invalid_and_rectangles_are_cheap():
 
 def test_each_method_is_used_where_it_is_smaller():
     assert encode_mask(two_rectangles())[0] == BROTLI
-    assert encode_mask(noise(0.1))[0] == JPEG_XL
+    assert encode_mask(noise(0.01))[0] == JPEG_XL
+    assert encode_mask(noise(0.1))[0] == WEBP
     assert encode_mask(ten_discs())[0] == CONTEXT_UNSET
     assert encode_mask(~ten_discs())[0] == CONTEXT_SET
 
 
 def test_the_context_coder_is_left_out_where_it_would_take_longer_than_a_picture():
     mask = many_small_holes()
-    quick, small = encode_mask(mask), encode_mask(mask, thorough=True)
-    assert quick[0] in (BROTLI, JPEG_XL)
+    quick, small = encode_mask(mask), encode_mask(mask, Effort.BEST)
+    assert quick[0] == WEBP
     assert small[0] in (CONTEXT_UNSET, CONTEXT_SET)
     assert len(small) < len(quick)
     for data in (quick, small):
         assert np.array_equal(decode_mask(data, *mask.shape), mask)
 
 
+def test_what_is_written_fast_is_read_fast():
+    for mask in (ten_discs(), many_small_holes(), noise(0.01)):
+        data = encode_mask(mask, Effort.FAST)
+        assert data[0] in (BROTLI, WEBP)
+        assert np.array_equal(decode_mask(data, *mask.shape), mask)
+
+
+def test_other_values_than_0_and_1_of_green_are_reported():
+    for value in ((0, 7, 0), (1, 0, 0), (0, 1, 1)):
+        image = np.full((8, 8, 3), value, np.uint8)
+        file = bytes(imagecodecs.webp_encode(image, lossless=True))
+        body = file[25 : 20 + int.from_bytes(file[16:20], "little")]
+        with pytest.raises(BitstreamError, match="in a mask"):
+            decode_mask(bytes([WEBP]) + body, 8, 8)
+
+
 @pytest.mark.parametrize("share", [0.01, 0.1, 0.5])
 def test_noise_is_never_left_to_the_context_coder(share):
-    assert encode_mask(noise(share), thorough=True)[0] in (BROTLI, JPEG_XL)
+    assert encode_mask(noise(share), Effort.BEST)[0] in (BROTLI, JPEG_XL, WEBP)
 
 
 def test_a_boundary_is_counted_at_every_level():
@@ -128,7 +147,7 @@ def test_busy_pixels_are_about_those_that_a_network_predicts(monkeypatch):
     monkeypatch.setattr(Phase, "_code_busy", count)
     for mask in (ten_discs(), ragged_mask(), many_small_holes()[:100, :150]):
         predicted.clear()
-        encode_mask(mask, thorough=True)
+        encode_mask(mask, Effort.BEST)
         assert count_busy(mask) == pytest.approx(sum(predicted), rel=0.12)
 
 
@@ -145,10 +164,17 @@ def test_a_view_that_is_not_contiguous_is_coded_as_it_looks():
 
 
 @pytest.mark.parametrize(
-    "mask", [two_rectangles(), ragged_mask(), ten_discs()], ids=["brotli", "jpeg-xl", "context"]
+    ("mask", "effort"),
+    [
+        (two_rectangles(), Effort.DEFAULT),
+        (ragged_mask(), Effort.BEST),
+        (ten_discs(), Effort.DEFAULT),
+        (ten_discs(), Effort.FAST),
+    ],
+    ids=["brotli", "jpeg-xl", "context", "webp"],
 )
-def test_every_cut_is_reported(mask):
-    data = encode_mask(mask)
+def test_every_cut_is_reported(mask, effort):
+    data = encode_mask(mask, effort)
     for end in range(1, len(data)):
         with pytest.raises(BitstreamError):
             decode_mask(data[:end], *mask.shape)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dsc._codecs.context.mask import encode_mask
+from dsc._codecs.context.mask import _encode_webp, encode_mask
 from dsc._codecs.registry import make_codec
 from dsc._schemas import Quality, Task, TaskKind
 from tests.codecs import test_classical as tasks
@@ -42,6 +42,9 @@ def main() -> None:
     for name, mask in (("all", np.ones((6, 8), bool)), ("box", box), ("ragged", ragged)):
         expected = {"shape": mask.shape, "sha256": sha256(mask)}
         write(f"mask/{name}", json_bytes(expected), encode_mask(mask))
+    noise = np.random.default_rng(4).random((60, 80)) < 0.3
+    expected = {"shape": noise.shape, "sha256": sha256(noise)}
+    write("mask/webp", json_bytes(expected), _encode_webp(noise))
 
 
 def exact_cases() -> list[tuple[Task, np.ndarray]]:

@@ -3,29 +3,33 @@
 Layout: no bytes when no pixel is set; else ``u8 method`` and the method's own data. Methods: 0,
 every pixel is set (no data); 1, the flat mask packed to bits (`numpy.packbits`), brotli; 2, JPEG XL
 lossless of the 0/1 image; 3 and 4, the two labels of `label-context` as entropy-coded words, the
-first pixel unset (3) or set (4).
+first pixel unset (3) or set (4); 5, lossless WebP of an opaque picture whose green is 0 or 1, red
+and blue 0: what follows the header of its chunk VP8L (RFC 9649, 3.4), which says nothing new.
 
-Kept is the smallest of those that are decoded in about the time of a picture: JPEG XL is written
-with effort 2 (3 ms for 640×480 pixels, four times as fast to decode as with effort 4, by whose
-trees it is a third smaller), and methods 3 and 4 are tried where few pixels are near a boundary:
-`decode_ns` says what they would take. Holes of a Kinect pass (900 to 1,700 bytes, where JPEG XL
-needs 1,700 to 3,200 and bits and brotli 1,800 to 3,600), noise and masks of many small holes do
-not. With `thorough` the smallest is kept, whatever it takes. ``python -m benchmarks masks`` prints
-bytes and times.
+Kept is the smallest of those that are decoded in about the time of a picture. Methods 3 and 4 are
+tried where few pixels are near a boundary: `decode_ns` says what they would take. Holes of a Kinect
+pass (900 to 1,700 bytes, where WebP needs 1,600 to 3,200 and bits and brotli 1,800 to 3,600), noise
+and masks of many small holes do not. JPEG XL, with effort 2, takes ten times as long as WebP to
+decode (3 ms for 640×480 pixels), and is kept where it is clearly smaller, as of noise. For speed
+(`Effort.FAST`) only methods 1 and 5 are tried; `Effort.BEST` keeps the smallest, whatever it takes.
+``python -m benchmarks masks`` prints bytes and times.
 
 Methods 3 and 4 mean one model file for ever (`dsc._codecs.context.weights.SHIPPED`): a better model
 is a new method.
 """
 
+import struct
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dsc._schemas import Effort
 from dsc.errors import BitstreamError
 
-ALL_SET, BROTLI, JPEG_XL, CONTEXT_UNSET, CONTEXT_SET = range(5)
+ALL_SET, BROTLI, JPEG_XL, CONTEXT_UNSET, CONTEXT_SET, WEBP = range(6)
 FAST_EFFORT, SMALL_EFFORT = 2, 4  # of JPEG XL
+CLEARLY_SMALLER = 0.85  # JPEG XL beside WebP
 # JPEG XL is not tried where another takes less than this share of bits and brotli: of no mask that
 # was measured does it take so little.
 LEAST_OF_JPEG_XL = 0.6
@@ -35,15 +39,18 @@ SMALL_ENOUGH = 256  # bytes; below this the others save some 50 bytes and take a
 NS_BEGIN, NS_PIXEL, NS_BUSY = 100_000, 4.5, 140
 # What it may take: 5.2 ms for 640×480, and what the whole of a small map takes to decode.
 MOST_NS_PIXEL, MOST_NS_SMALL = 17, 1_500_000
+WEBP_METHOD, WEBP_MOST = 2, 1 << 14  # others are slower and save nothing; pixels a side
+RIFF = struct.Struct("<4sI4s4sIBI")  # a WebP file up to the entropy-coded data
+VP8L_HEADER = 5
 
 
-def encode_mask(mask: NDArray[np.bool_], thorough: bool = False) -> bytes:
+def encode_mask(mask: NDArray[np.bool_], effort: Effort = Effort.DEFAULT) -> bytes:
     """Code a (H, W) bool mask, True where a pixel is invalid.
 
     Parameters
     ----------
-    thorough
-        Whether the smallest is kept even where decoding it takes longer than a picture does.
+    effort
+        What it may take to decode; see the module.
     """
     import imagecodecs
 
@@ -55,13 +62,19 @@ def encode_mask(mask: NDArray[np.bool_], thorough: bool = False) -> bytes:
     if len(best) <= SMALL_ENOUGH:
         return best
     least_of_jpeg_xl = LEAST_OF_JPEG_XL * len(best)
-    if thorough or decode_ns(mask) <= max(MOST_NS_PIXEL * mask.size, MOST_NS_SMALL):
+    if max(mask.shape) <= WEBP_MOST:
+        best = min(best, _encode_webp(mask), key=len)
+    if effort is Effort.FAST:
+        return best
+    is_best = effort is Effort.BEST
+    if is_best or decode_ns(mask) <= max(MOST_NS_PIXEL * mask.size, MOST_NS_SMALL):
         best = min(_encode_context(mask), best, key=len)
-    if thorough or len(best) > least_of_jpeg_xl:
+    if is_best or len(best) > least_of_jpeg_xl:
         image = np.ascontiguousarray(mask).astype(np.uint8)
-        effort = SMALL_EFFORT if thorough else FAST_EFFORT
-        coded = imagecodecs.jpegxl_encode(image, lossless=True, effort=effort, numthreads=1)
-        best = min(best, bytes([JPEG_XL]) + coded, key=len)
+        own = SMALL_EFFORT if is_best else FAST_EFFORT
+        coded = imagecodecs.jpegxl_encode(image, lossless=True, effort=own, numthreads=1)
+        if len(coded) + 1 < len(best) * (1 if is_best else CLEARLY_SMALLER):
+            best = bytes([JPEG_XL]) + coded
     return best
 
 
@@ -130,6 +143,8 @@ def decode_mask(data: bytes, height: int, width: int) -> NDArray[np.bool_]:
             return _unpack_bits(body, height, width)
         if method == JPEG_XL:
             return _decode_jpeg_xl(body, height, width)
+        if method == WEBP:
+            return _decode_webp(body, height, width)
         if method in (CONTEXT_UNSET, CONTEXT_SET):
             return _decode_context(body, height, width) ^ (method == CONTEXT_SET)
     except Exception as error:  # imagecodecs has an exception class of its own for every format
@@ -167,6 +182,35 @@ def _decode_jpeg_xl(body: bytes, height: int, width: int) -> NDArray[np.bool_]:
     if out.max() > 1:
         raise ValueError(f"value {out.max()} in a mask")
     return out.astype(bool)
+
+
+def _encode_webp(mask: NDArray[np.bool_]) -> bytes:
+    import imagecodecs
+
+    image = np.zeros((*mask.shape, 3), np.uint8)
+    image[..., 1] = mask
+    file = bytes(imagecodecs.webp_encode(image, lossless=True, method=WEBP_METHOD, numthreads=1))
+    *_, size, _, _ = RIFF.unpack_from(file)
+    return bytes([WEBP]) + file[RIFF.size : RIFF.size - VP8L_HEADER + size]
+
+
+def _decode_webp(body: bytes, height: int, width: int) -> NDArray[np.bool_]:
+    import imagecodecs
+
+    size = VP8L_HEADER + len(body)
+    sides = width - 1 | height - 1 << 14
+    head = RIFF.pack(
+        b"RIFF", RIFF.size - VP8L_HEADER - 8 + size + size % 2, b"WEBP", b"VP8L", size, 0x2F, sides
+    )
+    out: NDArray[Any] = np.empty((height, width, 3), np.uint8)
+    if max(height, width) > WEBP_MOST:
+        raise ValueError("more pixels than WebP holds")
+    imagecodecs.webp_decode(head + body + bytes(size % 2), out=out)
+    green = np.ascontiguousarray(out[..., 1])
+    # only contiguous arrays are compared: along an axis of three that would take ten times as long
+    if out.max() > 1 or np.count_nonzero(out.view(bool)) != np.count_nonzero(green.view(bool)):
+        raise ValueError(f"value {out.max()} in a mask")
+    return green.view(bool)
 
 
 def _decode_context(body: bytes, height: int, width: int) -> NDArray[np.bool_]:

@@ -297,7 +297,7 @@ class ImageCodec(TaskCodec):
             header, image = to_image(task, array, self.deep_bits)
             tag = 0 if header.mask is None else MASK_BIT
             coded = b"" if image is None else self.write_image(image, task, quality)
-            body = header.pack(thorough=self.effort is Effort.BEST) + coded
+            body = header.pack(self.effort) + coded
         if method is Method.EXACT:
             body = self.write_image(array, task, None)
         return HEADER.pack(tag | method, *array.shape[:2]) + body

@@ -23,7 +23,7 @@ from dsc._codecs.coding.fill import fill_invalid
 from dsc._codecs.coding.varint import pack_varint, unpack_varint
 from dsc._codecs.context.mask import decode_mask, encode_mask
 from dsc._codecs.maps.look_up import look_up
-from dsc._schemas import Task, TaskKind
+from dsc._schemas import Effort, Task, TaskKind
 
 Array = NDArray[Any]
 SPAN = struct.Struct("<HH")
@@ -49,11 +49,11 @@ class LossyHeader:
         """Whether an image follows: some pixel is valid."""
         return self.mask is None or not self.mask.all()
 
-    def pack(self, thorough: bool = False) -> bytes:
-        """Return the header's bytes; `thorough` is `encode_mask`'s."""
+    def pack(self, effort: Effort = Effort.DEFAULT) -> bytes:
+        """Return the header's bytes; the effort is `encode_mask`'s."""
         packed = b""
         if self.mask is not None:
-            mask = encode_mask(self.mask, thorough)
+            mask = encode_mask(self.mask, effort)
             packed = pack_varint(len(mask)) + mask
         return packed if self.span is None else packed + SPAN.pack(*self.span)
 
