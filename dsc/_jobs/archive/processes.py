@@ -147,12 +147,16 @@ def run_in_processes(pool: Pool, job: Job, shards: Iterable[int], tally: Tally) 
 
 
 class Pieces:
-    """Pieces that are waiting or under way, tried again where a worker dies or a network fails."""
+    """Pieces that are waiting or under way, tried again where a worker dies or a network fails.
+
+    They are tried again when nothing else is left to do: what was the matter may be over by then.
+    """
 
     def __init__(self, pool: Pool, task: SampleTask) -> None:
         self._pool, self._task = pool, task
         self._is_ordered = task.coding.is_ordered
         self._waiting: deque[Piece] = deque()
+        self._again: deque[Piece] = deque()
         pool.load(task, ahead=1 if self._is_ordered else 2)
 
     @property
@@ -166,8 +170,8 @@ class Pieces:
 
     def submit(self) -> bool:
         """Give workers what they have room for; tell whether any is under way."""
-        while self._waiting and self._pool.room:
-            self._pool.submit(self._waiting.popleft())
+        while (self._waiting or self._again) and self._pool.room:
+            self._pool.submit((self._waiting or self._again).popleft())
         return self._pool.is_busy
 
     def answers(self) -> Iterator[tuple[Piece, Answer]]:
@@ -177,15 +181,19 @@ class Pieces:
             if answer.error is None:
                 if not answer.is_end:
                     yield piece, answer
+            elif not piece.indices:  # a worker died when it had given all of it
+                continue
             elif self._may_pass(answer.error) and piece.failures < RETRIES:
-                apart = not self._is_ordered and len(piece.indices) > 1
-                self._waiting.extendleft(reversed(piece.again(apart)))
+                self._again.extend(piece.again(apart=not self._is_ordered))
             else:
                 yield piece, Answer(piece, error=self._final(piece, answer.error))
 
     def drop(self, shard: int) -> None:
         """Forget what is waiting of a shard."""
-        self._waiting = deque(piece for piece in self._waiting if piece.shard != shard)
+        for pieces in (self._waiting, self._again):
+            left = [piece for piece in pieces if piece.shard != shard]
+            pieces.clear()
+            pieces.extend(left)
 
     def _may_pass(self, error: BaseException) -> bool:
         return isinstance(error, WorkerDiedError) or judge(error) is Verdict.RETRY

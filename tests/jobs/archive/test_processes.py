@@ -139,6 +139,25 @@ class Deadly(PixelSource):
         return super().read(index, tasks)
 
 
+class DeadlyOnce(PixelSource):
+    """A source that kills the process which reads its sample 9 first."""
+
+    def read(self, index: int, tasks: Any) -> Any:
+        assert self.log is not None
+        mark = self.log.with_name("mark")
+        if index == 9 and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().read(index, tasks)
+
+
+def test_what_a_dead_worker_had_is_tried_again_when_all_else_is_done(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    compress(DeadlyOnce(log=log), tmp_path / "out", workers=1, **GIVEN)
+    assert tree(tmp_path / "out") == reference(tmp_path)
+    assert reads(log) == [*range(9), *range(11, 23), 8, 9, 10]  # three were given at once
+
+
 @pytest.mark.parametrize("way", ["quality", "target"])
 def test_a_sample_that_kills_every_worker_is_named_and_costs_its_shard(
     tmp_path: Path, way: str
