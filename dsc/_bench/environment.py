@@ -6,6 +6,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from dsc._codecs.classical import dav1d
+
 LIBRARIES = ("dsc", "imagecodecs", "torch", "numpy", "bjontegaard")
 
 
@@ -15,7 +17,8 @@ def environment() -> dict[str, Any]:
         "cpu": cpu_model(),
         "cpus": os.cpu_count(),
         "python": platform.python_version(),
-        "versions": {name: package_version(name) for name in LIBRARIES},
+        "versions": {name: package_version(name) for name in LIBRARIES}
+        | {"dav1d": dav1d.version()},
     }
 
 

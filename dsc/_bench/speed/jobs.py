@@ -31,6 +31,8 @@ PLAIN = "dsc compress"
 RATE_LIMIT_S = 300.0
 SECONDS = 2.0
 BATCH = 8
+STREAM, LATER = "dsc stream", "dsc stream, cache_decoded: later epochs"
+CACHE_BYTES = 8 << 30
 WEBDATASET = "webdataset, JPEG and PNG, PIL"
 Report = Callable[[], None]
 
@@ -202,9 +204,10 @@ def _reads(source: HeldSource, folder: Path) -> dict[str, Read]:
     Way(PLAIN).store(source, archive)
     tasks = tuple(task.name for task in source.tasks)
     found = {
-        "dsc stream": Read("dsc", str(archive), tasks, "pixels", batch_size=BATCH,
-                           memory=too_little(archive, tasks)),
+        STREAM: Read("dsc", str(archive), tasks, "pixels", batch_size=BATCH,
+                     memory=too_little(archive, tasks)),
     }  # fmt: skip
+    found[LATER] = replace(found[STREAM], cache_decoded=CACHE_BYTES)
     if absent("webdataset"):
         return found
     write_tar(source, JPEG, tar)
@@ -234,7 +237,7 @@ def _rate(processes: Mapping[str, Child], read: Read, row: dict[str, Any]) -> No
 
 def turns(name: str, source: HeldSource, rounds: int, efforts: Sequence[Effort] = ()) -> int:
     """Count the turns of a part, for its progress."""
-    return rounds * (3 if name == "stream" else len(job_table(name, source, efforts).ways))
+    return rounds * (4 if name == "stream" else len(job_table(name, source, efforts).ways))
 
 
 def measure_job(

@@ -223,7 +223,7 @@ def _job_part(data: BenchSet, name: str, source: HeldSource, options: SpeedOptio
 def speed_environment() -> dict[str, Any]:
     """Say in JSON which machine, libraries, kernels and code this is, and how busy it is."""
     found = environment()
-    versions = {"dsc": found["versions"].get("dsc")}
+    versions = {name: found["versions"].get(name) for name in ("dsc", "dav1d")}
     versions |= {name: package_version(name) for name in LIBRARIES}
     return found | {
         "versions": versions,

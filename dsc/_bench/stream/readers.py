@@ -44,8 +44,8 @@ class Read:
         Samples a batch.
     shuffle
         Whether an epoch is shuffled.
-    device, memory
-        For dsc: where pixels are made; bytes of packs that a process keeps.
+    device, memory, cache_decoded
+        For dsc: where pixels are made; bytes of packs that a process keeps, and of decoded samples.
     scratch
         Directory for copies of remote files.
     unit_m, invalid
@@ -62,6 +62,7 @@ class Read:
     shuffle: bool = False
     device: str | None = None
     memory: int = 256 << 20
+    cache_decoded: int = 0
     scratch: str = ""
     unit_m: float = DEPTH_UNIT_M
     invalid: Sequence[int] = (DEPTH_INVALID,)
@@ -128,6 +129,7 @@ def _open_dsc(read: Read) -> Iterable[Any]:
         device=read.device,
         workers=read.workers,
         memory=read.memory,
+        cache_decoded=read.cache_decoded,
     )
     return stream
 

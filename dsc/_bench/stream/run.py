@@ -166,7 +166,7 @@ def stream_environment() -> dict[str, Any]:
     """Say in JSON which machine and libraries this is, and how busy."""
     names = ("imagecodecs", "pillow", "fsspec", "aiohttp", "torchvision", *PACKAGES.values())
     found = environment()
-    versions = {name: found["versions"].get(name) for name in ("dsc", "torch", "numpy")}
+    versions = {name: found["versions"].get(name) for name in ("dsc", "torch", "numpy", "dav1d")}
     versions |= {name: package_version(name) for name in names if name != "dsc"}
     return found | {"versions": versions, "load": os.getloadavg()[0]}
 

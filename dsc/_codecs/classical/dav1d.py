@@ -199,7 +199,7 @@ def _library() -> tuple[ctypes.CDLL, str] | None:
         with suppress(OSError, AttributeError, ValueError, MemoryError):
             library = ctypes.CDLL(name)
             release = _open(library)
-            return library, f"dav1d {release} ({where})"
+            return library, f"{release} ({where})"
     return None
 
 
