@@ -6,6 +6,7 @@ image files into a tar. Reading is measured in processes of their own, as ``dsc 
 and counts what a training loop gets: decoded batches.
 """
 
+import os
 import shutil
 import tempfile
 import time
@@ -227,8 +228,11 @@ def _reads(source: HeldSource, folder: Path) -> dict[str, Read]:
 def _rate(processes: Mapping[str, Child], read: Read, row: dict[str, Any]) -> None:
     if "error" in row:
         return
+    core = sorted(os.sched_getaffinity(0))[:1]
     try:
-        found = processes[read.library].ask("rate", RATE_LIMIT_S, read=vars(read), seconds=SECONDS)
+        found = processes[read.library].ask(
+            "rate", RATE_LIMIT_S, read=vars(read), seconds=SECONDS, cpus=core
+        )
     except ChildError as error:
         row["error"] = f"failed: {error}"
     else:
