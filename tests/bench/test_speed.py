@@ -213,6 +213,8 @@ def test_a_tar_holds_the_frames_as_users_store_them(data: BenchSet, tmp_path: An
     source = HeldSource(data, ["rgb", "depth_zbuffer"], 0.1)
     with tarfile.open(write_tar(source, "JPEG 95", tmp_path)) as tar:
         names = tar.getnames()
+        members = sum(512 + 512 * -(-member.size // 512) for member in tar)
+        assert jobs.stored_bytes(tmp_path) == members
         depth = tar.extractfile("frame_000001.depth.png")
         assert depth is not None
         found = imagecodecs.png_decode(depth.read())

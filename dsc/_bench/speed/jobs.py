@@ -8,6 +8,7 @@ and counts what a training loop gets: decoded batches.
 
 import os
 import shutil
+import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -159,8 +160,17 @@ def _store(source: HeldSource, way: Way, row: dict[str, Any]) -> None:
 
 
 def stored_bytes(folder: Path) -> int:
-    """Count the bytes of the tars in a folder."""
-    return sum(path.stat().st_size for path in folder.rglob("*.tar"))
+    """Count the bytes of the tars in a folder, without the zeros that each ends in."""
+    total = 0
+    for path in folder.rglob("*.tar"):
+        with tarfile.open(path) as tar:
+            total += sum(m.offset_data - m.offset + blocks(m.size) for m in tar.getmembers())
+    return total
+
+
+def blocks(size: int) -> int:
+    """Round a size up to what a tar takes for it."""
+    return -(-size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
 
 
 def measure_epochs(
