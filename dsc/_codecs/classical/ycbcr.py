@@ -32,10 +32,16 @@ def ycbcr_planes(image: Array, bits: int = 8) -> Array:
     image
         Values of `bits` bits, at most 12, uint8 or uint16.
     """
-    scaled: Array = image.astype(np.int32) @ RGB_TO_YCBCR.T + (1 << 15)
-    planes = (scaled >> 16) + np.array([0, 1, 1], np.int32) * neutral(bits)
-    clipped = planes.clip(0, (1 << bits) - 1).astype(image.dtype)
-    return np.ascontiguousarray(clipped[..., [2, 0, 1]])
+    red, green, blue = (image[..., channel].astype(np.int32) for channel in range(3))
+    planes = np.empty_like(image)
+    middles = (0, neutral(bits), neutral(bits))
+    for place, row, middle in zip((1, 2, 0), RGB_TO_YCBCR.tolist(), middles, strict=True):
+        plane = row[0] * red + row[1] * green + row[2] * blue
+        plane += 1 << 15
+        plane >>= 16
+        plane += middle
+        planes[..., place] = plane.clip(0, (1 << bits) - 1)
+    return planes
 
 
 def gray_planes(image: Array, bits: int = 8) -> Array:
