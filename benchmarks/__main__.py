@@ -41,6 +41,7 @@ COMMANDS = {
     "independent chained shared-latent",
     "archives": "python -m benchmarks.real_data --views 100",
     "entropy": "python -m benchmarks.entropy_coding",
+    "auto": "python -m benchmarks.auto",
     "packs": "python -m benchmarks.read_packs",
     "fetch": "python -m benchmarks.fetch_bytes --views 768",
     "workers": "python -m benchmarks.workers",

@@ -8,7 +8,7 @@ import typer
 from dsc._cli.options import JsonOption, takes_options
 from dsc._cli.printing.choice import show_reached
 from dsc._cli.printing.output import emit, say
-from dsc._cli.printing.progress import by_info, later, whole
+from dsc._cli.printing.progress import by_info, trying, whole
 from dsc._cli.printing.start import watch
 from dsc._cli.printing.summary import show_summary
 from dsc._cli.printing.text import counted
@@ -45,8 +45,7 @@ def append(options: AppendOptions, json_: JsonOption = False) -> None:
 
     options = replace(options, data=found_at(options.data))
     with whole("append", "samples", "looking at the data") as shown:
-        tried = later("try codecs", "candidates", shown)
-        found = run(options, watch(by_info(shown.report), tried, json_))
+        found = run(options, watch(by_info(shown.report), trying(shown), json_))
     _report(options.archive, found, json_)
 
 

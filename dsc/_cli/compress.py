@@ -10,7 +10,7 @@ import typer
 from dsc._cli.options import JsonOption, takes_options
 from dsc._cli.printing.choice import show_reached
 from dsc._cli.printing.output import emit, say
-from dsc._cli.printing.progress import by_info, later, whole
+from dsc._cli.printing.progress import by_info, trying, whole
 from dsc._cli.printing.start import watch
 from dsc._cli.printing.summary import show_summary
 from dsc._cli.printing.text import archive_name
@@ -51,8 +51,7 @@ def compress(options: CompressOptions, json_: JsonOption = False) -> None:
 
     options = replace(options, data=found_at(options.data), out=options.place)
     with whole("compress", "samples", "looking at the data") as shown:
-        tried = later("try codecs", "candidates", shown)
-        run(options, watch(by_info(shown.report), tried, json_))
+        run(options, watch(by_info(shown.report), trying(shown), json_))
     _report(options.place, options.data.root, json_)
 
 

@@ -39,6 +39,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "chained": LEARNED,
 }
 PACKAGES = ("torch",)
+SEARCH = "quality-search"  # dsc's own way to find qualities, beside the packages
 # by library, the function of imagecodecs that names its version
 ASKED = {
     "brotli": "brotli_version",
@@ -128,7 +129,7 @@ def check_same_encoder(here: Encoder, begun: Encoder, where: str, restart: str) 
     packages = [
         f"'{name}=={begun[name]}'"
         for name in differ
-        if name not in ASKED and begun.get(name, "none") != "none"
+        if name not in (*ASKED, SEARCH) and begun.get(name, "none") != "none"
     ]
     install = f"install what began it (pip install {' '.join(packages)}), or " if packages else ""
     raise PlanMismatchError(

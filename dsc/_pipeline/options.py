@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from dsc._schemas import Quality
     from dsc._sources.registry import Source
 
-DEFAULT_SAMPLES = 32  # that codecs are tried on, where dsc chooses them
+DEFAULT_SAMPLES = 32  # that codecs are tried on at most, where dsc chooses them
+DEFAULT_MINUTES = 2.0  # that this may take
 ON_ERROR = ("fail", "skip")
 OTHERS = "other"  # the field of a part that takes what is no option
 
@@ -381,7 +382,9 @@ class CodingOptions:
     effort
         How long encoders may look for fewer bytes: ``fast``, ``default`` or ``best``.
     auto_samples
-        How many samples codecs are tried on, where that is left to dsc.
+        How many samples codecs are tried on at most, where that is left to dsc.
+    auto_minutes
+        When trying codecs ends with the best so far; 0 for no limit.
     """
 
     codec: Annotated[
@@ -423,7 +426,7 @@ class CodingOptions:
             "--max-error",
             "The largest error that any valid pixel may have, kept by a second stream: depth=1%, "
             "depth=5mm, or in counts for images: gray=2. Where no codec is named for the task, dsc "
-            "finds the cheapest one below it by trying.",
+            "finds the cheapest quality of the usual one on a few crops.",
             metavar="E",
             is_first=True,
         ),
@@ -443,11 +446,24 @@ class CodingOptions:
         int | None,
         Option(
             "--auto-samples",
-            f"Samples to try codecs on, where dsc chooses them. Default: {DEFAULT_SAMPLES}.",
+            "Samples to try codecs on at most, where dsc chooses them; fewer where the choice is "
+            f"clear. Default: {DEFAULT_SAMPLES}.",
             metavar="N",
             kind=int,
             least=1,
             usual=DEFAULT_SAMPLES,
+        ),
+    ] = None
+    auto_minutes: Annotated[
+        float | None,
+        Option(
+            "--auto-minutes",
+            "When to end trying codecs with the best so far; 0 for no limit. Default: "
+            f"{DEFAULT_MINUTES:g}.",
+            metavar="MIN",
+            kind=float,
+            least=0,
+            usual=DEFAULT_MINUTES,
         ),
     ] = None
 
@@ -455,6 +471,11 @@ class CodingOptions:
     def tried(self) -> int:
         """How many samples codecs are tried on."""
         return DEFAULT_SAMPLES if self.auto_samples is None else self.auto_samples
+
+    @property
+    def minutes(self) -> float:
+        """How many minutes codecs are tried; 0 for no limit."""
+        return DEFAULT_MINUTES if self.auto_minutes is None else self.auto_minutes
 
 
 @dataclass(frozen=True, kw_only=True)

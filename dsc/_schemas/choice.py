@@ -5,9 +5,9 @@ input must give equal bytes.
 """
 
 from collections.abc import Mapping
-from typing import Self
+from typing import Any, Self
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from dsc._schemas.base import Schema
 from dsc._schemas.effort import Effort
@@ -37,6 +37,8 @@ class Trial(Schema):
         tried on the others.
     is_chosen
         Whether these tasks are coded so.
+    is_crop
+        Whether it was tried on a crop of its samples; the bytes are scaled up.
     encode_mpix_s, decode_mpix_s
         Million pixels of all its tasks a second, on one thread; not stored.
     """
@@ -49,8 +51,14 @@ class Trial(Schema):
     weights_bytes: int = 0
     samples: int
     is_chosen: bool = False
+    is_crop: bool = False
     encode_mpix_s: float | None = Field(default=None, exclude=True)
     decode_mpix_s: float | None = Field(default=None, exclude=True)
+
+    @model_serializer(mode="wrap")
+    def _dump(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what is not so: choices of earlier versions keep their bytes."""
+        return without_false(handler(self), "is_crop")
 
 
 class Choice(Schema):
@@ -76,6 +84,8 @@ class Choice(Schema):
         Everything that was measured.
     refused
         Why a codec could not do what is asked, by "task by codec".
+    is_cut_short
+        Whether the time for trying was over before the choice was clear.
     """
 
     asked: Quality
@@ -87,7 +97,19 @@ class Choice(Schema):
     quality: Mapping[str, int]
     trials: tuple[Trial, ...]
     refused: Mapping[str, str] = Field(default_factory=dict)
+    is_cut_short: bool = False
+
+    @model_serializer(mode="wrap")
+    def _dump(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what is not so, or usual: choices of earlier versions keep their bytes."""
+        whole = without_false(handler(self), "is_cut_short")
+        return {k: v for k, v in whole.items() if k != "effort" or v != Effort.DEFAULT}
 
     def stored(self) -> Self:
         """Return the same without what differs from run to run."""
         return type(self).from_json(self.to_json())
+
+
+def without_false(whole: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return a mapping without a value that is false."""
+    return {key: value for key, value in whole.items() if key != name or value}

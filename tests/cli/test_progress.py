@@ -1,5 +1,6 @@
 """Progress is shown seldom enough for a log, and numbers are spelled so that they can be read."""
 
+import math
 import os
 import pty
 import subprocess
@@ -9,7 +10,7 @@ from contextlib import suppress
 import pytest
 
 from dsc._cli.printing import progress
-from dsc._cli.printing.progress import ProgressMeter, by_info, later, whole
+from dsc._cli.printing.progress import ProgressMeter, by_info, trying, whole
 from dsc._cli.printing.text import bytes_text, counted, ratio_text, seconds_text
 
 
@@ -104,11 +105,11 @@ def test_a_command_is_shown_from_its_start_and_its_time_is_all_of_it(
 
 
 SHOWN = """
-from dsc._cli.printing.progress import later, whole
+from dsc._cli.printing.progress import trying, whole
 
 with whole("compress", "samples", "looking at the data") as shown:
     print("for the pipe")
-    later("try codecs", "candidates", shown)(2, 2)
+    trying(shown)(2, 2, 9.0)
     shown.report(8, 8, 0)
 """
 
@@ -148,12 +149,15 @@ def test_a_part_of_a_command_is_told_with_its_own_time(
     clock = Clock(monkeypatch)
     with whole("compress", "samples", "looking") as shown:
         clock.wait(3)
-        tried = later("try codecs", "candidates", shown)
-        tried(0, 2)
+        tried = trying(shown)
+        tried(0, 4, 120.0)
         clock.wait(6)
-        tried(2, 2)
+        tried(2, 4, 114.0)
+        clock.wait(6)
+        tried(4, 4, math.inf)
         assert capsys.readouterr().err.splitlines() == [
-            "try codecs: 2 of 2 candidates (100 %), 0.3 candidates/s, in 6.0 s",
+            "try codecs: 2 of 4 candidates (50 %), 0.3 candidates/s, at most 1 min 54 s left",
+            "try codecs: 4 of 4 candidates (100 %), 0.3 candidates/s, in 12 s",
         ]
 
 

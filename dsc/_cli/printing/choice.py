@@ -18,12 +18,15 @@ TRIALS = ("tasks", "codec", "quality", "distortion", "bytes a sample", "codec fi
 def show_choice(choice: "Choice") -> None:
     """Print the table that codecs were chosen from."""
     matched = [f"{name} {_measured(choice, name, v)}" for name, v in choice.reference.items()]
-    say(f"codecs tried on up to {choice.samples} samples" + _at_equal(matched))
+    most = max((trial.samples for trial in choice.trials), default=0)
+    say(f"codecs tried on up to {most} sample{'s' * (most != 1)}" + _at_equal(matched))
     rows = [_cells(choice, trial) for trial in choice.trials]
     used = [at for at in range(len(TRIALS)) if any(row[at] for row in rows)]
     show_table([TRIALS[at] for at in used], [[row[at] for at in used] for row in rows])
     for name, reason in choice.refused.items():
         say(f"out: {name}: {reason}")
+    if choice.is_cut_short:
+        say("the time for trying was over: the best so far is taken (--auto-minutes gives more)")
     chosen = ", ".join(f"{name}={codec}" for name, codec in choice.codecs.items())
     say(f"chosen: {chosen}")
     files = sum(trial.weights_bytes for trial in choice.trials if trial.is_chosen)
@@ -60,11 +63,11 @@ def _cells(choice: "Choice", trial: "Trial") -> list[str]:
         trial.codec,
         ", ".join(qualities),
         ", ".join(distortion) or "exact",
-        bytes_text(trial.sample_bytes),
+        f"{'about ' * trial.is_crop}{bytes_text(trial.sample_bytes)}",
         bytes_text(trial.weights_bytes) if trial.weights_bytes else "",
         _speed(trial.encode_mpix_s),
         _speed(trial.decode_mpix_s),
-        str(trial.samples),
+        f"{'crops of ' * trial.is_crop}{trial.samples}",
         "chosen" if trial.is_chosen else "",
     ]
 

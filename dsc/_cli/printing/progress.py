@@ -3,6 +3,7 @@
 Work reports (done, total) as often as it likes; what is shown is thinned out here.
 """
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -89,15 +90,18 @@ def whole(label: str, unit: str, first: str) -> Iterator[Whole]:
             bars.remove_task(bars.task_ids[0])
 
 
-def later(label: str, unit: str, beside: Whole) -> ProgressReport:
-    """Return what shows a part of a command, from its first report on."""
-    shown: list[ProgressReport] = []
+def trying(beside: Whole) -> Callable[[int, int, float], None]:
+    """Return what shows how many codecs were tried, and the time that is left for it at most."""
+    shown: list[tuple[ProgressMeter, ProgressReport]] = []
 
-    def report(done: int, total: int, kept: int | None = None) -> None:
+    def report(done: int, total: int, left_s: float) -> None:
         if not shown:
-            meter = ProgressMeter(label, unit, time.monotonic())
-            shown.append(_lines(meter) if beside.bars is None else _row(meter, beside.bars))
-        shown[0](done, total, kept)
+            meter = ProgressMeter("try codecs", "candidates", time.monotonic())
+            show = _lines(meter) if beside.bars is None else _row(meter, beside.bars)
+            shown.append((meter, show))
+        meter, show = shown[0]
+        meter.left_s = left_s
+        show(done, total)
 
     return report
 
@@ -157,10 +161,16 @@ class ProgressMeter:
         As in `progress`.
     now_s
         When the work began, in seconds of any clock.
+
+    Attributes
+    ----------
+    left_s
+        How long work that ends after a time may still take; infinite for other work.
     """
 
     def __init__(self, label: str, unit: str, now_s: float) -> None:
         self.label, self._unit = label, unit
+        self.left_s = math.inf
         self._began_s = self._shown_s = self._base_s = now_s
         self._base = 0  # what was done at `_base_s`, where rates count from
         self._kept = 0
@@ -200,6 +210,8 @@ class ProgressMeter:
             end = f"in {seconds_text(now_s - self._began_s)}"
         else:
             end = f"ETA {seconds_text((total - done) / rate)}" if rate else "ETA unknown"
+        if done < total and math.isfinite(self.left_s):
+            end = f"at most {seconds_text(self.left_s)} left"
         return ", ".join([self._count(done, total), *speed, end])
 
     def _rate(self, done: int, now_s: float) -> float | None:

@@ -9,8 +9,8 @@ from dsc._cli.printing.text import counted
 
 if TYPE_CHECKING:
     from dsc._jobs.archive.tally import ShardProgress, Watch
-    from dsc._pipeline.choose.auto import TrialProgress
     from dsc._pipeline.choose.codec_set import CodecSet
+    from dsc._pipeline.choose.race import TrialProgress
     from dsc._schemas import SourceReport, Task
 
 COLUMNS = ("task", "kind", "stored as", "unit", "nothing is", "samples", "codec", "loss", "why")

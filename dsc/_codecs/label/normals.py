@@ -10,19 +10,21 @@ Bytes: ``u8 form``, PICTURE or LABELS; then the stream of `av1`, or that of `lab
 """
 
 from collections.abc import Sequence
+from copy import copy
 from enum import IntEnum
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 
-from dsc._codecs.base import Array
+from dsc._codecs.base import Array, Codec, at_effort
 from dsc._codecs.classical.av1 import Av1Codec
 from dsc._codecs.context.weights import shipped_file
 from dsc._codecs.label.codec import LabelContextCodec
 from dsc._codecs.label.directions import TOLERANCES_DEG, Directions, angles_deg, unit_vectors
 from dsc._codecs.maps.base import LOSSY_ADVICE, ModelTaskCodec
-from dsc._schemas import Effort, Task, TaskKind
+from dsc._schemas import Effort, Quality, Task, TaskKind
 
+PICTURES = Av1Codec.id  # what a map is coded as where it is not made of planes
 SLACK = 1 + 1e-6  # of errors that are to be no larger
 
 
@@ -49,13 +51,24 @@ class NormalPaletteCodec(ModelTaskCodec):
 
     def __init__(self, tasks: Sequence[Task], weights: bytes) -> None:
         super().__init__(tasks, weights)
-        self._pictures = Av1Codec(self.tasks)
+        self._pictures: Codec = Av1Codec(self.tasks)
         self._labels = LabelContextCodec([_as_labels(task) for task in self.tasks], weights)
 
     def _take_effort(self, effort: Effort) -> None:
         super()._take_effort(effort)
-        self._pictures = self._pictures.at_effort(effort)
+        self._pictures = at_effort(self._pictures, effort)
         self._labels = self._labels.at_effort(effort)
+
+    @property
+    def pictures(self) -> Codec:
+        """What codes a map as a picture."""
+        return self._pictures
+
+    def over(self, pictures: Codec) -> Self:
+        """Return this codec with pictures by another codec, whose streams `av1` reads."""
+        made = copy(self)
+        made._pictures = pictures
+        return made
 
     @staticmethod
     def shipped() -> bytes:
@@ -72,7 +85,8 @@ class NormalPaletteCodec(ModelTaskCodec):
 
     def encode_task(self, task: Task, array: Array, quality: int) -> bytes:
         """Encode a map in the form that takes fewer bytes at no larger error."""
-        picture = self._pictures.encode_task(task, array, quality)
+        asked = Quality(default=quality)
+        picture = self._pictures.encode_batch([{task.name: array}], asked)[0][task.name]
         labels = self._encode_labels(task, array, picture)
         if labels is not None and len(labels) < len(picture):
             return bytes([NormalForm.LABELS]) + labels
@@ -83,7 +97,7 @@ class NormalPaletteCodec(ModelTaskCodec):
         directions = Directions.of(array, invalid)
         if directions is None:
             return None
-        decoded = self._pictures.decode_task(task, picture, invalid.size)
+        decoded = self._decode_picture(task, picture, invalid.size)
         angle = angles_deg(unit_vectors(array[~invalid]), unit_vectors(decoded[~invalid]))
         allowed = float(angle.mean()), float(np.sqrt((angle**2).mean()))
         for tolerance in TOLERANCES_DEG:
@@ -99,8 +113,12 @@ class NormalPaletteCodec(ModelTaskCodec):
         """Decode a map."""
         form = NormalForm(data[0])
         if form is NormalForm.PICTURE:
-            return self._pictures.decode_task(task, data[1:], max_pixels)
+            return self._decode_picture(task, data[1:], max_pixels)
         return self._labels.decode_task(_as_labels(task), data[1:], max_pixels)
+
+    def _decode_picture(self, task: Task, data: bytes, max_pixels: int) -> Array:
+        decoded = self._pictures.decode_batch([{task.name: data}], [task.name], max_pixels)
+        return decoded[0][task.name]
 
 
 def _as_labels(task: Task) -> Task:

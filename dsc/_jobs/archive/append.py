@@ -20,9 +20,9 @@ from dsc._jobs.archive.options import AppendOptions
 from dsc._jobs.archive.output import finished_shards, writable
 from dsc._jobs.archive.processes import hired
 from dsc._jobs.archive.tally import OnStart, ShardProgress, Tally, Watch
-from dsc._pipeline.choose.auto import TrialProgress
 from dsc._pipeline.choose.coding import Coding
 from dsc._pipeline.choose.decide import OnChoice, decide_coding
+from dsc._pipeline.choose.race import TrialProgress
 from dsc._pipeline.options import WorkOptions, given
 from dsc._pipeline.write.commit import (
     check_base,
@@ -120,6 +120,7 @@ def append(
     max_error: str | None = None,
     effort: str | None = None,
     auto_samples: int | None = None,
+    auto_minutes: float | None = None,
     split: str | None = None,
     workers: int = 0,
     address: str | None = None,
@@ -159,7 +160,9 @@ def append(
     effort
         How long encoders of a new task may look for fewer bytes, as in `dsc.compress`.
     auto_samples
-        How many samples codecs are tried on, where dsc chooses them.
+        How many samples codecs are tried on at most, where dsc chooses them.
+    auto_minutes
+        When trying codecs ends with the best so far; 0 for no limit.
     split
         Split of new samples; needed where the archive has several. May be a new one.
     workers
@@ -178,7 +181,8 @@ def append(
     on_choice
         Called with the `Choice` of codecs, where that was left to dsc.
     on_trial
-        Called with (candidates tried, candidates in all) while codecs are tried.
+        Called with (candidates tried, candidates as far as known, seconds left at most) while
+        codecs are tried.
     on_start
         Called before the first sample is coded, with what the source found, tasks and codecs.
     **layout

@@ -24,10 +24,10 @@ from dsc._jobs.archive.processes import coder_of, hired, run_in_processes
 from dsc._jobs.archive.tally import OnStart, ShardProgress, Tally, Watch
 from dsc._jobs.workers.pool import Pool
 from dsc._jobs.workers.verdict import is_full_disk
-from dsc._pipeline.choose.auto import TrialProgress
 from dsc._pipeline.choose.coding import Coding
 from dsc._pipeline.choose.decide import OnChoice, decide_coding
-from dsc._pipeline.options import DEFAULT_SAMPLES, WorkOptions
+from dsc._pipeline.choose.race import TrialProgress
+from dsc._pipeline.options import DEFAULT_MINUTES, DEFAULT_SAMPLES, WorkOptions
 from dsc._pipeline.write.commit import commit
 from dsc._pipeline.write.leftovers import remove_leftovers
 from dsc._pipeline.write.plan import check_plannable, make_plan
@@ -55,6 +55,7 @@ def compress(
     max_error: str | None = None,
     effort: str = "default",
     auto_samples: int = DEFAULT_SAMPLES,
+    auto_minutes: float = DEFAULT_MINUTES,
     shard_size: int | None = None,
     pack: int | None = None,
     split: str | None = None,
@@ -94,7 +95,9 @@ def compress(
     effort
         How long encoders may look for fewer bytes: ``fast``, ``default`` or ``best``.
     auto_samples
-        How many samples codecs are tried on, where dsc chooses them.
+        How many samples codecs are tried on at most, where dsc chooses them.
+    auto_minutes
+        When trying codecs ends with the best so far; 0 for no limit.
     shard_size, pack
         Samples a shard, and samples a pack; None to choose by the bytes of some samples.
     split
@@ -114,7 +117,8 @@ def compress(
     on_choice
         Called with the `Choice` of codecs, where that was left to dsc.
     on_trial
-        Called with (candidates tried, candidates in all) while codecs are tried.
+        Called with (candidates tried, candidates as far as known, seconds left at most) while
+        codecs are tried.
     on_start
         Called before the first sample is coded, with what the source found, tasks and codecs.
     **layout

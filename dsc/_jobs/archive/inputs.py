@@ -38,6 +38,8 @@ def check_asked(data: SourceOptions, coding: CodingOptions, work: WorkOptions) -
         check_split(data.split)
     if coding.tried < 1:
         raise UsageError(f"--auto-samples {coding.tried}: at least 1")
+    if not coding.minutes >= 0:
+        raise UsageError(f"--auto-minutes {coding.minutes}: 0 (no limit) or more")
 
 
 def open_data(data: SourceOptions) -> Source:

@@ -19,6 +19,7 @@ from dsc._jobs.archive.tally import Tally
 from dsc._jobs.workers.pool import Answer, Pool, WorkerDiedError
 from dsc._jobs.workers.verdict import RETRIES, Verdict, judge
 from dsc._pipeline.choose.coding import Coding
+from dsc._pipeline.choose.rate_control import SearchState
 from dsc._pipeline.options import WorkOptions
 from dsc._pipeline.write.samples import BATCH_SAMPLES, CodedSample, Probed, code_samples
 from dsc._pipeline.write.shard_job import ShardBuilder
@@ -28,7 +29,7 @@ from dsc._storage.files.retry import wait_s
 from dsc.errors import DscError, SampleError
 
 SHARES = 4  # of what is left, a worker gets no more than this part of its share at once
-Part = tuple[list[CodedSample], Mapping[str, int] | None]
+Part = tuple[list[CodedSample], SearchState | None]
 
 
 @dataclass(eq=False)
@@ -50,7 +51,7 @@ class Piece:
     indices: tuple[int, ...]
     shard: int | None = None
     attempt: int = 0
-    found: Mapping[str, int] | None = None
+    found: SearchState | None = None
     read: Mapping[int, SourceSample] = field(default_factory=dict)
     failures: int = 0
 

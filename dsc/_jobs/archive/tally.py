@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
-from dsc._pipeline.choose.auto import TrialProgress
 from dsc._pipeline.choose.codec_set import CodecSet
 from dsc._pipeline.choose.coding import Coding
 from dsc._pipeline.choose.decide import OnChoice
+from dsc._pipeline.choose.race import TrialProgress
 from dsc._pipeline.write.plan import Plan
 from dsc._pipeline.write.samples import Probed
 from dsc._pipeline.write.shard_job import NONE_PROBED, JobRecord
@@ -28,7 +28,7 @@ class Watch:
     on_choice
         Called with the `Choice` of codecs, where that was left to dsc.
     on_trial
-        Called with (candidates tried, candidates in all) on the way there.
+        Called on the way there; see `TrialProgress`.
     on_start
         Called before the first sample is coded, with what the source found, tasks and codecs.
     """

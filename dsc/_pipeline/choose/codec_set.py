@@ -125,8 +125,9 @@ class CodecSet:
         tasks: Sequence[Task],
         bounded: Sequence[str] = (),
         effort: Effort = Effort.DEFAULT,
+        make_codec: Callable[[str, Sequence[Task]], Codec] = make,
     ) -> Self:
-        """Make the codecs named for each task; see `from_spec`.
+        """Make the codecs named for each task, each by `make_codec`; see `from_spec`.
 
         Raises
         ------
@@ -137,7 +138,7 @@ class CodecSet:
         for word in dict.fromkeys(words[task.name] for task in tasks):
             own = [task for task in tasks if words[task.name] == word]
             together = [own] if is_joint(word) else _apart(own, bounded)
-            made = [at_effort(make(word, group), effort) for group in together]
+            made = [at_effort(make_codec(word, group), effort) for group in together]
             codecs += [_bounded(codec, bounded) for codec in made]
         return cls.of(codecs)
 

@@ -71,15 +71,17 @@ class Spec:
     def automatic(self, tasks: Sequence[Task], bounded: Sequence[str]) -> tuple[Task, ...]:
         """List the tasks whose codec is to be chosen by trying.
 
-        These are the tasks with the word ``auto``, and those with a bound and no word: what a
-        bound costs depends most on the codec below it.
+        These are the tasks with the word ``auto``, and those with a bound and no word (`below`).
         """
-        return tuple(
-            task
-            for task in tasks
-            if self.chosen.get(task.name, self.general) == AUTO
-            or (task.name in bounded and self.general is None and task.name not in self.chosen)
-        )
+        below = self.below(bounded)
+        return tuple(t for t in tasks if t.name in below or self._word(t.name) == AUTO)
+
+    def below(self, bounded: Sequence[str]) -> tuple[str, ...]:
+        """Name the bounded tasks without a word: the quality below a bound is chosen by trying."""
+        return tuple(name for name in bounded if self._word(name) is None)
+
+    def _word(self, name: str) -> str | None:
+        return self.chosen.get(name, self.general)
 
 
 def _parts(text: str, available: Sequence[str]) -> list[str]:

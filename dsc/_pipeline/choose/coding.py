@@ -5,17 +5,30 @@ that join others. The plan, the shard jobs, the probe of sizes and the trials of
 it is; nobody after that asks again what an option meant.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
 from dsc._codecs.base import Sample
+from dsc._codecs.encoder import SEARCH, encoder_of
 from dsc._pipeline.choose.codec_set import CodecSet
-from dsc._pipeline.choose.rate_control import Coded, RateControl
-from dsc._schemas import Quality, Task
+from dsc._pipeline.choose.rate_control import Coded, RateControl, SearchState
+from dsc._schemas import CodecRecord, Quality, Task
 from dsc._schemas.choice import Choice
 from dsc._schemas.reached import Reached
 from dsc._storage.read.archive import Archive
+
+SEARCH_VERSION = "2"  # 1, which plans do not name, was by bisection
+
+
+def encoder_versions(codecs: Iterable[CodecRecord], quality: Quality) -> dict[str, str]:
+    """Name what decides the bytes, and its version: encoders, and how qualities are searched.
+
+    Another search ends at other qualities, so a job that was begun by one is not finished by
+    another without a word.
+    """
+    search = {SEARCH: SEARCH_VERSION} if quality.targets else {}
+    return encoder_of(codecs) | search
 
 
 @dataclass(frozen=True)
@@ -55,7 +68,7 @@ class Coding:
         own = {task.name: self.quality.of(task.name) for task in self.tasks}
         return replace(self, quality=self.quality.having(own))
 
-    def encoder(self, found: Mapping[str, int] | None = None) -> "Encoder":
+    def encoder(self, found: SearchState | None = None) -> "Encoder":
         """Return what encodes the samples of one shard, in their order.
 
         Parameters
@@ -76,7 +89,7 @@ class Encoder:
         decodes to is measured. Samples are best given one by one then.
     """
 
-    def __init__(self, coding: Coding, found: Mapping[str, int] | None = None) -> None:
+    def __init__(self, coding: Coding, found: SearchState | None = None) -> None:
         self._coding = coding
         self.is_searching = coding.quality.is_checked
         self._control = RateControl(coding.codec_set, coding.tasks, coding.quality, found)
@@ -95,7 +108,7 @@ class Encoder:
         return [Coded(payloads) for payloads in coded]
 
     @property
-    def found(self) -> Mapping[str, int] | None:
+    def found(self) -> SearchState | None:
         """Where the search of the next sample begins; None where the order does not matter."""
         return self._control.found if self._coding.is_ordered else None
 

@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from dsc._codecs.registry import LOSSLESS
-from dsc._pipeline.choose.auto import TrialProgress, choose_by_trying
+from dsc._pipeline.choose.auto import choose_by_trying
 from dsc._pipeline.choose.codec_set import CodecSet
 from dsc._pipeline.choose.codec_spec import Spec, choose_codecs, is_joint
 from dsc._pipeline.choose.coding import Coding
+from dsc._pipeline.choose.race import TrialProgress
 from dsc._pipeline.options import CodingOptions
 from dsc._schemas import Bound, BoundKind, Effort, Quality, SourceReport, Target, Task, resolve_task
 from dsc._schemas.choice import Choice
@@ -48,7 +49,7 @@ def decide_coding(
     on_error
         Whether a sample to try on that cannot be read is an error (``fail``) or passed over.
     on_choice, on_trial
-        Called with a choice by trying; with (candidates tried, candidates in all) on the way.
+        Called with a choice by trying; on the way there, see `race.TrialProgress`.
 
     Raises
     ------
@@ -73,9 +74,11 @@ def decide_coding(
             automatic,
             quality,
             asked.tried,
+            asked.minutes,
             words=spec.extra,
             excluded=[word for word in dict.fromkeys(words.values()) if is_joint(word)],
             effort=effort,
+            below=spec.below(tuple(bounds)),
             on_error=on_error,
             report=on_trial,
         )

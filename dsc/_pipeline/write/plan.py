@@ -23,8 +23,8 @@ from typing import Any, Self
 import numpy as np
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
-from dsc._codecs.encoder import check_same_encoder, encoder_of
-from dsc._pipeline.choose.coding import Coding
+from dsc._codecs.encoder import check_same_encoder
+from dsc._pipeline.choose.coding import Coding, encoder_versions
 from dsc._pipeline.options import ShardingOptions
 from dsc._pipeline.write.samples import Probed
 from dsc._pipeline.write.sizes import (
@@ -305,7 +305,7 @@ def make_plan(
         shard_size=shard_size,
         pack_size=min(pack_size, shard_size),
         choice=None if coding.choice is None else coding.choice.stored(),
-        encoder=encoder_of(codecs),
+        encoder=encoder_versions(codecs, coding.quality),
     )
 
 

@@ -18,9 +18,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dsc._codecs.encoder import encoder_of
 from dsc._pipeline.choose.codec_set import CodecSet
-from dsc._pipeline.choose.coding import Coding
+from dsc._pipeline.choose.coding import Coding, encoder_versions
 from dsc._pipeline.read.dataset import Dataset
 from dsc._pipeline.write.plan import Adds, Growth, Plan, check_split, created_by, next_run, runs_of
 from dsc._schemas import (
@@ -397,7 +396,7 @@ def plan_samples(archive: Archive, samples: NewSamples, codec_set: CodecSet, spl
             generation=manifest.generation + 1,
             runs=(run,),
         ),
-        encoder=encoder_of(manifest.codecs),
+        encoder=encoder_versions(manifest.codecs, manifest.quality),
     )
 
 
@@ -445,7 +444,7 @@ def plan_tasks(
             first_slot=len(manifest.codecs),
             runs=runs_of(archive.shards),
         ),
-        encoder=encoder_of(codec_set.records()),
+        encoder=encoder_versions(codec_set.records(), coding.quality),
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from dsc._codecs.base import Array
 from dsc._pipeline.choose.coding import Coding, Encoder
-from dsc._pipeline.choose.rate_control import Coded
+from dsc._pipeline.choose.rate_control import Coded, SearchState
 from dsc._schemas import Origin
 from dsc._sources.base import Source, SourceSample, origin_of
 from dsc.errors import CodecError, SampleError
@@ -62,7 +62,7 @@ class Probed:
 
     read: dict[int, SourceSample] = field(default_factory=dict)
     coded: dict[int, CodedSample] = field(default_factory=dict)
-    found: Mapping[str, int] | None = None
+    found: SearchState | None = None
 
     def within(self, indices: range) -> "Probed":
         """Return what of it a shard of these samples can take."""

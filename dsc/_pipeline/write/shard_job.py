@@ -12,8 +12,8 @@ missing, and is listed in the record with the reason, so that indices are those 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Self
 
-from dsc._codecs.encoder import check_same_encoder, encoder_of
-from dsc._pipeline.choose.coding import Coding
+from dsc._codecs.encoder import check_same_encoder
+from dsc._pipeline.choose.coding import Coding, encoder_versions
 from dsc._pipeline.write.plan import Plan
 from dsc._pipeline.write.samples import CodedSample, Probed, code_samples
 from dsc._schemas import FailedSample, FileRecord, ShardRecord, StreamRecord
@@ -125,7 +125,8 @@ class ShardBuilder:
     ) -> None:
         if plan.encoder:  # a worker on another machine may have another environment
             again = "--restart" if plan.growth else "--overwrite"
-            check_same_encoder(encoder_of(plan.codecs), plan.encoder, root.url, again)
+            here = encoder_versions(plan.codecs, plan.quality)
+            check_same_encoder(here, plan.encoder, root.url, again)
         self._plan, self._root, self._n = plan, root, n
         self._tally = _Tally(plan, coding.encoder().promised())
         place = plan.place(n)

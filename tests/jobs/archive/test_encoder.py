@@ -144,3 +144,29 @@ def test_another_encoder_does_not_go_on_with_an_append(
             add(tmp_path)
         add(tmp_path, restart=True)
     assert Archive.open(tmp_path).manifest.appended[0].encoder["imagecodecs"] == "2031.1.1"
+
+
+def test_a_search_that_another_version_began_is_not_finished_by_this_one(
+    tmp_path: Path, monkeypatch: Patch
+) -> None:
+    asked: dict[str, Any] = {"codec": "jpeg", "tasks": "rgb", "target": "rgb=9dB", **SIZES}
+
+    def search_version(value: str | None) -> None:
+        def versions(codecs: Any, quality: Any) -> dict[str, str]:
+            found = {} if value is None else {"quality-search": value}
+            return encoder_of(codecs) | found
+
+        for module in ("plan", "shard_job"):
+            monkeypatch.setattr(f"dsc._pipeline.write.{module}.encoder_versions", versions)
+
+    with monkeypatch.context():
+        search_version(None)
+        with pytest.raises(KeyboardInterrupt):
+            compress(PixelSource(n=6), tmp_path, progress=stop_after(1), **asked)
+    monkeypatch.undo()
+    with pytest.raises(PlanMismatchError, match=r"quality-search: none -> 2(.|\n)*--overwrite"):
+        compress(PixelSource(n=6), tmp_path, **asked)
+    manifest = compress(PixelSource(n=6), tmp_path, overwrite=True, **asked)
+    assert manifest.encoder["quality-search"] == "2"
+    plain = compress(PixelSource(n=6), tmp_path / "b", codec="jpeg", tasks="rgb", **SIZES)
+    assert "quality-search" not in plain.encoder

@@ -12,13 +12,25 @@ import pytest
 import dsc
 from dsc._codecs import registry
 from dsc._pipeline.choose import decide
-from dsc._pipeline.choose.auto import choose_by_trying, list_candidates, read_spread
+from dsc._pipeline.choose.auto import choose_by_trying
+from dsc._pipeline.choose.candidates import list_candidates
 from dsc._pipeline.choose.codec_set import CodecSet
-from dsc._pipeline.choose.codec_spec import Spec, choose_codecs, classical_codec, codec_id_of
+from dsc._pipeline.choose.codec_spec import (
+    Spec,
+    choose_codecs,
+    classical_codec,
+    codec_id_of,
+    default_codec,
+)
+from dsc._pipeline.choose.crops import CROP_PIXELS, crop
+from dsc._pipeline.choose.probe import Probe, Spread
+from dsc._pipeline.choose.race import UNTRIED, Race, is_beaten
+from dsc._pipeline.choose.remembered import Budget, Memory
 from dsc._pipeline.metrics import measure
+from dsc._pipeline.options import CodingOptions
 from dsc._schemas import Bound, Quality, Stream, Target, Task
 from dsc._schemas.choice import Choice
-from dsc._sources.base import SourceSample
+from dsc._sources.base import SourceSample, report_of
 from dsc._storage.read.verify import verify_archive
 from dsc.errors import SampleError, UnknownCodecError, UsageError
 from tests.cli.conftest import run_dsc
@@ -199,7 +211,7 @@ def test_the_quality_below_a_bound_is_the_one_that_is_cheapest() -> None:
     choice = choose([DEPTH], quality=Quality(max_error=bound))
     word, found = choice.codecs["depth"], choice.quality["depth"]
     codecs = CodecSet.assigned({"depth": word}, [DEPTH], ["depth"])
-    samples = read_spread(Views(n=6), [DEPTH], 3, "fail")
+    samples = Spread(Views(n=6), [DEPTH], 3, "fail").first(3)
 
     def size(quality: int) -> int:
         asked = Quality(tasks={"depth": quality}, max_error=bound)
@@ -225,12 +237,14 @@ def test_samples_are_spread_and_those_that_cannot_be_read_are_named_or_passed_ov
                 raise SampleError("view_001: truncated PNG")
             return super().read(index, tasks)
 
-    assert len(read_spread(Views(n=200), [RGB], 9, "fail")) == 9
+    assert len(Spread(Views(n=200), [RGB], 9, "fail").first(99)) == 9
     with pytest.raises(SampleError, match=r"view_001.*--on-error skip"):
-        read_spread(Damaged(n=3), [RGB], 3, "fail")
-    assert len(read_spread(Damaged(n=3), [RGB], 3, "skip")) == 2
+        Spread(Damaged(n=3), [RGB], 3, "fail").first(3)
+    assert len(Spread(Damaged(n=3), [RGB], 3, "skip").first(3)) == 2
     with pytest.raises(UsageError, match="no sample"):
-        read_spread(Views(n=0), [RGB], 3, "skip")
+        Spread(Views(n=0), [RGB], 3, "skip")
+    with pytest.raises(UsageError, match="none of the samples"):
+        Spread(Damaged(n=2), [RGB], 1, "skip").first(1)
     with pytest.raises(UsageError, match="--auto-samples 0"):
         choose_by_trying(Views(), [RGB], Quality(), 0)
 
@@ -254,6 +268,143 @@ def test_floats_with_nan_find_no_codec() -> None:
     height = DEPTH.model_copy(update={"dtype": "float32", "name": "height"})
     with pytest.raises(UsageError, match=r"no codec .*height.*float32"):
         choose_by_trying(Heights(tasks=(height,)), [height], Quality(), 2)
+
+
+# ---- the race
+
+
+def race(n: int = 6, tasks: Sequence[Task] = MAPS, seconds: float = np.inf, **given: Any) -> Race:
+    quality = given.pop("quality", Quality())
+    source = given.pop("source", Views(n=n))
+    probe = Probe(tuple(tasks), quality, Spread(source, tasks, n, "fail"))
+    listed = list_candidates(tasks, quality, tuple(registry.CODECS))
+    return Race(probe, n, listed, Budget(seconds), **given)
+
+
+def test_no_sample_is_encoded_twice_at_one_quality(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+    held: list[Any] = []
+    plain = registry.codec_class("av1").encode_batch
+
+    def encode(self: Any, samples: Any, quality: Quality) -> Any:
+        held.append(samples)  # so that an address is never used again
+        seen.extend((n, id(a), quality.of(n)) for one in samples for n, a in one.items())
+        return plain(self, samples, quality)
+
+    monkeypatch.setattr(registry.codec_class("av1"), "encode_batch", encode)
+    held_race = race(tasks=[RGB, DEPTH])
+    held_race.run()
+    assert len(seen) == len(set(seen))
+    assert {name for name, _, _ in seen} == {"rgb", "depth"}
+
+
+def test_what_is_below_another_codec_is_encoded_once() -> None:
+    memory = Memory()
+    sample = {"depth": Views().read(0, ["depth"]).arrays["depth"]}
+    asked = Quality(max_error=Bound.parse("depth=1%", MAPS))
+    (plain,) = CodecSet.assigned({"depth": "av1"}, [DEPTH], make_codec=memory.make).encode_batch(
+        [sample], asked
+    )
+    bounded = CodecSet.assigned({"depth": "av1"}, [DEPTH], ["depth"], make_codec=memory.make)
+    (both,) = bounded.encode_batch([sample], asked)
+    assert memory.encodes == {"av1": 1}
+    assert both["depth"] == plain["depth"]
+    direct = CodecSet.assigned({"depth": "av1"}, [DEPTH], ["depth"])
+    assert direct.encode_batch([sample], asked) == [both]
+
+
+def test_normals_as_labels_begin_with_the_picture_that_av1_has_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(
+        registry.CODECS, "normal-palette", "dsc._codecs.label.normals:NormalPaletteCodec"
+    )
+    memory, (normal,) = Memory(), [task for task in TASKS if task.name == "normal"]
+    sample = {"normal": Views().read(0, ["normal"]).arrays["normal"]}
+    for word in ("av1", "normal-palette"):
+        codecs = CodecSet.assigned({"normal": word}, [normal], make_codec=memory.make)
+        found = codecs.encode_batch([sample], Quality())
+        assert found == CodecSet.assigned({"normal": word}, [normal]).encode_batch(
+            [sample], Quality()
+        )
+    assert memory.encodes == {"av1": 1, "normal-palette": 1}
+
+
+def test_a_time_that_is_over_ends_the_race_with_the_best_so_far_and_says_so() -> None:
+    choice = choose(minutes=1e-9)
+    assert choice.is_cut_short
+    usual = {task.name: (classical_codec(task), default_codec(task)) for task in MAPS}
+    assert all(word in usual[name] for name, word in choice.codecs.items())
+    assert set(choice.refused.values()) == {UNTRIED}
+    assert Choice.from_json(choice.to_json()) == choice.stored()
+    assert not choose(minutes=0).is_cut_short
+    assert choose(minutes=0).stored() == choose(minutes=9).stored()
+
+
+def test_the_time_may_be_over_after_a_whole_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    short = race(n=6, source=LargeViews(n=6))
+    stages: list[int] = []
+    tried = Race._try_all
+
+    def stop(self: Race, live: Any, stage: int, may_stop: bool) -> Any:
+        stages.append(stage)
+        if stage == 2:
+            self.budget = Budget(0.0)
+        return tried(self, live, stage, may_stop)
+
+    monkeypatch.setattr(Race, "_try_all", stop)
+    best = short.run()
+    assert short.is_cut_short
+    assert stages == [0, 1, 2]
+    assert short.stage == 1
+    assert {name for trial in best for name in trial.tasks} == {"rgb", "depth", "label"}
+
+
+class LargeViews(Views):
+    """Views that are larger than the crops that codecs are tried on."""
+
+    def read(self, index: int, tasks: Sequence[str]) -> SourceSample:
+        found = super().read(index, tasks)
+        arrays = {name: array.repeat(8, 0).repeat(8, 1) for name, array in found.arrays.items()}
+        return SourceSample(found.key, arrays, found.source_bytes)
+
+
+def test_large_samples_are_tried_on_crops_and_losers_are_dropped_there() -> None:
+    found = race(n=6, source=LargeViews(n=6))
+    found.run()
+    assert found.probe.stages == (0, 1, 2, 4, 6)
+    by_word = {trial.codec: trial for trial in found.trials() if trial.tasks == ("label",)}
+    assert by_word["png"].is_crop
+    assert not by_word["jxl"].is_crop  # the usual one is measured to the end
+    assert "is_crop" in by_word["png"].to_json()
+    assert "is_crop" not in by_word["jxl"].to_json()
+    assert found.memory.encodes["png"] <= 4 * 3
+    sample = LargeViews().read(0, ["rgb", "depth"]).arrays
+    piece = crop(sample)
+    assert piece.arrays["rgb"].shape[:2] == piece.arrays["depth"].shape
+    assert piece.arrays["depth"].size <= CROP_PIXELS
+    assert piece.scale * piece.arrays["depth"].size == sample["depth"].size
+    assert crop(piece.arrays).scale == 1
+
+
+@pytest.mark.parametrize(
+    ("ratios", "is_crop", "beaten"),
+    [
+        ([0.5], True, True), ([0.1], True, False), ([0.1], False, False), ([0.2], False, True),
+        ([0.04] * 8, False, True), ([0.04, -0.2, 0.3, 0.05], False, False),
+        ([-0.01] * 16, False, False), ([0.001] * 32, False, True), ([], False, False),
+    ],
+)  # fmt: skip
+def test_who_is_clearly_beaten_is_out(ratios: list[float], is_crop: bool, beaten: bool) -> None:
+    assert is_beaten(np.array(ratios), is_crop) is beaten
+
+
+def test_a_race_tells_how_far_it_is_and_what_time_is_left() -> None:
+    told: list[tuple[int, int, float]] = []
+    choose(report=lambda *args: told.append(args), minutes=5)
+    assert [done for done, _, _ in told] == list(range(1, len(told) + 1))
+    assert all(done <= total and 0 < left <= 300 for done, total, left in told)
+    assert told[-1][0] == told[-1][1]
 
 
 # ---- in an archive
@@ -285,6 +436,29 @@ def test_the_archive_holds_the_decision_and_a_resumed_run_takes_it(
     assert verify_archive(tmp_path / "a") == []
 
 
+def test_a_choice_of_an_earlier_version_keeps_its_bytes() -> None:
+    text = (
+        '{"asked":{"default":60,"tasks":{}},"codecs":{"rgb":"av1"},"metric":{"rgb":"psnr_db"},'
+        '"quality":{"rgb":60},"reference":{"rgb":39.1},"refused":{},"samples":2,"trials":[{"codec":'
+        '"av1","distortion":{"rgb":39.1},"is_chosen":true,"quality":{"rgb":60},"sample_bytes":8877'
+        '.0,"samples":2,"tasks":["rgb"],"weights_bytes":0}]}'
+    )
+    assert Choice.from_json(text).to_json() == text
+
+
+def test_a_bound_that_an_earlier_version_began_by_a_race_is_finished_as_it_was_begun() -> None:
+    asked = CodingOptions(max_error="depth=1%", auto_samples=2)
+    source = Views()
+    report = report_of(source)
+    raced = choose_by_trying(
+        source, [DEPTH], decide.asked_quality(asked, report, [DEPTH]), 2
+    ).model_copy(update={"codecs": {"depth": "webp"}, "quality": {"depth": 33}})
+    coding = decide.decide_coding(asked, source, [DEPTH], report, earlier=raced)
+    assert coding.choice == raced
+    assert coding.codec_set.codec_name("depth") == "webp + residual"
+    assert coding.quality.of("depth") == 33
+
+
 def test_another_question_is_another_plan(tmp_path: Path) -> None:
     asked: dict[str, Any] = {"codec": "auto", "auto_samples": 2, "shard_size": 5, "pack": 5}
     dsc.compress(Views(), tmp_path / "a", tasks="label", **asked)
@@ -297,6 +471,7 @@ def test_a_bound_without_a_codec_is_coded_by_what_is_cheapest_below_it(tmp_path:
         Views(), tmp_path / "a", tasks="depth", max_error="depth=1%", auto_samples=2
     )
     assert manifest.choice is not None
+    assert {trial.codec for trial in manifest.choice.trials} == {"av1", "jxl"}
     assert [s.name for s in manifest.streams] == ["depth", "depth.residual"]
     plain = dsc.compress(
         Views(), tmp_path / "b", tasks="depth", max_error="depth=1%", codec="depth=jxl"

@@ -94,7 +94,7 @@ def test_a_choice_made_for_the_same_question_is_not_made_again() -> None:
             TASKS,
             report_of(SOURCE),
             earlier=earlier,
-            on_trial=lambda done, total: tried.append(done),
+            on_trial=lambda done, total, left_s: tried.append(done),
         )
 
     first = again(2, None)
