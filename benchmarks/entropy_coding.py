@@ -3,7 +3,8 @@
     python -m benchmarks.entropy_coding
 
 compressai's path is `EntropyModel.compress`/`decompress` as its users call it, lists and all; ours
-is `SymbolEncoder`/`SymbolDecoder`, sort and scatter included. Rounds alternate between the two, so
+is `SymbolEncoder`/`SymbolDecoder`, sort and scatter included, with the compiled kernels and with
+their twins in Python. Rounds alternate between the two, so
 that a busy machine slows both. Needs the extra `research` (compressai).
 """
 
@@ -17,6 +18,7 @@ import numpy as np
 import torch
 from compressai.entropy_models import GaussianConditional
 
+from dsc import _kernels
 from dsc._codecs.coding.entropy import SymbolDecoder, SymbolEncoder, Tables
 
 
@@ -69,16 +71,20 @@ def main() -> None:
             raise SystemExit("compressai did not give the symbols back")
         if not np.array_equal(SymbolDecoder(ours).get(narrow, tables), wide):
             raise SystemExit("our coder did not give the symbols back")
-        times: dict[str, list[float]] = {"te": [], "td": [], "oe": [], "od": []}
+        times: dict[str, list[float]] = {key: [] for key in ("te", "td", "oe", "od", "we", "wd")}
         for _ in range(args.rounds):
             times["te"].append(timed(theirs_encode))
             times["oe"].append(timed(ours_encode))
             times["td"].append(timed(partial(model.decompress, [theirs], index)))
             times["od"].append(timed(partial(ours_decode, ours, narrow, tables)))
+            with _kernels.twins():
+                times["we"].append(timed(ours_encode))
+                times["wd"].append(timed(partial(ours_decode, ours, narrow, tables)))
         m = {key: statistics.median(values) for key, values in times.items()}
         count = symbols.numel()
         print(f"{count:9} {'compressai':10} {m['te']:10.2f} {m['td']:10.2f} {len(theirs):9}")
         print(f"{'':9} {'dsc':10} {m['oe']:10.2f} {m['od']:10.2f} {len(ours):9}")
+        print(f"{'':9} {'dsc, twin':10} {m['we']:10.2f} {m['wd']:10.2f} {len(ours):9}")
         print(
             f"{'':9} {'ratio':10} {m['te'] / m['oe']:9.1f}x {m['td'] / m['od']:9.1f}x "
             f"{len(ours) / len(theirs):9.4f}"

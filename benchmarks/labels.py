@@ -2,10 +2,11 @@
 
     python -m benchmarks.labels
 
-NYUv2's test split (training saw its train split only) at its own size and at 304×224 (nearest), and
-procedural views of seed 0 (training saw others). Coders take turns on each map, on one core, and
-speed is pixels over CPU time of this process, so that a busy machine matters little; files are read
-beforehand. Every map is decoded and compared.
+`twin` is `label-context` without the compiled kernels; it is tried on every tenth map only. NYUv2's
+test split (training saw its train split only) at its own size, at 304×224 and at 180×102 (nearest),
+and procedural views of seed 0 (training saw others). Coders take turns on each map, on one core,
+and speed is pixels over CPU time of this process, so that a busy machine matters little; files are
+read beforehand. Every map is decoded and compared.
 """
 
 import argparse
@@ -17,14 +18,16 @@ from pathlib import Path
 
 import imagecodecs
 import numpy as np
-import torch
 
 from benchmarks.label_weights import SMALL, nearest
+from dsc import _kernels
 from dsc._codecs.registry import make_codec
 from dsc._schemas import Quality, Task
 from dsc._sources.registry import open_source
 
 BASELINE = "jxl e7"
+TWIN, EVERY = "twin", 10
+TINY = (102, 180)
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,17 @@ def coders() -> dict[str, Coder]:
     def decode(data: bytes, shape: tuple[int, ...]) -> np.ndarray:
         return codec.decode_batch([{"label": data}], ["label"], 1 << 28)[0]["label"]
 
+    def twin_encode(labels: np.ndarray) -> bytes:
+        with _kernels.twins():
+            return encode(labels)
+
+    def twin_decode(data: bytes, shape: tuple[int, ...]) -> np.ndarray:
+        with _kernels.twins():
+            return decode(data, shape)
+
     return {
         "label-context": Coder(encode, decode),
+        TWIN: Coder(twin_encode, twin_decode),
         BASELINE: Coder(
             lambda x: imagecodecs.jpegxl_encode(x, lossless=True, effort=7, numthreads=1),
             lambda data, _: imagecodecs.jpegxl_decode(data, numthreads=1),
@@ -78,6 +90,7 @@ def data_sets(data: Path, share: int, views: int) -> dict[str, list[np.ndarray]]
         maps = [source.read(k, ["label"]).arrays["label"] for k in range(0, len(source), share)]
         found["NYUv2 test, 640×480"] = maps
         found["NYUv2 test, 304×224"] = [nearest(labels, SMALL) for labels in maps]
+        found["NYUv2 test, 180×102"] = [nearest(labels, TINY) for labels in maps]
     for size, count in ((256, views), (512, views // 4)):
         if count:
             source = open_source("sample", n=count, size=size, seed=0)
@@ -89,12 +102,13 @@ def data_sets(data: Path, share: int, views: int) -> dict[str, list[np.ndarray]]
 
 
 def measure(title: str, maps: Sequence[np.ndarray]) -> None:
-    pixels = sum(labels.size for labels in maps)
-    sizes = dict.fromkeys(coders(), 0)
-    spent = {name: [0.0, 0.0] for name in sizes}
     named = coders()
-    for labels in maps:
+    pixels, sizes = dict.fromkeys(named, 0), dict.fromkeys(named, 0)
+    spent = {name: [0.0, 0.0] for name in sizes}
+    for k, labels in enumerate(maps):
         for name, coder in named.items():
+            if name == TWIN and k % EVERY:
+                continue
             start = time.process_time()
             data = coder.encode(labels)
             middle = time.process_time()
@@ -102,16 +116,16 @@ def measure(title: str, maps: Sequence[np.ndarray]) -> None:
             spent[name][0] += middle - start
             spent[name][1] += time.process_time() - middle
             sizes[name] += len(data)
+            pixels[name] += labels.size
             if not np.array_equal(decoded, labels):
                 raise SystemExit(f"{title}: {name} did not give a map back")
     print(f"\n{title}: {len(maps)} maps")
-    print(f"{'':14} {'bytes':>8} {'bpp':>8} {'to jxl e7':>9} {'encode':>8} {'decode':>8} MPix/s")
+    print(f"{'':14} {'bpp':>8} {'to jxl e7':>9} {'encode':>8} {'decode':>8} MPix/s")
     for name, size in sizes.items():
-        speeds = " ".join(f"{pixels / seconds / 1e6:8.2f}" for seconds in spent[name])
-        print(
-            f"{name:14} {size / len(maps):8.1f} {8 * size / pixels:8.4f} "
-            f"{size / sizes[BASELINE]:9.3f} {speeds}"
-        )
+        bpp = 8 * size / pixels[name]
+        speeds = " ".join(f"{pixels[name] / seconds / 1e6:8.2f}" for seconds in spent[name])
+        ratio = bpp / (8 * sizes[BASELINE] / pixels[BASELINE])
+        print(f"{name:14} {bpp:8.4f} {'' if name == TWIN else f'{ratio:.3f}':>9} {speeds}")
 
 
 def main() -> None:
@@ -120,7 +134,6 @@ def main() -> None:
     parser.add_argument("--share", type=int, default=1, help="every n-th NYUv2 map")
     parser.add_argument("--views", type=int, default=100)
     args = parser.parse_args()
-    torch.set_num_threads(1)
     for title, maps in data_sets(Path(args.data), args.share, args.views).items():
         measure(title, maps)
 

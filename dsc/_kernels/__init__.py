@@ -11,6 +11,8 @@ array of another kind (a mistake of ours), `ValueError` for bytes that are no bi
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 try:
     from dsc._kernels import compiled as compiled  # passed on
@@ -25,6 +27,17 @@ _wanted = os.environ.get("DSC_KERNELS", "").lower() not in ("0", "off", "no")
 def in_use() -> bool:
     """Tell whether the compiled kernels are there and wanted."""
     return built and _wanted
+
+
+@contextmanager
+def twins() -> Iterator[None]:
+    """Use the twins in Python inside the block, whatever there is: to measure and to compare."""
+    global _wanted  # noqa: PLW0603
+    before, _wanted = _wanted, False
+    try:
+        yield
+    finally:
+        _wanted = before
 
 
 def description() -> str:

@@ -216,3 +216,25 @@ def plane_look_up(
     Table and `out` are uint8, uint16 or uint32, whatever the bits mean. Raises `ValueError` for a
     value that has no entry.
     """
+
+def label_number(
+    labels: NDArray[Any],
+    size: int,
+    places: NDArray[np.uint8],
+    ids: NDArray[np.uint16],
+    first: NDArray[np.int64],
+) -> int:
+    """Give unsigned labels (H, W) of `size` bytes numbers in the order of coding; return how many.
+
+    Parameters
+    ----------
+    places
+        (48, 2) of a cell's pixels, in the order of coding.
+    ids
+        (H, W) the number of each pixel's label.
+    first
+        (65534,) a pixel, in the flat map, of each number.
+    """
+
+def label_name(ids: NDArray[np.uint16], names: NDArray[np.uint8], named: NDArray[np.uint8]) -> None:
+    """Write the bytes `names` (n, size) of each of `ids` (m,) to `named` (m, size)."""

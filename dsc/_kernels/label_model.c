@@ -9,6 +9,8 @@
 #define AREAS 3
 #define NIBBLES ((NEIGHBOURS + NEIGHBOURS + NEAR) / 4)
 #define FEATURES (4 * NIBBLES)
+#define PAIRS (NEIGHBOURS / 5)
+#define MOST_PARTS NIBBLES
 #define SHIFT 5
 #define HIGHEST 127
 #define MOST_WIDTH 992 /* of a layer: 970, padded */
@@ -65,8 +67,19 @@ static int first_layer(LabelModel *model, Network *network, const Array *weight,
     const int8_t *w = weight->data;
     if (weight->shape[1] != FEATURES) return refuse("first layers");
     int16_t *columns = keep(model, NIBBLES * 16 * width, sizeof *columns);
+    int16_t *pairs = keep(model, PAIRS * 32 * width, sizeof *pairs);
     int16_t *own = keep(model, LEVELS * width, sizeof *own);
-    if (!columns || !own) return -1;
+    if (!columns || !pairs || !own) return -1;
+    for (int64_t n = 0; n < PAIRS; n++)
+        for (int64_t bits = 0; bits < 32; bits++)
+            for (int64_t o = 0; o < outputs; o++) {
+                int16_t sum = 0;
+                for (int64_t k = 5 * n; k < 5 * n + 5; k++) {
+                    int64_t feature = bits >> (k - 5 * n) & 1 ? k : NEIGHBOURS + k;
+                    sum = (int16_t)(sum + w[o * FEATURES + feature]);
+                }
+                pairs[(32 * n + bits) * width + o] = sum;
+            }
     for (int64_t n = 0; n < NIBBLES; n++)
         for (int64_t bits = 0; bits < 16; bits++)
             for (int64_t o = 0; o < outputs; o++) {
@@ -88,12 +101,13 @@ static int first_layer(LabelModel *model, Network *network, const Array *weight,
     }
     network->width = width;
     network->columns = columns;
+    network->pairs = pairs;
     return 0;
 }
 
 static int later_layer(LabelModel *model, Layer *layer, const Array *weight, const Array *bias) {
     int64_t outputs = weight->shape[0], inputs = weight->shape[1];
-    layer->groups = padded(inputs, 4) / 4;
+    layer->groups = padded(inputs, 8) / 4;
     layer->outputs = padded(outputs, 8);
     int8_t *w = keep(model, layer->groups * layer->outputs * 4, sizeof *w);
     int32_t *b = keep(model, LEVELS * layer->outputs, sizeof *b);
@@ -155,14 +169,14 @@ static int add_network(LabelModel *model, Network *network, PyObject *layers) {
 
 /* Activations are bytes: 0 to 127 between layers, -127 to 127 after the last. */
 
-static void plain_first(const Network *network, int level, const uint8_t *nibbles, uint8_t *out) {
+/* Adds the columns of n parts to the bias. */
+static void plain_first(const Network *network, int level, const int16_t *const *parts, int n,
+                        uint8_t *out) {
     for (int64_t start = 0; start < network->width; start += 16) {
         int16_t sums[16];
         memcpy(sums, network->bias[level] + start, sizeof sums);
-        for (int n = 0; n < NIBBLES; n++) {
-            const int16_t *column = network->columns + (16 * n + nibbles[n]) * network->width + start;
-            for (int k = 0; k < 16; k++) sums[k] = (int16_t)(sums[k] + column[k]);
-        }
+        for (int part = 0; part < n; part++)
+            for (int k = 0; k < 16; k++) sums[k] = (int16_t)(sums[k] + parts[part][start + k]);
         for (int k = 0; k < 16; k++) {
             int value = sums[k] >> 1;
             value = value < network->low ? network->low : value > HIGHEST ? HIGHEST : value;
@@ -192,13 +206,14 @@ static void plain_layer(const Layer *layer, int level, const uint8_t *x, uint8_t
 
 #include <immintrin.h>
 
-AVX2 static void avx2_first(const Network *network, int level, const uint8_t *nibbles, uint8_t *out) {
+AVX2 static void avx2_first(const Network *network, int level, const int16_t *const *parts, int n,
+                            uint8_t *out) {
     __m256i low = _mm256_set1_epi16((short)network->low), high = _mm256_set1_epi16(HIGHEST);
     for (int64_t start = 0; start < network->width; start += 32) {
         const __m256i *from = (const __m256i *)(network->bias[level] + start);
         __m256i a = _mm256_loadu_si256(from), b = _mm256_loadu_si256(from + 1);
-        for (int n = 0; n < NIBBLES; n++) {
-            from = (const __m256i *)(network->columns + (16 * n + nibbles[n]) * network->width + start);
+        for (int part = 0; part < n; part++) {
+            from = (const __m256i *)(parts[part] + start);
             a = _mm256_add_epi16(a, _mm256_loadu_si256(from));
             b = _mm256_add_epi16(b, _mm256_loadu_si256(from + 1));
         }
@@ -209,72 +224,123 @@ AVX2 static void avx2_first(const Network *network, int level, const uint8_t *ni
     }
 }
 
-/* Sums n times eight outputs; a pair of products is below 2^15, so nothing saturates. */
-AVX2 static inline void avx2_outputs(const Layer *layer, int level, const uint8_t *x, uint8_t *out,
-                                     int64_t start, int n) {
-    const __m256i ones = _mm256_set1_epi16(1);
-    __m256i sums[4];
-    for (int k = 0; k < n; k++)
-        sums[k] = _mm256_loadu_si256((const __m256i *)(layer->bias[level] + start) + k);
-    for (int64_t g = 0; g < layer->groups; g++) {
-        const __m256i *w = (const __m256i *)(layer->weight + (g * layer->outputs + start) * 4);
-        int32_t four;
-        memcpy(&four, x + 4 * g, sizeof four);
-        __m256i inputs = _mm256_set1_epi32(four);
-        for (int k = 0; k < n; k++) {
-            __m256i pairs = _mm256_maddubs_epi16(inputs, _mm256_loadu_si256(w + k));
-            sums[k] = _mm256_add_epi32(sums[k], _mm256_madd_epi16(pairs, ones));
-        }
-    }
-    for (int k = 0; k < n; k++) {
-        int32_t values[8];
-        __m256i half = _mm256_set1_epi32(1 << (SHIFT - 1));
-        __m256i value = _mm256_srai_epi32(_mm256_add_epi32(sums[k], half), SHIFT);
-        value = _mm256_max_epi32(value, _mm256_set1_epi32(layer->low));
-        value = _mm256_min_epi32(value, _mm256_set1_epi32(HIGHEST));
-        _mm256_storeu_si256((__m256i *)values, value);
-        for (int o = 0; o < 8; o++) out[start + 8 * k + o] = (uint8_t)values[o];
-    }
+/* Rounds and clamps the sums of eight outputs. */
+AVX2 static inline void avx2_clamp(const Layer *layer, __m256i sums, uint8_t *out) {
+    sums = _mm256_srai_epi32(_mm256_add_epi32(sums, _mm256_set1_epi32(1 << (SHIFT - 1))), SHIFT);
+    sums = _mm256_min_epi32(sums, _mm256_set1_epi32(HIGHEST));
+    sums = _mm256_max_epi32(sums, _mm256_set1_epi32(layer->low));
+    __m128i half = _mm_packs_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1));
+    _mm_storel_epi64((__m128i *)out, _mm_packs_epi16(half, half));
+}
+
+static inline int32_t four_inputs(const uint8_t *x) {
+    int32_t four;
+    memcpy(&four, x, sizeof four);
+    return four;
+}
+
+/* Sums n times eight outputs by a multiplication `MULTIPLY` of four inputs, in two halves, so that
+ * one need not wait for the other. */
+#define SUM_OUTPUTS(n)                                                                           \
+    do {                                                                                         \
+        __m256i even[n], odd[n];                                                                 \
+        for (int k = 0; k < (n); k++) {                                                          \
+            even[k] = _mm256_loadu_si256((const __m256i *)(layer->bias[level] + start) + k);     \
+            odd[k] = _mm256_setzero_si256();                                                     \
+        }                                                                                        \
+        for (int64_t g = 0; g < layer->groups; g += 2) {                                         \
+            const __m256i *w = (const __m256i *)(layer->weight + (g * layer->outputs + start) * 4); \
+            const __m256i *v = (const __m256i *)((const int8_t *)w + layer->outputs * 4);        \
+            __m256i first = _mm256_set1_epi32(four_inputs(x + 4 * g));                           \
+            __m256i second = _mm256_set1_epi32(four_inputs(x + 4 * g + 4));                      \
+            for (int k = 0; k < (n); k++) {                                                      \
+                even[k] = MULTIPLY(even[k], first, _mm256_loadu_si256(w + k));                   \
+                odd[k] = MULTIPLY(odd[k], second, _mm256_loadu_si256(v + k));                    \
+            }                                                                                    \
+        }                                                                                        \
+        for (int k = 0; k < (n); k++)                                                            \
+            avx2_clamp(layer, _mm256_add_epi32(even[k], odd[k]), out + start + 8 * k);           \
+    } while (0)
+
+#define SUM_LAYER()                                                          \
+    do {                                                                     \
+        int64_t start = 0;                                                   \
+        for (; start + 32 <= layer->outputs; start += 32) SUM_OUTPUTS(4);    \
+        for (; start < layer->outputs; start += 8) SUM_OUTPUTS(1);           \
+    } while (0)
+
+/* Two products of a weight and an activation are below 2^15: nothing saturates. */
+AVX2 static inline __m256i multiply_add(__m256i sums, __m256i inputs, __m256i weights) {
+    __m256i pairs = _mm256_maddubs_epi16(inputs, weights);
+    return _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 }
 
 AVX2 static void avx2_layer(const Layer *layer, int level, const uint8_t *x, uint8_t *out) {
-    int64_t start = 0;
-    for (; start + 32 <= layer->outputs; start += 32) avx2_outputs(layer, level, x, out, start, 4);
-    for (; start < layer->outputs; start += 8) avx2_outputs(layer, level, x, out, start, 1);
+#define MULTIPLY multiply_add
+    SUM_LAYER();
+#undef MULTIPLY
+}
+
+static inline int has_vnni(void) {
+    return __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vl");
+}
+
+__attribute__((target("avx2,avx512vnni,avx512vl"))) static void vnni_layer(
+    const Layer *layer, int level, const uint8_t *x, uint8_t *out) {
+#define MULTIPLY _mm256_dpbusd_epi32
+    SUM_LAYER();
+#undef MULTIPLY
 }
 
 #endif
 
-void label_logits(const LabelModel *model, int phase, int level, Pattern pattern, uint8_t *index) {
-    const Network *network = &model->networks[phase];
-    uint8_t nibbles[NIBBLES], one[MOST_WIDTH], two[MOST_WIDTH];
-    uint8_t *x = one, *next = two;
-    for (int k = 0; k < NEIGHBOURS / 4; k++) {
-        nibbles[k] = pattern.first >> (4 * k) & 15;
-        nibbles[NEIGHBOURS / 4 + k] = pattern.second >> (4 * k) & 15;
+/* Lists the columns of the features that a pattern sets; returns how many parts that are. */
+static int find_parts(const Network *network, Pattern pattern, const int16_t **parts) {
+    const uint64_t all = (UINT64_C(1) << NEIGHBOURS) - 1;
+    int64_t width = network->width;
+    int n = 0;
+    if (!pattern.third && pattern.first == (~pattern.second & all)) {
+        for (; n < PAIRS; n++)
+            parts[n] = network->pairs + (32 * n + (int64_t)(pattern.first >> 5 * n & 31)) * width;
+        return n;
     }
-    for (int k = 0; k < NEAR / 4; k++) nibbles[NEIGHBOURS / 2 + k] = pattern.third >> (4 * k) & 15;
-#if WITH_AVX2
-    if (has_avx2()) {
-        avx2_first(network, level, nibbles, x);
-        for (int k = 1; k < network->n_layers; k++) {
-            avx2_layer(&network->layers[k - 1], level, x, next);
-            uint8_t *last = x;
-            x = next;
-            next = last;
-        }
-        for (int k = 0; k < DECISIONS; k++) index[k] = (uint8_t)(((int8_t)x[k] + HIGHEST + 1) >> 2);
-        return;
-    }
-#endif
-    plain_first(network, level, nibbles, x);
+    for (int k = 0; k < NEIGHBOURS / 4; k++, n++)
+        parts[n] = network->columns + (16 * n + (int64_t)(pattern.first >> 4 * k & 15)) * width;
+    for (int k = 0; k < NEIGHBOURS / 4; k++, n++)
+        parts[n] = network->columns + (16 * n + (int64_t)(pattern.second >> 4 * k & 15)) * width;
+    for (int k = 0; k < NEAR / 4; k++, n++)
+        parts[n] = network->columns + (16 * n + (int64_t)(pattern.third >> 4 * k & 15)) * width;
+    return n;
+}
+
+typedef void FirstLayer(const Network *, int, const int16_t *const *, int, uint8_t *);
+typedef void LaterLayer(const Layer *, int, const uint8_t *, uint8_t *);
+
+static inline void run_network(const Network *network, int level, Pattern pattern, uint8_t *index,
+                               FirstLayer *first, LaterLayer *later) {
+    uint8_t one[MOST_WIDTH], two[MOST_WIDTH], *x = one, *next = two;
+    const int16_t *parts[MOST_PARTS];
+    int n = find_parts(network, pattern, parts);
+    first(network, level, parts, n, x);
     for (int k = 1; k < network->n_layers; k++) {
-        plain_layer(&network->layers[k - 1], level, x, next);
+        later(&network->layers[k - 1], level, x, next);
         uint8_t *last = x;
         x = next;
         next = last;
     }
     for (int k = 0; k < DECISIONS; k++) index[k] = (uint8_t)(((int8_t)x[k] + HIGHEST + 1) >> 2);
+}
+
+void label_logits(const LabelModel *model, int phase, int level, Pattern pattern, uint8_t *index) {
+    const Network *network = &model->networks[phase];
+#if WITH_AVX2
+    if (has_avx2()) {
+        LaterLayer *later = has_vnni() ? vnni_layer : avx2_layer;
+        run_network(network, level, pattern, index, avx2_first, later);
+        return;
+    }
+#endif
+    run_network(network, level, pattern, index, plain_first, plain_layer);
 }
 
 /* ---- tables and places */

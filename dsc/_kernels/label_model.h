@@ -23,18 +23,19 @@ typedef struct {
     uint32_t n;
 } Table;
 
-/* A layer after the first. Four inputs are summed at once, of eight outputs. */
+/* A layer after the first. Four inputs are multiplied at once, of eight outputs. */
 typedef struct {
-    int64_t groups, outputs; /* of four inputs; a multiple of 8 */
+    int64_t groups, outputs; /* an even number of four inputs each; a multiple of 8 */
     const int8_t *weight;    /* (groups, outputs, 4) */
     const int32_t *bias[LEVELS];
     int low;
 } Layer;
 
-/* The first layer is a sum of columns of its weights, looked up for four features at once. */
+/* The first layer is a sum of columns of its weights, looked up for some features at once: `columns`
+ * for four; `pairs` for five neighbours of a pixel that has but two labels around it. */
 typedef struct {
     int64_t width; /* outputs of the first layer, padded to a multiple of 32 */
-    const int16_t *columns;
+    const int16_t *columns, *pairs;
     const int16_t *bias[LEVELS];
     int low, n_layers;
     Layer layers[MOST_LAYERS]; /* those after the first */

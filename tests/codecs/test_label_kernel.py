@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from dsc import _kernels
 from dsc._codecs.coding.entropy import SymbolDecoder, SymbolEncoder
 from dsc._codecs.context.coder import decode_labels, encode_labels
+from dsc._codecs.context.escapes import MAX_LABELS
 from dsc._codecs.context.lattice import LEVELS, PHASES
 from dsc._codecs.context.neighbours import FEATURES
 from dsc._codecs.context.network import ONE, LabelModel, Layer, compiled_model
 from dsc._codecs.context.weights import shipped_model
-from dsc._codecs.label.palette import index_labels
+from dsc._codecs.label.palette import index_labels, name_labels
 from dsc.errors import BitstreamError
 from tests.kernels import use_kernels
 
@@ -65,7 +66,7 @@ KINDS = st.sampled_from(["regions", "ragged", "stripes", "noise"])
 SIDES = st.one_of(st.integers(1, 40), st.sampled_from([63, 64, 65, 110, 119, 128, 135]))
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=50)
 @given(st.integers(0, 2**32 - 1), SIDES, SIDES, st.integers(1, 300), KINDS)
 def test_both_write_the_same_bytes_and_read_the_same_map(
     seed: int, height: int, width: int, count: int, kind: str
@@ -93,7 +94,7 @@ def test_both_agree_on_more_labels_than_a_table_has_buckets() -> None:
     assert np.array_equal(decode("compiled", data, (90, 95)), np.append(labels.ravel(), False))
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=50)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 40), st.integers(2, 40), KINDS)
 def test_both_read_damage_alike(seed: int, height: int, width: int, kind: str) -> None:
     rng = np.random.default_rng(seed)
@@ -216,3 +217,53 @@ def test_models_that_do_not_fit_together_are_refused() -> None:
     ):
         with pytest.raises(TypeError, match=r"do not fit|expected"):
             compiled_model(model)
+
+
+# ---- numbers and names of labels
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.integers(0, 2**32 - 1),
+    SIDES,
+    SIDES,
+    st.sampled_from(["uint8", "int16", "int32", "uint64", "int64"]),
+    st.sampled_from([1, 3, 8]),
+)
+def test_both_number_labels_alike_and_name_them_again(
+    seed: int, height: int, width: int, dtype: str, channels: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    limits = np.iinfo(dtype)
+    names = rng.integers(limits.min, limits.max, (40, channels), dtype=dtype, endpoint=True)
+    array = names[np.sort(rng.integers(0, 40, (height, width)), axis=1)]
+    array = array if channels > 1 else array[..., 0]
+    found = []
+    for which in ("compiled", "twin"):
+        with pytest.MonkeyPatch.context() as patch:
+            use_kernels(which, patch)
+            ids, palette = index_labels(array)
+            assert np.array_equal(name_labels(ids, palette, array.dtype, channels), array)
+            found.append((ids, palette))
+    assert np.array_equal(found[0][0], found[1][0])
+    assert np.array_equal(found[0][1], found[1][1])
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "int32"])
+def test_both_say_when_there_are_too_many_labels(
+    dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    most = np.arange(MAX_LABELS + 1).astype(dtype)
+    for which in ("compiled", "twin"):
+        use_kernels(which, monkeypatch)
+        assert index_labels(most[None, :-1])[1].shape == (1, MAX_LABELS)
+        with pytest.raises(ValueError, match="different labels"):
+            index_labels(most[None])
+
+
+def test_a_number_without_a_name_is_an_error() -> None:
+    names, named = np.zeros((3, 2), np.uint8), np.zeros((4, 2), np.uint8)
+    with pytest.raises(IndexError, match="no name"):
+        _kernels.compiled.label_name(np.array([0, 1, 2, 3], np.uint16), names, named)
+    with pytest.raises(TypeError, match="expected"):
+        _kernels.compiled.label_name(np.array([0, 1, 2], np.uint16), names, named)

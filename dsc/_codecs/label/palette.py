@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dsc import _kernels
 from dsc._codecs.base import Array
 from dsc._codecs.coding.entropy import SymbolDecoder, SymbolEncoder
 from dsc._codecs.context.escapes import MAX_LABELS
-from dsc._codecs.context.lattice import Ids, meeting_order
+from dsc._codecs.context.lattice import PHASES, Ids, Index, meeting_order
 from dsc.errors import BitstreamError
 
 MOST_CHANNELS = 8
@@ -47,6 +48,24 @@ def index_labels(array: Array) -> tuple[Ids, Packed]:
     """
     wide = _is_wide(array.dtype, array.shape[2:])
     packed = _rank(array) if wide else _pack(array)
+    number = _number_compiled if _kernels.in_use() and packed.size < 1 << 31 else _number
+    ids, first = number(packed)
+    if not wide:
+        return ids, packed.ravel()[first].astype(np.uint64)[None]
+    labels = array.reshape(-1, array.shape[2])[first]
+    return ids, np.stack([_pack(labels[:, k]) for k in range(labels.shape[1])]).astype(np.uint64)
+
+
+def _number_compiled(packed: Array) -> tuple[Ids, Index]:
+    ids, first = np.empty(packed.shape, np.uint16), np.empty(MAX_LABELS, np.int64)
+    places = np.array([place for phase in PHASES for place in phase], np.uint8)
+    unsigned = np.ascontiguousarray(packed).view(f"u{packed.itemsize}")
+    count = _kernels.compiled.label_number(unsigned, packed.itemsize, places, ids, first)
+    return ids, first[:count]
+
+
+def _number(packed: Array) -> tuple[Ids, Index]:
+    """Return the numbers (H, W) of packed labels in the order of coding, and a pixel of each."""
     flat = packed.ravel()
     starts = np.flatnonzero(flat[1:] != flat[:-1]) + 1  # labels come in runs: few pixels to sort
     values = np.unique(np.append(flat[starts], flat[0]))
@@ -57,11 +76,7 @@ def index_labels(array: Array) -> tuple[Ids, Packed]:
     met = np.empty(len(values), np.uint16)
     met[order] = np.arange(len(values))
     ids: Ids = met[number]
-    if not wide:
-        return ids, values[order].astype(np.uint64)[None]
-    first = np.unique(ids, return_index=True)[1]
-    labels = array.reshape(-1, array.shape[2])[first]
-    return ids, np.stack([_pack(labels[:, k]) for k in range(labels.shape[1])]).astype(np.uint64)
+    return ids, np.unique(ids, return_index=True)[1]
 
 
 def put_palette(
@@ -113,8 +128,13 @@ def name_labels(ids: Ids, palette: Packed, dtype: np.dtype[Any], channels: int) 
             for k in range(channels)
         ]
     names = np.stack(columns, axis=-1) if channels > 1 else columns[0]
-    native: Array = names.view(dtype)[ids]
-    return native
+    if _kernels.in_use():
+        native = np.empty((*ids.shape, *names.shape[1:]), dtype)
+        raw = np.ascontiguousarray(names).view(np.uint8).reshape(len(names), -1)
+        flat = native.view(np.uint8).reshape(-1, raw.shape[1])
+        _kernels.compiled.label_name(np.ascontiguousarray(ids).ravel(), raw, flat)
+        return native
+    return np.asarray(names.view(dtype)[ids])
 
 
 def _is_wide(dtype: np.dtype[Any], channels: tuple[int, ...]) -> bool:
