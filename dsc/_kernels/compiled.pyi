@@ -238,3 +238,9 @@ def label_number(
 
 def label_name(ids: NDArray[np.uint16], names: NDArray[np.uint8], named: NDArray[np.uint8]) -> None:
     """Write the bytes `names` (n, size) of each of `ids` (m,) to `named` (m, size)."""
+
+def raster_intervals(mask: NDArray[np.bool_], intervals: Words) -> None:
+    """Write the interval of each pixel of a mask (H, W), row by row, to `intervals` (H W, 2)."""
+
+def raster_decode(words: Words, state: NDArray[np.uint64], mask: NDArray[np.bool_]) -> None:
+    """Read a mask (H, W) row by row; `state` is (state, words left)."""

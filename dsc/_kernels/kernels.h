@@ -38,6 +38,7 @@ int array_expect(const Array *array, const char *name, int64_t count);
 extern PyMethodDef ans_methods[];
 extern PyMethodDef label_methods[];
 extern PyMethodDef label_model_methods[];
+extern PyMethodDef raster_methods[];
 extern PyMethodDef palette_methods[];
 extern PyMethodDef bound_methods[];
 extern PyMethodDef maps_methods[];

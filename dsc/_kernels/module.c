@@ -23,6 +23,7 @@ static PyMethodDef *const TABLES[] = {
     ans_methods,
     label_methods,
     label_model_methods,
+    raster_methods,
     palette_methods,
     bound_methods,
     maps_methods,

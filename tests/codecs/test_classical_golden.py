@@ -26,7 +26,7 @@ CASES = [
     for task in (*make_classical.MAPS, *make_classical.VALUES)
     if task in tasks
 ] + [f"exact/{task.name}" for task, _ in make_classical.exact_cases()]
-MASKS = ["mask/all", "mask/box", "mask/ragged", "mask/webp"]
+MASKS = ["mask/all", "mask/box", "mask/ragged", "mask/rows"]
 
 
 def read(case: str, suffix: str) -> bytes:

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dsc._codecs.context.mask import _encode_webp, encode_mask
+from dsc._codecs.context.mask import ROWS, encode_mask
+from dsc._codecs.context.raster import encode_rows
 from dsc._codecs.registry import make_codec
 from dsc._schemas import Quality, Task, TaskKind
 from tests.codecs import test_classical as tasks
@@ -44,7 +45,7 @@ def main() -> None:
         write(f"mask/{name}", json_bytes(expected), encode_mask(mask))
     noise = np.random.default_rng(4).random((60, 80)) < 0.3
     expected = {"shape": noise.shape, "sha256": sha256(noise)}
-    write("mask/webp", json_bytes(expected), _encode_webp(noise))
+    write("mask/rows", json_bytes(expected), bytes([ROWS]) + encode_rows(noise))
 
 
 def exact_cases() -> list[tuple[Task, np.ndarray]]:

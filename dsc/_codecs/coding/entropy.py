@@ -206,7 +206,7 @@ class SymbolDecoder:
         return symbols.reshape(indexes.shape)
 
     def _get(self, indexes: NDArray[np.uint8], tables: Tables, symbols: Int) -> None:
-        coder, outside = _Reader(self), []
+        coder, outside = AnsReader(self), []
         for index, places in _groups(indexes):
             bounds, low = tables.table(index), int(tables.lows[index])
             for place in places.tolist():
@@ -225,7 +225,7 @@ class SymbolDecoder:
         if _kernels.in_use():
             _kernels.compiled.ans_decode_uniform(self.words, self.state, size, values)
         else:
-            coder = _Reader(self)
+            coder = AnsReader(self)
             values[:] = [coder.uniform(size) for _ in range(count)]
             coder.keep()
         return values
@@ -281,7 +281,7 @@ def _encode(intervals: Words) -> bytes:
     return np.array(words, "<u4").tobytes()
 
 
-class _Reader:
+class AnsReader:
     """The state of a decoder in Python's integers, while symbols are read."""
 
     def __init__(self, decoder: SymbolDecoder) -> None:
@@ -300,6 +300,12 @@ class _Reader:
         value = min(self._state % _ONE // each, size - 1)
         self._advance(value * each, _ONE if value == size - 1 else (value + 1) * each)
         return int(value)
+
+    def below(self, bound: int) -> bool:
+        """Read which of two symbols it is: the one of [0, `bound`), or the other one."""
+        is_below = bool(self._state % _ONE < bound)
+        self._advance(*((0, bound) if is_below else (bound, _ONE)))
+        return is_below
 
     def _advance(self, left: int, right: int) -> None:
         quantile = self._state % _ONE

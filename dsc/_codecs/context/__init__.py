@@ -3,5 +3,5 @@
 - `lattice`: the order of the pixels. `neighbours`: what is known around each.
 - `network`: how likely each candidate is. `escapes`: labels that no candidate has.
 - `coder`: the walk that encodes and decodes. `weights`: the model file.
-- `mask`: which pixels are invalid, as bytes.
+- `raster`: masks row by row, by counts. `mask`: which pixels are invalid, as bytes.
 """
