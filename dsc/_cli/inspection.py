@@ -47,13 +47,14 @@ def info(archive: ArchiveArgument, json_: JsonOption = False) -> None:
 
 
 def _show_info(where: str, opened: "Archive", summary: "Summary") -> None:
-    from dsc._codecs.encoder import encoder_text
+    from dsc._codecs.encoder import effort_text, encoder_text
 
     manifest = opened.manifest
     show_summary(where, summary)
     say("")
     splits = ", ".join(f"{name} {count}" for name, count in manifest.splits.items())
-    say(f"source {manifest.source}; splits {splits}; quality {quality_text(manifest.quality)}")
+    asked = [f"quality {quality_text(manifest.quality)}", effort_text(manifest.codecs)]
+    say("; ".join([f"source {manifest.source}", f"splits {splits}", *filter(None, asked)]))
     sizes = (
         f"{counted(len(opened.shards), 'shard')} of up to {counted(manifest.shard_size, 'sample')}"
     )

@@ -6,9 +6,10 @@ archive says which ones wrote it, and one that is half made is finished by the s
 
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from typing import Any
 
 from dsc import _plugins
-from dsc._schemas import CodecRecord
+from dsc._schemas import CodecRecord, Effort
 from dsc.errors import PlanMismatchError
 
 Encoder = Mapping[str, str]
@@ -38,6 +39,15 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "shared-latent": LEARNED,
     "chained": LEARNED,
 }
+# what a codec of dsc's own was written at whose configuration says no effort, where that is not DEFAULT
+UNSAID = {
+    "png": Effort.BEST,
+    "av1": Effort.BEST,
+    "av1-psnr": Effort.BEST,
+    "av1-fast": Effort.FAST,
+    "normal-palette": Effort.BEST,
+}
+WITHOUT_EFFORT = ("raw", "vector", "residual", "independent", "shared-latent", "chained")
 PACKAGES = ("torch",)
 SEARCH = "quality-search"  # dsc's own way to find qualities, beside the packages
 # by library, the function of imagecodecs that names its version
@@ -73,6 +83,30 @@ def _libraries(codec_id: str) -> set[str]:
     if codec_id in CODECS or package is None:
         return set(LIBRARIES.get(codec_id, MASKS))
     return {package}
+
+
+def effort_of(codec_id: str, config: Mapping[str, Any]) -> str | None:
+    """Return the effort that a codec has by its configuration; None where it knows of none.
+
+    A codec under a bound has that of the codec that it bounds.
+    """
+    base = config.get("base")
+    if isinstance(base, dict):
+        return effort_of(str(base.get("id")), base.get("config") or {})
+    if "effort" in config:
+        return str(config["effort"])
+    if codec_id in WITHOUT_EFFORT or codec_id not in (*LIBRARIES, "residual"):
+        return None
+    return str(UNSAID.get(codec_id, Effort.DEFAULT))
+
+
+def effort_text(codecs: Iterable[CodecRecord]) -> str:
+    """Say in a line for people at which effort codecs encode; empty where none knows of any."""
+    found = {record.id: effort_of(record.id, record.config) for record in codecs}
+    known = {name: effort for name, effort in found.items() if effort is not None}
+    if len(set(known.values())) < 2:
+        return "".join(f"effort {effort}" for effort in set(known.values()))
+    return "effort " + ", ".join(f"{effort} of {name}" for name, effort in known.items())
 
 
 @lru_cache(maxsize=64)

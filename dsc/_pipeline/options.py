@@ -426,7 +426,8 @@ class CodingOptions:
             "--max-error",
             "The largest error that any valid pixel may have, kept by a second stream: depth=1%, "
             "depth=5mm, or in counts for images: gray=2. Where no codec is named for the task, dsc "
-            "finds the cheapest quality of the usual one on a few crops.",
+            "takes the cheaper of the usual one and jxl, at the quality that is cheapest on a few "
+            "crops.",
             metavar="E",
             is_first=True,
         ),
@@ -436,7 +437,8 @@ class CodingOptions:
         Option(
             "--effort",
             "How long encoders may look for fewer bytes: fast, default, or best, which takes "
-            "several times as long. What a quality means, and how fast data are read, stays.",
+            "several times as long. What a quality means stays; depth with many holes is read "
+            "slower with best.",
             metavar="fast|default|best",
             is_first=True,
             usual="default",

@@ -156,8 +156,8 @@ def test_a_part_of_a_command_is_told_with_its_own_time(
         clock.wait(6)
         tried(4, 4, math.inf)
         assert capsys.readouterr().err.splitlines() == [
+            "try codecs: at most 2 min 00 s left",
             "try codecs: 2 of 4 candidates (50 %), 0.3 candidates/s, at most 1 min 54 s left",
-            "try codecs: 4 of 4 candidates (100 %), 0.3 candidates/s, in 12 s",
         ]
 
 

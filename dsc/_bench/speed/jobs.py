@@ -25,6 +25,7 @@ from dsc._bench.stream.children import Child, ChildError, child
 from dsc._bench.stream.readers import Read
 from dsc._bench.stream.speed import too_little
 from dsc._bench.stream.workshop import absent, error_row
+from dsc._extras import is_installed
 from dsc._schemas import Effort, TaskKind
 from dsc.errors import DscError
 
@@ -188,6 +189,9 @@ def measure_epochs(
     try:
         reads = _reads(source.hold(), folder)
         rows = {name: {"name": name, "rates": []} for name in reads}
+        if not is_installed("torch"):  # a stream of tensors is what users wait for
+            for name in (STREAM, LATER):
+                rows[name]["error"] = "not installed (pip install torch)"
         sizes = {name: stored_bytes(Path(read.where)) for name, read in reads.items()}
         with ExitStack() as stack:
             processes = {

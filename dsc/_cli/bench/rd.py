@@ -221,7 +221,9 @@ def open_sets(
     for line in absent:
         note(line)
     if not found:
-        raise UsageError(f"none of {names} is in {folder}; say where with --data, or --views N")
+        raise UsageError(
+            f"none of {names} is in {folder}; say where with --data, or render --sets views"
+        )
     return found
 
 

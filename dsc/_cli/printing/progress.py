@@ -99,9 +99,12 @@ def trying(beside: Whole) -> Callable[[int, int, float], None]:
             meter = ProgressMeter("try codecs", "candidates", time.monotonic())
             show = _lines(meter) if beside.bars is None else _row(meter, beside.bars)
             shown.append((meter, show))
+            if beside.bars is None:
+                note(f"{meter.label}: {_left(left_s) or 'no limit of time'}")
         meter, show = shown[0]
         meter.left_s = left_s
-        show(done, total)
+        if beside.bars is not None or done < total:  # a log's table says when all is over
+            show(done, total)
 
     return report
 
@@ -211,7 +214,7 @@ class ProgressMeter:
         else:
             end = f"ETA {seconds_text((total - done) / rate)}" if rate else "ETA unknown"
         if done < total and math.isfinite(self.left_s):
-            end = f"at most {seconds_text(self.left_s)} left"
+            end = _left(self.left_s)
         return ", ".join([self._count(done, total), *speed, end])
 
     def _rate(self, done: int, now_s: float) -> float | None:
@@ -230,3 +233,7 @@ class ProgressMeter:
 
     def _amount(self, rate: float) -> str:
         return bytes_text(rate) if self._unit == BYTES else f"{rate:.1f} {self._unit}"
+
+
+def _left(left_s: float) -> str:
+    return f"at most {seconds_text(left_s)} left" if math.isfinite(left_s) else ""

@@ -8,7 +8,9 @@ from functools import partial
 from typing import Any
 
 from dsc._codecs.base import check_array
+from dsc._extras import is_installed
 from dsc._jobs.archive.options import CompressOptions
+from dsc._jobs.workers.ray_session import NEEDS_RAY
 from dsc._jobs.workers.verdict import RETRIES, may_pass
 from dsc._pipeline.choose.decide import asks_for_targets, coded_tasks
 from dsc._pipeline.options import CodingOptions, ShardingOptions, SourceOptions, WorkOptions
@@ -40,6 +42,8 @@ def check_asked(data: SourceOptions, coding: CodingOptions, work: WorkOptions) -
         raise UsageError(f"--auto-samples {coding.tried}: at least 1")
     if not coding.minutes >= 0:
         raise UsageError(f"--auto-minutes {coding.minutes}: 0 (no limit) or more")
+    if work.address is not None and not is_installed("ray"):
+        raise UsageError(NEEDS_RAY.format("--address"))
 
 
 def open_data(data: SourceOptions) -> Source:

@@ -9,6 +9,7 @@ from typing import Any
 
 from dsc.errors import UsageError
 
+NEEDS_RAY = "{} needs Ray: pip install 'dsc[ray]'"
 IN_FLIGHT_PER_SLOT = 2  # so that no worker waits for the next task
 OBJECT_STORE_BYTES = 200 << 20
 SLOTS_EVERY_S = 5.0  # nodes come and go: how often the cluster's size is read
@@ -23,7 +24,7 @@ def session(workers: int, address: str | None) -> Iterator[Any]:
         import ray
     except ImportError:
         option = "--workers" if address is None else "--address"
-        raise UsageError(f"{option} needs Ray: pip install 'dsc[ray]'") from None
+        raise UsageError(NEEDS_RAY.format(option)) from None
     if ray.is_initialized():
         yield ray
         return

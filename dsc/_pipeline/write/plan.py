@@ -23,7 +23,7 @@ from typing import Any, Self
 import numpy as np
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
-from dsc._codecs.encoder import check_same_encoder
+from dsc._codecs.encoder import check_same_encoder, effort_of
 from dsc._pipeline.choose.coding import Coding, encoder_versions
 from dsc._pipeline.options import ShardingOptions
 from dsc._pipeline.write.samples import Probed
@@ -437,6 +437,8 @@ def differences(plan: Plan, old: Plan | Manifest) -> list[str]:
         for json in (new_json, old_json):
             json.pop("splits", None)
         new_json["source"] = {"name": plan.source.get("name")}
+    for codec in (*new_json["codecs"], *old_json["codecs"]):
+        codec["config"] = {**codec["config"], "effort": effort_of(codec["id"], codec["config"])}
     other_choice = old_json.pop("choice", None) != new_json.pop("choice", None)
     return [*_compare("", old_json, new_json), *[OTHER_CHOICE] * other_choice] or [OTHER_DATA]
 

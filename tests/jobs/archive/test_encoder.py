@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from dsc._codecs import encoder
-from dsc._codecs.encoder import LIBRARIES, encoder_of, encoder_text
-from dsc._codecs.registry import CODECS
+from dsc._codecs.encoder import LIBRARIES, effort_of, effort_text, encoder_of, encoder_text
+from dsc._codecs.registry import CODECS, codec_class
 from dsc._jobs.archive.compress import compress
 from dsc._pipeline.write.plan import Plan
 from dsc._schemas import CodecRecord, Manifest
@@ -45,6 +45,22 @@ def test_every_codec_says_what_it_encodes_with() -> None:
     assert all(value[0].isdigit() for value in found.values())
     assert "torch" in encoder_of([CodecRecord(id="independent")])
     assert list(encoder_of([CodecRecord(id="raw")])) == ["imagecodecs"]
+
+
+def test_the_effort_is_told_where_a_configuration_leaves_it_out() -> None:
+    for name in set(CODECS) - {"av1-fast"}:
+        own = getattr(codec_class(name), "effort_before", None)
+        assert effort_of(name, {}) == (None if own is None else str(own)), name
+    assert effort_of("av1-fast", {}) == "fast"
+    assert effort_of("another", {}) is None
+    assert effort_of("residual", {"base": {"id": "av1", "config": {"effort": "fast"}}}) == "fast"
+    av1, fast_labels = (
+        CodecRecord(id="av1"),
+        CodecRecord(id="label-context", config={"effort": "fast"}),
+    )
+    assert effort_text([CodecRecord(id="vector"), av1]) == "effort best"
+    assert effort_text([av1, fast_labels]) == "effort best of av1, fast of label-context"
+    assert effort_text([CodecRecord(id="raw")]) == ""
 
 
 def test_plan_and_manifest_name_the_encoder_and_info_shows_it(tmp_path: Path) -> None:

@@ -190,6 +190,7 @@ def test_without_ray_the_message_says_what_to_install(
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UsageError, match=r"--address needs Ray: pip install 'dsc\[ray\]'"):
         compress(PixelSource(), tmp_path, address="auto", **GIVEN)
+    assert not list(tmp_path.iterdir())  # nothing is begun that cannot go on
 
 
 def test_a_cluster_that_wants_a_token_says_so(

@@ -32,7 +32,7 @@ from dsc._pipeline.write.sizes import (
     largest_stream,
     probe_indices,
 )
-from dsc._schemas import Quality
+from dsc._schemas import Effort, Quality
 from dsc.errors import PlanMismatchError, SampleError, UsageError
 from tests.jobs.sources import DEPTH, LABEL, RGB, PixelSource
 
@@ -127,6 +127,18 @@ def test_another_plan_is_refused_and_says_what_differs(
     assert says in str(caught.value)
     assert "/archives/views" in str(caught.value)
     assert "--overwrite" in str(caught.value)
+
+
+def test_an_effort_that_no_configuration_says_is_named() -> None:
+    best, fast = (
+        make_plan(
+            PixelSource(),
+            Coding(TASKS, CodecSet.from_spec("png", TASKS, effort=effort), Quality()),
+            ShardingOptions(shard_size=8, pack=4),
+        )
+        for effort in (Effort.BEST, Effort.FAST)
+    )
+    assert 'codecs.png.config.effort: "best" -> "fast"' in differences(fast, best)
 
 
 def test_another_codec_or_version_is_named() -> None:
