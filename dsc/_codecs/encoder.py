@@ -39,7 +39,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "shared-latent": LEARNED,
     "chained": LEARNED,
 }
-# what a codec of dsc's own was written at whose configuration says no effort, where that is not DEFAULT
+# what codecs were written at whose configuration says no effort, where that is not DEFAULT
 UNSAID = {
     "png": Effort.BEST,
     "av1": Effort.BEST,
