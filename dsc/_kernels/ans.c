@@ -1,9 +1,6 @@
 /* Entropy coding of symbols grouped by table: all of table 0 first, then those of table 1. */
 #include "ans.h"
 
-#define ESCAPE_BITS 20
-#define CHUNK_BITS (ESCAPE_BITS / 2) /* an escape is two uniform symbols */
-
 /* Tables: entry k of table t is the interval from bounds[offsets[t] + t + k] to the next bound. */
 typedef struct {
     const uint32_t *bounds;
@@ -208,11 +205,7 @@ static void decode(AnsDecoder *shared, const Tables *tables, uint32_t *order,
             if (entry == size - 1) order[n_escaped++] = place; /* never beyond `at` */
         }
     }
-    for (int64_t k = 0; k < n_escaped; k++) {
-        uint32_t high = ans_uniform(&coder, 1 << CHUNK_BITS);
-        uint32_t low = ans_uniform(&coder, 1 << CHUNK_BITS);
-        symbols[order[k]] = (int32_t)(high << CHUNK_BITS | low) - (1 << (ESCAPE_BITS - 1));
-    }
+    for (int64_t k = 0; k < n_escaped; k++) symbols[order[k]] = ans_escape(&coder);
     *shared = coder;
 }
 

@@ -49,6 +49,17 @@ static inline uint32_t ans_uniform(AnsDecoder *coder, uint32_t size) {
     return value;
 }
 
+/* A symbol beyond its table is its value in plain bits, as two uniform integers. */
+#define ESCAPE_BITS 20
+#define CHUNK_BITS (ESCAPE_BITS / 2)
+
+/* Reads the value of a symbol beyond its table. */
+static inline int32_t ans_escape(AnsDecoder *coder) {
+    int32_t high = (int32_t)ans_uniform(coder, 1 << CHUNK_BITS);
+    int32_t low = (int32_t)ans_uniform(coder, 1 << CHUNK_BITS);
+    return (high << CHUNK_BITS | low) - (1 << (ESCAPE_BITS - 1));
+}
+
 typedef struct {
     uint64_t state;
     uint32_t *words; /* room for one word a symbol and two more */

@@ -2,6 +2,7 @@
 #include "label_model.h"
 
 #include <stdatomic.h>
+#include <stddef.h>
 
 #include "ans.h"
 
@@ -19,7 +20,7 @@
 
 struct Block {
     Block *next;
-    _Alignas(64) char data[];
+    _Alignas(max_align_t) char data[];
 };
 
 static void *keep(LabelModel *model, int64_t count, size_t size) {

@@ -11,12 +11,27 @@ static const char *const MESSAGES[] = {
     [NOT_IN_ORDER] = "labels are not numbered in the order of coding",
 };
 
+/* Returns how many pixels of a map a phase of the model has at most; coarser levels have fewer. */
+static size_t most_of_a_phase(const LabelModel *model, int64_t height, int64_t width) {
+    int64_t most = 0;
+    for (int phase = 0; phase < PHASES; phase++) {
+        int64_t own = 0;
+        for (int k = 0; k < model->n_places[phase]; k++) {
+            const uint8_t *place = model->places[phase][k];
+            int64_t rows = (height + CELL - 1 - place[0]) / CELL;
+            own += rows * ((width + CELL - 1 - place[1]) / CELL);
+        }
+        if (own > most) most = own;
+    }
+    return (size_t)(most ? most : 1);
+}
+
 /* Asks for all memory that a walk needs but lists of what is rare. */
 static int walk_open(Walk *walk, int64_t height, int64_t width) {
     size_t area = (size_t)(height + 2 * MARGIN) * (size_t)(width + 2 * MARGIN) + SPARE;
     size_t line = (size_t)words_of(width + 2 * MARGIN) + 1;
     size_t rows = (size_t)height * (size_t)words_of(width);
-    size_t phase = (size_t)((height + 1) / 2) * (size_t)((width + 1) / 2);
+    size_t phase = most_of_a_phase(walk->model, height, width);
     int failed = 0;
 #define ROOM(member, count) failed |= !((member) = malloc((count) * sizeof *(member)))
     ROOM(walk->grid, area);

@@ -1,8 +1,8 @@
 /* Maps and what their values mean: look-ups, holes, unit vectors, structural similarity.
  *
- * Twins: `dsc._codecs.maps.look_up`, `dsc._codecs.coding.fill`, `dsc._schemas.task`, `dsc._pipeline.metrics`. What is floating
- * point here is the twin's, operation by operation, and nothing may be fused: the values are the same
- * to the last bit.
+ * Twins: `dsc._codecs.maps.look_up`, `dsc._codecs.coding.fill`, `dsc._schemas.task`,
+ * `dsc._pipeline.metrics`. What is floating point here is the twin's, operation by operation, and
+ * nothing may be fused: the values are the same to the last bit.
  */
 #include "clones.h"
 #include "kernels.h"
@@ -189,15 +189,19 @@ static PyObject *maps_fill(PyObject *self, PyObject *args) {
     PyObject *o[N], *result = NULL;
     Array a[N] = {0};
     Floor floors[MOST_FLOORS] = {0};
-    int failed = 0, any = 0;
+    int failed = 0, any = 0, all = 1;
     if (!PyArg_ParseTuple(args, "OO", &o[0], &o[1])) return NULL;
     if (array_open(&a[PLANES], o[PLANES], "planes", "f4", 3, WRITE) < 0 ||
         array_open(&a[WEIGHT], o[WEIGHT], "weight", "f4", 2, READ) < 0 ||
         array_expect(&a[WEIGHT], "weight", a[PLANES].shape[1] * a[PLANES].shape[2]) < 0)
         goto done;
-    for (int64_t k = 0; k < a[WEIGHT].count; k++) any |= ((const float *)a[WEIGHT].data)[k] > 0;
-    if (!any) {
-        PyErr_SetString(PyExc_TypeError, "weight: nothing to fill from");
+    for (int64_t k = 0; k < a[WEIGHT].count; k++) {
+        float weight = ((const float *)a[WEIGHT].data)[k];
+        any |= weight > 0;
+        all &= weight >= 0; /* else the sum of all might not be above 0, and no floor be full */
+    }
+    if (!any || !all) {
+        PyErr_SetString(PyExc_TypeError, "weight: nothing to fill from, or a number below 0");
         goto done;
     }
     Py_BEGIN_ALLOW_THREADS
@@ -220,8 +224,8 @@ enum { MEAN_1, MEAN_2, SQUARE_1, SQUARE_2, PRODUCT, SUMS };
 
 /* Blurs a column each of both images, of their squares and of their product: n columns at once. */
 CLONED static void blur_rows(const double *restrict first, const double *restrict second,
-                                int64_t stride, const double *window, int64_t size, int64_t n,
-                                double *restrict out) {
+                             int64_t stride, const double *window, int64_t size, int64_t n,
+                             double *restrict out) {
     for (int64_t k = 0; k < size; k++) {
         const double w = window[k], *restrict a = first + k * stride, *restrict b = second + k * stride;
         for (int64_t x = 0; x < n; x++) {
@@ -238,7 +242,7 @@ CLONED static void blur_rows(const double *restrict first, const double *restric
 
 /* Blurs rows of n along themselves, to n - size + 1 values each. */
 CLONED static void blur_columns(const double *restrict in, const double *window, int64_t size,
-                                   int64_t n, double *restrict out) {
+                                int64_t n, double *restrict out) {
     int64_t length = n - size + 1;
     for (int64_t s = 0; s < SUMS; s++)
         for (int64_t k = 0; k < size; k++)
@@ -249,7 +253,7 @@ CLONED static void blur_columns(const double *restrict in, const double *window,
 }
 
 CLONED static void compare(const double *restrict sums, int64_t n, double c1, double c2,
-                              double *restrict similarity, double *restrict contrast) {
+                           double *restrict similarity, double *restrict contrast) {
     for (int64_t x = 0; x < n; x++) {
         double m1 = sums[MEAN_1 * n + x], m2 = sums[MEAN_2 * n + x];
         double variance_1 = sums[SQUARE_1 * n + x] - m1 * m1;

@@ -37,7 +37,7 @@ static inline uint8_t clamped(int16_t scaled) {
 
 /* BT.601 in full range, in 1/64, as libyuv rounds it: what libavif has always given here. */
 CLONED static void colour_rows(const Plane *planes, int64_t height, int64_t width,
-                                  uint8_t *out) {
+                               uint8_t *out) {
     uint8_t red[BLOCK], green[BLOCK], blue[BLOCK];
     for (int64_t row = 0; row < height; row++) {
         const uint8_t *y = planes[0].data + row * planes[0].stride;

@@ -1,7 +1,8 @@
 /* Residuals of a bounded error, as entropy-coded planes of integers.
  *
- * The twin is in `dsc._codecs.residual.coder`, which says what is coded and why. Here a level's grid is held as its four phases, each with a margin, so that all
- * neighbours of a row of pixels lie side by side.
+ * The twin is in `dsc._codecs.residual.coder`, which says what is coded and why. Here a level's grid
+ * is held as its four phases, each with a margin, so that all neighbours of a row of pixels lie side
+ * by side.
  */
 #include "ans.h"
 #include "clones.h"
@@ -22,8 +23,6 @@
 #define NO_ALIASES
 #endif
 #define ALWAYS_INLINE __attribute__((always_inline))
-#define ESCAPE_BITS 20
-#define CHUNK_BITS (ESCAPE_BITS / 2)
 
 /* Lower ends of the classes of spread but the first. */
 static const int32_t SPREAD[LEVELS - 1] = {1, 3, 6, 10, 15, 22, 32, 46, 68, 100, 150, 250, FLAT};
@@ -389,11 +388,7 @@ static int read_symbols(Reader *reader, int64_t n) {
             if (entry == table.size - 1) order[n_escaped++] = place; /* never beyond `at` */
         }
     }
-    for (int64_t k = 0; k < n_escaped; k++) {
-        uint32_t high = ans_uniform(&coder, 1 << CHUNK_BITS);
-        uint32_t low = ans_uniform(&coder, 1 << CHUNK_BITS);
-        reader->symbols[order[k]] = (int32_t)(high << CHUNK_BITS | low) - (1 << (ESCAPE_BITS - 1));
-    }
+    for (int64_t k = 0; k < n_escaped; k++) reader->symbols[order[k]] = ans_escape(&coder);
     reader->coder = coder;
     return 0;
 }

@@ -10,8 +10,6 @@
 #include "bits.h"
 #include "walk.h"
 
-#define ESCAPE_BITS 20
-#define CHUNK_BITS (ESCAPE_BITS / 2)
 #define MOST_TIMES 256 /* of an interval that is repeated */
 #define COLUMN UINT64_C(0x0101010101010101) /* every eighth pixel */
 
@@ -64,11 +62,6 @@ static inline uint32_t get(AnsDecoder *decoder, const Table *table) {
     uint32_t entry = ans_find(table->bounds, table->n, ans_peek(decoder));
     ans_advance(decoder, table->bounds[entry], table->bounds[entry + 1] - table->bounds[entry]);
     return entry;
-}
-
-static int64_t get_outside(AnsDecoder *decoder) {
-    int64_t high = ans_uniform(decoder, 1 << CHUNK_BITS), low = ans_uniform(decoder, 1 << CHUNK_BITS);
-    return (high << CHUNK_BITS | low) - (1 << (ESCAPE_BITS - 1));
 }
 
 /* ---- the grid */
@@ -305,14 +298,23 @@ static void read_calm(Walk *walk, int class, const Table *table) {
     mark_missed(walk, class, walk->places, n_missed);
 }
 
-/* Reads the decisions on calm pixels that are outside their tables, which no encoder writes. */
+/* Reads the decisions on calm pixels that are outside their tables, which no encoder writes. Those
+ * of a class lie together and ascend: they are marked in one pass, however many a stream has. */
 static void read_calm_outside(Walk *walk) {
+    int64_t n_missed = 0;
+    int class = 1;
     for (int64_t k = 0; k < walk->outside.count; k++) {
-        int64_t value = get_outside(walk->decoder);
-        uint32_t number = (uint32_t)walk->outside.items[k];
+        int64_t value = ans_escape(walk->decoder);
+        int own = (int)(walk->outside.items[k] >> 32);
+        if (own != class) {
+            mark_missed(walk, class, walk->places, n_missed);
+            class = own;
+            n_missed = 0;
+        }
         if (value < 0 || value > 1) walk->failure = NEITHER;
-        if (value == 0) mark_missed(walk, (int)(walk->outside.items[k] >> 32), &number, 1);
+        if (value == 0) walk->places[n_missed++] = (uint32_t)walk->outside.items[k];
     }
+    mark_missed(walk, class, walk->places, n_missed);
     walk->outside.count = 0;
 }
 
@@ -470,7 +472,7 @@ static void code_busy(Walk *walk) {
         }
         if (!walk->decoder) put_outside(walk);
         for (int64_t k = 0; k < walk->outside.count; k++) {
-            int64_t value = get_outside(walk->decoder);
+            int64_t value = ans_escape(walk->decoder);
             if (value < 0 || value > 1) walk->failure = NEITHER;
             settle(walk->busy + walk->outside.items[k], decision, value == 1);
         }
@@ -621,7 +623,7 @@ static int64_t read_missed(Walk *walk) {
     Missed *items = walk->items;
     for (int64_t k = 0; k < n; k++) items[k].label = get(walk->decoder, table); /* symbols for now */
     for (int64_t k = 0; k < n; k++)
-        if (items[k].label == table->n - 1) items[k].label = get_outside(walk->decoder);
+        if (items[k].label == table->n - 1) items[k].label = ans_escape(walk->decoder);
     for (int64_t k = 0; k < n && !walk->failure; k++) {
         uint16_t own[DECISIONS];
         int64_t symbol = items[k].label;

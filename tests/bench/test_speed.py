@@ -222,6 +222,7 @@ def test_a_tar_holds_the_frames_as_users_store_them(data: BenchSet, tmp_path: An
     assert np.array_equal(found, source.read(1, ["depth_zbuffer"]).arrays["depth_zbuffer"])
 
 
+@pytest.mark.slow
 def test_an_epoch_is_read_from_an_archive_and_from_a_tar_in_turn(
     data: BenchSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -148,10 +148,6 @@ class QualitySearch:
             quality, self._encode(quality), {n: self._distortion(n, quality) for n in self._targets}
         )
 
-    def is_done(self, quality: Quality) -> bool:
-        """Tell whether these qualities reach every target."""
-        return all(self._margin_db(name, quality) >= 0 for name in self._targets)
-
     def _raise_to_target(self, name: str, quality: Quality, lowest: int) -> Quality:
         curve = self._curves.setdefault(name, QualityCurve())
         known: dict[int, float] = {}
