@@ -16,7 +16,7 @@ from dsc._codecs.encoder import library_version
 from dsc._codecs.registry import SAME_AS, make_codec
 from dsc._renderer.render import render_view
 from dsc._schemas import Effort, Quality, Task, TaskKind
-from dsc.errors import BitstreamError
+from dsc.errors import BitstreamError, CodecError
 
 RGB = Task(name="rgb", kind=TaskKind.IMAGE, dtype="uint8", channels=3)
 DEPTH = Task(
@@ -199,3 +199,16 @@ def test_the_best_quality_is_the_picture() -> None:
     (sent,) = codec.encode_batch([{"rgb": view}], Quality(default=100))
     (back,) = codec.decode_batch([sent], ["rgb"], 1 << 20)
     assert np.array_equal(back["rgb"], view)
+
+
+@pytest.mark.parametrize("codec", ["av1", "avif", "av1-small"])
+def test_a_side_that_libavif_does_not_read_is_refused_when_it_is_written(codec) -> None:
+    task = Task(name="gray", kind="image", dtype="uint8")
+    made = make_codec(codec, [task])
+    longest = np.full((1, 32768), 90, np.uint8)
+    (streams,) = made.encode_batch([{"gray": longest}], Quality(default=60))
+    (found,) = made.decode_batch([streams], ["gray"], longest.size)
+    assert found["gray"].shape == longest.shape
+    for shape in ((1, 32769), (32769, 1)):
+        with pytest.raises(CodecError, match="longer than 32768"):
+            made.encode_batch([{"gray": np.full(shape, 90, np.uint8)}], Quality(default=60))

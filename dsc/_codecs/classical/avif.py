@@ -34,6 +34,7 @@ class AvifCodec(ImageCodec):
     id: ClassVar[str] = "avif"
     deep_bits: ClassVar[int] = 12
     holds_exactly: ClassVar[bool] = False
+    most_side: ClassVar[int] = 32768  # libavif writes longer ones, and does not read them
     speeds: ClassVar[Mapping[Effort, int]] = {Effort.FAST: 8, Effort.DEFAULT: 6, Effort.BEST: 4}
     """libaom's speed at each effort."""
 

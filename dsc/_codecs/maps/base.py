@@ -242,6 +242,9 @@ class ImageCodec(TaskCodec):
     holds_exactly: ClassVar[bool] = True
     """Whether `write_image` without a quality loses nothing, so that exact tasks can be coded."""
 
+    most_side: ClassVar[int] = MAX_SIDE
+    """The longest side of an image that every decoder of the format reads."""
+
     @abstractmethod
     def method(self, task: Task, quality: int) -> Method:
         """Choose how a task is coded at this quality."""
@@ -282,8 +285,8 @@ class ImageCodec(TaskCodec):
 
     def encode_task(self, task: Task, array: Array, quality: int) -> bytes:
         """Encode a map: header, the method's own header, image file."""
-        if max(array.shape[:2]) > MAX_SIDE:
-            raise ValueError(f"a side is longer than {MAX_SIDE}")
+        if max(array.shape[:2]) > self.most_side:
+            raise ValueError(f"a side is longer than {self.most_side}")
         method, tag, body = self.method(task, quality), 0, b""
         if task.is_exact:
             method = Method.EXACT
