@@ -437,8 +437,8 @@ class CodingOptions:
         Option(
             "--effort",
             "How long encoders may look for fewer bytes: fast, default, or best, which takes "
-            "several times as long. What a quality means stays; depth with many holes is read "
-            "slower with best.",
+            "several times as long. What a quality means stays; depth with holes may be read more "
+            "slowly with best.",
             metavar="fast|default|best",
             is_first=True,
             usual="default",
