@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
+from dsc import _kernels
 from dsc._codecs.coding.fill import fill_invalid
 from dsc._codecs.maps.look_up import look_up
 from dsc._pipeline.metrics import ms_ssim
@@ -88,6 +89,14 @@ def test_holes_are_filled_as_numpy_fills_them(
     assert found.dtype == np.float32
     assert np.array_equal(found, twin)
     assert np.array_equal(found[:, ~invalid], planes[:, ~invalid])
+
+
+@pytest.mark.skipif(not _kernels.built, reason="the compiled kernels were not built")
+@pytest.mark.parametrize("weight", [-1.0, np.nan])
+def test_a_weight_that_could_leave_holes_for_ever_is_refused(weight: float) -> None:
+    planes, weights = np.ones((1, 2, 2), np.float32), np.array([[1, weight], [0, 0]], np.float32)
+    with pytest.raises(TypeError, match="below 0"):
+        _kernels.compiled.maps_fill(planes, weights)
 
 
 @pytest.mark.parametrize("shape", [(200, 190, 3), (97, 31), (7, 40, 3), (11, 11)])
