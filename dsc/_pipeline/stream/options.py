@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from numbers import Integral
 from typing import Any, Literal, Self, get_args
 
 from dsc._schemas.size import parse_bytes
@@ -22,6 +23,7 @@ _CHOICES = {
     "mixed_sizes": MixedSizes,
     "output": Output,
 }
+_NUMBERS = ("batch_size", "window", "lanes", "workers", "threads")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +108,7 @@ class StreamOptions:
             if getattr(self, name) not in get_args(allowed):
                 found = f"{name}={getattr(self, name)!r}"
                 raise UsageError(f"{found}: one of {', '.join(get_args(allowed))}")
+        self._check_numbers()
         if self.batch_size < 1:
             raise UsageError(f"batch_size={self.batch_size}: at least 1")
         if self.workers < 0:
@@ -116,6 +119,14 @@ class StreamOptions:
         _ = self.prefetch_bytes, self.memory_bytes, self.cache_bytes, self.cache_decoded_bytes
         self._check_decode()
         self._check_order()
+
+    def _check_numbers(self) -> None:
+        """Refuse what is no whole number where one is wanted."""
+        for name in _NUMBERS:
+            given = getattr(self, name)
+            is_left_out = given is None and getattr(type(self), name) is None
+            if not is_left_out and not isinstance(given, Integral):
+                raise UsageError(f"{name}={given!r}: a whole number")
 
     def _check_decode(self) -> None:
         """Refuse what does not go with ``decode``."""
