@@ -29,6 +29,14 @@ def test_version_is_that_of_the_project(dsc: Command) -> None:
     assert kernels == _kernels.description()
 
 
+def test_a_start_without_compiled_kernels_says_so(dsc: Command, tmp_path: Path) -> None:
+    words = ("compress", "taskonomy", "--views", 1, "--size", 32, "--tasks", "rgb", "--out")
+    with _kernels.twins():
+        assert _kernels.description() in dsc(*words, tmp_path / "slow").err.splitlines()
+    if _kernels.in_use():
+        assert "kernels" not in dsc(*words, tmp_path / "fast").err
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_teaches_by_examples(dsc: Command, command: str) -> None:
     ran = dsc(command, "--help")

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from dsc import _kernels
 from dsc._cli.printing.choice import show_choice
 from dsc._cli.printing.output import columns, note, note_table
 from dsc._cli.printing.text import counted
@@ -41,6 +42,8 @@ def show_start(report: "SourceReport", tasks: "Sequence[Task]", codec_set: "Code
         note(f"{lacking} of {report.samples} samples lack a task")
     show_left_out(report)
     show_warnings(report, tasks)
+    if not _kernels.in_use():  # works, but may take a hundred times as long
+        note(_kernels.description())
 
 
 def show_left_out(report: "SourceReport") -> None:
