@@ -33,6 +33,10 @@ PROGRAM = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[2]); "
     "from dsc._jobs.workers.pool import serve; serve(int(sys.argv[1]))"
 )
+NO_GUARD = (
+    "because the script begins to work when it is imported; put its calls under "
+    '`if __name__ == "__main__":`'
+)
 
 Task = Callable[[Any], Iterator[Any]]
 
@@ -82,10 +86,7 @@ class Pool:
 
     def __init__(self, workers: int, preload: Sequence[str] = ()) -> None:
         if IN_WORKER in os.environ:
-            raise UsageError(
-                "a worker process came here, because the script begins to work when it is "
-                'imported; put its calls under `if __name__ == "__main__":`'
-            )
+            raise UsageError(f"a worker process came here, {NO_GUARD}")
         self.workers = workers
         self._preload, self._task, self._ahead = list(preload), b"", 1
         self._staff: list[_Worker] = []
@@ -208,7 +209,9 @@ def _main_program() -> tuple[str, str] | None:
     spec, path = getattr(main, "__spec__", None), getattr(main, "__file__", None)
     if spec is not None:
         return "module", spec.name
-    return None if path is None else ("path", os.path.abspath(path))
+    if path is None or not os.path.isfile(path):  # a session, or a script that came through a pipe
+        return None
+    return "path", os.path.abspath(path)
 
 
 def serve(fd: int) -> None:
@@ -262,11 +265,23 @@ class _Unpickler(pickle.Unpickler):
                 f"{name} was defined in an interactive session, where worker processes cannot find "
                 "it; put it in a module, or work in this process, without workers"
             )
-        kind, where = self._main
-        run = runpy.run_path if kind == "path" else runpy.run_module
         if not hasattr(sys.modules["__main__"], name):
-            sys.modules["__main__"].__dict__.update(run(where, run_name="__mp_main__"))
+            sys.modules["__main__"].__dict__.update(_imported(*self._main, name))
         return super().find_class(module, name)
+
+
+def _imported(kind: str, where: str, name: str) -> dict[str, Any]:
+    """Run the main program as one that is imported, and return what it defines."""
+    run = runpy.run_path if kind == "path" else runpy.run_module
+    try:
+        return run(where, run_name="__mp_main__")
+    except (Exception, SystemExit) as error:  # often it met what it does itself, such as a lock
+        if NO_GUARD in str(error):
+            raise
+        raise UsageError(
+            f"{where}: a worker process that looked for {name} there met {type(error).__name__}: "
+            f"{error}; most likely {NO_GUARD}"
+        ) from error
 
 
 def _portable(error: Exception) -> Exception:

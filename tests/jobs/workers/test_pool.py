@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -140,10 +141,11 @@ if __name__ == "__main__":
 """
 
 
-def script(*words: str) -> "subprocess.Popen[str]":
+def script(*words: str, stdin: IO[str] | None = None) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, *words],
         cwd=ROOT,
+        stdin=stdin,
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
@@ -159,6 +161,25 @@ def test_a_script_may_define_what_its_workers_do(tmp_path: Path) -> None:
 def test_what_an_interactive_session_defines_is_refused() -> None:
     with script("-c", SCRIPT) as process:
         assert "Here was defined in an interactive session" in process.communicate(timeout=60)[0]
+
+
+def test_what_comes_through_a_pipe_is_refused_as_a_session_is(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text(SCRIPT)
+    with (tmp_path / "main.py").open() as piped, script("-", stdin=piped) as process:
+        assert "Here was defined in an interactive session" in process.communicate(timeout=60)[0]
+
+
+@pytest.mark.parametrize("before", ["", "os.mkdir(__file__ + '.made')\n", "sys.exit('mkdir')\n"])
+def test_a_script_without_a_guard_is_told_to_have_one(before: str, tmp_path: Path) -> None:
+    started = 'if __name__ == "__main__":\n    main()'
+    assert started in SCRIPT
+    if "exit" in before:
+        before = f"if __name__ != '__main__': {before}"
+    (tmp_path / "main.py").write_text(SCRIPT.replace(started, f"{before}main()"))
+    with script(str(tmp_path / "main.py")) as process:
+        said = process.communicate(timeout=60)[0]
+    assert 'put its calls under `if __name__ == "__main__":`' in said
+    assert ("most likely" in said) is bool(before)
 
 
 def test_workers_end_when_who_hired_them_is_killed(tmp_path: Path) -> None:
