@@ -127,6 +127,8 @@ class QualitySearch:
         there = {name for sample in samples for name in sample}
         order = [name for name in codec_set.tasks_in_order() if name in there]
         self._targets = {n: quality.targets[n] for n in order if n in quality.targets}
+        # a residual reaches any target, whatever is below: what was chosen below is the least
+        self._lowest = {n: quality.of(n) if n in quality.max_error else 1 for n in self._targets}
         self._coded: dict[tuple[tuple[str, int], ...], list[dict[str, bytes]]] = {}
         self._measured: dict[tuple[tuple[tuple[str, int], ...], str], float] = {}
 
@@ -140,7 +142,7 @@ class QualitySearch:
         """
         quality = start
         for name in self._targets:
-            quality = self._raise_to_target(name, quality, 1)
+            quality = self._raise_to_target(name, quality, self._lowest[name])
         while missed := [name for name in self._targets if self._margin_db(name, quality) < 0]:
             for name in missed:
                 quality = self._raise_to_target(name, quality, quality.of(name) + 1)

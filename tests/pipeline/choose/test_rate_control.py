@@ -148,6 +148,16 @@ def test_a_bound_alone_takes_one_encode(monkeypatch: pytest.MonkeyPatch) -> None
     assert Counted.encodes == 3
 
 
+def test_a_target_beside_a_bound_does_not_leave_all_to_the_residual() -> None:
+    bound = Quality(default=70, max_error=Bound.parse("depth=1%", [DEPTH]))
+    both = bound.model_copy(update={"targets": targets("depth=2%").targets})
+    codecs = CodecSet.assigned({"depth": "avif"}, (DEPTH,), ("depth",))
+    alone, beside = RateControl(codecs, (DEPTH,), bound), RateControl(codecs, (DEPTH,), both)
+    for index in range(3):
+        sample = {"depth": make_sample((DEPTH,), (40, 56), index)["depth"]}
+        assert beside.encode(sample).payloads == alone.encode(sample).payloads
+
+
 def test_the_same_samples_in_the_same_order_give_the_same_bytes() -> None:
     quality = targets("rgb=28dB,depth=1cm")
     samples = [make_sample(TASKS, (24, 40), seed) for seed in range(4)]
