@@ -9,13 +9,14 @@
 #define LEFT 2  /* columns beside a row that are read and hold 0 */
 #define RIGHT 2
 #define MARGIN (LEFT + RIGHT)
+#define SPARE 16 /* bytes behind all rows that may be read */
 
 typedef struct {
     uint32_t chance[1 << CONTEXT_BITS]; /* of a set pixel, of 2^24 */
     uint16_t seen[1 << CONTEXT_BITS];
     uint32_t share[MOST_SEEN + 1]; /* of the way to what is seen that a chance moves, of 2^16 */
     int64_t height, width;
-    uint8_t *rows; /* two rows above the first one, and the margins beside all, hold 0 */
+    uint8_t *rows; /* two rows above the first one, the margins beside all, and SPARE hold 0 */
 } Raster;
 
 static int raster_open(Raster *raster, int64_t height, int64_t width) {
@@ -24,7 +25,7 @@ static int raster_open(Raster *raster, int64_t height, int64_t width) {
     for (uint32_t k = 0; k <= MOST_SEEN; k++) raster->share[k] = 655360 / (10 * k + 18);
     raster->height = height;
     raster->width = width;
-    raster->rows = calloc((size_t)(height + 2), (size_t)(width + MARGIN));
+    raster->rows = calloc((size_t)(height + 2) * (size_t)(width + MARGIN) + SPARE, 1);
     return raster->rows ? 0 : -1;
 }
 
@@ -74,23 +75,62 @@ static void to_intervals(Raster *raster, uint32_t *intervals) {
     }
 }
 
+/* Counts the pixels from x on, whose pattern is empty, that have an empty one if none of them is
+ * set. */
+static int64_t calm_pixels(const Window *window, int64_t x, int64_t width) {
+    int64_t n = 1;
+    for (; x + n < width; n += 8) {
+        uint64_t above2, above;
+        memcpy(&above2, window->above2 + x + n + 1, sizeof above2);
+        memcpy(&above, window->above + x + n + 2, sizeof above);
+        if (!(above2 | above)) continue;
+        while (x + n < width && !window->above2[x + n + 1] && !window->above[x + n + 2]) n++;
+        break;
+    }
+    return x + n < width ? n : width - x;
+}
+
+/* Reads pixels of the empty pattern until one is set, at most n; returns how many are not. */
+static int64_t skip_calm(Raster *raster, AnsDecoder *shared, int64_t n) {
+    AnsDecoder coder = *shared;
+    uint32_t chance = raster->chance[0], seen = raster->seen[0];
+    int64_t k = 0;
+    for (; k < n && ans_peek(&coder) >= chance; k++) {
+        ans_advance(&coder, chance, ANS_ONE - chance);
+        chance -= (uint32_t)((uint64_t)chance * raster->share[seen] >> 16);
+        seen += seen < MOST_SEEN;
+    }
+    raster->chance[0] = chance;
+    raster->seen[0] = (uint16_t)seen;
+    *shared = coder;
+    return k;
+}
+
+static void decode_row(Raster *raster, AnsDecoder *coder, int64_t y) {
+    Window window = window_of(raster, y);
+    uint8_t *row = row_of(raster, y);
+    for (int64_t x = 0; x < raster->width; x++) {
+        uint32_t context = context_at(&window, x), chance = raster->chance[context];
+        if (!context) {
+            int64_t n = calm_pixels(&window, x, raster->width), k = skip_calm(raster, coder, n);
+            x += k < n ? k : n - 1;
+            if (k == n) continue;
+            chance = raster->chance[0];
+        }
+        int is_set = ans_peek(coder) < chance;
+        if (is_set)
+            ans_advance(coder, 0, chance);
+        else
+            ans_advance(coder, chance, ANS_ONE - chance);
+        learn(raster, context, is_set);
+        row[x] = (uint8_t)is_set;
+        window.own = (window.own << 1 | (uint32_t)is_set) & 3;
+    }
+}
+
 static void decode(Raster *raster, AnsDecoder *shared) {
     AnsDecoder coder = *shared;
-    for (int64_t y = 0; y < raster->height; y++) {
-        Window window = window_of(raster, y);
-        uint8_t *row = row_of(raster, y);
-        for (int64_t x = 0; x < raster->width; x++) {
-            uint32_t context = context_at(&window, x), chance = raster->chance[context];
-            int is_set = ans_peek(&coder) < chance;
-            if (is_set)
-                ans_advance(&coder, 0, chance);
-            else
-                ans_advance(&coder, chance, ANS_ONE - chance);
-            learn(raster, context, is_set);
-            row[x] = (uint8_t)is_set;
-            window.own = (window.own << 1 | (uint32_t)is_set) & 3;
-        }
-    }
+    for (int64_t y = 0; y < raster->height; y++) decode_row(raster, &coder, y);
     *shared = coder;
 }
 
