@@ -15,7 +15,7 @@ from dsc._jobs.archive.append import append as append_call
 from dsc._jobs.archive.compress import compress as compress_call
 from dsc._jobs.archive.options import AppendOptions, CompressOptions
 from dsc._jobs.archive.tally import Watch
-from dsc._pipeline.options import DEFAULT_SAMPLES, LayoutOptions, leaves
+from dsc._pipeline.options import DEFAULT_MINUTES, DEFAULT_SAMPLES, LayoutOptions, leaves
 from dsc._schemas import Quality
 from dsc.errors import UsageError
 from tests.cli.conftest import Command, run_dsc
@@ -50,7 +50,7 @@ def parsed(command: str, words: list[str]) -> dict[str, Any]:
 
 def is_number(option: Any) -> bool:
     both = [*leaves(CompressOptions), *leaves(AppendOptions)]
-    return any(leaf.option.kind is int for leaf in both if leaf.name == option.name)
+    return any(leaf.option.kind in (int, float) for leaf in both if leaf.name == option.name)
 
 
 def value_of(option: Any) -> st.SearchStrategy[list[str]]:
@@ -138,7 +138,11 @@ def test_the_keywords_of_a_call_are_the_options(call: Any, kind: type) -> None:
     watched = {one.name for one in fields(Watch)}
     options = {leaf.name: leaf.default for leaf in leaves(kind) if leaf.name not in layouts}
     assert set(takes) - watched - {"layout"} == set(options)
-    usual = {"auto_samples": DEFAULT_SAMPLES, "effort": "default"}
+    usual = {
+        "auto_samples": DEFAULT_SAMPLES,
+        "auto_minutes": DEFAULT_MINUTES,
+        "effort": "default",
+    }
     for name, default in options.items():
         if takes[name].default is not inspect.Parameter.empty:
             assert takes[name].default in (default, usual.get(name)), name

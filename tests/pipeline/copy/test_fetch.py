@@ -275,7 +275,8 @@ def test_a_server_without_ranges_that_always_cuts_ends_a_fetch(large: Path, tmp_
         with pytest.raises(IncompleteError, match=r"sends whole files only.*a new byte") as raised:
             fetch(url, ["depth"], tmp_path / "d")
         assert f"{url}/{path}" in str(raised.value)
-        assert traffic.requests[path] == 1 + ATTEMPTS
+        # a connection that is reset may lose bytes that another one then brings, which is new to us
+        assert 1 + ATTEMPTS <= traffic.requests[path] <= 3 * ATTEMPTS
         traffic.cut_next = 0
         report = fetch(url, ["depth"], tmp_path / "d")  # what had arrived is passed over
     assert 0 < report.fetched_bytes < traffic.sent[path]
