@@ -246,5 +246,5 @@ def test_quality_buys_fidelity_with_bytes(codec_id, task) -> None:
 
 @pytest.mark.parametrize("codec_id", SMALL)
 def test_an_image_that_the_format_cannot_hold_is_a_codec_error(codec_id) -> None:
-    with pytest.raises(CodecError, match="longer than (32768|65535)"):
+    with pytest.raises(CodecError, match=r"longer than (32768|65535)"):
         encode(codec_id, RGB, np.zeros((1, 65536, 3), np.uint8), 60)
