@@ -13,6 +13,7 @@ from dsc._codecs.base import Array, Codec, Sample, at_effort
 from dsc._codecs.registry import LOSSLESS
 from dsc._pipeline.choose.codec_spec import make
 from dsc._schemas import Effort, Quality, Stream, Task
+from dsc.errors import CodecError
 
 
 class OutOfTimeError(Exception):
@@ -126,13 +127,25 @@ class Remembered:
 
     @classmethod
     def for_tasks(cls, tasks: Sequence[Task]) -> Self:
-        """Refuse: it is made around another codec."""
-        raise NotImplementedError
+        """Refuse: it is made around another codec.
+
+        Raises
+        ------
+        CodecError
+            Always.
+        """
+        raise CodecError("a codec that remembers is made around another one, not for tasks")
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], weights: bytes | None) -> Self:
-        """Refuse: no archive names it."""
-        raise NotImplementedError
+        """Refuse: no archive names it.
+
+        Raises
+        ------
+        CodecError
+            Always.
+        """
+        raise CodecError("no archive names a codec that remembers; it is there while one is chosen")
 
     def streams(self) -> tuple[Stream, ...]:
         """Return the codec's streams."""
