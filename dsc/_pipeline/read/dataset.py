@@ -10,7 +10,6 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any, Self, overload
 
-from dsc._codecs.base import Array
 from dsc._pipeline.read.decoded_cache import DecodedCache
 from dsc._pipeline.read.decoding import SampleDecoder
 from dsc._schemas import (
@@ -18,25 +17,15 @@ from dsc._schemas import (
     Origin,
     Task,
     required_streams,
-    resolve_task,
     resolve_tasks,
 )
+from dsc._schemas.sample import Sample
 from dsc._schemas.size import parse_bytes
 from dsc._storage.cache.pack_cache import PackCache
 from dsc._storage.read.archive import Archive
 from dsc._storage.read.pack_reader import PackReader
 from dsc._storage.read.samples import SamplePlace, SampleReader
 from dsc.errors import BitstreamError, UnknownTaskError
-
-
-class Sample(dict[str, Array | None]):
-    """The arrays of one sample by task, None where it lacks the task; aliases are understood.
-
-    ``sample["depth"]`` finds ``depth_zbuffer``. A task that was not asked for is a KeyError.
-    """
-
-    def __missing__(self, name: str) -> Array | None:
-        return self[resolve_task(name, list(self))]
 
 
 class Dataset:
@@ -77,6 +66,7 @@ class Dataset:
             raise UnknownTaskError(f"{archive.root.url}: {error}") from None
         self.native = native
         self.tasks: tuple[Task, ...] = tuple(found[name] for name in names)
+        self._by_name = {task.name: task for task in self.tasks}
         self.streams = required_streams(archive.manifest.streams, names) if names else ()
         self._archive, self._cache = archive, cache
         self._decoded_bytes = decoded_bytes
@@ -236,4 +226,7 @@ class Dataset:
         for one in found:
             if isinstance(one, BitstreamError):
                 raise one
-        return [Sample(one.arrays) for one in found if not isinstance(one, BitstreamError)]
+        tasks = self._by_name
+        return [
+            Sample.of(one.arrays, tasks) for one in found if not isinstance(one, BitstreamError)
+        ]

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from dsc._codecs.base import check_array
 from dsc._codecs.registry import check_there, codec_class
-from dsc._pipeline.read.dataset import Dataset, Sample
+from dsc._pipeline.read.dataset import Dataset
 from dsc._schemas import Task, carrying_streams
+from dsc._schemas.sample import Sample
 from dsc._storage.format.names import MANIFEST
 from dsc._storage.read.archive import Archive
 from dsc._storage.read.verify import Problem

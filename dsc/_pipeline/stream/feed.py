@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dsc._pipeline.read.dataset import Sample
 from dsc._pipeline.read.decoded_cache import DecodedCache
 from dsc._pipeline.read.decoding import Decoded, SampleDecoder, SamplePayloads
 from dsc._pipeline.stream.collate import INDEX, StreamBatch, collate
@@ -25,10 +24,12 @@ from dsc._pipeline.stream.report import SkippedSample, StreamReport
 from dsc._pipeline.stream.source import StreamSource
 from dsc._pipeline.stream.supply import PackKey, PackOfStreams, Shelf, Supply
 from dsc._schemas import Task, TaskKind, resolve_task
+from dsc._schemas.sample import Sample
 from dsc._schemas.task import ALIASES
 from dsc._storage.cache.pack_cache import PackCache
 from dsc._storage.format.pack import Pack
 from dsc._storage.read.pack_reader import PackReader
+from dsc._transforms.randomness import drawing, generator
 from dsc.errors import (
     BitstreamError,
     CorruptArchiveError,
@@ -56,6 +57,10 @@ class BatchRequest:
     archive, key, place, index
         For each sample: its archive of the mixture, which of the keys (None where no bitstream is
         needed), its place in the pack, its index in the archive.
+    turn
+        Its pass over that archive.
+    seed
+        Of the order.
     """
 
     step: int
@@ -64,6 +69,8 @@ class BatchRequest:
     key: list[int | None]
     place: list[int]
     index: list[int]
+    turn: list[int]
+    seed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +165,9 @@ class Feed:
             )
             for number, source in enumerate(sources)
         ]
+        self._own_tasks = [{task.name: task for task in source.tasks} for source in sources]
+        transform = options.transform
+        self._transform = None if transform is None else drawing(transform)
         self._pool = DecodePool(threads) if threads and options.decode != "bytes" else None
         self._tasks = {task.name: task for source in sources for task in source.tasks}
         self._meant = _with_aliases(self._tasks)
@@ -260,7 +270,10 @@ class Feed:
             None if self._decoders[found[0]].holds(at) else numbers.setdefault(found, len(numbers))
             for found, at in zip(zip(archive, packs, strict=True), indices, strict=True)
         ]
-        return BatchRequest(step, list(numbers), archive, key, place.tolist(), indices)
+        turn = places.turn.tolist()
+        return BatchRequest(
+            step, list(numbers), archive, key, place.tolist(), indices, turn, order.seed
+        )
 
     def _begin(self, request: BatchRequest, packs: Mapping[PackKey, PackOfStreams]) -> Begun:
         """Begin to decode a batch; nothing of it is raised or counted yet."""
@@ -358,18 +371,19 @@ class Feed:
         for places, finish in begun.parts:
             decoded |= zip(places, finish(), strict=True)
         samples: list[Decoded] = []
-        archives: list[int] = []
+        rows: list[Mapping[str, Any]] = []
         for at in sorted(decoded):
             one, made = begun.found[at], decoded[at]
             if isinstance(made, BitstreamError):
                 self._damaged(one.archive, one.index, made)
             else:
                 samples.append(made)
-                archives.append(one.archive)
-        return self._collate(samples, archives) if samples else None
+                rows.append(self._row(made, one.archive, begun.request, at))
+        return self._collate(samples, rows) if samples else None
 
-    def _collate(self, samples: Sequence[Decoded], archives: Sequence[int]) -> StreamBatch:
-        rows = [self._row(*one) for one in zip(samples, archives, strict=True)]
+    def _collate(
+        self, samples: Sequence[Decoded], rows: Sequence[Mapping[str, Any]]
+    ) -> StreamBatch:
         for_torch = self._options.output == "torch"
         batch = self._given(collate(rows, self._meant, self._lists, self._counts, for_torch))
         if self._synthesis is not None:
@@ -384,14 +398,18 @@ class Feed:
 
         return to_tensors(batch, self._lists)
 
-    def _row(self, sample: Decoded, archive: int) -> Mapping[str, Any]:
+    def _row(
+        self, sample: Decoded, archive: int, request: BatchRequest, at: int
+    ) -> Mapping[str, Any]:
         """Return a sample's arrays and its place, transformed; the place stays whatever is done."""
         place = {INDEX: sample.index}
         if len(self._sources) > 1:
             place[ARCHIVE] = archive
-        if self._options.transform is None:
+        if self._transform is None:
             return {**sample.arrays, **place}
-        given: object = self._options.transform(Sample(**sample.arrays, **place))
+        rng = generator(request.seed, request.turn[at], sample.index, archive)
+        whole = Sample.of({**sample.arrays, **place}, self._own_tasks[archive])
+        given: object = self._transform(whole, rng)
         if not isinstance(given, Mapping):
             key = self._sources[archive].archive.key(sample.index)
             raise UsageError(

@@ -98,7 +98,9 @@ def stream(
     transform
         Applied to each sample, a dict of NumPy arrays as of `dsc.open` with ``__index__``, before
         it is batched, in the worker. It returns a dict of whatever is to be batched, the same
-        names for every sample; ``__index__`` need not be among them.
+        names for every sample; ``__index__`` need not be among them. One that takes ``(sample,
+        rng)`` is given a NumPy generator that depends on seed, epoch and sample only: what it draws
+        is the same for any ranks and workers, and after going on. `dsc.transforms` has some.
     missing
         What to do with samples that lack a task: ``error``, ``skip`` them (they are found when the
         stream is opened and are no part of the epoch), or ``none``: such tasks come as lists with

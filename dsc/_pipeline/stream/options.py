@@ -7,9 +7,10 @@ from numbers import Integral
 from typing import Any, Literal, Self, get_args
 
 from dsc._schemas.size import parse_bytes
+from dsc._transforms.randomness import drawing
 from dsc.errors import UsageError
 
-Transform = Callable[[dict[str, Any]], Mapping[str, Any]]
+Transform = Callable[..., Mapping[str, Any]]
 Decode = Literal["pixels", "latents", "bytes"]
 Missing = Literal["error", "skip", "none"]
 OnError = Literal["fail", "skip"]
@@ -132,6 +133,8 @@ class StreamOptions:
         """Refuse what does not go with ``decode``."""
         if self.decode != "pixels" and self.native:
             raise UsageError(f"native=True goes with decode='pixels', not {self.decode!r}")
+        if self.transform is not None:
+            drawing(self.transform)  # refused if it must be given more than it can be
         if self.decode == "bytes" and self.transform is not None:
             raise UsageError("decode='bytes' takes no transform: there are no arrays to transform")
         if self.decode == "bytes" and self.device is not None:

@@ -56,11 +56,18 @@ class SamplePlaces(NamedTuple):
     """Where samples lie: archive of the mixture, pack of that archive, ordinal in the pack.
 
     The ordinal counts the pack's samples that take part, see `PackIndex`. All int64, equal length.
+
+    Attributes
+    ----------
+    turn
+        Which pass over its archive a sample is part of: the epoch, but in a mixture, whose archives
+        begin anew when they are used up. No sample comes twice in one turn.
     """
 
     archive: Ints
     pack: Ints
     ordinal: Ints
+    turn: Ints
 
 
 class Lanes(Protocol):
@@ -84,6 +91,7 @@ class EpochOrder:
 
     def __init__(self, lanes: Lanes, spec: OrderSpec) -> None:
         self._lanes, self._spec = lanes, spec
+        self.seed = spec.seed
         self.samples = int(lanes.sizes.sum())
 
     def locate(self, start: int, stop: int) -> SamplePlaces:
@@ -159,7 +167,8 @@ class ArchiveLanes:
         at = np.searchsorted(self._ends, line, side="right")
         pack = self._packs[at]
         ordinal = line - (self._ends[at] - self._counts[pack])
-        return SamplePlaces(np.full(len(line), self._archive, np.int64), pack, ordinal)
+        archive, turn = (np.full(len(line), n, np.int64) for n in (self._archive, self._epoch))
+        return SamplePlaces(archive, pack, ordinal, turn)
 
 
 class MixedLanes:
@@ -205,11 +214,11 @@ class MixedLanes:
         archive = self._schedule[slot]
         drawn = period * self._in_period[archive] + self._before[archive, slot]
         drawn -= self._before[archive, offset]
-        out = SamplePlaces(archive, np.zeros_like(archive), np.zeros_like(archive))
+        out = SamplePlaces(archive, *(np.zeros_like(archive) for _ in range(3)))
         for number in np.unique(archive):
             at = np.flatnonzero(archive == number)  # consecutive draws of this archive
             found = self._from(int(number), lane, int(drawn[at[0]]), int(drawn[at[-1]]) + 1)
-            out.pack[at], out.ordinal[at] = found.pack, found.ordinal
+            out.pack[at], out.ordinal[at], out.turn[at] = found.pack, found.ordinal, found.turn
         return out
 
     def _from(self, archive: int, lane: int, start: int, stop: int) -> SamplePlaces:
@@ -261,7 +270,7 @@ def join(parts: Sequence[SamplePlaces]) -> SamplePlaces:
         return parts[0]
     if not parts:
         empty = np.zeros(0, np.int64)
-        return SamplePlaces(empty, empty, empty)
+        return SamplePlaces(empty, empty, empty, empty)
     return SamplePlaces(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 

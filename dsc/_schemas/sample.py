@@ -1,0 +1,41 @@
+"""One sample as users get it: its arrays by task, and what the tasks mean."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Self
+
+from dsc._schemas.task import Task, resolve_task
+
+NO_TASKS: Mapping[str, Task] = MappingProxyType({})
+
+
+class Sample(dict[str, Any]):
+    """The arrays of one sample by task, None where it lacks the task; aliases are understood.
+
+    ``sample["depth"]`` finds ``depth_zbuffer``. A task that was not asked for is a KeyError.
+
+    Attributes
+    ----------
+    tasks
+        What the names mean, for joint transforms; names that are no task are not in it.
+    """
+
+    tasks: Mapping[str, Task] = NO_TASKS
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any], tasks: Mapping[str, Task]) -> Self:
+        """Make a sample whose names mean these tasks."""
+        sample = cls(values)
+        sample.tasks = tasks
+        return sample
+
+    def __missing__(self, name: str) -> Any:
+        return self[resolve_task(name, list(self))]
+
+    def __or__(self, other: Any) -> Any:
+        """Return this sample with other values, its tasks kept."""
+        return type(self).of({**self, **other}, self.tasks)
+
+    def copy(self) -> Self:
+        """Return a sample of the same arrays."""
+        return type(self).of(self, self.tasks)
