@@ -96,11 +96,11 @@ def _show_info(where: str, opened: "Archive", summary: "Summary") -> None:
 def _task_row(task: "Task") -> list[str]:
     unit = f"{task.unit_m:.6g} m a count" if task.unit_m else ""
     classes = f"{len(task.classes)} classes" if task.classes else ""
-    shape = {0: "()", 1: "(H, W)" if task.is_map else "(1,)"}.get(
-        task.channels, f"(H, W, {task.channels})" if task.is_map else f"({task.channels},)"
-    )
+    shape = "(H, W)" if task.channels == 1 else f"(H, W, {task.channels})"
+    if not task.is_map:
+        shape = str(task.value_shape).replace("-1", "any")
     invalid = ", ".join(map(str, task.invalid))
-    kind = f"{task.kind.value}, exact" if task.is_exact else task.kind.value
+    kind = f"{task.kind.value}, exact" if task.is_exact else task.media_type or task.kind.value
     return [task.name, kind, task.dtype, shape, unit or classes, invalid]
 
 

@@ -239,13 +239,16 @@ def check_array(task: Task, array: Array) -> Array:
     """
     if array.dtype != np.dtype(task.dtype):
         raise CodecError(f"task {task.name}: dtype {array.dtype}, expected {task.dtype}")
-    wanted = {0: "()", 1: "(H, W)"}.get(task.channels, f"(H, W, {task.channels})")
     if task.is_map:
+        wanted = "(H, W)" if task.channels == 1 else f"(H, W, {task.channels})"
         fits = array.ndim == (2 if task.channels == 1 else 3) and array.size > 0
         fits = fits and (array.ndim == 2 or array.shape[2] == task.channels)
     else:
-        wanted = "()" if task.channels == 0 else f"({task.channels},)"
-        fits = array.shape == (() if task.channels == 0 else (task.channels,))
+        wanted = str(task.value_shape)
+        fits = array.ndim == len(task.value_shape) and all(
+            expected in (-1, length)
+            for expected, length in zip(task.value_shape, array.shape, strict=True)
+        )
     if not fits:
         raise CodecError(f"task {task.name}: shape {array.shape}, expected {wanted}")
     return np.ascontiguousarray(array) if array.ndim else array

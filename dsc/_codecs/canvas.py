@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -45,15 +45,18 @@ class Place:
         return self.native or task.is_physical
 
     def put(self, task: Task, array: Array) -> Array:
-        """Turn a native array into what is wanted, and return it where it is wanted."""
+        """Turn a native array into what is wanted, and return it where it is wanted.
+
+        What is wanted of text, JSON and bytes is no array, see `Task.to_physical`.
+        """
         if not self.takes(task) and array.ndim == 2 and array.dtype.str[1:] in ("u1", "u2"):
             table = _physical_table(task, array.dtype)
             placed = self.empty(array.shape, table.dtype)
             look_up(array, table, placed)
             return placed
         wanted = array if self.native else task.to_physical(array)
-        if self.room is None:
-            return wanted
+        if self.room is None or task.varies:
+            return cast(Array, wanted)
         placed = self.room(wanted.shape, wanted.dtype)
         placed[...] = wanted
         return placed
@@ -128,7 +131,7 @@ class Canvas:
                     whole = self._whole[task] = np.empty((len(self.arrays), *shape), dtype)
                     self._forms[task] = shape, dtype
                 self._begun.add(task)
-            return whole[sample] if fits(whole) else np.empty(shape, dtype)
+            return whole[sample, ...] if fits(whole) else np.empty(shape, dtype)
 
         return Place(self._native, row if self._together else None)
 

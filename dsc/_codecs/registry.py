@@ -33,6 +33,7 @@ CODECS: dict[str, str] = {
     "jxl-lossless": "dsc._codecs.classical.jxl:JxlLosslessCodec",
     "exact": "dsc._codecs.classical.exact:ExactCodec",
     "vector": "dsc._codecs.classical.vector:VectorCodec",
+    "plain": "dsc._codecs.classical.plain:PlainCodec",
     "residual": "dsc._codecs.residual.codec:ResidualCodec",
     "label-context": "dsc._codecs.label.codec:LabelContextCodec",
     "normal-palette": "dsc._codecs.label.normals:NormalPaletteCodec",
@@ -52,7 +53,7 @@ SAME_AS: dict[str, str] = {"av1-psnr": "av1"}
 AT_AN_EFFORT: dict[str, str] = {"av1-fast": "av1"}
 
 # Codecs that give every map back bit for bit, whatever quality is asked for.
-LOSSLESS = ("raw", "png", "jxl-lossless", "label-context", "vector", "exact")
+LOSSLESS = ("raw", "png", "jxl-lossless", "label-context", "vector", "plain", "exact")
 
 MEMBERS = (
     "for_tasks", "from_config", "streams", "encode_batch", "decode_batch", "config", "weights",

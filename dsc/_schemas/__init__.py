@@ -8,6 +8,7 @@
 """
 
 from dsc._schemas.effort import Effort
+from dsc._schemas.kind import BLOBS, EXACT_KINDS, NUMBERS, TaskKind
 from dsc._schemas.manifest import (
     FORMAT_VERSION,
     FailedSample,
@@ -21,11 +22,13 @@ from dsc._schemas.quality import Quality
 from dsc._schemas.source import LeftOut, Origin, SourceReport, TaskReport
 from dsc._schemas.stream import CodecRecord, Stream, carrying_streams, required_streams
 from dsc._schemas.target import Bound, BoundKind, Metric, Target
-from dsc._schemas.task import EXACT_KINDS, DType, Task, TaskKind, resolve_task, resolve_tasks
+from dsc._schemas.task import DType, Task, resolve_task, resolve_tasks
 
 __all__ = [
+    "BLOBS",
     "EXACT_KINDS",
     "FORMAT_VERSION",
+    "NUMBERS",
     "Bound",
     "BoundKind",
     "CodecRecord",

@@ -12,7 +12,8 @@ from typing import Self
 from pydantic import Field
 
 from dsc._schemas.base import Schema
-from dsc._schemas.task import Task, TaskKind, resolve_task
+from dsc._schemas.kind import TaskKind
+from dsc._schemas.task import Task, resolve_task
 from dsc.errors import UsageError
 
 _PART = re.compile(r"(?P<value>\d+(?:\.\d*)?|\.\d+)\s*(?P<unit>[^\d\s.].*)?")

@@ -7,13 +7,14 @@ trainer wants: metres, unit vectors.
 
 import re
 from collections.abc import Sequence
-from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from dsc import _kernels
 from dsc._schemas.base import Schema
+from dsc._schemas.kind import BLOBS, EXACT_KINDS, METRICS, NUMBERS, TaskKind
+from dsc._schemas.values import blob_value, native_blob, native_numbers, native_time
 from dsc.errors import UnknownTaskError
 
 if TYPE_CHECKING:
@@ -21,34 +22,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class TaskKind(StrEnum):
-    """How a task's values are to be understood."""
+MAX_AXES, MAX_AXIS = 8, 1 << 24  # of a matrix
+MEDIA_TYPE = r"^[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+$"
+LATER = ("exact", "shape", "media_type")  # fields that came later
 
-    IMAGE = "image"  # intensities; (H, W, 3) or (H, W), uint8 or uint16
-    DEPTH = "depth"  # distance; (H, W), `unit_m` metres a count, invalid values
-    NORMAL = "normal"  # surface normal; (H, W, 3) uint8, n = (v - 127.5) / 127.5
-    LABEL = "label"  # label map; (H, W) or (H, W, 3) colour code; lossless, always
-    CLASS = "class"  # one integer; shape ()
-    VECTOR = "vector"  # a few floats; shape (N,)
-    DISPARITY = "disparity"  # counts or pixels of disparity; (H, W); exact, invalid values
-    FLOW = "flow"  # optical flow as the source has it; (H, W, C); exact
-    ARRAY = "array"  # any other numbers a pixel; (H, W) or (H, W, C); exact
-
-
-EXACT_KINDS = (TaskKind.LABEL, TaskKind.DISPARITY, TaskKind.FLOW, TaskKind.ARRAY)
-
-
-METRICS: dict[TaskKind, tuple[str, ...]] = {
-    TaskKind.IMAGE: ("psnr_db", "ms_ssim"),
-    TaskKind.DEPTH: ("absrel", "rmse_m", "delta_1.25"),
-    TaskKind.NORMAL: ("mean_angle_deg",),
-    TaskKind.LABEL: ("identical",),
-    TaskKind.CLASS: ("identical",),
-    TaskKind.VECTOR: ("identical",),
-    TaskKind.DISPARITY: ("identical",),
-    TaskKind.FLOW: ("identical",),
-    TaskKind.ARRAY: ("identical",),
-}
 
 SAME_AS_RGB = ("color", "colour", "leftimg8bit")
 ALIASES: dict[str, tuple[str, ...]] = {
@@ -87,7 +64,7 @@ class Task(Schema):
     dtype
         NumPy dtype of the native array.
     channels
-        1 for (H, W) arrays, 3 for (H, W, 3); 0 for a scalar class; length of a vector.
+        1 for (H, W) arrays, 3 for (H, W, 3); 0 for a class, scalar or time; length of a vector.
     unit_m
         Metres a count (depth only).
     valid_range
@@ -99,6 +76,15 @@ class Task(Schema):
         Names of the classes of a label map or class label, where the source knows them.
     exact
         Whether an image is coded without loss, because its values may be ids.
+    shape
+        Lengths of the axes of a matrix; -1 where they differ from sample to sample.
+    media_type
+        What kind of file `bytes` are, e.g. ``audio/wav``, where the source knows.
+
+    Raises
+    ------
+    ValueError
+        When dtype, channels or shape are none that the kind has.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_]*$", max_length=48)
@@ -110,12 +96,32 @@ class Task(Schema):
     invalid: tuple[int, ...] = ()
     classes: tuple[str, ...] = ()
     exact: bool = False
+    shape: tuple[Annotated[int, Field(ge=-1, le=MAX_AXIS)], ...] = Field(
+        default=(), max_length=MAX_AXES
+    )
+    media_type: str | None = Field(default=None, pattern=MEDIA_TYPE, max_length=127)
+
+    @model_validator(mode="after")
+    def _check_kind(self) -> Self:
+        """Refuse what a kind cannot have; kinds that archives had before are taken as they are."""
+        kind = self.kind.value
+        if self.is_blob and (self.dtype, self.channels) != ("uint8", 1):
+            raise ValueError(f"task {self.name}: {kind} is uint8 bytes of one channel")
+        if self.kind is TaskKind.TIME and (self.dtype, self.channels) != ("int64", 0):
+            raise ValueError(f"task {self.name}: a time is int64 nanoseconds of no channel")
+        if self.kind is TaskKind.SCALAR and self.channels != 0:
+            raise ValueError(f"task {self.name}: a scalar has channels 0, not {self.channels}")
+        if (self.kind is TaskKind.MATRIX) != bool(self.shape):
+            raise ValueError(f"task {self.name}: a matrix, and nothing else, has a shape")
+        if self.media_type is not None and self.kind is not TaskKind.BYTES:
+            raise ValueError(f"task {self.name}: only bytes have a media type")
+        return self
 
     @model_serializer(mode="wrap")
     def _dump(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what is not so: archives without it keep their bytes."""
         whole: dict[str, Any] = handler(self)
-        return {name: value for name, value in whole.items() if name != "exact" or value}
+        return {name: value for name, value in whole.items() if name not in LATER or value}
 
     @property
     def is_exact(self) -> bool:
@@ -130,7 +136,24 @@ class Task(Schema):
     @property
     def is_map(self) -> bool:
         """Whether the task has one value a pixel."""
-        return self.kind not in (TaskKind.CLASS, TaskKind.VECTOR)
+        return self.kind not in NUMBERS and self.kind not in BLOBS
+
+    @property
+    def is_blob(self) -> bool:
+        """Whether a native array is bytes, as many as each sample has: text, JSON, a file."""
+        return self.kind in BLOBS
+
+    @property
+    def value_shape(self) -> tuple[int, ...]:
+        """Shape of a native array that is no map; -1 where a length differs between samples."""
+        if self.is_blob:
+            return (-1,)
+        return self.shape or ((self.channels,) if self.channels else ())
+
+    @property
+    def varies(self) -> bool:
+        """Whether the native arrays of samples may differ in shape, and not as maps may."""
+        return self.is_blob or -1 in self.shape
 
     def invalid_mask(self, array: "NDArray[Any]") -> "NDArray[np.bool_]":
         """Tell which pixels hold nothing: (H, W) bool, True where invalid."""
@@ -149,16 +172,25 @@ class Task(Schema):
         """Whether native values are physical ones already: `to_physical` changes nothing."""
         if self.kind is TaskKind.DISPARITY:
             return not self.invalid
-        return self.kind not in (TaskKind.DEPTH, TaskKind.NORMAL)
+        return self.kind not in (TaskKind.DEPTH, TaskKind.NORMAL, *BLOBS)
 
-    def to_physical(self, array: "NDArray[Any]") -> "NDArray[Any]":
+    def to_physical(self, array: "NDArray[Any]") -> Any:
         """Turn native values into physical ones.
 
         Depth becomes float32 metres with NaN where invalid; normals become float32 unit vectors
         (H, W, 3) with NaN where there is none; disparity in whole counts becomes float32 counts
-        with NaN where invalid. Every other kind is returned as it is.
+        with NaN where invalid; text becomes a str, JSON what it says, bytes `bytes`. Every other
+        kind is returned as it is.
+
+        Raises
+        ------
+        ValueError
+            When bytes are no UTF-8 or no JSON.
         """
         import numpy as np
+
+        if self.is_blob:
+            return blob_value(self.kind, array.tobytes())
 
         if self.kind is TaskKind.DEPTH:
             depth_m = array.astype(np.float32) * np.float32(self.unit_m or 1.0)
@@ -171,6 +203,27 @@ class Task(Schema):
             disparity[self.invalid_mask(array)] = np.nan
             return disparity
         return array
+
+    def to_native(self, value: Any) -> "NDArray[Any]":
+        """Turn the value of a task that is no map into its native array.
+
+        Parameters
+        ----------
+        value
+            str or UTF-8 `bytes` for text; what `json.dumps` takes, or `bytes` of JSON, for json;
+            `bytes` for bytes; numbers, or lists or arrays of them, for the others; a datetime, or
+            numpy's, for times. A native array is returned as it is.
+
+        Raises
+        ------
+        ValueError
+            When it is no such value, or cannot be one without loss; it says what is wrong.
+        """
+        if self.is_blob:
+            return native_blob(self.kind, value)
+        if self.kind is TaskKind.TIME:
+            return native_time(value)
+        return native_numbers(value, self.dtype, self.value_shape)
 
     def _unit_vectors(self, array: "NDArray[Any]") -> "NDArray[Any]":
         """Return float32 unit vectors of normals (H, W, 3), NaN where invalid."""

@@ -7,14 +7,15 @@ without the ability.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, ClassVar, Protocol, TypeGuard, runtime_checkable
 
+import numpy as np
 from numpy.typing import NDArray
 
 from dsc._schemas import LeftOut, Origin, SourceReport, Task, TaskReport
-from dsc.errors import UnknownTaskError
+from dsc.errors import SampleError, UnknownTaskError
 
 
 @dataclass(frozen=True)
@@ -26,13 +27,14 @@ class SourceSample:
     key
         Unique over the source; 7-bit letters, digits, ``_`` and ``-`` (no dot), at most 80.
     arrays
-        Native array by task name; a task that the sample lacks is left out.
+        Native array by task name; a task that the sample lacks is left out, or None. Of a task
+        that is no map, whatever `Task.to_native` takes: a str, a dict, a number.
     source_bytes
         Bytes of the source's files by task (the raw array's bytes where it has no file of its own).
     """
 
     key: str
-    arrays: Mapping[str, NDArray[Any]]
+    arrays: Mapping[str, Any]
     source_bytes: Mapping[str, int]
 
 
@@ -147,6 +149,38 @@ class CheckedSource(Protocol):
             Naming the first file that will not do.
         """
         ...
+
+
+def read_sample(source: Source, index: int, tasks: Sequence[str]) -> SourceSample:
+    """Read these tasks (full names) of one sample of any source, all of them as native arrays.
+
+    Raises
+    ------
+    SampleError
+        When a value does not fit its task; the message names sample, task and value; and what
+        `Source.read` raises.
+    """
+    sample = source.read(index, tasks)
+    if all(isinstance(value, np.ndarray) for value in sample.arrays.values()):
+        return sample
+    known = {task.name: task for task in source.tasks}
+    arrays = {
+        name: _native(known[name], value, sample.key)
+        for name, value in sample.arrays.items()
+        if value is not None
+    }
+    return replace(sample, arrays=arrays)
+
+
+def _native(task: Task, value: Any, key: str) -> NDArray[Any]:
+    if isinstance(value, np.ndarray):
+        return value
+    try:
+        if task.is_map:
+            raise ValueError(f"an array expected, found {type(value).__name__}")
+        return task.to_native(value)
+    except ValueError as error:
+        raise SampleError(f"sample {key}, task {task.name}: {error}") from None
 
 
 def splits_of(source: Source) -> dict[str, int]:

@@ -272,3 +272,17 @@ def test_a_place_takes_what_a_codec_gives_anywhere() -> None:
     assert Place(native=False).put(DEPTH, array).dtype == np.float32
     assert not Place(native=False).takes(DEPTH)
     assert Place(native=False).takes(RGB)
+
+
+def test_numbers_of_a_canvas_are_the_rows_of_one_array() -> None:
+    """A row of an array of one axis is still an array, which a codec can write to."""
+    task = Task(name="scene", kind="class", dtype="int64", channels=0)
+    codec = make_codec("vector", [task])
+    streams = codec.encode_batch([{"scene": np.array(k)} for k in range(3)], Quality())
+    canvas = Canvas(3, {"scene": task}, native=False, together=True)
+    found = [
+        codec.decode_to("scene", data["scene"], 1, canvas.place(k, "scene"))
+        for k, data in enumerate(streams)
+    ]
+    assert [int(one) for one in found] == [0, 1, 2]
+    assert all(np.shares_memory(one, found[0].base) for one in found)

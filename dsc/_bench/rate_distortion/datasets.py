@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc._schemas import Task, resolve_tasks
+from dsc._sources.base import read_sample
 from dsc._sources.registry import Source, open_source
 from dsc.errors import UsageError
 
@@ -208,4 +209,4 @@ def _read(
     tasks: tuple[str, ...],
     index: int,
 ) -> Mapping[str, Array]:
-    return _open(source, root, options).read(index, tasks).arrays
+    return read_sample(_open(source, root, options), index, tasks).arrays

@@ -26,6 +26,8 @@ class VectorCodec(TaskCodec):
         """Refuse maps and classes that are not integers."""
         if task.is_map:
             return f"codes classes and vectors, not {task.kind.value} maps; use exact, jxl or png"
+        if task.kind not in (TaskKind.CLASS, TaskKind.VECTOR):
+            return f"codes classes and vectors, not {task.kind.value}; use plain"
         if task.kind is TaskKind.CLASS and (task.channels or np.dtype(task.dtype).kind not in "ui"):
             return "codes a class as one integer; make this task a vector"
         if task.channels == 0 and task.kind is TaskKind.VECTOR:

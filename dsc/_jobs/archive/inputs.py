@@ -17,7 +17,7 @@ from dsc._pipeline.options import CodingOptions, ShardingOptions, SourceOptions,
 from dsc._pipeline.write.plan import check_split, indices_to_probe
 from dsc._pipeline.write.samples import BATCH_BYTES, advice
 from dsc._schemas import Task, resolve_task, resolve_tasks
-from dsc._sources.base import SourceSample, left_out_of
+from dsc._sources.base import SourceSample, left_out_of, read_sample
 from dsc._sources.registry import Source, open_source, options_of
 from dsc._storage.files.place import absolute
 from dsc._storage.files.retry import call_again
@@ -161,7 +161,7 @@ def look_at(
 def _hold(source: Source, tasks: Sequence[Task], index: int) -> SourceSample:
     names = [task.name for task in tasks]
     try:
-        sample = call_again(partial(source.read, index, names), may_pass, RETRIES + 1)
+        sample = call_again(partial(read_sample, source, index, names), may_pass, RETRIES + 1)
         for task in tasks:
             if task.name in sample.arrays:
                 check_array(task, sample.arrays[task.name])

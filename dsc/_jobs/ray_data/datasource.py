@@ -216,7 +216,9 @@ def _bytes_column(samples: Sequence[SamplePayloads], stream: str) -> Any:
 
 
 def _task_column(task: Task, arrays: Sequence[Array | None], may_lack: bool) -> Any:
-    if task.kind is TaskKind.CLASS:
+    if task.is_blob:
+        return _blob_column(task, arrays)
+    if task.value_shape == () and not task.is_map:
         values = [None if array is None else array.item() for array in arrays]
         return pa.array(values, pa.from_numpy_dtype(np.dtype(task.dtype)))
     present = [array for array in arrays if array is not None]
@@ -225,3 +227,12 @@ def _task_column(task: Task, arrays: Sequence[Array | None], may_lack: bool) -> 
     if len({array.shape for array in present}) == 1:
         return ArrowTensorArray.from_numpy(np.stack(present))
     return ArrowVariableShapedTensorArray.from_numpy(present)
+
+
+def _blob_column(task: Task, values: Sequence[Any]) -> Any:
+    """Return texts as strings, files and native bytes as binary, JSON as what it says."""
+    if task.kind is TaskKind.TEXT and any(isinstance(value, str) for value in values):
+        return pa.array(values, pa.large_string())
+    if task.kind is TaskKind.JSON and not any(isinstance(v, np.ndarray) for v in values):
+        return ArrowPythonObjectArray.from_objects(list(values))
+    return pa.array([None if v is None else bytes(v) for v in values], pa.large_binary())

@@ -11,7 +11,7 @@ from dsc._codecs.base import Sample
 from dsc._pipeline.choose.candidates import is_lossy
 from dsc._pipeline.choose.crops import CROP_PIXELS, Piece, crop, map_pixels
 from dsc._schemas import Metric, Quality, Task
-from dsc._sources.base import Source
+from dsc._sources.base import Source, read_sample
 from dsc.errors import SampleError, UsageError
 
 CROPS = 4  # that codecs are tried on first; of small samples as many as have their pixels
@@ -61,7 +61,7 @@ def _read(source: Source, names: list[str], count: int, on_error: str) -> Iterat
     for part in _spreading(count):
         index = (2 * part + 1) * total // (2 * count)
         try:
-            arrays = source.read(index, names).arrays
+            arrays = read_sample(source, index, names).arrays
         except SampleError as error:
             if on_error == "skip":
                 continue

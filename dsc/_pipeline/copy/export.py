@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc._pipeline.read.dataset import Dataset
-from dsc._schemas import Manifest, Origin, Task
+from dsc._schemas import Manifest, Origin, Task, TaskKind
 from dsc._storage.files.atomic import atomic_write
 from dsc._storage.files.root import Root
 from dsc._storage.files.writable import check_root
@@ -112,7 +112,7 @@ def export(
 
 def native_path(manifest: Manifest, task: Task, key: str) -> str:
     """Return the path of a task's file in the layout of the archive's source."""
-    suffix = "png" if task.is_map and task.dtype in ("uint8", "uint16") else "npy"
+    suffix = suffix_of(task)
     if manifest.source in ("taskonomy", "sample"):
         *places, view = key.split("__")
         return "/".join([task.name, *places, f"{view}_domain_{task.name}.{suffix}"])
@@ -120,6 +120,13 @@ def native_path(manifest: Manifest, task: Task, key: str) -> str:
     if manifest.source == "nyuv2" and frame and task.name in NYUV2 and _is_8_bit(manifest):
         return f"{NYUV2[task.name]}/{int(frame[1])}.{suffix}"
     return f"{task.name}/{key}.{suffix}"
+
+
+def suffix_of(task: Task) -> str:
+    """Return the ending of the files that a task is written to."""
+    if task.is_blob:
+        return {TaskKind.TEXT: "txt", TaskKind.JSON: "json"}.get(task.kind, "bin")
+    return "png" if task.is_map and task.dtype in ("uint8", "uint16") else "npy"
 
 
 def file_paths(
@@ -163,11 +170,13 @@ def _is_8_bit(manifest: Manifest) -> bool:
 
 
 def file_bytes(array: NDArray[Any], path: str) -> bytes:
-    """Return the file of an array: PNG or ``.npy`` by the path's ending."""
+    """Return the file of an array: PNG, ``.npy`` or the bytes themselves by the path's ending."""
     if path.endswith(".png"):
         import imagecodecs
 
         return bytes(imagecodecs.png_encode(array, level=PNG_LEVEL))
+    if not path.endswith(".npy"):
+        return array.tobytes()
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     return buffer.getvalue()

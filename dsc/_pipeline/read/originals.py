@@ -13,6 +13,7 @@ import numpy as np
 from dsc._codecs.base import Array
 from dsc._pipeline.read.dataset import Dataset
 from dsc._schemas import Manifest, Task
+from dsc._sources.base import read_sample
 from dsc._sources.registry import Source, open_source
 from dsc.errors import SampleError, UsageError
 
@@ -67,7 +68,7 @@ class Originals:
         if found is None:
             return {}
         try:
-            return dict(self._source.read(found, self.tasks).arrays)
+            return dict(read_sample(self._source, found, self.tasks).arrays)
         except SampleError:
             return {}
 

@@ -122,7 +122,8 @@ def _fault(
 def _misfit(dataset: Dataset, task: Task, array: NDArray[Any]) -> str | None:
     try:
         check_array(task, array)
-    except DscError as error:
+        task.to_physical(array)  # text may be no text
+    except (DscError, ValueError) as error:
         return str(error)
     pixels = array.shape[0] * array.shape[1] if task.is_map else 0
     most = dataset.manifest.max_pixels

@@ -78,7 +78,9 @@ def collate(
         elif name not in counts:
             values = [_computable(name, value) for value in values]
         channels = for_torch and name in tasks and tasks[name].kind in CHANNELS_FIRST
-        if name in lists:
+        if name in tasks and tasks[name].is_blob:
+            batch[name] = list(values)
+        elif name in lists:
             batch[name] = [_alone(value, channels) for value in values]
         elif all(_is_number(value) for value in values):
             batch[name] = _numbers(values, for_torch)

@@ -230,7 +230,7 @@ def _check_alike(sources: Sequence[StreamSource]) -> None:
                 f"{names[1]}; name the tasks that both have"
             )
         for mine, theirs in zip(first.tasks, other.tasks, strict=True):
-            ours = [(t.name, t.kind, t.dtype, t.channels) for t in (mine, theirs)]
+            ours = [(t.name, t.kind, t.dtype, t.channels, t.shape) for t in (mine, theirs)]
             if ours[0] != ours[1]:
                 raise UsageError(
                     f"{other.archive.root.url}: task {theirs.name} ({theirs.kind}, {theirs.dtype}, "

@@ -338,7 +338,7 @@ class SampleStream(Iterable[StreamBatch]):
                 task.name
                 for source in self._sources
                 for task in source.tasks
-                if self.options.mixed_sizes == "list" and task.is_map
+                if task.varies or (self.options.mixed_sizes == "list" and task.is_map)
             )
             if self.options.missing == "none":
                 lists |= frozenset().union(*(s.lacking_tasks() for s in self._sources))

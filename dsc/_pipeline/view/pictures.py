@@ -23,6 +23,7 @@ LARGEST_SIDE = 256  # pixels of a thumbnail
 WEBP_LEVEL = 85
 ERROR_WEBP_LEVEL = 60  # error maps are mostly noise, which costs most and tells least
 INVALID_GRAY = 128
+MAX_TEXT = 2000
 HEAT_MAPS = (TaskKind.DEPTH, TaskKind.DISPARITY, TaskKind.FLOW, TaskKind.ARRAY)
 ERROR_ENDS = {  # where yellow may lie: the first that 99 % of a map's errors stay below
     TaskKind.IMAGE: (0.02, 0.05, 0.1, 0.2, 0.5, 1.0),
@@ -70,9 +71,18 @@ def task_pictures(task: Task, decoded: Array, original: Array | None) -> list[Pi
 
 
 def value_text(task: Task, value: Array) -> str:
-    """Spell a class or a vector: the class's name, or the largest entries of the vector."""
+    """Spell a value that is no map: a class's name, the largest entries of a vector, a text."""
     if task.kind is TaskKind.CLASS:
         return _class_name(task, int(value))
+    if task.kind is TaskKind.BYTES:
+        return f"{value.size} bytes of {task.media_type or 'a file'}"
+    if task.is_blob:
+        text = value.tobytes().decode(errors="replace")
+        return text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + " …"
+    if task.kind is TaskKind.TIME:
+        return f"{np.datetime64(int(value), 'ns')}Z"
+    if task.kind is not TaskKind.VECTOR:
+        return np.array2string(value, precision=6, threshold=32)
     order = np.argsort(value)[::-1][:3]
     return ", ".join(f"{_class_name(task, int(at))} {float(value[at]):.3g}" for at in order)
 
@@ -199,10 +209,12 @@ def _scale_text(task: Task, scale: tuple[float, float]) -> str:
 
 def _heights(task: Task, array: Array) -> NDArray[np.float64]:
     """Return the one value a pixel that a heat map shows, (H, W), NaN where there is none."""
-    values = task.to_physical(array)
-    values = (values[..., 0] if values.ndim == 3 else values).astype(np.float64)
-    values[~np.isfinite(values) | task.invalid_mask(array)] = np.nan
-    return values
+    values: Array = task.to_physical(array)
+    heights: NDArray[np.float64] = (values[..., 0] if values.ndim == 3 else values).astype(
+        np.float64
+    )
+    heights[~np.isfinite(heights) | task.invalid_mask(array)] = np.nan
+    return heights
 
 
 def _unit_interval(values: Array, scale: tuple[float, float]) -> NDArray[np.float64]:

@@ -32,7 +32,7 @@ from dsc._schemas import (
     required_streams,
     resolve_task,
 )
-from dsc._sources.base import Source, SourceSample, lacks_of, origin_of, report_of
+from dsc._sources.base import Source, SourceSample, lacks_of, origin_of, read_sample, report_of
 from dsc._storage.read.archive import Archive
 from dsc.errors import SampleError, UnknownTaskError, UsageError
 
@@ -264,7 +264,7 @@ class Matched:
         found = int(self._indices[index])
         if found == ABSENT:
             return SourceSample(self.key(index), {}, {})
-        sample = self._source.read(found, tasks)
+        sample = read_sample(self._source, found, tasks)
         self._check_size(index, sample)
         return sample
 

@@ -11,7 +11,7 @@ from dsc._codecs.base import Array
 from dsc._pipeline.choose.coding import Coding, Encoder
 from dsc._pipeline.choose.rate_control import Coded, SearchState
 from dsc._schemas import Origin
-from dsc._sources.base import Source, SourceSample, origin_of
+from dsc._sources.base import Source, SourceSample, origin_of, read_sample
 from dsc.errors import CodecError, SampleError
 
 BATCH_SAMPLES = 8
@@ -150,7 +150,7 @@ def _read(
     source: Source, index: int, names: list[str], on_error: str, sample: SourceSample | None
 ) -> _Item:
     try:
-        sample = source.read(index, names) if sample is None else sample
+        sample = read_sample(source, index, names) if sample is None else sample
     except SampleError as error:
         key = source.key(index)
         if on_error == "skip":

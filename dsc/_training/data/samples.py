@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from dsc._codecs.learned.planes import to_planes
 from dsc._schemas import Task, TaskKind
+from dsc._sources.base import read_sample
 from dsc._sources.registry import Source
 from dsc._storage.cache.lru import LruCache
 from dsc.errors import DscError, SampleError
@@ -130,7 +131,7 @@ def read_planes(source: Source, index: int, tasks: Mapping[str, Task], border: i
     SampleError
         When it cannot be read, lacks a task, has no valid depth or normal, or is too small.
     """
-    sample = source.read(index, [task.name for task in tasks.values()])
+    sample = read_sample(source, index, [task.name for task in tasks.values()])
     values: dict[str, NDArray[Any]] = {}
     valid: dict[str, NDArray[np.bool_]] = {}
     for modality, task in tasks.items():

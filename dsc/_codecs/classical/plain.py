@@ -1,0 +1,48 @@
+"""Text, JSON, files and numbers that are no maps, as they are; packs compress them together.
+
+A payload is the bytes of the native array, little-endian. Where the lengths of a matrix's axes
+differ from sample to sample, they come first, each u32, those that are the same left out.
+"""
+
+import struct
+from typing import ClassVar
+
+import numpy as np
+
+from dsc._codecs.base import Array
+from dsc._codecs.maps.base import TaskCodec
+from dsc._schemas import Task, TaskKind
+
+
+class PlainCodec(TaskCodec):
+    """Lossless whatever the quality."""
+
+    id: ClassVar[str] = "plain"
+
+    def refusal(self, task: Task) -> str | None:
+        """Refuse maps."""
+        if task.is_map:
+            return f"codes what is no map, not {task.kind.value} maps; use exact, jxl or png"
+        if task.kind is TaskKind.VECTOR and task.channels == 0:
+            return "cannot code a vector of no values; leave this task out"
+        return None
+
+    def encode_task(self, task: Task, array: Array, quality: int) -> bytes:
+        """Return the lengths that vary, and the values."""
+        lengths = [] if task.is_blob else _varying(task, array.shape)
+        values = array.astype(array.dtype.newbyteorder("<")).tobytes()
+        return struct.pack(f"<{len(lengths)}I", *lengths) + values
+
+    def decode_task(self, task: Task, data: bytes, max_pixels: int) -> Array:
+        """Return the array that the values are."""
+        if task.is_blob:
+            return np.frombuffer(data, np.uint8)
+        count = sum(length < 0 for length in task.value_shape)
+        given = iter(struct.unpack_from(f"<{count}I", data))
+        shape = [next(given) if length < 0 else length for length in task.value_shape]
+        stored = np.dtype(task.dtype).newbyteorder("<")
+        return np.frombuffer(data, stored, offset=4 * count).reshape(shape).astype(task.dtype)
+
+
+def _varying(task: Task, shape: tuple[int, ...]) -> list[int]:
+    return [n for n, wanted in zip(shape, task.value_shape, strict=True) if wanted < 0]
