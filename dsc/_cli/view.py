@@ -21,8 +21,8 @@ SourceRootOption = Annotated[
     typer.Option(
         "--source-root",
         "--root",
-        help="Where the archive's source lies, to show originals and errors. Rendered views "
-        "need none.",
+        help="Where the archive's source lies, to set originals beside. Not needed where it is "
+        "as when this machine made the archive, nor for rendered views.",
         metavar="DIR",
     ),
 ]
@@ -75,6 +75,7 @@ def view(
         "bytes": found.page_bytes,
         "samples": found.shown,
         "measured": found.measured,
+        "originals": found.note,
         "means": found.means,
         "worst": found.worst,
     }
@@ -87,8 +88,10 @@ def _show(place: str, found: "ViewReport", source_root: str | None) -> None:
     say(f"{place}: shows {counted(found.shown, 'sample')}, {bytes_text(found.page_bytes)}")
     for task, values in found.means.items():
         say(f"{task}: " + ", ".join(metric_text(name, value) for name, value in values.items()))
-    if not found.measured and source_root is None:
-        say("decoded only; --source-root DIR sets the originals beside them")
-    elif not found.measured:
+    if found.measured:
+        say(found.note)
+    elif source_root is None:
+        say(f"decoded only ({found.note}); --source-root DIR sets the originals beside them")
+    else:
         say(f"decoded only: no original of these samples lies under {source_root}")
     say(f"Open {place} in a browser.")

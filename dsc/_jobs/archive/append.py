@@ -24,6 +24,7 @@ from dsc._pipeline.choose.coding import Coding
 from dsc._pipeline.choose.decide import OnChoice, decide_coding
 from dsc._pipeline.choose.race import TrialProgress
 from dsc._pipeline.options import WorkOptions, given
+from dsc._pipeline.read.whereabouts import remember
 from dsc._pipeline.write.commit import (
     check_base,
     check_cards,
@@ -215,13 +216,21 @@ def run(options: AppendOptions, watch: Watch = NOBODY) -> AppendReport:
     check_left_out(options.data, source)
     report = report_of(source)
     with sole_writer(root, "dsc append"):
-        archive = Archive.open(root)
-        wanted = what_to_add(archive, source, options.data.tasks)
-        left = look(archive, options.restart)
-        names = tuple(task.name for task in wanted.tasks)
-        if wanted.adds is Adds.TASKS or set(names) == set(left.added):
-            return _add_tasks(archive, source, wanted, options, left, report, watch)
-        return _add_samples(archive, source, wanted, options, left, watch)
+        done = _append(Archive.open(root), source, options, report, watch)
+    if not done.is_empty and done.manifest.appended:
+        remember(done.manifest.appended[-1].plan_sha256, source.describe())
+    return done
+
+
+def _append(
+    archive: Archive, source: Source, options: AppendOptions, report: SourceReport, watch: Watch
+) -> AppendReport:
+    wanted = what_to_add(archive, source, options.data.tasks)
+    left = look(archive, options.restart)
+    names = tuple(task.name for task in wanted.tasks)
+    if wanted.adds is Adds.TASKS or set(names) == set(left.added):
+        return _add_tasks(archive, source, wanted, options, left, report, watch)
+    return _add_samples(archive, source, wanted, options, left, watch)
 
 
 def _add_tasks(

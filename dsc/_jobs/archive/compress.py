@@ -28,6 +28,7 @@ from dsc._pipeline.choose.coding import Coding
 from dsc._pipeline.choose.decide import OnChoice, decide_coding
 from dsc._pipeline.choose.race import TrialProgress
 from dsc._pipeline.options import DEFAULT_MINUTES, DEFAULT_SAMPLES, WorkOptions
+from dsc._pipeline.read.whereabouts import remember
 from dsc._pipeline.write.commit import commit
 from dsc._pipeline.write.leftovers import remove_leftovers
 from dsc._pipeline.write.plan import check_plannable, make_plan
@@ -168,7 +169,9 @@ def run(options: CompressOptions, watch: Watch = NOBODY) -> Manifest:
             watch.starts(report, coding)
             tally.begin()
             job = _plan(source, coding, options, output, tally, probed, pool)
-            return _finish(job, output, options, tally, report, pool)
+            manifest = _finish(job, output, options, tally, report, pool)
+            remember(manifest.plan_sha256, job.plan.source)
+            return manifest
 
 
 def _plan(

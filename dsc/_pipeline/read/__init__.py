@@ -9,5 +9,6 @@ codec's latents; a sample that cannot be decoded is an error that names file, pa
 `decoded_cache`: keeps the arrays of samples that were decoded, so that a later epoch decodes none.
 `load_codec`: `dsc.load_codec`, one of those codecs by itself.
 Of whole archives: `verify` decodes everything and lists what does not decode, `summary` adds up
-what each task costs, `originals` finds the samples that an archive was made of.
+what each task costs, `originals` finds the samples that an archive was made of, also where nobody
+says where they lie, because this machine made it and remembers (`whereabouts`).
 """

@@ -1,35 +1,75 @@
-"""Finds the original of an archive's sample, so that what was decoded can be set beside it.
+"""Finds the originals of an archive's samples, so that what was decoded can be set beside them.
 
-An archive remembers its source's name and every sample's key. Rendered views are rendered again;
-other sources must be pointed at. A task whose encoding is not the archive's (another depth unit,
-another dtype) is left out: comparing it would tell nothing.
+An archive remembers its source's name and every sample's key, never a path. Rendered views are
+rendered again; other data is looked for where this machine remembers it
+(`dsc._pipeline.read.whereabouts`), or where it is said to lie. What was appended may lie elsewhere:
+each place is asked. A task whose encoding is not the archive's (another depth unit, another dtype)
+is left out: comparing it would tell nothing.
 """
 
 import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from dsc._codecs.base import Array
 from dsc._pipeline.read.dataset import Dataset
+from dsc._pipeline.read.whereabouts import recall_all
 from dsc._schemas import Manifest, Task
 from dsc._sources.base import read_sample
 from dsc._sources.registry import Source, open_source
-from dsc.errors import SampleError, UsageError
+from dsc.errors import DscError, SampleError, UsageError
 
 _RENDERED = re.compile(r"point_(\d+)_view_0")
 
 
 class Originals:
-    """The source of an archive, asked by the archive's keys.
+    """The data of an archive, asked by the archive's keys.
 
     Parameters
     ----------
-    source
-        The opened source.
+    sources
+        The opened sources; the first that has a sample's task gives it.
     tasks
         The archive's tasks.
+
+    Attributes
+    ----------
+    tasks
+        Names of those tasks that some source has as the archive has them.
     """
+
+    def __init__(self, sources: Sequence[Source], tasks: tuple[Task, ...]) -> None:
+        self._sources = [_Indexed(source, tasks) for source in sources]
+        there = {name for one in self._sources for name in one.tasks}
+        self.tasks = tuple(task.name for task in tasks if task.name in there)
+
+    def read(self, index: int, key: str, tasks: Sequence[str] | None = None) -> dict[str, Array]:
+        """Read a sample's native arrays by task; empty when no source has it whole.
+
+        Parameters
+        ----------
+        index, key
+            Of the sample in the archive.
+        tasks
+            Names of the tasks wanted; None for all that there are.
+        """
+        found: dict[str, Array] = {}
+        for source in self._sources:
+            wanted = [
+                name
+                for name in source.tasks
+                if name not in found and (tasks is None or name in tasks)
+            ]
+            if wanted:
+                found.update(source.read(index, key, wanted))
+        return found
+
+
+class _Indexed:
+    """One source, asked by keys."""
 
     def __init__(self, source: Source, tasks: tuple[Task, ...]) -> None:
         self._source = source
@@ -37,38 +77,12 @@ class Originals:
         self.tasks = tuple(t.name for t in tasks if _same_encoding(t, there.get(t.name)))
         self._by_key: dict[str, int] | None = None
 
-    @classmethod
-    def find(cls, dataset: Dataset, source_root: str | None) -> "Originals | None":
-        """Open the source of an archive; None when it is not at hand.
-
-        Parameters
-        ----------
-        source_root
-            Where the data lies; not needed for rendered views.
-
-        Raises
-        ------
-        UsageError
-            When a root is given that does not hold the archive's source.
-        """
-        manifest = dataset.manifest
-        if manifest.source == "sample" and source_root is None:
-            source = _render_again(dataset)
-        elif source_root is not None and manifest.source != "sample":
-            source = _open(manifest, source_root)
-        elif source_root is not None:
-            raise UsageError(f"--source-root {source_root}: this archive's views were rendered")
-        else:
-            return None
-        return None if source is None else cls(source, dataset.tasks)
-
-    def read(self, index: int, key: str) -> dict[str, Array]:
-        """Read a sample's arrays by task; empty when the source does not have it whole."""
+    def read(self, index: int, key: str, tasks: Sequence[str]) -> Mapping[str, Array]:
         found = self._index(index, key)
         if found is None:
             return {}
         try:
-            return dict(read_sample(self._source, found, self.tasks).arrays)
+            return read_sample(self._source, found, tasks).arrays
         except SampleError:
             return {}
 
@@ -78,6 +92,74 @@ class Originals:
         if self._by_key is None:
             self._by_key = {self._source.key(i): i for i in range(len(self._source))}
         return self._by_key.get(key)
+
+
+@dataclass(frozen=True)
+class FoundOriginals:
+    """What came of looking for originals.
+
+    Attributes
+    ----------
+    originals
+        None when they are not at hand.
+    note
+        Where they come from, or why there are none, for people; without a closing full stop.
+    """
+
+    originals: Originals | None
+    note: str
+
+
+def find_originals(dataset: Dataset, source_root: str | None = None) -> FoundOriginals:
+    """Look for the data that an archive was made of.
+
+    Parameters
+    ----------
+    dataset
+        The archive, with the tasks that are wanted.
+    source_root
+        Where the data lies; None to look where this machine remembers it. Rendered views need none.
+
+    Raises
+    ------
+    UsageError
+        When a root is given that does not hold the archive's source.
+    """
+    manifest = dataset.manifest
+    if source_root is not None:
+        if manifest.source == "sample":
+            raise UsageError(f"--source-root {source_root}: this archive's views were rendered")
+        found = Originals([_open(manifest, source_root)], dataset.tasks)
+        return FoundOriginals(found, f"originals from {manifest.source} at {source_root}")
+    known = recall_all(manifest)
+    if known:
+        return _open_known(dataset, known)
+    if manifest.source == "sample":
+        source = _render_again(dataset)
+        if source is not None:
+            return FoundOriginals(Originals([source], dataset.tasks), "originals rendered again")
+        return FoundOriginals(None, "no originals: other views than this dsc renders")
+    return FoundOriginals(None, "no originals: this machine does not know where the source lies")
+
+
+def _open_known(dataset: Dataset, known: Sequence[Mapping[str, Any]]) -> FoundOriginals:
+    """Open the places that are remembered; what is no longer there is told, and no error."""
+    sources, notes = [], []
+    for noted in known:
+        name, root = str(noted["name"]), noted.get("root")
+        where = f"{name} at {root}" if root is not None else name
+        try:
+            source = open_source(name, root, **noted.get("options", {}))
+            changed = source.describe().get("fingerprint") != noted.get("fingerprint")
+        except (DscError, OSError, TypeError) as error:
+            notes.append(f"{where} cannot be opened ({error})")
+            continue
+        sources.append(source)
+        notes.append(f"{where}{', which has changed since' if changed else ''}")
+    listed = "; ".join(notes)
+    if not sources:
+        return FoundOriginals(None, f"no originals: {listed}")
+    return FoundOriginals(Originals(sources, dataset.tasks), f"originals from {listed}")
 
 
 def _render_again(dataset: Dataset) -> Source | None:

@@ -26,7 +26,7 @@ from dsc._pipeline.metrics import (
     metric_text,
 )
 from dsc._pipeline.read.dataset import Dataset
-from dsc._pipeline.read.originals import Originals
+from dsc._pipeline.read.originals import find_originals
 from dsc._pipeline.read.summary import Summary, summarise
 from dsc._pipeline.view.pictures import Picture, task_pictures, value_text
 from dsc._schemas import Task
@@ -50,6 +50,8 @@ class ViewReport:
         Size of the HTML file.
     measured
         Samples that could be set beside their originals.
+    note
+        Where the originals come from, or why there are none.
     means
         Metric means by task over them.
     worst
@@ -59,6 +61,7 @@ class ViewReport:
     page_bytes: int
     shown: int
     measured: int
+    note: str
     means: Mapping[str, Mapping[str, float]]
     worst: Mapping[str, tuple[str, ...]]
 
@@ -138,7 +141,8 @@ def write_view(
     measured
         How many at least are compared with their originals, evenly spread.
     source_root
-        Where the archive's source lies. Rendered views are rendered again without it.
+        Where the archive's source lies; None to look where this machine remembers it. Rendered
+        views are rendered again.
     tasks
         Names or aliases; None for all.
     progress
@@ -170,7 +174,7 @@ def write_view(
     data = _html(page).encode()
     place.write(data)
     worst = {group.task: tuple(view.key for view in group.samples) for group in page.worst}
-    return ViewReport(len(data), len(cards), page.measured, page.means, worst)
+    return ViewReport(len(data), len(cards), page.measured, viewer.note, page.means, worst)
 
 
 def spread(count: int, wanted: int) -> list[int]:
@@ -188,7 +192,8 @@ class _Viewer:
     ) -> None:
         self.dataset = dataset = Dataset(archive, tasks, native=True)
         self._archive = archive
-        self._originals = Originals.find(dataset, source_root)
+        found = find_originals(dataset, source_root)
+        self._originals, self.note = found.originals, found.note
         self._means = {task.name: MeanMetrics() for task in dataset.tasks}
         self._worst: dict[str, list[tuple[float, int]]] = {t.name: [] for t in dataset.tasks}
         self.measured = 0
@@ -280,7 +285,7 @@ def _task_view(
 def _page(viewer: _Viewer, archive: Archive, cards: Sequence[SampleView]) -> Page:
     manifest, url = archive.manifest, archive.root.url
     tasks = ", ".join(task.name for task in viewer.dataset.tasks)
-    if viewer.sourced:
+    if viewer.measured:
         note = f"Originals from source {manifest.source}, {viewer.measured} samples compared."
     else:
         note = "Decoded only: give --source-root to see originals, errors and worst samples."
