@@ -9,7 +9,7 @@ from dsc._cli.printing.output import emit, say
 from dsc._cli.printing.progress import progress
 
 if TYPE_CHECKING:
-    from dsc._pipeline.copy.export import ExportReport
+    from dsc._pipeline.copy.export.target import ExportReport
 
 
 def export(
@@ -21,13 +21,22 @@ def export(
         ),
     ],
     tasks: TasksOption = None,
-    names: Annotated[
+    to: Annotated[
         str,
         typer.Option(
-            help="What files are called: original, as in the source, or keys: TASK/KEY.",
-            metavar="original|keys",
+            help="What is written: files, one a task and sample.",
+            metavar="TARGET",
         ),
-    ] = "original",
+    ] = "files",
+    names: Annotated[
+        str | None,
+        typer.Option(
+            help="What files are called: original, as in the source, or keys: TASK/KEY. "
+            "Default: original.",
+            metavar="original|keys",
+            show_default=False,
+        ),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Write files again that are there.")
     ] = False,
@@ -47,17 +56,19 @@ def export(
       dsc export demo --tasks depth --out demo-files
       dsc export https://example.org/taskonomy-dsc --tasks rgb --out /data/rgb
     """
-    from dsc._pipeline.copy.export import export as run
+    from dsc._pipeline.copy.export.run import export as run
 
     with progress("export", "samples") as report:
-        found = run(archive, tasks, out, names=names, overwrite=overwrite, progress=report)
+        found = run(archive, tasks, out, to=to, overwrite=overwrite, progress=report, names=names)
     value = {
         "out": out,
+        "to": to,
         "tasks": [task.name for task in found.tasks],
         "written": found.written,
         "kept": found.kept,
         "missing": found.missing,
         "depth_unit_m": {task.name: task.unit_m for task in found.tasks if task.unit_m},
+        "notes": list(found.notes),
     }
     emit(json_, value, lambda: _show_exported(out, found))
 
@@ -70,3 +81,5 @@ def _show_exported(out: str, found: "ExportReport") -> None:
             say(f"{task.name}: {found.missing[task.name]} samples lack it and have no file")
         if task.unit_m:
             say(f"{task.name}: metres = value × {task.unit_m:.9g}")
+    for note in found.notes:
+        say(note)

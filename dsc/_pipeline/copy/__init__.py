@@ -2,5 +2,5 @@
 
 - `fetch`: which files of an archive a copy of some tasks takes. `download`: one file, resumed where
   it stopped.
-- `export`: samples decoded into files named as in their source.
+- `export`: samples decoded into files, as their source had them or as other programs want them.
 """

@@ -13,7 +13,7 @@ from dsc._bench.server import serve
 from dsc._jobs.archive.append import append
 from dsc._jobs.archive.compress import compress
 from dsc._pipeline.choose import decide
-from dsc._pipeline.copy.export import export
+from dsc._pipeline.copy.export.run import export
 from dsc._pipeline.copy.fetch import fetch
 from dsc._pipeline.read.dataset import Dataset
 from dsc._pipeline.read.summary import summarise

@@ -10,12 +10,20 @@ import pytest
 
 import dsc
 from dsc._jobs.archive.compress import compress
-from dsc._pipeline.copy.export import MARK, export, native_path
+from dsc._pipeline.copy.export.files import native_path
+from dsc._pipeline.copy.export.run import export
+from dsc._pipeline.copy.export.target import MARK
 from dsc._schemas import Manifest, Task, TaskKind
 from dsc._sources.registry import open_source
 from dsc._sources.rendered.sample import write_sample
 from dsc._storage.read.archive import Archive
-from dsc.errors import BitstreamError, CorruptPackError, PlanMismatchError, UnsafeArchiveError
+from dsc.errors import (
+    BitstreamError,
+    CorruptPackError,
+    PlanMismatchError,
+    UnsafeArchiveError,
+    UsageError,
+)
 from tests.archives import forge
 
 
@@ -187,3 +195,16 @@ def test_any_fsspec_url_will_do(archive: Path) -> None:
     finally:
         memory.rm("/exported", recursive=True)
     assert len(found) == report.written == len(dsc.open(archive))
+
+
+def test_a_target_or_an_option_that_is_not_known_is_refused_before_anything_is_written(
+    archive: Path, tmp_path: Path
+) -> None:
+    for options, words in (
+        ({"to": "zip"}, "--to zip: known are files"),
+        ({"pages": 3}, "--to files has no option --pages; it takes: --names"),
+        ({"names": "own"}, "--names own: original or keys"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            export(archive, "rgb", tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()

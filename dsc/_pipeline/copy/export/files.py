@@ -1,4 +1,4 @@
-"""Decodes an archive to files in the layout of its source, so that old code reads them.
+"""Files in the layout of the archive's source, so that old code reads them.
 
 | source | files |
 | --- | --- |
@@ -13,100 +13,52 @@ one that is there is kept, so an interrupted export goes on.
 """
 
 import io
-import json
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dsc._pipeline.copy.export.target import MARK, ExportJob, ExportReport
 from dsc._pipeline.read.dataset import Dataset
 from dsc._schemas import Manifest, Origin, Task, TaskKind
 from dsc._storage.files.atomic import atomic_write
 from dsc._storage.files.root import Root
-from dsc._storage.files.writable import check_root
-from dsc._storage.format.names import MANIFEST
-from dsc.errors import PlanMismatchError, UsageError
+from dsc.errors import UsageError
 
-MARK = ".dsc-export.json"
 NAMES = ("original", "keys")
 OWN_NAMES = ("taskonomy", "sample", "clevr", "nyuv2")  # whose files are named by keys
 BATCH = 8
 PNG_LEVEL = 6
 NYUV2 = {"rgb": "nyu_images", "depth": "nyu_depths", "label": "nyu_labels40"}
-ExportProgress = Callable[[int, int], None]
 
 
-@dataclass(frozen=True)
-class ExportReport:
-    """What an export did.
-
-    Attributes
-    ----------
-    written, kept
-        Files written now, and files that an earlier run had left.
-    missing
-        By task, how many samples lack it and so have no file.
-    """
-
-    tasks: tuple[Task, ...]
-    written: int
-    kept: int
-    missing: dict[str, int]
-
-
-def export(
-    url: str | os.PathLike[str],
-    tasks: Sequence[str] | str | None,
-    out: str | os.PathLike[str],
-    *,
-    names: str = "original",
-    overwrite: bool = False,
-    progress: ExportProgress | None = None,
-) -> ExportReport:
-    """Decode `tasks` of the archive at `url` to files below `out`.
+def write_files(job: ExportJob, *, names: str = "original") -> ExportReport:
+    """Write one file a task and sample.
 
     Parameters
     ----------
-    tasks
-        Names or aliases, as a sequence or with commas; None for all.
-    out
-        Directory or fsspec URL.
     names
         ``original``: files are called as the source's were, ``keys``: ``<task>/<key>``.
-    overwrite
-        Write every file again, also over those of another archive.
-    progress
-        Called with (samples done, samples in all).
 
     Raises
     ------
-    ArchiveNotFoundError, UnknownTaskError
-        When there is no archive at `url`, or it lacks a task.
-    PlanMismatchError, UsageError
-        When `out` holds files of another archive; when it is one, or cannot be written to.
-    CorruptArchiveError, BitstreamError
-        When a sample cannot be decoded.
+    UsageError
+        When there are no such names.
     """
     if names not in NAMES:
         raise UsageError(f"--names {names}: {' or '.join(NAMES)}")
-    dataset = Dataset.open(os.fspath(url), tasks, native=True)
-    root = Root(os.fspath(out))
-    check_root(root, f"--out {root.url}")
-    if root.local is not None and (root.local / MANIFEST).is_file():
-        raise UsageError(f"--out {root.url}: an archive is there; give another directory")
-    _claim(root, dataset.manifest, overwrite)
-    writer = _Writer(dataset, root, names, overwrite)
+    job.claim()
+    dataset = job.dataset
+    writer = _Writer(dataset, job.root, names, job.overwrite)
     keys = list(dataset.keys())
     for start in range(0, len(keys), BATCH):
         stop = min(start + BATCH, len(keys))
         writer.write(range(start, stop), keys[start:stop])
-        if progress is not None:
-            progress(stop, len(keys))
+        job.progress(stop, len(keys))
     return ExportReport(dataset.tasks, writer.written, writer.kept, writer.missing)
 
 
@@ -180,25 +132,6 @@ def file_bytes(array: NDArray[Any], path: str) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     return buffer.getvalue()
-
-
-def _claim(root: Root, manifest: Manifest, overwrite: bool) -> None:
-    """Note whose files lie at an output; refuse to mix those of two archives."""
-    mark = {
-        "plan_sha256": manifest.plan_sha256,
-        "source": manifest.source,
-        "depth_unit_m": {task.name: task.unit_m for task in manifest.tasks if task.unit_m},
-    }
-    try:
-        found = json.loads(root.read(MARK)).get("plan_sha256")
-    except (FileNotFoundError, ValueError, AttributeError):
-        found = None
-    if found is not None and found != mark["plan_sha256"] and not overwrite:
-        raise PlanMismatchError(
-            f"--out {root.url}: it holds files decoded from another archive (plan {found[:12]}, "
-            f"this one {manifest.plan_sha256[:12]}); give another directory, or --overwrite"
-        )
-    root.write(MARK, json.dumps(mark, sort_keys=True).encode() + b"\n")
 
 
 class _Writer:

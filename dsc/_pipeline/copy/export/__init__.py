@@ -1,0 +1,6 @@
+"""Archives decoded into files that other programs read.
+
+- `run`: opens the archive and calls the target that was asked for with ``--to``.
+- `target`: what a target is given and gives back. Each is one file, and an entry in `run.TARGETS`.
+- `files`: one file a task and sample, named as the source had them.
+"""
