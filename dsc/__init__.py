@@ -9,6 +9,7 @@ The names below are loaded when they are first used, so that ``import dsc`` stay
   `SampleStream`.
 - `ReplayBuffer`: compressed exemplars of old classes under a budget in bytes.
 - `fetch`: copy only some tasks' bitstreams of an archive, local or remote.
+- `push`, `pull`: carry an archive to a store or the Hugging Face Hub, and back.
 - `unpack`: the stage that lets stock webdataset read an archive.
 - `load_codec`: the codec of an archive, or one by name.
 - `LatentEmbedding`: a layer from a learned codec's latents, which come as a `LatentBatch`, to
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from dsc._jobs.archive.append import append
     from dsc._jobs.archive.compress import compress
     from dsc._pipeline.copy.fetch import fetch
+    from dsc._pipeline.copy.pull import pull
+    from dsc._pipeline.copy.push import push
     from dsc._pipeline.read.dataset import Dataset
     from dsc._pipeline.read.load_codec import load_codec
     from dsc._pipeline.stream.open import stream
@@ -50,6 +53,8 @@ __all__ = [
     "fetch",
     "load_codec",
     "open",
+    "pull",
+    "push",
     "stream",
     "unpack",
 ]
@@ -65,6 +70,8 @@ _PUBLIC = {
     "fetch": "dsc._pipeline.copy.fetch:fetch",
     "load_codec": "dsc._pipeline.read.load_codec:load_codec",
     "open": "dsc._pipeline.read.dataset:Dataset.open",
+    "pull": "dsc._pipeline.copy.pull:pull",
+    "push": "dsc._pipeline.copy.push:push",
     "stream": "dsc._pipeline.stream.open:stream",
     "unpack": "dsc._storage.format.pack:unpack",
 }

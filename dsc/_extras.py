@@ -16,6 +16,8 @@ EXTRAS = {  # the extra of dsc that brings a package
     "avalanche": "avalanche",
     "bjontegaard": "bench",
     "compressai": "research",
+    "datasets": "hf",
+    "huggingface_hub": "hf",
     "matplotlib": "bench",
     "pyarrow": "ray-data",
     "ray": "ray",

@@ -31,6 +31,8 @@ PUBLIC = {
         "fetch",
         "load_codec",
         "open",
+        "pull",
+        "push",
         "stream",
         "unpack",
     ],

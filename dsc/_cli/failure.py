@@ -24,7 +24,7 @@ from dsc._extras import EXTRAS, package_of
 from dsc.errors import DscError
 
 INTERRUPTED = 130
-RESUMABLE = ("compress", "append", "fetch", "export", "bench", "replay")
+RESUMABLE = ("compress", "append", "fetch", "push", "pull", "export", "bench", "replay")
 STATE_IS_KEPT = "what is finished is kept; run the same command again and it goes on from there"
 
 

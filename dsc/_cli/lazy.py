@@ -73,6 +73,16 @@ COMMANDS = {
         "dsc._cli.fetch",
         "Copy some tasks of an archive, and nothing of the others, into an archive of their own.",
     ),
+    "push": Listed(
+        "Take",
+        "dsc._cli.push",
+        "Copy an archive to a store, from which anybody can read, stream, fetch or pull it.",
+    ),
+    "pull": Listed(
+        "Take",
+        "dsc._cli.push",
+        "Copy a whole archive from a store to a directory, byte for byte.",
+    ),
     "export": Listed(
         "Take", "dsc._cli.export", "Decode an archive to files as its source had them."
     ),

@@ -41,6 +41,7 @@ from dsc._storage.format.commit import (
     write_shards,
 )
 from dsc._storage.format.names import (
+    CARDS,
     CROISSANT,
     MANIFEST,
     NEXT,
@@ -52,8 +53,6 @@ from dsc._storage.format.names import (
 from dsc._storage.read.archive import Archive
 from dsc._storage.read.verify import coming_files
 from dsc.errors import IncompleteError, PlanMismatchError, UsageError
-
-CARDS = (README, CROISSANT)  # replaced by every append
 
 
 def commit(

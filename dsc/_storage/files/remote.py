@@ -13,12 +13,13 @@ from weakref import WeakValueDictionary
 
 from dsc._storage.files.counts import ReadCounts
 from dsc._storage.files.http import check_size, file_size, read_range
-from dsc._storage.files.place import Place
+from dsc._storage.files.place import Place, redact
 from dsc._storage.files.retry import repeat
 from dsc.errors import UsageError
 
 T = TypeVar("T")
 TIMEOUT_S = 30
+EXTRAS = {"s3": "s3", "s3a": "s3", "hf": "hf"}  # by scheme
 
 # by id: fsspec calls two filesystems with the same options equal
 _CONNECTED: WeakValueDictionary[int, Any] = WeakValueDictionary()
@@ -82,7 +83,7 @@ class Remote:
 
     def where(self, path: str) -> str:
         """Name a file for a message; an empty path is the place itself."""
-        return f"{self.place.url}/{path}".rstrip("/")
+        return redact(f"{self.place.url}/{path}".rstrip("/"))
 
     def call(self, path: str, do: Callable[[Any, str], T]) -> T:
         """Call ``do(filesystem, address of path)``, again where it fails; see `repeat`."""
@@ -159,12 +160,14 @@ def connect(place: Place, timeout_s: float) -> Any:
             s3 = scheme in ("s3", "s3a")
             configured = fsspec.config.conf.get("s3", {})
             options = _s3_options(configured, timeout_s) if s3 else {}
+            if scheme == "hf":  # it keeps listings for ever, which others make old
+                options = {"skip_instance_cache": True}
             filesystem, _ = fsspec.core.url_to_fs(place.url, **options)
     except ImportError as error:
-        how = "pip install 'dsc[s3]'" if scheme in ("s3", "s3a") else "with pip"
-        raise UsageError(f"{place.url}: {error}: {how}") from None
+        how = f"pip install 'dsc[{EXTRAS[scheme]}]'" if scheme in EXTRAS else "with pip"
+        raise UsageError(f"{redact(place.url)}: {error}: {how}") from None
     except ValueError as error:
-        raise UsageError(f"{place.url}: {error}; check the URL's scheme") from None
+        raise UsageError(f"{redact(place.url)}: {error}; check the URL's scheme") from None
     if scheme in ("s3", "s3a"):
         filesystem.retries = 1
     _CONNECTED[id(filesystem)] = filesystem

@@ -72,11 +72,11 @@ class Root:
         return other
 
     def __repr__(self) -> str:
-        return f"Root({self.url!r})"
+        return f"Root({redact(self.url)!r})"
 
     def where(self, path: str) -> str:
         """Name a file for a message."""
-        return f"{self.url}/{path}"
+        return f"{redact(self.url)}/{path}"
 
     def read(
         self, path: str, start: int = 0, end: int | None = None, file_bytes: int | None = None

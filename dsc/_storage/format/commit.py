@@ -27,8 +27,12 @@ def write_codec(root: Root, weights: bytes) -> FileRecord:
 
 def write_shards(root: Root, records: Sequence[ShardRecord], generation: int = 1) -> FileRecord:
     """Write the shard records, one a line, in order: ``shards.jsonl``, or a later generation's."""
-    data = "".join(record.to_json() + "\n" for record in records).encode()
-    return write_file(root, shards_path(generation), data)
+    return write_file(root, shards_path(generation), shards_bytes(records))
+
+
+def shards_bytes(records: Sequence[ShardRecord]) -> bytes:
+    """Return the bytes of a file of shard records."""
+    return "".join(record.to_json() + "\n" for record in records).encode()
 
 
 def write_manifest(root: Root, manifest: Manifest, path: str = MANIFEST) -> None:

@@ -8,6 +8,7 @@ import re
 MANIFEST = "dsc.json"
 README = "README.md"
 CROISSANT = "croissant.json"
+CARDS = (README, CROISSANT)  # for people; replaced by every append
 WORK = ".dsc"
 PLAN = f"{WORK}/plan.json"
 LOCK = f"{WORK}/lock"
