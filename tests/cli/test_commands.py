@@ -18,7 +18,9 @@ from dsc._storage.read.archive import Archive
 from tests.cli.conftest import Command
 from tests.places import ROOT
 
-COMMANDS = ("compress", "append", "info", "ls", "verify", "fetch", "export", "view")
+COMMANDS = (
+    "compress", "append", "info", "ls", "verify", "fetch", "push", "pull", "export", "view",
+)  # fmt: skip
 TASKS = ["rgb", "depth_zbuffer", "normal", "segment_semantic", "class_scene"]
 
 

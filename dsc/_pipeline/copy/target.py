@@ -91,4 +91,8 @@ def _differs(found: Manifest, ours: Manifest) -> str:
             f"it has grown by itself (generation {found.generation}) and is no copy of this "
             "archive any more; give another place"
         )
+    more = [task.name for task in found.tasks if task not in ours.tasks]
+    if more or (is_whole_archive(found) and not is_whole_archive(ours)):
+        has = f"has {', '.join(more)}, which this one lacks" if more else "is the whole archive"
+        return f"what is there {has}; a copy of some tasks is not put in its place"
     return ""

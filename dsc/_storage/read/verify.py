@@ -11,6 +11,7 @@ from dsc._storage.read.archive import Archive, read_checked
 from dsc._storage.read.tar_index import READ_BLOCK, idx_of, scan_file
 from dsc.errors import ArchiveNotFoundError, CorruptArchiveError, DscError, without_advice
 
+OTHERS = (".git/", ".gitattributes", ".cache/huggingface/")  # of git, and of the Hub's own tools
 VerifyProgress = Callable[[int, int], None]  # files checked, files in all
 
 
@@ -207,7 +208,7 @@ def _strangers(archive: Archive) -> list[Problem]:
         )
         for path in archive.root.list()
         if path not in named
-        and not path.startswith(f"{WORK}/")
+        and not path.startswith((f"{WORK}/", *OTHERS))
         and not (under_way and (OWN.fullmatch(path) or PART.fullmatch(path)))
     ]
 
