@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from dsc.errors import MissingPackageError
 
 EXTRAS = {  # the extra of dsc that brings a package
+    "albumentations": "transforms",
     "avalanche": "avalanche",
     "bjontegaard": "bench",
     "compressai": "research",
@@ -25,6 +26,7 @@ EXTRAS = {  # the extra of dsc that brings a package
     "scipy": "bench",
     "tensorboard": "train",
     "torch": "torch",
+    "torchvision": "transforms",
 }
 
 

@@ -5,6 +5,7 @@ measured, stays NaN. Normals, flow, disparity and intrinsics are made right for 
 comes out; what cannot be made right is refused.
 """
 
+from dsc._transforms.albumentations import Albumentations
 from dsc._transforms.color import ColorJitter
 from dsc._transforms.compose import Compose
 from dsc._transforms.joint import (
@@ -18,8 +19,11 @@ from dsc._transforms.joint import (
 )
 from dsc._transforms.meaning import Meaning
 from dsc._transforms.randomness import generator
+from dsc._transforms.seeded import Seeded
+from dsc._transforms.torchvision import Torchvision
 
 __all__ = [
+    "Albumentations",
     "CenterCrop",
     "ColorJitter",
     "Compose",
@@ -29,6 +33,8 @@ __all__ = [
     "RandomCrop",
     "RandomResizedCrop",
     "Resize",
+    "Seeded",
+    "Torchvision",
     "VerticalFlip",
     "generator",
 ]

@@ -172,6 +172,7 @@ PUBLIC = {
         "train",
     ],
     "dsc.transforms": [
+        "Albumentations",
         "CenterCrop",
         "ColorJitter",
         "Compose",
@@ -181,6 +182,8 @@ PUBLIC = {
         "RandomCrop",
         "RandomResizedCrop",
         "Resize",
+        "Seeded",
+        "Torchvision",
         "VerticalFlip",
         "generator",
     ],

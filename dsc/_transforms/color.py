@@ -72,7 +72,8 @@ def jittered(image: Any, brightness: float, contrast: float, saturation: float, 
         values *= np.float32(brightness)
         mean = float(values.mean())
     else:
-        mean = float(GRAY @ matrix @ values.reshape(-1, 3).mean(axis=0, dtype=np.float64))
+        total = values.sum(axis=0).sum(axis=0, dtype=np.float64)
+        mean = float(GRAY @ matrix @ total) / (image.shape[0] * image.shape[1])
         values = values @ (contrast * matrix).T.astype(np.float32)
     if gray:
         values *= np.float32(contrast)

@@ -16,7 +16,7 @@ import numpy as np
 from dsc._schemas.sample import NO_TASKS, Sample
 from dsc._transforms.meaning import MapMeaning, Meaning, common_size, named
 from dsc._transforms.move import Move
-from dsc._transforms.resample import resized
+from dsc._transforms.resample import mirrored, resized
 from dsc.errors import UsageError
 
 Values = Mapping[str, Any]
@@ -203,10 +203,7 @@ class _Flip(RandomTransform):
         h, w = self._size(sample, maps)
         scale, shift = ((-1, 1), (w, 0)) if self._axis == 1 else ((1, -1), (0, h))
         move = Move.of(type(self).__name__, scale, shift)
-        flipped = (slice(None),) * self._axis + (slice(None, None, -1),)
-        return self._moved(
-            sample, maps, move, lambda array, _: np.ascontiguousarray(array[flipped])
-        )
+        return self._moved(sample, maps, move, lambda array, _: mirrored(array, self._axis))
 
     @property
     def _axis(self) -> int:

@@ -18,7 +18,7 @@ from dsc._schemas import TaskKind
 from dsc._transforms.meaning import MapMeaning, Meaning, named
 from dsc.errors import UsageError
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating[Any]]
 UNKNOWN_FLOW = 1e9  # of .flo files: what is larger than that is not known
 CLOSE = 1e-9
 

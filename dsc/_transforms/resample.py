@@ -30,6 +30,13 @@ def resized(array: Any, size: tuple[int, int], smooth: bool) -> Any:
     return as_dtype(found, array.dtype)
 
 
+def mirrored(array: Any, axis: int) -> Any:
+    """Return a copy of a map with its rows (axis 0) or columns in reverse."""
+    if axis == 1 and array.ndim == 3:  # half the time of a copy with a negative stride
+        return np.take(array, np.arange(array.shape[1])[::-1], axis=1)
+    return np.flip(array, axis).copy()
+
+
 def as_dtype(values: Any, dtype: Any) -> Any:
     """Return floats in the dtype of a picture: rounded, and no more than it holds."""
     if np.dtype(dtype).kind not in "iu":
