@@ -86,7 +86,7 @@ def test_an_interrupted_push_sends_no_large_file_twice(
     state: HubState, archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "AHEAD_FILES", 3)
-    state.failures = {"upload": [0, 0, 0, 0, 400]}
+    state.failures = {"upload": [0, 0, 0, 0, *[400] * 40]}
     with pytest.raises(OSError, match="what was uploaded is not sent again"):
         push(archive, URL)
     assert 4 <= len(state.uploaded) < 10
