@@ -60,6 +60,17 @@ def read_lines(data: bytes, where: str) -> list[Origin]:
     return found
 
 
+def read_names(data: bytes, where: str) -> list[str]:
+    """Read the names alone; see `read_lines`."""
+    try:
+        found = [line.get("source", line["key"]) for line in map(json.loads, data.splitlines())]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CorruptArchiveError(f"{where}: a line says no origin ({error})") from None
+    if not all(isinstance(name, str) for name in found):
+        raise CorruptArchiveError(f"{where}: a line's source is no text")
+    return found
+
+
 def expand(pattern: str, name: str) -> str:
     """Return the path that a pattern makes of a sample's name."""
     directory, _, stem = name.rpartition("/")

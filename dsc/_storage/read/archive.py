@@ -18,7 +18,7 @@ from dsc._schemas import (
 from dsc._storage.files.root import CONNECTIONS, Root
 from dsc._storage.format.keys import KEY, KeyIndex, hash_keys, new_factor, parse_keys
 from dsc._storage.format.names import MANIFEST, WORK, codec_path
-from dsc._storage.format.origins import read_lines
+from dsc._storage.format.origins import read_lines, read_names
 from dsc._storage.format.pack import Pack, decode_pack
 from dsc._storage.format.tar import BLOCK, check_head
 from dsc._storage.read.tar_index import READ_BLOCK, read_idx
@@ -110,6 +110,10 @@ class Archive:
     def __len__(self) -> int:
         return self._starts[-1]
 
+    def start(self, shard: int) -> int:
+        """Return the index of a shard's first sample, over all splits."""
+        return self._starts[shard]
+
     def locate(self, index: int) -> tuple[int, int, int]:
         """Return (shard, pack in the shard, sample in the pack) of a sample over all splits."""
         if not 0 <= index < len(self):
@@ -151,6 +155,17 @@ class Archive:
             data = read_checked(self.root, record.keys)
             self._origins = shard, read_lines(data, self.root.where(record.keys.path))
         return self._origins[1][index - self._starts[shard]]
+
+    def source_names(self, shard: int) -> list[str]:
+        """Return what a shard's samples were called in the source: keys, where that is not known.
+
+        Raises
+        ------
+        CorruptArchiveError
+            When a line says something else.
+        """
+        record = self.shards[shard]
+        return read_names(read_checked(self.root, record.keys), self.root.where(record.keys.path))
 
     def key(self, index: int) -> str:
         """Return the key of a sample."""

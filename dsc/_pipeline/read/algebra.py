@@ -1,0 +1,471 @@
+"""What can be done with columns, all samples at once: compared, searched, calculated with.
+
+A comparison with what is not there is False, whatever the operator; values of two kinds differ.
+"""
+
+import operator
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsc._pipeline.read.column import Coded, Column, Mask, Numbers, Plain, described, flag, named
+from dsc.errors import UsageError
+
+ORDERED = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
+COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    **ORDERED,
+}
+ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+    "//": operator.floordiv,
+    "%": operator.mod,
+}
+ZONE = re.compile(r"T.*[+-]\d\d:?\d\d$")
+LISTED = 12  # names of classes that a message lists
+
+
+# ---- truth
+
+
+def truth(value: "Column | Plain", samples: int) -> Mask:
+    """Return for which samples a condition holds, (n,).
+
+    Raises
+    ------
+    UsageError
+        When it is no condition.
+    """
+    if isinstance(value, bool):
+        return np.full(samples, value)
+    if isinstance(value, Coded) and value.what == "json":
+        return value.flags(bool).values
+    if isinstance(value, Numbers) and value.what in ("flag", "number") and value.values.ndim == 1:
+        values = value.values
+        true = values if values.dtype == bool else (values != 0) & ~np.isnan(values)
+        return true & value.there
+    raise UsageError(f"{described(value)}, and no condition: compare it with something")
+
+
+def is_none(value: "Column | Plain", samples: int) -> Numbers:
+    """Return which samples have no value."""
+    if isinstance(value, Numbers | Coded):
+        return flag(~value.there)
+    return flag(np.full(samples, value is None))
+
+
+# ---- comparisons
+
+
+def compare(sign: str, left: "Column | Plain", right: "Column | Plain") -> "Numbers | bool":
+    """Compare two things, of which either may be a column.
+
+    Raises
+    ------
+    UsageError
+        When they cannot be compared: text with a number, a whole array, an unknown class.
+    """
+    if isinstance(left, Numbers | Coded):
+        return _compare_column(sign, left, right)
+    if isinstance(right, Numbers | Coded):
+        turned = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
+        return _compare_column(turned.get(sign, sign), right, left)
+    return compared(sign, left, right)
+
+
+def compared(sign: str, left: Any, right: Any) -> bool:
+    """Compare two values; of two kinds they differ, and none is more than the other."""
+    alike = (_is_number(left) and _is_number(right)) or type(left) is type(right)
+    if not alike:
+        return sign == "!="
+    try:
+        return bool(COMPARISONS[sign](left, right))
+    except (TypeError, ValueError):  # two objects of JSON, two arrays
+        return False
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, bool | int | float)
+
+
+def _compare_column(sign: str, left: Column, right: "Column | Plain") -> Numbers:
+    if isinstance(right, tuple):
+        raise UsageError(f"{described(left)}: compare it with one value, or with several by `in`")
+    if isinstance(left, Numbers) and isinstance(right, Numbers):
+        return _compare_arrays(sign, single(left), single(right).values, right.there)
+    if isinstance(left, Numbers) and not isinstance(right, Coded):
+        if isinstance(right, str):
+            return _compare_with_text(sign, left, right)
+        return _compare_arrays(sign, single(left), right, None)
+    if isinstance(left, Coded) and not isinstance(right, Numbers | Coded):
+        _check_comparable(left, right)
+        return left.flags(lambda value: compared(sign, value, right))
+    for one in (left, right):
+        if isinstance(one, Numbers):
+            single(one)
+    first, second = _as_text(left, right), _as_text(right, left)
+    _check_comparable(first, second)
+    found = [
+        there and compared(sign, first.value(k), second.value(k))
+        for k, there in enumerate((first.there & second.there).tolist())
+    ]
+    return flag(np.array(found, bool))
+
+
+def _as_text(value: Any, other: Any) -> Any:
+    """Return the names of classes where they meet text."""
+    if isinstance(value, Numbers) and value.classes and isinstance(other, Coded):
+        return named(value)
+    return value
+
+
+def _check_comparable(left: Any, right: Any) -> None:
+    """Refuse text beside a number; what JSON holds is not known beforehand."""
+    texts = [
+        isinstance(v, str) or (isinstance(v, Coded) and v.what == "text") for v in (left, right)
+    ]
+    loose = [isinstance(v, Coded) and v.what == "json" for v in (left, right)]
+    arrays = [isinstance(v, Coded) and v.what == "array" for v in (left, right)]
+    if any(arrays):
+        raise UsageError(f"{described(left if arrays[0] else right)}: name one element, as x[0]")
+    if texts[0] != texts[1] and not any(loose):
+        raise UsageError(f"{described(left)}, and {described(right)}: these cannot be compared")
+
+
+def _compare_arrays(sign: str, left: Numbers, right: Any, there: Mask | None) -> Numbers:
+    try:
+        with np.errstate(all="ignore"):
+            found = COMPARISONS[sign](left.values, right)
+    except OverflowError:
+        raise UsageError(f"{left.name} cannot be compared with so large a number") from None
+    both = left.there if there is None else left.there & there
+    return flag(np.asarray(found, bool) & both)
+
+
+def _compare_with_text(sign: str, left: Numbers, text: str) -> Numbers:
+    if left.what == "time":
+        return _compare_arrays(sign, single(left), nanoseconds(text), None)
+    if left.classes:
+        if sign in ORDERED:
+            return named(left).flags(lambda value: compared(sign, value, text))
+        return _compare_arrays(sign, single(left), class_number(left, text), None)
+    raise UsageError(
+        f"{described(left)}, and {text!r} is text: these cannot be compared"
+        + ("; this archive has no names of its classes" if left.what == "class" else "")
+    )
+
+
+def class_number(column: Numbers, name: str) -> int:
+    """Return the number of a class.
+
+    Raises
+    ------
+    UsageError
+        When there is none of this name; the message lists some that there are.
+    """
+    if name in column.classes:
+        return column.classes.index(name)
+    near = get_close_matches(name, column.classes, LISTED) or column.classes[:LISTED]
+    more = "" if len(near) == len(column.classes) else f", of {len(column.classes)} in all"
+    raise UsageError(f"{column.name} has no class {name!r}; found: {', '.join(near)}{more}")
+
+
+def nanoseconds(text: str) -> int:
+    """Return a time, ISO 8601, as nanoseconds since 1970-01-01; without a zone it is UTC.
+
+    Raises
+    ------
+    UsageError
+        When it is none.
+    """
+    try:
+        if not re.match(r"\d{4}", text):  # NumPy knows "now", and an empty text, too
+            raise ValueError
+        if not ZONE.search(text):
+            return int(np.datetime64(text.removesuffix("Z"), "ns").astype(np.int64))
+        since = datetime.fromisoformat(text).astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
+    except ValueError:
+        raise UsageError(f"{text!r} is no time; write it as '2024-05-01T12:30:00'") from None
+    return ((since.days * 86400 + since.seconds) * 10**6 + since.microseconds) * 1000
+
+
+def single(column: Numbers) -> Numbers:
+    """Return a column of one number a sample.
+
+    Raises
+    ------
+    UsageError
+        When it is none.
+    """
+    if column.what == "map":
+        raise UsageError(f"{described(column)}: only `{column.name} is None` can be asked of it")
+    if column.what == "bytes":
+        raise UsageError(
+            f"{described(column)}: only len({column.name}) and `{column.name} is None` can be asked"
+        )
+    if column.values.ndim > 1:
+        raise UsageError(f"{described(column)}: name one element, as {column.name or 'x'}[0]")
+    return column
+
+
+# ---- in
+
+
+def contained(left: "Column | Plain", right: "Column | Plain", samples: int) -> Numbers:
+    """Return for which samples a value is among others, or a text in a text.
+
+    Raises
+    ------
+    UsageError
+        When the right side holds nothing.
+    """
+    if isinstance(right, tuple):
+        return _among(left, right, samples)
+    if isinstance(right, Numbers) and right.classes:
+        right = named(right)
+    if isinstance(right, Coded) and right.what in ("text", "json"):
+        if not isinstance(left, Numbers | Coded):
+            if right.what == "text" and not isinstance(left, str):
+                raise UsageError(f"{described(right)}, which holds no {left!r}")
+            return right.flags(lambda value: _holds(value, left))
+        pairs = zip((left.there & right.there).tolist(), range(samples), strict=True)
+        found = [ok and _holds(right.value(k), left.value(k)) for ok, k in pairs]
+        return flag(np.array(found, bool))
+    raise UsageError(f"{described(right)}: `in` looks into lists and text")
+
+
+def _among(left: "Column | Plain", values: tuple[Any, ...], samples: int) -> Numbers:
+    if not isinstance(left, Numbers | Coded):
+        return flag(np.full(samples, any(compared("==", left, value) for value in values)))
+    if isinstance(left, Coded):
+        for value in values:
+            _check_comparable(left, value)
+        known = set(values)
+        return left.flags(lambda v: v.__hash__ is not None and v in known)
+    wanted = []
+    for value in values:
+        if isinstance(value, str) and left.classes:
+            wanted.append(class_number(left, value))
+        elif isinstance(value, str) and left.what == "time":
+            wanted.append(nanoseconds(value))
+        elif isinstance(value, str) or value is None:
+            raise UsageError(f"{described(left)}, and {value!r} is none: these cannot be compared")
+        else:
+            wanted.append(value)
+    found = np.zeros(samples, bool)
+    column = single(left)
+    if all(isinstance(v, int) and abs(v) < 1 << 63 for v in wanted) and _is_integer(column):
+        found = np.isin(column.values, np.array(wanted, np.int64))
+    else:
+        for value in wanted:
+            found |= _compare_arrays("==", column, value, None).values
+    return flag(found & column.there)
+
+
+def _is_integer(column: Numbers) -> bool:
+    return column.values.dtype.kind in "ib" or column.values.dtype in (
+        np.uint8,
+        np.uint16,
+        np.uint32,
+    )
+
+
+def _holds(whole: Any, part: Any) -> bool:
+    if isinstance(whole, str):
+        return isinstance(part, str) and part in whole
+    if isinstance(whole, dict):
+        return isinstance(part, str) and part in whole
+    return isinstance(whole, list) and any(compared("==", one, part) for one in whole)
+
+
+# ---- arithmetic
+
+
+def calculate(sign: str, left: "Column | Plain", right: "Column | Plain") -> "Column | Plain":
+    """Calculate with two things, of which either may be a column.
+
+    Integers are calculated with as int64. What is divided by 0 has no value.
+
+    Raises
+    ------
+    UsageError
+        When one of them is no number.
+    """
+    numbers = [_operand(sign, one) for one in (left, right)]
+    there = [one.there for one in numbers if isinstance(one, Numbers)]
+    values = [_wide(one.values) if isinstance(one, Numbers) else one for one in numbers]
+    if not there:
+        return _calculate_plain(sign, values[0], values[1])
+    known = np.logical_and.reduce(there)
+    if sign in ("/", "//", "%"):
+        known = known & (np.asarray(values[1]) != 0)
+    with np.errstate(all="ignore"):
+        try:
+            found = ARITHMETIC[sign](values[0], values[1])
+        except OverflowError:
+            found = ARITHMETIC[sign](*(np.asarray(value, np.float64) for value in values))
+    return Numbers(np.broadcast_to(found, known.shape), known)
+
+
+def _operand(sign: str, value: Any) -> "Numbers | int | float":
+    """Return what can be calculated with."""
+    if isinstance(value, Coded) and value.what == "json":
+        return numbers_of(value)
+    if isinstance(value, Numbers) and value.what in ("number", "flag", "time"):
+        return single(value)
+    if isinstance(value, bool | int | float):
+        return value
+    raise UsageError(f"{described(value)}: `{sign}` calculates with numbers")
+
+
+def _calculate_plain(sign: str, left: Any, right: Any) -> Plain:
+    try:
+        found: Plain = ARITHMETIC[sign](left, right)
+    except (ZeroDivisionError, OverflowError) as error:
+        raise UsageError(f"{left!r} {sign} {right!r}: {error}") from None
+    return found
+
+
+def _wide(values: NDArray[Any]) -> NDArray[Any]:
+    """Return integers as int64, so that sums of small ones do not wrap."""
+    if values.dtype == np.uint64 and values.size and int(values.max()) >= 1 << 63:
+        return values.astype(np.float64)
+    return values.astype(np.int64) if values.dtype.kind in "iub" else values
+
+
+def numbers_of(column: Coded) -> Numbers:
+    """Return what is a number in JSON, as float64 or int64; the rest has no value."""
+    is_int = all(isinstance(v, int) and abs(v) < 1 << 63 for v in column.table if _is_number(v))
+    table = np.array(
+        [value if _is_number(value) else 0 for value in column.table],
+        np.int64 if is_int else np.float64,
+    )
+    known = np.array([_is_number(value) for value in column.table], bool)
+    there = column.there & known[column.codes]
+    return Numbers(table[column.codes], there, "number", column.name)
+
+
+def negative(value: "Column | Plain") -> "Column | Plain":
+    """Return minus a number."""
+    return calculate("-", 0, value)
+
+
+def absolute(value: "Column | Plain") -> "Column | Plain":
+    """Return a number without its sign."""
+    found = calculate("+", 0, value)
+    if isinstance(found, Numbers):
+        return replace(found, values=np.abs(found.values))
+    return abs(found) if isinstance(found, int | float) else found
+
+
+# ---- text, lists and what lies in them
+
+
+def length(value: "Column | Plain") -> "Column | Plain":
+    """Return how many letters a text has, values a list, bytes a file, rows an array."""
+    if isinstance(value, str | tuple):
+        return len(value)
+    if isinstance(value, Numbers) and value.classes:
+        value = named(value)
+    if isinstance(value, Numbers) and value.what == "bytes":
+        return Numbers(value.values, value.there)
+    if isinstance(value, Numbers) and value.values.ndim > 1:
+        return Numbers(np.full(len(value), value.values.shape[1]), value.there)
+    if isinstance(value, Coded):
+        return numbers_of(value.mapped(_length, "json"))
+    raise UsageError(f"{described(value)}: len is of text, lists and files")
+
+
+def _length(value: Any) -> int | None:
+    return len(value) if isinstance(value, str | list | dict) or np.ndim(value) else None
+
+
+def textual(value: "Column | Plain", doing: str) -> "Coded | str":
+    """Return text, or names of classes.
+
+    Raises
+    ------
+    UsageError
+        When it is something else.
+    """
+    if isinstance(value, Numbers) and value.classes:
+        return named(value)
+    if isinstance(value, str) or (isinstance(value, Coded) and value.what in ("text", "json")):
+        return value
+    raise UsageError(f"{described(value)}: {doing} is of text")
+
+
+def tested(value: "Column | Plain", doing: str, test: Callable[[str], bool]) -> "Numbers | bool":
+    """Return for which samples a test of a text holds; it does not hold for what is no text."""
+    found = textual(value, doing)
+    if isinstance(found, str):
+        return test(found)
+    return found.flags(lambda one: isinstance(one, str) and test(one))
+
+
+def change_text(value: "Column | Plain", doing: str, change: Callable[[str], str]) -> Any:
+    """Return text, changed; what is no text has no value."""
+    found = textual(value, doing)
+    if isinstance(found, str):
+        return change(found)
+    return found.mapped(lambda one: change(one) if isinstance(one, str) else None, "text")
+
+
+def element(value: "Column | Plain", at: Sequence[Any]) -> Column:
+    """Return what lies at some places in a value: ``[0]``, ``[1, 2]`` or ``["name"]``.
+
+    Raises
+    ------
+    UsageError
+        When nothing can lie there.
+    """
+    if isinstance(value, Coded) and value.what == "json":
+        found: Column = value
+        for one in at:
+            found = _inside(found, one)
+        return found
+    if not all(isinstance(one, int) and not isinstance(one, bool) for one in at):
+        raise UsageError(f"{described(value)}: only JSON has fields by name")
+    if isinstance(value, Coded) and value.what == "array":
+        return numbers_of(value.mapped(lambda array: _at(array, at), "json"))
+    if not isinstance(value, Numbers) or value.values.ndim <= len(at) - 1 or value.values.ndim == 1:
+        raise UsageError(f"{described(value)}, which has no element {list(at)}")
+    shape = value.values.shape[1:]
+    if len(at) > len(shape) or any(
+        not -size <= one < size for one, size in zip(at, shape, strict=False)
+    ):
+        raise UsageError(f"{described(value)}, which has no element {list(at)}")
+    name = f"{value.name}[{', '.join(map(str, at))}]"
+    return replace(value, values=value.values[(slice(None), *at)], name=name)
+
+
+def _inside(value: Column, at: Any) -> Column:
+    def get(one: Any) -> Any:
+        if isinstance(one, dict):
+            return one.get(at) if isinstance(at, str) else None
+        fits = isinstance(one, list) and isinstance(at, int) and not isinstance(at, bool)
+        return one[at] if fits and -len(one) <= at < len(one) else None
+
+    if not isinstance(value, Coded):
+        raise UsageError(f"{described(value)}, which holds nothing by name")
+    found = value.mapped(get, "json")
+    step = f".{at}" if isinstance(at, str) else f"[{at}]"
+    return replace(found, name=f"{value.name}{step}")
+
+
+def _at(array: Any, at: Sequence[int]) -> Any:
+    try:
+        found = array[tuple(at)]
+    except (IndexError, TypeError):
+        return None
+    return found.item() if np.ndim(found) == 0 else None
