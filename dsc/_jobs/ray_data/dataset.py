@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any, get_args
 
 from dsc._jobs.ray_data.plan import Decode, ReadPlan
+from dsc._pipeline.read.selection import Selection
 from dsc._pipeline.stream.source import StreamSource
 from dsc.errors import UsageError
 
@@ -72,6 +73,7 @@ def read_archive(
         from dsc._jobs.ray_data.datasource import ArchiveDatasource
     except ImportError as error:
         raise UsageError(f"reading with ray.data: {error}; pip install 'dsc[ray-data]'") from None
-    plan = ReadPlan.of(StreamSource.open(os.fspath(url), tasks, split), native, decode)
+    source = StreamSource.open(os.fspath(url), tasks, Selection.of(split))
+    plan = ReadPlan.of(source, native, decode)
     blocks = None if parallelism == -1 else parallelism
     return ray.data.read_datasource(ArchiveDatasource(plan), override_num_blocks=blocks)

@@ -94,7 +94,7 @@ class ReadPlan:
 
     def _payload_bytes(self) -> int:
         source = self.source
-        shards = (record for record in source.archive.shards if record.split == source.split)
+        shards = (record for record in source.archive.shards if record.split in source.splits)
         return sum(shard.streams[name].payload_bytes for shard in shards for name in source.streams)
 
     def _array_bytes(self, task: Task) -> int:

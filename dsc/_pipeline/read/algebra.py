@@ -7,7 +7,6 @@ import operator
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc._pipeline.read.column import Coded, Column, Mask, Numbers, Plain, described, flag, named
+from dsc._schemas.values import native_time
 from dsc.errors import UsageError
 
 ORDERED = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
@@ -31,7 +31,6 @@ ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
     "//": operator.floordiv,
     "%": operator.mod,
 }
-ZONE = re.compile(r"T.*[+-]\d\d:?\d\d$")
 LISTED = 12  # names of classes that a message lists
 
 
@@ -191,12 +190,9 @@ def nanoseconds(text: str) -> int:
     try:
         if not re.match(r"\d{4}", text):  # NumPy knows "now", and an empty text, too
             raise ValueError
-        if not ZONE.search(text):
-            return int(np.datetime64(text.removesuffix("Z"), "ns").astype(np.int64))
-        since = datetime.fromisoformat(text).astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
+        return int(native_time(text))
     except ValueError:
         raise UsageError(f"{text!r} is no time; write it as '2024-05-01T12:30:00'") from None
-    return ((since.days * 86400 + since.seconds) * 10**6 + since.microseconds) * 1000
 
 
 def single(column: Numbers) -> Numbers:

@@ -6,6 +6,7 @@ all samples at once; what others coded is decoded sample by sample. Nothing is k
 shard.
 """
 
+import math
 from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc._pipeline.choose.codec_set import CodecSet
-from dsc._pipeline.read.column import Coded, Column, Ints, Mask, Numbers, coded
+from dsc._pipeline.read.column import Coded, Column, Ints, Mask, Numbers, coded, unique_blobs
 from dsc._schemas import Task, TaskKind, carrying_streams, required_streams, resolve_task
 from dsc._storage.read.archive import Archive
 from dsc._storage.read.pack_reader import PackReader
@@ -131,13 +132,52 @@ class ArchiveColumns:
             there = self._there(task, shard)
             return Numbers(np.zeros(len(there), np.int64), there, "map", task.name)
         streams = required_streams(self.archive.manifest.streams, [task.name])
-        codec = self._codecs.records()[self._codecs.slot_of(task.name)].id
-        if len(streams) == 1 and codec == "vector" and task.kind is TaskKind.CLASS:
-            payloads = self._payloads(shard, streams[0])
-            values = _class_values(payloads, np.dtype(task.dtype))
-            if values is not None:
-                return _numbers(task, values, payloads.there)
-        return self._decoded(task, shard, streams)
+        if task.kind is TaskKind.BYTES and len(streams) == 1:
+            return self._sizes(task, shard, streams[0])
+        found = None
+        if len(streams) == 1:
+            codec = self._codecs.records()[self._codecs.slot_of(task.name)].id
+            if codec == "plain" and not (task.varies and not task.is_blob):
+                found = self._plain(task, shard, streams[0])
+            elif codec == "vector" and task.kind is TaskKind.CLASS:
+                payloads = self._payloads(shard, streams[0])
+                values = _class_values(payloads, np.dtype(task.dtype))
+                found = None if values is None else _numbers(task, values, payloads.there)
+        return found or self._decoded(task, shard, streams)
+
+    def _sizes(self, task: Task, shard: int, stream: str) -> Column:
+        """Return how many bytes files have, from the tables of packs."""
+        packs = range(self.archive.n_packs(shard))
+        tables = self.reader.each(lambda pack: self.reader.table(shard, stream, pack), packs)
+        sizes = np.concatenate([table.ends - table.starts for table in tables])
+        there = ~np.concatenate([table.missing for table in tables])
+        return Numbers(sizes, there, "bytes", task.name)
+
+    def _plain(self, task: Task, shard: int, stream: str) -> Column | None:
+        """Read what the codec `plain` wrote, all at once; None where a length is odd."""
+        payloads = self._payloads(shard, stream)
+        if task.is_blob:
+            return self._blobs(task, shard, stream, payloads)
+        stored = np.dtype(task.dtype).newbyteorder("<")
+        shape = task.value_shape
+        if (payloads.lengths != stored.itemsize * math.prod(shape)).any():
+            return None
+        values = payloads.data.view(stored).reshape(-1, *shape).astype(task.dtype)
+        return _numbers(task, values, payloads.there)
+
+    def _blobs(self, task: Task, shard: int, stream: str, payloads: Payloads) -> Column:
+        table, codes = unique_blobs(payloads.data, payloads.lengths)
+        try:
+            values = [task.to_physical(np.frombuffer(blob, np.uint8)) for blob in table]
+        except ValueError as error:
+            path = self.archive.root.where(self.archive.record(shard, stream).path)
+            raise BitstreamError(f"{path}: task {task.name} cannot be decoded: {error}") from error
+        there = payloads.there
+        whole = np.zeros(len(there), np.int64)
+        whole[there] = codes
+        known = there.copy()  # JSON may say that there is nothing
+        known[there] = np.array([value is not None for value in values], bool)[codes]
+        return Coded(values or [None], whole, known, task.kind.value, task.name)
 
     def _there(self, task: Task, shard: int) -> Mask:
         """Return which samples have a task; only tables of packs are read, if anything is."""
@@ -218,7 +258,7 @@ def _numbers(task: Task, values: NDArray[Any], there: Mask) -> Numbers:
     if not there.all():
         whole = np.zeros((len(there), *values.shape[1:]), values.dtype)
         whole[there] = values
-    what = task.kind.value if task.kind is TaskKind.CLASS else "number"
+    what = task.kind.value if task.kind in (TaskKind.CLASS, TaskKind.TIME) else "number"
     return Numbers(whole, there, what, task.name, task.classes)
 
 
@@ -226,19 +266,25 @@ def _of_arrays(task: Task, arrays: Sequence[NDArray[Any] | None]) -> Column:
     """Return a column of native arrays; None where a sample lacks it."""
     there = np.array([array is not None for array in arrays], bool)
     known = [array for array in arrays if array is not None]
-    if not known:
-        return Numbers(np.zeros(len(arrays), task.dtype), there, "number", task.name, task.classes)
-    if len({array.shape for array in known}) == 1:
-        return _numbers(task, np.stack(known), there)
-    return coded(arrays, "array", task.name)
+    if task.is_blob:
+        values = [None if array is None else task.to_physical(array) for array in arrays]
+        return coded(values, task.kind.value, task.name)
+    if task.varies:
+        return coded(arrays, "array", task.name)
+    return _numbers(task, np.stack(known) if known else _no_values(task), there)
 
 
 def _without_samples(task: Task) -> Column:
     none = np.zeros(0, bool)
-    if task.is_map:
-        return Numbers(np.zeros(0), none, "map", task.name)
-    shape = (task.channels,) if task.kind is TaskKind.VECTOR else ()
-    return _numbers(task, np.zeros((0, *shape), task.dtype), none)
+    if task.is_map or task.kind is TaskKind.BYTES:
+        return Numbers(np.zeros(0), none, "map" if task.is_map else "bytes", task.name)
+    if task.varies:
+        return coded([], task.kind.value if task.is_blob else "array", task.name)
+    return _numbers(task, _no_values(task), none)
+
+
+def _no_values(task: Task) -> NDArray[Any]:
+    return np.zeros((0, *task.value_shape), task.dtype)
 
 
 def _class_values(payloads: Payloads, dtype: np.dtype[Any]) -> NDArray[Any] | None:

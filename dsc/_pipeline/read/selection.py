@@ -7,6 +7,7 @@ only as far as a limit needs them.
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -16,6 +17,7 @@ from dsc._hashing import splitmix64
 from dsc._pipeline.read.column import Ints, Mask, sample_values
 from dsc._pipeline.read.columns import ArchiveColumns
 from dsc._pipeline.read.where import Predicate, Where
+from dsc._storage.files.root import CONNECTIONS
 from dsc._storage.format.keys import hash_keys
 from dsc._storage.read.archive import Archive
 from dsc._storage.read.pack_reader import PackReader
@@ -153,7 +155,7 @@ def choose(
         filters.append(more)
     if filters:
         in_order = selection.indices is None and selection.keys is None
-        _filter(archive, reader, chosen, filters, selection.limit if in_order else None)
+        _filter(archive, chosen, filters, selection.limit if in_order else None)
     if selection.keys is not None and len(found_keys) < len(selection.keys):
         _refuse_keys(archive, selection, found_keys)
     if selection.limit is not None:
@@ -163,7 +165,6 @@ def choose(
 
 def _filter(
     archive: Archive,
-    reader: PackReader,
     chosen: Mask,
     filters: Sequence[ShardFilter],
     limit: int | None,
@@ -180,14 +181,26 @@ def _filter(
         return left
 
     total = 0
-    for shards in _groups(archive, chosen, limit):
-        for shard, left in zip(shards, reader.each(kept, shards), strict=True):
+    for shards, results in _side_by_side(archive, kept, _groups(archive, chosen, limit)):
+        for shard, left in zip(shards, results, strict=True):
             first = archive.start(shard)
             chosen[first : first + len(left)] = left
             total += int(left.sum())
         if limit is not None and total >= limit:
             chosen[archive.start(shards[-1]) + archive.shards[shards[-1]].samples :] = False
             return
+
+
+def _side_by_side(
+    archive: Archive, call: Callable[[int], Mask], groups: Iterator[list[int]]
+) -> Iterator[tuple[list[int], list[Mask]]]:
+    """Call a function for shards, those of a group side by side over a network."""
+    if archive.root.local is not None:
+        yield from ((shards, [call(shard) for shard in shards]) for shards in groups)
+        return
+    archive.root.connect()  # once, not once a thread
+    with ThreadPoolExecutor(CONNECTIONS) as pool:  # readers wait in threads of their own
+        yield from ((shards, list(pool.map(call, shards))) for shards in groups)
 
 
 def _groups(archive: Archive, chosen: Mask, limit: int | None) -> Iterator[list[int]]:
@@ -358,7 +371,8 @@ class _KeyFilter:
         if not here:
             return np.zeros(len(left), bool)
         self._found |= here
-        return left & np.fromiter((key in here for key in keys), bool, len(keys))
+        found: Mask = left & np.fromiter((key in here for key in keys), bool, len(keys))
+        return found
 
 
 class _SubsetFilter:

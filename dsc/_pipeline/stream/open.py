@@ -1,11 +1,13 @@
 """Opens a stream: ``dsc.stream``."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from dsc._extras import needing
 from dsc._pipeline.choose.codec_set import CodecSet
 from dsc._pipeline.read.decoding import check_one_latent_codec, latent_tasks
+from dsc._pipeline.read.selection import Subset
+from dsc._pipeline.read.where import Predicate
 from dsc._pipeline.stream.options import StreamOptions, Transform
 from dsc._pipeline.stream.order import OrderSpec
 from dsc._pipeline.stream.sample_stream import SampleStream
@@ -26,7 +28,12 @@ def stream(
     tasks: Sequence[str] | str | None = None,
     batch_size: int = 64,
     *,
-    split: str | None = None,
+    split: str | Sequence[str] | None = None,
+    where: str | Predicate | None = None,
+    keys: Iterable[str] | str | Mapping[Url, Iterable[str]] | None = None,
+    indices: Iterable[int] | Mapping[Url, Iterable[int]] | None = None,
+    subset: Subset | None = None,
+    limit: int | None = None,
     shuffle: bool = False,
     seed: int = 0,
     window: int | None = None,
@@ -64,7 +71,24 @@ def stream(
     batch_size
         Samples a batch of this rank.
     split
-        Which split; None when there is only one.
+        Which split, or several (in a list, or text with commas); None when there is only one.
+    where
+        Only samples for which a condition holds: an expression over columns, as
+        ``"scene == 'kitchen' and score > 0.5"``, or a function of one row, a mapping of the columns
+        that it looks up. Every task that is no map is a column, and so are ``key``, ``index``,
+        ``split`` and ``source``; only their streams are read, once, when the stream is opened.
+        Comparisons with what a sample lacks are False; ``x is None`` tests for it. See
+        docs/streaming.md.
+    keys
+        Only the samples of these keys. Of a mixture by URL, ``{url: keys}``; all samples of the
+        archives that it does not name.
+    indices
+        Only the samples of these indices in the archive (``__index__`` of a batch), likewise.
+    subset
+        Only this fraction of the samples, 0 to 1, or ``(fraction, seed)``: chosen by a hash of each
+        key, so that it is the same ones in whatever order, and 10 % are part of 20 %.
+    limit
+        Only the first so many of what all the others leave (of each archive of a mixture).
     shuffle
         Whether each epoch has an order of its own; otherwise samples come in the archive's order.
     seed
@@ -167,9 +191,10 @@ def open_stream(url: Url | Mapping[Url, float], options: StreamOptions) -> Sampl
     topology = find_topology(options.rank, options.world)
     weights = _weights(url)
     sources = [
-        StreamSource.open(place, options.tasks, options.split, options.missing, options.timeout)
-        for place in weights
+        StreamSource.open(place, options.tasks, wanted, options.missing, options.timeout)
+        for place, wanted in options.selections(list(weights)).items()
     ]
+    options = options.without_selection()  # what was chosen goes to workers, not how
     _check_alike(sources)
     _check_samples(sources)
     _check_latents(sources, options)
@@ -206,9 +231,11 @@ def choose_order(sources: Sequence[StreamSource], options: StreamOptions, world:
     window, lanes = options.window, options.lanes
     if window is None:
         pack_bytes = max(source.pack_bytes for source in sources)
-        packs = int(options.memory_bytes / 2 / (PER_RANK[0] * max(pack_bytes, 1.0)))
+        fit = max(int(options.memory_bytes / 2 / (PER_RANK[0] * max(pack_bytes, 1.0))), 1)
         size = max(source.archive.manifest.pack_size for source in sources)
-        window = size * min(max(packs, 1), WINDOW_PACKS)
+        found = max(source.pack_samples for source in sources)
+        # where few samples of a pack take part, a window of as many samples has more packs
+        window = min(size * WINDOW_PACKS, found * fit)
     if lanes is None:
         fitting = (n for n in PER_RANK if samples // (world * n) >= window)
         lanes = world * next(fitting, 1)

@@ -2,10 +2,12 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from numbers import Integral
 from typing import Any, Literal, Self, get_args
 
+from dsc._pipeline.read.selection import Selection, Subset
+from dsc._pipeline.read.where import Predicate
 from dsc._schemas.size import parse_bytes
 from dsc._transforms.randomness import drawing
 from dsc.errors import UsageError
@@ -24,6 +26,7 @@ _CHOICES = {
     "mixed_sizes": MixedSizes,
     "output": Output,
 }
+BY_PLACE = ("keys", "indices")
 _NUMBERS = ("batch_size", "window", "lanes", "workers", "threads")
 
 
@@ -50,7 +53,12 @@ class StreamOptions:
 
     tasks: Sequence[str] | str | None = None
     batch_size: int = 64
-    split: str | None = None
+    split: str | Sequence[str] | None = None
+    where: str | Predicate | None = None
+    keys: Any = None
+    indices: Any = None
+    subset: Subset | None = None
+    limit: int | None = None
     shuffle: bool = False
     seed: int = 0
     window: int | None = None
@@ -100,6 +108,26 @@ class StreamOptions:
     def cache_bytes(self) -> int:
         """Bytes that the cache's directory may grow to."""
         return parse_bytes(self.cache_limit, "cache_limit")
+
+    def selections(self, places: Sequence[str]) -> dict[str, Selection]:
+        """Return what is wanted of each archive.
+
+        Raises
+        ------
+        UsageError
+            When it cannot be read, or names an archive that is not there.
+        """
+        keys, indices = (_by_place(name, getattr(self, name), places) for name in BY_PLACE)
+        return {
+            place: Selection.of(
+                self.split, self.where, keys.get(place), indices.get(place), self.subset, self.limit
+            )
+            for place in places
+        }
+
+    def without_selection(self) -> Self:
+        """Return the same without what samples were chosen by."""
+        return replace(self, where=None, keys=None, indices=None, subset=None, limit=None)
 
     def __post_init__(self) -> None:
         # in plain words, whatever was given: options travel to workers
@@ -153,3 +181,18 @@ class StreamOptions:
                 f"{given} without shuffle=True: the archive's own order has neither windows nor "
                 "lanes; give shuffle=True, or leave it out"
             )
+
+
+def _by_place(name: str, given: Any, places: Sequence[str]) -> dict[str, Any]:
+    """Return by archive what was given for one archive, or by URL."""
+    if given is None:
+        return {}
+    if isinstance(given, Mapping):
+        found = {os.fspath(place): value for place, value in given.items()}
+        odd = [place for place in found if place not in places]
+        if odd:
+            raise UsageError(f"{name}: no archive {odd[0]} here; there are {', '.join(places)}")
+        return found
+    if len(places) > 1:
+        raise UsageError(f"{name} of several archives: give them by URL, {name}={{url: ...}}")
+    return {places[0]: given}

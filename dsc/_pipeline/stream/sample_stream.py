@@ -53,8 +53,8 @@ class SampleStream(Iterable[StreamBatch]):
     Attributes
     ----------
     samples, left_out
-        How many samples take part in an epoch, and how many of the split do not, because they lack
-        a task (``missing="skip"``) or could not be coded when the archive was made.
+        How many samples take part in an epoch, and how many of those asked for do not, because they
+        lack a task (``missing="skip"``) or could not be coded when the archive was made.
     report
         What was read, given and left out so far. In workers of a data loader of one's own, each
         worker counts for itself.
@@ -193,7 +193,8 @@ class SampleStream(Iterable[StreamBatch]):
             grown = f"it had {found.samples} samples, this stream has {self.samples}"
             raise StateMismatchError(
                 f"{self.url}: the state is of other data, or of other samples of it ({grown}): "
-                "stream what it was taken from (archive, split, weights, missing), or start at an "
+                "stream what it was taken from (archive, split, where and other selections, "
+                "weights, missing), or start at an "
                 f"epoch with set_epoch({found.epoch + 1})"
             )
         self._spec = found.spec

@@ -1,12 +1,14 @@
-"""One archive of a stream: which split, tasks, packs and samples of it are read."""
+"""One archive of a stream: which splits, tasks, packs and samples of it are read."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dsc._pipeline.read.selection import Selection, choose, nothing_chosen
 from dsc._pipeline.stream.order import Ints
 from dsc._pipeline.stream.state import fingerprint
 from dsc._schemas import Task, carrying_streams, required_streams, resolve_tasks
@@ -15,8 +17,7 @@ from dsc._storage.read.archive import Archive
 from dsc._storage.read.pack_reader import PackReader
 from dsc.errors import UnknownTaskError, UsageError
 
-Lacks = NDArray[np.bool_]  # (tasks, samples) or (samples,): which sample lacks which task
-Drop = Callable[[int, Lacks], Lacks]
+Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -25,26 +26,35 @@ class StreamSource:
 
     Attributes
     ----------
+    splits
+        Those that are read.
     packs
-        Those of the split, and which of their samples take part.
+        Those of the splits of which samples take part, and which do.
     tasks
         In the order asked for.
     streams
         Those that the tasks require; nothing else is read.
+    is_selected
+        Whether samples were chosen by more than splits and tasks.
+    left_out
+        How many samples that were chosen do not take part: they lack a task, or could not be coded
+        when the archive was made.
     """
 
     archive: Archive
-    split: str
+    splits: tuple[str, ...]
     packs: "PackIndex"
     tasks: tuple[Task, ...]
     streams: tuple[str, ...]
+    is_selected: bool = False
+    left_out: int = 0
 
     @classmethod
     def open(
         cls,
         url: str,
         tasks: Sequence[str] | str | None,
-        split: str | None,
+        selection: Selection | None = None,
         missing: str | None = None,
         timeout_s: float | None = None,
     ) -> Self:
@@ -52,8 +62,10 @@ class StreamSource:
 
         Parameters
         ----------
+        selection
+            Which samples are wanted; None for all. Without splits those of the only one.
         missing
-            Which samples take part: with ``skip`` those that have all tasks; with ``error`` and
+            Which of them take part: with ``skip`` those that have all tasks; with ``error`` and
             ``none`` all but those that could not be coded when the archive was made (and were left
             out by ``--on-error skip``) and for that lack a task, or all tasks; with None all.
         timeout_s
@@ -64,7 +76,7 @@ class StreamSource:
         ArchiveNotFoundError, CorruptArchiveError, UnsupportedVersionError
             When it cannot be opened.
         UnknownTaskError, UsageError
-            When it lacks a task or the split.
+            When it lacks a task or a split, or the selection cannot be made.
         """
         archive = Archive.open(Root(url, timeout_s=timeout_s))
         known = {task.name: task for task in archive.manifest.tasks}
@@ -74,13 +86,20 @@ class StreamSource:
             raise UnknownTaskError(f"{archive.root.url}: {error}") from None
         if not names:
             raise UnknownTaskError(f"{archive.root.url}: no task to read; found: {list(known)}")
-        chosen = choose_split(archive, split)
-        packs = PackIndex.of(archive, chosen)
-        if missing is not None:
-            carriers = [carrying_streams(archive.manifest.streams, name) for name in names]
-            packs = _that_take_part(archive, packs, carriers, missing)
+        selection = selection or Selection()
+        splits = choose_splits(archive, selection.splits)
+        selection = replace(selection, splits=splits)
         streams = required_streams(archive.manifest.streams, names)
-        return cls(archive, chosen, packs, tuple(known[name] for name in names), streams)
+        own = tuple(known[name] for name in names)
+        packs, left_out = PackIndex.of(archive, splits), 0
+        complete = None if missing is None else _Complete.of(archive, names, missing)
+        if complete is not None or not selection.is_whole:
+            reader = PackReader(archive)
+            packs = packs.among(choose(archive, reader, selection, complete))
+            left_out = 0 if complete is None else complete.dropped
+            if not len(packs.counts) and not left_out:
+                raise nothing_chosen(archive, selection, reader)
+        return cls(archive, splits, packs, own, streams, not selection.is_whole, left_out)
 
     @property
     def samples(self) -> int:
@@ -88,17 +107,19 @@ class StreamSource:
         return int(self.packs.counts.sum())
 
     @property
-    def left_out(self) -> int:
-        """How many samples of the split do not."""
-        whole = sum(shard.samples for shard in self.archive.shards if shard.split == self.split)
-        return whole - self.samples
-
-    @property
     def pack_bytes(self) -> float:
         """Mean bytes of a pack, all streams that are read together."""
-        shards = [s for s in self.archive.shards if s.split == self.split]
+        shards = [shard for shard in self.archive.shards if shard.split in self.splits]
         whole = sum(shard.streams[name].bytes for shard in shards for name in self.streams)
-        return whole / max(len(self.packs.shard), 1)
+        packs = sum(-(-shard.samples // self.archive.manifest.pack_size) for shard in shards)
+        return whole / max(packs, 1)
+
+    @property
+    def pack_samples(self) -> int:
+        """How many samples a pack has that take part, rounded up: the mean where not all do."""
+        if not self.is_selected:
+            return self.archive.manifest.pack_size
+        return -(-self.samples // max(len(self.packs.counts), 1))
 
     @property
     def lacks_some(self) -> bool:
@@ -116,14 +137,15 @@ class StreamSource:
 
     def fingerprint(self) -> int:
         """Hash what the order of its samples depends on: not the tasks, unless some are skipped."""
-        kept = {pack: places.tolist() for pack, places in self.packs.kept.items()}
-        return fingerprint(
+        parts = [
             self.archive.manifest.plan_sha256,
             self.archive.manifest.pack_size,
-            self.split,
-            [shard.samples for shard in self.archive.shards if shard.split == self.split],
-            sorted(kept.items()),
-        )
+            self.splits[0] if len(self.splits) == 1 else self.splits,
+            [shard.samples for shard in self.archive.shards if shard.split in self.splits],
+        ]
+        if self.is_selected:
+            return fingerprint(*parts, "selection", self.packs.digest())
+        return fingerprint(*parts, self.packs.partial())
 
     def in_this_process(self) -> Self:
         """Return the same with connections of its own: those of a parent must not be used."""
@@ -132,7 +154,7 @@ class StreamSource:
 
 @dataclass(frozen=True)
 class PackIndex:
-    """The packs of one split of an archive, in order, from their records alone.
+    """The packs of some splits of an archive, in order, from their records alone.
 
     Attributes
     ----------
@@ -142,123 +164,153 @@ class PackIndex:
         Index in the archive of its first sample.
     counts
         How many of its samples take part.
+    at
+        For packs of which not all do: where in `kept` those stand that do; -1 for the others.
     kept
-        For packs of which not all do: those that do, by number of the pack in this index.
+        Places in their packs of these samples.
     """
 
     shard: Ints
     pack: Ints
     first: Ints
     counts: Ints
-    kept: Mapping[int, Ints] = field(default_factory=dict)
+    at: Ints
+    kept: NDArray[np.int32]
 
     @classmethod
-    def of(cls, archive: Archive, split: str) -> "PackIndex":
-        """List all packs of a split; every sample takes part."""
+    def of(cls, archive: Archive, splits: Sequence[str]) -> "PackIndex":
+        """List all packs of some splits; every sample takes part."""
         size = archive.manifest.pack_size
-        at = [i for i, record in enumerate(archive.shards) if record.split == split]
+        numbers = [i for i, record in enumerate(archive.shards) if record.split in splits]
         samples = np.array([record.samples for record in archive.shards], np.int64)
         begins = np.concatenate([[0], np.cumsum(samples)])
-        packs = -(-samples[at] // size)
-        shard = np.repeat(np.asarray(at, np.int64), packs)
+        packs = -(-samples[numbers] // size)
+        shard = np.repeat(np.asarray(numbers, np.int64), packs)
         pack = np.arange(len(shard)) - np.repeat(np.cumsum(packs) - packs, packs)
         counts = np.minimum(samples[shard] - pack * size, size)
-        return cls(shard, pack, begins[shard] + pack * size, counts)
+        first = begins[shard] + pack * size
+        return cls(shard, pack, first, counts, np.full(len(shard), -1), np.zeros(0, np.int32))
 
-    def places(self, packs: Ints, ordinals: Ints) -> Ints:
-        """Turn ordinals among the samples that take part into places in their packs."""
-        if not self.kept:
-            return ordinals
-        out = ordinals.copy()
-        for number in np.unique(packs).tolist():
-            if number in self.kept:
-                at = packs == number
-                out[at] = self.kept[number][ordinals[at]]
-        return out
-
-    def without_missing(
-        self,
-        archive: Archive,
-        reader: PackReader,
-        carriers: Sequence[Sequence[str]],
-        drop: Drop,
-    ) -> "PackIndex":
-        """Leave out samples that lack tasks.
-
-        Only the tables of packs are read, and only in shards that miss something.
+    def among(self, chosen: Mask) -> "PackIndex":
+        """Leave out samples, and packs of which none is left.
 
         Parameters
         ----------
-        carriers
-            For each task, the streams that carry it; a sample has the task if one is there.
-        drop
-            Which samples are left out: given the number of a pack in this index and which of its
-            samples lack which task, (tasks, n) bool, it gives (n,) bool.
+        chosen
+            Which samples of the archive take part; none of another split.
         """
-        jobs = [
-            (at, task)
-            for at, shard in enumerate(self.shard.tolist())
-            for task, names in enumerate(carriers)
-            if all(archive.shards[shard].streams[name].n_missing for name in names)
-        ]
+        counts = np.add.reduceat(chosen, self.first, dtype=np.int64)
+        used = np.flatnonzero(counts)
+        partial = used[counts[used] < self.counts[used]]
+        at = np.full(len(counts), -1)
+        at[partial] = np.cumsum(counts[partial]) - counts[partial]
+        inside = np.arange(self.counts[partial].sum()) - np.repeat(
+            np.cumsum(self.counts[partial]) - self.counts[partial], self.counts[partial]
+        )
+        kept = inside[chosen[np.repeat(self.first[partial], self.counts[partial]) + inside]]
+        return PackIndex(
+            self.shard[used], self.pack[used], self.first[used], counts[used], at[used],
+            kept.astype(np.int32),
+        )  # fmt: skip
 
-        def lacks(job: tuple[int, int]) -> Lacks:
-            at, task = job
-            place = int(self.shard[at]), int(self.pack[at])
-            found = [reader.missing(place[0], name, place[1]) for name in carriers[task]]
-            missing: Lacks = np.logical_and.reduce(found)
-            return missing
+    def places(self, packs: Ints, ordinals: Ints) -> Ints:
+        """Turn ordinals among the samples that take part into places in their packs."""
+        if not len(self.kept):
+            return ordinals
+        at = self.at[packs]
+        return np.where(at < 0, ordinals, self.kept[np.where(at < 0, 0, at + ordinals)])
 
-        whole: dict[int, Lacks] = {}
-        for (at, task), missing in zip(jobs, reader.each(lacks, jobs), strict=True):
-            blank = np.zeros((len(carriers), len(missing)), bool)
-            whole.setdefault(at, blank)[task] = missing
-        counts, kept = self.counts.copy(), dict(self.kept)
-        for at, missing in whole.items():
-            dropped = drop(at, missing)
-            if dropped.any():
-                kept[at] = np.flatnonzero(~dropped).astype(np.int64)
-                counts[at] = len(kept[at])
-        return PackIndex(self.shard, self.pack, self.first, counts, kept)
+    def partial(self) -> list[tuple[int, list[int]]]:
+        """List the packs of which not all samples take part, and which do."""
+        numbers = np.flatnonzero(self.at >= 0).tolist()
+        return [(n, self.kept[self.at[n] : self.at[n] + self.counts[n]].tolist()) for n in numbers]
+
+    def digest(self) -> str:
+        """Hash which samples take part."""
+        found = hashlib.sha256()
+        for part in (self.first, self.counts, self.at, self.kept):
+            found.update(part.astype("<i8").tobytes())
+        return found.hexdigest()
 
 
-def choose_split(archive: Archive, split: str | None) -> str:
-    """Find the split to read: the named one, or the only one.
+def choose_splits(archive: Archive, splits: tuple[str, ...] | None) -> tuple[str, ...]:
+    """Find the splits to read: the named ones, or the only one.
 
     Raises
     ------
     UsageError
-        When it is not there, or there are several and none is named.
+        When one is not there, or there are several and none is named.
     """
     found = list(archive.manifest.splits)
-    if split is None and len(found) == 1:
-        return found[0]
-    if split not in found:
-        problem = "say which split to read, split=..." if split is None else f"no split {split!r}"
+    if splits is None and len(found) == 1:
+        return (found[0],)
+    odd = [name for name in splits or () if name not in found]
+    if splits is None or odd:
+        problem = f"no split {odd[0]!r}" if odd else "say which split to read, split=..."
         raise UsageError(f"{archive.root.url}: {problem}; found: {', '.join(found)}")
-    return split
+    return splits
 
 
-def _that_take_part(
-    archive: Archive, packs: PackIndex, carriers: Sequence[Sequence[str]], missing: str
-) -> PackIndex:
-    """Leave out samples that lack tasks, as `StreamSource.open` says."""
-    failed = {
-        shard: frozenset(sample.key for sample in archive.shards[shard].failed)
-        for shard in np.unique(packs.shard).tolist()
-        if archive.shards[shard].failed
-    }
-    if missing != "skip" and not failed:
-        return packs
+class _Complete:
+    """Leaves the samples that have their tasks, as `StreamSource.open` says.
 
-    def drop(at: int, lacks: Lacks) -> Lacks:
-        some = np.logical_and if missing == "none" else np.logical_or
-        lacking: Lacks = some.reduce(lacks)
-        shard, first = int(packs.shard[at]), int(packs.pack[at]) * archive.manifest.pack_size
-        if missing != "skip":
-            keys = archive.keys(shard)[first : first + len(lacking)] if shard in failed else ()
-            for place in np.flatnonzero(lacking).tolist():
-                lacking[place] = bool(keys) and keys[place] in failed[shard]
-        return lacking
+    Only the tables of packs are read, and only in shards that miss something.
+    """
 
-    return packs.without_missing(archive, PackReader(archive), carriers, drop)
+    def __init__(self, archive: Archive, carriers: Sequence[Sequence[str]], missing: str) -> None:
+        self._archive, self._carriers, self._missing = archive, carriers, missing
+        self._reader = PackReader(archive)
+        self._dropped: dict[int, int] = {}  # by shard, for shards are looked at side by side
+
+    @property
+    def dropped(self) -> int:
+        """How many samples it left out."""
+        return sum(self._dropped.values())
+
+    @classmethod
+    def of(cls, archive: Archive, tasks: Sequence[str], missing: str) -> "Self | None":
+        """Return it for some tasks; None where it would leave every sample."""
+        carriers = [carrying_streams(archive.manifest.streams, name) for name in tasks]
+        totals = archive.manifest.totals
+        lacks_some = any(all(totals[name].n_missing for name in names) for names in carriers)
+        failed = any(shard.failed for shard in archive.shards)
+        if not lacks_some or (missing != "skip" and not failed):
+            return None
+        return cls(archive, carriers, missing)
+
+    def __call__(self, shard: int, left: Mask) -> Mask:
+        record = self._archive.shards[shard]
+        names = [
+            names
+            for names in self._carriers
+            if all(record.streams[name].n_missing for name in names)
+        ]
+        if not names or (self._missing != "skip" and not record.failed):
+            return left
+        if self._missing == "none" and len(names) < len(self._carriers):
+            return left  # every sample has something
+        lacks = np.stack([self._lacks(shard, one, left) for one in names])
+        together = np.logical_and if self._missing == "none" else np.logical_or
+        drop: Mask = together.reduce(lacks)
+        if self._missing != "skip":
+            failed = frozenset(sample.key for sample in record.failed)
+            drop &= np.array([key in failed for key in self._archive.keys(shard)], bool)
+        self._dropped[shard] = int((left & drop).sum())
+        kept: Mask = left & ~drop
+        return kept
+
+    def _lacks(self, shard: int, carriers: Sequence[str], left: Mask) -> Mask:
+        """Return which samples lack a task; of packs of which none is wanted nothing is read."""
+        size = self._archive.manifest.pack_size
+        packs = range(self._archive.n_packs(shard))
+        wanted = [pack for pack in packs if left[pack * size :][:size].any()]
+
+        def missing(pack: int) -> Mask:
+            found = [self._reader.missing(shard, name, pack) for name in carriers]
+            lacking: Mask = np.logical_and.reduce(found)
+            return lacking
+
+        found = np.zeros(len(left), bool)
+        for pack, one in zip(wanted, self._reader.each(missing, wanted), strict=True):
+            found[pack * size :][: len(one)] = one
+        return found
