@@ -13,7 +13,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dsc._pipeline.read.column import Coded, Column, Mask, Numbers, Plain, described, flag, named
+from dsc._pipeline.read.column import (
+    Column,
+    Mask,
+    NumberColumn,
+    Plain,
+    TableColumn,
+    described,
+    flag,
+    named,
+)
 from dsc._schemas.values import native_time
 from dsc.errors import UsageError
 
@@ -47,18 +56,22 @@ def truth(value: "Column | Plain", samples: int) -> Mask:
     """
     if isinstance(value, bool):
         return np.full(samples, value)
-    if isinstance(value, Coded) and value.what == "json":
+    if isinstance(value, TableColumn) and value.what == "json":
         return value.flags(bool).values
-    if isinstance(value, Numbers) and value.what in ("flag", "number") and value.values.ndim == 1:
+    if (
+        isinstance(value, NumberColumn)
+        and value.what in ("flag", "number")
+        and value.values.ndim == 1
+    ):
         values = value.values
         true = values if values.dtype == bool else (values != 0) & ~np.isnan(values)
         return true & value.there
     raise UsageError(f"{described(value)}, and no condition: compare it with something")
 
 
-def is_none(value: "Column | Plain", samples: int) -> Numbers:
+def is_none(value: "Column | Plain", samples: int) -> NumberColumn:
     """Return which samples have no value."""
-    if isinstance(value, Numbers | Coded):
+    if isinstance(value, NumberColumn | TableColumn):
         return flag(~value.there)
     return flag(np.full(samples, value is None))
 
@@ -66,7 +79,7 @@ def is_none(value: "Column | Plain", samples: int) -> Numbers:
 # ---- comparisons
 
 
-def compare(sign: str, left: "Column | Plain", right: "Column | Plain") -> "Numbers | bool":
+def compare(sign: str, left: "Column | Plain", right: "Column | Plain") -> "NumberColumn | bool":
     """Compare two things, of which either may be a column.
 
     Raises
@@ -74,9 +87,9 @@ def compare(sign: str, left: "Column | Plain", right: "Column | Plain") -> "Numb
     UsageError
         When they cannot be compared: text with a number, a whole array, an unknown class.
     """
-    if isinstance(left, Numbers | Coded):
+    if isinstance(left, NumberColumn | TableColumn):
         return _compare_column(sign, left, right)
-    if isinstance(right, Numbers | Coded):
+    if isinstance(right, NumberColumn | TableColumn):
         turned = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
         return _compare_column(turned.get(sign, sign), right, left)
     return compared(sign, left, right)
@@ -97,20 +110,20 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, bool | int | float)
 
 
-def _compare_column(sign: str, left: Column, right: "Column | Plain") -> Numbers:
+def _compare_column(sign: str, left: Column, right: "Column | Plain") -> NumberColumn:
     if isinstance(right, tuple):
         raise UsageError(f"{described(left)}: compare it with one value, or with several by `in`")
-    if isinstance(left, Numbers) and isinstance(right, Numbers):
+    if isinstance(left, NumberColumn) and isinstance(right, NumberColumn):
         return _compare_arrays(sign, single(left), single(right).values, right.there)
-    if isinstance(left, Numbers) and not isinstance(right, Coded):
+    if isinstance(left, NumberColumn) and not isinstance(right, TableColumn):
         if isinstance(right, str):
             return _compare_with_text(sign, left, right)
         return _compare_arrays(sign, single(left), right, None)
-    if isinstance(left, Coded) and not isinstance(right, Numbers | Coded):
+    if isinstance(left, TableColumn) and not isinstance(right, NumberColumn | TableColumn):
         _check_comparable(left, right)
         return left.flags(lambda value: compared(sign, value, right))
     for one in (left, right):
-        if isinstance(one, Numbers):
+        if isinstance(one, NumberColumn):
             single(one)
     first, second = _as_text(left, right), _as_text(right, left)
     _check_comparable(first, second)
@@ -123,7 +136,7 @@ def _compare_column(sign: str, left: Column, right: "Column | Plain") -> Numbers
 
 def _as_text(value: Any, other: Any) -> Any:
     """Return the names of classes where they meet text."""
-    if isinstance(value, Numbers) and value.classes and isinstance(other, Coded):
+    if isinstance(value, NumberColumn) and value.classes and isinstance(other, TableColumn):
         return named(value)
     return value
 
@@ -131,17 +144,18 @@ def _as_text(value: Any, other: Any) -> Any:
 def _check_comparable(left: Any, right: Any) -> None:
     """Refuse text beside a number; what JSON holds is not known beforehand."""
     texts = [
-        isinstance(v, str) or (isinstance(v, Coded) and v.what == "text") for v in (left, right)
+        isinstance(v, str) or (isinstance(v, TableColumn) and v.what == "text")
+        for v in (left, right)
     ]
-    loose = [isinstance(v, Coded) and v.what == "json" for v in (left, right)]
-    arrays = [isinstance(v, Coded) and v.what == "array" for v in (left, right)]
+    loose = [isinstance(v, TableColumn) and v.what == "json" for v in (left, right)]
+    arrays = [isinstance(v, TableColumn) and v.what == "array" for v in (left, right)]
     if any(arrays):
         raise UsageError(f"{described(left if arrays[0] else right)}: name one element, as x[0]")
     if texts[0] != texts[1] and not any(loose):
         raise UsageError(f"{described(left)}, and {described(right)}: these cannot be compared")
 
 
-def _compare_arrays(sign: str, left: Numbers, right: Any, there: Mask | None) -> Numbers:
+def _compare_arrays(sign: str, left: NumberColumn, right: Any, there: Mask | None) -> NumberColumn:
     try:
         with np.errstate(all="ignore"):
             found = COMPARISONS[sign](left.values, right)
@@ -151,7 +165,7 @@ def _compare_arrays(sign: str, left: Numbers, right: Any, there: Mask | None) ->
     return flag(np.asarray(found, bool) & both)
 
 
-def _compare_with_text(sign: str, left: Numbers, text: str) -> Numbers:
+def _compare_with_text(sign: str, left: NumberColumn, text: str) -> NumberColumn:
     if left.what == "time":
         return _compare_arrays(sign, single(left), nanoseconds(text), None)
     if left.classes:
@@ -164,7 +178,7 @@ def _compare_with_text(sign: str, left: Numbers, text: str) -> Numbers:
     )
 
 
-def class_number(column: Numbers, name: str) -> int:
+def class_number(column: NumberColumn, name: str) -> int:
     """Return the number of a class.
 
     Raises
@@ -195,7 +209,7 @@ def nanoseconds(text: str) -> int:
         raise UsageError(f"{text!r} is no time; write it as '2024-05-01T12:30:00'") from None
 
 
-def single(column: Numbers) -> Numbers:
+def single(column: NumberColumn) -> NumberColumn:
     """Return a column of one number a sample.
 
     Raises
@@ -217,7 +231,7 @@ def single(column: Numbers) -> Numbers:
 # ---- in
 
 
-def contained(left: "Column | Plain", right: "Column | Plain", samples: int) -> Numbers:
+def contained(left: "Column | Plain", right: "Column | Plain", samples: int) -> NumberColumn:
     """Return for which samples a value is among others, or a text in a text.
 
     Raises
@@ -227,10 +241,10 @@ def contained(left: "Column | Plain", right: "Column | Plain", samples: int) -> 
     """
     if isinstance(right, tuple):
         return _among(left, right, samples)
-    if isinstance(right, Numbers) and right.classes:
+    if isinstance(right, NumberColumn) and right.classes:
         right = named(right)
-    if isinstance(right, Coded) and right.what in ("text", "json"):
-        if not isinstance(left, Numbers | Coded):
+    if isinstance(right, TableColumn) and right.what in ("text", "json"):
+        if not isinstance(left, NumberColumn | TableColumn):
             if right.what == "text" and not isinstance(left, str):
                 raise UsageError(f"{described(right)}, which holds no {left!r}")
             return right.flags(lambda value: _holds(value, left))
@@ -240,10 +254,10 @@ def contained(left: "Column | Plain", right: "Column | Plain", samples: int) -> 
     raise UsageError(f"{described(right)}: `in` looks into lists and text")
 
 
-def _among(left: "Column | Plain", values: tuple[Any, ...], samples: int) -> Numbers:
-    if not isinstance(left, Numbers | Coded):
+def _among(left: "Column | Plain", values: tuple[Any, ...], samples: int) -> NumberColumn:
+    if not isinstance(left, NumberColumn | TableColumn):
         return flag(np.full(samples, any(compared("==", left, value) for value in values)))
-    if isinstance(left, Coded):
+    if isinstance(left, TableColumn):
         for value in values:
             _check_comparable(left, value)
         known = set(values)
@@ -268,7 +282,7 @@ def _among(left: "Column | Plain", values: tuple[Any, ...], samples: int) -> Num
     return flag(found & column.there)
 
 
-def _is_integer(column: Numbers) -> bool:
+def _is_integer(column: NumberColumn) -> bool:
     return column.values.dtype.kind in "ib" or column.values.dtype in (
         np.uint8,
         np.uint16,
@@ -298,8 +312,8 @@ def calculate(sign: str, left: "Column | Plain", right: "Column | Plain") -> "Co
         When one of them is no number.
     """
     numbers = [_operand(sign, one) for one in (left, right)]
-    there = [one.there for one in numbers if isinstance(one, Numbers)]
-    values = [_wide(one.values) if isinstance(one, Numbers) else one for one in numbers]
+    there = [one.there for one in numbers if isinstance(one, NumberColumn)]
+    values = [_wide(one.values) if isinstance(one, NumberColumn) else one for one in numbers]
     if not there:
         return _calculate_plain(sign, values[0], values[1])
     known = np.logical_and.reduce(there)
@@ -310,14 +324,14 @@ def calculate(sign: str, left: "Column | Plain", right: "Column | Plain") -> "Co
             found = ARITHMETIC[sign](values[0], values[1])
         except OverflowError:
             found = ARITHMETIC[sign](*(np.asarray(value, np.float64) for value in values))
-    return Numbers(np.broadcast_to(found, known.shape), known)
+    return NumberColumn(np.broadcast_to(found, known.shape), known)
 
 
-def _operand(sign: str, value: Any) -> "Numbers | int | float":
+def _operand(sign: str, value: Any) -> "NumberColumn | int | float":
     """Return what can be calculated with."""
-    if isinstance(value, Coded) and value.what == "json":
+    if isinstance(value, TableColumn) and value.what == "json":
         return numbers_of(value)
-    if isinstance(value, Numbers) and value.what in ("number", "flag", "time"):
+    if isinstance(value, NumberColumn) and value.what in ("number", "flag", "time"):
         return single(value)
     if isinstance(value, bool | int | float):
         return value
@@ -339,7 +353,7 @@ def _wide(values: NDArray[Any]) -> NDArray[Any]:
     return values.astype(np.int64) if values.dtype.kind in "iub" else values
 
 
-def numbers_of(column: Coded) -> Numbers:
+def numbers_of(column: TableColumn) -> NumberColumn:
     """Return what is a number in JSON, as float64 or int64; the rest has no value."""
     is_int = all(isinstance(v, int) and abs(v) < 1 << 63 for v in column.table if _is_number(v))
     table = np.array(
@@ -348,7 +362,7 @@ def numbers_of(column: Coded) -> Numbers:
     )
     known = np.array([_is_number(value) for value in column.table], bool)
     there = column.there & known[column.codes]
-    return Numbers(table[column.codes], there, "number", column.name)
+    return NumberColumn(table[column.codes], there, "number", column.name)
 
 
 def negative(value: "Column | Plain") -> "Column | Plain":
@@ -359,7 +373,7 @@ def negative(value: "Column | Plain") -> "Column | Plain":
 def absolute(value: "Column | Plain") -> "Column | Plain":
     """Return a number without its sign."""
     found = calculate("+", 0, value)
-    if isinstance(found, Numbers):
+    if isinstance(found, NumberColumn):
         return replace(found, values=np.abs(found.values))
     return abs(found) if isinstance(found, int | float) else found
 
@@ -371,13 +385,13 @@ def length(value: "Column | Plain") -> "Column | Plain":
     """Return how many letters a text has, values a list, bytes a file, rows an array."""
     if isinstance(value, str | tuple):
         return len(value)
-    if isinstance(value, Numbers) and value.classes:
+    if isinstance(value, NumberColumn) and value.classes:
         value = named(value)
-    if isinstance(value, Numbers) and value.what == "bytes":
-        return Numbers(value.values, value.there)
-    if isinstance(value, Numbers) and value.values.ndim > 1:
-        return Numbers(np.full(len(value), value.values.shape[1]), value.there)
-    if isinstance(value, Coded):
+    if isinstance(value, NumberColumn) and value.what == "bytes":
+        return NumberColumn(value.values, value.there)
+    if isinstance(value, NumberColumn) and value.values.ndim > 1:
+        return NumberColumn(np.full(len(value), value.values.shape[1]), value.there)
+    if isinstance(value, TableColumn):
         return numbers_of(value.mapped(_length, "json"))
     raise UsageError(f"{described(value)}: len is of text, lists and files")
 
@@ -386,7 +400,7 @@ def _length(value: Any) -> int | None:
     return len(value) if isinstance(value, str | list | dict) or np.ndim(value) else None
 
 
-def textual(value: "Column | Plain", doing: str) -> "Coded | str":
+def textual(value: "Column | Plain", doing: str) -> "TableColumn | str":
     """Return text, or names of classes.
 
     Raises
@@ -394,14 +408,18 @@ def textual(value: "Column | Plain", doing: str) -> "Coded | str":
     UsageError
         When it is something else.
     """
-    if isinstance(value, Numbers) and value.classes:
+    if isinstance(value, NumberColumn) and value.classes:
         return named(value)
-    if isinstance(value, str) or (isinstance(value, Coded) and value.what in ("text", "json")):
+    if isinstance(value, str) or (
+        isinstance(value, TableColumn) and value.what in ("text", "json")
+    ):
         return value
     raise UsageError(f"{described(value)}: {doing} is of text")
 
 
-def tested(value: "Column | Plain", doing: str, test: Callable[[str], bool]) -> "Numbers | bool":
+def tested(
+    value: "Column | Plain", doing: str, test: Callable[[str], bool]
+) -> "NumberColumn | bool":
     """Return for which samples a test of a text holds; it does not hold for what is no text."""
     found = textual(value, doing)
     if isinstance(found, str):
@@ -425,16 +443,20 @@ def element(value: "Column | Plain", at: Sequence[Any]) -> Column:
     UsageError
         When nothing can lie there.
     """
-    if isinstance(value, Coded) and value.what == "json":
+    if isinstance(value, TableColumn) and value.what == "json":
         found: Column = value
         for one in at:
             found = _inside(found, one)
         return found
     if not all(isinstance(one, int) and not isinstance(one, bool) for one in at):
         raise UsageError(f"{described(value)}: only JSON has fields by name")
-    if isinstance(value, Coded) and value.what == "array":
+    if isinstance(value, TableColumn) and value.what == "array":
         return numbers_of(value.mapped(lambda array: _at(array, at), "json"))
-    if not isinstance(value, Numbers) or value.values.ndim <= len(at) - 1 or value.values.ndim == 1:
+    if (
+        not isinstance(value, NumberColumn)
+        or value.values.ndim <= len(at) - 1
+        or value.values.ndim == 1
+    ):
         raise UsageError(f"{described(value)}, which has no element {list(at)}")
     shape = value.values.shape[1:]
     if len(at) > len(shape) or any(
@@ -452,7 +474,7 @@ def _inside(value: Column, at: Any) -> Column:
         fits = isinstance(one, list) and isinstance(at, int) and not isinstance(at, bool)
         return one[at] if fits and -len(one) <= at < len(one) else None
 
-    if not isinstance(value, Coded):
+    if not isinstance(value, TableColumn):
         raise UsageError(f"{described(value)}, which holds nothing by name")
     found = value.mapped(get, "json")
     step = f".{at}" if isinstance(at, str) else f"[{at}]"

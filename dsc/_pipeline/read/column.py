@@ -2,8 +2,7 @@
 
 Numbers are arrays. Everything else (text, names of classes, JSON) is *coded*: a table of values and
 for each sample its place in the table, so that what is done to text is done once for each different
-text. Which samples have a value at all stands beside it; a comparison with what is not there is
-False, whatever the operator.
+text. Which samples have a value at all stands beside it.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -22,7 +21,7 @@ MOST_CELLS = 64 << 20
 
 
 @dataclass(frozen=True)
-class Numbers:
+class NumberColumn:
     """Numbers, one for each sample, or one array of them.
 
     Attributes
@@ -58,7 +57,7 @@ class Numbers:
 
 
 @dataclass(frozen=True)
-class Coded:
+class TableColumn:
     """Values out of a table.
 
     Attributes
@@ -88,39 +87,39 @@ class Coded:
         """Return the value of a sample; None where there is none."""
         return self.table[int(self.codes[k])] if self.there[k] else None
 
-    def mapped(self, call: Callable[[Any], Any], what: str) -> "Coded":
+    def mapped(self, call: Callable[[Any], Any], what: str) -> "TableColumn":
         """Return what a call makes of each value; there is none where it gives None."""
         table = [call(value) for value in self.table]
         some = np.array([value is not None for value in table], bool)
-        return Coded(table, self.codes, self.there & some[self.codes], what, self.name)
+        return TableColumn(table, self.codes, self.there & some[self.codes], what, self.name)
 
-    def flags(self, call: Callable[[Any], bool]) -> Numbers:
+    def flags(self, call: Callable[[Any], bool]) -> NumberColumn:
         """Return for each sample whether its value is such; False where there is none."""
         found = np.fromiter((bool(call(value)) for value in self.table), bool, len(self.table))
         return flag(found[self.codes] & self.there)
 
 
-Column = Numbers | Coded
+Column = NumberColumn | TableColumn
 
 
-def flag(values: Mask) -> Numbers:
+def flag(values: Mask) -> NumberColumn:
     """Return truth values; they are known for every sample."""
-    return Numbers(values, np.ones(len(values), bool), "flag")
+    return NumberColumn(values, np.ones(len(values), bool), "flag")
 
 
-def coded(values: Sequence[Any], what: str, name: str = "") -> Coded:
+def coded(values: Sequence[Any], what: str, name: str = "") -> TableColumn:
     """Return values, each in a place of its own; None is no value."""
     there = np.array([value is not None for value in values], bool)
     codes = np.arange(len(values), dtype=np.int64)
-    return Coded(list(values) or [None], codes, there, what, name)
+    return TableColumn(list(values) or [None], codes, there, what, name)
 
 
 def described(value: "Column | Plain") -> str:
     """Say what something is, for a message."""
-    if isinstance(value, Coded):
+    if isinstance(value, TableColumn):
         kinds = {"text": "text", "json": "JSON", "array": "arrays of several shapes"}
         return f"{value.name or 'this'} is {kinds[value.what]}"
-    if isinstance(value, Numbers):
+    if isinstance(value, NumberColumn):
         kinds = {
             "number": "a number",
             "flag": "true or false",
@@ -137,11 +136,11 @@ def described(value: "Column | Plain") -> str:
     return f"{value!r} is a number" if isinstance(value, int | float) else f"{value!r} is a list"
 
 
-def named(column: Numbers) -> Coded:
+def named(column: NumberColumn) -> TableColumn:
     """Return the names of classes; numbers without a name have none."""
     known = column.there & (column.values >= 0) & (column.values < len(column.classes))
     codes = np.where(known, column.values, 0).astype(np.int64)
-    return Coded(column.classes, codes, known, "text", column.name)
+    return TableColumn(column.classes, codes, known, "text", column.name)
 
 
 def unique_blobs(data: NDArray[np.uint8], lengths: Ints) -> tuple[list[bytes], Ints]:
@@ -202,10 +201,10 @@ def _some(column: Column, most: int) -> str:
     known = np.flatnonzero(column.there)
     if not len(known):
         return "no sample here has it"
-    if isinstance(column, Numbers) and column.classes:
+    if isinstance(column, NumberColumn) and column.classes:
         column = named(column)
         known = np.flatnonzero(column.there)
-    if isinstance(column, Numbers):
+    if isinstance(column, NumberColumn):
         values = column.values[known]
         if values.ndim > 1 or column.what in ("map", "bytes"):
             return described(column).partition(" is ")[2]

@@ -15,7 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc._pipeline.choose.codec_set import CodecSet
-from dsc._pipeline.read.column import Coded, Column, Ints, Mask, Numbers, coded, unique_blobs
+from dsc._pipeline.read.column import (
+    Column,
+    Ints,
+    Mask,
+    NumberColumn,
+    TableColumn,
+    coded,
+    unique_blobs,
+)
 from dsc._schemas import Task, TaskKind, carrying_streams, required_streams, resolve_task
 from dsc._storage.read.archive import Archive
 from dsc._storage.read.pack_reader import PackReader
@@ -115,10 +123,10 @@ class ArchiveColumns:
         there = np.ones(count, bool)
         if kind == "index":
             first = 0 if shard is None else self.archive.start(shard)
-            return Numbers(np.arange(first, first + count), there, name=name)
+            return NumberColumn(np.arange(first, first + count), there, name=name)
         if kind == "split":
             table = [""] if shard is None else [self.archive.shards[shard].split]
-            return Coded(table, np.zeros(count, np.int64), there, "text", name)
+            return TableColumn(table, np.zeros(count, np.int64), there, "text", name)
         if shard is None:
             return coded([], "text", name)
         if kind == "key":
@@ -130,7 +138,7 @@ class ArchiveColumns:
             return _without_samples(task)
         if task.is_map:
             there = self._there(task, shard)
-            return Numbers(np.zeros(len(there), np.int64), there, "map", task.name)
+            return NumberColumn(np.zeros(len(there), np.int64), there, "map", task.name)
         streams = required_streams(self.archive.manifest.streams, [task.name])
         if task.kind is TaskKind.BYTES and len(streams) == 1:
             return self._sizes(task, shard, streams[0])
@@ -151,7 +159,7 @@ class ArchiveColumns:
         tables = self.reader.each(lambda pack: self.reader.table(shard, stream, pack), packs)
         sizes = np.concatenate([table.ends - table.starts for table in tables])
         there = ~np.concatenate([table.missing for table in tables])
-        return Numbers(sizes, there, "bytes", task.name)
+        return NumberColumn(sizes, there, "bytes", task.name)
 
     def _plain(self, task: Task, shard: int, stream: str) -> Column | None:
         """Read what the codec `plain` wrote, all at once; None where a length is odd."""
@@ -177,7 +185,7 @@ class ArchiveColumns:
         whole[there] = codes
         known = there.copy()  # JSON may say that there is nothing
         known[there] = np.array([value is not None for value in values], bool)[codes]
-        return Coded(values or [None], whole, known, task.kind.value, task.name)
+        return TableColumn(values or [None], whole, known, task.kind.value, task.name)
 
     def _there(self, task: Task, shard: int) -> Mask:
         """Return which samples have a task; only tables of packs are read, if anything is."""
@@ -252,14 +260,14 @@ class ShardColumns:
         return "" if self._shard is None else self._columns.archive.keys(self._shard)[k]
 
 
-def _numbers(task: Task, values: NDArray[Any], there: Mask) -> Numbers:
+def _numbers(task: Task, values: NDArray[Any], there: Mask) -> NumberColumn:
     """Return numbers, those of the samples that have one in `values`."""
     whole = values
     if not there.all():
         whole = np.zeros((len(there), *values.shape[1:]), values.dtype)
         whole[there] = values
     what = task.kind.value if task.kind in (TaskKind.CLASS, TaskKind.TIME) else "number"
-    return Numbers(whole, there, what, task.name, task.classes)
+    return NumberColumn(whole, there, what, task.name, task.classes)
 
 
 def _of_arrays(task: Task, arrays: Sequence[NDArray[Any] | None]) -> Column:
@@ -277,7 +285,7 @@ def _of_arrays(task: Task, arrays: Sequence[NDArray[Any] | None]) -> Column:
 def _without_samples(task: Task) -> Column:
     none = np.zeros(0, bool)
     if task.is_map or task.kind is TaskKind.BYTES:
-        return Numbers(np.zeros(0), none, "map" if task.is_map else "bytes", task.name)
+        return NumberColumn(np.zeros(0), none, "map" if task.is_map else "bytes", task.name)
     if task.varies:
         return coded([], task.kind.value if task.is_blob else "array", task.name)
     return _numbers(task, _no_values(task), none)

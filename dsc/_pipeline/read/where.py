@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from dsc._pipeline.read import algebra
-from dsc._pipeline.read.column import Column, Mask, Numbers, Plain, flag
+from dsc._pipeline.read.column import Column, Mask, NumberColumn, Plain, flag
 from dsc.errors import UsageError
 
 Predicate = Callable[[Mapping[str, Any]], Any]
@@ -274,7 +274,7 @@ class _Evaluation:
         left, right = self.value(node.left), self.value(node.right)
         if isinstance(node.op, ast.BitAnd | ast.BitOr):
             for one, part in ((left, node.left), (right, node.right)):
-                if not (isinstance(one, Numbers) and one.what == "flag"):
+                if not (isinstance(one, NumberColumn) and one.what == "flag"):
                     raise UsageError(
                         f"{_spelled(part)} beside & or | is no condition: write (a > 1) & (b > 2), "
                         "or a > 1 and b > 2"
@@ -307,7 +307,7 @@ class _Evaluation:
             raise UsageError("`is` is for None; compare values with == or !=")
         return algebra.compare(_SIGNS[type(sign)], left, right)
 
-    def _turned(self, found: Numbers, left: Value, right: Value) -> Numbers:
+    def _turned(self, found: NumberColumn, left: Value, right: Value) -> NumberColumn:
         """Return the opposite, which does not hold either for what is not there."""
         absent = [algebra.is_none(one, self._samples).values for one in (left, right)]
         return flag(~(found.values | absent[0] | absent[1]))

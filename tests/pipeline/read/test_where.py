@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dsc._pipeline.read.column import Column, Numbers, coded, unique_blobs
+from dsc._pipeline.read.column import Column, NumberColumn, coded, unique_blobs
 from dsc._pipeline.read.where import Where
 from dsc.errors import UsageError
 
@@ -16,9 +16,9 @@ ROOMS = ("kitchen", "bath", "hall way")
 DAY = 86_400 * 10**9
 
 
-def numbers(values: list[Any], dtype: str = "int64", **more: Any) -> Numbers:
+def numbers(values: list[Any], dtype: str = "int64", **more: Any) -> NumberColumn:
     there = np.array([value is not None for value in values])
-    return Numbers(np.array([value or 0 for value in values], dtype), there, **more)
+    return NumberColumn(np.array([value or 0 for value in values], dtype), there, **more)
 
 
 class Few:
@@ -43,7 +43,7 @@ class Few:
                 "json",
                 "meta",
             ),
-            "pose": Numbers(
+            "pose": NumberColumn(
                 np.arange(60).reshape(5, 3, 4), np.array([1, 1, 1, 1, 0], bool), "number", "pose"
             ),
             "sound": numbers([10, 0, 5, 7, None], what="bytes", name="sound"),

@@ -1,4 +1,4 @@
-"""A stream of some samples: the same as a filter by hand, whoever reads it and wherever it goes on."""
+"""A stream of some samples: what a filter by hand leaves, whoever reads it, wherever it goes on."""
 
 import math
 from collections.abc import Callable
@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 import dsc
+from dsc._bench.server import serve
 from dsc._sources import registry
 from dsc.errors import StateMismatchError, UnknownSampleError, UsageError
 from tests.everything import values
-from dsc._bench.server import serve
 
 N = 47
 quick = settings(
@@ -87,10 +87,12 @@ def test_a_function_of_a_row_sees_what_a_sample_has(url: Path) -> None:
     ]  # fmt: skip
     assert indices(dsc.stream(url, "scene", where=some)) == wanted
     made = values(2)
-    assert seen["meta"] == made["meta"] and seen["caption"] == made["caption"]
+    assert seen["meta"] == made["meta"]
+    assert seen["caption"] == made["caption"]
     assert (seen["scene"], seen["height"], seen["index"]) == (0, made["height"], 2)
     np.testing.assert_array_equal(seen["boxes"], made["boxes"])
-    assert seen["split"] == "train" and seen["source"] == "sample_2"
+    assert seen["split"] == "train"
+    assert seen["source"] == "sample_2"
 
 
 @quick
@@ -165,7 +167,8 @@ def test_subsets_are_part_of_larger_ones_and_the_same_in_any_order(url: Path, se
         subset = fraction if seed is None else (fraction, seed)
         stream = dsc.stream(url, "scene", subset=subset, shuffle=True)
         found = set(indices(stream))
-        assert before <= found and abs(len(found) / N - fraction) < 0.25
+        assert before <= found
+        assert abs(len(found) / N - fraction) < 0.25
         half = [f"sample_{k}" for k in range(0, N, 2)]
         kept = indices(dsc.stream(url, "scene", subset=subset, keys=half))
         assert set(kept) == {k for k in found if k % 2 == 0}
