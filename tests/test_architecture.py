@@ -23,7 +23,7 @@ FRONT_DOOR = "front door"  # all that users import
 FLOORS = (
     ("errors", "version", "_hashing", "_kernels"),
     ("_extras", "_plugins", "_schemas"),
-    ("_renderer", "_codecs", "_storage", "_transforms"),
+    ("_renderer", "_codecs", "_storage", "_transforms", "_columns"),
     ("_sources",),
     ("_pipeline",),
     ("_training",),

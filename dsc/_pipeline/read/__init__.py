@@ -7,6 +7,8 @@ A sample passes through the files in this order:
 `decoding`: turns the bitstreams into arrays with the archive's own codecs, or stops at a learned
 codec's latents; a sample that cannot be decoded is an error that names file, pack, key and task.
 `decoded_cache`: keeps the arrays of samples that were decoded, so that a later epoch decodes none.
+`selection`: which samples were asked for, by condition, key, index, split and hash; `columns` reads
+the values that conditions are about, the streams of their tasks only.
 `load_codec`: `dsc.load_codec`, one of those codecs by itself.
 Of whole archives: `verify` decodes everything and lists what does not decode, `summary` adds up
 what each task costs, `originals` finds the samples that an archive was made of, also where nobody

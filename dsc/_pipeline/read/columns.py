@@ -14,8 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dsc._pipeline.choose.codec_set import CodecSet
-from dsc._pipeline.read.column import (
+from dsc._columns.column import (
     Column,
     Ints,
     Mask,
@@ -24,6 +23,7 @@ from dsc._pipeline.read.column import (
     coded,
     unique_blobs,
 )
+from dsc._pipeline.choose.codec_set import CodecSet
 from dsc._schemas import Task, TaskKind, carrying_streams, required_streams, resolve_task
 from dsc._storage.read.archive import Archive
 from dsc._storage.read.pack_reader import PackReader

@@ -13,10 +13,10 @@ from typing import Any, Self
 
 import numpy as np
 
+from dsc._columns.column import Ints, Mask, sample_values
+from dsc._columns.where import Predicate, Where
 from dsc._hashing import splitmix64
-from dsc._pipeline.read.column import Ints, Mask, sample_values
 from dsc._pipeline.read.columns import ArchiveColumns
-from dsc._pipeline.read.where import Predicate, Where
 from dsc._storage.files.root import CONNECTIONS
 from dsc._storage.format.keys import hash_keys
 from dsc._storage.read.archive import Archive

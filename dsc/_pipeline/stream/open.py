@@ -3,11 +3,11 @@
 import os
 from collections.abc import Iterable, Mapping, Sequence
 
+from dsc._columns.where import Predicate
 from dsc._extras import needing
 from dsc._pipeline.choose.codec_set import CodecSet
 from dsc._pipeline.read.decoding import check_one_latent_codec, latent_tasks
 from dsc._pipeline.read.selection import Subset
-from dsc._pipeline.read.where import Predicate
 from dsc._pipeline.stream.options import StreamOptions, Transform
 from dsc._pipeline.stream.order import OrderSpec
 from dsc._pipeline.stream.sample_stream import SampleStream

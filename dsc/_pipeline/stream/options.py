@@ -6,8 +6,8 @@ from dataclasses import dataclass, fields, replace
 from numbers import Integral
 from typing import Any, Literal, Self, get_args
 
+from dsc._columns.where import Predicate
 from dsc._pipeline.read.selection import Selection, Subset
-from dsc._pipeline.read.where import Predicate
 from dsc._schemas.size import parse_bytes
 from dsc._transforms.randomness import drawing
 from dsc.errors import UsageError

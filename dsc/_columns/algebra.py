@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dsc._pipeline.read.column import (
+from dsc._columns.column import (
     Column,
     Mask,
     NumberColumn,

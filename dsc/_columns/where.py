@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from dsc._pipeline.read import algebra
-from dsc._pipeline.read.column import Column, Mask, NumberColumn, Plain, flag
+from dsc._columns import algebra
+from dsc._columns.column import Column, Mask, NumberColumn, Plain, flag
 from dsc.errors import UsageError
 
 Predicate = Callable[[Mapping[str, Any]], Any]

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dsc._pipeline.read.column import Column, NumberColumn, coded, unique_blobs
-from dsc._pipeline.read.where import Where
+from dsc._columns.column import Column, NumberColumn, coded, unique_blobs
+from dsc._columns.where import Where
 from dsc.errors import UsageError
 
 ROOMS = ("kitchen", "bath", "hall way")
