@@ -30,7 +30,7 @@ FLOORS = (
     ("_replay",),
     ("_jobs",),
     (FRONT_DOOR,),
-    ("_bench",),
+    ("_bench", "_browse"),
     ("_cli",),
 )
 # Inside a room likewise, one file or inner room after the other.
@@ -50,6 +50,7 @@ INNER = {
         "checkpoint frozen loop session adapt models research"
     ),
     "_replay": "scenario policies buffer learners experiment selection avalanche",
+    "_browse": "groups pictures sizes content server",
     "_jobs": "workers archive training replay ray_data",
 }
 MOST_INNER = {"_pipeline": 8, "_replay": 7, "_storage": 5}

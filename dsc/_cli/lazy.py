@@ -68,6 +68,11 @@ COMMANDS = {
         "dsc._cli.view",
         "Write one HTML page that shows what an archive kept, to be opened in any browser.",
     ),
+    "serve": Listed(
+        "Look",
+        "dsc._cli.serve",
+        "Browse an archive in a browser: all samples, every task, until Ctrl-C.",
+    ),
     "fetch": Listed(
         "Take",
         "dsc._cli.fetch",

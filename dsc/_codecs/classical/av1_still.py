@@ -94,6 +94,18 @@ def is_monochrome(data: bytes) -> bool:
     return _parse_sequence(parts(data)[0]).monochrome
 
 
+def picture_size(data: bytes) -> tuple[int, int]:
+    """Return height and width of what `bare` gave.
+
+    Raises
+    ------
+    ValueError
+        When the bytes hold no sequence header of a still picture.
+    """
+    header = _parse_sequence(parts(data)[0])
+    return header.height, header.width
+
+
 def parts(data: bytes) -> tuple[bytes, bytes]:
     """Return the payload of the sequence header, and all OBUs, of what `bare` gave."""
     if not data:

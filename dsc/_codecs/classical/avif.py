@@ -15,7 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc._codecs.base import Array
-from dsc._codecs.classical.av1_still import IDENTITY_BIT, bare, contain, is_monochrome
+from dsc._codecs.classical.av1_still import (
+    IDENTITY_BIT,
+    bare,
+    contain,
+    is_monochrome,
+    picture_size,
+)
 from dsc._codecs.classical.planes import look_up_plane, read_planes
 from dsc._codecs.classical.ycbcr import (
     LOSSLESS,
@@ -35,6 +41,7 @@ class AvifCodec(ImageCodec):
     deep_bits: ClassVar[int] = 12
     holds_exactly: ClassVar[bool] = False
     most_side: ClassVar[int] = 32768  # libavif writes longer ones, and does not read them
+    media_type: ClassVar[str | None] = "image/avif"
     speeds: ClassVar[Mapping[Effort, int]] = {Effort.FAST: 8, Effort.DEFAULT: 6, Effort.BEST: 4}
     """libaom's speed at each effort."""
 
@@ -79,6 +86,13 @@ class AvifCodec(ImageCodec):
         """Read an AVIF file of a gray picture and write what its values stand for to `out`."""
         if not look_up_plane(self.picture(data, out.shape), dtype, table, mask, out):
             super().look_up_image(data, dtype, table, mask, out)
+
+    def whole_file(self, data: bytes, shape: tuple[int, ...]) -> bytes:
+        """Return an AVIF file; its size is as the bitstream says."""
+        picture = self.picture(data, shape[:2])
+        if picture_size(picture) != shape[:2]:
+            raise ValueError(f"a picture of {picture_size(picture)}, expected {shape[:2]}")
+        return contain(picture)
 
     def picture(self, data: bytes, size: tuple[int, ...]) -> bytes:
         """Return the picture without container of what `write_image` gave."""

@@ -19,6 +19,7 @@ class JpegCodec(ImageCodec):
 
     id: ClassVar[str] = "jpeg"
     holds_exactly: ClassVar[bool] = False
+    media_type: ClassVar[str | None] = "image/jpeg"
 
     def refusal(self, task: Task) -> str | None:
         """Refuse 16-bit intensities beside what is exact."""

@@ -18,6 +18,7 @@ class PngCodec(ImageCodec):
 
     id: ClassVar[str] = "png"
     effort_before: ClassVar[Effort | None] = Effort.BEST
+    media_type: ClassVar[str | None] = "image/png"
 
     def method(self, task: Task, quality: int) -> Method:
         """Return EXACT."""

@@ -26,6 +26,7 @@ class WebpCodec(ImageCodec):
     """Quality is WebP's own; label maps are lossless."""
 
     id: ClassVar[str] = "webp"
+    media_type: ClassVar[str | None] = "image/webp"
 
     def refusal(self, task: Task) -> str | None:
         """Refuse 16 bits where they do not fit."""

@@ -38,6 +38,10 @@ class WebpBareCodec(SmallImageCodec, WebpCodec):
         """Write a picture without container."""
         return bare(super().write_image(image, task, quality))
 
+    def whole_file(self, data: bytes, shape: tuple[int, ...]) -> bytes:
+        """Return a WebP file."""
+        return contain(data, *shape[:2])
+
     def read_image(self, data: bytes, out: Array) -> Array:
         """Read what `write_image` gave."""
         return super().read_image(contain(data, *out.shape[:2]), out)

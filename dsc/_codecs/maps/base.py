@@ -17,6 +17,7 @@ import struct
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from copy import copy
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, ClassVar, Self
 
@@ -49,6 +50,26 @@ class Method(IntEnum):
     EXACT = 0
     LOSSY = 1
     LEVELS = 2
+
+
+@dataclass(frozen=True)
+class PictureFile:
+    """An image file as any browser shows it, taken out of a bitstream that nobody decoded.
+
+    Attributes
+    ----------
+    media_type
+        For example ``image/avif``.
+    data
+        The whole file.
+    height, width
+        Pixels, as the bitstream says.
+    """
+
+    media_type: str
+    data: bytes
+    height: int
+    width: int
 
 
 NOT_DAMAGE = (ImportError, KeyError, NameError, MemoryError)  # faults of ours, or of this machine
@@ -225,10 +246,13 @@ class TaskCodec(ABC):
         except NOT_DAMAGE:
             raise
         except Exception as error:
-            raise BitstreamError(
-                f"stream {task.name}: {len(data)} bytes are no {self.id} bitstream of this task: "
-                f"{error}; {LIST_DAMAGE}"
-            ) from error
+            raise self._damaged(task, data, error) from error
+
+    def _damaged(self, task: Task, data: bytes, error: Exception) -> BitstreamError:
+        return BitstreamError(
+            f"stream {task.name}: {len(data)} bytes are no {self.id} bitstream of this task: "
+            f"{error}; {LIST_DAMAGE}"
+        )
 
 
 class ImageCodec(TaskCodec):
@@ -244,6 +268,9 @@ class ImageCodec(TaskCodec):
 
     most_side: ClassVar[int] = MAX_SIDE
     """The longest side of an image that every decoder of the format reads."""
+
+    media_type: ClassVar[str | None] = None
+    """Of the file that `whole_file` gives; None where browsers do not show what is decoded."""
 
     @abstractmethod
     def method(self, task: Task, quality: int) -> Method:
@@ -268,6 +295,41 @@ class ImageCodec(TaskCodec):
         A file of another size must raise before it is decoded, so that no more is allocated than
         was asked for.
         """
+
+    def whole_file(self, data: bytes, shape: tuple[int, ...]) -> bytes:
+        """Return the file of `media_type` of what `write_image` gave for an image of a shape."""
+        return data
+
+    def picture_file(self, name: str, data: bytes, max_pixels: int) -> PictureFile | None:
+        """Take the image file out of a bitstream, where a browser then shows the task's own values.
+
+        Only 8-bit intensities and normals are shown as they stand; where pixels are invalid, what
+        is in the file there means nothing.
+
+        Returns
+        -------
+        PictureFile or None
+            None where the task has to be decoded to be shown.
+
+        Raises
+        ------
+        BitstreamError
+            When the bitstream's head is damaged.
+        """
+        task = self._task[name]
+        as_it_is = task.kind in (TaskKind.IMAGE, TaskKind.NORMAL) and task.dtype == "uint8"
+        if self.media_type is None or not as_it_is:
+            return None
+        try:
+            tag, height, width, body = self.read_header(data)
+            if not 0 < height * width <= max_pixels:
+                raise ValueError(f"{height}×{width} pixels, at most {max_pixels} are expected here")
+            if tag not in (Method.EXACT, Method.LOSSY):
+                return None
+            shape = (height, width) if task.channels == 1 else (height, width, task.channels)
+            return PictureFile(self.media_type, self.whole_file(body, shape), height, width)
+        except (ValueError, IndexError, struct.error) as error:
+            raise self._damaged(task, data, error) from error
 
     def refusal(self, task: Task) -> str | None:
         """Say why an image cannot hold a task."""

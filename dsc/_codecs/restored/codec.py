@@ -34,6 +34,7 @@ class RestoredCodec(ModelTaskCodec, Av1SmallCodec):
 
     id: ClassVar[str] = "av1-small-restored"
     decodes_alone: ClassVar[bool] = False  # all pictures of one size at once
+    media_type: ClassVar[str | None] = None  # a browser would show what was not restored
 
     def __init__(self, tasks: Sequence[Task], weights: bytes) -> None:
         super().__init__(tasks, weights)

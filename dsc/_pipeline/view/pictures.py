@@ -57,8 +57,8 @@ class Picture:
 def task_pictures(task: Task, decoded: Array, original: Array | None) -> list[Picture]:
     """Return original, decoded and error map of one map task; decoded alone without an original."""
     reference = decoded if original is None else original
-    scale = _scale(task, reference)
-    caption = _scale_text(task, scale)
+    scale = scale_of(task, reference)
+    caption = scale_text(task, scale)
     level = None if task.kind is TaskKind.LABEL else WEBP_LEVEL  # borders of labels stay sharp
     pictures = [_picture("decoded", caption, colour(task, decoded, scale), level)]
     if original is not None:
@@ -80,23 +80,28 @@ def value_text(task: Task, value: Array) -> str:
         text = value.tobytes().decode(errors="replace")
         return text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + " …"
     if task.kind is TaskKind.TIME:
-        return f"{np.datetime64(int(value), 'ns')}Z"
+        text = str(np.datetime64(int(value), "ns"))
+        return f"{text.rstrip('0').rstrip('.') if '.' in text else text}Z"
     if task.kind is not TaskKind.VECTOR:
         return np.array2string(value, precision=6, threshold=32)
     order = np.argsort(value)[::-1][:3]
     return ", ".join(f"{_class_name(task, int(at))} {float(value[at]):.3g}" for at in order)
 
 
-def colour(task: Task, array: Array, scale: tuple[float, float]) -> RGB:
-    """Return an array as (h, w, 3) uint8 for the eye, at most `LARGEST_SIDE` pixels a side.
+def colour(
+    task: Task, array: Array, scale: tuple[float, float], side: int | None = LARGEST_SIDE
+) -> RGB:
+    """Return an array as (h, w, 3) uint8 for the eye.
 
     Parameters
     ----------
     scale
         Physical values (metres, counts) at the two ends of the colours; unused for labels,
         normals and 8-bit images.
+    side
+        The most pixels a side, which larger maps are made smaller for; None for all there are.
     """
-    small = _shrink(array, mean=task.kind is TaskKind.IMAGE)
+    small = _shrink(array, side, mean=task.kind is TaskKind.IMAGE)
     if task.kind in HEAT_MAPS:
         values = _heights(task, small)
         shown = turbo(_unit_interval(values, scale))
@@ -109,14 +114,24 @@ def colour(task: Task, array: Array, scale: tuple[float, float]) -> RGB:
     return _rgb(small.astype(np.uint8))
 
 
-def error_map(task: Task, original: Array, decoded: Array) -> tuple[RGB, str]:
-    """Return where and how much a decoded map is off, and a caption that says what yellow means."""
+def error_map(
+    task: Task, original: Array, decoded: Array, side: int | None = LARGEST_SIDE
+) -> tuple[RGB, str]:
+    """Return where and how much a decoded map is off, and a caption that says what yellow means.
+
+    Parameters
+    ----------
+    side
+        As in `colour`.
+    """
     if task.is_exact:
         differs = original != decoded
         if original.dtype.kind == "f":
             differs &= ~(np.isnan(original) & np.isnan(decoded))
         differs = differs.any(-1) if differs.ndim == 3 else differs
-        return heat(_shrink(differs.astype(np.float64))), f"{int(differs.sum())} pixels differ"
+        return heat(
+            _shrink(differs.astype(np.float64), side)
+        ), f"{int(differs.sum())} pixels differ"
     if task.kind is TaskKind.DEPTH:
         truth, found = task.to_physical(original), task.to_physical(decoded)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -130,7 +145,7 @@ def error_map(task: Task, original: Array, decoded: Array) -> tuple[RGB, str]:
             difference = np.abs(original.astype(np.float64) - decoded) / peak_of(task)
         error = difference.mean(-1) if difference.ndim == 3 else difference
         unit = "{:.0%} of the range"
-    small, end = _shrink(error), _error_end(error, ERROR_ENDS[task.kind])
+    small, end = _shrink(error, side), _error_end(error, ERROR_ENDS[task.kind])
     shown = heat(_unit_interval(small, (0.0, end)))
     shown[~np.isfinite(small)] = INVALID_GRAY
     return shown, "0 to " + unit.format(end)
@@ -183,7 +198,7 @@ def _picture(title: str, caption: str, pixels: RGB, level: int | None) -> Pictur
     return Picture(title, caption, uri, pixels.shape[1], pixels.shape[0])
 
 
-def _scale(task: Task, array: Array) -> tuple[float, float]:
+def scale_of(task: Task, array: Array) -> tuple[float, float]:
     """Choose the values at the ends of the colours; a few outliers must not flatten the rest."""
     if task.kind is TaskKind.IMAGE:
         values = array.astype(np.float64)
@@ -198,7 +213,8 @@ def _scale(task: Task, array: Array) -> tuple[float, float]:
     return low, max(high, low + 1e-6)
 
 
-def _scale_text(task: Task, scale: tuple[float, float]) -> str:
+def scale_text(task: Task, scale: tuple[float, float]) -> str:
+    """Spell the values at the ends of a map's colours; empty where it has no colour scale."""
     ends = f"{scale[0]:.2f} to {scale[1]:.2f}"
     if task.kind is TaskKind.DEPTH:
         return f"{ends} m"
@@ -222,9 +238,9 @@ def _unit_interval(values: Array, scale: tuple[float, float]) -> NDArray[np.floa
     return np.clip((values.astype(np.float64) - low) / (high - low), 0, 1)
 
 
-def _shrink(array: Array, mean: bool = False) -> Array:
+def _shrink(array: Array, side: int | None, mean: bool = False) -> Array:
     """Reduce to thumbnail size by a whole factor: means of blocks, or every n-th pixel."""
-    factor = math.ceil(max(array.shape[:2]) / LARGEST_SIDE)
+    factor = 1 if side is None else math.ceil(max(array.shape[:2]) / side)
     if factor <= 1:
         return array
     if not mean:
