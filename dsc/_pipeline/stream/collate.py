@@ -138,7 +138,7 @@ def _stack(
                 raise UsageError(
                     f"{name}: sample {sample[INDEX]} is {_size(value)}, sample "
                     f"{samples[0][INDEX]} is {_size(first)}; give a transform that "
-                    "makes them one size, or stream with mixed_sizes='list'"
+                    "makes them one size, or stream with mixed_sizes='pad' or 'list'"
                 )
     if is_tensor(first):
         return sys.modules["torch"].stack(list(values))

@@ -19,6 +19,7 @@ from dsc._pipeline.stream.collate import INDEX, StreamBatch, collate
 from dsc._pipeline.stream.decode_pool import DecodePool
 from dsc._pipeline.stream.options import StreamOptions
 from dsc._pipeline.stream.order import EpochOrder, join
+from dsc._pipeline.stream.padding import padded
 from dsc._pipeline.stream.partition import Partition
 from dsc._pipeline.stream.report import SkippedSample, StreamReport
 from dsc._pipeline.stream.source import StreamSource
@@ -385,6 +386,8 @@ class Feed:
         self, samples: Sequence[Decoded], rows: Sequence[Mapping[str, Any]]
     ) -> StreamBatch:
         for_torch = self._options.output == "torch"
+        if self._options.mixed_sizes == "pad":
+            rows = padded(rows, self._meant, self._lists)
         batch = self._given(collate(rows, self._meant, self._lists, self._counts, for_torch))
         if self._synthesis is not None:
             self._synthesis.add_latents(batch, samples)

@@ -134,8 +134,12 @@ def stream(
         What to do with damaged samples: ``fail``, or ``skip`` them, which makes a batch smaller;
         they are counted and named in ``report``.
     mixed_sizes
-        What to do with maps of several sizes in a batch: ``error``, or ``list``: maps come as
-        lists of tensors.
+        What to do with maps of several sizes in a batch: ``error``; ``list``: maps come as lists of
+        tensors; or ``pad``: each is in the upper left corner of one as large as the largest, beside
+        nothing: NaN in metres, normals and other floats of what is measured, 0 in images, in
+        integers the task's first invalid value, in labels without one the largest of the source's
+        dtype (255, 65535; -1 if it has a sign). ``__mask__`` (B, H, W) bool is true where the first
+        map is; maps whose sizes are others have a ``__mask_NAME__`` each.
     workers
         Processes that read and decode.
     threads
@@ -287,6 +291,11 @@ def _check_latents(sources: Sequence[StreamSource], options: StreamOptions) -> N
             raise UsageError(
                 "latents of several archives do not go into one batch; stream each by itself, or "
                 "decode pixels without device"
+            )
+        if by_slot and options.mixed_sizes == "pad":
+            raise UsageError(
+                f"device={options.device!r} synthesises whole batches, after the workers, which "
+                "mixed_sizes='pad' does not: take mixed_sizes='list', or no device"
             )
         if by_slot and options.transform and options.decode == "pixels":
             raise UsageError(

@@ -16,7 +16,7 @@ Transform = Callable[..., Mapping[str, Any]]
 Decode = Literal["pixels", "latents", "bytes"]
 Missing = Literal["error", "skip", "none"]
 OnError = Literal["fail", "skip"]
-MixedSizes = Literal["error", "list"]
+MixedSizes = Literal["error", "list", "pad"]
 Output = Literal["torch", "numpy"]
 
 _CHOICES = {
@@ -165,6 +165,8 @@ class StreamOptions:
             drawing(self.transform)  # refused if it must be given more than it can be
         if self.decode == "bytes" and self.transform is not None:
             raise UsageError("decode='bytes' takes no transform: there are no arrays to transform")
+        if self.decode != "pixels" and self.mixed_sizes == "pad":
+            raise UsageError(f"mixed_sizes='pad' goes with decode='pixels', not {self.decode!r}")
         if self.decode == "bytes" and self.device is not None:
             raise UsageError(f"decode='bytes' has nothing to put on device={self.device!r}")
         if self.output == "numpy" and (self.device is not None or self.decode == "latents"):
