@@ -42,7 +42,7 @@ INNER = {
     "_storage": "files format cache read",
     "_sources": (
         "base keys files formats registry meaning file_table report file_source hdf5 folder "
-        "taskonomy nyuv2 rendered"
+        "webdataset taskonomy nyuv2 rendered"
     ),
     "_pipeline": "metrics options choose read write stream copy view",
     "_training": (

@@ -41,6 +41,8 @@ def compress(options: CompressOptions, json_: JsonOption = False) -> None:
       dsc compress folder --root scans --depth-unit 0.001 --out scans-dsc
       # floating-point depth in millimetres; a directory that is no part of it
       dsc compress folder --root scans --file-unit depth=mm --ignore previews
+      # tars as webdataset has them: pictures, text, JSON, whatever is in them
+      dsc compress webdataset --root 'data/train-{000000..000012}.tar' --out data-dsc
       dsc compress nyuv2 --root nyu --codec rgb=avif,depth=jxl,label=png
       # each task as good as it must be, whichever codec does it in the fewest bytes
       dsc compress nyuv2 --root nyu --codec auto --target rgb=38dB,depth=0.5%

@@ -242,7 +242,8 @@ class LayoutOptions:
         Option(
             "--layout",
             "How the files are laid out, where dsc cannot tell. For folder: directories, suffixes, "
-            "classes, or the name of a published data set; for hdf5: rows, frames or groups.",
+            "classes, or the name of a published data set; for hdf5: rows, frames or groups; for "
+            "webdataset: keys, or tars where each has names of its own.",
             metavar="NAME",
         ),
     ] = None
@@ -250,9 +251,10 @@ class LayoutOptions:
         Any,
         Option(
             "--kinds",
-            "What tasks of folder and hdf5 are, where neither name nor values tell: "
+            "What tasks of folder, hdf5 and webdataset are, where neither name nor values tell: "
             "left=image,height=depth. Kinds: image, depth, normal, label, class, vector, "
-            "disparity, flow, array (exact numbers).",
+            "disparity, flow, array (exact numbers); of files in tars also text, json, bytes "
+            "(as they are), scalar, time, matrix.",
             metavar="TASK=KIND",
             read=read_kinds,
         ),
@@ -320,7 +322,8 @@ class SourceOptions:
         Option(
             "SOURCE",
             "What kind of data it is: taskonomy (Omnidata too), nyuv2, folder (your own files), "
-            "hdf5; or rendered on the spot: clevr, and sample, which is taskonomy with --views.",
+            "hdf5, webdataset (tars); or rendered on the spot: clevr, and sample, which is "
+            "taskonomy with --views.",
         ),
     ]
     tasks: Annotated[

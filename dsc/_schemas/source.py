@@ -20,11 +20,15 @@ class Origin(Schema):
         What the source calls it: the name that its files share, with the directories that tell it
         from others, or file and row. Time stamps in names are kept as they stand.
     files
-        Path of each task's file below the source's root; none where a file holds many samples.
+        Path of each task's file below the source's root; none where a file holds many samples. Of
+        a tar, the path in it.
+    order
+        The tasks in the order in which their files lie, where the source has one, as a tar does.
     """
 
     name: str
     files: Mapping[str, str] = Field(default_factory=dict)
+    order: tuple[str, ...] = ()
 
 
 class LeftOut(Schema):

@@ -30,6 +30,7 @@ SOURCES: dict[str, str] = {
     "nyuv2": "dsc._sources.nyuv2.source:open_nyuv2",
     "folder": "dsc._sources.folder.source:FolderSource.open",
     "hdf5": "dsc._sources.hdf5.source:Hdf5Source.open",
+    "webdataset": "dsc._sources.webdataset.source:WebDatasetSource.open",
     "sample": "dsc._sources.rendered.sample:SampleSource.open",
     "clevr": "dsc._sources.rendered.clevr:ClevrSource.open",
 }

@@ -16,6 +16,7 @@ import pytest
 from dsc._schemas import Task
 from dsc._sources.registry import SOURCES, Source, open_source, source_from_description
 from dsc.errors import SourceNotFoundError, UnknownTaskError, UsageError
+from tests.sources.tars import everything, write_samples
 
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}")
 RNG = np.random.default_rng(0)
@@ -71,11 +72,20 @@ def make_hdf5(root: Path) -> str:
     return str(root)
 
 
+def make_webdataset(root: Path) -> str:
+    for tar, numbers in (("train-1", (3, 4)), ("val-0", (5, 6, 7))):
+        samples = [(f"a {number}", everything(number)) for number in numbers]
+        samples[0][1].pop("depth.png")
+        write_samples(root / f"{tar}.tar", samples)
+    return str(root)
+
+
 MAKERS: dict[str, Callable[[Path], str]] = {
     "taskonomy": make_taskonomy,
     "nyuv2": make_nyuv2,
     "folder": make_folder,
     "hdf5": make_hdf5,
+    "webdataset": make_webdataset,
 }
 
 
@@ -155,7 +165,7 @@ def test_arrays_are_what_their_tasks_say(opened: Callable[[], Source]) -> None:
 
 
 def test_unknown_task_lists_those_found(opened: Callable[[], Source]) -> None:
-    with pytest.raises(UnknownTaskError, match=r"'smell'.*rgb"):
+    with pytest.raises(UnknownTaskError, match=r"'smell'.*(rgb|image)"):
         opened().read(0, ["smell"])
 
 
@@ -185,6 +195,7 @@ def test_root_without_data_says_the_layout_and_names_the_sample(name: str, tmp_p
         "nyuv2": "nyu_images",
         "folder": "rgb/",
         "hdf5": "train.h5",
+        "webdataset": "train-000000.tar",
     }
     (tmp_path / "readme.md").write_text("nothing here")
     with pytest.raises(SourceNotFoundError, match="--views N") as caught:
@@ -220,7 +231,9 @@ def test_changed_files_are_noticed_when_work_goes_on(name: str, tmp_path: Path) 
     root = MAKERS[name](tmp_path)
     options = {"depth_unit": "1/25.5"} if name == "nyuv2" else {}
     description = open_source(name, root, **options).describe()
-    victim = sorted(path for path in tmp_path.rglob("*") if path.suffix in (".png", ".h5"))[-1]
+    victim = sorted(path for path in tmp_path.rglob("*") if path.suffix in (".png", ".h5", ".tar"))[
+        -1
+    ]
     victim.unlink()
     with pytest.raises(UsageError, match=r"not what it was.*--overwrite"):
         source_from_description(description)
@@ -229,7 +242,7 @@ def test_changed_files_are_noticed_when_work_goes_on(name: str, tmp_path: Path) 
 def test_importing_the_sources_loads_nothing_heavy() -> None:
     code = (
         "import sys, dsc._sources.registry, dsc._sources.taskonomy, "
-        "dsc._sources.hdf5.source, dsc._sources.folder.source; "
+        "dsc._sources.hdf5.source, dsc._sources.folder.source, dsc._sources.webdataset.source; "
         "print([m for m in ('torch', 'ray', 'imagecodecs', 'h5py', 'fsspec') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

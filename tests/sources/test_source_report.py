@@ -166,7 +166,7 @@ def test_a_hostile_archive_exports_nothing_outside(tmp_path: Path) -> None:
 
 def test_a_view_finds_originals_that_were_read_under_options(tmp_path: Path) -> None:
     """Floating-point depth in millimetres, a kind of one's own, a neighbour that is ignored."""
-    from dsc._pipeline.read.originals import Originals
+    from dsc._pipeline.read.originals import find_originals
 
     root = tmp_path / "in"
     for at in range(2):
@@ -182,7 +182,7 @@ def test_a_view_finds_originals_that_were_read_under_options(tmp_path: Path) -> 
         file_unit={"range": "mm"}, ignore="odd",
     )  # fmt: skip
     opened = dsc.open(tmp_path / "a", native=True)
-    found = Originals.find(opened, str(root))
+    found = find_originals(opened, str(root)).originals
     assert found is not None
     assert sorted(found.tasks) == ["range", "rgb"]
     for index, key in enumerate(opened.keys()):

@@ -200,7 +200,8 @@ def _origin(source: Source, coding: Coding, index: int) -> Origin | None:
         return None
     names = {task.name for task in coding.tasks}
     files = {task: path for task, path in found.files.items() if task in names}
-    return found.model_copy(update={"files": files})
+    order = tuple(task for task in found.order if task in names)
+    return found.model_copy(update={"files": files, "order": order})
 
 
 def advice(key: str, index: int | None, error: Exception) -> str:

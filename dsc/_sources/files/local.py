@@ -40,6 +40,12 @@ class LocalFiles:
         """Read one whole file."""
         return self._at(path).read_bytes()
 
+    def read_part(self, path: str, start: int, stop: int) -> bytes:
+        """Read bytes [start, stop) of one file; fewer where it ends before."""
+        with self._at(path).open("rb", buffering=0) as file:
+            file.seek(start)
+            return file.read(stop - start) or b""
+
     def open(self, path: str) -> BinaryIO:
         """Open one file for reading."""
         return self._at(path).open("rb")

@@ -135,6 +135,15 @@ class PackedFiles:
             except _BROKEN as error:
                 raise self._damaged(path, error) from None
 
+    def read_part(self, path: str, start: int, stop: int) -> bytes:
+        """Read bytes [start, stop) of one file; fewer where it ends before."""
+        with self.open(path) as file:
+            try:
+                file.seek(start)
+                return file.read(stop - start)
+            except _BROKEN as error:
+                raise self._damaged(path, error) from None
+
     def open(self, path: str) -> BinaryIO:
         """Open one file for reading at any place."""
         full = f"{self._inner}/{path}" if self._inner else path

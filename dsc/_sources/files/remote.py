@@ -46,6 +46,10 @@ class RemoteFiles:
         """Read one whole file."""
         return self.remote.read(path)
 
+    def read_part(self, path: str, start: int, stop: int) -> bytes:
+        """Read bytes [start, stop) of one file; fewer where it ends before."""
+        return self.remote.read(path, start, stop)
+
     def open(self, path: str) -> BinaryIO:
         """Open one file for reading at any place."""
         return io.BufferedReader(RemoteFile(self.remote, path), BLOCK_BYTES)

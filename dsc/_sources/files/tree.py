@@ -44,6 +44,10 @@ class FileBackend(Protocol):
         """Read one whole file."""
         ...
 
+    def read_part(self, path: str, start: int, stop: int) -> bytes:
+        """Read bytes [start, stop) of one file; fewer where it ends before."""
+        ...
+
     def open(self, path: str) -> BinaryIO:
         """Open one file for reading at any place."""
         ...
@@ -190,6 +194,10 @@ class FileTree:
             When it lies in a zip or tar and is damaged there.
         """
         return self._files.read(path)
+
+    def read_part(self, path: str, start: int, stop: int) -> bytes:
+        """Read bytes [start, stop) of one file; fewer where it ends before."""
+        return self._files.read_part(path, start, stop)
 
     def open(self, path: str) -> BinaryIO:
         """Open one file for reading at any place; an empty path is the root itself."""

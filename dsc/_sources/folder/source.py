@@ -24,10 +24,16 @@ from dsc._sources.folder.layout import Layout
 from dsc._sources.folder.placing import CLASS_TASK, ListedFiles, PlacedFiles, place_files
 from dsc._sources.folder.published import PUBLISHED, recognise
 from dsc._sources.keys import natural_order
-from dsc._sources.meaning.decide import ALPHA, Meaning, Stated, alpha_meaning, decide
-from dsc._sources.meaning.evidence import Evidence
+from dsc._sources.meaning.decide import ALPHA, Meaning, Stated, alpha_meaning, check_invalid, decide
 from dsc._sources.meaning.names import kind_of_name
-from dsc._sources.meaning.options import TaskOptions, known_split, unwanted, wanted_tasks
+from dsc._sources.meaning.options import (
+    TaskOptions,
+    check_named,
+    idle_notes,
+    known_split,
+    unwanted,
+    wanted_tasks,
+)
 from dsc.errors import UsageError
 
 LAYOUTS = ("directories", "split-directories", "suffixes", "classes", *PUBLISHED)
@@ -117,7 +123,7 @@ class FolderSource(FileSource):
         built = place_files(chosen, files)
         wanted = wanted_tasks(options, built.tasks)
         _check_twins(built, wanted)
-        _check_named(options, built.table)
+        check_named(options, built.table.files)
         table = built.table.without([name for name in built.table.files if name not in wanted])
         left_out = [
             *options.excuse(left_out),
@@ -136,7 +142,7 @@ class FolderSource(FileSource):
             meanings=meanings,
             options={**options.to_json(), "layout": chosen.name, "split": split},
             left_out=left_out,
-            notes=[f"layout {chosen.name}: {chosen.why}", *_idle(options, left_out)],
+            notes=[f"layout {chosen.name}: {chosen.why}", *idle_notes(options, left_out)],
         )
 
     def _read_task(self, index: int, task: Task, key: str) -> tuple[NDArray[Any], int] | None:
@@ -182,43 +188,12 @@ def _choose_layout(
     return tell_layout(files.readable, root, named)
 
 
-def _idle(options: TaskOptions, left_out: Sequence[LeftOut]) -> list[str]:
-    """Say which --ignore leaves out nothing: it may be misspelt."""
-    reasons = " ".join(one.reason for one in left_out)
-    return [
-        f"--ignore {pattern}: nothing here is called that"
-        for pattern in options.ignore
-        if f"--ignore {pattern}" not in reasons
-    ]
-
-
 def _check_twins(built: PlacedFiles, wanted: Sequence[str]) -> None:
     for task, what in built.twins.items():
         if task in wanted:
             others = [name for name in built.table.files if name not in built.twins]
             more = f"; or name the tasks you want with --tasks {','.join(others)}" if others else ""
             raise UsageError(what + more)
-
-
-def _check_named(options: TaskOptions, table: FileTable) -> None:
-    unknown = {name for name in options.named() if name not in table.files}
-    if unknown:
-        raise UsageError(
-            f"no task {', '.join(sorted(unknown))} here; found: {', '.join(sorted(table.files))}"
-        )
-
-
-def _check_invalid(name: str, found: Evidence, options: TaskOptions, where: str) -> None:
-    """Refuse a value that no file can hold: it would stand for those that do mean nothing."""
-    if found.dtype == "bool" or found.is_float:
-        return
-    info = np.iinfo(found.dtype)
-    for value in (options.invalid or {}).get(name, ()):
-        if not info.min <= value <= info.max:
-            raise UsageError(
-                f"--invalid {name}={value}: {where} holds {found.dtype} values, {info.min} to "
-                f"{info.max}"
-            )
 
 
 def _meanings(
@@ -231,7 +206,7 @@ def _meanings(
         evidence = probe_task(tree, table, name, stated.invalid or ())
         if evidence.alpha:
             where = example_of(tree, table, name)
-        _check_invalid(name, evidence, options, where)
+        check_invalid(name, evidence, options.invalid, where)
         meaning = decide(name, evidence, stated, where)
         found.append(meaning)
         if evidence.alpha and options.alpha == "mask" and meaning.conversion.alpha == "drop":

@@ -23,6 +23,7 @@ between | image or label map, exact |
 | one number; a few, or a small matrix | class; vector |
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -39,6 +40,7 @@ DEPTH_UNIT_M = 1 / 1000  # of Kinect, RealSense, ScanNet, 7-Scenes and most 16-b
 KINDS = (
     "image", "rgb", "depth", "normal", "label", "class", "vector", "disparity", "flow", "array",
 )  # fmt: skip
+VALUE_KINDS = ("text", "json", "bytes", "scalar", "time", "matrix")  # of what is no picture
 MAPS = ("depth", "normal", "label", "disparity", "flow", "array", "image", "rgb")
 FAR = 1000  # depth of floating point beyond this is often a sky's, or no depth
 ROOM_M = (0.3, 25.0)  # where the 95th percentile of a room's depth lies
@@ -125,6 +127,10 @@ def decide(name: str, found: Evidence, stated: Stated, where: str) -> Meaning:
         no known scale, or when there is alpha and nobody has said what to do with it.
     """
     kind = stated.kind or kind_of_name(name)
+    if kind in VALUE_KINDS:
+        raise UsageError(
+            f"--kinds {name}={kind}: {where} holds an array; say one of {', '.join(KINDS)}"
+        )
     if found.dtype not in KNOWN_DTYPES:
         raise UsageError(
             f"{where}: {found.dtype} values; dsc holds {', '.join(KNOWN_DTYPES)}: convert them "
@@ -148,6 +154,27 @@ def decide(name: str, found: Evidence, stated: Stated, where: str) -> Meaning:
         meaning = makers.get(kind or "", _picture)(name, kind or "", found, stated, where)
     drop = conversion.alpha or meaning.conversion.alpha
     return replace(meaning, conversion=replace(meaning.conversion, alpha=drop))
+
+
+def check_invalid(
+    name: str, found: Evidence, invalid: Mapping[str, tuple[int, ...]] | None, where: str
+) -> None:
+    """Refuse a value that no file can hold: it would stand for those that do mean nothing.
+
+    Raises
+    ------
+    UsageError
+        When one of the values `invalid` has for the task lies outside the files' dtype.
+    """
+    if found.dtype == "bool" or found.is_float:
+        return
+    info = np.iinfo(found.dtype)
+    for value in (invalid or {}).get(name, ()):
+        if not info.min <= value <= info.max:
+            raise UsageError(
+                f"--invalid {name}={value}: {where} holds {found.dtype} values, {info.min} to "
+                f"{info.max}"
+            )
 
 
 def alpha_meaning(meaning: Meaning) -> Meaning:

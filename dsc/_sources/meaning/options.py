@@ -2,13 +2,13 @@
 
 import fnmatch
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from dsc._schemas import LeftOut, resolve_tasks
 from dsc._schemas.task import spelled
-from dsc._sources.meaning.decide import KINDS, Stated
+from dsc._sources.meaning.decide import KINDS, VALUE_KINDS, Stated
 from dsc._sources.meaning.names import task_name
 from dsc._sources.meaning.units import (
     DepthUnit,
@@ -152,11 +152,12 @@ def parse_kinds(kinds: object) -> dict[str, str]:
     """
     if kinds is None:
         return {}
+    known = (*KINDS, *VALUE_KINDS)
     if not isinstance(kinds, Mapping):
-        raise UsageError(f"--kinds {kinds}: write task=kind with kinds {', '.join(KINDS)}")
+        raise UsageError(f"--kinds {kinds}: write task=kind with kinds {', '.join(known)}")
     for name, kind in kinds.items():
-        if kind not in KINDS:
-            raise UsageError(f"--kinds {name}={kind}: no such kind; known are {', '.join(KINDS)}")
+        if kind not in known:
+            raise UsageError(f"--kinds {name}={kind}: no such kind; known are {', '.join(known)}")
     return {task_name(str(name)): str(kind) for name, kind in kinds.items()}
 
 
@@ -219,6 +220,31 @@ def unwanted(
             pattern = options.ignores("", name)
             reason = f"--ignore {pattern}" if pattern else "not in --tasks"
             yield LeftOut(what=f"task {name}", files=count, reason=reason)
+
+
+def check_named(options: TaskOptions, found: Collection[str]) -> None:
+    """Refuse options that speak of tasks which are not there.
+
+    Raises
+    ------
+    UsageError
+        When they do; the message lists the tasks that are.
+    """
+    unknown = options.named() - set(found)
+    if unknown:
+        raise UsageError(
+            f"no task {', '.join(sorted(unknown))} here; found: {', '.join(sorted(found))}"
+        )
+
+
+def idle_notes(options: TaskOptions, left_out: Sequence[LeftOut]) -> list[str]:
+    """Say which --ignore leaves out nothing: it may be misspelt."""
+    reasons = " ".join(one.reason for one in left_out)
+    return [
+        f"--ignore {pattern}: nothing here is called that"
+        for pattern in options.ignore
+        if f"--ignore {pattern}" not in reasons
+    ]
 
 
 def known_split(split: str, sizes: Mapping[str, int]) -> str:

@@ -3,7 +3,9 @@
 A line's ``source`` is the sample's name in the source, left out where it is the key. The first line
 has ``patterns``: by task, what makes the path of its file from a name, ``{dir}`` being what is
 before the last slash and ``{name}`` what is behind it. A file that the pattern does not give stands
-in ``files`` of its line, and a task that the sample lacks is null there.
+in ``files`` of its line, and a task that the sample lacks is null there. Where files lie in an
+order, as in a tar, the first line has the usual one as ``order``, and a sample that has another has
+``own_order``.
 """
 
 import json
@@ -25,6 +27,7 @@ def write_lines(keys: Sequence[str], origins: Sequence[Origin | None]) -> bytes:
     """
     known = [origin for origin in origins if origin is not None]
     patterns = common_patterns(known)
+    order = _common_order(known)
     lines = []
     for number, (key, origin) in enumerate(zip(keys, origins, strict=True)):
         line: dict[str, Any] = {"key": key}
@@ -33,6 +36,10 @@ def write_lines(keys: Sequence[str], origins: Sequence[Origin | None]) -> bytes:
             line |= {"files": odd} if (odd := _odd_files(origin, patterns)) else {}
         if number == 0 and patterns:
             line["patterns"] = patterns
+        if number == 0 and order:
+            line["order"] = order
+        if origin is not None and origin.order != _ordered(order, origin.files):
+            line["own_order"] = origin.order
         lines.append(_spell(line) + b"\n")
     return b"".join(lines)
 
@@ -45,8 +52,9 @@ def read_lines(data: bytes, where: str) -> list[Origin]:
     CorruptArchiveError
         When a line is something else.
     """
-    found = []
+    found: list[Origin] = []
     patterns: Mapping[str, str] = {}
+    order: Sequence[str] = ()
     try:
         for line in map(json.loads, data.splitlines()):
             patterns = line.get("patterns", patterns)
@@ -54,7 +62,9 @@ def read_lines(data: bytes, where: str) -> list[Origin]:
             files = {task: expand(pattern, name) for task, pattern in patterns.items()}
             files |= line.get("files", {})
             there = {task: path for task, path in files.items() if path is not None}
-            found.append(Origin(name=name, files=there))
+            order = line.get("order", order)
+            own = line.get("own_order")
+            found.append(Origin(name=name, files=there, order=own or _ordered(order, there)))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CorruptArchiveError(f"{where}: a line says no origin ({error})") from None
     return found
@@ -98,6 +108,19 @@ def common_patterns(origins: Sequence[Origin]) -> dict[str, str]:
             if pattern is not None:
                 counts.setdefault(task, Counter())[pattern] += 1
     return {task: min(c, key=lambda one: (-c[one], one)) for task, c in sorted(counts.items())}
+
+
+def _common_order(origins: Sequence[Origin]) -> tuple[str, ...]:
+    """Return the order in which most samples have their files, with what others have behind."""
+    counts = Counter(origin.order for origin in origins if origin.order)
+    if not counts:
+        return ()
+    frequent = sorted(counts, key=lambda order: (-counts[order], order))
+    return tuple(dict.fromkeys(task for order in frequent for task in order))
+
+
+def _ordered(order: Sequence[str], files: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(task for task in order if task in files)
 
 
 def _odd_files(origin: Origin, patterns: Mapping[str, str]) -> dict[str, str | None]:

@@ -1,0 +1,160 @@
+"""From endings to tasks: what each is called, and what family of files it is.
+
+| endings | family |
+| --- | --- |
+| those of pictures that dsc reads (`jpg`, `png`, `webp`, `tiff`, `exr` ...) | picture |
+| `npy` | numbers |
+| `cls`, `cls2`, `class`, `index`, `inx`, `id`, `count` | one whole number |
+| `txt`, `text`, `transcript`, `caption` and other text | text |
+| `json`, `jsn`, `geojson` | json |
+| every other | bytes; pickles too, which are never loaded |
+
+A task is called as what stands before the last dot: ``depth`` of ``depth.png``; by its ending
+where there is nothing (``json``, ``cls``), and a picture then is ``image``. Endings that share a
+name are one task where no sample has two of them (``jpg`` of some, ``png`` of others), and else
+each is called by the whole of it: ``seg_png``, ``seg_json``.
+"""
+
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from dsc._schemas.task import spelled
+from dsc._sources.formats import can_read
+
+LONGEST = 48  # letters of a task's name
+CLASS_ENDINGS = ("cls", "cls2", "class")
+NUMBER_ENDINGS = (*CLASS_ENDINGS, "index", "inx", "id", "count")
+JSON_ENDINGS = ("json", "jsn", "geojson")
+TEXT_ENDINGS = (
+    "txt", "text", "transcript", "caption", "captions", "prompt", "url", "md", "csv", "tsv", "xml",
+    "html", "htm", "yaml", "yml", "toml", "srt", "vtt", "jsonl",
+)  # fmt: skip
+PICKLES = ("pyd", "pkl", "pickle", "pth", "pt")
+MEDIA_TYPES = {
+    "aac": "audio/aac", "flac": "audio/flac", "m4a": "audio/mp4", "mp3": "audio/mpeg",
+    "ogg": "audio/ogg", "opus": "audio/ogg", "wav": "audio/wav", "avi": "video/x-msvideo",
+    "mkv": "video/x-matroska", "mov": "video/quicktime", "mp4": "video/mp4", "webm": "video/webm",
+    "heic": "image/heic", "heif": "image/heif", "jp2": "image/jp2", "svg": "image/svg+xml",
+    "glb": "model/gltf-binary", "gltf": "model/gltf+json", "stl": "model/stl",
+    "cbor": "application/cbor", "gz": "application/gzip", "npy": "application/x-npy",
+    "npz": "application/zip", "pdf": "application/pdf", "zip": "application/zip",
+    "jpg": "image/jpeg", "jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp",
+    "gif": "image/gif", "bmp": "image/bmp", "tif": "image/tiff", "tiff": "image/tiff",
+    "avif": "image/avif", "jxl": "image/jxl", "exr": "image/x-exr",
+}  # fmt: skip  # the same on every machine, which Python's own table is not
+UNKNOWN_TYPE = "application/octet-stream"
+
+
+class Family(StrEnum):
+    """What a field's files are by their endings."""
+
+    PICTURE = "picture"
+    NUMBERS = "numbers"
+    WHOLE = "one whole number"
+    TEXT = "text"
+    JSON = "json"
+    BYTES = "bytes"
+
+
+@dataclass(frozen=True)
+class Field:
+    """What becomes a task.
+
+    Attributes
+    ----------
+    name
+        Of the task.
+    family
+        What its files are.
+    endings
+        In small letters, those that it has; a sample has one of them at most.
+    """
+
+    name: str
+    family: Family
+    endings: tuple[str, ...]
+
+
+def family_of(ending: str) -> Family:
+    """Return the family of files of an ending, which may have several parts."""
+    last = ending.rpartition(".")[2].lower()
+    if last in NUMBER_ENDINGS:
+        return Family.WHOLE
+    if last in TEXT_ENDINGS:
+        return Family.TEXT
+    if last in JSON_ENDINGS:
+        return Family.JSON
+    if last == "npy":
+        return Family.NUMBERS
+    picture = can_read(f".{last}") and last != "npz"
+    return Family.PICTURE if picture else Family.BYTES
+
+
+def media_type(ending: str) -> str:
+    """Return the media type of files of an ending."""
+    return MEDIA_TYPES.get(ending.rpartition(".")[2].lower(), UNKNOWN_TYPE)
+
+
+def fields_of(endings: Sequence[str], orders: Collection[Sequence[str]]) -> list[Field]:
+    """Make fields of endings.
+
+    Parameters
+    ----------
+    endings
+        In small letters.
+    orders
+        The endings that samples have together.
+
+    Returns
+    -------
+    fields
+        With different names, in the order in which samples have them, as far as they agree.
+    """
+    wanted: dict[str, list[str]] = {}
+    for ending in in_order(endings, orders):
+        wanted.setdefault(_short_name(ending), []).append(ending)
+    found: list[Field] = []
+    taken = set(wanted)
+    for name, own in wanted.items():
+        families = {family_of(ending) for ending in own}
+        together = any(len(set(own) & set(order)) > 1 for order in orders)
+        if len(families) == 1 and not together and name:
+            found.append(Field(name, families.pop(), tuple(own)))
+            continue
+        for ending in own:
+            full = _free(spelled(ending), ending, taken)
+            taken.add(full)
+            found.append(Field(full, family_of(ending), (ending,)))
+    return found
+
+
+def in_order(endings: Sequence[str], orders: Collection[Sequence[str]]) -> list[str]:
+    """Sort endings so that most samples have them in this order: each behind what it follows."""
+    behind: Mapping[str, set[str]] = {ending: set() for ending in endings}
+    for order in orders:
+        for at, ending in enumerate(order):
+            behind[ending].update(order[:at])
+    left, found = sorted(endings), []
+    while left:
+        free = [one for one in left if not behind[one] & set(left) - {one}]
+        least = min(left, key=lambda one: len(behind[one] & set(left)))  # orders that disagree
+        found.append(free[0] if free else least)
+        left.remove(found[-1])
+    return found
+
+
+def _short_name(ending: str) -> str:
+    before, _, last = ending.rpartition(".")
+    if before:
+        return spelled(before)
+    return "image" if family_of(last) is Family.PICTURE else spelled(last)
+
+
+def _free(name: str, ending: str, taken: Collection[str]) -> str:
+    """Return a name that no other field has; where it would not be one, with a hash."""
+    if name and name not in taken:
+        return name
+    digest = hashlib.sha256(ending.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    return f"{name[: LONGEST - 9]}_{digest}".lstrip("_")
