@@ -10,7 +10,8 @@ The names below are loaded when they are first used, so that ``import dsc`` stay
 - `ReplayBuffer`: compressed exemplars of old classes under a budget in bytes.
 - `fetch`: copy only some tasks' bitstreams of an archive, local or remote.
 - `push`, `pull`: carry an archive to a store or the Hugging Face Hub, and back.
-- `unpack`: the stage that lets stock webdataset read an archive.
+- `unpack`, `decode`: the stages that let stock webdataset, and Hugging Face datasets, read an
+  archive: its bitstreams, or samples.
 - `load_codec`: the codec of an archive, or one by name.
 - `LatentEmbedding`: a layer from a learned codec's latents, which come as a `LatentBatch`, to
   features, to train without synthesis.
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from dsc._pipeline.copy.push import push
     from dsc._pipeline.read.dataset import Dataset
     from dsc._pipeline.read.load_codec import load_codec
+    from dsc._pipeline.read.stock import decode
     from dsc._pipeline.stream.open import stream
     from dsc._pipeline.stream.sample_stream import SampleStream
     from dsc._replay.buffer.buffer import ReplayBuffer
@@ -50,6 +52,7 @@ __all__ = [
     "__version__",
     "append",
     "compress",
+    "decode",
     "fetch",
     "load_codec",
     "open",
@@ -67,6 +70,7 @@ _PUBLIC = {
     "SampleStream": "dsc._pipeline.stream.sample_stream:SampleStream",
     "append": "dsc._jobs.archive.append:append",
     "compress": "dsc._jobs.archive.compress:compress",
+    "decode": "dsc._pipeline.read.stock:decode",
     "fetch": "dsc._pipeline.copy.fetch:fetch",
     "load_codec": "dsc._pipeline.read.load_codec:load_codec",
     "open": "dsc._pipeline.read.dataset:Dataset.open",

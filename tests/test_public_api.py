@@ -28,6 +28,7 @@ PUBLIC = {
         "__version__",
         "append",
         "compress",
+        "decode",
         "fetch",
         "load_codec",
         "open",
