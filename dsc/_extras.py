@@ -20,7 +20,7 @@ EXTRAS = {  # the extra of dsc that brings a package
     "datasets": "hf",
     "huggingface_hub": "hf",
     "matplotlib": "bench",
-    "pyarrow": "ray-data",
+    "pyarrow": "hf",
     "ray": "ray",
     "s3fs": "s3",
     "scipy": "bench",

@@ -251,10 +251,10 @@ class LayoutOptions:
         Any,
         Option(
             "--kinds",
-            "What tasks of folder, hdf5 and webdataset are, where neither name nor values tell: "
-            "left=image,height=depth. Kinds: image, depth, normal, label, class, vector, "
-            "disparity, flow, array (exact numbers); of files in tars also text, json, bytes "
-            "(as they are), scalar, time, matrix.",
+            "What tasks of folder, hdf5, webdataset and rows are, where neither name nor values "
+            "tell: left=image,height=depth. Kinds: image, depth, normal, label, class, vector, "
+            "disparity, flow, array (exact numbers); of rows and of files in tars also text, json, "
+            "bytes (as they are), scalar, time, matrix.",
             metavar="TASK=KIND",
             read=read_kinds,
         ),
@@ -293,6 +293,32 @@ class LayoutOptions:
             metavar="A,B",
         ),
     ] = None
+    fields: Annotated[
+        Any,
+        Option(
+            "--fields",
+            "Which columns of rows (huggingface, table) are which tasks, with commas: "
+            "rgb=image_path,caption=text,key=id,split=part. The names key and split say where keys "
+            "and splits come from. Default: every column is a task.",
+            metavar="TASK=COLUMN",
+        ),
+    ] = None
+    key_column: Annotated[
+        str | None,
+        Option(
+            "--key-column",
+            "The column of rows that keys are made of, no two alike; none numbers the rows.",
+            metavar="NAME",
+        ),
+    ] = None
+    files: Annotated[
+        str | None,
+        Option(
+            "--files",
+            "Directory or URL that the paths in a table start from. Default: the table's own.",
+            metavar="DIR",
+        ),
+    ] = None
     other: Mapping[str, Any] = field(default_factory=dict)
 
     def told(self) -> dict[str, Any]:
@@ -322,8 +348,8 @@ class SourceOptions:
         Option(
             "SOURCE",
             "What kind of data it is: taskonomy (Omnidata too), nyuv2, folder (your own files), "
-            "hdf5, webdataset (tars); or rendered on the spot: clevr, and sample, which is "
-            "taskonomy with --views.",
+            "hdf5, webdataset (tars), huggingface (Parquet, save_to_disk, hf://); or rendered on "
+            "the spot: clevr, and sample, which is taskonomy with --views.",
         ),
     ]
     tasks: Annotated[
@@ -339,7 +365,8 @@ class SourceOptions:
         str | os.PathLike[str] | None,
         Option(
             "--root",
-            "Directory or fsspec URL of the data. Default: ./SOURCE or ./data/SOURCE.",
+            "Directory or fsspec URL of the data, or a file of it. Default: ./SOURCE or "
+            "./data/SOURCE.",
             metavar="DIR",
             is_first=True,
         ),

@@ -6,7 +6,7 @@ It is said before work starts and kept in the manifest.
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from dsc._schemas.base import Schema
 
@@ -69,6 +69,8 @@ class TaskReport(Schema):
     rounding_m, near_m
         Of depth that was rounded when it was read: by how many metres at most, and the nearest
         depth that was seen before; else 0.
+    column
+        What it was where it was a column of rows: name, type and feature, for exports.
     """
 
     samples: int = Field(ge=0)
@@ -77,6 +79,13 @@ class TaskReport(Schema):
     warnings: tuple[str, ...] = ()
     rounding_m: float = Field(default=0.0, ge=0)
     near_m: float = Field(default=0.0, ge=0)
+    column: str = ""
+
+    @model_serializer(mode="wrap")
+    def _dump(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave the column out where there is none: archives without it keep their bytes."""
+        whole: dict[str, Any] = handler(self)
+        return {name: value for name, value in whole.items() if name != "column" or value}
 
 
 class SourceReport(Schema):

@@ -58,7 +58,8 @@ def value_of(option: Any) -> st.SearchStrategy[list[str]]:
     name = option.opts[0]
     if option.is_flag:
         return st.sampled_from([[word] for word in (*option.opts, *option.secondary_opts)])
-    one = st.integers(1, 999).map(str) if is_number(option) else WRITTEN.get(option.name, TEXT)
+    numbers = st.integers(1, 999).filter(lambda n: n not in (DEFAULT_SAMPLES, DEFAULT_MINUTES))
+    one = numbers.map(str) if is_number(option) else WRITTEN.get(option.name, TEXT)
     if option.multiple:
         several = st.lists(one, min_size=1, max_size=3)
         return several.map(lambda values: [word for v in values for word in (name, v)])

@@ -80,12 +80,25 @@ def make_webdataset(root: Path) -> str:
     return str(root)
 
 
+def make_huggingface(root: Path) -> str:
+    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    for part in range(2):
+        pictures = [imagecodecs.png_encode(rgb()) for _ in range(3)]
+        image = [{"bytes": data, "path": None} for data in pictures]
+        table = {"rgb": image, "caption": ["a", None, "c"], "box": [[1.0], [], [2.0, 3.0]]}
+        (root / "data").mkdir(exist_ok=True)
+        name = f"train-0000{part}-of-00002.parquet"
+        parquet.write_table(pa.table(table), root / "data" / name, row_group_size=2)
+    return str(root)
+
+
 MAKERS: dict[str, Callable[[Path], str]] = {
     "taskonomy": make_taskonomy,
     "nyuv2": make_nyuv2,
     "folder": make_folder,
     "hdf5": make_hdf5,
     "webdataset": make_webdataset,
+    "huggingface": make_huggingface,
 }
 
 
@@ -196,6 +209,7 @@ def test_root_without_data_says_the_layout_and_names_the_sample(name: str, tmp_p
         "folder": "rgb/",
         "hdf5": "train.h5",
         "webdataset": "train-000000.tar",
+        "huggingface": "train-00000-of-00002.parquet",
     }
     (tmp_path / "readme.md").write_text("nothing here")
     with pytest.raises(SourceNotFoundError, match="--views N") as caught:
@@ -231,9 +245,8 @@ def test_changed_files_are_noticed_when_work_goes_on(name: str, tmp_path: Path) 
     root = MAKERS[name](tmp_path)
     options = {"depth_unit": "1/25.5"} if name == "nyuv2" else {}
     description = open_source(name, root, **options).describe()
-    victim = sorted(path for path in tmp_path.rglob("*") if path.suffix in (".png", ".h5", ".tar"))[
-        -1
-    ]
+    endings = (".png", ".h5", ".tar", ".parquet")
+    victim = sorted(path for path in tmp_path.rglob("*") if path.suffix in endings)[-1]
     victim.unlink()
     with pytest.raises(UsageError, match=r"not what it was.*--overwrite"):
         source_from_description(description)
@@ -242,8 +255,10 @@ def test_changed_files_are_noticed_when_work_goes_on(name: str, tmp_path: Path) 
 def test_importing_the_sources_loads_nothing_heavy() -> None:
     code = (
         "import sys, dsc._sources.registry, dsc._sources.taskonomy, "
-        "dsc._sources.hdf5.source, dsc._sources.folder.source, dsc._sources.webdataset.source; "
-        "print([m for m in ('torch', 'ray', 'imagecodecs', 'h5py', 'fsspec') if m in sys.modules])"
+        "dsc._sources.hdf5.source, dsc._sources.folder.source, dsc._sources.webdataset.source, "
+        "dsc._sources.rows.source; "
+        "heavy = ('torch', 'ray', 'imagecodecs', 'h5py', 'fsspec', 'pyarrow', 'datasets'); "
+        "print([m for m in heavy if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
