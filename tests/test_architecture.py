@@ -42,7 +42,7 @@ INNER = {
     "_storage": "files format cache read",
     "_sources": (
         "base keys files formats registry meaning file_table report file_source rows hdf5 "
-        "folder webdataset taskonomy nyuv2 rendered"
+        "folder webdataset coco taskonomy nyuv2 rendered"
     ),
     "_pipeline": "metrics options choose read write stream copy view",
     "_training": (

@@ -24,7 +24,8 @@ def export(
     to: Annotated[
         str,
         typer.Option(
-            help="What is written: files, one a task and sample.",
+            help="What is written: files, one a task and sample; coco, the annotation files and "
+            "images that the source had.",
             metavar="TARGET",
         ),
     ] = "files",
@@ -54,6 +55,7 @@ def export(
     [bold]Examples[/bold]
 
       dsc export demo --tasks depth --out demo-files
+      dsc export coco-dsc --to coco --out /data/coco-again
       dsc export https://example.org/taskonomy-dsc --tasks rgb --out /data/rgb
     """
     from dsc._pipeline.copy.export.run import export as run

@@ -348,8 +348,8 @@ class SourceOptions:
         Option(
             "SOURCE",
             "What kind of data it is: taskonomy (Omnidata too), nyuv2, folder (your own files), "
-            "hdf5, webdataset (tars), huggingface (Parquet, save_to_disk, hf://); or rendered on "
-            "the spot: clevr, and sample, which is taskonomy with --views.",
+            "coco, hdf5, webdataset (tars), huggingface (Parquet, save_to_disk, hf://); or "
+            "rendered on the spot: clevr, and sample, which is taskonomy with --views.",
         ),
     ]
     tasks: Annotated[

@@ -19,7 +19,7 @@ from dsc._schemas.manifest import (
     StreamTotals,
 )
 from dsc._schemas.quality import Quality
-from dsc._schemas.source import LeftOut, Origin, SourceReport, TaskReport
+from dsc._schemas.source import LeftOut, Origin, SourceReport, TaskReport, WholeFile
 from dsc._schemas.stream import CodecRecord, Stream, carrying_streams, required_streams
 from dsc._schemas.target import Bound, BoundKind, Metric, Target
 from dsc._schemas.task import DType, Task, resolve_task, resolve_tasks
@@ -50,6 +50,7 @@ __all__ = [
     "Task",
     "TaskKind",
     "TaskReport",
+    "WholeFile",
     "carrying_streams",
     "required_streams",
     "resolve_task",

@@ -88,6 +88,30 @@ class TaskReport(Schema):
         return {name: value for name, value in whole.items() if name != "column" or value}
 
 
+class WholeFile(Schema):
+    """A file of the whole data set whose content was parted among its samples.
+
+    Attributes
+    ----------
+    path
+        Below the source's root.
+    task
+        Name of the task that its content is.
+    group
+        What the names of its samples (`Origin.name`) begin with.
+    text
+        What is left of the file without what is some sample's.
+    samples
+        How many samples it speaks of.
+    """
+
+    path: str
+    task: str
+    group: str = ""
+    text: str
+    samples: int = Field(default=0, ge=0)
+
+
 class SourceReport(Schema):
     """What a source found and decided.
 
@@ -106,6 +130,8 @@ class SourceReport(Schema):
     options
         What the source was told beside its root, and the layout that it recognised: with these,
         the same files are read alike again.
+    whole_files
+        What remains of files that were parted among samples; an export puts them together again.
     """
 
     samples: int = Field(default=0, ge=0)
@@ -114,3 +140,10 @@ class SourceReport(Schema):
     left_out: tuple[LeftOut, ...] = ()
     notes: tuple[str, ...] = ()
     options: Mapping[str, Any] = Field(default_factory=dict)
+    whole_files: tuple[WholeFile, ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _dump(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what there is none of: archives without it keep their bytes."""
+        found: dict[str, Any] = handler(self)
+        return {n: value for n, value in found.items() if n != "whole_files" or value}

@@ -29,6 +29,7 @@ SOURCES: dict[str, str] = {
     "taskonomy": "dsc._sources.taskonomy:TaskonomySource.open",
     "nyuv2": "dsc._sources.nyuv2.source:open_nyuv2",
     "folder": "dsc._sources.folder.source:FolderSource.open",
+    "coco": "dsc._sources.coco.source:CocoSource.open",
     "hdf5": "dsc._sources.hdf5.source:Hdf5Source.open",
     "webdataset": "dsc._sources.webdataset.source:WebDatasetSource.open",
     "huggingface": "dsc._sources.rows.source:HuggingfaceSource.open",

@@ -16,6 +16,7 @@ import pytest
 from dsc._schemas import Task
 from dsc._sources.registry import SOURCES, Source, open_source, source_from_description
 from dsc.errors import SourceNotFoundError, UnknownTaskError, UsageError
+from tests import coco
 from tests.sources.tars import everything, write_samples
 
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}")
@@ -92,6 +93,14 @@ def make_huggingface(root: Path) -> str:
     return str(root)
 
 
+def make_coco(root: Path) -> str:
+    files = coco.usual(3)
+    path = "annotations/captions_val2017.json"
+    files[path]["images"].pop()
+    files[path]["annotations"] = []
+    return str(coco.write(root, files))
+
+
 MAKERS: dict[str, Callable[[Path], str]] = {
     "taskonomy": make_taskonomy,
     "nyuv2": make_nyuv2,
@@ -99,6 +108,7 @@ MAKERS: dict[str, Callable[[Path], str]] = {
     "hdf5": make_hdf5,
     "webdataset": make_webdataset,
     "huggingface": make_huggingface,
+    "coco": make_coco,
 }
 
 
@@ -210,6 +220,7 @@ def test_root_without_data_says_the_layout_and_names_the_sample(name: str, tmp_p
         "hdf5": "train.h5",
         "webdataset": "train-000000.tar",
         "huggingface": "train-00000-of-00002.parquet",
+        "coco": "instances_val2017.json",
     }
     (tmp_path / "readme.md").write_text("nothing here")
     with pytest.raises(SourceNotFoundError, match="--views N") as caught:

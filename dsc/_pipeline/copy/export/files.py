@@ -106,12 +106,18 @@ def file_paths(
     }
 
 
-def _safe_stem(path: str) -> str:
-    """Return a path without its ending; empty where it is no plain path below a directory."""
+def safe_path(path: str) -> str:
+    """Return a path that an archive gives; empty where it is no plain one below a directory."""
     parts = path.split("/")
     plain = all(part not in ("", ".", "..") and len(os.fsencode(part)) < 200 for part in parts)
     if not plain or path == MARK or any(ord(letter) < 32 or letter == "\\" for letter in path):
         return ""
+    return path
+
+
+def _safe_stem(path: str) -> str:
+    """Return a safe path without its ending; empty where it is none."""
+    path = safe_path(path)
     head, dot, ending = path.rpartition(".")
     return head if dot and "/" not in ending and head and not head.endswith("/") else path
 
