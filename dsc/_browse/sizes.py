@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from dsc._pipeline.view.view import spread
+from dsc._pipeline.read.originals import spread
 from dsc._storage.read.archive import Archive
 
 BINS = 48

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dsc._cli.options import ArchiveArgument, JsonOption
+from dsc._cli.options import ArchiveArgument, JsonOption, TasksOption
 from dsc._cli.printing.choice import quality_text, show_choice, show_reached
 from dsc._cli.printing.output import emit, note, print_json, say, show_table
 from dsc._cli.printing.progress import progress
@@ -14,26 +14,81 @@ from dsc._cli.printing.summary import show_summary
 from dsc._cli.printing.text import bytes_text, counted
 
 if TYPE_CHECKING:
+    from dsc._pipeline.read.distortion import Distortion
     from dsc._pipeline.read.summary import Summary
+    from dsc._pipeline.read.values import ValueSummary
     from dsc._schemas import Task
     from dsc._storage.read.archive import Archive
     from dsc._storage.read.verify import Problem
 
 
-def info(archive: ArchiveArgument, json_: JsonOption = False) -> None:
+DistortionOption = Annotated[
+    bool,
+    typer.Option(
+        "--distortion",
+        help="Also decode some samples and compare them with their originals: mean, median and "
+        "worst by task and metric.",
+    ),
+]
+ValuesOption = Annotated[
+    bool,
+    typer.Option(
+        "--values",
+        help="Also sum up the tasks that are no maps: counts of classes, ranges of numbers and "
+        "times, lengths and examples of texts.",
+    ),
+]
+SamplesOption = Annotated[
+    int | None,
+    typer.Option(
+        "-n",
+        "--samples",
+        help="How many samples --distortion and --values look at, evenly spread; 0 for all. "
+        "Default: 48, and 10000.",
+        min=0,
+    ),
+]
+SourceRootOption = Annotated[
+    str | None,
+    typer.Option(
+        "--source-root",
+        "--root",
+        help="Where the originals for --distortion lie. Not needed where they lie as when this "
+        "machine made the archive, nor for rendered views.",
+        metavar="DIR",
+    ),
+]
+
+
+def info(
+    archive: ArchiveArgument,
+    distortion: DistortionOption = False,
+    values: ValuesOption = False,
+    samples: SamplesOption = None,
+    source_root: SourceRootOption = None,
+    tasks: TasksOption = None,
+    json_: JsonOption = False,
+) -> None:
     """Show what an archive holds: tasks, streams, codecs, splits, sizes.
 
     Only the manifest and the shard records are read, so it is quick over a
-    network too.
+    network too; --distortion and --values read samples as well.
 
     [bold]Examples[/bold]
 
       dsc info demo
       dsc info https://example.org/taskonomy-dsc --json
+      dsc info demo --distortion --samples 200
+      dsc info demo --values --tasks scene,caption
     """
     from dsc._pipeline.read.summary import summarise
     from dsc._storage.read.archive import Archive
+    from dsc.errors import UsageError
 
+    sampled = {"--samples": samples, "--source-root": source_root, "--tasks": tasks}
+    given = [name for name, value in sampled.items() if value is not None]
+    if given and not (distortion or values):
+        raise UsageError(f"{', '.join(given)}: for --distortion or --values; give one of them, too")
     opened = Archive.open(archive)
     summary = summarise(opened)
     manifest = opened.manifest
@@ -43,11 +98,54 @@ def info(archive: ArchiveArgument, json_: JsonOption = False) -> None:
         "manifest": manifest.model_dump(mode="json"),
         "shards": len(opened.shards),
     }
-    emit(json_, value, lambda: _show_info(archive, opened, summary))
+    measured = _measure(opened, samples, source_root, tasks) if distortion else None
+    found = _values(opened, samples, tasks) if values else None
+    if measured is not None:
+        value["distortion"] = measured.to_json()
+    if found is not None:
+        value["values"] = [one.to_json() for one in found]
+    emit(json_, value, lambda: _show_all(archive, opened, summary, measured, found))
+
+
+def _measure(
+    opened: "Archive", samples: int | None, source_root: str | None, tasks: str | None
+) -> "Distortion":
+    from dsc._pipeline.read.distortion import SAMPLES, measure_distortion
+
+    count = SAMPLES if samples is None else samples
+    with progress("compare", "samples") as report:
+        return measure_distortion(
+            opened, samples=count, source_root=source_root, tasks=tasks, progress=report
+        )
+
+
+def _values(opened: "Archive", samples: int | None, tasks: str | None) -> "list[ValueSummary]":
+    from dsc._pipeline.read.values import SAMPLES, summarise_values
+
+    count = SAMPLES if samples is None else samples
+    with progress("values", "columns") as report:
+        return summarise_values(opened, samples=count, tasks=tasks, progress=report)
+
+
+def _show_all(
+    where: str,
+    opened: "Archive",
+    summary: "Summary",
+    measured: "Distortion | None",
+    values: "list[ValueSummary] | None",
+) -> None:
+    from dsc._cli.printing.sampled import show_distortion, show_values
+
+    _show_info(where, opened, summary)
+    if values is not None:
+        show_values(values)
+    if measured is not None:
+        show_distortion(measured)
 
 
 def _show_info(where: str, opened: "Archive", summary: "Summary") -> None:
     from dsc._codecs.encoder import effort_text, encoder_text
+    from dsc._pipeline.read.whereabouts import recall_all
 
     manifest = opened.manifest
     show_summary(where, summary)
@@ -74,6 +172,9 @@ def _show_info(where: str, opened: "Archive", summary: "Summary") -> None:
         if left_out:
             count = sum(one.files for one in left_out)
             say(f"{count} files of the source were not read; --json lists them with the reason")
+    places = {str(noted["root"]) for noted in recall_all(manifest) if noted.get("root")}
+    for place in sorted(places):
+        say(f"its source lies at {place}, as this machine remembers")
     if manifest.n_failed:
         say(f"{manifest.n_failed} samples could not be read when it was made: dsc ls --failed")
     rows = [_task_row(task) for task in manifest.tasks]

@@ -135,11 +135,18 @@ def metric_text(name: str, value: float) -> str:
     """Spell a metric with its unit: ``PSNR 34.12 dB``."""
     if name in ("identical", "invalid_exact"):
         return metric_name(name) if value == 1 else f"{metric_name(name)}: {value:.1%}"
-    if math.isnan(value):
-        return f"{metric_name(name)} –"
+    return f"{metric_name(name)} {amount_text(name, value)}"
+
+
+def amount_text(name: str, value: float | None) -> str:
+    """Spell a metric's value with its unit, without its name: ``34.12 dB``."""
+    if value is None or math.isnan(value):
+        return "–"
     if math.isinf(value):
-        return f"{metric_name(name)} lossless"
-    return f"{metric_name(name)} {_FORMS.get(name, '{:.4g}').format(value)}"
+        return "lossless"
+    if name in ("identical", "invalid_exact"):
+        return f"{value:.1%}"
+    return _FORMS.get(name, "{:.4g}").format(value)
 
 
 def psnr_db(original: Array, decoded: Array, peak: float = 255.0) -> float:

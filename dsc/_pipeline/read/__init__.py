@@ -12,5 +12,6 @@ the values that conditions are about, the streams of their tasks only.
 `load_codec`: `dsc.load_codec`, one of those codecs by itself.
 Of whole archives: `verify` decodes everything and lists what does not decode, `summary` adds up
 what each task costs, `originals` finds the samples that an archive was made of, also where nobody
-says where they lie, because this machine made it and remembers (`whereabouts`).
+says where they lie, because this machine made it and remembers (`whereabouts`), `distortion` sets
+some samples beside their originals, `values` sums up what is no map.
 """

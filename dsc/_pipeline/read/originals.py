@@ -25,6 +25,13 @@ from dsc.errors import DscError, SampleError, UsageError
 _RENDERED = re.compile(r"point_(\d+)_view_0")
 
 
+def spread(count: int, wanted: int) -> list[int]:
+    """Choose up to `wanted` indices below `count`, evenly spread, the first and last among them."""
+    if wanted >= count:
+        return list(range(count))
+    return sorted({round(at * (count - 1) / max(wanted - 1, 1)) for at in range(wanted)})
+
+
 class Originals:
     """The data of an archive, asked by the archive's keys.
 
@@ -201,5 +208,5 @@ def _same_encoding(task: Task, other: Task | None) -> bool:
         return False
     return all(
         getattr(task, name) == getattr(other, name)
-        for name in ("kind", "dtype", "channels", "unit_m", "invalid")
+        for name in ("kind", "dtype", "channels", "shape", "unit_m", "invalid")
     )

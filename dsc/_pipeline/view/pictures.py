@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc._pipeline.metrics import angles_deg, peak_of
+from dsc._pipeline.read.values import time_text
 from dsc._schemas import Task, TaskKind
 
 Array = NDArray[Any]
@@ -80,8 +81,7 @@ def value_text(task: Task, value: Array) -> str:
         text = value.tobytes().decode(errors="replace")
         return text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + " …"
     if task.kind is TaskKind.TIME:
-        text = str(np.datetime64(int(value), "ns"))
-        return f"{text.rstrip('0').rstrip('.') if '.' in text else text}Z"
+        return time_text(int(value))
     if task.kind is not TaskKind.VECTOR:
         return np.array2string(value, precision=6, threshold=32)
     order = np.argsort(value)[::-1][:3]

@@ -26,7 +26,7 @@ from dsc._pipeline.metrics import (
     metric_text,
 )
 from dsc._pipeline.read.dataset import Dataset
-from dsc._pipeline.read.originals import find_originals
+from dsc._pipeline.read.originals import find_originals, spread
 from dsc._pipeline.read.summary import Summary, summarise
 from dsc._pipeline.view.pictures import Picture, task_pictures, value_text
 from dsc._schemas import Task
@@ -175,13 +175,6 @@ def write_view(
     place.write(data)
     worst = {group.task: tuple(view.key for view in group.samples) for group in page.worst}
     return ViewReport(len(data), len(cards), page.measured, viewer.note, page.means, worst)
-
-
-def spread(count: int, wanted: int) -> list[int]:
-    """Choose up to `wanted` indices below `count`, evenly spread, the first and last among them."""
-    if wanted >= count:
-        return list(range(count))
-    return sorted({round(at * (count - 1) / max(wanted - 1, 1)) for at in range(wanted)})
 
 
 class _Viewer:

@@ -16,6 +16,7 @@ import pytest
 from dsc._jobs.archive.compress import compress
 from dsc._pipeline.copy.fetch import fetch
 from dsc._pipeline.metrics import measure, metric_text
+from dsc._pipeline.read.originals import spread
 from dsc._pipeline.view.pictures import (
     colour,
     error_map,
@@ -25,7 +26,7 @@ from dsc._pipeline.view.pictures import (
     turbo,
     value_text,
 )
-from dsc._pipeline.view.view import spread, write_view
+from dsc._pipeline.view.view import write_view
 from dsc._schemas import Task, TaskKind
 from dsc._sources.rendered.sample import SampleSource, write_sample
 from dsc._storage.read.archive import Archive
