@@ -3,15 +3,24 @@
 Only the streams that the chosen tasks require are read, side by side over a network. The packs that
 were used last are kept, so reading in order costs one read a pack; one sample of a remote archive
 takes at most two requests a stream once the index of its shard is known. A dataset can be pickled,
-forked and shared by threads.
+forked and shared by threads. Of a selection its samples count from 0, in the order asked for.
 """
 
+import copy
+import operator
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Self, overload
 
+import numpy as np
+
+from dsc._columns.column import Ints
+from dsc._columns.where import Predicate
 from dsc._pipeline.read.decoded_cache import DecodedCache
-from dsc._pipeline.read.decoding import SampleDecoder
+from dsc._pipeline.read.decoding import Decoded, SampleDecoder
+from dsc._pipeline.read.epoch import SharedEpoch
+from dsc._pipeline.read.selection import Selection, Subset, choose, nothing_chosen
 from dsc._schemas import (
     Manifest,
     Origin,
@@ -24,12 +33,15 @@ from dsc._schemas.size import parse_bytes
 from dsc._storage.cache.pack_cache import PackCache
 from dsc._storage.read.archive import Archive
 from dsc._storage.read.pack_reader import PackReader
-from dsc._storage.read.samples import SamplePlace, SampleReader
-from dsc.errors import BitstreamError, UnknownTaskError
+from dsc._storage.read.samples import DENSE, SamplePlace, SampleReader
+from dsc._transforms.randomness import drawing, generator
+from dsc.errors import BitstreamError, UnknownSampleError, UnknownTaskError, UsageError
+
+INDEX, KEY = "__index__", "__key__"
 
 
 class Dataset:
-    """The samples of an archive.
+    """The samples of an archive, or some of them: a map-style dataset as torch's loaders take it.
 
     Parameters
     ----------
@@ -70,6 +82,10 @@ class Dataset:
         self.streams = required_streams(archive.manifest.streams, names) if names else ()
         self._archive, self._cache = archive, cache
         self._decoded_bytes = decoded_bytes
+        self._chosen: Ints | None = None  # indices in the archive; None for all, in order
+        self._transform: Callable[..., Any] | None = None
+        self._seed, self._with_keys = 0, False
+        self._epoch: SharedEpoch | None = None
         self._begin()
 
     @classmethod
@@ -81,6 +97,16 @@ class Dataset:
         cache: str | os.PathLike[str] | None = None,
         cache_limit: int | str = "10GB",
         cache_decoded: int | str = 0,
+        *,
+        split: str | Sequence[str] | None = None,
+        where: str | Predicate | None = None,
+        keys: Iterable[str] | str | None = None,
+        indices: Iterable[int] | None = None,
+        subset: Subset | None = None,
+        limit: int | None = None,
+        transform: Callable[..., Any] | None = None,
+        seed: int = 0,
+        with_keys: bool = False,
     ) -> Self:
         """Open an archive by path or URL.
 
@@ -101,11 +127,33 @@ class Dataset:
             Bytes of memory, or text such as ``"20GB"``, in which decoded arrays are kept, in the
             source's integers: as many samples as fit, none of which leaves again. Threads share it;
             each process that the dataset is handed to has one of its own.
+        split
+            Only samples of this split, or of several (in a list, or text with commas).
+        where
+            Only samples for which a condition holds: an expression over columns, as
+            ``"scene == 'kitchen' and score > 0.5"``, or a function of one row; see `dsc.stream`.
+        keys
+            Only the samples of these keys, in this order.
+        indices
+            Only the samples of these indices in the archive, in this order.
+        subset
+            Only this fraction of the samples, or ``(fraction, seed)``, by a hash of each key.
+        limit
+            Only the first so many of what all the others leave.
+        transform
+            Applied to each sample, a dict of arrays with ``__index__``, its index in the archive;
+            what it returns is the item, whatever it is. One that takes ``(sample, rng)`` is given a
+            NumPy generator that depends on `seed`, the epoch (`set_epoch`) and the sample only.
+        seed
+            Of that generator.
+        with_keys
+            Whether each sample has its key, a str, as ``__key__``.
 
         Raises
         ------
         UsageError
-            When the directory cannot be a cache: it is none, or lies in an archive.
+            When the directory cannot be a cache: it is none, or lies in an archive. When a
+            selection cannot be made, or leaves nothing; the message lists what there is.
         ArchiveNotFoundError
             When there is no archive.
         UnsupportedVersionError, CorruptArchiveError
@@ -113,17 +161,81 @@ class Dataset:
         """
         kept = cache and PackCache(cache, parse_bytes(cache_limit, "cache_limit"))
         decoded = parse_bytes(cache_decoded, "cache_decoded")
-        return cls(Archive.open(os.fspath(url)), tasks, native, kept or None, decoded)
+        made = cls(Archive.open(os.fspath(url)), tasks, native, kept or None, decoded)
+        made._seed, made._with_keys = seed, with_keys
+        if transform is not None:
+            made._transform, made._epoch = transform, SharedEpoch()
+            made._draw = drawing(transform)
+        selection = Selection.of(split, where, keys, indices, subset, limit)
+        return made if selection.is_whole and split is None else made._selected(selection)
+
+    def select(
+        self,
+        where: str | Predicate | None = None,
+        *,
+        split: str | Sequence[str] | None = None,
+        keys: Iterable[str] | str | None = None,
+        indices: Iterable[int] | None = None,
+        subset: Subset | None = None,
+        limit: int | None = None,
+    ) -> Self:
+        """Return some of these samples, as a dataset with the same options.
+
+        Parameters
+        ----------
+        where, split, keys, subset, limit
+            As `open` takes them; they choose among the samples that are here.
+        indices
+            Places in this dataset, from 0; negative ones count from the end.
+
+        Raises
+        ------
+        UsageError
+            When they cannot be made out, or leave nothing.
+        """
+        if indices is not None:
+            indices = [self._index(index) for index in indices]
+        return self._selected(Selection.of(split, where, keys, indices, subset, limit))
+
+    def _selected(self, selection: Selection) -> Self:
+        self._after_fork()
+        archive, among = self._archive, None
+        asked = selection
+        if self._chosen is not None:
+            among = np.zeros(len(archive), bool)
+            among[self._chosen] = True
+            asked = replace(selection, limit=None)  # the first ones in the order that is here
+        reader = PackReader(archive, self._cache)
+        chosen = choose(archive, reader, asked, among=among)
+        order = selection.order(archive, chosen)
+        if self._chosen is not None and not selection.has_order:
+            order = self._chosen[chosen[self._chosen]]
+        if not len(order):
+            raise nothing_chosen(archive, selection, reader, among)
+        made = copy.copy(self)
+        made._chosen = order[: selection.limit]
+        return made
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch a transform's generator is for, in workers of a data loader, too.
+
+        Call it before each loop; without it all epochs draw alike.
+        """
+        if epoch < 0:
+            raise UsageError(f"set_epoch({epoch}): epochs count from 0")
+        if self._epoch is not None:
+            self._epoch.set(epoch)
 
     def _begin(self) -> None:
         """Start with nothing held: what belongs to a process or thread is not handed on."""
         self._pid = os.getpid()
         self._samples = SampleReader(PackReader(self._archive, self._cache), self.streams)
         decoded = DecodedCache(self._decoded_bytes) if self._decoded_bytes else None
+        self._draw = None if self._transform is None else drawing(self._transform)
         self._decoder = SampleDecoder(self._archive, self.tasks, native=self.native, cache=decoded)
 
     def __getstate__(self) -> dict[str, Any]:
-        dropped = ("_pid", "_samples", "_decoder")
+        dropped = ("_pid", "_samples", "_decoder", "_draw")
         return {name: value for name, value in self.__dict__.items() if name not in dropped}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -142,16 +254,24 @@ class Dataset:
         return self._archive.manifest
 
     def __len__(self) -> int:
-        """Return the number of samples, over all splits."""
-        return len(self._archive)
+        """Return the number of samples: of the selection, or else over all splits."""
+        return len(self._archive) if self._chosen is None else len(self._chosen)
 
     def __repr__(self) -> str:
         names = ", ".join(task.name for task in self.tasks)
         return f"<dsc.Dataset {self._archive.root.url}: {len(self):,} samples of {names}>"
 
+    @property
+    def indices(self) -> Ints:
+        """Each sample's index in the archive, int64 (n,)."""
+        return np.arange(len(self._archive)) if self._chosen is None else self._chosen.copy()
+
     def keys(self) -> Iterator[str]:
-        """Yield the keys of all samples, in order, shard by shard."""
+        """Yield the keys of all samples, in order."""
         self._after_fork()
+        if self._chosen is not None:
+            yield from (self._archive.key(index) for index in self._chosen.tolist())
+            return
         for shard in range(len(self._archive.shards)):
             yield from self._archive.keys(shard)
 
@@ -161,11 +281,16 @@ class Dataset:
         return self._archive.origin(self._index(index))
 
     @overload
-    def __getitem__(self, item: int | str) -> Sample: ...
+    def __getitem__(self, item: int | str) -> Any: ...
     @overload
-    def __getitem__(self, item: slice) -> list[Sample]: ...
-    def __getitem__(self, item: int | str | slice) -> Sample | list[Sample]:
-        """Read one sample by index or key, or several by a slice.
+    def __getitem__(self, item: slice) -> list[Any]: ...
+    def __getitem__(self, item: int | str | slice) -> Any:
+        """Read one sample by its number or key, or several by a slice.
+
+        Returns
+        -------
+        Sample
+            As `batch` describes it, or what the transform makes of it.
 
         Raises
         ------
@@ -177,22 +302,26 @@ class Dataset:
         if isinstance(item, slice):
             return self.batch(range(*item.indices(len(self))))
         if isinstance(item, str):
-            self._after_fork()
-            item = self._archive.index_of(item)
+            return self._read([self._index_of(item)])[0]
         return self.batch([item])[0]
 
-    def __iter__(self) -> Iterator[Sample]:
-        """Read all samples in order."""
-        for index in range(len(self)):
-            yield self._read([index], in_order=True)[0]
+    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
+        """Read several samples together: what torch's data loaders and `Subset` call."""
+        return self.batch(indices)
 
-    def batch(self, indices: Sequence[int]) -> list[Sample]:
+    def __iter__(self) -> Iterator[Any]:
+        """Read all samples in order."""
+        in_order = self._is_dense
+        for index in range(len(self)):
+            yield self._read([self._index(index)], in_order)[0]
+
+    def batch(self, indices: Sequence[int]) -> list[Any]:
         """Read and decode several samples together.
 
         Parameters
         ----------
         indices
-            Any indices, in any order; negative ones count from the end.
+            Any numbers of samples, in any order; negative ones count from the end.
 
         Returns
         -------
@@ -200,8 +329,9 @@ class Dataset:
             For each index the arrays by task: depth in metres, float32 (H, W), NaN where nothing
             was measured; normals float32 (H, W, 3) of unit length; disparity with invalid values
             float32 (H, W) counts, NaN where invalid; everything else in dtype and shape of the
-            source. With `native`, all as in the source. None where the sample lacks the task, or
-            could not be coded when the archive was made.
+            source; text a str, JSON what it says, bytes `bytes`. With `native`, all as in the
+            source. None where the sample lacks the task, or could not be coded when the archive was
+            made. With a transform, what it makes of each.
         """
         return self._read([self._index(index) for index in indices])
 
@@ -212,12 +342,31 @@ class Dataset:
         return self._samples.read(places)
 
     def _index(self, index: int) -> int:
-        count = len(self)
+        """Return the index in the archive of a sample of this dataset."""
+        index, count = operator.index(index), len(self)
         if not -count <= index < count:
             raise IndexError(f"sample {index} of {count} in {self._archive.root.url}")
-        return index % count
+        return index % count if self._chosen is None else int(self._chosen[index])
 
-    def _read(self, indices: Sequence[int], in_order: bool = False) -> list[Sample]:
+    def _index_of(self, key: str) -> int:
+        self._after_fork()
+        index = self._archive.index_of(key)
+        if self._chosen is not None and index not in self._chosen:
+            raise UnknownSampleError(
+                f"{self._archive.root.url}: sample {key!r} is not in this selection of {len(self)}"
+            )
+        return index
+
+    @property
+    def _is_dense(self) -> bool:
+        """Whether reading in order reads most of what lies between the first and the last."""
+        chosen = self._chosen
+        if chosen is None:
+            return True
+        return bool((np.diff(chosen) > 0).all()) and DENSE * len(chosen) > chosen[-1] - chosen[0]
+
+    def _read(self, indices: Sequence[int], in_order: bool = False) -> list[Any]:
+        """Read samples by their indices in the archive."""
         self._after_fork()
         wanted = [index for index in indices if not self._decoder.holds(index)]
         places = [SamplePlace(*self._archive.locate(index)) for index in wanted]
@@ -226,7 +375,14 @@ class Dataset:
         for one in found:
             if isinstance(one, BitstreamError):
                 raise one
-        tasks = self._by_name
-        return [
-            Sample.of(one.arrays, tasks) for one in found if not isinstance(one, BitstreamError)
-        ]
+        return [self._item(one) for one in found if not isinstance(one, BitstreamError)]
+
+    def _item(self, one: Decoded) -> Any:
+        sample = Sample.of(one.arrays, self._by_name)
+        if self._with_keys:
+            sample[KEY] = self._archive.key(one.index)
+        if self._draw is None:
+            return sample
+        sample[INDEX] = one.index
+        epoch = 0 if self._epoch is None else self._epoch.get()
+        return self._draw(sample, generator(self._seed, epoch, one.index))

@@ -85,6 +85,11 @@ class Selection:
         asked = (self.where, self.keys, self.indices, self.subset, self.limit)
         return all(one is None for one in asked)
 
+    @property
+    def has_order(self) -> bool:
+        """Whether samples were named one by one, in an order of its own."""
+        return self.keys is not None or self.indices is not None
+
     def __str__(self) -> str:
         asked = [str(self.where)] if self.where is not None else []
         if self.keys is not None:
@@ -116,6 +121,7 @@ def choose(
     reader: PackReader,
     selection: Selection,
     more: ShardFilter | None = None,
+    among: Mask | None = None,
 ) -> Mask:
     """Choose samples of an archive.
 
@@ -126,6 +132,8 @@ def choose(
     more
         What else must hold: given a shard and which of its samples are chosen, (n,), it gives which
         of these remain. It comes last, before the limit.
+    among
+        Which samples may be chosen, (all samples of the archive,); None for all.
 
     Returns
     -------
@@ -138,6 +146,8 @@ def choose(
         When there is no such split, column, key or index, or nothing is chosen.
     """
     chosen = _of_splits(archive, selection.splits)
+    if among is not None:
+        chosen &= among
     if selection.indices is not None:
         chosen &= _of_indices(archive, selection, chosen)
     columns = ArchiveColumns(archive, reader)
@@ -154,8 +164,7 @@ def choose(
     if more is not None:
         filters.append(more)
     if filters:
-        in_order = selection.indices is None and selection.keys is None
-        _filter(archive, chosen, filters, selection.limit if in_order else None)
+        _filter(archive, chosen, filters, None if selection.has_order else selection.limit)
     if selection.keys is not None and len(found_keys) < len(selection.keys):
         _refuse_keys(archive, selection, found_keys)
     if selection.limit is not None:
@@ -219,11 +228,14 @@ def _groups(archive: Archive, chosen: Mask, limit: int | None) -> Iterator[list[
         yield group
 
 
-def nothing_chosen(archive: Archive, selection: Selection, reader: PackReader) -> UsageError:
+def nothing_chosen(
+    archive: Archive, selection: Selection, reader: PackReader, among: Mask | None = None
+) -> UsageError:
     """Return the error that says what there is, where nothing was chosen."""
     of = "" if selection.splits is None else f" of split {', '.join(selection.splits)}"
     splits = selection.splits or tuple(archive.manifest.splits)
-    count = sum(archive.manifest.splits[name] for name in splits)
+    could = _of_splits(archive, selection.splits)
+    count = int(could.sum() if among is None else (could & among).sum())
     text = f"{archive.root.url}: {selection} leaves none of the {count} samples{of}"
     if selection.where is None:
         return UsageError(text)
@@ -354,6 +366,7 @@ def _refuse_keys(archive: Archive, selection: Selection, found: set[str]) -> Non
     some = ", ".join(repr(key) for key in absent[:LISTED])
     more = f" and {len(absent) - LISTED} more" if len(absent) > LISTED else ""
     of = "" if selection.splits is None else f" in split {', '.join(selection.splits)}"
+    of += " among these indices" if selection.indices is not None else ""
     raise UnknownSampleError(
         f"{archive.root.url}: keys: no sample {some}{more}{of}; `dsc ls` lists the keys"
     )
@@ -367,11 +380,10 @@ class _KeyFilter:
 
     def __call__(self, shard: int, left: Mask) -> Mask:
         keys = self._archive.keys(shard)
-        here = self._wanted.intersection(keys)
-        if not here:
-            return np.zeros(len(left), bool)
-        self._found |= here
-        found: Mask = left & np.fromiter((key in here for key in keys), bool, len(keys))
+        found = np.zeros(len(left), bool)
+        if not self._wanted.isdisjoint(keys):
+            found = left & np.fromiter((key in self._wanted for key in keys), bool, len(keys))
+            self._found.update(keys[k] for k in np.flatnonzero(found))
         return found
 
 

@@ -295,7 +295,10 @@ def test_a_remote_archive_is_filtered_by_the_streams_of_its_columns(url: Path) -
         ({"split": "test"}, "no split 'test'; found: train"),
         ({"split": ["train", "test"]}, "no split 'test'; found: train"),
         ({"split": []}, "the name of a split, or several"),
-        ({"indices": [3], "keys": ["sample_4"]}, "keys= (1), indices= (1) leaves none"),
+        (
+            {"indices": [3], "keys": ["sample_4"]},
+            "keys: no sample 'sample_4' in split train among these indices",
+        ),
     ],
 )
 def test_what_cannot_be_chosen_is_refused_with_what_there_is(
