@@ -17,6 +17,7 @@ from dsc._schemas import Task, TaskKind, resolve_task
 from dsc.errors import UsageError
 
 INDEX = "__index__"
+KEY = "__key__"
 LATENTS = "latents"
 WIDER = {"u2": np.int32, "u4": np.int64, "u8": np.int64}
 CHANNELS_FIRST = (TaskKind.IMAGE, TaskKind.NORMAL, TaskKind.FLOW, TaskKind.ARRAY)

@@ -15,13 +15,14 @@ import numpy as np
 
 from dsc._pipeline.read.decoded_cache import DecodedCache
 from dsc._pipeline.read.decoding import Decoded, SampleDecoder, SamplePayloads
-from dsc._pipeline.stream.collate import INDEX, StreamBatch, collate
+from dsc._pipeline.stream.collate import INDEX, KEY, StreamBatch, collate
 from dsc._pipeline.stream.decode_pool import DecodePool
-from dsc._pipeline.stream.options import StreamOptions
+from dsc._pipeline.stream.options import CollateFn, StreamOptions
 from dsc._pipeline.stream.order import EpochOrder, join
 from dsc._pipeline.stream.padding import padded
 from dsc._pipeline.stream.partition import Partition
 from dsc._pipeline.stream.report import SkippedSample, StreamReport
+from dsc._pipeline.stream.sample_keys import SampleKeys
 from dsc._pipeline.stream.source import StreamSource
 from dsc._pipeline.stream.supply import PackKey, PackOfStreams, Shelf, Supply
 from dsc._schemas import Task, TaskKind, resolve_task
@@ -160,7 +161,8 @@ class Feed:
                 as_latents=options.decode == "latents" or options.device is not None,
                 native=options.native,
                 missing_is_error=options.missing == "error" and source.lacks_some,
-                together=options.transform is None,  # which may keep what it was given
+                # a function of the user's may keep what it was given
+                together=options.transform is None and options.collate_fn is None,
                 cache=self._cache,
                 number=number,
             )
@@ -169,6 +171,8 @@ class Feed:
         self._own_tasks = [{task.name: task for task in source.tasks} for source in sources]
         transform = options.transform
         self._transform = None if transform is None else drawing(transform)
+        archives = [source.archive for source in sources]
+        self._keys = SampleKeys(archives) if options.with_keys else None
         self._pool = DecodePool(threads) if threads and options.decode != "bytes" else None
         self._tasks = {task.name: task for source in sources for task in source.tasks}
         self._meant = _with_aliases(self._tasks)
@@ -326,7 +330,6 @@ class Feed:
     def _counted(self, batch: StreamBatch | None) -> StreamBatch | None:
         if batch is not None:
             self.report.batches += 1
-            self.report.samples += len(batch[INDEX])
             # a copy, for who has a batch may change it in place
             self._last = copy.deepcopy(batch) if self._keeps_step else None
         return batch
@@ -360,6 +363,9 @@ class Feed:
                 (name, [_copy((one.payloads or {}).get(name)) for one in whole]) for name in names
             )
             archives, indices = [one.archive for one in whole], [one.index for one in whole]
+        self.report.samples += len(indices)
+        if self._keys is not None:
+            batch[KEY] = [self._keys.key(*one) for one in zip(archives, indices, strict=True)]
         batch[INDEX] = np.array(indices, np.int64)
         if len(self._sources) > 1:
             batch[ARCHIVE] = np.array(archives, np.int64)
@@ -372,7 +378,7 @@ class Feed:
         for places, finish in begun.parts:
             decoded |= zip(places, finish(), strict=True)
         samples: list[Decoded] = []
-        rows: list[Mapping[str, Any]] = []
+        rows: list[Any] = []
         for at in sorted(decoded):
             one, made = begun.found[at], decoded[at]
             if isinstance(made, BitstreamError):
@@ -382,15 +388,23 @@ class Feed:
                 rows.append(self._row(made, one.archive, begun.request, at))
         return self._collate(samples, rows) if samples else None
 
-    def _collate(
-        self, samples: Sequence[Decoded], rows: Sequence[Mapping[str, Any]]
-    ) -> StreamBatch:
+    def _collate(self, samples: Sequence[Decoded], rows: Sequence[Any]) -> StreamBatch:
+        self.report.samples += len(rows)
+        if self._options.collate_fn is not None:
+            made: StreamBatch = self._collated(self._options.collate_fn, rows)
+            return made
         for_torch = self._options.output == "torch"
         if self._options.mixed_sizes == "pad":
             rows = padded(rows, self._meant, self._lists)
         batch = self._given(collate(rows, self._meant, self._lists, self._counts, for_torch))
         if self._synthesis is not None:
             self._synthesis.add_latents(batch, samples)
+        return batch
+
+    def _collated(self, collate_fn: CollateFn, rows: Sequence[Any]) -> Any:
+        batch = collate_fn(list(rows))
+        if batch is None:
+            raise UsageError("collate_fn gave None: it must return a batch of the samples it gets")
         return batch
 
     def _given(self, batch: StreamBatch) -> StreamBatch:
@@ -401,25 +415,30 @@ class Feed:
 
         return to_tensors(batch, self._lists)
 
-    def _row(
-        self, sample: Decoded, archive: int, request: BatchRequest, at: int
-    ) -> Mapping[str, Any]:
+    def _row(self, sample: Decoded, archive: int, request: BatchRequest, at: int) -> Any:
         """Return a sample's arrays and its place, transformed; the place stays whatever is done."""
-        place = {INDEX: sample.index}
+        place: dict[str, Any] = {INDEX: sample.index}
         if len(self._sources) > 1:
             place[ARCHIVE] = archive
-        if self._transform is None:
+        if self._keys is not None:
+            place[KEY] = self._keys.key(archive, sample.index)
+        if self._transform is None and self._options.collate_fn is None:
             return {**sample.arrays, **place}
-        rng = generator(request.seed, request.turn[at], sample.index, archive)
         whole = Sample.of({**sample.arrays, **place}, self._own_tasks[archive])
-        given: object = self._transform(whole, rng)
+        given: object = whole
+        if self._transform is not None:
+            rng = generator(request.seed, request.turn[at], sample.index, archive)
+            given = self._transform(whole, rng)
+        if self._options.collate_fn is not None and not isinstance(given, Mapping):
+            return given
         if not isinstance(given, Mapping):
             key = self._sources[archive].archive.key(sample.index)
             raise UsageError(
                 f"the transform gave {type(given).__name__} for sample {key} ({sample.index}): it "
                 "must return a dict of arrays by name, such as sample | {'rgb': cropped}"
             )
-        return {**given, **{name: at for name, at in place.items() if name not in given}}
+        lost = {name: at for name, at in place.items() if name not in given}
+        return given | lost if isinstance(given, Sample) else {**given, **lost}
 
     def finish(self, batch: StreamBatch) -> StreamBatch:
         """Do what is done in the training process: name the latents, or synthesise them."""

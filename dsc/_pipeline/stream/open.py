@@ -8,7 +8,7 @@ from dsc._extras import needing
 from dsc._pipeline.choose.codec_set import CodecSet
 from dsc._pipeline.read.decoding import check_one_latent_codec, latent_tasks
 from dsc._pipeline.read.selection import Subset
-from dsc._pipeline.stream.options import StreamOptions, Transform
+from dsc._pipeline.stream.options import CollateFn, StreamOptions, Transform
 from dsc._pipeline.stream.order import OrderSpec
 from dsc._pipeline.stream.sample_stream import SampleStream
 from dsc._pipeline.stream.source import StreamSource
@@ -24,7 +24,7 @@ Url = str | os.PathLike[str]
 
 
 def stream(
-    url: Url | Mapping[Url, float],
+    url: Url | Sequence[Url] | Mapping[Url, float],
     tasks: Sequence[str] | str | None = None,
     batch_size: int = 64,
     *,
@@ -47,6 +47,9 @@ def stream(
     native: bool = False,
     output: str = "torch",
     transform: Transform | None = None,
+    collate_fn: CollateFn | None = None,
+    with_keys: bool = False,
+    temperature: float | None = None,
     missing: str = "error",
     on_error: str = "fail",
     mixed_sizes: str = "error",
@@ -65,7 +68,8 @@ def stream(
     ----------
     url
         An archive by path or URL; or several with weights, ``{url: weight}``: samples are then
-        drawn in these proportions, each archive without repeats until it is used up.
+        drawn in these proportions, each archive without repeats until it is used up. Of a list of
+        archives the weights are their numbers of samples, see `temperature`.
     tasks
         Names or aliases, as a sequence or with commas; None for all.
     batch_size
@@ -125,6 +129,16 @@ def stream(
         names for every sample; ``__index__`` need not be among them. One that takes ``(sample,
         rng)`` is given a NumPy generator that depends on seed, epoch and sample only: what it draws
         is the same for any ranks and workers, and after going on. `dsc.transforms` has some.
+    collate_fn
+        Makes the batch, in the worker: given the list of samples, as a transform gets or has made
+        them (NumPy arrays, channels last), it returns whatever the loop is to have.
+    with_keys
+        Whether batches, and the samples that `transform` and `collate_fn` get, have each sample's
+        key: ``batch["__key__"]``, a list of str.
+    temperature
+        Of a list of archives: the weight of each is its number of samples, those that take part, to
+        the power of ``1 / temperature``. 1 (default) draws from all alike, larger ones more from
+        small archives, ``float("inf")`` as much from each.
     missing
         What to do with samples that lack a task: ``error``, ``skip`` them (they are found when the
         stream is opened and are no part of the epoch), or ``none``: such tasks come as lists with
@@ -189,11 +203,13 @@ def stream(
     return open_stream(url, StreamOptions.among(locals()))
 
 
-def open_stream(url: Url | Mapping[Url, float], options: StreamOptions) -> SampleStream:
+def open_stream(
+    url: Url | Sequence[Url] | Mapping[Url, float], options: StreamOptions
+) -> SampleStream:
     """Open a stream; see `stream`."""
     kind = _kind(options)
     topology = find_topology(options.rank, options.world)
-    weights = _weights(url)
+    weights = _weights(url, options)
     sources = [
         StreamSource.open(place, options.tasks, wanted, options.missing, options.timeout)
         for place, wanted in options.selections(list(weights)).items()
@@ -205,7 +221,11 @@ def open_stream(url: Url | Mapping[Url, float], options: StreamOptions) -> Sampl
     if options.cache is not None:
         PackCache(options.cache, options.cache_bytes)  # refuse a wrong directory now
     spec = choose_order(sources, options, topology.world)
-    return kind(sources, list(weights.values()), options, spec, topology)
+    shares = [
+        source.samples ** (1 / (options.temperature or 1)) if weight is None else weight
+        for source, weight in zip(sources, weights.values(), strict=True)
+    ]
+    return kind(sources, shares, options, spec, topology)
 
 
 def _kind(options: StreamOptions) -> type[SampleStream]:
@@ -216,14 +236,33 @@ def _kind(options: StreamOptions) -> type[SampleStream]:
     return TensorStream
 
 
-def _weights(url: Url | Mapping[Url, float]) -> dict[str, float]:
-    """Return the weight of each archive."""
-    if not isinstance(url, Mapping):
-        return {os.fspath(url): 1.0}
-    weights = {os.fspath(u): float(w) for u, w in url.items()}
-    if not weights or min(weights.values()) <= 0:
-        raise UsageError(f"weights {weights}: at least one archive, and every weight above 0")
-    return weights
+def _weights(
+    url: Url | Sequence[Url] | Mapping[Url, float], options: StreamOptions
+) -> dict[str, float | None]:
+    """Return the weight of each archive; None for that of its number of samples."""
+    given = options.temperature
+    if given is not None and not given > 0:
+        raise UsageError(f"temperature={given}: above 0; 1 draws from all samples alike")
+    if isinstance(url, Mapping):
+        weights = {os.fspath(u): float(w) for u, w in url.items()}
+        if not weights or min(weights.values()) <= 0:
+            raise UsageError(f"weights {weights}: at least one archive, and every weight above 0")
+        if given is not None:
+            raise UsageError(
+                f"temperature={given} makes weights of numbers of samples, and weights are given: "
+                "give the archives in a list, or leave temperature out"
+            )
+        return dict(weights)
+    if not isinstance(url, str | os.PathLike):
+        places = [os.fspath(one) for one in url]
+        twice = [place for place in places if places.count(place) > 1]
+        if not places or twice:
+            problem = f"{twice[0]} is given twice" if twice else "no archive is given"
+            raise UsageError(f"a list of archives: {problem}")
+        return dict.fromkeys(places)
+    if given is not None:
+        raise UsageError(f"temperature={given} is of several archives, given in a list")
+    return {os.fspath(url): 1.0}
 
 
 def choose_order(sources: Sequence[StreamSource], options: StreamOptions, world: int) -> OrderSpec:

@@ -13,6 +13,7 @@ from dsc._transforms.randomness import drawing
 from dsc.errors import UsageError
 
 Transform = Callable[..., Mapping[str, Any]]
+CollateFn = Callable[[list[Any]], Any]
 Decode = Literal["pixels", "latents", "bytes"]
 Missing = Literal["error", "skip", "none"]
 OnError = Literal["fail", "skip"]
@@ -72,6 +73,9 @@ class StreamOptions:
     native: bool = False
     output: str = "torch"
     transform: Transform | None = None
+    collate_fn: CollateFn | None = None
+    with_keys: bool = False
+    temperature: float | None = None
     missing: str = "error"
     on_error: str = "fail"
     mixed_sizes: str = "error"
@@ -147,6 +151,7 @@ class StreamOptions:
         # refused if they are no sizes
         _ = self.prefetch_bytes, self.memory_bytes, self.cache_bytes, self.cache_decoded_bytes
         self._check_decode()
+        self._check_collate()
         self._check_order()
 
     def _check_numbers(self) -> None:
@@ -172,6 +177,25 @@ class StreamOptions:
         if self.output == "numpy" and (self.device is not None or self.decode == "latents"):
             asked = "decode='latents'" if self.device is None else f"device={self.device!r}"
             raise UsageError(f"{asked} gives tensors: it goes with output='torch', not 'numpy'")
+
+    def _check_collate(self) -> None:
+        """Refuse what a batch of one's own making cannot be."""
+        if self.collate_fn is None:
+            return
+        if not callable(self.collate_fn):
+            raise UsageError(f"collate_fn={self.collate_fn!r}: a function of a list of samples")
+        if self.decode != "pixels":
+            raise UsageError(f"collate_fn goes with decode='pixels', not {self.decode!r}")
+        if self.device is not None:
+            raise UsageError(
+                f"device={self.device!r} moves batches of tensors: move what collate_fn returns in "
+                "the loop"
+            )
+        if self.mixed_sizes != "error":
+            raise UsageError(
+                f"mixed_sizes={self.mixed_sizes!r} with collate_fn, which is given samples of any "
+                "size: leave one of them out"
+            )
 
     def _check_order(self) -> None:
         """Refuse an order that cannot be."""

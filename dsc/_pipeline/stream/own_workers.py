@@ -121,8 +121,10 @@ def _as_it_is(item: Any) -> Any:
     return item
 
 
-def _to_send(batch: StreamBatch) -> StreamBatch:
+def _to_send(batch: Any) -> Any:
     """Return a batch with small values as arrays: each tensor costs a file of shared memory."""
+    if not isinstance(batch, StreamBatch):  # what a collate_fn made
+        return batch
     return StreamBatch((name, _by_size(value)) for name, value in batch.items())
 
 
@@ -142,8 +144,10 @@ def _by_size(value: Any) -> Any:
     return value
 
 
-def _arrived(batch: StreamBatch, as_arrays: bool) -> StreamBatch:
+def _arrived(batch: Any, as_arrays: bool) -> Any:
     """Undo `_to_send`."""
+    if not isinstance(batch, StreamBatch):
+        return batch
     turned = _array if as_arrays else _tensor
     return StreamBatch((name, turned(value)) for name, value in batch.items())
 

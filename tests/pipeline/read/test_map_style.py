@@ -155,8 +155,8 @@ def test_a_data_loader_gives_every_sample_of_a_selection_once(url: Path, context
     assert batches[0]["taken"].dtype == torch.int64
 
 
-def test_text_and_json_come_as_lists_from_torchs_own_collation(url: Path) -> None:
-    loader: Any = DataLoader(dsc.open(url, "rgb,meta", limit=4, where="index > 1"), batch_size=4)
+def test_text_and_files_come_as_lists_from_torchs_own_collation(url: Path) -> None:
+    loader: Any = DataLoader(dsc.open(url, "rgb,sound", limit=4, where="index > 1"), batch_size=4)
     (batch,) = loader
     assert batch["rgb"].shape == (4, 8, 12, 3)
     texts: Any = DataLoader(dsc.open(url, "caption", where="caption is not None"), batch_size=5)
