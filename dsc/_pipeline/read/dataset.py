@@ -183,8 +183,16 @@ class Dataset:
 
         Parameters
         ----------
-        where, split, keys, subset, limit
-            As `open` takes them; they choose among the samples that are here.
+        where
+            As of `open`; it, and all that follow, choose among the samples that are here.
+        split
+            Of one split, or of several.
+        keys
+            The samples of these keys, in this order.
+        subset
+            A fraction of them, by a hash of each key.
+        limit
+            The first so many of what all the others leave.
         indices
             Places in this dataset, from 0; negative ones count from the end.
 
