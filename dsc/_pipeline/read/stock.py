@@ -12,7 +12,7 @@ from itertools import accumulate
 from typing import Any, overload
 
 from dsc._pipeline.read.decoding import SampleDecoder
-from dsc._schemas import carrying_streams, required_streams, resolve_tasks
+from dsc._schemas import Stream, carrying_streams, required_streams, resolve_tasks
 from dsc._storage.files.place import absolute, redact
 from dsc._storage.format.pack import decode_pack
 from dsc._storage.read.archive import Archive
@@ -43,8 +43,9 @@ def decode(
         Path or URL of the archive that the tars are of, or of a copy of some of its tasks.
     tasks
         Names or aliases of the tasks to decode, as a sequence or with commas; None for those that
-        the sample's stream carries. Streams that they require and the sample lacks are read from
-        the archive, pack by pack: in the order of the tars that is one read a pack.
+        the sample's stream carries, or where it carries none, those that require it. Streams that
+        they require and the sample lacks are read from the archive, pack by pack: in the order of
+        the tars that is one read a pack.
     native
         Whether values stay as in the source's files, as `open` gives them with ``native=True``.
 
@@ -203,11 +204,12 @@ class StockDecoder:
         if self._tasks is not None:
             return self._tasks
         manifest = self._archive.manifest
-        return tuple(
-            task.name
-            for task in manifest.tasks
-            if any(name in streams for name in carrying_streams(manifest.streams, task.name))
-        )
+        names = [task.name for task in manifest.tasks]
+        for streams_of in (carrying_streams, _requiring):
+            found = [name for name in names if {*streams_of(manifest.streams, name)} & {*streams}]
+            if found:
+                return tuple(found)
+        return ()
 
     def _complete(
         self, at: int, tasks: tuple[str, ...], payloads: Mapping[str, Any]
@@ -272,3 +274,7 @@ class StockDecoder:
             return self._archive.index_of(key)
         except UnknownSampleError:
             return None
+
+
+def _requiring(streams: Sequence[Stream], task: str) -> tuple[str, ...]:
+    return required_streams(streams, [task])

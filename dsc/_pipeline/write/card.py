@@ -98,8 +98,9 @@ def _text(manifest: Manifest, shards: Sequence[ShardRecord]) -> Iterator[str]:
         "dsc verify DIRECTORY --deep",
         "```",
         "",
-        "The tars open in stock webdataset, without decoding: "
-        "`WebDataset(urls).compose(dsc.unpack)`.",
+        "The tars open in stock webdataset, "
+        '`WebDataset(urls).compose(dsc.decode("URL_OR_DIRECTORY"))`, and in Hugging Face datasets, '
+        '`load_dataset("webdataset", data_files=tars)`, whose batches `dsc.decode` maps.',
         "",
         "`croissant.json` describes the archive for catalogues. Both files are generated, and "
         "`dsc.json` holds their hashes: `dsc verify` reports a change.",

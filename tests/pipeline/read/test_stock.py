@@ -96,6 +96,17 @@ def test_other_tasks_and_required_streams_are_read_from_the_archive(bounded: Pat
         check_same(sample, reference, "depth_zbuffer")
 
 
+@pytest.mark.slow
+def test_a_stream_that_carries_no_task_gives_those_that_require_it(tmp_path: Path) -> None:
+    out = tmp_path / "a"
+    dsc.compress("taskonomy", out, sample=2, tasks="rgb,depth", size=32, codec="shared-latent")
+    for stream in ("shared", "depth_zbuffer"):
+        found = webdataset(tars(out, stream), decode(out))
+        for sample in found:
+            check_same(sample, dsc.open(out), "depth_zbuffer")
+            assert ("rgb" in sample) == (stream == "shared")
+
+
 def test_over_http_as_on_disk(archive: Path) -> None:
     with serve(archive) as (url, _):
         found = webdataset([f"pipe:cat {path}" for path in tars(archive, "rgb")], decode(url))
