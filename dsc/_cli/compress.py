@@ -43,6 +43,9 @@ def compress(options: CompressOptions, json_: JsonOption = False) -> None:
       dsc compress folder --root scans --file-unit depth=mm --ignore previews
       # tars as webdataset has them: pictures, text, JSON, whatever is in them
       dsc compress webdataset --root 'data/train-{000000..000012}.tar' --out data-dsc
+      # a table of paths and values; rows of Parquet, here or on the Hub
+      dsc compress table --root scans.csv --fields rgb=image_path,depth=depth_path,caption=text
+      dsc compress huggingface --root hf://datasets/user/name --key-column id --out name-dsc
       dsc compress nyuv2 --root nyu --codec rgb=avif,depth=jxl,label=png
       # each task as good as it must be, whichever codec does it in the fewest bytes
       dsc compress nyuv2 --root nyu --codec auto --target rgb=38dB,depth=0.5%

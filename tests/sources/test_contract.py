@@ -101,6 +101,15 @@ def make_coco(root: Path) -> str:
     return str(coco.write(root, files))
 
 
+def make_table(root: Path) -> str:
+    pytest.importorskip("pyarrow")
+    for n in range(3):
+        put(root / "pictures" / f"{n}.png", rgb())
+    lines = ["rgb,caption,id", "pictures/0.png,a,x 1", "pictures/1.png,,x-1", ",c,y"]
+    (root / "metadata.csv").write_text("\n".join(lines))
+    return str(root)
+
+
 MAKERS: dict[str, Callable[[Path], str]] = {
     "taskonomy": make_taskonomy,
     "nyuv2": make_nyuv2,
@@ -109,6 +118,7 @@ MAKERS: dict[str, Callable[[Path], str]] = {
     "webdataset": make_webdataset,
     "huggingface": make_huggingface,
     "coco": make_coco,
+    "table": make_table,
 }
 
 
@@ -221,6 +231,7 @@ def test_root_without_data_says_the_layout_and_names_the_sample(name: str, tmp_p
         "webdataset": "train-000000.tar",
         "huggingface": "train-00000-of-00002.parquet",
         "coco": "instances_val2017.json",
+        "table": "metadata.csv",
     }
     (tmp_path / "readme.md").write_text("nothing here")
     with pytest.raises(SourceNotFoundError, match="--views N") as caught:
@@ -258,7 +269,11 @@ def test_changed_files_are_noticed_when_work_goes_on(name: str, tmp_path: Path) 
     description = open_source(name, root, **options).describe()
     endings = (".png", ".h5", ".tar", ".parquet")
     victim = sorted(path for path in tmp_path.rglob("*") if path.suffix in endings)[-1]
-    victim.unlink()
+    if name == "table":  # its files are those that it names
+        victim = tmp_path / "metadata.csv"
+        victim.write_text(victim.read_text().replace(",c,", ",d,"))
+    else:
+        victim.unlink()
     with pytest.raises(UsageError, match=r"not what it was.*--overwrite"):
         source_from_description(description)
 

@@ -87,7 +87,10 @@ def read_cell(
     if not array[at].is_valid:
         return None
     if column.form in (Form.FILE, Form.PATH):
-        data = file_of(array, at, load)
+        try:
+            data = file_of(array, at, load)
+        except UnicodeDecodeError as error:
+            raise SampleError(f"{where}: a path that is no UTF-8: {error}") from None
         return None if data is None else (_decoded(column, data, where), len(data))
     try:
         value = _value(column, array, at)

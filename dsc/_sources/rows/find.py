@@ -101,6 +101,11 @@ def order_of_split(split: str) -> tuple[int, str]:
     return (ORDER.index(known) if known in ORDER else len(ORDER) + (not split)), split
 
 
+def split_in(path: str) -> str:
+    """Return the split that a path names; empty where it names none."""
+    return _split_of(path)[0]
+
+
 def _split_of(path: str) -> tuple[str, str]:
     """Return the split that a path names, and the directories above what names it."""
     *above, name = path.split("/")

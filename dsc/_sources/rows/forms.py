@@ -145,12 +145,12 @@ class FormFinder:
         for row, array, at in self._probes(one):
             try:
                 data = file_of(array, at, self._load)
-            except (SampleError, FileNotFoundError) as error:
+            except (SampleError, FileNotFoundError, UnicodeDecodeError) as error:
                 failure = error
                 continue
             if data is not None:
                 probes.append((row, data))
-                names.append(array[at].as_py() if one.is_path else "")
+                names.append(str(array[at].as_py()) if one.is_path else "")
         if not probes and one.is_path and failure is not None:
             raise SampleError(f"{self._where(one, 0)}: none of its first files can be read")
         noted = kind_of_feature(one.feature)

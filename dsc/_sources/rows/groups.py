@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any, Protocol
 
+import numpy as np
 from cachetools import LRUCache
 
 from dsc._sources.files.passed_over import printable
@@ -449,20 +450,36 @@ def _leaves(kind: Any) -> int:
 
 
 class MemoryRows:
-    """Rows that are in memory: those of a table; the same as `GroupReader` for its users."""
+    """Rows that are in memory: those of a table; the same as `GroupReader` for its users.
 
-    def __init__(self, table: Any, path: str, places: Sequence[int] = ()) -> None:
+    Parameters
+    ----------
+    table
+        All rows.
+    places
+        File and number of each, for messages.
+    sizes
+        Split and rows of each file.
+    """
+
+    def __init__(
+        self, table: Any, places: Sequence[tuple[str, int]], sizes: Sequence[tuple[str, int]]
+    ) -> None:
         self._arrays = {name: combined(table.column(name)) for name in table.column_names}
         self.schema = table.schema
-        self._path, self._places, self._rows = path, places, table.num_rows
+        self.sizes = tuple(sizes)
+        self._files = list(dict.fromkeys(path for path, _ in places))
+        numbers = {path: n for n, path in enumerate(self._files)}
+        self._file = np.array([numbers[path] for path, _ in places], np.int32)
+        self._place = np.array([place for _, place in places], np.int64)
 
     def __len__(self) -> int:
         """Return the number of rows."""
-        return int(self._rows)
+        return len(self._place)
 
     def where(self, row: int) -> str:
-        """Name a row for people: its file and line."""
-        return f"{printable(self._path)}: row {self._places[row] if self._places else row}"
+        """Name a row for people: its file, and its number there, the header being row 1."""
+        return f"{printable(self._files[self._file[row]])}: row {self._place[row]}"
 
     def cells(self, row: int, columns: Sequence[str]) -> dict[str, tuple[Any, int]]:
         """Return cells of a row."""
@@ -470,7 +487,7 @@ class MemoryRows:
 
     def scan(self, column: str) -> Iterator[tuple[Group, Any]]:
         """Yield a column, whole."""
-        yield Group(0, 0, 0, self._rows), self._arrays[column]
+        yield Group(0, 0, 0, len(self)), self._arrays[column]
 
     def digest(self) -> str:
         """Return a hash of all values."""

@@ -248,7 +248,7 @@ def open_rows(
     found: FoundFiles,
     rows: Rows,
     options: RowOptions,
-    is_path: Callable[[str, Any], bool] = lambda name, kind: False,
+    is_path: Callable[[str, str, Any], bool] = lambda column, task, kind: False,
     files: FileTree | None = None,
 ) -> Any:
     """Make a source of rows: choose the columns, decide what they are, arrange the samples.
@@ -275,7 +275,7 @@ def open_rows(
     for column in chosen:
         field = schema.field(column)
         facts = look_at(rows, column, plain_type(field.type))
-        path = is_path(column, plain_type(field.type))
+        path = is_path(column, names[column], plain_type(field.type))
         given.append(Given(column, names[column], field, features.get(column), facts, path))
         if facts.valid is not None:
             valid[column] = facts.valid
@@ -347,7 +347,7 @@ def schema_of(rows: Rows, tree: FileTree) -> tuple[Any, dict[str, Any]]:
         When a column has two types.
     """
     if isinstance(rows, MemoryRows):
-        return rows.schema, {}
+        return rows.schema, features_of(rows.schema)
     pa, fields, features, first = arrow(), dict[str, Any](), dict[str, Any](), dict[str, str]()
     for n, file in enumerate(rows.files):
         schema = rows.opened(n).schema
@@ -466,9 +466,9 @@ def arrange(rows: Rows, schema: Any, found: FoundFiles, options: RowOptions) -> 
     if options.split_column is not None:
         order, splits = _by_column(rows, schema, options.split_column)
         numbers = True
-    elif isinstance(rows, GroupReader):
-        for file, n in zip(found.files, rows.rows_of_files(), strict=True):
-            splits[file.split] = splits.get(file.split, 0) + n
+    else:
+        for split, n in _sizes(rows, found):
+            splits[split] = splits.get(split, 0) + n
         splits = {split: n for split, n in splits.items() if n}
         splits = {} if not any(splits) else splits
     keys, keyed = None, "split and row"
@@ -483,6 +483,13 @@ def arrange(rows: Rows, schema: Any, found: FoundFiles, options: RowOptions) -> 
     return arranged
 
 
+def _sizes(rows: Rows, found: FoundFiles) -> Sequence[tuple[str, int]]:
+    if isinstance(rows, MemoryRows):
+        return rows.sizes
+    counts = rows.rows_of_files()
+    return [(file.split, n) for file, n in zip(found.files, counts, strict=True)]
+
+
 def _column_of(rows: Rows, schema: Any, name: str, what: str) -> Any:
     if name not in schema.names:
         raise UsageError(f"no column {name!r} for the {what}; found: {', '.join(schema.names)}")
@@ -491,7 +498,12 @@ def _column_of(rows: Rows, schema: Any, name: str, what: str) -> Any:
         raise UsageError(f"column {name} holds {kind}, which is no {what}: text or whole numbers")
     pa = arrow()
     parts = [pa.nulls(g.rows, kind) if a is None else a for g, a in rows.scan(name)]
-    return pa.concat_arrays(parts)
+    column = pa.concat_arrays(parts)
+    try:
+        column.validate(full=True)
+    except pa.ArrowException as error:
+        raise UsageError(f"column {name} is no {what}: {error}") from None
+    return column
 
 
 def _keys(rows: Rows, schema: Any, name: str) -> Any:

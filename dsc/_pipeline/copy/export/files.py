@@ -30,7 +30,7 @@ from dsc._storage.files.root import Root
 from dsc.errors import UsageError
 
 NAMES = ("original", "keys")
-OWN_NAMES = ("taskonomy", "sample", "clevr", "nyuv2")  # whose files are named by keys
+OWN_NAMES = ("taskonomy", "sample", "clevr", "nyuv2", "huggingface")  # files are named by keys
 BATCH = 8
 PNG_LEVEL = 6
 NYUV2 = {"rgb": "nyu_images", "depth": "nyu_depths", "label": "nyu_labels40"}
