@@ -16,8 +16,8 @@ from pathlib import Path
 
 import webdataset
 
-from dsc._storage.format.pack import unpack
 from dsc._storage.read.archive import Archive
+from dsc._storage.read.unpack import unpack
 from tests.archives import build_archive, payload
 
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from dsc._pipeline.stream.open import stream
     from dsc._pipeline.stream.sample_stream import SampleStream
     from dsc._replay.buffer.buffer import ReplayBuffer
-    from dsc._storage.format.pack import unpack
+    from dsc._storage.read.unpack import unpack
 
     open = Dataset.open  # noqa: A001 - `dsc.open` is the name that users expect
     """Open an archive by path or URL; see `Dataset.open`."""
@@ -77,7 +77,7 @@ _PUBLIC = {
     "pull": "dsc._pipeline.copy.pull:pull",
     "push": "dsc._pipeline.copy.push:push",
     "stream": "dsc._pipeline.stream.open:stream",
-    "unpack": "dsc._storage.format.pack:unpack",
+    "unpack": "dsc._storage.read.unpack:unpack",
 }
 
 

@@ -6,8 +6,8 @@ stateless: the same sample at the same quality gives the same bytes, and a strea
 without anything but the streams it requires.
 
 What only some codecs can do is a protocol each: `JointCodec`, `SplitCodec` (both of a codec's
-class), `EffortCodec`, `LatentCodec` and `AdaptableCodec`. Ask with `isinstance`; a codec need not
-name them.
+class), `EffortCodec`, `PackedCodec`, `LatentCodec` and `AdaptableCodec`. Ask with `isinstance`; a
+codec need not name them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -123,6 +123,24 @@ class EffortCodec(Protocol):
 
     def at_effort(self, effort: Effort) -> Self:
         """Return this codec at an effort; it decodes what it did, and means what it did."""
+        ...
+
+
+@runtime_checkable
+class PackedCodec(Protocol):
+    """A codec that leaves compression to the packs, which see many samples together.
+
+    Its weights file, if it has one, is a dictionary that all packs of its streams refer to.
+    """
+
+    tasks: tuple[Task, ...]
+
+    def packed_dtype(self, stream: str) -> str | None:
+        """Return the dtype of the numbers that payloads of a stream are; None for other bytes."""
+        ...
+
+    def of_tasks(self, tasks: Sequence[str], dictionary: bytes | None) -> Self:
+        """Return this codec for some of its tasks, with this weights file."""
         ...
 
 

@@ -33,6 +33,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "jxl-lossless": ("libjxl",),
     "exact": ("libjxl", "zstd"),
     "vector": ("brotli",),
+    "plain": ("zstandard",),
     "label-context": ("libjxl", "zstd"),
     "normal-palette": ("libavif", "zstd", *MASKS),
     "independent": LEARNED,
@@ -47,7 +48,7 @@ UNSAID = {
     "av1-fast": Effort.FAST,
     "normal-palette": Effort.BEST,
 }
-WITHOUT_EFFORT = ("raw", "vector", "residual", "independent", "shared-latent", "chained")
+WITHOUT_EFFORT = ("raw", "vector", "plain", "residual", "independent", "shared-latent", "chained")
 PACKAGES = ("torch",)
 SEARCH = "quality-search"  # dsc's own way to find qualities, beside the packages
 # by library, the function of imagecodecs that names its version

@@ -545,6 +545,28 @@ class ShardingOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ColumnOptions:
+    """Which tasks are kept so that all their values of a shard come with one request.
+
+    Attributes
+    ----------
+    columns
+        Tasks that are no maps, names or aliases; None for those that are small anyway.
+    """
+
+    columns: Annotated[
+        Sequence[str] | str | None,
+        Option(
+            "--columns",
+            "Tasks of small values to keep as columns, with commas: scene,caption. All their "
+            "values of a shard come with one request, so that samples are chosen by them quickly. "
+            "Default: those that take no more than 256 KiB a shard.",
+            metavar="A,B",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class WorkOptions:
     """Where the work runs, and what a sample that cannot be read means; nothing changes the bytes.
 

@@ -34,6 +34,9 @@ NUMBERS = (
 )  # fmt: skip
 """Kinds of numbers that are not one a pixel."""
 
+LATER_KINDS = (*BLOBS, TaskKind.SCALAR, TaskKind.TIME, TaskKind.MATRIX)
+"""Kinds that archives of format version 1 do not have."""
+
 METRICS: dict[TaskKind, tuple[str, ...]] = dict.fromkeys(TaskKind, ("identical",)) | {
     TaskKind.IMAGE: ("psnr_db", "ms_ssim"),
     TaskKind.DEPTH: ("absrel", "rmse_m", "delta_1.25"),

@@ -8,13 +8,14 @@ one flipped bit anywhere is found. An archive that grows gets its records in a n
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from dsc._schemas.base import Schema, canonical_json
 from dsc._schemas.choice import Choice
+from dsc._schemas.kind import LATER_KINDS
 from dsc._schemas.quality import Quality
 from dsc._schemas.reached import Reached
 from dsc._schemas.source import SourceReport
@@ -23,6 +24,7 @@ from dsc._schemas.task import Task
 from dsc.errors import CorruptArchiveError, UnsupportedVersionError
 
 FORMAT_VERSION = 1
+FORMAT_VERSIONS = (1, 2)  # that are read; the second has streams that packs compress, and new kinds
 SHA256 = r"^[0-9a-f]{64}$"
 SPLIT = r"^[a-z0-9][a-z0-9_]*$"
 SHARDS = "shards.jsonl"
@@ -99,6 +101,12 @@ class StreamTotals(Schema):
     payload_bytes: int = 0
     stored_bytes: int = 0
     n_missing: int = 0
+
+
+def format_version_of(tasks: Iterable[Task], streams: Iterable[Stream]) -> int:
+    """Return the format version of an archive that has these: 1 where it needs no later one."""
+    later = any(stream.compressed or stream.pack_size for stream in streams)
+    return 2 if later or any(task.kind in LATER_KINDS for task in tasks) else FORMAT_VERSION
 
 
 def shards_path(generation: int) -> str:
@@ -245,9 +253,10 @@ class Manifest(Schema):
             version = json.loads(data).get("format_version")
         except (ValueError, AttributeError, RecursionError):
             raise CorruptArchiveError(f"{where}: not a JSON object; the file is damaged") from None
-        if version != FORMAT_VERSION:
+        if version not in FORMAT_VERSIONS:
             raise UnsupportedVersionError(
-                f"{where}: format_version {version!r}, this dsc reads {FORMAT_VERSION}; "
+                f"{where}: format_version {version!r}, this dsc reads "
+                f"{' and '.join(map(str, FORMAT_VERSIONS))}; "
                 f"install a dsc that writes version {version!r} or newer"
             )
         manifest = cls.from_json(data, where)

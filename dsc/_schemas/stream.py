@@ -1,12 +1,22 @@
 """Streams, their graph (which bitstreams decode which tasks), and the codecs that write them."""
 
 from collections.abc import Iterable, Sequence
+from enum import StrEnum
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from dsc._schemas.base import Schema
 from dsc.errors import UnknownTaskError
+
+LATER = ("compressed", "pack_size")  # fields that came later
+
+
+class Compressed(StrEnum):
+    """How packs compress the payloads of a stream."""
+
+    TOGETHER = "together"  # those of a pack as one block
+    EACH = "each"  # each by itself, so that one can be read alone
 
 
 class Stream(Schema):
@@ -20,11 +30,23 @@ class Stream(Schema):
         The tasks that decoding this stream (with what it requires) gives.
     requires
         Streams that must be at hand to decode this one.
+    compressed
+        How its packs, which are of version 2, compress payloads; None where they do not.
+    pack_size
+        Samples a pack where it is not the archive's: a multiple of that.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.]*$", max_length=64)
     carries: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
+    compressed: Compressed | None = None
+    pack_size: int | None = Field(default=None, ge=1, le=1 << 20)
+
+    @model_serializer(mode="wrap")
+    def _dump(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what is not so: archives without it keep their bytes."""
+        whole: dict[str, Any] = handler(self)
+        return {k: v for k, v in whole.items() if k not in LATER or v is not None}
 
 
 class CodecRecord(Schema):

@@ -5,7 +5,9 @@ differ from sample to sample, they come first, each u32, those that are the same
 """
 
 import struct
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from copy import copy
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -18,6 +20,33 @@ class PlainCodec(TaskCodec):
     """Lossless whatever the quality."""
 
     id: ClassVar[str] = "plain"
+    _dictionary: bytes | None = None
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], weights: bytes | None) -> Self:
+        """Make the codec that an archive describes; the weights are for its packs."""
+        made = super().from_config(config, None)
+        made._dictionary = weights
+        return made
+
+    def weights(self) -> bytes | None:
+        """Return the file of the dictionary that packs refer to, if they do."""
+        return self._dictionary
+
+    def of_tasks(self, tasks: Sequence[str], dictionary: bytes | None) -> Self:
+        """Return this codec for some of its tasks, with this dictionary."""
+        other = copy(self)
+        other.tasks = tuple(task for task in self.tasks if task.name in tasks)
+        other._task = {task.name: task for task in other.tasks}
+        other._dictionary = dictionary
+        return other
+
+    def packed_dtype(self, stream: str) -> str | None:
+        """Return the dtype of a task's numbers; of words, where lengths stand before them."""
+        task = self._task[stream]
+        if task.is_blob:
+            return None
+        return "uint32" if task.varies else task.dtype
 
     def refusal(self, task: Task) -> str | None:
         """Refuse maps."""

@@ -122,6 +122,7 @@ def append(
     effort: str | None = None,
     auto_samples: int | None = None,
     auto_minutes: float | None = None,
+    columns: Sequence[str] | str | None = None,
     split: str | None = None,
     workers: int = 0,
     address: str | None = None,
@@ -164,6 +165,8 @@ def append(
         How many samples codecs are tried on at most, where dsc chooses them.
     auto_minutes
         When trying codecs ends with the best so far; 0 for no limit.
+    columns
+        New tasks to keep as columns, as in `dsc.compress`.
     split
         Split of new samples; needed where the archive has several. May be a new one.
     workers
@@ -262,7 +265,8 @@ def _add_tasks(
         on_choice=watch.on_choice,
         on_trial=watch.on_trial,
     ).named()  # the archive has a default of its own
-    plan = plan_tasks(archive, found, coding)
+    planned = plan_tasks(archive, found, coding, on_error, options.columns.columns)
+    plan, coding = planned.plan, planned.coding
     job = Job(plan, archive.root, found.source, coding, on_error, tuple(archive.shards), probed)
     manifest, failed = _do(job, archive, options, watch)
     return AppendReport(manifest, tasks=names, missing=found.missing, failed=failed)
@@ -302,7 +306,7 @@ def _add_samples(
 
 def _check_for_samples(options: AppendOptions, tasks: Sequence[Task]) -> None:
     """Refuse options that say how samples of tasks which the archive has are to be coded."""
-    coding = given(options.coding)
+    coding = [*given(options.coding), *given(options.columns)]
     if coding:
         raise UsageError(
             f"{', '.join(coding)}: the archive has {', '.join(task.name for task in tasks)} "

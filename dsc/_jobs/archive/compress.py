@@ -31,7 +31,7 @@ from dsc._pipeline.options import DEFAULT_MINUTES, DEFAULT_SAMPLES, WorkOptions
 from dsc._pipeline.read.whereabouts import remember
 from dsc._pipeline.write.commit import commit
 from dsc._pipeline.write.leftovers import remove_leftovers
-from dsc._pipeline.write.plan import check_plannable, make_plan
+from dsc._pipeline.write.plan import check_plannable, plan_archive
 from dsc._pipeline.write.samples import Probed
 from dsc._pipeline.write.sizes import code_here
 from dsc._schemas import Manifest, Quality, SourceReport, Task
@@ -59,6 +59,7 @@ def compress(
     auto_minutes: float = DEFAULT_MINUTES,
     shard_size: int | None = None,
     pack: int | None = None,
+    columns: Sequence[str] | str | None = None,
     split: str | None = None,
     workers: int = 0,
     address: str | None = None,
@@ -101,6 +102,9 @@ def compress(
         When trying codecs ends with the best so far; 0 for no limit.
     shard_size, pack
         Samples a shard, and samples a pack; None to choose by the bytes of some samples.
+    columns
+        Tasks of small values, whose values of a whole shard are read with one request: names, as a
+        sequence or with commas. None for those that are small anyway.
     split
         Name of the split; of nyuv2 which part of the data is read.
     workers
@@ -185,7 +189,7 @@ def _plan(
 ) -> Job:
     """Plan the shards; what is encoded for that is kept for them."""
     on_error = options.work.on_error
-    plan = make_plan(
+    planned = plan_archive(
         source,
         coding,
         output.sharding(options.sharding),
@@ -195,9 +199,10 @@ def _plan(
         code_here if pool is None else coder_of(pool),
         tally.early,
         is_checked=True,
+        columns=options.columns.columns,
     )
-    tally.planned(plan, probed)
-    return Job(plan, output.root, source, coding, on_error, probed=probed)
+    tally.planned(planned.plan, probed)
+    return Job(planned.plan, output.root, source, planned.coding, on_error, probed=probed)
 
 
 def _check_files(source: Source, tasks: Sequence[Task]) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Self
 
 from dsc._pipeline.options import (
     CodingOptions,
+    ColumnOptions,
     Helps,
     Option,
     ShardingOptions,
@@ -44,6 +45,7 @@ class CompressOptions:
     data: SourceOptions
     coding: CodingOptions = field(default=CodingOptions(quality="60"))
     sharding: ShardingOptions = field(default=ShardingOptions())
+    columns: ColumnOptions = field(default=ColumnOptions())
     work: WorkOptions = field(default=WorkOptions())
     overwrite: Annotated[
         bool, Option("--overwrite", "Replace what is at --out.", kind=bool, goes_on=False)
@@ -109,6 +111,7 @@ class AppendOptions:
     coding: Annotated[
         CodingOptions, Helps(quality="Of a new task, 1 (smallest) to 100 (best). Default: 60.")
     ] = field(default=CodingOptions())
+    columns: ColumnOptions = field(default=ColumnOptions())
     work: WorkOptions = field(default=WorkOptions())
     restart: Annotated[
         bool,

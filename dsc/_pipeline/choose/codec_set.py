@@ -14,12 +14,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self
 
-from dsc._codecs.base import Array, Codec, Sample, at_effort
+from dsc._codecs.base import Array, Codec, PackedCodec, Sample, at_effort
 from dsc._codecs.canvas import Canvas
 from dsc._codecs.maps.base import TaskCodec
 from dsc._codecs.registry import LOSSLESS, codec_from_config
 from dsc._pipeline.choose.codec_spec import Spec, choose_codecs, is_joint, make
 from dsc._schemas import CodecRecord, Effort, Quality, Stream, Task
+from dsc._schemas.stream import Compressed
+from dsc._storage.format.dictionary import read_dictionary
+from dsc._storage.format.pack import Packing
 from dsc._storage.read.archive import Archive
 from dsc.errors import CodecError, UnknownTaskError, UsageError
 
@@ -210,6 +213,40 @@ class CodecSet:
             made = codec_from_config(record.id, record.config, self._weights(record))
             self._made[slot] = made
         return self._made[slot]
+
+    def packing(self, stream: Stream) -> Packing | None:
+        """Return how packs compress the payloads of a stream; None where they do not."""
+        if stream.compressed is None:
+            return None
+        slot = self.slots[stream.name]
+        codec, record = self.codec(slot), self._records[slot]
+        dtype = codec.packed_dtype(stream.name) if isinstance(codec, PackedCodec) else None
+        weights = self._weights(record) if record.weights_sha256 else None
+        known = None if weights is None else read_dictionary(weights, f"codec {record.id}")
+        return Packing(stream.compressed is Compressed.TOGETHER, dtype, known)
+
+    def packed(self) -> dict[str, PackedCodec]:
+        """Return the codecs that leave compression to packs, by the streams that they write."""
+        found = {name: self.codec(slot) for name, slot in self.slots.items()}
+        return {name: codec for name, codec in found.items() if isinstance(codec, PackedCodec)}
+
+    def with_dictionaries(self, dictionaries: Mapping[str, bytes]) -> Self:
+        """Return the same, with a codec of its own for each stream that has a dictionary's file."""
+        if not dictionaries:
+            return self
+        codecs: list[Codec] = []
+        for slot in range(len(self._records)):
+            codec = self.codec(slot)
+            own = [name for name in self._records[slot].streams if name in dictionaries]
+            if not own or not isinstance(codec, PackedCodec):
+                codecs.append(codec)
+                continue
+            rest = [task.name for task in codec.tasks if task.name not in own]
+            parts = ([codec.of_tasks(rest, None)] if rest else []) + [
+                codec.of_tasks([name], dictionaries[name]) for name in own
+            ]
+            codecs += [part for part in parts if isinstance(part, Codec)]
+        return type(self).of(codecs)
 
     def encode_batch(self, samples: Sequence[Sample], quality: Quality) -> list[dict[str, bytes]]:
         """Encode the tasks that each sample has; the same bytes whatever else the machine does.

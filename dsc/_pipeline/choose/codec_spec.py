@@ -199,7 +199,7 @@ def default_codec(task: Task) -> str:
 def classical_codec(task: Task) -> str:
     """Return the classical codec that is best for a task's kind."""
     if not task.is_map:
-        return "vector" if task.kind in (TaskKind.CLASS, TaskKind.VECTOR) else "plain"
+        return "plain"
     channels = (1,) if task.kind is TaskKind.DEPTH else (1, 3)
     if task.dtype not in ("uint8", "uint16") or task.channels not in channels:
         return "exact"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from dsc._schemas import CodecRecord, FileRecord, Manifest, ShardRecord, Stream, required_streams
-from dsc._schemas.manifest import SHARDS
+from dsc._schemas.manifest import SHARDS, format_version_of
 from dsc._storage.files.root import Root
 from dsc._storage.format.commit import record_of, shards_bytes
 from dsc._storage.format.names import CARDS, MANIFEST, OLD
@@ -137,12 +137,13 @@ def restrict(
     kept = required_streams(manifest.streams, tasks)
     codecs = tuple(_restrict_codec(codec, kept) for codec in manifest.codecs)
     weights = {f"codecs/{c.weights_sha256}.safetensors" for c in codecs if c.weights_sha256}
+    own = tuple(task for task in manifest.tasks if task.name in tasks)
+    streams = tuple(_restrict_stream(s, tasks) for s in manifest.streams if s.name in kept)
     narrowed = manifest.model_copy(
         update={
-            "tasks": tuple(task for task in manifest.tasks if task.name in tasks),
-            "streams": tuple(
-                _restrict_stream(s, tasks) for s in manifest.streams if s.name in kept
-            ),
+            "format_version": format_version_of(own, streams),
+            "tasks": own,
+            "streams": streams,
             "codecs": codecs,
             "totals": _only(manifest.totals, kept),
             "source_bytes": _only(manifest.source_bytes, tasks),

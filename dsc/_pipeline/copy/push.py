@@ -150,8 +150,8 @@ def _items(source: Archive, contents: Contents) -> Iterator[Item]:
             )
         yield Item(record, path)
     for number, shard in enumerate(contents.shards):
-        for tar in shard.streams.values():
-            yield _made(f"{tar.path}.idx", _index(source, tar, source.n_packs(number)))
+        for name, tar in shard.streams.items():
+            yield _made(f"{tar.path}.idx", _index(source, tar, source.n_members(number, name)))
     for made in contents.made:
         yield Item(made.record, made.data)
 

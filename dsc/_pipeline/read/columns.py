@@ -155,11 +155,16 @@ class ArchiveColumns:
 
     def _sizes(self, task: Task, shard: int, stream: str) -> Column:
         """Return how many bytes files have, from the tables of packs."""
+        if not self.reader.has_tables(stream):
+            lengths = np.concatenate(
+                [part.lengths for part in self.reader.read_joined(shard, stream)]
+            )
+            return NumberColumn(np.maximum(lengths, 0), lengths >= 0, "bytes", task.name)
         packs = range(self.archive.n_packs(shard))
         tables = self.reader.each(lambda pack: self.reader.table(shard, stream, pack), packs)
-        sizes = np.concatenate([table.ends - table.starts for table in tables])
+        sizes = [t.ends - t.starts if t.sizes is None else t.sizes for t in tables]
         there = ~np.concatenate([table.missing for table in tables])
-        return NumberColumn(sizes, there, "bytes", task.name)
+        return NumberColumn(np.where(there, np.concatenate(sizes), 0), there, "bytes", task.name)
 
     def _plain(self, task: Task, shard: int, stream: str) -> Column | None:
         """Read what the codec `plain` wrote, all at once; None where a length is odd."""
@@ -201,12 +206,11 @@ class ArchiveColumns:
         return found
 
     def _payloads(self, shard: int, stream: str) -> Payloads:
-        packs = self.reader.read(shard, stream, range(self.archive.n_packs(shard)))
-        found = [payload for pack in packs for payload in pack.payloads]
-        there = np.array([payload is not None for payload in found], bool)
-        known = [payload for payload in found if payload is not None]
-        lengths = np.fromiter(map(len, known), np.int64, len(known))
-        return Payloads(np.frombuffer(b"".join(known), np.uint8), lengths, there)
+        parts = self.reader.read_joined(shard, stream)
+        lengths = np.concatenate([part.lengths for part in parts])
+        there = lengths >= 0
+        data = np.concatenate([part.contiguous() for part in parts])
+        return Payloads(data, lengths[there], there)
 
     def _decoded(self, task: Task, shard: int, streams: Sequence[str]) -> Column:
         """Decode a task of all samples, by its codec."""

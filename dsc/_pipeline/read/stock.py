@@ -171,7 +171,8 @@ class StockDecoder:
             if data is None:
                 continue
             stream = name.removesuffix(PACK)
-            pack = decode_pack(data, f"{row.get(URL, '')}:{row.get(KEY, '')}")
+            where = f"{row.get(URL, '')}:{row.get(KEY, '')}"
+            pack = decode_pack(data, where, self._archive.dictionary)
             first = self._find(stream, pack.first_index, row.get(URL), str(row.get(KEY)))
             for at, payload in enumerate(pack.payloads):
                 yield others | {INDEX: pack.first_index + at, "_at": first + at, stream: payload}

@@ -30,7 +30,7 @@ from dsc._schemas import (
     Task,
     carrying_streams,
 )
-from dsc._schemas.manifest import Appended
+from dsc._schemas.manifest import Appended, format_version_of
 from dsc._schemas.reached import merge_reached
 from dsc._storage.files.root import Root
 from dsc._storage.format.commit import (
@@ -189,6 +189,7 @@ def named_files(files: Iterable[FileRecord], shards: Iterable[ShardRecord]) -> s
 def _manifest(plan: Plan, records: Sequence[JobRecord], report: SourceReport | None) -> Manifest:
     shards = [record.shard for record in records]
     return Manifest(
+        format_version=plan.format_version,
         created_by=plan.created_by,
         plan_sha256=plan.sha256,
         source=str(plan.source.get("name")),
@@ -215,11 +216,16 @@ def stream_totals(
     streams: Iterable[Stream], pack_size: int, shards: Sequence[ShardRecord]
 ) -> dict[str, StreamTotals]:
     """Sum up each stream: payloads, and what is stored for them (tars and their indexes)."""
-    idx_bytes = sum(8 * (-(-shard.samples // pack_size) + 1) for shard in shards)
+
+    def idx_bytes(stream: Stream) -> int:
+        size = stream.pack_size or pack_size
+        return sum(8 * (-(-shard.samples // size) + 1) for shard in shards)
+
     return {
         stream.name: StreamTotals(
             payload_bytes=sum(shard.streams[stream.name].payload_bytes for shard in shards),
-            stored_bytes=idx_bytes + sum(shard.streams[stream.name].bytes for shard in shards),
+            stored_bytes=idx_bytes(stream)
+            + sum(shard.streams[stream.name].bytes for shard in shards),
             n_missing=sum(shard.streams[stream.name].n_missing for shard in shards),
         )
         for stream in streams
@@ -353,6 +359,7 @@ def _grown(
     streams = (*old.streams, *plan.streams) if more else old.streams
     return old.model_copy(
         update={
+            "format_version": format_version_of(tasks, streams),
             "generation": growth.generation,
             "plan_sha256": plan.sha256 if _is_copy(old) else old.plan_sha256,
             "tasks": tasks,

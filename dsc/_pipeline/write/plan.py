@@ -26,8 +26,11 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from dsc._codecs.encoder import check_same_encoder, effort_of
 from dsc._pipeline.choose.coding import Coding, encoder_versions
 from dsc._pipeline.options import ShardingOptions
+from dsc._pipeline.write.packing import Sizes, look_at_payloads, pack_streams, resolve_columns
 from dsc._pipeline.write.samples import Probed
 from dsc._pipeline.write.sizes import (
+    MAX_COLUMN_SHARD,
+    MAX_SHARD,
     Advance,
     Coder,
     choose_pack_size,
@@ -37,10 +40,18 @@ from dsc._pipeline.write.sizes import (
     largest_stream,
     probe_indices,
 )
-from dsc._schemas import FORMAT_VERSION, CodecRecord, Manifest, Quality, ShardRecord, Stream, Task
+from dsc._schemas import (
+    FORMAT_VERSION,
+    CodecRecord,
+    Manifest,
+    Quality,
+    ShardRecord,
+    Stream,
+    Task,
+)
 from dsc._schemas.base import Schema, canonical_json
 from dsc._schemas.choice import Choice
-from dsc._schemas.manifest import SHA256, SPLIT
+from dsc._schemas.manifest import SHA256, SPLIT, format_version_of
 from dsc._sources.base import Source, origin_of, splits_of
 from dsc._storage.format.keys import hash_keys, new_factor
 from dsc.errors import PlanMismatchError, UsageError
@@ -278,35 +289,82 @@ def make_plan(
     SampleError
         When a probed sample cannot be read or encoded, unless `on_error` is ``skip``.
     """
+    return plan_archive(
+        source, coding, sharding, split, on_error, probed, code, advance, is_checked
+    ).plan
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A plan, and the coding that carries it out: with the dictionaries that the plan chose."""
+
+    plan: Plan
+    coding: Coding
+
+
+def plan_archive(
+    source: Source,
+    coding: Coding,
+    sharding: ShardingOptions = USUAL,
+    split: str | None = None,
+    on_error: str = "fail",
+    probed: Probed | None = None,
+    code: Coder = code_here,
+    advance: Advance = lambda _: None,
+    is_checked: bool = False,
+    columns: Sequence[str] | str | None = None,
+) -> Planned:
+    """Plan the compression of a source, and choose how packs compress; see `make_plan`.
+
+    Parameters
+    ----------
+    columns
+        Tasks whose shards are to be one pack each, names or aliases.
+
+    Raises
+    ------
+    UnknownTaskError, UsageError
+        When one of them is not there, or can be no column.
+    """
     samples = len(source)
     named, splits = split, {} if split else named_splits(source)
     split = split or next(iter(splits), "train")
     shard_size, pack_size = sharding.shard_size, sharding.pack
     if not is_checked:
         check_plannable(source, sharding, named)
+    resolved = resolve_columns(columns, coding)
+    packed = list(coding.codec_set.packed())
+    payloads = look_at_payloads(source, coding, on_error, packed) if packed else {}
     if shard_size is None or pack_size is None:
         probed = Probed() if probed is None else probed
         indices = indices_to_probe(source, coding.is_ordered, sharding, named)
         code(source, coding, on_error, indices, probed, advance)
         stream_bytes = largest_stream([probed.coded[index] for index in indices])
-        shard_size = shard_size or max(choose_shard_size(samples, stream_bytes), pack_size or 1)
+        most = MAX_COLUMN_SHARD if len(packed) == len(coding.codec_set.slots) else MAX_SHARD
+        usual = choose_shard_size(samples, stream_bytes, most)
+        shard_size = shard_size or max(usual, pack_size or 1)
         pack_size = pack_size or choose_pack_size(stream_bytes)
+    pack_size = min(pack_size, shard_size)
+    sizes = Sizes(shard_size, pack_size, samples)
+    coding, streams = pack_streams(coding, payloads, sizes, resolved)
     codecs = coding.codec_set.records()
-    return Plan(
+    plan = Plan(
+        format_version=format_version_of(coding.tasks, streams),
         created_by=created_by(),
         source=source.describe(),
         split=split,
         samples=samples,
         splits=splits if len(splits) > 1 else {},
         tasks=coding.tasks,
-        streams=coding.codec_set.streams(),
+        streams=streams,
         codecs=codecs,
         quality=coding.quality,
         shard_size=shard_size,
-        pack_size=min(pack_size, shard_size),
+        pack_size=pack_size,
         choice=None if coding.choice is None else coding.choice.stored(),
         encoder=encoder_versions(codecs, coding.quality),
     )
+    return Planned(plan, coding)
 
 
 def check_plannable(source: Source, sharding: ShardingOptions, split: str | None) -> None:

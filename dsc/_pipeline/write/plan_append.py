@@ -21,7 +21,17 @@ from numpy.typing import NDArray
 from dsc._pipeline.choose.codec_set import CodecSet
 from dsc._pipeline.choose.coding import Coding, encoder_versions
 from dsc._pipeline.read.dataset import Dataset
-from dsc._pipeline.write.plan import Adds, Growth, Plan, check_split, created_by, next_run, runs_of
+from dsc._pipeline.write.packing import Sizes, look_at_payloads, pack_streams, resolve_columns
+from dsc._pipeline.write.plan import (
+    Adds,
+    Growth,
+    Plan,
+    Planned,
+    check_split,
+    created_by,
+    next_run,
+    runs_of,
+)
 from dsc._schemas import (
     Manifest,
     Origin,
@@ -32,6 +42,7 @@ from dsc._schemas import (
     required_streams,
     resolve_task,
 )
+from dsc._schemas.manifest import format_version_of
 from dsc._sources.base import Source, SourceSample, lacks_of, origin_of, read_sample, report_of
 from dsc._storage.read.archive import Archive
 from dsc.errors import SampleError, UnknownTaskError, UsageError
@@ -380,6 +391,7 @@ def plan_samples(archive: Archive, samples: NewSamples, codec_set: CodecSet, spl
     size = len(samples.source)
     run = next_run(archive.shards, split, size, manifest.shard_size)
     return Plan(
+        format_version=manifest.format_version,
         created_by=created_by(),
         source=samples.source.describe(),
         split=split,
@@ -404,20 +416,31 @@ def plan_tasks(
     archive: Archive,
     found: FoundSamples,
     coding: Coding,
-) -> Plan:
+    on_error: str = "fail",
+    columns: Sequence[str] | str | None = None,
+) -> Planned:
     """Plan new streams for the shards that stand.
 
     Parameters
     ----------
     coding
         Of the new tasks, each quality by name (`Coding.named`).
+    on_error
+        Whether a sample that is looked at and cannot be encoded is an error (``fail``).
+    columns
+        New tasks whose shards are to be one pack each.
 
     Raises
     ------
     UsageError
-        When a codec would write a stream that the archive has.
+        When a codec would write a stream that the archive has, or a column can be none.
     """
     manifest = archive.manifest
+    resolved = resolve_columns(columns, coding)
+    packed = list(coding.codec_set.packed())
+    payloads = look_at_payloads(found.present, coding, on_error, packed) if packed else {}
+    sizes = Sizes(manifest.shard_size, manifest.pack_size, len(archive))
+    coding, streams = pack_streams(coding, payloads, sizes, resolved)
     codec_set, choice = coding.codec_set, coding.choice
     twice = {s.name for s in codec_set.streams()} & {s.name for s in manifest.streams}
     if twice:
@@ -425,13 +448,14 @@ def plan_tasks(
             f"the archive has a stream {', '.join(sorted(twice))} already, and a codec of the new "
             "tasks writes one of that name; choose another codec with --codec"
         )
-    return Plan(
+    plan = Plan(
+        format_version=format_version_of(coding.tasks, streams),
         created_by=created_by(),
         source=found.source.describe(),
         split=archive.shards[0].split,
         samples=len(archive),
         tasks=coding.tasks,
-        streams=codec_set.streams(),
+        streams=streams,
         codecs=codec_set.records(),
         quality=coding.quality,
         shard_size=manifest.shard_size,
@@ -446,6 +470,7 @@ def plan_tasks(
         ),
         encoder=encoder_versions(codec_set.records(), coding.quality),
     )
+    return Planned(plan, coding)
 
 
 def _check_whole(archive: Archive, codec_set: CodecSet) -> None:

@@ -22,7 +22,7 @@ from dsc._schemas.reached import Reached
 from dsc._sources.base import Source
 from dsc._storage.files.root import Root
 from dsc._storage.format.names import PLAN, WORK
-from dsc._storage.format.shard import ShardWriter
+from dsc._storage.format.shard import ShardWriter, Written
 from dsc._storage.read.verify import hash_file
 from dsc.errors import CorruptArchiveError, PlanMismatchError
 
@@ -130,10 +130,17 @@ class ShardBuilder:
         self._plan, self._root, self._n = plan, root, n
         self._tally = _Tally(plan, coding.encoder().promised())
         place = plan.place(n)
-        slots = {stream: plan.first_slot + slot for stream, slot in coding.codec_set.slots.items()}
+        slots, codecs = coding.codec_set.slots, coding.codec_set
+        streams = {
+            stream.name: Written(
+                plan.first_slot + slots[stream.name], stream.pack_size, codecs.packing(stream)
+            )
+            for stream in plan.streams
+            if stream.name in slots
+        }
         there = standing.keys if standing else None
         self._writer = ShardWriter(
-            root, place.split, place.n, place.first_index, slots, plan.pack_size, there
+            root, place.split, place.n, place.first_index, streams, plan.pack_size, there
         )
         self._next, self._stop = place.indices.start, place.indices.stop
         self._waiting = {index: one for index, one in known.coded.items() if index in place.indices}
@@ -272,10 +279,13 @@ def check_record(plan: Plan, root: Root, n: int, hashes: bool = True) -> JobReco
 
 
 def _index_files_fit(plan: Plan, root: Root, shard: ShardRecord) -> bool:
-    packs = -(-shard.samples // plan.pack_size)
-    paths = [f"{stream.path}.idx" for stream in shard.streams.values()]
+    sizes = {stream.name: stream.pack_size or plan.pack_size for stream in plan.streams}
+    packs = {name: -(-shard.samples // size) for name, size in sizes.items()}
     try:
-        return all(root.size(path) == 8 * (packs + 1) for path in paths)
+        return all(
+            root.size(f"{stream.path}.idx") == 8 * (packs[name] + 1)
+            for name, stream in shard.streams.items()
+        )
     except FileNotFoundError:
         return False
 

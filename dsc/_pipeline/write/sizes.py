@@ -8,7 +8,8 @@ most 1 MiB of it: the other streams are often ten times smaller, and with fewer 
 kB the headers cost them more than 2 %. A shard: at most 1024 samples, which at a tenth of a second
 a sample is two minutes of work, what a killed worker can lose; at most 128 MiB of the largest
 stream; and for small datasets a power of two that gives about four shards, so that there is work
-for more than one worker.
+for more than one worker. Where no task is a map, a sample takes microseconds and a shard has up to
+65536 of them.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,7 +23,7 @@ PACK_BYTES = 224 << 10
 WIDE_PACK, WIDE_PACK_BYTES = 128, 1 << 20
 MAX_PACK = 1024
 SHARD_BYTES = 128 << 20
-MAX_SHARD = 1024
+MAX_SHARD, MAX_COLUMN_SHARD = 1024, 1 << 16
 FEW_SHARDS = 4
 
 Advance = Callable[[int], None]
@@ -92,9 +93,9 @@ def choose_pack_size(stream_bytes: float) -> int:
     return min(max(usual, wide), MAX_PACK)
 
 
-def choose_shard_size(samples: int, stream_bytes: float) -> int:
+def choose_shard_size(samples: int, stream_bytes: float, most: int = MAX_SHARD) -> int:
     """Choose samples a shard from the number of samples and the largest stream's bytes."""
-    return min(_few(samples), _power_of_two_below(SHARD_BYTES / max(stream_bytes, 1.0)), MAX_SHARD)
+    return min(_few(samples), _power_of_two_below(SHARD_BYTES / max(stream_bytes, 1.0)), most)
 
 
 def _few(samples: int) -> int:

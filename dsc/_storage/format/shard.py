@@ -19,9 +19,28 @@ from dsc._storage.format.commit import write_file
 from dsc._storage.format.keys import KEY
 from dsc._storage.format.names import keys_path, member_name, stream_path
 from dsc._storage.format.origins import write_lines
-from dsc._storage.format.pack import encode_pack
+from dsc._storage.format.pack import Packing, encode_compressed, encode_pack
 from dsc._storage.format.tar import BLOCK, END, MAX_NAME, member_bytes
 from dsc.errors import CorruptArchiveError, UsageError
+
+
+@dataclass(frozen=True)
+class Written:
+    """How a shard writes one stream.
+
+    Attributes
+    ----------
+    slot
+        Of its codec.
+    pack_size
+        Samples a pack; None for the shard's.
+    packing
+        How its packs compress payloads; None where they do not.
+    """
+
+    slot: int
+    pack_size: int | None = None
+    packing: Packing | None = None
 
 
 @dataclass
@@ -29,7 +48,8 @@ class _StreamFile:
     part: Path
     file: BinaryIO
     digest: "hashlib._Hash"
-    slot: int
+    how: Written
+    pack_size: int
     offsets: list[int] = field(default_factory=list)
     pending: list[bytes | None] = field(default_factory=list)
     written: int = 0
@@ -54,9 +74,9 @@ class ShardWriter:
     first_index
         Index, in the split, of the first sample.
     streams
-        Codec slot by stream name.
+        By name how each is written; of those that are not compressed the codec's slot will do.
     pack_size
-        Samples a pack.
+        Samples a pack, where a stream has no size of its own.
     keys_there
         The keys file, where the shard stands and only gets more streams; else it is written.
     """
@@ -67,20 +87,23 @@ class ShardWriter:
         split: str,
         n: int,
         first_index: int,
-        streams: Mapping[str, int],
+        streams: Mapping[str, int | Written],
         pack_size: int,
         keys_there: FileRecord | None = None,
     ) -> None:
         self._root, self._split, self._n = root, split, n
-        self._first, self._pack_size, self._keys_there = first_index, pack_size, keys_there
+        self._first, self._keys_there = first_index, keys_there
         self._keys: list[str] = []
         self._origins: list[Origin | None] = []
         self._scratch = None if root.local else tempfile.TemporaryDirectory(prefix="dsc-")
         self._files: dict[str, _StreamFile] = {}
         try:
-            for stream, slot in streams.items():
+            for stream, given in streams.items():
                 part = self._part(stream_path(stream, split, n))
-                self._files[stream] = _StreamFile(part, part.open("wb"), hashlib.sha256(), slot)
+                how = given if isinstance(given, Written) else Written(given)
+                self._files[stream] = _StreamFile(
+                    part, part.open("wb"), hashlib.sha256(), how, how.pack_size or pack_size
+                )
         except BaseException:
             self.abort()
             raise
@@ -108,12 +131,9 @@ class ShardWriter:
         for stream, file in self._files.items():
             payload = payloads.get(stream)
             file.pending.append(payload)
-            if payload is None:
-                file.n_missing += 1
-            else:
-                file.payload_bytes += len(payload)
-        if len(self._keys) % self._pack_size == 0:
-            self._flush()
+            file.n_missing += payload is None
+            if len(file.pending) == file.pack_size:
+                self._flush(stream, file)
 
     def finish(self) -> tuple[FileRecord, dict[str, StreamRecord]]:
         """Write the rest, check every file by reading it back, and give the files their names.
@@ -123,10 +143,10 @@ class ShardWriter:
         CorruptArchiveError
             When the disk gives back other bytes than were written.
         """
-        if len(self._keys) % self._pack_size:
-            self._flush()
         records = {}
         for stream, file in self._files.items():
+            if file.pending:
+                self._flush(stream, file)
             file.write(END)
             file.file.close()
             path = stream_path(stream, self._split, self._n)
@@ -186,13 +206,18 @@ class ShardWriter:
         target.parent.mkdir(parents=True, exist_ok=True)
         return part_name(target)
 
-    def _flush(self) -> None:
-        first = (len(self._keys) - 1) // self._pack_size * self._pack_size
-        for stream, file in self._files.items():
-            pack = encode_pack(file.pending, self._first + first, file.slot)
-            file.offsets.append(file.written)
-            file.write(member_bytes(member_name(self._keys[first], stream), pack))
-            file.pending = []
+    def _flush(self, stream: str, file: _StreamFile) -> None:
+        first = len(self._keys) - len(file.pending)
+        index, how = self._first + first, file.how
+        if how.packing is None:
+            pack = encode_pack(file.pending, index, how.slot)
+            file.payload_bytes += sum(len(payload) for payload in file.pending if payload)
+        else:
+            pack, stored = encode_compressed(file.pending, index, how.slot, how.packing)
+            file.payload_bytes += stored
+        file.offsets.append(file.written)
+        file.write(member_bytes(member_name(self._keys[first], stream), pack))
+        file.pending = []
 
 
 def idx_bytes(offsets: list[int]) -> bytes:

@@ -15,12 +15,14 @@ from dsc._schemas import (
     ShardRecord,
     StreamRecord,
 )
+from dsc._schemas.stream import Compressed
 from dsc._storage.files.root import CONNECTIONS, Root
+from dsc._storage.format.dictionary import read_dictionary
 from dsc._storage.format.keys import KEY, KeyIndex, hash_keys, new_factor, parse_keys
 from dsc._storage.format.names import MANIFEST, WORK, codec_path
 from dsc._storage.format.origins import read_lines, read_names
-from dsc._storage.format.pack import Pack, decode_pack
-from dsc._storage.format.tar import BLOCK, check_head
+from dsc._storage.format.pack import Pack, decode_joined, decode_pack
+from dsc._storage.format.tar import BLOCK, END, check_head
 from dsc._storage.read.tar_index import READ_BLOCK, read_idx
 from dsc.errors import (
     LIST_DAMAGE,
@@ -34,6 +36,7 @@ from dsc.errors import (
 )
 
 if TYPE_CHECKING:
+    from dsc._storage.format.block import Joined
     from dsc._storage.format.keys import Hashes
     from dsc._storage.read.tar_index import Offsets
 
@@ -58,6 +61,10 @@ class Archive:
         self._slots = {
             stream: slot for slot, codec in enumerate(manifest.codecs) for stream in codec.streams
         }
+        self._pack_sizes = {
+            stream.name: stream.pack_size for stream in manifest.streams if stream.pack_size
+        }
+        self._compressed = {stream.name: stream.compressed for stream in manifest.streams}
         self._reset()
 
     def _reset(self) -> None:
@@ -65,9 +72,11 @@ class Archive:
         self._keys: dict[int, tuple[str, ...]] = {}
         self._key_index: KeyIndex | None = None
         self._origins: tuple[int, list[Origin]] | None = None
+        self._dictionaries: dict[int, bytes | None] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_idx": {}, "_keys": {}, "_key_index": None, "_origins": None}
+        read: dict[str, Any] = {"_idx": {}, "_keys": {}, "_dictionaries": {}}
+        return self.__dict__ | read | {"_key_index": None, "_origins": None}
 
     @classmethod
     def open(cls, url: object) -> Self:
@@ -125,6 +134,26 @@ class Archive:
     def n_packs(self, shard: int) -> int:
         """Return the number of packs of a shard, the same in every stream."""
         return -(-self.shards[shard].samples // self.manifest.pack_size)
+
+    def pack_size(self, stream: str) -> int:
+        """Return the samples that a member of a stream's tars holds: of one pack, or of several."""
+        return self._pack_sizes.get(stream, self.manifest.pack_size)
+
+    def member_of(self, stream: str, pack: int) -> int:
+        """Return the number of the member that holds a pack; of most streams the pack's own."""
+        return pack * self.manifest.pack_size // self.pack_size(stream)
+
+    def n_members(self, shard: int, stream: str) -> int:
+        """Return the number of members of a stream's tar."""
+        return -(-self.shards[shard].samples // self.pack_size(stream))
+
+    def compressed(self, stream: str) -> Compressed | None:
+        """Return how packs compress the payloads of a stream; None where they do not."""
+        return self._compressed.get(stream)
+
+    def is_column(self, stream: str) -> bool:
+        """Tell whether each shard of a stream is one member: all of it comes with one request."""
+        return all(self.n_members(shard, stream) == 1 for shard in range(len(self.shards)))
 
     def keys(self, shard: int) -> tuple[str, ...]:
         """Return the keys of a shard's samples."""
@@ -211,19 +240,36 @@ class Archive:
             )
         return read_checked(self.root, files[path])
 
-    def offsets(self, shard: int, stream: str) -> "Offsets":
-        """Return where each pack's tar member starts, and where the last one ends.
+    def dictionary(self, slot: int) -> bytes | None:
+        """Return the dictionary that the packs of a codec's streams refer to; None without one."""
+        if not 0 <= slot < len(self.manifest.codecs):
+            return None
+        record = self.manifest.codecs[slot]
+        if slot not in self._dictionaries:
+            data = self.codec_file(record)
+            where = self.root.where(codec_path(str(record.weights_sha256)))
+            self._dictionaries[slot] = None if data is None else read_dictionary(data, where)
+        return self._dictionaries[slot]
 
-        From the ``.idx``; rebuilt from the tar when there is none.
+    def offsets(self, shard: int, stream: str) -> "Offsets":
+        """Return where each member of a stream's tar starts, and where the last one ends.
+
+        From the ``.idx``; rebuilt from the tar when there is none. One member needs neither.
         """
         record = self.record(shard, stream)
         if record.path not in self._idx:
-            self._idx[record.path] = read_idx(self.root, record, self.n_packs(shard))
+            self._idx[record.path] = read_idx(self.root, record, self.n_members(shard, stream))
         return self._idx[record.path]
 
     def extent(self, shard: int, stream: str, pack: int) -> tuple[int, int]:
-        """Return where a pack's tar member starts and ends."""
-        start, end = self.offsets(shard, stream)[pack : pack + 2].tolist()
+        """Return where the member that holds a pack starts and ends."""
+        return self.member_extent(shard, stream, self.member_of(stream, pack))
+
+    def member_extent(self, shard: int, stream: str, member: int) -> tuple[int, int]:
+        """Return where a member of a stream's tar starts and ends."""
+        if self.n_members(shard, stream) == 1:
+            return 0, max(self.record(shard, stream).bytes - len(END), 0)
+        start, end = self.offsets(shard, stream)[member : member + 2].tolist()
         return start, end
 
     def forget_offsets(self, shard: int, stream: str) -> None:
@@ -232,8 +278,15 @@ class Archive:
 
     def span(self, shard: int, pack: int) -> tuple[int, int]:
         """Return the index, in the split, of a pack's first sample, and how many it holds."""
-        record, size = self.shards[shard], self.manifest.pack_size
-        first = record.first_index + pack * size
+        return self._span(shard, pack, self.manifest.pack_size)
+
+    def member_span(self, shard: int, stream: str, member: int) -> tuple[int, int]:
+        """Return the same of a member of a stream's tar."""
+        return self._span(shard, member, self.pack_size(stream))
+
+    def _span(self, shard: int, number: int, size: int) -> tuple[int, int]:
+        record = self.shards[shard]
+        first = record.first_index + number * size
         return first, min(size, record.first_index + record.samples - first)
 
     def slot(self, stream: str) -> int | None:
@@ -242,22 +295,29 @@ class Archive:
 
     def read_pack(self, shard: int, stream: str, pack: int) -> Pack:
         """Read and check one pack: one range of bytes once the index is known."""
-        member = self.root.read(self.record(shard, stream).path, *self.extent(shard, stream, pack))
-        return self.unwrap(memoryview(member), shard, stream, pack)
+        data = self.root.read(self.record(shard, stream).path, *self.extent(shard, stream, pack))
+        member = self.unwrap(memoryview(data), shard, stream, self.member_of(stream, pack))
+        return self.cut(member, shard, pack)
+
+    def cut(self, member: Pack, shard: int, pack: int) -> Pack:
+        """Cut a pack out of the member that holds it."""
+        first, count = self.span(shard, pack)
+        start = first - member.first_index
+        return member.part(start, start + count)
 
     def iter_packs(self, shard: int, stream: str) -> Iterator[Pack]:
-        """Read all packs of one stream of a shard, by few large reads."""
+        """Read all members of one stream of a shard, by few large reads."""
         record, offsets = self.record(shard, stream), self.offsets(shard, stream).tolist()
-        pack = 0
-        while pack < len(offsets) - 1:
-            stop = bisect.bisect_right(offsets, offsets[pack] + READ_BLOCK) - 1
-            stop = min(max(stop, pack + 1), len(offsets) - 1)
-            start = offsets[pack]
+        member = 0
+        while member < len(offsets) - 1:
+            stop = bisect.bisect_right(offsets, offsets[member] + READ_BLOCK) - 1
+            stop = min(max(stop, member + 1), len(offsets) - 1)
+            start = offsets[member]
             block = memoryview(self.root.read(record.path, start, offsets[stop]))
-            for number in range(pack, stop):
+            for number in range(member, stop):
                 part = block[offsets[number] - start : offsets[number + 1] - start]
                 yield self.unwrap(part, shard, stream, number)
-            pack = stop
+            member = stop
 
     def payloads(self, index: int, streams: Sequence[str]) -> dict[str, memoryview | None]:
         """Read the bitstreams of one sample; None where it does not have a stream."""
@@ -273,28 +333,46 @@ class Archive:
                 f"{self.root.url}: this archive has no stream {stream}"
             ) from None
 
-    def unwrap(self, member: memoryview, shard: int, stream: str, pack: int) -> Pack:
+    def unwrap(self, data: memoryview, shard: int, stream: str, member: int) -> Pack:
         """Check a member's header, padding and pack against what must stand there."""
-        where = f"{self.root.where(self.record(shard, stream).path)}: pack {pack}"
-        name, length = check_head(bytes(member[:BLOCK]), len(member), where)
-        if any(member[BLOCK + length :]):
+        where, pack = self._unwrapped(data, shard, stream, member)
+        found = decode_pack(pack, where, self.dictionary)
+        self._check(found.first_index, len(found.payloads), found.codec_slot, where,
+                    shard, stream, member)  # fmt: skip
+        return found
+
+    def unwrap_joined(self, data: memoryview, shard: int, stream: str, member: int) -> "Joined":
+        """Check a member in the same way; its payloads are not cut out."""
+        where, pack = self._unwrapped(data, shard, stream, member)
+        first, slot, found = decode_joined(pack, where, self.dictionary)
+        self._check(first, len(found.lengths), slot, where, shard, stream, member)
+        return found
+
+    def _unwrapped(
+        self, data: memoryview, shard: int, stream: str, member: int
+    ) -> tuple[str, memoryview]:
+        where = f"{self.root.where(self.record(shard, stream).path)}: pack {member}"
+        name, length = check_head(bytes(data[:BLOCK]), len(data), where)
+        if any(data[BLOCK + length :]):
             raise CorruptPackError(f"{where}: padding is not zero; {LIST_DAMAGE}")
-        found = decode_pack(member[BLOCK : BLOCK + length], where)
-        first, count = self.span(shard, pack)
-        if found.first_index != first or len(found.payloads) != count:
-            raise TaskMismatchError(
-                f"{where}: holds samples {found.first_index} to "
-                f"{found.first_index + len(found.payloads) - 1}, expected {first} to "
-                f"{first + count - 1}; the streams of this shard are out of step"
-            )
-        if found.codec_slot != self.slot(stream):
-            raise TaskMismatchError(
-                f"{where}: written by codec {found.codec_slot}, the manifest says "
-                f"{self.slot(stream)}"
-            )
         if not name.endswith(f".{stream}.pack"):
             raise TaskMismatchError(f"{where}: member {name!r} is of another stream")
-        return found
+        return where, data[BLOCK : BLOCK + length]
+
+    def _check(
+        self, start: int, n: int, slot: int, where: str, shard: int, stream: str, member: int
+    ) -> None:
+        """Check which samples a pack says to hold, and whose it is."""
+        first, count = self.member_span(shard, stream, member)
+        if start != first or n != count:
+            raise TaskMismatchError(
+                f"{where}: holds samples {start} to {start + n - 1}, expected {first} to "
+                f"{first + count - 1}; the streams of this shard are out of step"
+            )
+        if slot != self.slot(stream):
+            raise TaskMismatchError(
+                f"{where}: written by codec {slot}, the manifest says {self.slot(stream)}"
+            )
 
 
 def read_checked(root: Root, record: FileRecord) -> bytes:
@@ -328,6 +406,11 @@ def check_shards(manifest: Manifest, shards: Sequence[ShardRecord], where: str) 
         When samples are counted twice or not at all, or a stream is missing.
     """
     streams = {stream.name for stream in manifest.streams}
+    odd = [s.name for s in manifest.streams if (s.pack_size or 0) % manifest.pack_size]
+    if odd:
+        raise CorruptArchiveError(
+            f"{where}: packs of stream {odd[0]} are no multiple of {manifest.pack_size} samples"
+        )
     counted: dict[str, int] = dict.fromkeys(manifest.splits, 0)
     numbers: dict[str, int] = dict.fromkeys(manifest.splits, 0)
     for record in shards:

@@ -19,28 +19,45 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dsc._schemas.stream import Compressed
+from dsc._storage.cache.lru import LruCache
 from dsc._storage.cache.pack_cache import PackCache, pack_name
 from dsc._storage.files.counts import ReadCounts
 from dsc._storage.files.http import check_size
 from dsc._storage.files.ranges import MergedRange, merge_ranges
 from dsc._storage.files.retry import call_again
 from dsc._storage.files.root import CONNECTIONS
-from dsc._storage.format.pack import HEADER, MAGIC, MISSING, VERSION, Pack
+from dsc._storage.format.pack import (
+    COMPRESSED,
+    EACH,
+    HEADER,
+    MAGIC,
+    MISSING,
+    TABLE_ROW,
+    VERSION,
+    Pack,
+    inflate,
+)
 from dsc._storage.format.tar import BLOCK, check_head
 from dsc._storage.read.archive import Archive
 from dsc.errors import LIST_DAMAGE, CorruptPackError, TaskMismatchError
 
+if TYPE_CHECKING:
+    from dsc._storage.format.block import Joined
+
 MAX_GAP = 64 << 10  # bytes that cost about as much as one more request
 MAX_REQUEST = 4 << 20
 REFETCHES = 2
+KEPT_MEMBERS = 32 << 20  # bytes of decompressed members that hold several packs
 
 A = TypeVar("A")
 B = TypeVar("B")
+Unwrap = Callable[[memoryview, int, str, int], B]  # checks a member: its shard, stream, number
 
 
 class PackId(NamedTuple):
@@ -49,6 +66,14 @@ class PackId(NamedTuple):
     shard: int
     stream: str
     pack: int
+
+
+class MemberId(NamedTuple):
+    """One member of a tar: a pack, or of a stream of larger packs several."""
+
+    shard: int
+    stream: str
+    member: int
 
 
 @dataclass(frozen=True)
@@ -63,12 +88,19 @@ class PackTable:
         CRC-32 of each, (n,) uint32.
     missing
         Which samples do not have this stream, (n,) bool.
+    sizes
+        Bytes of each before it was compressed by itself, (n,) int64; None where none was.
     """
 
     starts: NDArray[np.int64]
     ends: NDArray[np.int64]
     crcs: NDArray[np.uint32]
     missing: NDArray[np.bool_]
+    sizes: NDArray[np.int64] | None = None
+
+    def given(self, k: int, payload: memoryview, where: str) -> memoryview:
+        """Return sample `k`'s payload, which is intact, decompressed."""
+        return payload if self.sizes is None else inflate(payload, int(self.sizes[k]), where)
 
 
 @dataclass(frozen=True)
@@ -109,6 +141,7 @@ class PackReader:
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._pool: ThreadPoolExecutor | None = None
+        self._members: LruCache[MemberId, Pack] = LruCache(KEPT_MEMBERS)
         self._indexing: dict[tuple[int, str], threading.Lock] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -152,21 +185,57 @@ class PackReader:
 
     def read_many(self, wanted: Iterable[PackId]) -> dict[tuple[int, str, int], Pack]:
         """Read packs of any shards and streams; raises like `read`."""
+        archive = self.archive
         ids = list(dict.fromkeys(PackId(*one) for one in wanted))
+        member_of = {
+            one: MemberId(one.shard, one.stream, archive.member_of(one.stream, one.pack))
+            for one in ids
+        }
+        members = self.read_members(member_of.values())
+        return {one: archive.cut(members[member_of[one]], one.shard, one.pack) for one in ids}
+
+    def read_members(self, wanted: Iterable[MemberId]) -> dict[MemberId, Pack]:
+        """Read members of tars; those that hold several packs stay at hand. Raises like `read`."""
+        found: dict[MemberId, Pack] = {}
+        ids = []
+        for one in dict.fromkeys(wanted):
+            kept = self._members.get(one) if self._is_shared(one) else None
+            if kept is None:
+                ids.append(one)
+            else:
+                found[one] = kept
+        found |= self._read_as(self.archive.unwrap, ids)
+        for one in ids:
+            if self._is_shared(one):
+                size = sum(len(payload) for payload in found[one].payloads if payload is not None)
+                self._members.put(one, found[one], size + 64 * len(found[one].payloads))
+        return found
+
+    def read_joined(self, shard: int, stream: str) -> "list[Joined]":
+        """Read all payloads of a stream of a shard, by member, not cut out. Raises like `read`."""
+        members = range(self.archive.n_members(shard, stream))
+        ids = [MemberId(shard, stream, member) for member in members]
+        found = self._read_as(self.archive.unwrap_joined, ids)
+        return [found[one] for one in ids]
+
+    def _is_shared(self, one: MemberId) -> bool:
+        return self._archive.pack_size(one.stream) != self._archive.manifest.pack_size
+
+    def _read_as(self, unwrap: "Unwrap[B]", ids: Sequence[MemberId]) -> dict[MemberId, B]:
         if self.cache is None:
-            return {one: pack for one, (_, pack) in self._fetch(ids).items()}
-        archive, found = self.archive, {}
+            return {one: pack for one, (_, pack) in self._fetch(unwrap, ids).items()}
+        found = dict[MemberId, B]()
         names = {self._name(one): one for one in ids}
 
         def check(name: str, member: bytes) -> None:
-            found[names[name]] = archive.unwrap(memoryview(member), *names[name])
+            found[names[name]] = unwrap(memoryview(member), *names[name])
 
         def fetch(missing: Sequence[str]) -> Mapping[str, bytes]:
-            fetched = self._fetch([names[name] for name in missing])
+            fetched = self._fetch(unwrap, [names[name] for name in missing])
             found.update({one: pack for one, (_, pack) in fetched.items()})
             return {self._name(one): member for one, (member, _) in fetched.items()}
 
-        self.read_indexes(ids)
+        self._read_offsets(ids)
         self.cache.get_many(list(names), fetch, check, self.counts)
         return {one: found[one] for one in ids}
 
@@ -176,7 +245,10 @@ class PackReader:
         return self.archive.root.read(record.path, start, end, record.bytes)
 
     def table(self, shard: int, stream: str, pack: int) -> PackTable:
-        """Read the table of a pack by itself; raises like `read`."""
+        """Read the table of a pack by itself; raises like `read`.
+
+        A stream whose packs are compressed as a whole has none, see `has_tables`.
+        """
         self._offsets((shard, stream))
         limits = table_range(self.archive, shard, stream, pack)
 
@@ -190,9 +262,16 @@ class PackReader:
             self.read(shard, stream, [pack])  # it says what is wrong
             return read_table()
 
+    def has_tables(self, stream: str) -> bool:
+        """Tell whether the packs of a stream have a table, so that parts of them can be read."""
+        return self.archive.compressed(stream) is not Compressed.TOGETHER
+
     def missing(self, shard: int, stream: str, pack: int) -> NDArray[np.bool_]:
-        """Tell which samples of a pack lack its stream, (n,); only the table is read."""
-        return self.table(shard, stream, pack).missing
+        """Tell which samples of a pack lack its stream, (n,); only a table is read, if it can."""
+        if self.has_tables(stream):
+            return self.table(shard, stream, pack).missing
+        [found] = self.read(shard, stream, [pack])
+        return np.array([payload is None for payload in found.payloads])
 
     def each(self, call: Callable[[A], B], items: Sequence[A]) -> list[B]:
         """Call a function that reads, for all items: side by side where that saves waiting."""
@@ -205,71 +284,86 @@ class PackReader:
         self.archive.root.connect()  # once, not once a thread
         return list(pool.map(call, items))
 
-    def _name(self, one: PackId) -> str:
-        return pack_name(self.archive.record(one.shard, one.stream).sha256, one.pack)
+    def _name(self, one: MemberId) -> str:
+        return pack_name(self.archive.record(one.shard, one.stream).sha256, one.member)
 
-    def read_indexes(self, ids: Sequence[PackId]) -> dict[tuple[int, str], list[int]]:
-        """Group packs by file, (shard, stream); the index of each file is read, if it was not."""
+    def read_indexes(self, ids: Sequence[PackId]) -> None:
+        """Read the index of each file that packs are of, if it was not."""
+        self._read_offsets([MemberId(*one) for one in ids])
+
+    def _read_offsets(self, ids: Sequence[MemberId]) -> dict[tuple[int, str], list[int]]:
+        """Group members by file, (shard, stream); the index of each is read, if it was not."""
         files: dict[tuple[int, str], list[int]] = {}
         for one in ids:
-            files.setdefault((one.shard, one.stream), []).append(one.pack)
+            files.setdefault((one.shard, one.stream), []).append(one.member)
         self.each(self._offsets, list(files))
         return files
 
     def _offsets(self, file: tuple[int, str]) -> None:
         """Read the index of a file, once, whatever the number of threads that want it."""
         archive = self.archive
+        if archive.n_members(*file) == 1:  # its place is known
+            return
         with self._lock:
             reading = self._indexing.setdefault(file, threading.Lock())
         with reading:
             archive.offsets(*file)
 
-    def _fetch(self, ids: Sequence[PackId]) -> dict[PackId, tuple[bytes, Pack]]:
+    def _fetch(
+        self, unwrap: "Unwrap[B]", ids: Sequence[MemberId]
+    ) -> dict[MemberId, tuple[bytes, B]]:
         """Read tar members and what is in them."""
         if self.archive.root.local is not None:
-            return self._fetch_local(ids)
+            return self._fetch_local(unwrap, ids)
         jobs = []
-        for (shard, stream), packs in self.read_indexes(ids).items():
-            spans = [self.archive.extent(shard, stream, pack) for pack in packs]
+        for (shard, stream), numbers in self._read_offsets(ids).items():
+            spans = [self.archive.member_extent(shard, stream, number) for number in numbers]
             for merged in merge_ranges(spans, self._max_gap, MAX_REQUEST):
-                members = [(packs[at], *spans[at]) for at in merged.members]
+                members = [(numbers[at], *spans[at]) for at in merged.members]
                 jobs.append((shard, stream, merged, members))
-        found: dict[PackId, tuple[bytes, Pack]] = {}
-        for part in self.each(lambda job: self._fetch_merged(*job), jobs):
+        found: dict[MemberId, tuple[bytes, B]] = {}
+        for part in self.each(lambda job: self._fetch_merged(unwrap, *job), jobs):
             found.update(part)
         return found
 
-    def _fetch_local(self, ids: Sequence[PackId]) -> dict[PackId, tuple[bytes, Pack]]:
+    def _fetch_local(
+        self, unwrap: "Unwrap[B]", ids: Sequence[MemberId]
+    ) -> dict[MemberId, tuple[bytes, B]]:
         """Read members one by one: a merged read would save no waiting and cost a copy."""
         found = {}
-        for (shard, stream), packs in self.read_indexes(ids).items():
+        for (shard, stream), numbers in self._read_offsets(ids).items():
             record = self.archive.record(shard, stream)
-            spans = [self.archive.extent(shard, stream, pack) for pack in packs]
+            spans = [self.archive.member_extent(shard, stream, number) for number in numbers]
             members = self.archive.root.read_many(record.path, spans, record.bytes)
-            for pack, member in zip(packs, members, strict=True):
-                one = PackId(shard, stream, pack)
-                found[one] = self._unwrap(one, member)
+            for number, member in zip(numbers, members, strict=True):
+                one = MemberId(shard, stream, number)
+                found[one] = self._unwrap(unwrap, one, member)
         return found
 
     def _fetch_merged(
-        self, shard: int, stream: str, merged: MergedRange, members: Sequence[tuple[int, int, int]]
-    ) -> dict[PackId, tuple[bytes, Pack]]:
+        self,
+        unwrap: "Unwrap[B]",
+        shard: int,
+        stream: str,
+        merged: MergedRange,
+        members: Sequence[tuple[int, int, int]],
+    ) -> dict[MemberId, tuple[bytes, B]]:
         block = self.read_range(shard, stream, merged.start, merged.end)
         found = {}
-        for pack, start, end in members:
+        for number, start, end in members:
             # a copy where there are several: a pack that is kept must not keep its neighbours
             member = block[start - merged.start : end - merged.start]
-            one = PackId(shard, stream, pack)
-            found[one] = self._unwrap(one, member)
+            one = MemberId(shard, stream, number)
+            found[one] = self._unwrap(unwrap, one, member)
         return found
 
-    def _unwrap(self, one: PackId, member: bytes) -> tuple[bytes, Pack]:
+    def _unwrap(self, unwrap: "Unwrap[B]", one: MemberId, member: bytes) -> tuple[bytes, B]:
         """Check a member; over a network, fetch a damaged one again."""
         members = chain([member], self._read_again(one))
 
-        def check_next() -> tuple[bytes, Pack]:
+        def check_next() -> tuple[bytes, B]:
             found = next(members)
-            return found, self.archive.unwrap(memoryview(found), *one)
+            return found, unwrap(memoryview(found), *one)
 
         try:
             return self._until_intact(check_next)
@@ -278,10 +372,10 @@ class PackReader:
                 self._check_file(one)
             raise
 
-    def _read_again(self, one: PackId) -> Iterator[bytes]:
+    def _read_again(self, one: MemberId) -> Iterator[bytes]:
         while True:
             self.archive.forget_offsets(one.shard, one.stream)
-            yield self.read_range(one.shard, one.stream, *self.archive.extent(*one))
+            yield self.read_range(one.shard, one.stream, *self.archive.member_extent(*one))
 
     def _until_intact(self, read: Callable[[], B]) -> B:
         """Read what has a checksum; over a network, again where it came damaged."""
@@ -294,7 +388,7 @@ class PackReader:
             lambda: self.counts.add("refetched_damaged"),
         )
 
-    def _check_file(self, one: PackId) -> None:
+    def _check_file(self, one: MemberId) -> None:
         """Say so when it is another file, where reading a range of it did not tell."""
         root, record = self.archive.root, self.archive.record(one.shard, one.stream)
         with suppress(OSError):
@@ -307,8 +401,12 @@ def salvage(reader: PackReader, shard: int, stream: str, pack: int) -> SalvagedP
     Raises
     ------
     CorruptPackError
-        When its header or table is damaged, so that nothing can be told apart.
+        When its header or table is damaged, so that nothing can be told apart; or all of it was
+        compressed together.
     """
+    if not reader.has_tables(stream):
+        [pack_] = reader.read(shard, stream, [pack])
+        return SalvagedPack(pack_.payloads)
     table = reader.table(shard, stream, pack)
     record = reader.archive.record(shard, stream)
     where = f"{reader.archive.root.where(record.path)}: pack {pack}"
@@ -321,7 +419,10 @@ def salvage(reader: PackReader, shard: int, stream: str, pack: int) -> SalvagedP
         if table.missing[k]:
             found.append(None)
         elif got == expected:
-            found.append(payload)
+            try:
+                found.append(table.given(k, payload, f"{where}, place {k}"))
+            except CorruptPackError as error:
+                found.append(error)
         else:
             found.append(
                 CorruptPackError(
@@ -335,7 +436,8 @@ def table_range(archive: Archive, shard: int, stream: str, pack: int) -> tuple[i
     """Return which bytes of the tar hold the headers and the table of a pack."""
     start, end = archive.extent(shard, stream, pack)
     _, count = archive.span(shard, pack)
-    return start, min(end, start + BLOCK + HEADER.size + 8 * count)
+    width = 8 if archive.compressed(stream) is None else TABLE_ROW.size
+    return start, min(end, start + BLOCK + HEADER.size + width * count)
 
 
 def decode_table(data: bytes, archive: Archive, shard: int, stream: str, pack: int) -> PackTable:
@@ -351,14 +453,21 @@ def decode_table(data: bytes, archive: Archive, shard: int, stream: str, pack: i
     first, count = archive.span(shard, pack)
     name, length = check_head(data[:BLOCK], end - start, where)
     header, table = data[BLOCK : BLOCK + HEADER.size], data[BLOCK + HEADER.size :]
-    crc = zlib.crc32(table, zlib.crc32(header[:24]))
-    expected = HEADER.pack(MAGIC, VERSION, 0, count, archive.slot(stream), first, crc, 0)
-    if header != expected or len(table) != 8 * count or not name.endswith(f".{stream}.pack"):
+    version, flags, width = VERSION, 0, 8
+    covered = header[:24]
+    if archive.compressed(stream) is not None:
+        version, flags, width = COMPRESSED, EACH, TABLE_ROW.size
+        covered += bytes(4)
+    crc = zlib.crc32(table, zlib.crc32(covered))
+    expected = HEADER.pack(MAGIC, version, flags, count, archive.slot(stream), first, crc, 0)
+    if header != expected or len(table) != width * count or not name.endswith(f".{stream}.pack"):
         raise CorruptPackError(f"{where}: damaged header or table; {LIST_DAMAGE}")
-    lengths, crcs = np.frombuffer(table, "<u4").reshape(count, 2).T
+    lengths, crcs, *sizes = np.frombuffer(table, "<u4").reshape(count, width // 4).T
     missing = lengths == MISSING
-    payloads = start + BLOCK + HEADER.size + 8 * count
+    payloads = start + BLOCK + HEADER.size + width * count
     ends = payloads + np.cumsum(np.where(missing, 0, lengths), dtype=np.int64)
     if ends[-1] != start + BLOCK + length:
         raise CorruptPackError(f"{where}: the table does not fit the pack; {LIST_DAMAGE}")
-    return PackTable(np.concatenate([[payloads], ends[:-1]]), ends, crcs.copy(), missing)
+    starts = np.concatenate([[payloads], ends[:-1]])
+    full = sizes[0].astype(np.int64) if sizes else None
+    return PackTable(starts, ends, crcs.copy(), missing, full)

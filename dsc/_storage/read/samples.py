@@ -117,6 +117,8 @@ class SampleReader:
 
     def _is_part(self, one: PackId, members: int) -> bool:
         archive = self._reader.archive
+        if not self._reader.has_tables(one.stream):
+            return False
         start, end = archive.extent(*one)
         _, count = archive.span(one.shard, one.pack)
         small = end - start <= SMALL_PACK and one not in self._tables
@@ -135,9 +137,14 @@ class SampleReader:
                     raise CorruptPackError(f"{error}; it holds sample {key}") from error
             raise
         for one in ids:
-            start, end = self._reader.archive.extent(*one)
-            self._packs.put(one, found[one], end - start)
+            self._packs.put(one, found[one], self._cost(one))
         return {one: found[one] for one in ids}
+
+    def _cost(self, one: PackId) -> int:
+        """Return what a pack takes in memory, about; one that shares a member, its share."""
+        archive = self._reader.archive
+        start, end = archive.extent(*one)
+        return (end - start) * archive.manifest.pack_size // archive.pack_size(one.stream) + 1
 
     def _read_parts(self, wanted: Wanted) -> dict[PackId, dict[int, memoryview | None]]:
         """Read tables where they are not known, then the wanted payloads, merged."""
@@ -149,8 +156,9 @@ class SampleReader:
         damaged = set()
         for got in self._reader.each(self._read_part, _plan_parts(tables, wanted)):
             for one, k, payload in got:
-                found[one][k] = payload
-                if zlib.crc32(payload) != int(tables[one].crcs[k]):
+                if zlib.crc32(payload) == int(tables[one].crcs[k]):
+                    found[one][k] = tables[one].given(k, payload, f"{one}, place {k}")
+                else:
                     damaged.add(one)
         # the whole pack is fetched as often as it takes, and says what is wrong with it
         for one, pack in self._read_whole(sorted(damaged), wanted).items():

@@ -132,7 +132,7 @@ def _check_stream(archive: Archive, number: int, stream: str, record: StreamReco
     idx = f"{record.path}.idx"
     if archive.root.exists(idx) and archive.root.read(idx, 0, len(rebuilt) + 1) != rebuilt:
         raise CorruptArchiveError(f"{where}.idx: not what the tar says; delete it, it is rebuilt")
-    firsts = archive.keys(number)[:: archive.manifest.pack_size]
+    firsts = archive.keys(number)[:: archive.pack_size(stream)]
     for member, key in zip(members, firsts, strict=False):  # the packs themselves are counted below
         if member.name != member_name(key, stream):
             raise CorruptArchiveError(
@@ -141,7 +141,7 @@ def _check_stream(archive: Archive, number: int, stream: str, record: StreamReco
     missing = payload_bytes = 0
     for pack in archive.iter_packs(number, stream):
         missing += sum(payload is None for payload in pack.payloads)
-        payload_bytes += sum(len(payload) for payload in pack.payloads if payload is not None)
+        payload_bytes += pack.stored_bytes
     if (missing, payload_bytes) != (record.n_missing, record.payload_bytes):
         raise CorruptArchiveError(
             f"{where}: {missing} missing and {payload_bytes} payload bytes, the record says "

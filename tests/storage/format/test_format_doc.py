@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from dsc._storage.format.keys import KEY
-from dsc._storage.format.pack import MAX_SAMPLES, encode_pack
+from dsc._storage.format.pack import MAX_SAMPLES, Packing, encode_compressed, encode_pack
 from dsc._storage.format.tar import MAX_NAME, header_bytes
 from dsc._storage.read.archive import MAX_TOTAL_SAMPLES, Archive
+from tests import compressed
 from tests.archives import STREAMS, build_archive, payload
 from tests.places import ROOT
 
@@ -17,10 +18,10 @@ TEXT = (ROOT / "docs" / "format.md").read_text()
 
 
 def reader() -> Any:
-    code = re.search(r"## A reader.*?```python\n(.*?)```", TEXT, re.DOTALL)
-    assert code is not None
+    section = TEXT.partition("## A reader")[2].partition("\n## ")[0]
     scope: dict[str, Any] = {}
-    exec(code[1], scope)
+    for code in re.findall(r"```python\n(.*?)```", section, re.DOTALL):
+        exec(code, scope)
     return scope["read"]
 
 
@@ -30,6 +31,30 @@ def test_the_reader_of_the_document_reads_every_sample(tmp_path: Path) -> None:
     for index in range(23):
         for stream in STREAMS:
             assert read(tmp_path, stream, index) == payload(stream, index)
+
+
+def test_the_reader_of_the_document_reads_packs_that_compress(tmp_path: Path) -> None:
+    manifest = compressed.build(tmp_path)
+    read = reader()
+    for index in range(compressed.N):
+        for stream in compressed.STREAMS:
+            assert read(tmp_path, stream, index) == compressed.payload(stream, index)
+    methods = set()
+    for tar in tmp_path.glob("*/*.tar"):
+        methods |= {data[6] for data in re.findall(rb"DSCP\x02\x00..", tar.read_bytes(), re.DOTALL)}
+    assert manifest.format_version == 2
+    assert {2, 3, 4} <= methods
+
+
+@pytest.mark.parametrize("stream", compressed.STREAMS)
+def test_the_reader_of_the_document_finds_damage_in_them(tmp_path: Path, stream: str) -> None:
+    compressed.build(tmp_path)
+    path = tmp_path / stream / f"train-{stream}-000000.tar"
+    data = bytearray(path.read_bytes())
+    data[512 + 32 + 12 * compressed.PACK + 5] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match="damaged"):
+        reader()(tmp_path, stream, 0)
 
 
 def test_the_reader_of_the_document_finds_a_flipped_bit(tmp_path: Path) -> None:
@@ -46,6 +71,13 @@ def test_the_example_pack_is_to_the_byte() -> None:
     example = re.search(r"```\n(44534350.*?)```", TEXT, re.DOTALL)
     assert example is not None
     assert bytes.fromhex(example[1]) == encode_pack([b"\x01\x02", None], 5, 3)
+
+
+def test_the_example_of_a_pack_that_compresses_is_to_the_byte() -> None:
+    example = re.search(r"```\n(44534350 0200.*?)```", TEXT, re.DOTALL)
+    assert example is not None
+    pack, _ = encode_compressed([b"ab", None, b"b"], 5, 3, Packing())
+    assert bytes.fromhex(example[1]) == pack
 
 
 def test_the_header_table_is_what_is_written() -> None:

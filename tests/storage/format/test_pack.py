@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dsc._storage.format.pack import MISSING, decode_pack, encode_pack, unpack
+from dsc._storage.format.pack import MISSING, decode_pack, encode_pack
+from dsc._storage.read.unpack import unpack
 from dsc.errors import CorruptPackError, DscError
 
 PAYLOADS = st.lists(st.one_of(st.none(), st.binary(max_size=50)), min_size=1, max_size=20)

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from dsc._bench.server import serve
 from dsc._storage.files.root import Root, check_relative
-from dsc._storage.format.pack import unpack
 from dsc._storage.format.shard import ShardWriter
 from dsc._storage.read.archive import Archive
+from dsc._storage.read.unpack import unpack
 from dsc._storage.read.verify import verify_archive
 from dsc.errors import (
     ArchiveNotFoundError,
@@ -212,9 +212,9 @@ def test_no_archive_says_so(tmp_path: Path) -> None:
 def test_newer_format_is_refused_with_the_version_that_is_needed(
     built: Path, tmp_path: Path
 ) -> None:
-    text = (built / "dsc.json").read_text().replace('"format_version": 1', '"format_version": 2')
+    text = (built / "dsc.json").read_text().replace('"format_version": 1', '"format_version": 3')
     (tmp_path / "dsc.json").write_text(text)
-    with pytest.raises(UnsupportedVersionError, match="version 2 or newer"):
+    with pytest.raises(UnsupportedVersionError, match="version 3 or newer"):
         Archive.open(tmp_path)
 
 
