@@ -136,7 +136,7 @@ def _compare_column(sign: str, left: Column, right: "Column | Plain") -> NumberC
 
 def _as_text(value: Any, other: Any) -> Any:
     """Return the names of classes where they meet text."""
-    if isinstance(value, NumberColumn) and value.classes and isinstance(other, TableColumn):
+    if isinstance(value, NumberColumn) and value.has_names and isinstance(other, TableColumn):
         return named(value)
     return value
 
@@ -168,7 +168,7 @@ def _compare_arrays(sign: str, left: NumberColumn, right: Any, there: Mask | Non
 def _compare_with_text(sign: str, left: NumberColumn, text: str) -> NumberColumn:
     if left.what == "time":
         return _compare_arrays(sign, single(left), nanoseconds(text), None)
-    if left.classes:
+    if left.has_names:
         if sign in ORDERED:
             return named(left).flags(lambda value: compared(sign, value, text))
         return _compare_arrays(sign, single(left), class_number(left, text), None)
@@ -241,7 +241,7 @@ def contained(left: "Column | Plain", right: "Column | Plain", samples: int) -> 
     """
     if isinstance(right, tuple):
         return _among(left, right, samples)
-    if isinstance(right, NumberColumn) and right.classes:
+    if isinstance(right, NumberColumn) and right.has_names:
         right = named(right)
     if isinstance(right, TableColumn) and right.what in ("text", "json"):
         if not isinstance(left, NumberColumn | TableColumn):
@@ -264,7 +264,7 @@ def _among(left: "Column | Plain", values: tuple[Any, ...], samples: int) -> Num
         return left.flags(lambda v: v.__hash__ is not None and v in known)
     wanted = []
     for value in values:
-        if isinstance(value, str) and left.classes:
+        if isinstance(value, str) and left.has_names:
             wanted.append(class_number(left, value))
         elif isinstance(value, str) and left.what == "time":
             wanted.append(nanoseconds(value))
@@ -385,7 +385,7 @@ def length(value: "Column | Plain") -> "Column | Plain":
     """Return how many letters a text has, values a list, bytes a file, rows an array."""
     if isinstance(value, str | tuple):
         return len(value)
-    if isinstance(value, NumberColumn) and value.classes:
+    if isinstance(value, NumberColumn) and value.has_names:
         value = named(value)
     if isinstance(value, NumberColumn) and value.what == "bytes":
         return NumberColumn(value.values, value.there)
@@ -408,7 +408,7 @@ def textual(value: "Column | Plain", doing: str) -> "TableColumn | str":
     UsageError
         When it is something else.
     """
-    if isinstance(value, NumberColumn) and value.classes:
+    if isinstance(value, NumberColumn) and value.has_names:
         return named(value)
     if isinstance(value, str) or (
         isinstance(value, TableColumn) and value.what in ("text", "json")
@@ -448,6 +448,8 @@ def element(value: "Column | Plain", at: Sequence[Any]) -> Column:
         for one in at:
             found = _inside(found, one)
         return found
+    if isinstance(value, NumberColumn) and value.classes and value.values.ndim == 2:
+        at = [class_number(value, one) if isinstance(one, str) else one for one in at]
     if not all(isinstance(one, int) and not isinstance(one, bool) for one in at):
         raise UsageError(f"{described(value)}: only JSON has fields by name")
     if isinstance(value, TableColumn) and value.what == "array":

@@ -36,7 +36,7 @@ class NumberColumn:
     name
         Of the column, for messages.
     classes
-        Names of the classes, where there are any.
+        Names of the classes, where there are any; of an array those of its elements.
     """
 
     values: NDArray[Any]
@@ -47,6 +47,11 @@ class NumberColumn:
 
     def __len__(self) -> int:
         return len(self.values)
+
+    @property
+    def has_names(self) -> bool:
+        """Whether each number is a class that has a name."""
+        return self.what == "class" and bool(self.classes)
 
     def value(self, k: int) -> Any:
         """Return the value of a sample as Python has it; None where there is none."""
@@ -201,7 +206,7 @@ def _some(column: Column, most: int) -> str:
     known = np.flatnonzero(column.there)
     if not len(known):
         return "no sample here has it"
-    if isinstance(column, NumberColumn) and column.classes:
+    if isinstance(column, NumberColumn) and column.has_names:
         column = named(column)
         known = np.flatnonzero(column.there)
     if isinstance(column, NumberColumn):

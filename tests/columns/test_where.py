@@ -46,6 +46,9 @@ class Few:
             "pose": NumberColumn(
                 np.arange(60).reshape(5, 3, 4), np.array([1, 1, 1, 1, 0], bool), "number", "pose"
             ),
+            "odds": NumberColumn(
+                np.eye(5, 3), np.array([1, 1, 1, 1, 0], bool), "number", "odds", ROOMS
+            ),
             "sound": numbers([10, 0, 5, 7, None], what="bytes", name="sound"),
             "rgb": numbers([0, 0, 0, 0, None], what="map", name="rgb"),
             "key": coded(["k0", "k1", "k2", "k3", "k4"], "text", "key"),
@@ -149,6 +152,8 @@ class Few:
         ("pose[1][2] == 6", [0]),
         ("pose[-1][-1] > 40", [3]),
         ("len(pose) == 3", [0, 1, 2, 3]),
+        ("odds.bath == 1", [1]),
+        ("odds['hall way'] > 0.5 or odds[0] > 0.5", [0, 2]),
         ("column('class') == 2", [1]),
         ("True", [0, 1, 2, 3, 4]),
         ("1 + 1 == 2 and count == 3", [0]),
@@ -201,6 +206,9 @@ def test_an_expression_holds_for(text: str, wanted: list[int] | None) -> None:
         ("pose == 3", "pose is an array of 3×4: name one element, as pose[0]"),
         ("pose[3, 0] == 3", "no element [3, 0]"),
         ("pose[0] == 3", "pose[0] is an array of 4"),
+        ("odds.cellar > 1", "odds has no class 'cellar'; found: kitchen, bath, hall way"),
+        ("'bath' in odds", "odds is an array of 3"),
+        ("odds == 'bath'", "odds is an array of 3"),
         ("pose['x'] == 3", "only JSON has fields by name"),
         ("caption.weather == 'x'", "only JSON has fields by name"),
         ("rgb == 3", "rgb is a map: only `rgb is None` can be asked"),
