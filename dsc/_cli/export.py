@@ -4,16 +4,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dsc._cli.options import ArchiveArgument, JsonOption, TasksOption
+from dsc._cli.options import ArchiveArgument, JsonOption, TasksOption, takes_options
 from dsc._cli.printing.output import emit, say
 from dsc._cli.printing.progress import progress
+from dsc._cli.selecting import SelectionArguments
 
 if TYPE_CHECKING:
     from dsc._pipeline.copy.export.target import ExportReport
 
 
+@takes_options
 def export(
     archive: ArchiveArgument,
+    selection: SelectionArguments,
     out: Annotated[
         str,
         typer.Option(
@@ -55,13 +58,17 @@ def export(
     [bold]Examples[/bold]
 
       dsc export demo --tasks depth --out demo-files
+      dsc export demo --where "scene == 'kitchen'" --limit 100 --out kitchens
       dsc export coco-dsc --to coco --out /data/coco-again
       dsc export https://example.org/taskonomy-dsc --tasks rgb --out /data/rgb
     """
     from dsc._pipeline.copy.export.run import export as run
 
     with progress("export", "samples") as report:
-        found = run(archive, tasks, out, to=to, overwrite=overwrite, progress=report, names=names)
+        found = run(
+            archive, tasks, out, to=to, selection=selection.given, overwrite=overwrite,
+            progress=report, names=names,
+        )  # fmt: skip
     value = {
         "out": out,
         "to": to,

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dsc._cli.options import ArchiveArgument, JsonOption, TasksOption
+from dsc._cli.options import ArchiveArgument, JsonOption, TasksOption, takes_options
 from dsc._cli.printing.choice import quality_text, show_choice, show_reached
 from dsc._cli.printing.output import emit, note, print_json, say, show_table
 from dsc._cli.printing.progress import progress
 from dsc._cli.printing.summary import show_summary
 from dsc._cli.printing.text import bytes_text, counted
+from dsc._cli.selecting import SelectionArguments
 
 if TYPE_CHECKING:
     from dsc._pipeline.read.distortion import Distortion
@@ -205,8 +206,10 @@ def _task_row(task: "Task") -> list[str]:
     return [task.name, kind, task.dtype, shape, unit or classes, invalid]
 
 
+@takes_options
 def ls(
     archive: ArchiveArgument,
+    selection: SelectionArguments,
     number: Annotated[
         int, typer.Option("-n", "--number", help="How many lines; 0 for all.", min=0)
     ] = 20,
@@ -224,6 +227,7 @@ def ls(
     [bold]Examples[/bold]
 
       dsc ls demo -n 5
+      dsc ls demo --where "len(caption) > 80" --split val
       dsc ls demo --shards
       dsc ls demo --streams
     """
@@ -232,6 +236,11 @@ def ls(
 
     if shards + streams + failed > 1:
         raise UsageError("--shards, --streams and --failed each list something else: give one")
+    given = selection.given
+    if given and (shards or streams or failed):
+        raise UsageError(
+            f"--{next(iter(given))} is of samples: leave out what else is to be listed"
+        )
     opened = Archive.open(archive)
     kind, lister = "samples", _samples
     if shards:
@@ -240,7 +249,8 @@ def ls(
         kind, lister = "files", _files
     elif failed:
         kind, lister = "failed", _failed
-    entries = list(islice(lister(opened), number or None))
+    found = _selected(opened, given) if given else lister(opened)
+    entries = list(islice(found, number or None))
     emit(json_, {"archive": archive, kind: entries}, lambda: _show_entries(entries))
 
 
@@ -250,6 +260,16 @@ def _samples(opened: "Archive") -> Iterator[dict[str, Any]]:
         for key in opened.keys(number):
             yield {"index": index, "key": key, "split": shard.split, "shard": shard.n}
             index += 1
+
+
+def _selected(opened: "Archive", given: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """List chosen samples, in the order asked for."""
+    from dsc._pipeline.read.dataset import Dataset
+
+    for index in Dataset(opened, []).select(**given).indices.tolist():
+        shard = opened.shards[opened.locate(index)[0]]
+        key = opened.key(index)
+        yield {"index": index, "key": key, "split": shard.split, "shard": shard.n}
 
 
 def _shards(opened: "Archive") -> Iterator[dict[str, Any]]:

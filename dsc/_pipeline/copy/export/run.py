@@ -33,6 +33,7 @@ def export(
     out: str | os.PathLike[str],
     *,
     to: str = FILES,
+    selection: Mapping[str, Any] | None = None,
     overwrite: bool = False,
     progress: ExportProgress | None = None,
     **options: Any,
@@ -47,6 +48,8 @@ def export(
         Directory or fsspec URL.
     to
         One of `TARGETS`.
+    selection
+        Which samples: keywords of `Dataset.select`; None for all.
     overwrite
         Write every file again, also over those of another archive.
     progress
@@ -67,7 +70,7 @@ def export(
     write = target_of(to)
     given = {name: value for name, value in options.items() if value is not None}
     _check_options(to, write, given)
-    dataset = Dataset.open(os.fspath(url), tasks, native=True)
+    dataset = Dataset.open(os.fspath(url), tasks, native=True, **(selection or {}))
     root = Root(os.fspath(out))
     check_root(root, f"--out {root.url}")
     if root.local is not None and (root.local / MANIFEST).is_file():
