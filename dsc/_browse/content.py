@@ -126,6 +126,7 @@ class Content:
         split: str | None,
         by: str | None,
         group: int | None,
+        where: str | None,
         start: int,
         count: int,
         values: Sequence[str],
@@ -133,7 +134,7 @@ class Content:
         """List samples of a selection, with the values of some tasks that are no maps."""
         if start < 0 or not 0 <= count <= MOST_LISTED:
             raise UsageError(f"{count} samples from {start}: at most {MOST_LISTED} from 0 on")
-        chosen = self.selections.find(split, by, group)
+        chosen = self.selections.find(split, by, group, where)
         indices = [int(index) for index in chosen[start : start + count]]
         texts = self._short_values(indices, values)
         items = [
@@ -167,13 +168,13 @@ class Content:
             return self._values[names]
 
     def find(
-        self, text: str, split: str | None, by: str | None, group: int | None
+        self, text: str, split: str | None, by: str | None, group: int | None, where: str | None
     ) -> dict[str, Any]:
         """Find a sample by number, key, or a part of its key; say where it is in a selection."""
         index = self._search(text.strip())
         if index is None:
             return {"index": None, "key": None, "position": None}
-        chosen = self.selections.find(split, by, group)
+        chosen = self.selections.find(split, by, group, where)
         place = int(np.searchsorted(chosen, index)) if len(chosen) else 0
         there = place < len(chosen) and int(chosen[place]) == index
         return {

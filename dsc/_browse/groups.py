@@ -6,17 +6,20 @@ kept.
 """
 
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dsc._pipeline.read.dataset import Dataset
+from dsc._columns.column import Column, NumberColumn
+from dsc._pipeline.read.columns import ArchiveColumns
+from dsc._pipeline.read.selection import Selection, choose
 from dsc._pipeline.view.pictures import value_text
 from dsc._schemas import Task, TaskKind
+from dsc._storage.cache.lru import LruCache
 from dsc._storage.read.archive import Archive
+from dsc._storage.read.pack_reader import PackReader
 from dsc.errors import DscError, UsageError
 
 FOLDER = "folder"
@@ -24,7 +27,8 @@ NO_VALUE = "(none)"
 MOST_GROUPS = 2000
 MOST_LABEL = 120  # letters
 KEPT = 4  # groupings
-READ_TOGETHER = 256
+KEPT_SELECTIONS = 64 << 20  # bytes
+MOST_CONDITION = 2000  # letters
 GROUPED = (TaskKind.CLASS, TaskKind.TEXT, TaskKind.JSON, TaskKind.SCALAR)
 
 Indices = NDArray[np.int64]
@@ -73,6 +77,7 @@ class Groups:
 
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
+        self._columns = ArchiveColumns(archive, PackReader(archive))
         self._tasks = {task.name: task for task in archive.manifest.tasks if task.kind in GROUPED}
         self._made: dict[str, Grouping] = {}
         self._lock = threading.Lock()
@@ -104,88 +109,120 @@ class Groups:
             grouping.error = str(error)
 
     def _fill(self, by: str, grouping: Grouping) -> None:
+        """Give each sample the number of its group, shard by shard."""
         task = self._tasks.get(by)
-        values = self._folders() if task is None else self._values(task)
         codes = np.zeros(grouping.total, np.int32)
-        known: dict[str, int] = {}
-        order: dict[str, Any] = {}
-        for index, (label, place) in enumerate(values):
-            code = known.setdefault(label, len(known))
-            if code == len(order):
-                order[label] = place
-                if len(order) > MOST_GROUPS:
-                    grouping.error = f"{by} has more than {MOST_GROUPS:,} different values"
-                    return
-            codes[index] = code
-            grouping.done = index + 1
-        labels = sorted(known, key=lambda label: order[label])
+        known: dict[str, tuple[int, Any]] = {}  # number and place in the order, by label
+        for shard in range(len(self._archive.shards)):
+            found, values = self._folders(shard) if task is None else self._values(task, shard)
+            own = []
+            for label, place in values:
+                number, _ = known.setdefault(label, (len(known), place))
+                own.append(number)
+            if len(known) > MOST_GROUPS:
+                grouping.error = f"{by} has more than {MOST_GROUPS:,} different values"
+                return
+            first = self._archive.start(shard)
+            codes[first : first + len(found)] = np.array(own, np.int32)[found]
+            grouping.done = first + len(found)
+        labels = sorted(known, key=lambda label: known[label][1])
         rank = np.empty(len(labels), np.int32)
-        rank[[known[label] for label in labels]] = np.arange(len(labels))
+        rank[[known[label][0] for label in labels]] = np.arange(len(labels))
         ranked = rank[codes]
         grouping.labels = labels
         grouping.counts = np.bincount(ranked, minlength=len(labels)).tolist()
         grouping.codes = ranked
 
-    def _folders(self) -> Iterator[tuple[str, Any]]:
-        for index in range(len(self._archive)):
-            folder = self._archive.origin(index).name.rpartition("/")[0]
-            label = folder.encode("utf-8", "replace").decode()[:MOST_LABEL]
-            yield label or NO_VALUE, label
+    def _folders(self, shard: int) -> tuple[Indices, list[tuple[str, Any]]]:
+        names = [name.rpartition("/")[0] for name in self._archive.source_names(shard)]
+        places = {name: number for number, name in enumerate(dict.fromkeys(names))}
+        labels = [name.encode("utf-8", "replace").decode()[:MOST_LABEL] for name in places]
+        codes = np.fromiter((places[name] for name in names), np.int64, len(names))
+        return codes, [(label or NO_VALUE, label) for label in labels]
 
-    def _values(self, task: Task) -> Iterator[tuple[str, Any]]:
-        dataset = Dataset(self._archive, [task.name], native=True)
-        for first in range(0, len(dataset), READ_TOGETHER):
-            indices = range(first, min(first + READ_TOGETHER, len(dataset)))
-            for sample in dataset.batch(indices):
-                array = sample[task.name]
-                if array is None:
-                    yield NO_VALUE, (1, 0, "")
-                    continue
-                label = value_text(task, array)[:MOST_LABEL]
-                number = float(array) if array.ndim == 0 else 0.0
-                yield label, (0, number, label)
+    def _values(self, task: Task, shard: int) -> tuple[Indices, list[tuple[str, Any]]]:
+        """Return what each sample of a shard has: places in a list of labels, and that list."""
+        return _labelled(self._columns.read(task.name, shard), task)
+
+
+def _labelled(column: Column, task: Task) -> tuple[Indices, list[tuple[str, Any]]]:
+    """Name the values of a column; what is not there comes last."""
+    if isinstance(column, NumberColumn):
+        different, codes = np.unique(column.values[column.there], return_inverse=True)
+        numbers = different.tolist()
+        texts = [value_text(task, value) for value in different]
+        labels: list[tuple[str, Any]] = [
+            (text, (0, number, "")) for text, number in zip(texts, numbers, strict=True)
+        ]
+    else:
+        used, codes = np.unique(column.codes[column.there], return_inverse=True)
+        found = (column.table[code] for code in used.tolist())
+        texts = [value_text(task, task.to_native(value)) for value in found]
+        labels = [(text[:MOST_LABEL], (0, 0, text[:MOST_LABEL])) for text in texts]
+    places = np.full(len(column), len(labels), np.int64)
+    places[column.there] = codes
+    if not column.there.all():
+        labels.append((NO_VALUE, (1, 0, "")))
+    return places, labels
 
 
 class Selections:
-    """Which samples are looked at: all, those of a split, of a group, or of a group in a split."""
+    """Which samples are looked at: all, or those of a split, of a group, of a condition."""
 
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
         self.groups = Groups(archive)
-        self._splits: dict[str, Indices] = {}
+        self._found: LruCache[tuple[str | None, str | None, int | None, str | None], Indices]
+        self._found = LruCache(KEPT_SELECTIONS)
+        self._reader = PackReader(archive)
+        self._looking = threading.Lock()
 
-    def find(self, split: str | None, by: str | None, group: int | None) -> range | Indices:
+    def find(
+        self, split: str | None, by: str | None, group: int | None, where: str | None = None
+    ) -> range | Indices:
         """Return the indices of the samples, rising.
+
+        Parameters
+        ----------
+        split, by, group
+            Name of a split, and number of a group of a grouping; None for all.
+        where
+            A condition on columns (`dsc.open` takes the same); None for none.
 
         Raises
         ------
         UsageError
-            When there is no such split or group, or the grouping is not ready.
+            When there is no such split, group or column, the condition cannot be read, or the
+            grouping is not ready.
         """
         if split is not None and split not in self._archive.manifest.splits:
             raise UsageError(f"no split {split!r}")
         if by is None or group is None:
-            return range(len(self._archive)) if split is None else self._of_split(split)
-        grouping = self.groups.find(by)
-        if grouping.codes is None:
-            raise UsageError(grouping.error or f"the groups by {by} are not known yet")
-        if not 0 <= group < len(grouping.labels):
-            raise UsageError(f"no group {group} by {by}")
-        if split is None:
-            chosen: Indices = np.flatnonzero(grouping.codes == group)
-            return chosen
-        own = self._of_split(split)
-        within: Indices = own[grouping.codes[own] == group]
-        return within
-
-    def _of_split(self, split: str) -> Indices:
-        found = self._splits.get(split)
+            by = group = None
+        if split is None and by is None and where is None:
+            return range(len(self._archive))
+        key = (split, by, group, where)
+        found = self._found.get(key)
         if found is None:
-            parts, start = [], 0
-            for shard in self._archive.shards:
-                if shard.split == split:
-                    parts.append(np.arange(start, start + shard.samples))
-                start += shard.samples
-            found = np.concatenate(parts) if parts else np.zeros(0, np.int64)
-            self._splits[split] = found
+            with self._looking:  # a long look is not begun twice
+                found = self._found.get(key)
+                if found is None:
+                    found = self._choose(*key)
+                    self._found.put(key, found, found.nbytes)
+        return found
+
+    def _choose(
+        self, split: str | None, by: str | None, group: int | None, where: str | None
+    ) -> Indices:
+        if where is not None and len(where) > MOST_CONDITION:
+            raise UsageError(f"where: {len(where)} letters, at most {MOST_CONDITION}")
+        chosen = choose(self._archive, self._reader, Selection.of(split, where))
+        if by is not None and group is not None:
+            grouping = self.groups.find(by)
+            if grouping.codes is None:
+                raise UsageError(grouping.error or f"the groups by {by} are not known yet")
+            if not 0 <= group < len(grouping.labels):
+                raise UsageError(f"no group {group} by {by}")
+            chosen &= grouping.codes == group
+        found: Indices = np.flatnonzero(chosen)
         return found

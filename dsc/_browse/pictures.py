@@ -61,7 +61,7 @@ class Pictures:
         self._datasets: dict[tuple[str, ...], Dataset] = {}
         self._opening = threading.Lock()
         self._working = threading.BoundedSemaphore(max(2, os.cpu_count() or 1))
-        self._images: LruCache[tuple[int, str, str, bool], Image] = LruCache(KEPT_PICTURES)
+        self._images: LruCache[tuple[int, str, str, bool, bool], Image] = LruCache(KEPT_PICTURES)
         self._arrays: LruCache[tuple[int, str, bool], tuple[Array | None]] = LruCache(KEPT_ARRAYS)
         self._looking = threading.Lock()
         self.looked: FoundOriginals | None = None
@@ -150,7 +150,7 @@ class Pictures:
 
     # ---- pictures
 
-    def picture(self, index: int, task: str, what: str, whole: bool) -> Image:
+    def picture(self, index: int, task: str, what: str, whole: bool, drawn: bool = False) -> Image:
         """Return a picture of a map.
 
         Parameters
@@ -159,6 +159,8 @@ class Pictures:
             One of `KINDS`.
         whole
             Whether with all pixels; else a thumbnail, which may be all pixels, too.
+        drawn
+            Whether it is decoded here in any case, for a browser that cannot.
 
         Raises
         ------
@@ -167,10 +169,11 @@ class Pictures:
         BitstreamError, CorruptArchiveError, OSError
             When it cannot be read or decoded.
         """
-        key = (index, task, what, whole)
+        key = (index, task, what, whole, drawn)
         found = self._images.get(key)
         if found is None:
-            found = self._undecoded(index, task, whole) if what == DECODED else None
+            as_it_is = what == DECODED and not drawn
+            found = self._undecoded(index, task, whole) if as_it_is else None
             found = found or self._drawn(index, task, what, whole)
             self._images.put(key, found, len(found.data))
         return found

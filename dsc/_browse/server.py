@@ -213,7 +213,7 @@ def explained(error: Exception) -> str:
 Query = Mapping[str, list[str]]
 NUMBER = r"(\d{1,15})"
 NAME = r"([a-z0-9_.]{1,64})"
-PICTURE = re.compile(rf"/picture/([0-9a-f]{{16}})/{NUMBER}/{NAME}/([a-z]+)/(thumb|whole)")
+PICTURE = re.compile(rf"/picture/([0-9a-f]{{16}})/{NUMBER}/{NAME}/([a-z]+)/(thumb|whole)(/drawn)?")
 FILE = re.compile(rf"/file/([0-9a-f]{{16}})/{NUMBER}/{NAME}")
 
 
@@ -266,12 +266,15 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def _picture(content: Content, version: str, index: str, task: str, what: str, size: str) -> Answer:
+def _picture(
+    content: Content, version: str, index: str, task: str, what: str, size: str, drawn: str | None
+) -> Answer:
     if version != content.version or what not in KINDS:
         return problem(404, "there is no such picture")
     content.map_task(task)
     content.archive.locate(int(index))
-    image = content.pictures.picture(int(index), task, what, size == "whole")
+    whole = size == "whole"
+    image = content.pictures.picture(int(index), task, what, whole, drawn is not None)
     return Answer(image.media_type, image.data, caching=KEPT if what == "decoded" else FRESH)
 
 
@@ -298,10 +301,10 @@ def _number(query: Query, name: str, default: int | None = None) -> int:
     return int(text)
 
 
-def _selection(query: Query) -> tuple[str | None, str | None, int | None]:
+def _selection(query: Query) -> tuple[str | None, str | None, int | None, str | None]:
     by = _one(query, "by")
     group = _number(query, "group") if by is not None and "group" in query else None
-    return _one(query, "split"), by, group
+    return _one(query, "split"), by, group, _one(query, "where")
 
 
 def _samples(content: Content, query: Query) -> Mapping[str, Any]:

@@ -197,6 +197,18 @@ def test_what_a_browser_decodes_is_what_dsc_decodes(few: BrowseServer, tab: Tab)
     assert np.abs(shown - decoded).max() <= 2  # rounding of YCbCr to RGB
 
 
+def test_a_browser_that_cannot_decode_asks_for_what_was_decoded(
+    few: BrowseServer, tab: Tab
+) -> None:
+    tab.send("Network.setBlockedURLs", urls=["*/decoded/thumb"])
+    tab.open(few.url)
+    expected = seen(tab)
+    drawn = {int(match[1]) for url in tab.requests if url.endswith("/drawn")
+             and (match := PICTURE.search(url))}  # fmt: skip
+    assert drawn == set(expected)
+    tab.errors.clear()
+
+
 def test_a_sample_is_shown_task_by_task(few: BrowseServer, tab: Tab) -> None:
     tab.open(f"{few.url}#sample=1")
     tab.until("document.querySelectorAll('.panel').length === 2")
@@ -242,6 +254,63 @@ def test_groups_splits_and_searches_choose_samples(few: BrowseServer, tab: Tab) 
     tab.press("Enter")
     tab.until("document.querySelector('#detail-key').textContent === 'square_00005'")
     assert "40 samples" in tab.run("document.querySelector('#subtitle').textContent")
+
+
+def test_a_condition_filters_the_grid(few: BrowseServer, tab: Tab) -> None:
+    tab.open(few.url)
+    seen(tab)
+    enter = ("(box => {{ box.value = {}; box.form.requestSubmit(); }})"
+             "(document.querySelector('#filter-text'))")  # fmt: skip
+    tab.run(enter.format("\"colour == 'green' and index < 20\""))
+    tab.until("document.querySelector('#subtitle').textContent.startsWith('5 of 40 samples')")
+    assert seen(tab) == [1, 5, 9, 13, 17]
+    assert "where=colour" in tab.run("location.hash")
+    tab.run(enter.format("'nonsense =='"))
+    tab.until("document.querySelector('#filter-text.wrong')")
+    assert tab.run("document.querySelector('#notice').textContent")
+    tab.errors.clear()  # a request that is refused is an error in the browser's log
+    tab.until("document.querySelector('#subtitle').textContent.startsWith('5 of 40 samples')")
+    tab.run(enter.format("''"))
+    tab.until("document.querySelector('#subtitle').textContent.startsWith('40 samples')")
+    tab.open("about:blank")
+    tab.open(f"{few.url}#where=index%3D%3D7")
+    tab.until("document.querySelector('#subtitle').textContent.startsWith('1 of 40 samples')")
+    assert seen(tab) == [7]
+
+
+def test_more_samples_than_a_browser_can_scroll_through_are_reached(
+    many: BrowseServer, tab: Tab
+) -> None:
+    tab.open(many.url)
+    seen(tab)
+    tab.run("""import('/grid.js').then(found => {
+        found.Grid.tallest = 30000;
+        document.querySelector('[data-size=l]').click();
+    })""")
+    tab.until("document.querySelector('#scroller').scrollHeight <= 30000")
+    scroller = "document.querySelector('#scroller')"
+    shown = [seen(tab)]
+    assert shown[0][0] == 0
+    tab.run(f"{scroller}.scrollTop = 300; 0")  # near: as far as the wheel says
+    tab.rest(0.2)
+    shown.append(seen(tab))
+    assert 0 < shown[1][-1] < 30
+    for share, about in ((0.5, 5000), (1.0, 9999), (0.25, 2500), (0.0, 0)):
+        tab.run(f"{scroller}.scrollTop = {share} * ({scroller}.scrollHeight - innerHeight); 0")
+        tab.run(f"{scroller}.scrollTop += {1 if share == 1 else 0} * 9999; 0")
+        tab.rest(0.2)
+        found = seen(tab)
+        assert min(abs(one - about) for one in found) < 200, (share, found)
+    for key, number in (("End", 9999), ("Home", 0)):
+        tab.press(key)
+        tab.rest(0.2)
+        assert number in seen(tab)
+    tab.run(f"{scroller}.focus(); 0")
+    tab.press("End")
+    for _ in range(3):
+        tab.press("ArrowUp")
+    tab.rest(0.2)
+    assert tab.run("Number(document.querySelector('.tile.chosen').dataset.place)") in seen(tab)
 
 
 def test_chips_choose_what_tiles_show_without_jumps(few: BrowseServer, tab: Tab) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import imagecodecs
 import numpy as np
@@ -153,6 +154,26 @@ def test_a_split_and_a_group_select_samples(client: Client) -> None:
     assert len(grouped(client, "caption")) == N
 
 
+def test_a_condition_selects_samples(client: Client) -> None:
+    for where, indices in (
+        ("colour == 'blue' and index < 9", [2, 6]),
+        ("split == 'val' and depth is None", [32, 37]),
+        ("'number' in caption", [1]),
+        ("index > 99", []),
+    ):
+        found = client.json(f"/api/samples?start=0&count=50&where={quote(where)}")
+        assert [item["index"] for item in found["items"]] == indices
+        assert found["total"] == len(indices)
+    grouped(client, "colour")
+    both = client.json(
+        f"/api/samples?start=0&count=50&split=val&by=colour&group=1&where={quote('index < 37')}"
+    )
+    assert [item["index"] for item in both["items"]] == [33]
+    for wrong in ("colour ==", "nothing == 1", "__import__('os')", "x" * 3000, "rgb == 3"):
+        told = client.json(f"/api/samples?where={quote(wrong)}", status=400)
+        assert told["error"]
+
+
 def grouped(client: Client, by: str) -> list[dict[str, Any]]:
     while True:
         found = client.json(f"/api/groups?by={by}")
@@ -202,6 +223,14 @@ def test_what_a_browser_decodes_is_sent_as_it_lies_in_the_archive(client: Client
     assert payload is not None
     assert bytes(payload).endswith(found.body)
     assert "immutable" in found.headers["cache-control"]
+
+
+def test_a_browser_that_cannot_decode_gets_what_was_decoded(client: Client) -> None:
+    found = client.get(f"/picture/{client.version}/3/rgb/decoded/whole/drawn")
+    assert found.headers["content-type"] == "image/png"
+    decoded = Dataset(client.server.content.archive, ["rgb"])[3]["rgb"]
+    assert decoded is not None
+    np.testing.assert_array_equal(imagecodecs.png_decode(found.body), decoded)
 
 
 def test_what_it_does_not_is_drawn(client: Client) -> None:

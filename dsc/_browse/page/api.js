@@ -38,6 +38,23 @@ export function bytes(count) {
 export const number = (count) => count.toLocaleString("en-US");
 export const counted = (count, word) => `${number(count)} ${word}${count === 1 ? "" : "s"}`;
 
+// Where a picture is; of a task that this browser could not decode, decoded by the server.
+export function picture(archive, index, task, what, size) {
+  const drawn = what === "decoded" && archive.drawn?.has(task) ? "/drawn" : "";
+  return `/picture/${archive.version}/${index}/${task}/${what}/${size}${drawn}`;
+}
+
+// Whether a picture that failed may do when the server decodes it.
+export function canBeDrawn(archive, task, what, source) {
+  const described = archive.tasks.find((one) => one.name === task);
+  return what === "decoded" && described?.undecoded && !source.endsWith("/drawn");
+}
+
+export function drawFromNowOn(archive, task) {
+  archive.drawn ??= new Set();
+  archive.drawn.add(task);
+}
+
 let fading = 0;
 export function notice(text) {
   const box = document.getElementById("notice");

@@ -1,6 +1,6 @@
 // One sample: all its tasks side by side, zoomed together, beside their originals.
 
-import { ask, bytes, make, number, query } from "./api.js";
+import { ask, bytes, canBeDrawn, drawFromNowOn, make, number, picture, query } from "./api.js";
 
 const HEAD = 34;
 const FOOT = 30;
@@ -134,7 +134,6 @@ export class Detail {
     if (glass.task.missing || glass.task.error) return;
     const there = what === "decoded" || this.archive.originals.state === "looking" || this.archive.originals.tasks.includes(glass.task.name);
     glass.what = there ? what : "decoded";
-    const path = `/picture/${this.archive.version}/${this.found.index}/${glass.task.name}/${glass.what}/whole`;
     const image = new Image();
     image.decoding = "async";
     image.alt = `${glass.task.name}, ${glass.what}`;
@@ -142,6 +141,7 @@ export class Detail {
     glass.coming = image;
     image.onload = () => { // the old picture stays until the new one is there
       if (glass.coming !== image) return;
+      if (image.src.endsWith("/drawn")) drawFromNowOn(this.archive, glass.task.name);
       glass.natural = [image.naturalWidth, image.naturalHeight];
       glass.image.replaceWith(image);
       glass.image = image;
@@ -149,9 +149,13 @@ export class Detail {
     };
     image.onerror = () => {
       if (glass.coming !== image) return;
+      if (canBeDrawn(this.archive, glass.task.name, glass.what, image.src)) {
+        image.src += "/drawn";
+        return;
+      }
       glass.foot.textContent = what === "decoded" ? "cannot be shown" : `no ${what}`;
     };
-    image.src = path;
+    image.src = picture(this.archive, this.found.index, glass.task.name, glass.what, "whole");
   }
 
   // What is written around pictures.

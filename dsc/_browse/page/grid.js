@@ -1,17 +1,18 @@
 // A grid of any number of samples: only tiles that are seen are made, and only they are asked for.
 
-import { ask, make, number, query } from "./api.js";
+import { ask, canBeDrawn, drawFromNowOn, make, number, picture, query } from "./api.js";
 
 const GAP = 12;
 const EDGE = 18;
 const LINE = 18;
 const HEAD = 25; // of a tile: key, number, and its border
 const WIDTHS = { s: 112, m: 168, l: 280 };
-const TALLEST = 8_000_000; // pixels that every browser scrolls through
 const SETTLED_MS = 70; // a tile that is passed by faster asks for nothing
 const KEPT_ITEMS = 4000;
 
 export class Grid {
+  static tallest = 8_000_000; // pixels that every browser scrolls through
+
   constructor(scroller, space, archive, onOpen) {
     this.scroller = scroller;
     this.space = space;
@@ -75,7 +76,7 @@ export class Grid {
     const rows = Math.ceil(this.total / columns);
     const whole = rows ? rows * (height + GAP) - GAP + 2 * EDGE : 0;
     this.geometry = { columns, tile, picture, height, row: height + GAP, rows, whole, left: EDGE };
-    this.geometry.shown = Math.min(whole, TALLEST);
+    this.geometry.shown = Math.min(whole, Grid.tallest);
     this.space.style.height = `${this.geometry.shown}px`;
     this.shift = 0;
     this.reach(Math.floor(first / columns) * this.geometry.row);
@@ -253,13 +254,20 @@ export class Grid {
     tile.cells.forEach((cell, at) => {
       const task = this.maps[at];
       const image = make("img", { alt: `${task} of ${item.key}`, decoding: "async", draggable: "false" });
-      image.onload = () => image.classList.add("ready");
+      image.onload = () => {
+        image.classList.add("ready");
+        if (image.src.endsWith("/drawn")) drawFromNowOn(this.archive, task);
+      };
       image.onerror = () => {
+        if (canBeDrawn(this.archive, task, "decoded", image.src)) {
+          image.src += "/drawn";
+          return;
+        }
         this.clear(cell);
         cell.classList.add("none");
         cell.dataset.why = `no ${task}`;
       };
-      image.src = `/picture/${this.archive.version}/${item.index}/${task}/decoded/thumb`;
+      image.src = picture(this.archive, item.index, task, "decoded", "thumb");
       cell.append(image);
     });
   }

@@ -7,7 +7,7 @@ import { Overview } from "./overview.js";
 
 const byId = (id) => document.getElementById(id);
 const POLL_MS = 400;
-const state = { split: "", by: "", group: "", maps: [], values: [], size: "m" };
+const state = { split: "", by: "", group: "", where: "", maps: [], values: [], size: "m" };
 let archive, grid, detail, overview;
 
 async function begin() {
@@ -32,6 +32,7 @@ async function begin() {
   byId("subtitle").textContent = "\u2026";
   document.body.className = "";
   await select(asked.get("group") || "");
+  if (state.where) await filter(state.where);
   if (asked.has("at")) grid.choose(Number(asked.get("at")) || 0);
   if (asked.has("sample")) await go(Number(asked.get("sample")) || 0);
   byId("scroller").focus({ preventScroll: true });
@@ -47,10 +48,21 @@ function choices(asked) {
   state.values = wanted ? values.filter((name) => wanted.includes(name)) : (maps.length ? told.slice(0, 1) : values.slice(0, 3));
   state.size = ["s", "m", "l"].includes(asked.get("size")) ? asked.get("size") : "m";
   state.split = archive.splits.some((one) => one.name === asked.get("split")) ? asked.get("split") : "";
+  state.where = asked.get("where") || "";
+  byId("filter-text").value = state.where;
+  byId("filter-text").placeholder = `Filter: ${example()}`;
   state.by = archive.groupings.includes(asked.get("by")) ? asked.get("by") : "";
   options(byId("split"), [["", `all (${number(archive.samples)})`], ...archive.splits.map((one) => [one.name, `${one.name} (${number(one.count)})`])], state.split);
   byId("split-box").hidden = archive.splits.length < 2;
   options(byId("by"), [["", "nothing"], ...archive.groupings.map((name) => [name, name])], state.by);
+}
+
+// A condition that could be asked of this archive.
+function example() {
+  const kinds = { class: (name) => `${name} == 3`, text: (name) => `'word' in ${name}`, scalar: (name) => `${name} > 0.5` };
+  const task = archive.tasks.find((one) => one.kind in kinds);
+  if (task) return kinds[task.kind](task.name);
+  return archive.splits.length > 1 ? `split == '${archive.splits[1].name}'` : "index < 100";
 }
 
 function options(box, values, chosen) {
@@ -94,6 +106,8 @@ function listen() {
   for (const dialog of document.querySelectorAll(".sheet")) {
     dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
   }
+  byId("filter").addEventListener("submit", (event) => { event.preventDefault(); filter(byId("filter-text").value.trim()); });
+  byId("filter-text").addEventListener("search", (event) => { if (!event.target.value && state.where) filter(""); });
   byId("find").addEventListener("submit", (event) => { event.preventDefault(); find(byId("find-text").value); });
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
@@ -104,13 +118,14 @@ function listen() {
     if (event.key === "?") byId("help").showModal();
     else if (document.querySelector("dialog[open]")) return;
     else if (event.key === "/") byId("find-text").focus();
+    else if (event.key === "f") byId("filter-text").focus();
     else if (event.key === "i") overview.open();
     else return;
     event.preventDefault();
   });
 }
 
-const selection = () => ({ split: state.split || null, by: state.group === "" ? null : state.by || null, group: state.group === "" ? null : state.group });
+const selection = () => ({ where: state.where || null, split: state.split || null, by: state.group === "" ? null : state.by || null, group: state.group === "" ? null : state.group });
 
 // Look at a split and a group of it.
 async function select(group) {
@@ -128,6 +143,20 @@ async function select(group) {
     }
   }
   await show(true);
+}
+
+async function filter(where) {
+  const before = state.where;
+  state.where = where;
+  const box = byId("filter-text");
+  box.classList.remove("wrong");
+  if (await show(true)) {
+    box.classList.toggle("on", where !== "");
+    if (shownTotal) byId("scroller").focus({ preventScroll: true });
+  } else {
+    box.classList.add("wrong");
+    state.where = before;
+  }
 }
 
 async function groups(by) {
@@ -149,17 +178,23 @@ async function show(anew = false) {
   for (const button of byId("sizes").children) button.setAttribute("aria-pressed", button.dataset.size === state.size);
   if (anew) {
     const wanted = selection();
+    byId("subtitle").textContent = "\u2026";
     try {
       shownTotal = (await ask(`/api/samples?${query({ ...wanted, start: 0, count: 0 })}`)).total;
-    } catch (error) { notice(error.message); return; }
+    } catch (error) { notice(error.message); counts(); return false; }
     shownSelection = wanted;
   }
   byId("empty").hidden = shownTotal > 0;
   byId("empty").textContent = "No samples here";
-  const part = shownTotal === archive.samples ? counted(shownTotal, "sample") : `${number(shownTotal)} of ${counted(archive.samples, "sample")}`;
-  byId("subtitle").textContent = `${part} · ${archive.source} · ${archive.made_by}`;
+  counts();
   grid.show({ total: shownTotal, selection: shownSelection, maps: state.maps, values: state.values, size: state.size });
   remember();
+  return true;
+}
+
+function counts() {
+  const part = shownTotal === archive.samples ? counted(shownTotal, "sample") : `${number(shownTotal)} of ${counted(archive.samples, "sample")}`;
+  byId("subtitle").textContent = `${part} · ${archive.source} · ${archive.made_by}`;
 }
 
 async function open(place) {
@@ -187,6 +222,8 @@ async function go(index) {
   if (found.position === null) {
     state.split = byId("split").value = "";
     state.by = byId("by").value = "";
+    state.where = byId("filter-text").value = "";
+    byId("filter-text").className = "";
     await select("");
     found = { ...found, position: found.index };
   }
@@ -206,7 +243,7 @@ async function find(text) {
 
 function remember() {
   const told = query({
-    split: state.split, by: state.by, group: state.group, size: state.size === "m" ? "" : state.size,
+    where: state.where, split: state.split, by: state.by, group: state.group, size: state.size === "m" ? "" : state.size,
     show: [...state.maps, ...state.values].join(","), at: grid.chosen || "",
     sample: detail.open ? detail.wanted : "",
   });
