@@ -3,6 +3,7 @@
 import re
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from dsc._browse.content import Content
+from dsc._browse.pictures import Image, Pictures
 from dsc._browse.server import BrowseServer, open_server
 from dsc._jobs.archive.compress import compress
 from dsc._storage.read.archive import Archive
@@ -198,15 +200,19 @@ def test_what_a_browser_decodes_is_what_dsc_decodes(few: BrowseServer, tab: Tab)
 
 
 def test_a_browser_that_cannot_decode_asks_for_what_was_decoded(
-    few: BrowseServer, tab: Tab
+    few: BrowseServer, tab: Tab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tab.send("Network.setBlockedURLs", urls=["*/decoded/thumb"])
-    tab.open(few.url)
-    expected = seen(tab)
-    drawn = {int(match[1]) for url in tab.requests if url.endswith("/drawn")
-             and (match := PICTURE.search(url))}  # fmt: skip
-    assert drawn == set(expected)
-    tab.errors.clear()
+    unknown = Image("image/avif", b"of a format that this browser does not know")
+    monkeypatch.setattr(Pictures, "_undecoded", lambda *_: unknown)
+    with contextmanager(served)(Path(few.content.archive.root.url)) as server:
+        tab.open(server.url)
+        expected = seen(tab)
+        drawn = {
+            int(match[1])
+            for url in tab.requests
+            if url.endswith("/drawn") and (match := PICTURE.search(url))
+        }
+        assert drawn == set(expected)
 
 
 def test_a_sample_is_shown_task_by_task(few: BrowseServer, tab: Tab) -> None:
