@@ -28,7 +28,8 @@ from dsc.errors import BitstreamError, CorruptArchiveError, DscError, MissingTas
 MOST_LISTED = 400  # samples in one answer
 MOST_SEARCHED = 1 << 20  # keys
 MOST_TEXT = 20_000  # letters of a value
-MOST_ENTRIES = 12  # of a vector
+MOST_ENTRIES = 12  # of a vector over classes
+NARROW = 44  # letters of a line of numbers
 SHORT_TEXT = 160
 # files that browsers play or show, and that cannot hold a script
 PLAYED = (
@@ -340,10 +341,12 @@ def _ranked(task: Task, array: Array) -> str:
 
 def _rows(array: Array) -> str:
     """Spell numbers in columns; of a matrix a line a row."""
-    if array.ndim == 1:
-        array = array[:, None] if array.size <= MOST_ENTRIES else array
     text = np.array2string(
-        array, precision=5, threshold=4096, max_line_width=120, suppress_small=True
+        array,
+        precision=5,
+        threshold=4096,
+        max_line_width=120 if array.ndim > 1 else NARROW,
+        suppress_small=True,
     )
     plain = text.translate(str.maketrans("[]", "  "))
     return textwrap.dedent("\n".join(line.rstrip() for line in plain.splitlines()))

@@ -187,7 +187,8 @@ export class Detail {
     if (!n || !this.open) return;
     const width = this.panels.clientWidth - 2 * PAD;
     const height = this.panels.clientHeight - 2 * PAD;
-    const aspect = this.archive.aspect;
+    const known = this.glasses.find((glass) => glass.natural)?.natural;
+    const aspect = known ? Math.min(Math.max(known[0] / known[1], 0.4), 2.5) : this.archive.aspect;
     let best = { side: 0, columns: 1, height: 0 };
     for (let columns = 1; columns <= n; columns += 1) {
       if (this.mode === "all" && n % 3 === 0 && columns % 3) continue;

@@ -72,7 +72,7 @@ def task_pictures(task: Task, decoded: Array, original: Array | None) -> list[Pi
 
 
 def value_text(task: Task, value: Array) -> str:
-    """Spell a value that is no map: a class's name, the largest entries of a vector, a text."""
+    """Spell a value that is no map: a class's name, a text, the largest of a vector over classes."""
     if task.kind is TaskKind.CLASS:
         return _class_name(task, int(value))
     if task.kind is TaskKind.BYTES:
@@ -82,8 +82,8 @@ def value_text(task: Task, value: Array) -> str:
         return text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + " …"
     if task.kind is TaskKind.TIME:
         return time_text(int(value))
-    if task.kind is not TaskKind.VECTOR:
-        return np.array2string(value, precision=6, threshold=32)
+    if task.kind is not TaskKind.VECTOR or not task.classes:
+        return np.array2string(value, precision=6, threshold=32, max_line_width=1 << 16)
     order = np.argsort(value)[::-1][:3]
     return ", ".join(f"{_class_name(task, int(at))} {float(value[at]):.3g}" for at in order)
 
