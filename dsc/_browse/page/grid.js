@@ -5,6 +5,7 @@ import { ask, canBeDrawn, drawFromNowOn, make, number, picture, query } from "./
 const GAP = 12;
 const EDGE = 18;
 const LINE = 18;
+const NARROW = 150; // pixels of a tile that leave no room for a number
 const HEAD = 25; // of a tile: key, number, and its border
 const WIDTHS = { s: 112, m: 168, l: 280 };
 const SETTLED_MS = 70; // a tile that is passed by faster asks for nothing
@@ -141,6 +142,7 @@ export class Grid {
       if (anew || tile.fresh) {
         tile.node.style.width = `${g.tile}px`;
         tile.node.style.height = `${g.height}px`;
+        tile.node.classList.toggle("narrow", g.tile < NARROW);
         for (const cell of tile.cells) cell.style.height = `${g.picture}px`;
       }
       if (tile.fresh) this.fill(place, tile);
@@ -256,6 +258,7 @@ export class Grid {
       const image = make("img", { alt: `${task} of ${item.key}`, decoding: "async", draggable: "false" });
       image.onload = () => {
         image.classList.add("ready");
+        image.classList.toggle("sharp", 2 * image.naturalWidth <= cell.clientWidth);
         if (image.src.endsWith("/drawn")) drawFromNowOn(this.archive, task);
       };
       image.onerror = () => {

@@ -72,20 +72,24 @@ def task_pictures(task: Task, decoded: Array, original: Array | None) -> list[Pi
 
 
 def value_text(task: Task, value: Array) -> str:
-    """Spell a value that is no map: a class's name, a text, the largest of a vector over classes."""
+    """Spell a value that is no map: a class, a text, numbers, a vector's largest classes."""
+    if task.is_blob:
+        return _blob_text(task, value)
     if task.kind is TaskKind.CLASS:
         return _class_name(task, int(value))
-    if task.kind is TaskKind.BYTES:
-        return f"{value.size} bytes of {task.media_type or 'a file'}"
-    if task.is_blob:
-        text = value.tobytes().decode(errors="replace")
-        return text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + " …"
     if task.kind is TaskKind.TIME:
         return time_text(int(value))
-    if task.kind is not TaskKind.VECTOR or not task.classes:
-        return np.array2string(value, precision=6, threshold=32, max_line_width=1 << 16)
-    order = np.argsort(value)[::-1][:3]
-    return ", ".join(f"{_class_name(task, int(at))} {float(value[at]):.3g}" for at in order)
+    if task.kind is TaskKind.VECTOR and task.classes:
+        order = np.argsort(value)[::-1][:3]
+        return ", ".join(f"{_class_name(task, int(at))} {float(value[at]):.3g}" for at in order)
+    return np.array2string(value, precision=6, threshold=32, max_line_width=1 << 16)
+
+
+def _blob_text(task: Task, value: Array) -> str:
+    if task.kind is TaskKind.BYTES:
+        return f"{value.size} bytes of {task.media_type or 'a file'}"
+    text = value.tobytes().decode(errors="replace")
+    return text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + " …"
 
 
 def colour(
