@@ -110,7 +110,10 @@ def _push(
     if others:
         notes.append(f"files that are not of the archive are left alone: {_some(others)}")
     upload = _upload(contents, target, store, items, cards, overwrite)
-    sent, there = _sum(upload.items()), _sum(items) - _sum([*upload.data, *upload.replaced])
+    cards_bytes = sum(file.bytes for file in contents.manifest.files if file.path in CARDS)
+    all_bytes = _sum(items) + cards_bytes + contents.commit.record.bytes
+    sent = _sum(upload.items())
+    there = max(all_bytes - sent, 0)  # an edited card has other bytes than its record
     if not dry_run:
         store.send(upload, _Meter(progress, there, sent))
     return CopyReport(

@@ -8,7 +8,6 @@ import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -177,13 +176,25 @@ class Store:
 
     def _put(self, item: Item, advance: Advance) -> None:
         item.check()
-        self.root.remote.call(item.record.path, partial(self._put_once, item))
-        advance(item.record.bytes)
+        told = [0]  # of its bytes, as sent
+        self.root.remote.call(
+            item.record.path, lambda fs, full: self._put_once(item, fs, full, advance, told)
+        )
+        advance(item.record.bytes - told[0])
 
-    def _put_once(self, item: Item, fs: Any, full: str) -> None:
-        """Send a file, and look at what has arrived."""
+    def _put_once(self, item: Item, fs: Any, full: str, advance: Advance, told: list[int]) -> None:
+        """Send a file, and look at what has arrived; what an attempt before told is taken back."""
+        advance(-told[0])
+        told[0] = 0
+
+        def tell(size: int | None, value: int, **_: Any) -> None:
+            advance(value - told[0])
+            told[0] = value
+
         if isinstance(item.content, Path):
-            fs.put_file(str(item.content), full)
+            from fsspec.callbacks import Callback
+
+            fs.put_file(str(item.content), full, callback=Callback(hooks={"tell": tell}))
         else:
             _pipe(fs, full, item.content)
         fs.invalidate_cache(fs._parent(full))

@@ -35,8 +35,12 @@ class FaultyFileSystem(MemoryFileSystem):
     def _strip_protocol(cls, path: str) -> str:
         return "/" + path.removeprefix("faulty://").strip("/")
 
-    def put_file(self, lpath: str, rpath: str, **more: Any) -> None:
-        self._take(rpath, Path(lpath).read_bytes())
+    def put_file(self, lpath: str, rpath: str, callback: Any = None, **more: Any) -> None:
+        data = Path(lpath).read_bytes()
+        callback.set_size(len(data))
+        callback.relative_update(len(data) // 2)
+        self._take(rpath, data)
+        callback.relative_update(len(data) - len(data) // 2)
 
     def pipe_file(self, path: str, value: bytes, **more: Any) -> None:
         self._take(path, value)
@@ -146,6 +150,18 @@ def test_a_file_that_arrives_cut_is_sent_again(archive: Path) -> None:
     FaultyFileSystem.cuts = 2
     push(archive, URL)
     assert stored() == files_of(archive)
+
+
+def test_progress_counts_each_byte_once_also_of_what_is_sent_again(archive: Path) -> None:
+    FaultyFileSystem.cuts = 5
+    told: list[tuple[int, int]] = []
+    report = push(archive, URL, progress=lambda done, total: told.append((done, total)))
+    assert told[0] == (0, report.copied_bytes)
+    assert told[-1] == (report.copied_bytes, report.copied_bytes)
+    assert max(done for done, _ in told) == report.copied_bytes
+    told.clear()
+    push(archive, URL, progress=lambda done, total: told.append((done, total)))
+    assert told == [(report.copied_bytes, report.copied_bytes)]
 
 
 def test_a_file_of_the_right_size_and_wrong_bytes_is_replaced(archive: Path) -> None:
