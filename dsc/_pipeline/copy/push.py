@@ -84,6 +84,10 @@ def push(
             "`dsc pull` brings it here"
         )
     place = os.fspath(target)
+    if public and not place.startswith("hf://"):
+        raise UsageError(
+            f"{redact(place)}: only new repositories of hf:// are made public or private"
+        )
     if "://" not in place or place.startswith("file://"):
         root = local_target(source, place)
         return pull_from(source, root, "dsc push", tasks, overwrite, dry_run, progress)

@@ -38,7 +38,7 @@ class Target:
         return {file.path for file in there if named.get(file.path, file) != file}
 
 
-def look_at(root: Root, option: str, ours: Manifest, overwrite: bool = False) -> Target:
+def look_at(root: Root, option: str, ours: Manifest, overwrite: bool | None = None) -> Target:
     """Read the manifest of a place where a copy of an archive is to go.
 
     Parameters
@@ -48,7 +48,7 @@ def look_at(root: Root, option: str, ours: Manifest, overwrite: bool = False) ->
     ours
         The manifest of the archive.
     overwrite
-        Whether another archive may be there; then it counts as none.
+        Whether another archive may be there; then it counts as none. None where nobody can say so.
 
     Raises
     ------
@@ -60,7 +60,7 @@ def look_at(root: Root, option: str, ours: Manifest, overwrite: bool = False) ->
         data = root.read(MANIFEST)
     except (FileNotFoundError, NotADirectoryError):
         return Target(option)
-    advice = "give another place, or --overwrite it"
+    advice = "give another place" if overwrite is None else "give another place, or --overwrite it"
     try:
         found = Manifest.from_file_bytes(data, root.where(MANIFEST))
     except (CorruptArchiveError, UnsupportedVersionError) as error:
@@ -71,7 +71,7 @@ def look_at(root: Root, option: str, ours: Manifest, overwrite: bool = False) ->
         ) from None
     problem = _differs(found, ours)
     if problem and not overwrite:
-        raise PlanMismatchError(f"{option}: {problem}")
+        raise PlanMismatchError(f"{option}: {problem}; {advice}")
     return Target(option, None if problem else found)
 
 
@@ -79,17 +79,17 @@ def _differs(found: Manifest, ours: Manifest) -> str:
     if found.plan_sha256 != ours.plan_sha256:
         return (
             f"it holds another archive (of {found.source}, plan {found.plan_sha256[:12]}; this one "
-            f"is {ours.plan_sha256[:12]}); give another place"
+            f"is {ours.plan_sha256[:12]})"
         )
     if ours.appended == found.appended[: len(ours.appended)] != found.appended:
         return (
             f"it has grown by itself (generation {found.generation}); this archive is generation "
-            f"{ours.generation}, and nothing older is put in its place; give another place"
+            f"{ours.generation}, and nothing older is put in its place"
         )
     if ours.appended[: len(found.appended)] != found.appended:
         return (
             f"it has grown by itself (generation {found.generation}) and is no copy of this "
-            "archive any more; give another place"
+            "archive any more"
         )
     more = [task.name for task in found.tasks if task not in ours.tasks]
     if more or (is_whole_archive(found) and not is_whole_archive(ours)):

@@ -383,6 +383,8 @@ def test_calls_that_cannot_be_honoured_are_refused(archive: Path, tmp_path: Path
         push(archive, "https://example.org/a")
     with pytest.raises(UsageError, match="the archive itself"):
         push(archive, archive)
+    with pytest.raises(UsageError, match="is made public"):
+        push(archive, "s3://bucket/a", public=True)
     with pytest.raises(UsageError, match="local directory"):
         pull(URL, "memory://elsewhere")
     with pytest.raises(ArchiveNotFoundError):
