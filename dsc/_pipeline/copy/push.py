@@ -85,9 +85,7 @@ def push(
         )
     place = os.fspath(target)
     if public and not place.startswith("hf://"):
-        raise UsageError(
-            f"{redact(place)}: only new repositories of hf:// are made public or private"
-        )
+        raise UsageError(f"{redact(place)}: only a new repository of hf:// is made public")
     if "://" not in place or place.startswith("file://"):
         root = local_target(source, place)
         return pull_from(source, root, "dsc push", tasks, overwrite, dry_run, progress)
