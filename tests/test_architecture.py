@@ -41,7 +41,7 @@ INNER = {
     ),
     "_storage": "files format cache read",
     "_sources": (
-        "base keys files formats registry meaning file_table report file_source rows hdf5 "
+        "base keys files formats meaning splits registry file_table report file_source rows hdf5 "
         "folder webdataset coco taskonomy nyuv2 rendered"
     ),
     "_pipeline": "metrics options choose read write stream copy view",

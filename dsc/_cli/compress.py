@@ -46,6 +46,9 @@ def compress(options: CompressOptions, json_: JsonOption = False) -> None:
       # a table of paths and values; rows of Parquet, here or on the Hub
       dsc compress table --root scans.csv --fields rgb=image_path,depth=depth_path,caption=text
       dsc compress huggingface --root hf://datasets/user/name --key-column id --out name-dsc
+      # splits by lists, or drawn by directory
+      dsc compress folder --root scans --split-file train.txt,val.txt
+      dsc compress folder --root scans --split-by hash-folder:train=0.9,val=0.1
       dsc compress nyuv2 --root nyu --codec rgb=avif,depth=jxl,label=png
       # each task as good as it must be, whichever codec does it in the fewest bytes
       dsc compress nyuv2 --root nyu --codec auto --target rgb=38dB,depth=0.5%

@@ -388,9 +388,36 @@ class SourceOptions:
         str | None,
         Option(
             "--split",
-            "Which split to take, where directories are splits (or of nyuv2); elsewhere, what to "
-            "call the split. Default: all of them, or train.",
+            "Which splits to take, with commas, where the source has splits (or of nyuv2) or they "
+            "are stated; elsewhere, what to call the split. Default: all of them, or train.",
             metavar="NAME",
+        ),
+    ] = None
+    split_file: Annotated[
+        Any,
+        Option(
+            "--split-file",
+            "Files that list the samples of splits, one a line: train=a.txt,val=b.txt, or "
+            "train.txt,val.txt. Lines are names, keys, paths, or directories of samples.",
+            metavar="NAME=FILE",
+        ),
+    ] = None
+    split_by: Annotated[
+        str | None,
+        Option(
+            "--split-by",
+            "What puts samples into splits: hash:train=0.9,val=0.1 (drawn by keys, the same for "
+            "ever); hash-folder:train=0.9,val=0.1 (directories stay together); folder:1 (the first "
+            "directory of a name); name:train=a*+b*,val=c*; task:NAME (a class or text says it).",
+            metavar="RULE",
+        ),
+    ] = None
+    split_rest: Annotated[
+        str | None,
+        Option(
+            "--split-rest",
+            "What becomes of samples in no split: the name of one, or drop. Default: refused.",
+            metavar="NAME|drop",
         ),
     ] = None
     layout: LayoutOptions = field(default=LayoutOptions())

@@ -12,6 +12,8 @@ from typing import Any
 
 from dsc import _plugins
 from dsc._sources.base import Source, SourceSample
+from dsc._sources.splits.rules import SplitRules
+from dsc._sources.splits.source import PARTED, part
 from dsc.errors import UsageError
 
 __all__ = [
@@ -104,9 +106,7 @@ def source_from_description(description: Mapping[str, Any]) -> Source:
     UsageError
         When the files have changed since: samples would be taken for others.
     """
-    source = open_source(
-        description["name"], description.get("root"), **description.get("options", {})
-    )
+    source = reopen(description)
     wanted = description.get("fingerprint")
     if wanted is not None and source.describe().get("fingerprint") != wanted:
         raise UsageError(
@@ -115,6 +115,20 @@ def source_from_description(description: Mapping[str, Any]) -> Source:
             "Restore them, or start anew with --overwrite"
         )
     return source
+
+
+def reopen(description: Mapping[str, Any]) -> Source:
+    """Open what `Source.describe` described, as it is now, its samples parted as they were.
+
+    Raises
+    ------
+    UsageError
+        When it can no longer be opened or parted so; and what `open_source` raises.
+    """
+    root = description.get("root")
+    source = open_source(description["name"], root, **description.get("options", {}))
+    parted = description.get(PARTED)
+    return source if parted is None else part(source, SplitRules.parse(**parted), root)
 
 
 def _spelled(option: str) -> str:

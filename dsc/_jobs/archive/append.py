@@ -124,6 +124,9 @@ def append(
     auto_minutes: float | None = None,
     columns: Sequence[str] | str | None = None,
     split: str | None = None,
+    split_file: Any = None,
+    split_by: str | None = None,
+    split_rest: str | None = None,
     workers: int = 0,
     address: str | None = None,
     on_error: str = "fail",
@@ -169,6 +172,13 @@ def append(
         New tasks to keep as columns, as in `dsc.compress`.
     split
         Split of new samples; needed where the archive has several. May be a new one.
+    split_file
+        Files that list the samples of splits, as in `dsc.compress`.
+    split_by
+        What puts the source's samples into splits, as in `dsc.compress`; those of `split` are
+        added.
+    split_rest
+        What becomes of samples in no split, as in `dsc.compress`.
     workers
         Worker processes on this machine; 0 works in this process.
     address
@@ -338,7 +348,7 @@ def _check_each(source: Source, tasks: Sequence[str]) -> None:
 
 def _check_splits(source: Source, split: str | None) -> None:
     found = [name for name in splits_of(source) if name]
-    if split is None and len(splits_of(source)) > 1:
+    if (split is None or "," in split) and len(splits_of(source)) > 1:
         raise UsageError(
             f"the source has the splits {', '.join(found)}; add one at a time, with "
             f"--split {found[0]}"

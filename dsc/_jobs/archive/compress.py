@@ -15,6 +15,7 @@ from dsc._jobs.archive.inputs import (
     check_left_out,
     choose_tasks,
     look_at_first,
+    only_split,
     open_data,
 )
 from dsc._jobs.archive.local import Job, run_here
@@ -61,6 +62,9 @@ def compress(
     pack: int | None = None,
     columns: Sequence[str] | str | None = None,
     split: str | None = None,
+    split_file: Any = None,
+    split_by: str | None = None,
+    split_rest: str | None = None,
     workers: int = 0,
     address: str | None = None,
     on_error: str = "fail",
@@ -106,7 +110,17 @@ def compress(
         Tasks of small values, whose values of a whole shard are read with one request: names, as a
         sequence or with commas. None for those that are small anyway.
     split
-        Name of the split; of nyuv2 which part of the data is read.
+        Splits to take, with commas, where the source has splits or they are stated; elsewhere the
+        name of the only one. Of nyuv2 which part of the data is read.
+    split_file
+        Files that list the samples of splits: ``"train=a.txt,val=b.txt"``, or a mapping. A line is
+        a sample's name, key or path, or a directory of samples.
+    split_by
+        What puts samples into splits: ``"hash:train=0.9,val=0.1"`` (drawn by keys),
+        ``"hash-folder:train=0.9,val=0.1"``, ``"folder:1"``, ``"name:train=a*,val=b*"``,
+        ``"task:NAME"``.
+    split_rest
+        What becomes of samples in no split: the name of one, or ``"drop"``; refused where None.
     workers
         Worker processes on this machine; 0 works in this process. Where this process has a
         connection to Ray, its workers are used instead. A script that defines the source itself
@@ -154,7 +168,7 @@ def run(options: CompressOptions, watch: Watch = NOBODY) -> Manifest:
         tally, probed = Tally(len(source), watch.progress), Probed()
         tally.begin()
         sharding = output.sharding(options.sharding)
-        check_plannable(source, sharding, options.data.split)
+        check_plannable(source, sharding, only_split(options.data))
         if output.plan is None and output.manifest is None:
             probed.read = look_at_first(source, tasks, options, sharding)
             if options.work.on_error == "fail":
@@ -193,7 +207,7 @@ def _plan(
         source,
         coding,
         output.sharding(options.sharding),
-        options.data.split,
+        only_split(options.data),
         on_error,
         probed,
         code_here if pool is None else coder_of(pool),

@@ -17,8 +17,10 @@ from dsc._pipeline.options import CodingOptions, ShardingOptions, SourceOptions,
 from dsc._pipeline.write.plan import check_split, indices_to_probe
 from dsc._pipeline.write.samples import BATCH_BYTES, advice
 from dsc._schemas import Task, resolve_task, resolve_tasks
-from dsc._sources.base import SourceSample, left_out_of, read_sample
+from dsc._sources.base import SourceSample, left_out_of, read_sample, splits_of
 from dsc._sources.registry import Source, open_source, options_of
+from dsc._sources.splits.rules import SplitRules
+from dsc._sources.splits.source import part
 from dsc._storage.files.place import absolute
 from dsc._storage.files.retry import call_again
 from dsc.errors import CodecError, SampleError, UnknownTaskError, UsageError
@@ -36,7 +38,7 @@ def check_asked(data: SourceOptions, coding: CodingOptions, work: WorkOptions) -
         When an option is out of range or contradicts another one.
     """
     work.check()
-    if data.split is not None:
+    if rules_of(data) is None and data.split is not None:
         check_split(data.split)
     if coding.tried < 1:
         raise UsageError(f"--auto-samples {coding.tried}: at least 1")
@@ -46,8 +48,24 @@ def check_asked(data: SourceOptions, coding: CodingOptions, work: WorkOptions) -
         raise UsageError(NEEDS_RAY.format("--address"))
 
 
+def rules_of(data: SourceOptions) -> SplitRules | None:
+    """Return how samples are parted into splits; None where that is left to the source.
+
+    Raises
+    ------
+    UsageError
+        When it cannot be understood.
+    """
+    return SplitRules.parse(data.split, data.split_file, data.split_by, data.split_rest)
+
+
+def only_split(data: SourceOptions) -> str | None:
+    """Return the name of the split that all samples go to; None where they have their own."""
+    return data.split if rules_of(data) is None else None
+
+
 def open_data(data: SourceOptions) -> Source:
-    """Open the dataset.
+    """Open the dataset, its samples parted into splits where that is stated.
 
     Raises
     ------
@@ -55,6 +73,15 @@ def open_data(data: SourceOptions) -> Source:
         When the layout is unknown, or an option does not fit it.
     """
     root = None if data.root is None else absolute(os.fspath(data.root))
+    rules = rules_of(data)
+    source = _open(data, root, rules is None)
+    if rules is None and data.split and splits_of(source) and not _chooses_split(data):
+        rules = SplitRules({}, chosen=(data.split,))
+    return part(source, rules, root)
+
+
+def _open(data: SourceOptions, root: str | None, may_choose: bool) -> Source:
+    """Open the dataset as its layout has it; it may choose a split, where nothing parts it anew."""
     told = data.layout.told()
     if not isinstance(data.source, str):
         given = {"root": root, "sample": data.sample, **told}
@@ -63,7 +90,7 @@ def open_data(data: SourceOptions) -> Source:
             raise UsageError(f"an open source takes no {', '.join(extra)}")
         return data.source
     if data.sample is None:
-        return open_source(data.source, root, **told, **_chosen(data))
+        return open_source(data.source, root, **told, **_chosen(data, may_choose))
     if data.source not in RENDERED:
         raise UsageError(f"--views renders Taskonomy's layout; it does not go with {data.source}")
     if root is not None:
@@ -72,9 +99,14 @@ def open_data(data: SourceOptions) -> Source:
     return open_source(name, None, **{"n": data.sample, **told})
 
 
-def _chosen(data: SourceOptions) -> dict[str, Any]:
+def _chooses_split(data: SourceOptions) -> bool:
+    """Tell whether a layout itself takes one of its splits."""
+    return isinstance(data.source, str) and "split" in options_of(data.source)
+
+
+def _chosen(data: SourceOptions, may_choose: bool) -> dict[str, Any]:
     """Return what a layout is asked for, as far as it can choose: tasks, and a split."""
-    wanted = {"tasks": data.tasks, "split": data.split}
+    wanted = {"tasks": data.tasks, "split": data.split if may_choose else None}
     known = options_of(str(data.source))
     return {name: value for name, value in wanted.items() if value and name in known}
 
@@ -125,7 +157,7 @@ def look_at_first(
     source: Source, tasks: Sequence[Task], options: CompressOptions, sharding: ShardingOptions
 ) -> dict[int, SourceSample]:
     """Read the samples that will be encoded first; see `look_at`."""
-    is_ordered, split = asks_for_targets(options.coding), options.data.split
+    is_ordered, split = asks_for_targets(options.coding), only_split(options.data)
     indices = indices_to_probe(source, is_ordered, sharding, split) or [0]
     return look_at(source, tasks, indices, options.work.on_error)
 

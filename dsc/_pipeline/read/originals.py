@@ -19,7 +19,7 @@ from dsc._pipeline.read.dataset import Dataset
 from dsc._pipeline.read.whereabouts import recall_all
 from dsc._schemas import Manifest, Task
 from dsc._sources.base import read_sample
-from dsc._sources.registry import Source, open_source
+from dsc._sources.registry import Source, open_source, reopen
 from dsc.errors import DscError, SampleError, UsageError
 
 _RENDERED = re.compile(r"point_(\d+)_view_0")
@@ -156,7 +156,7 @@ def _open_known(dataset: Dataset, known: Sequence[Mapping[str, Any]]) -> FoundOr
         name, root = str(noted["name"]), noted.get("root")
         where = f"{name} at {root}" if root is not None else name
         try:
-            source = open_source(name, root, **noted.get("options", {}))
+            source = reopen(noted)
             changed = source.describe().get("fingerprint") != noted.get("fingerprint")
         except (DscError, OSError, TypeError) as error:
             notes.append(f"{where} cannot be opened ({error})")

@@ -1,0 +1,151 @@
+"""Any source, its samples parted into the splits that people state.
+
+Samples come split by split, each in the source's own order; everything else is the source's. What
+parts them is part of the description, so a plan is good for these very splits.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsc._schemas import Origin, SourceReport, Task
+from dsc._sources.base import (
+    Source,
+    SourceSample,
+    check_files,
+    lacks_of,
+    origin_of,
+    report_of,
+)
+from dsc._sources.splits.assign import assign
+from dsc._sources.splits.lists import locate
+from dsc._sources.splits.rules import SplitRules
+
+PARTED = "parted"  # the entry of a description that says how
+
+
+class PartedSource:
+    """Samples of another source, split by split; see `dsc._sources.base.Source`.
+
+    Parameters
+    ----------
+    source
+        The samples.
+    rules
+        What parts them.
+    found
+        By split, the indices of its samples.
+    """
+
+    name: ClassVar[str] = "parted"
+
+    def __init__(
+        self, source: Source, rules: SplitRules, found: Mapping[str, NDArray[np.int64]]
+    ) -> None:
+        self._source, self._rules = source, rules
+        self._sizes = {split: len(indices) for split, indices in found.items()}
+        self._indices = np.concatenate([np.zeros(0, np.int64), *found.values()])
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """The source's tasks."""
+        return self._source.tasks
+
+    @property
+    def splits(self) -> dict[str, int]:
+        """Number of samples by split, in order."""
+        return dict(self._sizes)
+
+    def __len__(self) -> int:
+        """Return the number of samples of all splits."""
+        return len(self._indices)
+
+    def key(self, index: int) -> str:
+        """Return the key of a sample without reading it."""
+        return self._source.key(self._at(index))
+
+    def read(self, index: int, tasks: Sequence[str]) -> SourceSample:
+        """Read these tasks of one sample; see `Source.read`."""
+        return self._source.read(self._at(index), tasks)
+
+    def origin(self, index: int) -> Origin | None:
+        """Say where a sample lies, as far as the source knows."""
+        return origin_of(self._source, self._at(index))
+
+    def lacks(self, index: int, tasks: Sequence[str]) -> tuple[str, ...]:
+        """List which of these tasks a sample lacks, as far as the source knows."""
+        return lacks_of(self._source, self._at(index), tasks)
+
+    def check(self, tasks: Sequence[str]) -> None:
+        """Look at the files of these tasks; see `CheckedSource`."""
+        check_files(self._source, tasks)
+
+    def report(self) -> SourceReport:
+        """Say what the source found, decided and left out, and how its samples are parted."""
+        report = report_of(self._source)
+        sizes = ", ".join(f"{split or 'none'} {count:,}" for split, count in self._sizes.items())
+        dropped = len(self._source) - len(self)
+        left = f"; {dropped:,} samples left out" if dropped else ""
+        notes = (*report.notes, f"splits {_how(self._rules)}: {sizes}{left}")
+        if not dropped:
+            return report.model_copy(update={"notes": notes})
+        return report.model_copy(update={"notes": notes, **self._counts(report)})
+
+    def _counts(self, report: SourceReport) -> dict[str, Any]:
+        """Count again what samples have, where some are left out."""
+        names = list(report.tasks)
+        there = dict.fromkeys(names, len(self))
+        complete = len(self)
+        for index in range(len(self)):
+            lacking = self.lacks(index, names)
+            complete -= bool(lacking)
+            for name in lacking:
+                there[name] -= 1
+        tasks = {
+            name: one.model_copy(update={"samples": there[name]})
+            for name, one in report.tasks.items()
+        }
+        return {"samples": len(self), "complete": complete, "tasks": tasks}
+
+    def describe(self) -> dict[str, Any]:
+        """Describe the source and how it is parted; see `Source.describe`."""
+        own = self._source.describe()
+        digest = hashlib.sha256(str(own.get("fingerprint", "")).encode())
+        digest.update(repr(list(self._sizes.items())).encode())
+        digest.update(self._indices.astype("<i8").tobytes())
+        return {**own, PARTED: self._rules.to_json(), "fingerprint": digest.hexdigest()}
+
+    def _at(self, index: int) -> int:
+        if not 0 <= index < len(self):
+            raise IndexError(f"sample {index} of {len(self)}")
+        return int(self._indices[index])
+
+
+def part(source: Source, rules: SplitRules | None, root: str | None) -> Source:
+    """Return a source with its samples parted, or itself where there is nothing to part.
+
+    Parameters
+    ----------
+    root
+        Of the data: lists are looked for there, too.
+
+    Raises
+    ------
+    UsageError
+        When the samples cannot be parted so; see `dsc._sources.splits.assign.assign`.
+    """
+    if rules is None:
+        return source
+    located = {split: locate(path, root) for split, path in rules.files.items()}
+    rules = replace(rules, files=located)
+    return PartedSource(source, rules, assign(source, rules))
+
+
+def _how(rules: SplitRules) -> str:
+    if rules.files:
+        return "by the lists " + ", ".join(rules.files.values())
+    return f"by {rules.way}:{rules.argument}" if rules.way else "as chosen"
