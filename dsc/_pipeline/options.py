@@ -253,7 +253,7 @@ class LayoutOptions:
             "--kinds",
             "What tasks of folder, hdf5, webdataset and rows are, where neither name nor values "
             "tell: left=image,height=depth. Kinds: image, depth, normal, label, class, vector, "
-            "disparity, flow, array (exact numbers); of rows and of files in tars also text, json, "
+            "disparity, flow, array (exact numbers); of rows and of files also text, json, "
             "bytes (as they are), scalar, time, matrix.",
             metavar="TASK=KIND",
             read=read_kinds,

@@ -384,12 +384,11 @@ def kitti_object(root: Path) -> Look:
         text(root / f"training/calib/{frame:06d}.txt", "P0: 1")
     return Look(
         "kitti",
-        {"image_2": "image"},
+        {"image_2": "image", "calib": "text", "label_2": "text", "velodyne": "bytes"},
         6,
         "training__000000",
         {"train": 3, "test": 3},
-        left_out=frozenset({"velodyne", "label_2"}),
-        beside=("cameras, by name",),
+        incomplete=3,
     )
 
 
@@ -415,12 +414,12 @@ def cityscapes(root: Path) -> Look:
             "gtfine_labelids": "label",
             "gtfine_instanceids": "label",
             "gtfine_color": "label",
+            "gtfine_polygons": "json",
         },
         8,
         "train__aachen__aachen_000000_000019",
         {"train": 4, "val": 2, "test": 2},
         invalid={"disparity": (0,)},
-        left_out=frozenset({"gtfine_polygons"}),
         values={(5, "gtfine_instanceids"): ids},
         incomplete=2,
     )
@@ -536,12 +535,14 @@ def sun_rgbd(root: Path) -> Look:
             "depth_bfx": "depth",
             "intrinsics": "vector",
             "extrinsics": "vector",
+            "scene": "text",
+            "annotation2dfinal": "json",
         },
         4,
         "kv1__NYUdata__NYU0001",
         units={"depth": 1 / 1000, "depth_bfx": 1 / 1000},
         invalid={"depth": (0,)},
-        left_out=frozenset({"scene", "seg", "annotation2dfinal", "fullres"}),
+        left_out=frozenset({"seg", "fullres"}),
         values={(3, "depth"): millimetres, (3, "depth_bfx"): millimetres},
     )
 
@@ -670,11 +671,15 @@ def voc(root: Path) -> Look:
     text(root / base / "ImageSets/Segmentation/train.txt")
     return Look(
         "voc",
-        {"rgb": "image", "segmentationclass": "label", "segmentationobject": "label"},
+        {
+            "rgb": "image",
+            "segmentationclass": "label",
+            "segmentationobject": "label",
+            "annotations": "text",
+        },
         4,
         "VOCdevkit__VOC2012__2007_000000",
         invalid={"segmentationclass": (255,)},
-        left_out=frozenset({"annotations"}),
         beside=("names the samples of a split",),
         values={(3, "segmentationclass"): ids},
         incomplete=2,
@@ -710,9 +715,9 @@ def oxford_pets(root: Path) -> Look:
     text(root / "annotations/list.txt")
     return Look(
         "oxford-pets",
-        {"rgb": "image", "trimaps": "label"},
+        {"rgb": "image", "trimaps": "label", "xmls": "text"},
         3,
         "Abyssinian_1",
-        left_out=frozenset({"xmls"}),
         beside=("of the whole data set",),
+        incomplete=2,
     )

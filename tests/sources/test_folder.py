@@ -56,6 +56,7 @@ def test_directories_are_tasks_matched_by_stem(tmp_path: Path) -> None:
         "depth": ("depth", "uint16", 1),
         "semantic_40": ("label", "uint8", 1),
         "curvature": ("image", "uint8", 3),
+        "rgb_txt": ("text", "uint8", 1),
     }
     assert [source.key(index) for index in range(len(source))] == ["seq-01__1", "seq-01__10"]
     sample = source.read(1, ["rgb", "depth", "semantic_40", "curvature"])

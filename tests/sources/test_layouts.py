@@ -267,13 +267,15 @@ def test_pose_beside_pictures_by_suffix_is_a_vector(tmp_path: Path) -> None:
     np.testing.assert_array_equal(source.read(1, ["pose"]).arrays["pose"], pose.ravel())
 
 
-def test_detector_labels_that_cannot_be_read_are_a_task_that_is_left_out(tmp_path: Path) -> None:
+def test_detector_labels_are_text(tmp_path: Path) -> None:
     d = Drawer(tmp_path)
     for at in range(3):
         d.rgb(f"images/train/{at}.jpg")
         text(tmp_path / f"labels/train/{at}.txt", "0 0.5 0.5 0.1 0.1")
-    (one,) = open_source("folder", str(tmp_path)).report().left_out
-    assert (one.task, one.files) == ("labels", 3)
+    source = open_source("folder", str(tmp_path))
+    assert [(task.name, task.kind.value) for task in source.tasks][1:] == [("labels", "text")]
+    found = source.read(2, ["labels"]).arrays["labels"].tobytes()
+    assert found == (tmp_path / "labels/train/2.txt").read_bytes()
 
 
 def test_stated_layout_is_kept_by_the_description(tmp_path: Path) -> None:

@@ -258,10 +258,13 @@ def test_poses_without_a_picture_are_listed_and_stop_nothing(tmp_path: Path) -> 
     assert "nothing else" in left_out.reason
 
 
-def test_files_without_an_ending_look_like_a_task_where_samples_have_them(tmp_path: Path) -> None:
+def test_files_without_an_ending_are_a_task_where_samples_have_them(tmp_path: Path) -> None:
     for at in range(3):
         picture(tmp_path / f"in/rgb/{at}.png")
         (tmp_path / "in/raw").mkdir(exist_ok=True)
         (tmp_path / f"in/raw/{at}").write_bytes(b"\0")
-    with pytest.raises(UsageError, match=r"(?s)raw/\*: 3 files.*--tasks rgb"):
-        compress("folder", tmp_path / "a", root=tmp_path / "in")
+    manifest = compress("folder", tmp_path / "a", root=tmp_path / "in")
+    assert [(task.name, task.kind.value) for task in manifest.tasks] == [
+        ("rgb", "image"),
+        ("raw", "bytes"),
+    ]

@@ -310,8 +310,8 @@ def check_names(folder: Path, drawn: Drawn, arrays: dict[tuple[str, int], Array]
 
 BROKEN = {
     "a format that is not read": ("depth/{stem}.zzz", b"\0\1\2"),
-    "text that is no matrix": ("captions/{stem}.txt", b"a red chair"),
-    "points": ("velodyne/{stem}.bin", b"\0" * 64),
+    "a picture that is not read": ("photos/{stem}.heic", b"\0ftypheic"),
+    "a file of arrays that is not read": ("mats/{stem}.mat", b"MATLAB 5.0"),
 }
 
 

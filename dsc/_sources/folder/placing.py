@@ -1,8 +1,9 @@
 """Puts the files of a folder into the table of samples, as its layout says.
 
-Pictures go where the layout places them. What is no picture is taken only where it can hold a task
-of a sample that is there: small matrices as text, single arrays. Everything else is left out, with
-the reason and, where it looks like one, the task.
+Pictures go where the layout places them. What is no picture is taken only where it belongs to a
+sample that is there: small matrices as text, single arrays, and any other file as a field of its
+own (`dsc._sources.folder.fields`), but for formats that hold pictures which are not read.
+Everything else is left out, with the reason and, where it looks like one, the task.
 """
 
 import itertools
@@ -16,6 +17,7 @@ from dsc._schemas.task import spelled
 from dsc._sources.file_table import WHOLE, FileTable, TableBuilder
 from dsc._sources.files.directories import join_path
 from dsc._sources.files.passed_over import PassedOver, ending_of
+from dsc._sources.folder.fields import has_known_family, is_bare, name_fields
 from dsc._sources.folder.layout import STRAY, FilePlace, Layout, Listing, SetAside
 from dsc._sources.formats import can_read
 from dsc._sources.meaning.names import is_task_word, kind_of_name, task_name
@@ -96,6 +98,8 @@ class PlacedFiles:
         Number of files by task, twins and all.
     twins
         By task, which two files claim one sample, in words for people.
+    fields
+        The tasks whose files are neither pictures nor arrays.
     """
 
     table: FileTable
@@ -103,6 +107,7 @@ class PlacedFiles:
     left_out: list[LeftOut]
     files: dict[str, int]
     twins: dict[str, str]
+    fields: frozenset[str] = frozenset()
 
     @property
     def tasks(self) -> list[str]:
@@ -110,11 +115,16 @@ class PlacedFiles:
         return [*self.table.files, *([CLASS_TASK] if self.labels else [])]
 
 
-def place_files(layout: Layout, files: ListedFiles) -> PlacedFiles:
-    """Put every file that has a place into the table, and list the others with the reason."""
+def place_files(layout: Layout, files: ListedFiles, kept: Collection[str] = ()) -> PlacedFiles:
+    """Put every file that has a place into the table, and list the others with the reason.
+
+    `kept` are tasks whose files are to be taken as they are, of whatever format.
+    """
     labels, rest = dict[str, str](), PassedOver()
     placed = _place_pictures(layout, files.readable, labels, rest)
-    placed += _place_others(layout, files.others, [place for place, _ in placed], rest)
+    placed += _place_others(layout, files.others, [place for place, _ in placed], rest, kept)
+    fields = _place_fields(layout, files.others, placed, rest, kept)
+    placed += fields
     builder = TableBuilder()
     for place, path in _joined(layout, placed, rest):
         head, tail = _template(path, place.stem)
@@ -123,7 +133,14 @@ def place_files(layout: Layout, files: ListedFiles) -> PlacedFiles:
         for path in paths:
             rest.add_file(path, f"--ignore {pattern}")
     table = builder.build(strict=False)
-    return PlacedFiles(table, labels, rest.left_out(), builder.counts(), builder.twins)
+    return PlacedFiles(
+        table,
+        labels,
+        rest.left_out(),
+        builder.counts(),
+        builder.twins,
+        frozenset(place.task for place, _ in fields),
+    )
 
 
 def _sample(place: FilePlace) -> tuple[str, str]:
@@ -147,7 +164,11 @@ def _place_pictures(
 
 
 def _place_others(
-    layout: Layout, others: Listing, pictures: Sequence[FilePlace], rest: PassedOver
+    layout: Layout,
+    others: Listing,
+    pictures: Sequence[FilePlace],
+    rest: PassedOver,
+    kept: Collection[str],
 ) -> list[tuple[FilePlace, str]]:
     """Place small matrices and single arrays of samples that are there.
 
@@ -168,11 +189,54 @@ def _place_others(
         for place, path in found:
             if place and _sample(place) in samples and _may_hold(task, path, layout):
                 placed.append((place, path))
-            elif place and fits and _may_hold(task, path, layout):
+            elif place and _sample(place) in samples and _is_field(layout, place, path, kept):
+                continue
+            elif (
+                place
+                and fits
+                and (_may_hold(task, path, layout) or _is_field(layout, place, path, kept))
+            ):
                 rest.add_file(path, f"{task} of a sample that has nothing else")
             else:
-                rest.add_file(path, _why_not(path), _looks_like(place, path, tasks, taken, like))
+                looks = _looks_like(place, path, tasks, taken, like)
+                why = f"; --kinds {looks}=bytes keeps such files as they are" if looks else ""
+                rest.add_file(path, _why_not(path) + why, looks)
     return placed
+
+
+def _place_fields(
+    layout: Layout,
+    others: Listing,
+    placed: Sequence[tuple[FilePlace, str]],
+    rest: PassedOver,
+    kept: Collection[str],
+) -> list[tuple[FilePlace, str]]:
+    """Place the files that are fields of samples which are there."""
+    samples = {_sample(place) for place, _ in placed}
+    there = {path for _, path in placed}
+    found = [
+        (place, path)
+        for directory, name, path in _paths(others)
+        if path not in there
+        and isinstance(place := layout.place(directory, name), FilePlace)
+        and _sample(place) in samples
+        and _is_field(layout, place, path, kept)
+    ]
+    named, unnamed = name_fields(layout, found, placed)
+    for path in unnamed:
+        rest.add_file(path, "its task has no name that can be spelled; rename it")
+    return named
+
+
+def _is_field(layout: Layout, place: FilePlace, path: str, kept: Collection[str]) -> bool:
+    """Tell whether a file may be a field of a sample: no picture or array that cannot be read."""
+    ending = ending_of(path).lower()
+    if not {place.task, spelled(place.task + ending)}.isdisjoint(kept):
+        return True
+    if ending in (*HOLDERS, *UNREAD_PICTURES):
+        return False
+    may_be_map = kind_of_name(place.task) is not None and not is_bare(layout, place, path)
+    return not may_be_map or has_known_family(path)
 
 
 def _looks_like(

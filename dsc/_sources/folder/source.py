@@ -7,7 +7,7 @@ is told from its name and from some of its files, see `dsc._sources.meaning.deci
 that is there is read, or is listed in `FolderSource.left_out` with the reason.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -19,6 +19,15 @@ from dsc._sources.file_source import FileSource, example_of, probe_task
 from dsc._sources.file_table import FileTable
 from dsc._sources.files.passed_over import printable
 from dsc._sources.files.tree import FileTree, nothing_found
+from dsc._sources.folder.fields import (
+    BLOB_KINDS,
+    BYTES,
+    OF_TEXT,
+    field_meaning,
+    matrix_meaning,
+    native_field,
+    native_matrix,
+)
 from dsc._sources.folder.general import stated_layout, tell_layout
 from dsc._sources.folder.layout import Layout
 from dsc._sources.folder.placing import CLASS_TASK, ListedFiles, PlacedFiles, place_files
@@ -120,7 +129,8 @@ class FolderSource(FileSource):
         left_out: list[LeftOut] = []
         files = ListedFiles.of(tree.walk(left_out), options)
         chosen = _choose_layout(layout, files, str(root), options)
-        built = place_files(chosen, files)
+        stated = [name for name, kind in (options.kinds or {}).items() if kind in BLOB_KINDS]
+        built = place_files(chosen, files, stated)
         wanted = wanted_tasks(options, built.tasks)
         _check_twins(built, wanted)
         check_named(options, built.table.files)
@@ -132,7 +142,7 @@ class FolderSource(FileSource):
         ]
         if split is not None and table.split_sizes():
             table = table.select(table.rows_of_split(known_split(split, table.split_sizes())))
-        meanings = _meanings(tree, table, chosen, options)
+        meanings = _meanings(tree, table, chosen, options, built.fields)
         if built.labels and CLASS_TASK in wanted:
             meanings.append(_class_meaning(class_names(built.labels)))
         return cls(
@@ -144,6 +154,23 @@ class FolderSource(FileSource):
             left_out=left_out,
             notes=[f"layout {chosen.name}: {chosen.why}", *idle_notes(options, left_out)],
         )
+
+    def _decode(self, data: bytes, task: Task, path: str, where: str) -> NDArray[Any]:
+        if task.kind is TaskKind.MATRIX:
+            return native_matrix(data, task, where)
+        if self._is_value(task):
+            return native_field(data, task, where)
+        return super()._decode(data, task, path, where)
+
+    def _is_value(self, task: Task) -> bool:
+        """Tell whether a task's files are read as text or bytes."""
+        return task.is_blob or self.meanings[task.name].stored == BYTES
+
+    def _check_file(self, task: Task, path: str, key: str) -> tuple[int, int] | None:
+        if task.kind is not TaskKind.MATRIX and not self._is_value(task):
+            return super()._check_file(task, path, key)
+        self._decode(self.tree.read(path), task, path, f"sample {key}: {self.tree.where(path)}")
+        return None
 
     def _read_task(self, index: int, task: Task, key: str) -> tuple[NDArray[Any], int] | None:
         if task.name in self.table.files:
@@ -197,12 +224,22 @@ def _check_twins(built: PlacedFiles, wanted: Sequence[str]) -> None:
 
 
 def _meanings(
-    tree: FileTree, table: FileTable, layout: Layout, options: TaskOptions
+    tree: FileTree,
+    table: FileTable,
+    layout: Layout,
+    options: TaskOptions,
+    fields: Collection[str],
 ) -> list[Meaning]:
     found = []
-    for name in sorted(table.files, key=_task_order):
+    for name in sorted(table.files, key=lambda name: (name in fields, *_task_order(name))):
         where = tree.where(table.some_paths(name, 1)[0])
         stated = options.stated(name, layout.known.get(name, Stated()))
+        if stated.kind == "matrix":
+            found.append(matrix_meaning(tree, table, name))
+            continue
+        if stated.kind == "bytes" or (name in fields and stated.kind in (None, *OF_TEXT)):
+            found.append(field_meaning(tree, table, name, stated))
+            continue
         evidence = probe_task(tree, table, name, stated.invalid or ())
         if evidence.alpha:
             where = example_of(tree, table, name)

@@ -127,6 +127,8 @@ def decide(name: str, found: Evidence, stated: Stated, where: str) -> Meaning:
         no known scale, or when there is alpha and nobody has said what to do with it.
     """
     kind = stated.kind or kind_of_name(name)
+    if kind in ("matrix", "scalar") and found.dtype in KNOWN_DTYPES:
+        return _as_stated(name, kind, found, where)
     if kind in VALUE_KINDS:
         raise UsageError(
             f"--kinds {name}={kind}: {where} holds an array; say one of {', '.join(KINDS)}"
@@ -213,6 +215,18 @@ def _numbers(name: str, found: Evidence, stated: Stated, where: str) -> Meaning:
     return Meaning(
         task, f"stated: {stated.kind}" if stated.kind else what, found.shape, found.dtype
     )
+
+
+def _as_stated(name: str, kind: str, found: Evidence, where: str) -> Meaning:
+    """Numbers of the shape that they have, and one number."""
+    dtype = WIDER_BOOL.get(found.dtype, found.dtype)
+    if kind == "scalar" and int(np.prod(found.shape, dtype=np.int64)) != 1:
+        raise UsageError(f"{where}: shape {found.shape} is no scalar; say --kinds {name}=matrix")
+    if kind == "matrix" and not found.shape:
+        raise UsageError(f"{where}: one number is no matrix; say --kinds {name}=scalar")
+    shape = {"channels": 0} if kind == "scalar" else {"shape": found.shape}
+    task = Task.model_validate({"name": name, "kind": kind, "dtype": dtype} | shape)
+    return Meaning(task, f"stated: {kind}", found.shape, found.dtype)
 
 
 def _without_alpha(name: str, found: Evidence, stated: Stated, where: str) -> Evidence:

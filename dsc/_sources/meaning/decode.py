@@ -147,6 +147,8 @@ def fit_to_task(
     SampleError
         When dtype, shape or values do not fit.
     """
+    if task.kind in (TaskKind.MATRIX, TaskKind.SCALAR):
+        return _numbers(array, task, where)
     if not task.is_map:
         array = array.reshape(_flat_shape(array, task))
     elif array.ndim == 3 and array.shape[2] == 1:
@@ -281,6 +283,18 @@ def _widen(array: NDArray[Any], task: Task, where: str) -> NDArray[Any]:
             "convert this file to the form that the other files have, or leave it out with --ignore"
         )
     return array.astype(dtype)
+
+
+def _numbers(array: NDArray[Any], task: Task, where: str) -> NDArray[Any]:
+    """Return a matrix, or one number, as it is."""
+    if task.kind is TaskKind.SCALAR and array.size == 1:
+        array = array.reshape(())
+    try:
+        return task.to_native(array)
+    except ValueError as error:
+        raise SampleError(
+            f"{where}: not the {task.kind.value} that task {task.name} holds ({error})"
+        ) from None
 
 
 def _flat_shape(array: NDArray[Any], task: Task) -> tuple[int, ...]:

@@ -14,17 +14,17 @@ from dsc._schemas import Task, TaskKind
 from dsc._sources.formats import read_content
 from dsc._sources.meaning.decide import MAPS, Meaning, Stated, check_invalid, decide
 from dsc._sources.meaning.decode import probe
-from dsc._sources.meaning.evidence import Evidence, merge
-from dsc._sources.meaning.names import kind_of_name
-from dsc._sources.meaning.options import TaskOptions
-from dsc._sources.webdataset.fields import (
+from dsc._sources.meaning.endings import (
     CLASS_ENDINGS,
     PICKLES,
     UNKNOWN_TYPE,
     Family,
-    Field,
     media_type,
 )
+from dsc._sources.meaning.evidence import Evidence, merge
+from dsc._sources.meaning.names import kind_of_name
+from dsc._sources.meaning.options import TaskOptions
+from dsc._sources.webdataset.fields import Field
 from dsc._sources.webdataset.values import npy_bytes, parse, whole_bytes
 from dsc.errors import SampleError, UsageError
 

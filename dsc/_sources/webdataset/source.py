@@ -17,6 +17,7 @@ from dsc._sources.files.passed_over import PassedOver, printable
 from dsc._sources.files.remote import BLOCK_BYTES
 from dsc._sources.meaning.decide import Meaning, alpha_meaning
 from dsc._sources.meaning.decode import check_sizes, map_sizes
+from dsc._sources.meaning.endings import Family
 from dsc._sources.meaning.evidence import PROBES
 from dsc._sources.meaning.options import (
     TaskOptions,
@@ -27,7 +28,7 @@ from dsc._sources.meaning.options import (
     wanted_tasks,
 )
 from dsc._sources.report import UPRIGHT, fingerprint, make_report
-from dsc._sources.webdataset.fields import Family, Field, fields_of
+from dsc._sources.webdataset.fields import Field, fields_of
 from dsc._sources.webdataset.index import LAYOUTS, index_tars
 from dsc._sources.webdataset.judge import Probe, judge, picture_size
 from dsc._sources.webdataset.places import Tars, find_tars

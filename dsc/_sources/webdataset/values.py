@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from dsc._schemas import Task, TaskKind
 from dsc._sources.formats.single_array import read_one
 from dsc._sources.meaning.decode import UNCHANGED, Conversion, read_array
-from dsc._sources.webdataset.fields import JSON_ENDINGS
+from dsc._sources.meaning.endings import JSON_ENDINGS
 from dsc.errors import SampleError
 
 _WHOLE = re.compile(r"[+-]?\d+")

@@ -121,7 +121,7 @@ KITTI = Form(
     mark=r"(^|/)(training|testing)/(image_[0-3]|colored_[01])$",
     rules=(
         Rule(
-            BELOW + _SPLIT + r"/(?P<task>(?!calib)[^/]+)",
+            BELOW + _SPLIT + r"/(?P<task>(?!calib_)[^/]+)",
             rf"(?P<stem>\d{{6}}(?:_\d\d)?)\.(?:{PICTURES}|bin|txt|npy)",
             "{task}",
         ),
