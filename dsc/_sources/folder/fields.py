@@ -36,6 +36,8 @@ BLOB_KINDS = ("text", "json", "bytes")
 OF_TEXT = (*BLOB_KINDS, "class", "scalar", "time")  # kinds that a text may be read as
 BYTES = "bytes"  # how files that are no numbers are stored
 NPY = b"\x93NUMPY"
+_SEPARATOR = re.compile(r"[._-]")
+_WORD = re.compile(r"[A-Za-z][A-Za-z0-9._-]*")
 _WHOLE = re.compile(r"[+-]?\d+")
 Placed = tuple[FilePlace, str]
 
@@ -76,6 +78,26 @@ def name_fields(
                 unnamed.append(path)
         taken |= set(names.values())
     return named, unnamed
+
+
+def of_sample(
+    layout: Layout, place: FilePlace, path: str, samples: Collection[tuple[str, str]]
+) -> FilePlace | None:
+    """Return the place of a file in its sample; None where no sample has its name.
+
+    The name may go on behind the sample's: ``frame-1.boxes.txt`` beside ``frame-1.color.jpg`` is
+    boxes, and ``rgb/1_meta.json`` is rgb_meta.
+    """
+    if (place.group, place.stem) in samples:
+        return place
+    whole = path.rpartition("/")[2].rpartition(".")[0]
+    stem, is_whole = (whole, True) if layout.name in UNNAMED else (place.stem, False)
+    for match in reversed(list(_SEPARATOR.finditer(stem))):
+        base, word = stem[: match.start()], stem[match.end() :]
+        if (place.group, base) in samples and _WORD.fullmatch(word):
+            task = word if is_whole or place.task == PICTURE else f"{place.task}_{word}"
+            return replace(place, stem=base, task=spelled(task))
+    return None
 
 
 def has_known_family(path: str) -> bool:

@@ -17,7 +17,7 @@ from dsc._schemas.task import spelled
 from dsc._sources.file_table import WHOLE, FileTable, TableBuilder
 from dsc._sources.files.directories import join_path
 from dsc._sources.files.passed_over import PassedOver, ending_of
-from dsc._sources.folder.fields import has_known_family, is_bare, name_fields
+from dsc._sources.folder.fields import has_known_family, is_bare, name_fields, of_sample
 from dsc._sources.folder.layout import STRAY, FilePlace, Layout, Listing, SetAside
 from dsc._sources.formats import can_read
 from dsc._sources.meaning.names import is_task_word, kind_of_name, task_name
@@ -189,7 +189,11 @@ def _place_others(
         for place, path in found:
             if place and _sample(place) in samples and _may_hold(task, path, layout):
                 placed.append((place, path))
-            elif place and _sample(place) in samples and _is_field(layout, place, path, kept):
+            elif (
+                place
+                and (owned := of_sample(layout, place, path, samples))
+                and _is_field(layout, owned, path, kept)
+            ):
                 continue
             elif (
                 place
@@ -218,8 +222,8 @@ def _place_fields(
         (place, path)
         for directory, name, path in _paths(others)
         if path not in there
-        and isinstance(place := layout.place(directory, name), FilePlace)
-        and _sample(place) in samples
+        and isinstance(placed_at := layout.place(directory, name), FilePlace)
+        and (place := of_sample(layout, placed_at, path, samples)) is not None
         and _is_field(layout, place, path, kept)
     ]
     named, unnamed = name_fields(layout, found, placed)

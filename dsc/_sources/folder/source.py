@@ -32,6 +32,7 @@ from dsc._sources.folder.general import stated_layout, tell_layout
 from dsc._sources.folder.layout import Layout
 from dsc._sources.folder.placing import CLASS_TASK, ListedFiles, PlacedFiles, place_files
 from dsc._sources.folder.published import PUBLISHED, recognise
+from dsc._sources.formats import can_read
 from dsc._sources.keys import natural_order
 from dsc._sources.meaning.decide import ALPHA, Meaning, Stated, alpha_meaning, check_invalid, decide
 from dsc._sources.meaning.names import kind_of_name
@@ -237,7 +238,7 @@ def _meanings(
         if stated.kind == "matrix":
             found.append(matrix_meaning(tree, table, name))
             continue
-        if stated.kind == "bytes" or (name in fields and stated.kind in (None, *OF_TEXT)):
+        if _is_value(name, stated, table, fields):
             found.append(field_meaning(tree, table, name, stated))
             continue
         evidence = probe_task(tree, table, name, stated.invalid or ())
@@ -250,6 +251,15 @@ def _meanings(
             found.append(alpha_meaning(meaning))
             table.files[f"{name}{ALPHA}"] = table.files[name]
     return found
+
+
+def _is_value(name: str, stated: Stated, table: FileTable, fields: Collection[str]) -> bool:
+    """Tell whether the files of a task are kept as they are, or are one value each."""
+    if name in fields:
+        return stated.kind in (None, *OF_TEXT)
+    if stated.kind == "bytes":
+        return True
+    return stated.kind in BLOB_KINDS and not can_read(table.some_paths(name, 1)[0])
 
 
 def _task_order(name: str) -> tuple[int, tuple[str, str]]:

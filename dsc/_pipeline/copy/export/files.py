@@ -95,15 +95,23 @@ def file_paths(
     if origin is None or manifest.source in OWN_NAMES:
         return by_key
     named = {
-        task.name: f"{stem}.{by_key[task.name].rpartition('.')[2]}"
+        task.name: path
         for task in tasks
-        if (stem := _safe_stem(origin.files.get(task.name, "")))
+        if (path := _own_path(task, origin.files.get(task.name, ""), by_key[task.name]))
     }
     taken = Counter([*named.values(), *(by_key[name] for name in by_key.keys() - named.keys())])
     return {
         name: path if (path := named.get(name)) and taken[path] == 1 else by_key[name]
         for name in by_key
     }
+
+
+def _own_path(task: Task, path: str, by_key: str) -> str:
+    """Return the path that a task's file had, with the ending of what is written."""
+    if task.is_blob:
+        return safe_path(path)
+    stem = _safe_stem(path)
+    return f"{stem}.{by_key.rpartition('.')[2]}" if stem else ""
 
 
 def safe_path(path: str) -> str:

@@ -50,7 +50,7 @@ SEVEN_SCENES = Form(
     rules=(
         Rule(
             r"(?P<a>.*)",
-            r"(?P<stem>frame-\d{6})\.(?P<task>[a-z._]+)\.(?:png|jpg|txt)",
+            r"(?P<stem>frame-\d{6})\.(?P<task>[a-z._]+)\.(?:png|jpg|txt|json|npy)",
             "{task}",
             "{a}",
         ),
