@@ -101,7 +101,7 @@ def file_paths(
     }
     taken = Counter([*named.values(), *(by_key[name] for name in by_key.keys() - named.keys())])
     return {
-        name: path if (path := named.get(name)) and taken[path] == 1 else by_key[name]
+        name: own if (own := named.get(name)) and taken[own] == 1 else by_key[name]
         for name in by_key
     }
 
