@@ -5,7 +5,8 @@ import json
 import shutil
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -374,6 +375,28 @@ def test_a_remote_archive_is_browsed_by_what_is_asked_for(archive: Path) -> None
         assert asked == {"caption", "rgb"}
 
 
+def test_many_ask_at_once_and_each_gets_its_own(client: Client) -> None:
+    wanted = [
+        (index, task, what)
+        for index in (0, 17, 33, 8, 25)
+        for task, what in (("rgb", "decoded"), ("depth", "decoded"), ("", "sample"))
+    ] * 3
+
+    def ask(one: tuple[int, str, str]) -> bytes:
+        index, task, what = one
+        found = (
+            client.get(f"/api/sample/{index}") if what == "sample" else client.picture(index, task)
+        )
+        return found.body
+
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(ask, wanted))
+    for one, answer in zip(wanted, answers, strict=True):
+        assert answer == ask(one)
+        if one[2] == "sample":
+            assert json.loads(answer)["name"] == f"scene_{one[0] % 3}/square {one[0]:05d}"
+
+
 def test_a_port_that_is_taken_is_said_so(client: Client, archive: Path) -> None:
     port = client.server.server_address[1]
     content = client.server.content
@@ -388,6 +411,8 @@ def test_a_port_that_is_taken_is_said_so(client: Client, archive: Path) -> None:
 def test_addresses_are_spelt_for_a_browser(client: Client) -> None:
     content = client.server.content
     assert client.server.url == f"http://127.0.0.1:{client.server.server_address[1]}/"
+    with suppress(UsageError), open_server(content, "::1", 0, True) as six:
+        assert six.url.startswith("http://[::1]:")
     with open_server(content, "0.0.0.0", 0, True) as every:
         assert every.url.startswith("http://localhost:")
         assert not is_own("evil.example", every.names)

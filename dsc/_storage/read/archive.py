@@ -179,11 +179,12 @@ class Archive:
     def origin(self, index: int) -> Origin:
         """Say where a sample came from: its key, where nothing else is known."""
         shard, _, _ = self.locate(index)
-        record = self.shards[shard]
-        if self._origins is None or self._origins[0] != shard:
+        known = self._origins  # another thread may put another shard's in its place
+        if known is None or known[0] != shard:
+            record = self.shards[shard]
             data = read_checked(self.root, record.keys)
-            self._origins = shard, read_lines(data, self.root.where(record.keys.path))
-        return self._origins[1][index - self._starts[shard]]
+            known = self._origins = shard, read_lines(data, self.root.where(record.keys.path))
+        return known[1][index - self._starts[shard]]
 
     def source_names(self, shard: int) -> list[str]:
         """Return what a shard's samples were called in the source: keys, where that is not known.
