@@ -46,9 +46,10 @@ class SampleStream(Iterable[StreamBatch]):
     One that gives tensors is an `IterableDataset` of torch as well.
 
     Iterating gives the batches of this rank in one epoch and then moves on to the next epoch.
-    A loop that was left early begins the same epoch again, unless its state was loaded. Under a
-    data loader of one's own with workers, every loop that is begun is an epoch, also one that is
-    left early; the workers of a loop agree on it, whether they are forked, spawned or persistent.
+    A loop that was left before its last batch begins the same epoch again, unless its state was
+    loaded. Under a data loader of one's own with workers, every loop that is begun is an epoch,
+    also one that is left early; the workers of a loop agree on it, whether they are forked, spawned
+    or persistent.
 
     Attributes
     ----------
@@ -79,6 +80,7 @@ class SampleStream(Iterable[StreamBatch]):
         self._done = self._given = 0  # batches of this worker: when it began, now
         self._board: Board | None = None
         self._course = 0  # of the board, when this process was forked
+        self._whole: int | None = None  # the course in which the loop had its last batch
         self._loops = (os.getpid(), 0)  # begun by this process as a worker of a data loader
         self._sent: LoopStart | None = None  # told to this worker, whatever the board says
         self._local: tuple[int, Feed] | None = None
@@ -265,6 +267,12 @@ class SampleStream(Iterable[StreamBatch]):
         self._spec, epoch, position = self._own_board().next()
         self._go_to(epoch, position)
 
+    def _begin_loop(self) -> None:
+        """Go to where the next loop begins: also after one that took every batch, but no end."""
+        if self._whole is not None and self._whole == self._course:
+            self._go_to(self._epoch + 1, 0)
+        self._take_place()
+
     def _end_loop(self, course: int) -> None:
         """Move on to the next epoch, unless somebody said in mid-loop where the next one begins."""
         if self._course == course:
@@ -375,26 +383,31 @@ class SampleStream(Iterable[StreamBatch]):
             yield step, batch
 
     def _given_batches(self, worker: int, workers: int) -> Iterator[StreamBatch]:
-        for _, batch in self.steps_of(worker, workers):
+        course = self._course
+        last = self._partition(self._start).batches(self.topology.rank) - 1
+        for step, batch in self.steps_of(worker, workers):
+            self._whole = course if step >= last else None
             self.report.add(self._feed.take_report())
             if batch is not None:
                 yield self._feed.finish(batch)
 
     def _in_this_process(self) -> Iterator[StreamBatch]:
-        self._take_place()
+        self._begin_loop()
         course = self._course
         yield from self._given_batches(0, 1)
         self._end_loop(course)
 
     def _from_workers(self) -> Iterator[StreamBatch]:
         """Yield every step of this rank, made by worker processes."""
-        self._take_place()
+        self._begin_loop()
         course, partition = self._course, self._partition(self._start)
+        last = partition.batches(self.topology.rank) - 1
         workers = self._workers()
         self._loader = None  # a loop that is left early leaves workers in mid-epoch
         for step, (batch, report) in enumerate(workers.steps()):
             self._position = partition.position(step + 1)
             self.report.add(report)
+            self._whole = course if step >= last else None
             if batch is not None:
                 yield self._feed.finish(batch)
         self._end_loop(course)

@@ -198,3 +198,23 @@ def test_a_sample_says_what_its_tasks_mean(views: Path) -> None:
         assert {name: task.kind.value for name, task in sample.tasks.items()} == {
             "rgb": "image", "depth_zbuffer": "depth", "segment_semantic": "label",
         }  # fmt: skip
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_loop_that_took_every_batch_but_no_end_is_a_whole_epoch(
+    wanted: Any, views: Path, workers: int
+) -> None:
+    """Trainers that count batches, as Lightning does, never ask for one more."""
+    stream = dsc.stream(views, "rgb", 5, workers=workers, **ORDER)
+    for epoch in range(3):
+        assert draws(itertools.islice(stream, len(stream))) == wanted[epoch]
+    next(iter(stream))
+    assert draws(itertools.islice(stream, 2)).keys() < wanted[0].keys()
+    assert stream.epoch == 3
+    stream.set_epoch(1)
+    assert draws(itertools.islice(stream, len(stream))) == wanted[1]
+    state = stream.state_dict()
+    again = dsc.stream(views, "rgb", 5, **ORDER)
+    again.load_state_dict(state)
+    assert draws(again) == {}  # all of it had been seen
+    assert draws(again) == wanted[2]
