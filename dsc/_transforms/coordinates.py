@@ -174,7 +174,11 @@ def _check_none_turns(
     sample: Mapping[str, Any], maps: Mapping[str, MapMeaning], meaning: Meaning, what: str
 ) -> None:
     names = [name for name, known in maps.items() if known.kind in TURNED]
-    names += [name for name, value in sample.items() if meaning.is_intrinsics(name, value)]
+    names += [
+        name for name, value in sample.items()
+        if name not in maps
+        and (meaning.is_intrinsics(name, value) or meaning.is_pose(name, value))
+    ]  # fmt: skip
     if names:
         raise UsageError(
             f"{what}: {named(sample)}: what it did to the picture is no one linear map (it bends, "

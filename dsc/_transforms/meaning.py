@@ -15,6 +15,8 @@ INTRINSICS = (
     "k", "cam_k", "camera_k",
 )  # fmt: skip
 """Names of tasks that are taken for intrinsics."""
+CAMERA_SIZES = (4, 9, 12, 16)  # fx, fy, cx, cy; matrices, also as sources flatten them
+POSES = ("pose", "extrinsic", "c2w", "w2c", "cam2world", "world2cam")
 
 
 class MapMeaning(NamedTuple):
@@ -54,8 +56,9 @@ class Meaning:
     kinds
         Of names that are no task, such as ``{"foreground": "label"}``.
     intrinsics
-        Names of 3×3 matrices of intrinsics, or vectors ``(fx, fy, cx, cy)``, beside those that are
-        called ``intrinsics``, ``camera``, ``camera_matrix`` or ``k``.
+        Names of 3×3 matrices of intrinsics (or their nine numbers, row by row), or vectors ``(fx,
+        fy, cx, cy)``, beside those that are called ``intrinsics``, ``camera``, ``camera_matrix`` or
+        ``k``.
     leave
         Names that stay as they are, whatever is done to the rest.
     pixel_center
@@ -114,22 +117,27 @@ class Meaning:
 
     def is_intrinsics(self, name: str, value: Any) -> bool:
         """Tell whether a value is taken for intrinsics."""
-        if name in self.leave or not isinstance(value, np.ndarray):
+        if name in self.leave or not _is_numbers(value):
             return False
         return name in self.intrinsics or (
-            name.lower() in INTRINSICS and value.shape in ((3, 3), (3, 4), (4, 4), (4,))
+            name.lower() in INTRINSICS and value.size in CAMERA_SIZES
         )
 
     def is_pose(self, name: str, value: Any) -> bool:
         """Tell whether a value may be a pose, which a mirror would change."""
-        if name in self.leave or not isinstance(value, np.ndarray):
+        if name in self.leave or not _is_numbers(value) or self.is_intrinsics(name, value):
             return False
-        return value.shape in ((4, 4), (3, 4)) and not self.is_intrinsics(name, value)
+        is_called = any(word in name.lower() for word in POSES)
+        return value.shape in ((4, 4), (3, 4)) or (is_called and value.ndim in (1, 2))
 
 
 MAP_KINDS = (
     "image", "depth", "normal", "label", "disparity", "flow", "array",
 )  # fmt: skip
+
+
+def _is_numbers(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype.kind in "iuf"
 
 
 def is_picture(value: Any) -> bool:

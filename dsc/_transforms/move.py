@@ -21,6 +21,7 @@ from dsc.errors import UsageError
 Floats = NDArray[np.floating[Any]]
 UNKNOWN_FLOW = 1e9  # of .flo files: what is larger than that is not known
 CLOSE = 1e-9
+MATRICES = {9: (3, 3), 12: (3, 4), 16: (4, 4)}  # by their numbers, row by row
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,9 @@ class Move:
         """
         out = dict(sample)
         cameras = {
-            name: value for name, value in sample.items() if meaning.is_intrinsics(name, value)
+            name: value
+            for name, value in sample.items()
+            if name not in maps and meaning.is_intrinsics(name, value)
         }
         first = None
         for name, value in cameras.items():
@@ -77,7 +80,7 @@ class Move:
         camera, turn = self.parts(first)
         scale = camera[0, 0] / (1 if first is None else first[0, 0])  # of the focal length
         if not np.allclose(turn, np.eye(2), atol=CLOSE):
-            self._check_poses(sample, meaning)
+            self._check_poses({n: v for n, v in sample.items() if n not in maps}, meaning)
         for name, known in maps.items():
             if known.kind is TaskKind.NORMAL:
                 out[name] = turned_normals(sample[name], turn, known, meaning, self.what)
@@ -100,10 +103,11 @@ class Move:
     def _check_poses(self, sample: Mapping[str, Any], meaning: Meaning) -> None:
         for name, value in sample.items():
             if meaning.is_pose(name, value):
+                size = "×".join(map(str, value.shape))
                 raise UsageError(
-                    f"{self.what}: {named(sample)}: {name} is a matrix of {value.shape[0]}×"
-                    f"{value.shape[1]}; if it is a pose, a picture that is mirrored or turned has "
-                    f"another one: leave the transform out, or say Meaning(leave=[{name!r}])"
+                    f"{self.what}: {named(sample)}: {name} has {size} numbers; if it is a pose, a "
+                    "picture that is mirrored or turned has another one: leave the transform out, "
+                    f"or say Meaning(leave=[{name!r}])"
                 )
 
     def _flow(self, name: str, array: Any) -> Any:
@@ -174,8 +178,8 @@ def _camera_matrix(name: str, value: Any, sample: Mapping[str, Any]) -> Floats:
     if value.shape == (4,):
         fx, fy, cx, cy = (float(one) for one in value)
         matrix = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1.0]])
-    elif value.shape in ((3, 3), (3, 4), (4, 4)):
-        matrix = np.asarray(value[:3, :3], np.float64)
+    elif value.size in MATRICES:
+        matrix = value.reshape(MATRICES[value.size])[:3, :3].astype(np.float64)
     else:
         raise UsageError(f"{where} is {value.shape}: intrinsics are (3, 3), or (fx, fy, cx, cy)")
     fits = np.allclose(matrix[2], (0, 0, 1)) and matrix[1, 0] == 0
@@ -194,8 +198,8 @@ def _like(value: Any, camera: Floats, name: str) -> Any:
             raise UsageError(f"{name}: (fx, fy, cx, cy) has no place for the skew of turned pixels")
         found = np.array([camera[0, 0], camera[1, 1], camera[0, 2], camera[1, 2]])
         return found.astype(value.dtype if value.dtype.kind == "f" else np.float64)
-    out = value.astype(value.dtype if value.dtype.kind == "f" else np.float64)
-    out[:3, :3] = camera
+    out = value.astype(value.dtype if value.dtype.kind == "f" else np.float64)  # a copy
+    out.reshape(MATRICES[value.size])[:3, :3] = camera
     return out
 
 

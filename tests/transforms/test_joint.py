@@ -178,7 +178,7 @@ def test_what_cannot_be_made_right_is_refused() -> None:
     with pytest.raises(UsageError, match=r"mask: an array of 40×56 of no known kind.*'mask'"):
         HorizontalFlip(1, meaning=MEANING)(unknown, rng)
     posed = old | {"pose": np.eye(4)}
-    with pytest.raises(UsageError, match=r"sample 7: pose is a matrix of 4×4.*leave=\['pose'\]"):
+    with pytest.raises(UsageError, match=r"sample 7: pose has 4×4 numbers.*leave=\['pose'\]"):
         HorizontalFlip(1, meaning=MEANING)(posed, rng)
     assert RandomCrop(8, meaning=MEANING)(posed, rng)["pose"] is posed["pose"]
     left = Meaning(kinds=MEANING.kinds, leave=["pose"])
@@ -202,6 +202,14 @@ def test_intrinsics_by_other_names_and_as_vectors() -> None:
     whole[:3, :3] = [[4, 0, 3], [0, 5, 3], [0, 0, 1]]
     found = CenterCrop(4, meaning=meaning)({"rgb": sample["rgb"], "intrinsics": whole})
     np.testing.assert_allclose(found["intrinsics"][:2, 2], 1)
+    flat = {"rgb": sample["rgb"], "k": whole[:3, :3].ravel().astype(np.float32)}
+    found = CenterCrop(4, meaning=meaning)(flat)["k"]  # as sources flatten them
+    np.testing.assert_allclose(found, [4, 0, 1, 0, 5, 1, 0, 0, 1])
+    mirror = HorizontalFlip(1, meaning=Meaning(kinds={"rgb": "image"}))
+    with pytest.raises(UsageError, match="cam_pose has 7 numbers"):
+        mirror(sample | {"cam_pose": np.zeros(7)}, generator(0, 0, 0))
+    with pytest.raises(UsageError, match=r"lens is \(5,\): intrinsics are"):
+        CenterCrop(4, meaning=meaning)({"rgb": sample["rgb"], "lens": np.zeros(5)})
 
 
 def test_colours_change_and_nothing_else() -> None:
@@ -267,6 +275,25 @@ def test_compose_takes_functions_and_keeps_what_tasks_mean() -> None:
     assert pickle.loads(pickle.dumps(Compose([RandomCrop(8)]))) == Compose([RandomCrop(8)])
     with pytest.raises(UsageError, match="gave ndarray: it must return a dict"):
         Compose([lambda sample: sample["depth"]])(scene(), generator(0, 0, 0))
+
+
+def test_intrinsics_and_poses_of_an_archive(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    rng = np.random.default_rng(0)
+    camera = np.array([[50, 0, 23.5], [0, 50, 15.5], [0, 0, 1]], np.float32)
+    with h5py.File(tmp_path / "views.h5", "w") as file:
+        file["rgb"] = rng.integers(0, 256, (3, 32, 48, 3), np.uint8)
+        file["intrinsics"] = np.tile(camera, (3, 1, 1))
+        file["pose"] = np.tile(np.eye(4, dtype=np.float32), (3, 1, 1))
+    kinds = {"rgb": "image"}
+    dsc.compress("hdf5", tmp_path / "a", root=tmp_path / "views.h5", kinds=kinds, codec="rgb=png")
+    leave = Meaning(leave=["pose"])
+    middle = Compose([CenterCrop((16, 24)), HorizontalFlip(1)], meaning=leave)
+    batch = next(iter(dsc.stream(tmp_path / "a", None, 3, transform=middle)))
+    found = batch["intrinsics"].reshape(3, 3, 3).numpy()
+    np.testing.assert_allclose(found, np.tile([[50, 0, 11.5], [0, 50, 7.5], [0, 0, 1]], (3, 1, 1)))
+    with pytest.raises(UsageError, match=r"HorizontalFlip: sample 0: pose has .* numbers"):
+        next(iter(dsc.stream(tmp_path / "a", None, 3, transform=HorizontalFlip(1))))
 
 
 def test_a_stream_crops_jointly(tmp_path: Path) -> None:
