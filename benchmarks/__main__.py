@@ -45,6 +45,7 @@ COMMANDS = {
     "auto-beside": "python -m benchmarks.auto beside --frames 6",
     "packs": "python -m benchmarks.read_packs",
     "fetch": "python -m benchmarks.fetch_bytes --views 768",
+    "columns": "python -m benchmarks.columns",
     "workers": "python -m benchmarks.workers --frames 300 --seconds 0 --rounds 1",
     "stream": "dsc bench stream --out {out}/stream",
     "depth-from-rgb": "python examples/depth_from_rgb.py --seeds 3",

@@ -215,7 +215,7 @@ def test_codecs_are_loaded_by_name_and_out_of_an_archive(archive: Path) -> None:
     codec = dsc.load_codec(archive, ["depth"])
     assert codec.id == "png"
     assert "depth_zbuffer" in [task.name for task in codec.tasks]
-    with pytest.raises(dsc.DscError, match=r"png: rgb.*vector: class_scene"):
+    with pytest.raises(dsc.DscError, match=r"png: rgb.*plain: class_scene"):
         dsc.load_codec(archive)
     with pytest.raises(dsc.DscError, match="neither a codec"):
         dsc.load_codec("nonsense")

@@ -94,6 +94,7 @@ class CodecSet:
         tasks: Sequence[Task],
         bounded: Sequence[str] = (),
         effort: Effort = Effort.DEFAULT,
+        is_packed: bool = True,
     ) -> Self:
         """Make the codecs that a ``--codec`` option asks for.
 
@@ -107,6 +108,8 @@ class CodecSet:
             Names of the tasks whose error is to be bounded, pixel by pixel.
         effort
             How long those codecs that know of it may look for fewer bytes.
+        is_packed
+            Whether bitstreams go into packs, which compress them; each stands alone otherwise.
 
         Raises
         ------
@@ -117,7 +120,7 @@ class CodecSet:
         """
         text = spec.text if isinstance(spec, Spec) else spec
         try:
-            return cls.assigned(choose_codecs(spec, tasks), tasks, bounded, effort)
+            return cls.assigned(choose_codecs(spec, tasks, is_packed), tasks, bounded, effort)
         except CodecError as error:
             raise UsageError(f"--codec {text or 'unset'}: {error}") from None
 

@@ -71,10 +71,12 @@ class Spec:
     def automatic(self, tasks: Sequence[Task], bounded: Sequence[str]) -> tuple[Task, ...]:
         """List the tasks whose codec is to be chosen by trying.
 
-        These are the tasks with the word ``auto``, and those with a bound and no word (`below`).
+        These are the maps with the word ``auto``, and those with a bound and no word (`below`).
         """
         below = self.below(bounded)
-        return tuple(t for t in tasks if t.name in below or self._word(t.name) == AUTO)
+        return tuple(
+            t for t in tasks if t.is_map and (t.name in below or self._word(t.name) == AUTO)
+        )
 
     def below(self, bounded: Sequence[str]) -> tuple[str, ...]:
         """Name the bounded tasks without a word: the quality below a bound is chosen by trying."""
@@ -141,7 +143,9 @@ def _expanded(word: str) -> str:
     return str(Path(word).expanduser()) if word.startswith("~") else word
 
 
-def choose_codecs(spec: str | Spec | None, tasks: Sequence[Task]) -> dict[str, str]:
+def choose_codecs(
+    spec: str | Spec | None, tasks: Sequence[Task], is_packed: bool = True
+) -> dict[str, str]:
     """Choose a word for every task, none of them ``auto``.
 
     Parameters
@@ -150,6 +154,8 @@ def choose_codecs(spec: str | Spec | None, tasks: Sequence[Task]) -> dict[str, s
         See the module; None or an empty text leaves all to the default.
     tasks
         The tasks to code, in order.
+    is_packed
+        Whether bitstreams go into packs, which compress what the codec `plain` leaves.
 
     Raises
     ------
@@ -161,7 +167,11 @@ def choose_codecs(spec: str | Spec | None, tasks: Sequence[Task]) -> dict[str, s
     if not isinstance(spec, Spec):
         spec = Spec.parse(spec, [task.name for task in tasks])
     general = None if spec.general == AUTO else spec.general
-    chosen = {task.name: spec.chosen[task.name] for task in tasks if task.name in spec.chosen}
+    chosen = {
+        task.name: spec.chosen[task.name]
+        for task in tasks
+        if spec.chosen.get(task.name, AUTO) != AUTO
+    }
     rest = [task for task in tasks if task.name not in chosen]
     taken = {task.name for task in takes(general, rest)} if general else set()
     if general and rest and not taken:
@@ -170,7 +180,8 @@ def choose_codecs(spec: str | Spec | None, tasks: Sequence[Task]) -> dict[str, s
             + _what_is_exact(rest, general)
         )
     for task in rest:
-        chosen[task.name] = general if general and task.name in taken else default_codec(task)
+        usual = default_codec(task, is_packed)
+        chosen[task.name] = general if general and task.name in taken else usual
     return chosen
 
 
@@ -186,13 +197,15 @@ def _what_is_exact(tasks: Sequence[Task], word: str) -> str:
     )
 
 
-def default_codec(task: Task) -> str:
+def default_codec(task: Task, is_packed: bool = True) -> str:
     """Return the codec of a task that none was named for: the cheapest measured for its kind.
 
     What must be exact, or is in numbers that no image format holds, is stored without loss.
     """
     if task.kind is TaskKind.LABEL and can_code("label-context", [task]):
         return "label-context"
+    if not is_packed and task.kind in (TaskKind.CLASS, TaskKind.VECTOR):
+        return "vector"
     return classical_codec(task)
 
 

@@ -12,6 +12,7 @@ from dsc._pipeline.choose.auto import choose_by_trying
 from dsc._pipeline.choose.codec_set import CodecSet
 from dsc._pipeline.choose.codec_spec import Spec, choose_codecs, is_joint
 from dsc._pipeline.choose.coding import Coding
+from dsc._pipeline.choose.light import without_weights
 from dsc._pipeline.choose.race import TrialProgress
 from dsc._pipeline.options import CodingOptions
 from dsc._schemas import Bound, BoundKind, Effort, Quality, SourceReport, Target, Task, resolve_task
@@ -61,7 +62,7 @@ def decide_coding(
     effort = Effort.parse(asked.effort)
     automatic = spec.automatic(tasks, tuple(bounds))
     if not automatic:
-        codec_set = CodecSet.from_spec(spec, tasks, tuple(bounds), effort)
+        codec_set = _by_words(spec, source, tasks, tuple(bounds), effort)
         shared = [stream.name for stream in codec_set.streams() if not stream.carries]
         return Coding(tuple(tasks), codec_set, asked_quality(asked, report, tasks, shared))
     quality = asked_quality(asked, report, tasks)
@@ -89,6 +90,24 @@ def decide_coding(
     except CodecError as error:
         raise UsageError(f"--codec {spec.text or 'unset'}: {error}") from None
     return Coding(tuple(tasks), codec_set, quality.having(choice.quality), choice)
+
+
+def _by_words(
+    spec: Spec, source: Source, tasks: Sequence[Task], bounded: Sequence[str], effort: Effort
+) -> CodecSet:
+    """Make the codecs that were named, and the usual ones of the other tasks.
+
+    Raises
+    ------
+    UsageError
+        When a codec cannot code a task given to it by name.
+    """
+    try:
+        words = choose_codecs(spec, tasks)
+        words = without_weights(words, spec, source, tasks, effort)
+        return CodecSet.assigned(words, tasks, bounded, effort)
+    except CodecError as error:
+        raise UsageError(f"--codec {spec.text or 'unset'}: {error}") from None
 
 
 def asks_for_targets(asked: CodingOptions) -> bool:

@@ -78,6 +78,15 @@ def look_at_payloads(
     return found
 
 
+def packed_sizes(payloads: Mapping[str, Payloads], coding: Coding) -> dict[str, float]:
+    """Return the mean bytes a sample that each stream takes in a pack."""
+    codecs = coding.codec_set.packed()
+    return {
+        name: _stored(found, Packing(dtype=codecs[name].packed_dtype(name))) / max(len(found), 1)
+        for name, found in payloads.items()
+    }
+
+
 def indices_to_look_at(samples: int) -> list[int]:
     """Choose runs of samples, spread evenly over the source; all samples where they are few."""
     count = MANY if samples >= WITH_DICTIONARY else FEW
@@ -177,7 +186,7 @@ def _choose(
 def _samples_a_pack(raw: float, stored: float, sizes: Sizes) -> int:
     """Return as many as fit: all of a shard, else the archive's pack times a power of two."""
     fit = min(MEMBER_BYTES / max(stored, 1e-3), MEMBER_RAW / max(raw, 1e-3))
-    if sizes.whole <= fit:
+    if min(sizes.whole, sizes.samples) <= fit:
         return sizes.whole
     ratio = 1 << max(int(fit / sizes.pack).bit_length() - 1, 0)
     return min(ratio * sizes.pack, sizes.whole)

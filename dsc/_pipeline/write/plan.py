@@ -26,7 +26,13 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from dsc._codecs.encoder import check_same_encoder, effort_of
 from dsc._pipeline.choose.coding import Coding, encoder_versions
 from dsc._pipeline.options import ShardingOptions
-from dsc._pipeline.write.packing import Sizes, look_at_payloads, pack_streams, resolve_columns
+from dsc._pipeline.write.packing import (
+    Sizes,
+    look_at_payloads,
+    pack_streams,
+    packed_sizes,
+    resolve_columns,
+)
 from dsc._pipeline.write.samples import Probed
 from dsc._pipeline.write.sizes import (
     MAX_COLUMN_SHARD,
@@ -37,8 +43,8 @@ from dsc._pipeline.write.sizes import (
     choose_shard_size,
     code_here,
     first_indices,
-    largest_stream,
     probe_indices,
+    stream_sizes,
 )
 from dsc._schemas import (
     FORMAT_VERSION,
@@ -339,11 +345,12 @@ def plan_archive(
         probed = Probed() if probed is None else probed
         indices = indices_to_probe(source, coding.is_ordered, sharding, named)
         code(source, coding, on_error, indices, probed, advance)
-        stream_bytes = largest_stream([probed.coded[index] for index in indices])
+        found = stream_sizes([probed.coded[index] for index in indices])
+        found |= packed_sizes(payloads, coding)
         most = MAX_COLUMN_SHARD if len(packed) == len(coding.codec_set.slots) else MAX_SHARD
-        usual = choose_shard_size(samples, stream_bytes, most)
+        usual = choose_shard_size(samples, found, most)
         shard_size = shard_size or max(usual, pack_size or 1)
-        pack_size = pack_size or choose_pack_size(stream_bytes)
+        pack_size = pack_size or choose_pack_size(max(found.values(), default=0.0))
     pack_size = min(pack_size, shard_size)
     sizes = Sizes(shard_size, pack_size, samples)
     coding, streams = pack_streams(coding, payloads, sizes, resolved)

@@ -8,11 +8,11 @@ most 1 MiB of it: the other streams are often ten times smaller, and with fewer 
 kB the headers cost them more than 2 %. A shard: at most 1024 samples, which at a tenth of a second
 a sample is two minutes of work, what a killed worker can lose; at most 128 MiB of the largest
 stream; and for small datasets a power of two that gives about four shards, so that there is work
-for more than one worker. Where no task is a map, a sample takes microseconds and a shard has up to
-65536 of them.
+for more than one worker, or fewer, so that the tars' own bytes stay below 1 %. Where no task is
+a map, a sample takes microseconds, and a shard has up to 65536 of them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from dsc._pipeline.choose.coding import Coding
 from dsc._pipeline.write.samples import CodedSample, Probed, code_samples
@@ -25,6 +25,7 @@ MAX_PACK = 1024
 SHARD_BYTES = 128 << 20
 MAX_SHARD, MAX_COLUMN_SHARD = 1024, 1 << 16
 FEW_SHARDS = 4
+TAR_BYTES, OWN_SHARE = 2600, 0.01  # what a tar costs beside bitstreams, and what that may come to
 
 Advance = Callable[[int], None]
 Coder = Callable[[Source, Coding, str, Sequence[int], Probed, Advance], None]
@@ -60,13 +61,13 @@ def code_here(
     probed.found = encoder.found
 
 
-def largest_stream(samples: Sequence[CodedSample]) -> float:
-    """Return the largest stream's mean bytes a sample; 0 where there is none."""
+def stream_sizes(samples: Sequence[CodedSample]) -> dict[str, float]:
+    """Return the mean bytes of each stream's bitstreams."""
     sizes: dict[str, list[int]] = {}
     for one in samples:
         for stream, payload in one.coded.payloads.items():
             sizes.setdefault(stream, []).append(len(payload))
-    return max((sum(found) / len(found) for found in sizes.values()), default=0.0)
+    return {stream: sum(found) / len(found) for stream, found in sizes.items()}
 
 
 def probe_indices(samples: int) -> list[int]:
@@ -93,13 +94,17 @@ def choose_pack_size(stream_bytes: float) -> int:
     return min(max(usual, wide), MAX_PACK)
 
 
-def choose_shard_size(samples: int, stream_bytes: float, most: int = MAX_SHARD) -> int:
-    """Choose samples a shard from the number of samples and the largest stream's bytes."""
-    return min(_few(samples), _power_of_two_below(SHARD_BYTES / max(stream_bytes, 1.0)), most)
+def choose_shard_size(samples: int, sizes: Mapping[str, float], most: int = MAX_SHARD) -> int:
+    """Choose samples a shard from the number of samples and each stream's bytes a sample."""
+    largest = max(sizes.values(), default=0.0)
+    own = TAR_BYTES * max(len(sizes), 1)
+    few = min(int(OWN_SHARE * samples * sum(sizes.values()) / own), FEW_SHARDS)
+    limit = _power_of_two_below(SHARD_BYTES / max(largest, 1.0))
+    return min(_few(samples, max(few, 1)), limit, most)
 
 
-def _few(samples: int) -> int:
-    return 1 << (-(-samples // FEW_SHARDS) - 1).bit_length()
+def _few(samples: int, shards: int = FEW_SHARDS) -> int:
+    return 1 << (-(-samples // shards) - 1).bit_length()
 
 
 def _power_of_two_below(limit: float) -> int:

@@ -40,7 +40,7 @@ def make_codecs(codec: str | Codec | CodecSet, tasks: Sequence[Task]) -> CodecSe
         When it does not code all of them.
     """
     if isinstance(codec, str):
-        made = CodecSet.from_spec(codec, tasks)
+        made = CodecSet.from_spec(codec, tasks, is_packed=False)
     else:
         made = codec if isinstance(codec, CodecSet) else CodecSet.of([codec])
     lost = [task.name for task in tasks if task.name not in made.tasks]

@@ -84,12 +84,12 @@ def joint(monkeypatch: pytest.MonkeyPatch) -> type[JointCodec]:
 @pytest.mark.parametrize(
     ("spec", "chosen"),
     [
-        (None, ["av1", "av1", "av1", "label-context", "jxl", "vector"]),
-        ("shared-latent", [*["shared-latent"] * 2, "av1", "label-context", "jxl", "vector"]),
-        ("png", ["png"] * 5 + ["vector"]),
-        ("png,depth=jxl", ["png", "jxl", "png", "png", "png", "vector"]),
-        ("rgb=avif,label=png", ["avif", "av1", "av1", "png", "jxl", "vector"]),
-        (" depth = png , jxl ", ["jxl", "png", "jxl", "jxl", "jxl", "vector"]),
+        (None, ["av1", "av1", "av1", "label-context", "jxl", "plain"]),
+        ("shared-latent", [*["shared-latent"] * 2, "av1", "label-context", "jxl", "plain"]),
+        ("png", ["png"] * 5 + ["plain"]),
+        ("png,depth=jxl", ["png", "jxl", "png", "png", "png", "plain"]),
+        ("rgb=avif,label=png", ["avif", "av1", "av1", "png", "jxl", "plain"]),
+        (" depth = png , jxl ", ["jxl", "png", "jxl", "jxl", "jxl", "plain"]),
     ],
 )
 def test_an_option_gives_each_task_one_codec(
@@ -102,7 +102,7 @@ def test_an_option_gives_each_task_one_codec(
 def test_a_task_that_the_codec_cannot_take_goes_to_the_default_for_its_kind() -> None:
     found = choose_codecs("jpeg", ALL)
     assert (found["rgb"], found["label"]) == ("jpeg", "label-context")
-    assert found["class_scene"] == "vector"
+    assert found["class_scene"] == "plain"
 
 
 def test_labels_are_lossless_whatever_codec_is_asked_for() -> None:
@@ -179,7 +179,7 @@ def test_an_option_that_cannot_be_honoured_is_bad_usage(
 def test_slots_and_records_agree(joint: type[JointCodec]) -> None:
     codecs = CodecSet.from_spec("shared-latent,label=png", [RGB, LABEL, DEPTH, SCENE])
     assert codecs.slots == {"shared": 0, "rgb": 0, "depth": 0, "label": 1, "class_scene": 2}
-    assert [record.id for record in codecs.records()] == ["shared-latent", "png", "vector"]
+    assert [record.id for record in codecs.records()] == ["shared-latent", "png", "plain"]
     for slot, record in enumerate(codecs.records()):
         assert all(codecs.slots[name] == slot for name in record.streams)
     assert codecs.weight_files() == (b"weights",)

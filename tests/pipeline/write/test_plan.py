@@ -29,8 +29,8 @@ from dsc._pipeline.write.sizes import (
     choose_shard_size,
     code_here,
     first_indices,
-    largest_stream,
     probe_indices,
+    stream_sizes,
 )
 from dsc._schemas import Effort, Quality
 from dsc.errors import PlanMismatchError, SampleError, UsageError
@@ -71,12 +71,16 @@ def test_packs_hold_128_samples_or_stay_below_256_kib(stream_bytes: float) -> No
     assert pack in (MAX_PACK, WIDE_PACK) or pack * stream_bytes >= 64 << 10
 
 
-@given(st.integers(1, 10_000_000), st.floats(0, 1e9))
-def test_shards_are_bounded_and_small_data_makes_several(samples: int, stream_bytes: float) -> None:
-    shard = choose_shard_size(samples, stream_bytes)
+@given(st.integers(1, 10_000_000), st.lists(st.floats(0, 1e9), min_size=1, max_size=9))
+def test_shards_are_bounded_and_data_makes_several(samples: int, sizes: list[float]) -> None:
+    shard = choose_shard_size(samples, {f"s{at}": size for at, size in enumerate(sizes)})
     assert 1 <= shard <= MAX_SHARD
-    assert shard == 1 or shard * stream_bytes <= 128 << 20
-    assert samples < 3 or samples / shard > 2
+    assert shard == 1 or shard * max(sizes) <= 128 << 20
+    tars = len(sizes) * 2600
+    if samples * sum(sizes) > 400 * tars:
+        assert samples < 3 or samples / shard > 2
+    elif samples * sum(sizes) < 200 * tars:
+        assert shard >= min(samples, MAX_SHARD) or shard * max(sizes) > 64 << 20
 
 
 @given(st.integers(1, 10_000))
@@ -153,7 +157,7 @@ def test_another_codec_or_version_is_named() -> None:
 
 def test_sizes_are_chosen_from_the_data_when_nobody_says() -> None:
     plan = plan_of(PixelSource(n=1000), shard_size=None, pack=None)
-    assert (plan.shard_size, plan.pack_size) == (256, 256)  # tiny bitstreams: all in one pack
+    assert (plan.shard_size, plan.pack_size) == (1024, 512)  # tiny bitstreams: all in one shard
     assert plan == plan_of(PixelSource(n=1000), shard_size=None, pack=None)
 
 
@@ -198,7 +202,8 @@ def test_the_probe_measures_the_largest_stream() -> None:
     probed = Probed()
     code_here(PixelSource(), CODING, "fail", probe_indices(23), probed, lambda _: None)
     assert list(probed.coded) == probe_indices(23)
-    assert largest_stream(list(probed.coded.values())) == pytest.approx(np.mean(expected))
+    sizes = stream_sizes(list(probed.coded.values()))
+    assert sizes["rgb"] == max(sizes.values()) == pytest.approx(np.mean(expected))
 
 
 @given(st.integers(1, 5000), st.integers(1, 5000), st.integers(0, 9))
@@ -206,7 +211,7 @@ def test_samples_that_are_searched_for_the_plan_are_the_first_of_the_first_shard
     samples: int, first_split: int, given_size: int
 ) -> None:
     indices = first_indices(samples, min(first_split, samples), given_size or None)
-    first = min(first_split, samples, given_size or choose_shard_size(samples, 1000.0))
+    first = min(first_split, samples, given_size or 1 << (-(-samples // 4) - 1).bit_length())
     assert indices == list(range(min(4, first)))
     assert indices
 
