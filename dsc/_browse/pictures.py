@@ -17,7 +17,7 @@ from dsc._codecs.registry import codec_class
 from dsc._pipeline.choose.codec_set import CodecSet
 from dsc._pipeline.metrics import angles_deg, measure
 from dsc._pipeline.read.dataset import Dataset
-from dsc._pipeline.read.originals import FoundOriginals, find_originals
+from dsc._pipeline.read.originals import FoundOriginals, Originals, find_originals
 from dsc._pipeline.view.pictures import RGB, colour, error_map, scale_of, scale_text
 from dsc._schemas import Task, TaskKind, carrying_streams
 from dsc._storage.cache.lru import LruCache
@@ -63,7 +63,7 @@ class Pictures:
         self._working = threading.BoundedSemaphore(max(2, os.cpu_count() or 1))
         self._images: LruCache[tuple[int, str, str, bool, bool], Image] = LruCache(KEPT_PICTURES)
         self._arrays: LruCache[tuple[int, str, bool], tuple[Array | None]] = LruCache(KEPT_ARRAYS)
-        self._looking = threading.Lock()
+        self._looking, self._reading = threading.Lock(), threading.Lock()
         self.looked: FoundOriginals | None = None
 
     def codec_name(self, task: str) -> str:
@@ -137,16 +137,22 @@ class Pictures:
         originals = self.look().originals
         if originals is None or task not in originals.tasks:
             return None
-        kept = self._arrays.get((index, task, True))
-        if kept is None:
-            with self._working:
-                read = originals.read(index, self.archive.key(index), [task])
-            kept = (read.get(task),)
-            self._keep((index, task, True), kept[0])
+        kept = self._arrays.get((index, task, True)) or self._read_originals(index, task, originals)
         original, decoded = kept[0], self.array(index, task)
         if original is None or decoded is None or original.shape != decoded.shape:
             return None
         return original
+
+    def _read_originals(self, index: int, task: str, originals: Originals) -> tuple[Array | None]:
+        """Read all originals of a sample, once: who looks at one of them looks at the others."""
+        with self._reading:
+            kept = self._arrays.get((index, task, True))
+            if kept is None:
+                found = originals.read(index, self.archive.key(index))
+                for name in originals.tasks:
+                    self._keep((index, name, True), found.get(name))
+                kept = (found.get(task),)
+            return kept
 
     # ---- pictures
 

@@ -241,6 +241,32 @@ def test_a_sample_is_shown_task_by_task(few: BrowseServer, tab: Tab) -> None:
     assert tab.run("document.querySelector('[data-mode=error]').disabled")
 
 
+def test_originals_and_errors_are_set_beside(tmp_path: Path, tab: Tab) -> None:
+    codec = "rgb=jpeg,depth=png,normal=webp,segment_semantic=png"
+    compress("taskonomy", tmp_path / "a", sample=3, size=48, codec=codec, quality="20")
+    settled = ("document.querySelectorAll('.panel').length === {} && [...document"
+               ".querySelectorAll('.glass')].every(one => !one.matches('.waiting'))")  # fmt: skip
+    with contextmanager(served)(tmp_path / "a") as server:
+        tab.open(f"{server.url}#sample=1")
+        tab.until(settled.format(4))
+        tab.press("3")
+        tab.until(settled.format(4))
+        tab.until("document.querySelector('.foot').textContent.startsWith('PSNR')")
+        titles = tab.run("[...document.querySelectorAll('.head')].map(one => one.innerText)")
+        assert all("error" in title for title in titles)
+        shown = tab.run("[...document.querySelectorAll('.glass img')].map(one => one.src)")
+        assert all("/error/whole" in source for source in shown)
+        tab.press("4")
+        tab.until(settled.format(12))
+        tab.press("ArrowRight")  # the next sample is shown alike
+        tab.until("document.querySelector('#detail-key').textContent === 'point_2_view_0'")
+        tab.until(settled.format(12))
+        tab.press(" ")
+        tab.until(settled.format(4))
+        shown = tab.run("[...document.querySelectorAll('.glass img')].map(one => one.src)")
+        assert all("/2/" in source and "/original/whole" in source for source in shown)
+
+
 def test_groups_splits_and_searches_choose_samples(few: BrowseServer, tab: Tab) -> None:
     tab.open(few.url)
     seen(tab)

@@ -139,9 +139,11 @@ export class Detail {
     image.alt = `${glass.task.name}, ${glass.what}`;
     image.draggable = false;
     glass.coming = image;
+    glass.node.classList.add("waiting");
     image.onload = () => { // the old picture stays until the new one is there
       if (glass.coming !== image) return;
       if (image.src.endsWith("/drawn")) drawFromNowOn(this.archive, glass.task.name);
+      glass.node.classList.remove("waiting");
       glass.natural = [image.naturalWidth, image.naturalHeight];
       glass.image.replaceWith(image);
       glass.image = image;
@@ -153,6 +155,9 @@ export class Detail {
         image.src += "/drawn";
         return;
       }
+      glass.node.classList.remove("waiting");
+      glass.image.removeAttribute("src"); // nothing is shown under a title that it does not have
+      glass.natural = null;
       glass.foot.textContent = what === "decoded" ? "cannot be shown" : `no ${what}`;
     };
     image.src = picture(this.archive, this.found.index, glass.task.name, glass.what, "whole");
