@@ -42,7 +42,7 @@ def state_directory() -> Path | None:
 def remember(plan_sha256: str, description: Mapping[str, Any]) -> None:
     """Note where the data of a plan lies; in silence not, where that cannot be.
 
-    A root with a signature or a password is a secret, and not noted.
+    A URL with a signature or a password is a secret: what holds one is not noted.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def remember(plan_sha256: str, description: Mapping[str, Any]) -> None:
     """
     folder = state_directory()
     root = description.get("root")
-    if folder is None or (root is not None and _is_secret(str(root))):
+    if folder is None or _holds_secret(description):
         return
     noted = dict(description)
     if root is not None:
@@ -92,14 +92,18 @@ def recall_all(manifest: Manifest) -> list[dict[str, Any]]:
     return list(by_place.values())
 
 
-def _is_secret(root: str) -> bool:
-    if "://" not in root:
+def _holds_secret(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return any(map(_holds_secret, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(_holds_secret, value))
+    if not isinstance(value, str) or "://" not in value:
         return False
     try:
-        place = parse_place(root)
+        place = parse_place(value)
     except DscError:
         return True
-    return bool(place.query or place.user or place.password or "@" in root.partition("://")[2])
+    return bool(place.query or place.user or place.password or "@" in value.partition("://")[2])
 
 
 def _forget_oldest(folder: Path) -> None:

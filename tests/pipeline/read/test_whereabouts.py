@@ -113,7 +113,21 @@ def test_a_source_of_no_layout_is_no_error(tmp_path: Path) -> None:
 def test_secrets_are_not_noted(root: str, state: Path) -> None:
     remember(PLAN, {"name": "folder", "root": root})
     assert recall(PLAN) is None
+    remember(PLAN, {"name": "folder", "root": "/data", "options": {"lists": [root]}})
+    assert recall(PLAN) is None
     assert not state.exists()
+
+
+def test_data_in_splits_is_found_again(tmp_path: Path) -> None:
+    root = views(tmp_path / "views", 8)
+    compress("taskonomy", tmp_path / "a", root=root, tasks="rgb", codec="jpeg",
+             split_by="hash:train=0.5,val=0.5")  # fmt: skip
+    dataset = Dataset.open(tmp_path / "a", native=True)
+    found = find_originals(dataset)
+    assert found.originals is not None
+    assert "changed" not in found.note
+    for index, key in enumerate(dataset.keys()):
+        assert set(found.originals.read(index, key)) == {"rgb"}
 
 
 def test_only_the_user_can_read_what_is_noted(state: Path) -> None:
