@@ -1,5 +1,6 @@
 """Text, JSON, files and numbers travel like pictures: pushed, pulled, and read by stock tools."""
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from dsc._storage.read.archive import Archive
 from dsc._storage.read.verify import verify_archive
 from tests.everything import VALUES, everything, same
 from tests.hub_server import hub
+from tests.pipeline.write.test_packing import Captions
 
 __all__ = ["everything"]
 N = 60
@@ -86,3 +88,17 @@ def test_the_hub_holds_it(archive: Path, tmp_path: Path, monkeypatch: pytest.Mon
         assert isinstance(opened[31]["pose"], np.ndarray)
         dsc.pull("hf://datasets/me/everything", tmp_path / "b")
     assert files_of(tmp_path / "b") == files_of(archive)
+
+
+def test_packs_that_share_a_dictionary_are_read_wherever_their_tars_lie(tmp_path: Path) -> None:
+    wds = pytest.importorskip("webdataset")
+    source = Captions(4200)
+    dsc.compress(source, tmp_path / "a", tasks="caption", shard_size=100, pack=50)
+    dsc.push(tmp_path / "a", tmp_path / "b")
+    assert files_of(tmp_path / "b") == files_of(tmp_path / "a")
+    assert any(path.startswith("codecs/") for path in files_of(tmp_path / "b"))
+    tar = tmp_path / "train-caption-000041.tar"
+    shutil.copyfile(tmp_path / "b" / "caption" / tar.name, tar)
+    samples = wds.WebDataset(str(tar), shardshuffle=False).compose(dsc.decode(tmp_path / "b"))
+    found = {sample["__index__"]: sample["caption"] for sample in samples}
+    assert found == {index: source.value("caption", index) for index in range(4100, 4200)}
