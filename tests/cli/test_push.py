@@ -47,3 +47,16 @@ def test_wrong_calls_say_what_to_do(dsc: Command, archive: Path, tmp_path: Path)
         assert ran.code == 2, ran.err
         assert said in ran.err
         assert len(ran.err.strip().splitlines()) == 1
+
+
+def test_what_writes_file_by_file_is_refused_at_the_hub(dsc: Command, archive: Path) -> None:
+    url = "hf://datasets/me/views"
+    for words in (
+        ("compress", "taskonomy", "--views", 1, "--out", url),
+        ("append", url, "taskonomy", "--views", 2),
+        ("export", archive, "--out", url),
+        ("view", archive, "--out", f"{url}/page.html"),
+    ):
+        ran = dsc(*words)
+        assert ran.code == 2, ran.err
+        assert "send an archive there with `dsc push`" in ran.err

@@ -21,6 +21,7 @@ from dsc._schemas import Manifest
 from dsc._schemas.choice import Choice
 from dsc._storage.files.place import absolute
 from dsc._storage.files.root import Root
+from dsc._storage.files.writable import check_not_hub
 from dsc._storage.format.names import LOCK, MANIFEST, PLAN, WORK
 from dsc._storage.format.sole_writer import sole_writer
 from dsc.errors import CorruptArchiveError, UsageError
@@ -115,6 +116,7 @@ def writable(url: str | os.PathLike[str], option: str = "--out ") -> Root:
         raise UsageError(
             f"{option}{root.url}: HTTP cannot be written to; give a directory or s3://"
         )
+    check_not_hub(root, f"{option}{root.url}")
     if root.local is not None and root.local.is_file():
         raise UsageError(f"{option}{root.url} is a file; give a directory")
     return root

@@ -36,11 +36,6 @@ REFUSED, CHANGED, BUSY = (401, 403), (409, 412), (408, 429)  # HTTP status codes
 CLIENTS = ("httpx", "httpx2", "httpcore", "requests", "urllib3")
 
 
-def is_hub(root: Root) -> bool:
-    """Tell whether a place is a repository of the Hub (a bucket there is a store like others)."""
-    return root.url.startswith("hf://") and not root.url.startswith("hf://buckets/")
-
-
 class Hub(Store):
     """A dataset repository, or a directory in one.
 

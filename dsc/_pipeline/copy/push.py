@@ -15,14 +15,14 @@ from pathlib import Path
 from dsc._pipeline.copy.bring import CopyProgress, all_paths, card_to_write, edited_note
 from dsc._pipeline.copy.contents import Contents, read_card
 from dsc._pipeline.copy.fetch import local_target
-from dsc._pipeline.copy.hub import Hub, is_hub
+from dsc._pipeline.copy.hub import Hub
 from dsc._pipeline.copy.pull import CopyReport, pull_from, wanted_contents
 from dsc._pipeline.copy.stores import Item, Store, Upload
 from dsc._pipeline.copy.target import Target, look_at
 from dsc._schemas import StreamRecord
 from dsc._storage.files.place import redact
 from dsc._storage.files.root import Root
-from dsc._storage.files.writable import check_root
+from dsc._storage.files.writable import check_root, is_hub
 from dsc._storage.format.commit import record_of
 from dsc._storage.format.names import CARDS, OWN, PLAN
 from dsc._storage.read.archive import Archive
@@ -90,8 +90,11 @@ def push(
         root = local_target(source, place)
         return pull_from(source, root, "dsc push", tasks, overwrite, dry_run, progress)
     root = Root(place)
-    check_root(root, redact(place))
-    store = Hub(root, public) if is_hub(root) else Store(root)
+    if is_hub(root):
+        store: Store = Hub(root, public)
+    else:
+        check_root(root, redact(place))
+        store = Store(root)
     return _push(source, store, tasks, overwrite, dry_run, progress)
 
 

@@ -77,8 +77,29 @@ def check_root(root: Root, option: str) -> None:
         raise UsageError(f"{option}'': give a directory")
     if root.url.startswith(("http://", "https://")):
         raise UsageError(f"{option}: HTTP cannot be written to; give a directory or s3://")
+    check_not_hub(root, option)
     if root.local is not None:
         check_folder(root.local, option)
+
+
+def check_not_hub(root: Root, option: str) -> None:
+    """Refuse a repository of the Hugging Face Hub: each file would be a commit, which it limits.
+
+    Raises
+    ------
+    UsageError
+        When it is one.
+    """
+    if is_hub(root):
+        raise UsageError(
+            f"{option}: the Hub takes files in commits, of which it allows few an hour; give a "
+            "directory, and send an archive there with `dsc push`"
+        )
+
+
+def is_hub(root: Root) -> bool:
+    """Tell whether a place is a repository of the Hub (a bucket there is a store like others)."""
+    return root.url.startswith("hf://") and not root.url.startswith("hf://buckets/")
 
 
 @dataclass(frozen=True)
