@@ -1,7 +1,8 @@
 """A push brings an archive to a store whole or not at all, sends nothing twice, and goes on."""
 
 import shutil
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,7 +15,7 @@ from dsc._pipeline.copy.pull import pull
 from dsc._pipeline.copy.push import push
 from dsc._storage.files.root import Root
 from dsc._storage.read.archive import Archive
-from dsc._storage.read.verify import verify_archive
+from dsc._storage.read.verify import hash_file, verify_archive
 from dsc.errors import ArchiveNotFoundError, CorruptArchiveError, PlanMismatchError, UsageError
 from tests.archives import build_archive
 from tests.real_servers import s3
@@ -30,6 +31,7 @@ class FaultyFileSystem(MemoryFileSystem):
     read: ClassVar[list[str]] = []
     fail_after: ClassVar[int | None] = None
     cuts: ClassVar[int] = 0
+    after: ClassVar[Callable[[], None] | None] = None  # called when something has changed
 
     @classmethod
     def _strip_protocol(cls, path: str) -> str:
@@ -55,6 +57,13 @@ class FaultyFileSystem(MemoryFileSystem):
             data = data[:-1]
         super().pipe_file(path, data)
         cls.sent.append(path.rpartition("/")[2])
+        if cls.after is not None:
+            cls.after()
+
+    def rm_file(self, path: str) -> None:
+        super().rm_file(path)
+        if type(self).after is not None:
+            type(self).after()
 
     def cat_file(self, path: str, *range_: Any, **more: Any) -> bytes:
         type(self).read.append(path.rpartition("/")[2])
@@ -71,6 +80,7 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[FaultyFileSystem]]:
     for one in (FaultyFileSystem.store, FaultyFileSystem.sent, FaultyFileSystem.read):
         one.clear()
     FaultyFileSystem.fail_after, FaultyFileSystem.cuts = None, 0
+    FaultyFileSystem.after = None
 
 
 @pytest.fixture
@@ -317,6 +327,44 @@ def test_a_grown_archive_sends_what_is_new_and_readers_go_on(
     dsc.append(tmp_path / "b", "taskonomy", sample=7, size=32)  # a pulled archive grows, too
     push(tmp_path / "b", URL)
     assert len(dsc.open(URL)) == 7
+
+
+@pytest.mark.parametrize("before", ["nothing", "old", "some tasks", "another"])
+def test_whoever_looks_at_any_moment_finds_all_that_the_manifest_names(
+    grown: tuple[Path, Path], tmp_path: Path, before: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = grown
+    if before == "old":
+        push(old, URL)
+    elif before == "some tasks":
+        push(new, URL, tasks="depth")
+    elif before == "another":
+        push(other(tmp_path), URL)
+    seen: list[str] = []
+    lock = threading.Lock()
+
+    def look() -> None:
+        with lock:
+            try:
+                archive = Archive.open(URL)
+            except ArchiveNotFoundError:
+                seen.append("nothing")
+                return
+            seen.append(archive.manifest.sha256)
+            shards = [file for s in archive.shards for file in (s.keys, *s.streams.values())]
+            for record in (*archive.manifest.files, *shards):
+                if record.path not in ("README.md", "croissant.json"):
+                    assert hash_file(archive.root, record) == record.sha256, record.path
+
+    monkeypatch.setattr(FaultyFileSystem, "after", staticmethod(look))
+    push(new, URL, overwrite=before == "another")
+    monkeypatch.setattr(FaultyFileSystem, "after", None)
+    states = list(dict.fromkeys(seen))
+    final = Archive.open(new).manifest.sha256
+    assert states[-1] == final
+    assert ("nothing" in states) == (before != "old")
+    assert len(states) == (3 if before == "some tasks" else 2)
+    assert stored() == files_of(new)
 
 
 def test_an_older_generation_does_not_replace_a_newer_one(grown: tuple[Path, Path]) -> None:
