@@ -27,8 +27,8 @@ def export(
     to: Annotated[
         str,
         typer.Option(
-            help="What is written: files, one a task and sample; coco, the annotation files and "
-            "images that the source had.",
+            help="What is written: files, one a task and sample; parquet, as the Hugging Face Hub "
+            "has it; coco, the annotation files and images that the source had.",
             metavar="TARGET",
         ),
     ] = "files",
@@ -38,6 +38,14 @@ def export(
             help="What files are called: original, as in the source, or keys: TASK/KEY. "
             "Default: original.",
             metavar="original|keys",
+            show_default=False,
+        ),
+    ] = None,
+    file_size: Annotated[
+        str | None,
+        typer.Option(
+            help="About how large files of parquet are to be. Default: 500MB.",
+            metavar="SIZE",
             show_default=False,
         ),
     ] = None,
@@ -60,6 +68,7 @@ def export(
       dsc export demo --tasks depth --out demo-files
       dsc export demo --where "scene == 'kitchen'" --limit 100 --out kitchens
       dsc export coco-dsc --to coco --out /data/coco-again
+      dsc export demo --to parquet --out demo-parquet  # datasets.load_dataset("demo-parquet")
       dsc export https://example.org/taskonomy-dsc --tasks rgb --out /data/rgb
     """
     from dsc._pipeline.copy.export.run import export as run
@@ -67,7 +76,7 @@ def export(
     with progress("export", "samples") as report:
         found = run(
             archive, tasks, out, to=to, selection=selection.given, overwrite=overwrite,
-            progress=report, names=names,
+            progress=report, names=names, file_size=file_size,
         )  # fmt: skip
     value = {
         "out": out,

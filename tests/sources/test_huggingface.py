@@ -96,8 +96,7 @@ def test_a_column_becomes_a_task_that_loses_nothing(kind, values, task, dtype, f
     assert physical(source, 0)["x"] == first
     for index, value in enumerate(values):
         assert bool(source.lacks(index, ["x"])) == (value is None) == (not physical(source, index))
-    field, _ = read_column(source.report().tasks["x"].column)
-    assert field == pa.field("x", kind)
+    assert read_column(source.report().tasks["x"].column).field == pa.field("x", kind)
 
 
 @pytest.mark.parametrize(
@@ -201,7 +200,7 @@ def test_names_that_no_task_can_have_are_spelt_and_kept_apart(tmp_path):
     assert [task.name for task in source.tasks] == ["scene_id", "scene_id_2", "column_2", "a_b"]
     assert list(physical(source, 0).values()) == ["a", "b", "c", "d"]
     report = source.report().tasks
-    assert [read_column(one.column)[0].name for one in report.values()] == list(columns)
+    assert [read_column(one.column).field.name for one in report.values()] == list(columns)
 
 
 # files, splits and keys

@@ -1,7 +1,7 @@
 """Types of Arrow: what they hold, and values of any type as JSON and back, without loss.
 
 Numbers, text, booleans, lists and structs are what JSON has; a map is a list of pairs; moments,
-dates, times of day and decimals are text, durations whole counts, and binary is base64. What a
+dates and decimals are text, times of day and durations whole counts, and binary is base64. What a
 column was is kept beside its task (`spell_column`), so that an export makes it again.
 """
 
@@ -9,13 +9,13 @@ import base64
 import json
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from dsc._extras import needing
 
-HUGGINGFACE = b"huggingface"
+HUGGINGFACE, FIRST = b"huggingface", b"dsc channels first"
 
 
 def arrow() -> Any:
@@ -172,14 +172,24 @@ def to_json(scalar: Any) -> Any:
 def _leaf_to_json(scalar: Any) -> Any:
     if is_binary(scalar.type):
         return base64.b64encode(scalar.as_py()).decode()
-    return scalar.value if arrow().types.is_duration(scalar.type) else text_of(scalar)
+    return scalar.value if is_count(scalar.type) else text_of(scalar)
+
+
+def is_count(kind: Any) -> bool:
+    """Tell whether values of a type are no moments, but counts: times of day, durations."""
+    types = arrow().types
+    return bool(types.is_time(kind) or types.is_duration(kind))
 
 
 def text_of(scalar: Any) -> str:
-    """Spell a moment, date, time of day or decimal so that it can be read again."""
-    if arrow().types.is_decimal(scalar.type):
+    """Spell a moment, date or decimal so that it can be read again."""
+    pa, kind = arrow(), scalar.type
+    if pa.types.is_decimal(kind):
         return str(scalar.as_py())
-    return str(scalar.cast(arrow().string()).as_py())
+    if pa.types.is_timestamp(kind) and kind.tz is not None:
+        # an offset of hours and minutes is not all that zones once had
+        scalar = scalar.cast(pa.timestamp(kind.unit, "UTC"))
+    return str(scalar.cast(pa.string()).as_py())
 
 
 def from_json(value: Any, kind: Any) -> Any:
@@ -205,7 +215,7 @@ def leaf_from_json(value: Any, kind: Any) -> Any:
         return base64.b64decode(value, validate=True)
     if types.is_decimal(kind):
         return Decimal(value)
-    if types.is_temporal(kind) and not types.is_duration(kind):
+    if types.is_temporal(kind) and not is_count(kind):
         return pa.scalar(value).cast(kind).value
     return np.float16(value) if types.is_float16(kind) else value
 
@@ -220,15 +230,38 @@ def features_of(schema: Any) -> dict[str, Any]:
     return dict(features) if isinstance(features, dict) else {}
 
 
-def spell_column(field: Any, feature: Any) -> str:
-    """Spell what a column is, its name, type and feature, as text that `read_column` reads."""
-    noted = json.dumps({"info": {"features": {field.name: feature}}}).encode()
-    schema = arrow().schema([field], {HUGGINGFACE: noted} if feature is not None else None)
+def extension_only(field: Any) -> Any:
+    """Return a field whose metadata say nothing but what extension its type is of.
+
+    A type of extension that is not known in this process is so kept.
+    """
+    own = {k: v for k, v in (field.metadata or {}).items() if k.startswith(b"ARROW:extension:")}
+    return field.with_metadata(own) if own else field.remove_metadata()
+
+
+class Known(NamedTuple):
+    """What a column was: its field, its feature or None, and whether channels came first."""
+
+    field: Any
+    feature: Any = None
+    first: bool = False
+
+
+def spell_column(known: Known) -> str:
+    """Spell what a column is as text that `read_column` reads."""
+    field = extension_only(known.field)
+    metadata = {}
+    if known.feature is not None:
+        noted = {"info": {"features": {field.name: known.feature}}}
+        metadata[HUGGINGFACE] = json.dumps(noted).encode()
+    if known.first:
+        metadata[FIRST] = b"1"
+    schema = arrow().schema([field], metadata or None)
     return base64.b64encode(schema.serialize().to_pybytes()).decode()
 
 
-def read_column(text: str) -> tuple[Any, Any]:
-    """Return the field and feature (or None) that `spell_column` spelt.
+def read_column(text: str) -> Known:
+    """Return what `spell_column` spelt.
 
     Raises
     ------
@@ -241,7 +274,8 @@ def read_column(text: str) -> tuple[Any, Any]:
         field = schema.field(0)
     except (pa.ArrowException, OSError, IndexError) as error:
         raise ValueError(f"no column: {error}") from None
-    return field.remove_metadata(), features_of(schema).get(field.name)
+    first = FIRST in (schema.metadata or {})
+    return Known(field, features_of(schema).get(field.name), first)
 
 
 def kind_of_feature(feature: Any) -> str:

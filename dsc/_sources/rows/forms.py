@@ -15,7 +15,7 @@
 | every other list, struct or map | json |
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +37,7 @@ from dsc._sources.meaning.evidence import PROBES, Evidence, look, merge
 from dsc._sources.meaning.names import kind_of_name
 from dsc._sources.meaning.options import TaskOptions
 from dsc._sources.rows.arrow import (
+    Known,
     arrow,
     has_no_json,
     is_binary,
@@ -110,9 +111,8 @@ class FormFinder:
             made = [self._lists(one, kind, one.facts.shape, stated)]
         else:
             made = [_plain(one, kind, stated)]
-        spelt = spell_column(one.field.remove_metadata(), one.feature)
         return [
-            Column(one.name, form, meaning, "" if n else spelt, first)
+            Column(one.name, form, meaning, "" if n else _spelt(one, first), first)
             for n, (form, meaning, first) in enumerate(made)
         ]
 
@@ -155,7 +155,7 @@ class FormFinder:
             raise SampleError(f"{self._where(one, 0)}: none of its first files can be read")
         noted = kind_of_feature(one.feature)
         is_picture = noted == "Image" or (
-            noted in ("", "Value") and bool(probes) and all(_is_array(data) for _, data in probes)
+            noted in ("", "Value") and bool(probes) and _most(_is_array(data) for _, data in probes)
         )
         if stated.kind in ("bytes", "text", "json") or not is_picture:
             return [(form, _blob(one, probes, names, noted, stated), False)]
@@ -256,9 +256,19 @@ class FormFinder:
         return Form.LISTS, meaning, first
 
 
+def _spelt(one: Given, first: bool) -> str:
+    return spell_column(Known(one.field, one.feature, first))
+
+
 def _may_be_picture(one: Given) -> bool:
     kind = plain_type(one.field.type)
     return one.is_path or is_file(kind) or is_binary(kind)
+
+
+def _most(found: Iterable[bool]) -> bool:
+    """Tell whether at least half are so: one damaged picture makes no other column of it."""
+    several = list(found)
+    return 2 * sum(several) >= len(several)
 
 
 def _is_array(data: bytes) -> bool:

@@ -27,6 +27,7 @@ from dsc.errors import SampleError, UsageError
 
 LOOKED_FOR = ("metadata.csv", "train.jsonl", "one .csv, .tsv, .jsonl or .parquet file")
 USUAL_KEYS = (KEY, "id")
+KEYED = "key_column"
 FIRST_NAMES = ("metadata", "table", "index", "annotations", "data")
 LOOKED_AT = 64  # cells of a column that tell whether it holds paths
 
@@ -171,7 +172,7 @@ def _guessed(options: RowOptions, columns: Sequence[str], key_column: str | None
         options = replace(options, split_column=lower[SPLIT])
     if options.key_column is None and key_column is None:
         key = next((lower[name] for name in USUAL_KEYS if name in lower), None)
-        options = replace(options, key_column=key)
+        options = replace(options, key_column=key, given={**(options.given or {}), KEYED: key})
     return options
 
 

@@ -18,10 +18,12 @@ from dsc._pipeline.read.dataset import Dataset
 from dsc._storage.files.root import Root
 from dsc._storage.files.writable import check_root
 from dsc._storage.format.names import MANIFEST
+from dsc._storage.read.archive import Archive
 from dsc.errors import UsageError
 
 TARGETS: dict[str, str] = {
     FILES: "dsc._pipeline.copy.export.files:write_files",
+    "parquet": "dsc._pipeline.copy.export.parquet:write_parquet",
     "coco": "dsc._pipeline.copy.export.coco:write_coco",
 }
 """Of each target, by the name that ``--to`` has: the function that writes it."""
@@ -71,12 +73,13 @@ def export(
     given = {name: value for name, value in options.items() if value is not None}
     _check_options(to, write, given)
     dataset = Dataset.open(os.fspath(url), tasks, native=True, **(selection or {}))
+    archive = Archive.open(os.fspath(url))
     root = Root(os.fspath(out))
     check_root(root, f"--out {root.url}")
     if root.local is not None and (root.local / MANIFEST).is_file():
         raise UsageError(f"--out {root.url}: an archive is there; give another directory")
     watched = {} if progress is None else {"progress": progress}
-    return write(ExportJob(dataset, root, to, overwrite, **watched), **given)
+    return write(ExportJob(dataset, archive, root, to, overwrite, **watched), **given)
 
 
 def target_of(name: str) -> Target:

@@ -14,6 +14,7 @@ from typing import Any
 from dsc._pipeline.read.dataset import Dataset
 from dsc._schemas import Manifest, Task
 from dsc._storage.files.root import Root
+from dsc._storage.read.archive import Archive
 from dsc.errors import PlanMismatchError
 
 FILES = "files"  # the target that is taken by default
@@ -50,6 +51,8 @@ class ExportJob:
     ----------
     dataset
         The archive, with the tasks that were asked for, as native arrays.
+    archive
+        The whole of it, undecoded.
     root
         Where the files go.
     to
@@ -61,6 +64,7 @@ class ExportJob:
     """
 
     dataset: Dataset
+    archive: Archive
     root: Root
     to: str = FILES
     overwrite: bool = False
