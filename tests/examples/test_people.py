@@ -101,7 +101,7 @@ def test_a_trainer_crops_selects_stops_and_goes_on(rooms, monkeypatch, capsys) -
     names = run_code(text)
     assert names["rest"] == 8 - 3 * 2
     printed = capsys.readouterr().out
-    assert printed.startswith("8 frames to train on, 4 to judge by")
+    assert printed.startswith("8 frames to train on, 6 to judge by")
     assert "epoch 1:" in printed
 
 
