@@ -37,7 +37,7 @@ def run_commands(text: str, folder: Path) -> list[str]:
             if words[1] != "serve":
                 command = [sys.executable, "-m", "dsc", *words[1:]]
                 done = subprocess.run(
-                    command, cwd=folder, capture_output=True, text=True,
+                    command, check=False, cwd=folder, capture_output=True, text=True,
                     env=os.environ | {"DSC_STATE": str(folder / "state")},
                 )  # fmt: skip
                 assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
