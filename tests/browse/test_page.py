@@ -368,6 +368,19 @@ def test_chips_choose_what_tiles_show_without_jumps(few: BrowseServer, tab: Tab)
     tab.errors.clear()  # a picture that is not there is an error in the browser's log
 
 
+def test_a_narrow_window_has_everything(few: BrowseServer, tab: Tab) -> None:
+    tab.size(420, 800)
+    tab.open(f"{few.url}#sample=1")
+    tab.until("document.querySelector('.glass img')?.naturalWidth === 24")
+    wide = "[...document.querySelectorAll('{}')].every(one => {})"
+    inside = "one.getBoundingClientRect().right <= 420"
+    assert tab.run(wide.format("#detail .panel, #detail button, .fact", inside))
+    assert '"tags": [' in tab.run("document.querySelector('#facts pre').textContent")
+    tab.press("Escape")
+    seen(tab)
+    assert tab.run(wide.format(".tile, #bar > *, .chip", inside))
+
+
 def test_bytes_are_told_by_task(few: BrowseServer, tab: Tab) -> None:
     tab.open(few.url)
     seen(tab)

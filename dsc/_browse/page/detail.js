@@ -95,6 +95,7 @@ export class Detail {
   draw() {
     const maps = this.found.tasks.filter((task) => this.isMap(task));
     const known = this.archive.originals.tasks;
+    this.dialog.classList.toggle("values", !maps.length);
     this.glasses = [];
     const nodes = [];
     for (const task of maps) {
@@ -389,12 +390,12 @@ export class Detail {
   }
 }
 
-// JSON, indented, its parts coloured; what is no JSON as it is.
+// JSON, indented, its parts coloured; what is no JSON as it is. Numbers are shown digit by digit.
 function json(text, cut) {
   const box = make("pre");
   let shown = text;
   try {
-    if (!cut && !/\d{16}/.test(text)) shown = JSON.stringify(JSON.parse(text), null, 2); // long numbers would change
+    if (!cut && JSON.parse(text) !== undefined) shown = indented(text);
   } catch { /* shown as it is */ }
   const parts = /("(?:[^"\\]|\\.)*")(\s*:)?|(-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null)/g;
   let at = 0;
@@ -406,4 +407,26 @@ function json(text, cut) {
   }
   box.append(shown.slice(at));
   return box;
+}
+
+// Indent JSON without reading its numbers, which may be longer than JavaScript's.
+function indented(text) {
+  const parts = text.match(/"(?:[^"\\]|\\.)*"|[[\]{},:]|[^\s"[\]{},:]+/g) || [];
+  let depth = 0;
+  let out = "";
+  const line = () => `\n${"  ".repeat(depth)}`;
+  parts.forEach((part, at) => {
+    const closes = part === "]" || part === "}";
+    const wasOpen = "[{".includes(parts[at - 1] ?? " ");
+    if (closes) {
+      depth -= 1;
+      out += wasOpen ? part : line() + part;
+      return;
+    }
+    if (wasOpen) out += line();
+    out += part === ":" ? ": " : part;
+    if (part === ",") out += line();
+    if (part === "[" || part === "{") depth += 1;
+  });
+  return out;
 }

@@ -7,7 +7,8 @@ const EDGE = 18;
 const LINE = 18;
 const NARROW = 150; // pixels of a tile that leave no room for a number
 const HEAD = 25; // of a tile: key, number, and its border
-const WIDTHS = { s: 112, m: 168, l: 280 };
+const WIDTHS = { s: 112, m: 168, l: 280 }; // pixels of a picture
+const TEXT_WIDTHS = { s: 190, m: 290, l: 440 }; // of a tile without one
 const SETTLED_MS = 70; // a tile that is passed by faster asks for nothing
 const KEPT_ITEMS = 4000;
 
@@ -67,7 +68,8 @@ export class Grid {
     if (width <= 0 || !this.maps) return;
     const first = keep ?? (this.geometry ? Math.floor(this.top() / this.geometry.row) * this.geometry.columns : 0);
     const pictures = Math.max(this.maps.length, 1);
-    const wanted = Math.min(WIDTHS[this.size] * pictures + pictures - 1, width);
+    const single = (this.maps.length ? WIDTHS : TEXT_WIDTHS)[this.size];
+    const wanted = Math.min(single * pictures + pictures - 1, width);
     const columns = Math.max(1, Math.round((width + GAP) / (wanted + GAP)));
     const tile = Math.floor((width - GAP * (columns - 1)) / columns);
     const cell = (tile - 2 - (pictures - 1)) / pictures;
