@@ -46,6 +46,7 @@ COMMANDS = {
     "packs": "python -m benchmarks.read_packs",
     "fetch": "python -m benchmarks.fetch_bytes --views 768",
     "columns": "python -m benchmarks.columns",
+    "webdataset": "python -m benchmarks.webdataset",
     "workers": "python -m benchmarks.workers --frames 300 --seconds 0 --rounds 1",
     "stream": "dsc bench stream --out {out}/stream",
     "depth-from-rgb": "python examples/depth_from_rgb.py --seeds 3",

@@ -27,8 +27,9 @@ def export(
     to: Annotated[
         str,
         typer.Option(
-            help="What is written: files, one a task and sample; parquet, as the Hugging Face Hub "
-            "has it; coco, the annotation files and images that the source had.",
+            help="What is written: files, one a task and sample; webdataset, tars with the keys "
+            "and endings that the source had; parquet, as the Hugging Face Hub has it; coco, the "
+            "annotation files and images that the source had.",
             metavar="TARGET",
         ),
     ] = "files",
@@ -46,6 +47,31 @@ def export(
         typer.Option(
             help="About how large files of parquet are to be. Default: 500MB.",
             metavar="SIZE",
+            show_default=False,
+        ),
+    ] = None,
+    shard_size: Annotated[
+        int | None,
+        typer.Option(
+            help="Of webdataset: samples a tar at most. Default: no limit.",
+            metavar="N",
+            show_default=False,
+        ),
+    ] = None,
+    shard_bytes: Annotated[
+        str | None,
+        typer.Option(
+            help="Of webdataset: bytes a tar at most. Default: 1GB.",
+            metavar="BYTES",
+            show_default=False,
+        ),
+    ] = None,
+    image_format: Annotated[
+        str | None,
+        typer.Option(
+            help="Of webdataset: what decoded images become: png; jpg or webp, with a quality if "
+            "you like (jpg:90), which is a second loss; source, as they were. Default: png.",
+            metavar="FORMAT",
             show_default=False,
         ),
     ] = None,
@@ -67,6 +93,7 @@ def export(
 
       dsc export demo --tasks depth --out demo-files
       dsc export demo --where "scene == 'kitchen'" --limit 100 --out kitchens
+      dsc export data-dsc --to webdataset --out /data/tars --shard-bytes 500MB
       dsc export coco-dsc --to coco --out /data/coco-again
       dsc export demo --to parquet --out demo-parquet  # datasets.load_dataset("demo-parquet")
       dsc export https://example.org/taskonomy-dsc --tasks rgb --out /data/rgb
@@ -75,9 +102,19 @@ def export(
 
     with progress("export", "samples") as report:
         found = run(
-            archive, tasks, out, to=to, selection=selection.given, overwrite=overwrite,
-            progress=report, names=names, file_size=file_size,
-        )  # fmt: skip
+            archive,
+            tasks,
+            out,
+            to=to,
+            selection=selection.given,
+            overwrite=overwrite,
+            progress=report,
+            names=names,
+            file_size=file_size,
+            shard_size=shard_size,
+            shard_bytes=shard_bytes,
+            image_format=image_format,
+        )
     value = {
         "out": out,
         "to": to,

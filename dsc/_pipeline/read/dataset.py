@@ -288,6 +288,12 @@ class Dataset:
         self._after_fork()
         return self._archive.origin(self._index(index))
 
+    def split_of(self, index: int) -> str:
+        """Return the split that a sample is of."""
+        self._after_fork()
+        shard, _, _ = self._archive.locate(self._index(index))
+        return self._archive.shards[shard].split
+
     @overload
     def __getitem__(self, item: int | str) -> Any: ...
     @overload

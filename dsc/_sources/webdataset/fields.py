@@ -70,6 +70,7 @@ def fields_of(endings: Sequence[str], orders: Collection[Sequence[str]]) -> list
         if len(families) == 1 and not together and name:
             found.append(Field(name, families.pop(), tuple(own)))
             continue
+        taken.discard(name)  # json beside json.bin keeps its name
         for ending in own:
             full = _free(spelled(ending), ending, taken)
             taken.add(full)

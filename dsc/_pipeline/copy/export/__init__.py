@@ -3,5 +3,7 @@
 - `run`: opens the archive and calls the target that was asked for with ``--to``.
 - `target`: what a target is given and gives back. Each is one file, and an entry in `run.TARGETS`.
 - `coco`: the annotation files that the source had, and its images.
+- `encode`: a native array as a file of a given ending.
+- `webdataset`: plain tars with the keys and endings that the source had.
 - `files`: one file a task and sample, named as the source had them.
 """

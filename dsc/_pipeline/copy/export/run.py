@@ -24,6 +24,7 @@ from dsc.errors import UsageError
 TARGETS: dict[str, str] = {
     FILES: "dsc._pipeline.copy.export.files:write_files",
     "parquet": "dsc._pipeline.copy.export.parquet:write_parquet",
+    "webdataset": "dsc._pipeline.copy.export.webdataset:write_webdataset",
     "coco": "dsc._pipeline.copy.export.coco:write_coco",
 }
 """Of each target, by the name that ``--to`` has: the function that writes it."""

@@ -135,5 +135,6 @@ def _check_same(url: str, found: Mapping[str, Any], mark: Mapping[str, Any]) -> 
 def _way(mark: Mapping[str, Any]) -> str:
     """Spell how an output was asked for."""
     to = mark.get("to") or {"target": FILES, "options": {}}
-    words = [f"{spelled_option(name)} {value}" for name, value in to["options"].items()]
+    chosen = sorted(to["options"].items())
+    words = [f"{spelled_option(name)} {value}" for name, value in chosen if value is not None]
     return " ".join(["--to", to["target"], *words])
