@@ -82,12 +82,11 @@ def export(
 ) -> None:
     """Decode an archive to files as its source had them.
 
-    Taskonomy's names and encodings for taskonomy and rendered views, NYUv2's
-    folders for nyuv2, the source's own paths for everything else, and TASK/KEY
-    where the archive does not know them. Maps are
-    written as PNG (16-bit where the source was), without loss, also where the
-    source had JPEG; vectors as .npy. Files that are there are kept, so an
-    interrupted export goes on.
+    The names and directories that the source had, and TASK/KEY where the archive
+    does not know them. Text, JSON and other files come back to the byte, .npy as
+    .npy, numbers in text as text. Other maps are written as PNG (16-bit where the
+    source was), without loss, also where the source had JPEG; what PNG does not
+    hold as .npy. Files that are there are kept, so an interrupted export goes on.
 
     [bold]Examples[/bold]
 

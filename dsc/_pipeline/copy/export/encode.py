@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc._schemas import Manifest, Task, TaskKind
+from dsc._sources.meaning.endings import JSON_ENDINGS, MEDIA_TYPES
 from dsc._sources.meaning.options import TaskOptions
 from dsc._sources.meaning.units import FileUnit
-from dsc._sources.webdataset.fields import JSON_ENDINGS, MEDIA_TYPES
 from dsc._sources.webdataset.values import npy_bytes
 from dsc.errors import UsageError
 
@@ -147,7 +147,9 @@ class Encoder:
             values = unit.factor / metres if unit.inverse else metres / unit.factor
             return np.asarray(np.nan_to_num(values, nan=0.0), wanted)
         if task.kind is TaskKind.NORMAL:
-            return np.asarray(np.nan_to_num(task.to_physical(array), nan=0.0), wanted)
+            vectors = (array.astype(np.float64) - 127.5) / 127.5  # rounds to the same 8 bits again
+            vectors[task.invalid_mask(array)] = 0.0
+            return np.asarray(vectors, wanted)
         return array
 
 

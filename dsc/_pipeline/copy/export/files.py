@@ -2,37 +2,48 @@
 
 | source | files |
 | --- | --- |
-| taskonomy, sample | ``<domain>/<building>/point_P_view_V_domain_<domain>.png`` |
-| nyuv2 (8-bit frames) | ``nyu_images/<i>.png``, ``nyu_depths/<i>.png``, ``nyu_labels40/<i>.png`` |
-| every other | the path that the source had, if the archive knows it, or ``<task>/<key>.png`` |
+| taskonomy, nyuv2, folder, coco | the paths that the source had |
+| nyuv2 | beside them the lists of its splits and classes |
+| sample | ``<domain>/point_P_view_V_domain_<domain>.png`` |
+| every other, and archives that do not know the paths | ``<task>/<key>.png`` |
 
-Values are the integers of the source's files. Maps of 8 and 16 bits become PNG, also where the
+Text, JSON and other files come back to the byte, ``.npy`` as ``.npy`` (depth of floating point as
+such again), numbers that were text as text. Other maps of 8 and 16 bits become PNG, also where the
 source had JPEG, because coding decoded pixels with loss again would add a second loss; everything
-else (vectors, classes, wider integers) becomes ``.npy``. A file appears whole or not at all, and
-one that is there is kept, so an interrupted export goes on.
+else becomes ``.npy``. Alpha that was kept as a task goes back into its picture, and a class that
+the directory says has no file. A file appears whole or not at all, and one that is there is kept,
+so an interrupted export goes on.
 """
 
 import io
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dsc._pipeline.copy.export.encode import ENDINGS, Encoder
 from dsc._pipeline.copy.export.target import MARK, ExportJob, ExportReport
-from dsc._pipeline.read.dataset import Dataset
 from dsc._schemas import Manifest, Origin, Task, TaskKind
+from dsc._schemas.sample import Sample
+from dsc._sources.folder.placing import CLASS_TASK
+from dsc._sources.meaning.endings import JSON_ENDINGS, NUMBER_ENDINGS, TEXT_ENDINGS
 from dsc._storage.files.atomic import atomic_write
-from dsc._storage.files.root import Root
 from dsc.errors import UsageError
 
 NAMES = ("original", "keys")
-OWN_NAMES = ("taskonomy", "sample", "clevr", "nyuv2", "huggingface")  # files are named by keys
+OWN_NAMES = ("sample", "clevr", "huggingface")  # files are named by keys
 BATCH = 8
 PNG_LEVEL = 6
+NUMBERS = ("npy", *JSON_ENDINGS, *TEXT_ENDINGS, *NUMBER_ENDINGS)  # files of numbers
+SHAPE = re.compile(r"\S+ (\d+(?:×\d+)*)")
+ALPHA = "_alpha"
+TURNED = "sun-rgbd"  # the layout whose depth files have their bits turned
+NYU_FRAME, NYU_CLASSES = re.compile(r"nyu_(\d+)"), 256
 NYUV2 = {"rgb": "nyu_images", "depth": "nyu_depths", "label": "nyu_labels40"}
 
 
@@ -53,12 +64,14 @@ def write_files(job: ExportJob, *, names: str = "original") -> ExportReport:
         raise UsageError(f"--names {names}: {' or '.join(NAMES)}")
     job.claim()
     dataset = job.dataset
-    writer = _Writer(dataset, job.root, names, job.overwrite)
+    writer = _Writer(job, names)
     keys = list(dataset.keys())
     for start in range(0, len(keys), BATCH):
         stop = min(start + BATCH, len(keys))
         writer.write(range(start, stop), keys[start:stop])
         job.progress(stop, len(keys))
+    if names == "original" and job.manifest.source == "nyuv2":
+        writer.write_nyuv2_lists()
     return ExportReport(dataset.tasks, writer.written, writer.kept, writer.missing)
 
 
@@ -68,16 +81,17 @@ def native_path(manifest: Manifest, task: Task, key: str) -> str:
     if manifest.source in ("taskonomy", "sample"):
         *places, view = key.split("__")
         return "/".join([task.name, *places, f"{view}_domain_{task.name}.{suffix}"])
-    frame = re.fullmatch(r"nyu_(\d+)", key)
+    frame = NYU_FRAME.fullmatch(key)
     if manifest.source == "nyuv2" and frame and task.name in NYUV2 and _is_8_bit(manifest):
         return f"{NYUV2[task.name]}/{int(frame[1])}.{suffix}"
     return f"{task.name}/{key}.{suffix}"
 
 
 def suffix_of(task: Task) -> str:
-    """Return the ending of the files that a task is written to."""
+    """Return the ending of the files that a task is written to, where the source's is not known."""
     if task.is_blob:
-        return {TaskKind.TEXT: "txt", TaskKind.JSON: "json"}.get(task.kind, "bin")
+        known = {TaskKind.TEXT: "txt", TaskKind.JSON: "json"}.get(task.kind)
+        return known or ENDINGS.get(task.media_type or "", "bin")
     return "png" if task.is_map and task.dtype in ("uint8", "uint16") else "npy"
 
 
@@ -99,19 +113,27 @@ def file_paths(
         for task in tasks
         if (path := _own_path(task, origin.files.get(task.name, ""), by_key[task.name]))
     }
-    taken = Counter([*named.values(), *(by_key[name] for name in by_key.keys() - named.keys())])
+    others = [name for name in by_key if not _is_alpha(name, named)]
+    taken = Counter(named.get(name) or by_key[name] for name in others)
     return {
         name: own if (own := named.get(name)) and taken[own] == 1 else by_key[name]
         for name in by_key
     }
 
 
+def _is_alpha(name: str, named: Mapping[str, str]) -> bool:
+    """Tell whether a task is the alpha of another's pictures, and in the same files."""
+    of = name.removesuffix(ALPHA)
+    return of != name and name in named and named.get(of) == named[name]
+
+
 def _own_path(task: Task, path: str, by_key: str) -> str:
     """Return the path that a task's file had, with the ending of what is written."""
     if task.is_blob:
         return safe_path(path)
-    stem = _safe_stem(path)
-    return f"{stem}.{by_key.rpartition('.')[2]}" if stem else ""
+    stem, known = _safe_stem(path), path.rpartition(".")[2].lower()
+    keeps = known == "npy" if task.is_map else known in NUMBERS
+    return path if stem and keeps else f"{stem}.{by_key.rpartition('.')[2]}" if stem else ""
 
 
 def safe_path(path: str) -> str:
@@ -151,11 +173,16 @@ def file_bytes(array: NDArray[Any], path: str) -> bytes:
 class _Writer:
     """Decodes batches of samples and writes the files that are not there."""
 
-    def __init__(self, dataset: Dataset, root: Root, names: str, overwrite: bool) -> None:
-        self._dataset, self._root, self._overwrite = dataset, root, overwrite
+    def __init__(self, job: ExportJob, names: str) -> None:
+        self._dataset, self._root, self._overwrite = job.dataset, job.root, job.overwrite
         self._original = names == "original"
+        self._tasks = {task.name: task for task in job.dataset.tasks}
+        self._encoder = Encoder.of(job.manifest, "png")
+        self._shapes = stored_shapes(job.manifest)
+        self._has_classes = self._original and layouts_of(job.manifest) == {"classes"}
+        self._is_turned = self._original and layouts_of(job.manifest) == {TURNED}
         self.written = self.kept = 0
-        self.missing = {task.name: 0 for task in dataset.tasks}
+        self.missing = dict.fromkeys(self._tasks, 0)
 
     def write(self, indices: Sequence[int], keys: Sequence[str]) -> None:
         """Write what is not there of these samples."""
@@ -168,12 +195,41 @@ class _Writer:
             wanted.values(), self._dataset.batch(list(wanted)) if wanted else (), strict=True
         ):
             for name, path in paths.items():
-                array = sample[name]
-                if array is None:
+                if sample[name] is None:
                     self.missing[name] += 1
-                else:
-                    self._write(path, file_bytes(array, path))
+                elif not _is_alpha(name, paths):
+                    self._write(path, self._file(name, path, sample, paths))
                     self.written += 1
+
+    def write_nyuv2_lists(self) -> None:
+        """Write what the folder of NYU Depth v2 has beside its frames: splits and classes."""
+        lists: dict[str, list[str]] = {}
+        for split in ("train", "test"):
+            if split not in self._dataset.manifest.splits:
+                continue
+            with suppress(UsageError):  # of which a selection leaves nothing
+                keys = self._dataset.select(split=split).keys()
+                found = [match for key in keys if (match := NYU_FRAME.fullmatch(key))]
+                lists[f"{split}.txt"] = [str(int(match[1])) for match in found]
+        label = self._tasks.get("label")
+        if label is not None and label.classes and len(label.classes) <= NYU_CLASSES:
+            lists["classes40.txt"] = [f"{at}\t{name}" for at, name in enumerate(label.classes)]
+        for path, lines in lists.items():
+            self._write(path, ("\n".join(lines) + "\n").encode())
+            self.written += 1
+
+    def _file(self, name: str, path: str, sample: Sample, paths: Mapping[str, str]) -> bytes:
+        task, array = self._tasks[name], sample[name]
+        alpha = sample.get(f"{name}{ALPHA}") if f"{name}{ALPHA}" in paths else None
+        if alpha is not None and _is_alpha(f"{name}{ALPHA}", paths):
+            return file_bytes(np.dstack([array, alpha]), path)
+        shape = self._shapes.get(name, ())
+        if not task.is_map and not task.is_blob and np.prod(shape, dtype=np.int64) == array.size:
+            array = array.reshape(shape) if task.kind is TaskKind.VECTOR else array
+        if path.endswith(".png") and task.is_map:
+            turns = self._is_turned and task.kind is TaskKind.DEPTH and array.dtype == np.uint16
+            return file_bytes((array << 3) | (array >> 13) if turns else array, path)
+        return self._encoder.file_of(task, array, path.rpartition(".")[2])[0]
 
     def _write(self, path: str, data: bytes) -> None:
         if self._root.local is not None:  # names of the source's may be any
@@ -192,8 +248,32 @@ class _Writer:
         paths = file_paths(self._dataset.manifest, self._dataset.tasks, key, origin)
         if self._root.local is None and not all(map(str.isascii, paths.values())):
             paths = file_paths(self._dataset.manifest, self._dataset.tasks, key, None)
+        if self._has_classes and len(paths) > 1:  # their directories say it
+            paths = {name: path for name, path in paths.items() if name != CLASS_TASK}
         if self._overwrite:
             return paths
         absent = {name: path for name, path in paths.items() if not self._exists(path)}
         self.kept += len(paths) - len(absent)
         return absent
+
+
+def layouts_of(manifest: Manifest) -> set[str]:
+    """Return the layouts of the folders that an archive was made of; of other sources, no name."""
+    made = [(manifest.source, manifest.source_report)]
+    made += [(one.source, one.source_report) for one in manifest.appended]
+    return {
+        str(report.options.get("layout", "")) if report and source == "folder" else ""
+        for source, report in made
+    }
+
+
+def stored_shapes(manifest: Manifest) -> dict[str, tuple[int, ...]]:
+    """Return the shape that the source's files had, by task, as far as the archive knows."""
+    reports = [manifest.source_report, *(one.source_report for one in manifest.appended)]
+    found: dict[str, tuple[int, ...]] = {}
+    for report in reports:
+        for name, one in (report.tasks if report else {}).items():
+            match = SHAPE.fullmatch(one.stored)
+            if match:
+                found[name] = tuple(map(int, match[1].split("×")))
+    return found
