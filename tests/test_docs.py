@@ -29,6 +29,7 @@ RUN_BY = {
     "docs/codec_that_keeps_learning.md": "tests/replay/experiment/test_keeps_learning_doc.py",
     "docs/avalanche.md": "tests/replay/avalanche/test_avalanche.py",
     "docs/ray.md": "tests/jobs/ray_data/test_ray_data.py",
+    "docs/moving.md": "tests/examples/test_moving.py",
     "docs/sharing.md": "tests/pipeline/copy/test_sharing_page.py",
     "docs/for_trainers.md": "tests/examples/test_people.py",
     "docs/for_learners.md": "tests/examples/test_people.py",
