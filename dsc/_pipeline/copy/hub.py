@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote
 
-from dsc._extras import needing
+from dsc._extras import need
 from dsc._pipeline.copy.stores import Advance, Item, Store, Upload
 from dsc._storage.files.place import redact
 from dsc._storage.files.root import Root
@@ -58,6 +58,7 @@ class Hub(Store):
 
     def __init__(self, root: Root, public: bool = False) -> None:
         super().__init__(root)
+        need("huggingface_hub", root.url)
         match = ADDRESS.fullmatch(root.url)
         if match is None:
             raise UsageError(
@@ -70,8 +71,8 @@ class Hub(Store):
 
     @cached_property
     def _api(self) -> "HfApi":
-        with needing("huggingface_hub", self.root.url):
-            from huggingface_hub import HfApi
+        from huggingface_hub import HfApi
+
         return HfApi(library_name="dsc")
 
     def _listed(self) -> dict[str, Mapping[str, Any]]:
@@ -194,8 +195,8 @@ class Hub(Store):
         OSError
             When it fails again and again.
         """
-        with needing("huggingface_hub", self.root.url):
-            from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+        from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+
         attempt = 0
         while True:
             try:

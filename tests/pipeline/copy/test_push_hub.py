@@ -1,5 +1,6 @@
 """A push to the Hugging Face Hub is few commits, the last of which brings the manifest."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from dsc._pipeline.copy.pull import pull
 from dsc._pipeline.copy.push import push
 from dsc._storage.read.archive import Archive
 from dsc._storage.read.verify import verify_archive
-from dsc.errors import ArchiveNotFoundError, PlanMismatchError
+from dsc.errors import ArchiveNotFoundError, MissingPackageError, PlanMismatchError
 from tests.archives import build_archive
 from tests.hub_server import FIRST, HubState, hub
 from tests.pipeline.copy.test_push import files_of, grown, other
@@ -193,3 +194,11 @@ def test_who_may_not_write_is_told_how_to_log_in(state: HubState, archive: Path)
     with pytest.raises(PermissionError, match=r"hf auth login.*HF_TOKEN") as caught:
         push(archive, URL)
     assert "secret" not in str(caught.value)
+
+
+def test_without_the_hubs_package_the_extra_is_named(
+    archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(MissingPackageError, match=r"pip install 'dsc\[hf\]'"):
+        push(archive, URL)
