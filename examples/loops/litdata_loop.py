@@ -41,7 +41,7 @@ def main() -> None:
             fn=pair, inputs=numbered, output_dir=str(chunks), chunk_size=4, num_workers=1
         )
     run.wait()
-    samples = Crops(str(chunks), shuffle=True, seed=SEED)
+    samples = Crops(str(chunks), shuffle=True, seed=SEED, drop_last=False)
     loader = litdata.StreamingDataLoader(samples, batch_size=BATCH)
     begun = 0
     if run.saved:
