@@ -485,7 +485,7 @@ class CodingOptions:
             "The largest error that any valid pixel may have, kept by a second stream: depth=1%, "
             "depth=5mm, or in counts for images: gray=2. Where no codec is named for the task, dsc "
             "takes the cheaper of the usual one and jxl, at the quality that is cheapest on a few "
-            "crops.",
+            "crops. Floats that are no maps are rounded, within a number of their own: pose=1e-4.",
             metavar="E",
             is_first=True,
         ),

@@ -101,6 +101,7 @@ class BoundKind(StrEnum):
     RELATIVE = "relative"  # a share of the pixel's own value
     METRES = "metres"
     COUNTS = "counts"  # integers of the source's files
+    UNITS = "units"  # the numbers themselves, of what is no map
 
 
 class Bound(Schema):
@@ -112,6 +113,8 @@ class Bound(Schema):
     def __str__(self) -> str:
         if self.kind is BoundKind.RELATIVE:
             return f"{100 * self.value:g} %"
+        if self.kind is BoundKind.UNITS:
+            return f"{self.value:g}"
         return f"{self.value:g} {'m' if self.kind is BoundKind.METRES else 'counts'}"
 
     @classmethod
@@ -119,7 +122,8 @@ class Bound(Schema):
         """Read ``depth=1%,rgb=2``; task names may be aliases.
 
         Of depth the units are ``%``, ``m``, ``cm``, ``mm``; of 8- and 16-bit images and normals,
-        and of depth as ``counts``, a number without a unit counts the integers of the files.
+        and of depth as ``counts``, a number without a unit counts the integers of the files. Of
+        floats that are no maps (poses, scalars) it is a number of their own.
 
         Raises
         ------
@@ -130,6 +134,9 @@ class Bound(Schema):
         """
         found: dict[str, Self] = {}
         for part, task, written in _parts(text, "--max-error", tasks):
+            if task.is_step_coded:
+                found[task.name] = cls(kind=BoundKind.UNITS, value=_plain_number(part, written))
+                continue
             if task.kind not in _UNITS or task.is_exact:
                 raise UsageError(
                     f"--max-error {part}: {task.name} is a {task.kind.value} task, which is "
@@ -185,6 +192,19 @@ def _parts(text: str, option: str, tasks: Sequence[Task]) -> list[tuple[str, Tas
         task = by_name[resolve_task(name.strip(), list(by_name))]
         found.append((part, task, written.strip()))
     return found
+
+
+def _plain_number(part: str, written: str) -> float:
+    try:
+        value = float(written)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise UsageError(
+            f"--max-error {part}: {written.strip()!r} is no number of this task's own unit; write "
+            "for example pose=0.0001"
+        )
+    return value
 
 
 def _number(part: str, option: str, written: str, units: Sequence[str]) -> tuple[float, str]:

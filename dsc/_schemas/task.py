@@ -144,6 +144,11 @@ class Task(Schema):
         return self.kind in BLOBS
 
     @property
+    def is_step_coded(self) -> bool:
+        """Whether values may be rounded on request: floats that are no maps."""
+        return self.kind in NUMBERS and self.dtype.startswith("float")
+
+    @property
     def value_shape(self) -> tuple[int, ...]:
         """Shape of a native array that is no map; -1 where a length differs between samples."""
         if self.is_blob:

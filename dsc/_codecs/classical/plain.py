@@ -4,6 +4,7 @@ A payload is the bytes of the native array, little-endian. Where the lengths of 
 differ from sample to sample, they come first, each u32, those that are the same left out.
 """
 
+import math
 import struct
 from collections.abc import Mapping, Sequence
 from copy import copy
@@ -11,13 +12,13 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from dsc._codecs.base import Array
+from dsc._codecs.base import Array, Sample
 from dsc._codecs.maps.base import TaskCodec
-from dsc._schemas import Task, TaskKind
+from dsc._schemas import Quality, Task, TaskKind
 
 
 class PlainCodec(TaskCodec):
-    """Lossless whatever the quality."""
+    """Lossless whatever the quality, but for floats that are given a bound."""
 
     id: ClassVar[str] = "plain"
     _dictionary: bytes | None = None
@@ -56,6 +57,17 @@ class PlainCodec(TaskCodec):
             return "cannot code a vector of no values; leave this task out"
         return None
 
+    def encode_batch(self, samples: Sequence[Sample], quality: Quality) -> list[dict[str, bytes]]:
+        """Encode samples; floats with a bound are rounded to decimals within it first."""
+        bounds = {
+            name: bound.value for name, bound in quality.max_error.items() if name in self._task
+        }
+        rounded = [
+            {name: _rounded(array, bounds.get(name, 0.0)) for name, array in sample.items()}
+            for sample in samples
+        ]
+        return super().encode_batch(rounded if bounds else samples, quality)
+
     def encode_task(self, task: Task, array: Array, quality: int) -> bytes:
         """Return the lengths that vary, and the values."""
         lengths = [] if task.is_blob else _varying(task, array.shape)
@@ -71,6 +83,24 @@ class PlainCodec(TaskCodec):
         shape = [next(given) if length < 0 else length for length in task.value_shape]
         stored = np.dtype(task.dtype).newbyteorder("<")
         return np.frombuffer(data, stored, offset=4 * count).reshape(shape).astype(task.dtype)
+
+
+def _rounded(array: Array, bound: float) -> Array:
+    """Round to multiples of 1, 2 or 5 · 10^e, at most twice the bound: integers, to a pack.
+
+    What a float of this type cannot hold within the bound, and what is not finite, stays.
+    """
+    if not bound or array.dtype.kind != "f":
+        return array
+    exponent = math.floor(math.log10(2 * bound))
+    digit = max(d for d in (1, 2, 5) if d * 10.0**exponent <= 2 * bound or d == 1)
+    scale = 10.0 ** abs(exponent)
+    values = array.astype(np.float64)
+    with np.errstate(all="ignore"):
+        steps = np.rint((values * scale if exponent < 0 else values / scale) / digit) * digit
+        found = (steps / scale if exponent < 0 else steps * scale).astype(array.dtype)
+        is_near = np.abs(found.astype(np.float64) - values) <= bound
+    return np.where(is_near, found, array)
 
 
 def _varying(task: Task, shape: tuple[int, ...]) -> list[int]:

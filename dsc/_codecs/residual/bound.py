@@ -153,6 +153,8 @@ def worst_error(bound: Bound, task: Task, original: Array, decoded: Array) -> fl
 
     A valid pixel that was decoded as invalid counts as infinitely wrong, as does the opposite.
     """
+    if bound.kind is BoundKind.UNITS:
+        return _worst_number(original.astype(np.float64), decoded.astype(np.float64))
     invalid = task.invalid_mask(original)
     if not np.array_equal(invalid, task.invalid_mask(decoded)):
         return float("inf")
@@ -163,6 +165,13 @@ def worst_error(bound: Bound, task: Task, original: Array, decoded: Array) -> fl
     if bound.kind is BoundKind.RELATIVE:
         error = np.divide(error, truth, out=np.where(error > 0, np.inf, 0.0), where=truth > 0)
     return float(error.max()) * ((task.unit_m or 1.0) if bound.kind is BoundKind.METRES else 1.0)
+
+
+def _worst_number(truth: Array, decoded: Array) -> float:
+    with np.errstate(invalid="ignore"):
+        error = np.abs(truth - decoded)
+    same = (truth == decoded) | (np.isnan(truth) & np.isnan(decoded))
+    return float(np.where(same, 0.0, error).max(initial=0.0))
 
 
 def _flat(array: Array) -> Array:

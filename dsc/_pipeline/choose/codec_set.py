@@ -425,7 +425,10 @@ def _apart(tasks: Sequence[Task], bounded: Sequence[str]) -> list[list[Task]]:
 
 
 def _bounded(codec: Codec, bounded: Sequence[str]) -> Codec:
-    own = [task.name for task in codec.tasks if task.name in bounded]
+    own = [task.name for task in codec.tasks if task.name in bounded and task.is_map]
+    other = [task.name for task in codec.tasks if task.name in bounded and not task.is_map]
+    if other and not isinstance(codec, PackedCodec):
+        raise CodecError(f"{codec.id} keeps no bound of {', '.join(other)}; use plain")
     if not own:
         return codec
     from dsc._codecs.residual.codec import ResidualCodec  # brings torch, which labels do without

@@ -79,7 +79,7 @@ def decide_coding(
             words=spec.extra,
             excluded=[word for word in dict.fromkeys(words.values()) if is_joint(word)],
             effort=effort,
-            below=spec.below(tuple(bounds)),
+            below=spec.below([task.name for task in tasks if task.is_map and task.name in bounds]),
             on_error=on_error,
             report=on_trial,
         )
@@ -184,7 +184,7 @@ def without_rounding(bounds: Mapping[str, Bound], report: SourceReport) -> dict[
 
 def _narrower(name: str, bound: Bound, rounding_m: float, near_m: float) -> Bound:
     """Take a rounding off one bound; the nearest depth is where it is the largest share."""
-    if bound.kind is BoundKind.COUNTS:
+    if bound.kind in (BoundKind.COUNTS, BoundKind.UNITS):
         return bound
     relative = bound.kind is BoundKind.RELATIVE
     lost = rounding_m * (1 + bound.value) / near_m if relative and near_m else rounding_m

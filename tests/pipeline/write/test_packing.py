@@ -228,3 +228,66 @@ def test_sizes_of_files_are_a_column_however_they_are_packed(tmp_path: Path) -> 
         archive = Archive.open(tmp_path / name)
         column = ArchiveColumns(archive, PackReader(archive)).read("sound", 0)
         assert column.values.tolist() == [size] * 12  # type: ignore[attr-defined]
+
+
+class Floats:
+    """Poses, scalars and boxes, some of them no numbers."""
+
+    name: ClassVar[str] = "floats"
+    tasks = (
+        Task(name="pose", kind="matrix", dtype="float64", shape=(4, 4)),
+        Task(name="height", kind="scalar", dtype="float32", channels=0),
+        Task(name="boxes", kind="matrix", dtype="float32", shape=(-1, 4)),
+        Task(name="taken", kind="time", dtype="int64", channels=0),
+    )
+
+    def __len__(self) -> int:
+        return 60
+
+    def key(self, index: int) -> str:
+        return f"f{index}"
+
+    def read(self, index: int, tasks: Sequence[str]) -> SourceSample:
+        values = self.values(index)
+        return SourceSample(self.key(index), {name: values[name] for name in tasks}, {})
+
+    def values(self, index: int) -> dict[str, Any]:
+        rng = np.random.default_rng(index)
+        pose = rng.normal(size=(4, 4)) * 10.0 ** rng.integers(-6, 9)
+        pose[0, :3] = [[np.nan, 0, -0.0], [np.inf, -np.inf, 1e300]][index % 2]
+        boxes = (rng.random((index % 3, 4)) * 1e6).astype(np.float32)
+        height = np.array(rng.normal() * 1e5, np.float32)
+        return {"pose": pose, "height": height, "boxes": boxes, "taken": np.array(index)}
+
+    def describe(self) -> dict[str, Any]:
+        return {"name": self.name, "root": None, "options": {}, "fingerprint": ""}
+
+
+@pytest.mark.parametrize("bound", ["0.0001", "0.5", "3e-7", "120"])
+def test_floats_are_rounded_within_their_bound(tmp_path: Path, bound: str) -> None:
+    asked = f"pose={bound},height={bound},boxes={bound}"
+    manifest = dsc.compress(Floats(), tmp_path / "rounded", max_error=asked)
+    exact = dsc.compress(Floats(), tmp_path / "exact")
+    data = dsc.open(tmp_path / "rounded")
+    for index in range(60):
+        for name, value in Floats().values(index).items():
+            found = data[index][name]
+            finite = np.isfinite(value)
+            assert found.dtype == value.dtype
+            np.testing.assert_array_equal(found[~finite], value[~finite])
+            error = np.abs(found[finite].astype(float) - value[finite].astype(float))
+            assert (error <= (0 if name == "taken" else float(bound))).all()
+    assert verify_archive(tmp_path / "rounded") == []
+    assert {one.task: one.unit for one in manifest.reached} == dict.fromkeys(
+        ("pose", "height", "boxes"), "units"
+    )
+    if float(bound) > 1e-5:
+        assert manifest.totals["pose"].payload_bytes < 0.9 * exact.totals["pose"].payload_bytes
+
+
+@pytest.mark.parametrize("asked", ["taken=1", "pose=1cm", "pose=-1"])
+def test_bounds_that_mean_nothing_are_refused(tmp_path: Path, asked: str) -> None:
+    with pytest.raises(UsageError, match="--max-error"):
+        dsc.compress(Floats(), tmp_path, max_error=asked)
+    with pytest.raises(UsageError, match="vector keeps no bound of gains; use plain"):
+        dsc.compress(EverythingSource(4), tmp_path, codec="gains=vector", max_error="gains=1")
