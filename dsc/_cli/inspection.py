@@ -158,6 +158,14 @@ def _show_info(where: str, opened: "Archive", summary: "Summary") -> None:
         f"{counted(len(opened.shards), 'shard')} of up to {counted(manifest.shard_size, 'sample')}"
     )
     say(f"{sizes}, packs of {manifest.pack_size}")
+    columns = [
+        task
+        for stream in manifest.streams
+        if stream.compressed and opened.is_column(stream.name)
+        for task in stream.carries
+    ]
+    if columns:
+        say(f"columns, read with one request a shard: {', '.join(columns)}")
     made = f"format {manifest.format_version}, generation {manifest.generation}"
     say(f"written by {manifest.created_by}, {made}, plan {manifest.plan_sha256[:12]}")
     say(f"encoded by {encoder_text(manifest.encoder) if manifest.encoder else 'unknown versions'}")

@@ -15,7 +15,9 @@ LABEL = Task(name="label", kind=TaskKind.LABEL, dtype="uint8")
 TASKS = (RGB, DEPTH, NORMAL, LABEL)
 LEARNED = ("independent", "shared-latent", "chained")
 KNOWING = [
-    name for name in distinct_codecs() if name not in (*LEARNED, "raw", "vector", "residual")
+    name
+    for name in distinct_codecs()
+    if name not in (*LEARNED, "raw", "vector", "plain", "residual")
 ]
 
 
@@ -66,7 +68,7 @@ def test_a_configuration_without_effort_is_one_of_before_there_was_any(codec_id:
     assert before.config() == config
 
 
-@pytest.mark.parametrize("codec_id", ["raw", "vector"])
+@pytest.mark.parametrize("codec_id", ["raw", "vector", "plain"])
 def test_a_codec_that_knows_no_effort_is_the_same_at_any(codec_id: str) -> None:
     pose = Task(name="pose", kind=TaskKind.VECTOR, dtype="float32", channels=2)
     codec = make_codec(codec_id, [RGB if codec_id == "raw" else pose])

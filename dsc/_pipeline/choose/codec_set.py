@@ -8,7 +8,7 @@ codecs that were made from them.
 
 import hashlib
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -61,6 +61,7 @@ class CodecSet:
     ) -> None:
         self._records, self._streams, self._weights = tuple(records), tuple(streams), weights
         self._made: dict[int, Codec] = {}
+        self._bounded: frozenset[str] = frozenset()
         names = [name for record in self._records for name in record.streams]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
@@ -146,13 +147,19 @@ class CodecSet:
             together = [own] if is_joint(word) else _apart(own, bounded)
             made = [at_effort(make_codec(word, group), effort) for group in together]
             codecs += [_bounded(codec, bounded) for codec in made]
-        return cls.of(codecs)
+        return cls.of(codecs)._within(bounded)
 
     @classmethod
     def from_archive(cls, archive: Archive) -> Self:
         """Make the codecs that an archive was written with."""
         manifest = archive.manifest
-        return cls(manifest.codecs, manifest.streams, archive.codec_file)
+        made = cls(manifest.codecs, manifest.streams, archive.codec_file)
+        return made._within(manifest.quality.max_error)
+
+    def _within(self, bounded: Iterable[str]) -> Self:
+        """Note which tasks have a bound."""
+        self._bounded = frozenset(bounded)
+        return self
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_made": {}}
@@ -190,6 +197,8 @@ class CodecSet:
     def is_exact(self, task: Task) -> bool:
         """Tell whether a task comes back bit for bit."""
         record = self._records[self._task_slot[task.name]]
+        if task.is_step_coded and task.name in self._bounded:
+            return False
         return task.is_exact or not task.is_map or record.id in LOSSLESS
 
     def codec_name(self, task: str) -> str:
@@ -249,7 +258,7 @@ class CodecSet:
                 codec.of_tasks([name], dictionaries[name]) for name in own
             ]
             codecs += [part for part in parts if isinstance(part, Codec)]
-        return type(self).of(codecs)
+        return type(self).of(codecs)._within(self._bounded)
 
     def encode_batch(self, samples: Sequence[Sample], quality: Quality) -> list[dict[str, bytes]]:
         """Encode the tasks that each sample has; the same bytes whatever else the machine does.

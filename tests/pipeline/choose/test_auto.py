@@ -37,7 +37,7 @@ from tests.cli.conftest import run_dsc
 from tests.jobs.faults import tree
 from tests.pipeline.choose.test_rate_control import DEPTH, LABEL, RGB, TASKS, Views
 
-CLASSICAL = ("png", "webp", "avif", "av1", "jxl", "vector")
+CLASSICAL = ("png", "webp", "avif", "av1", "jxl", "vector", "plain")
 MAPS = (RGB, DEPTH, LABEL)
 
 
@@ -490,7 +490,7 @@ def test_the_command_line_shows_what_it_decided_from(tmp_path: Path) -> None:
     assert "chosen: rgb=" in ran.out
     assert "MPix/s" in ran.out
     assert "30.00 dB" in ran.out
-    assert "chosen: class_scene=vector" in run_dsc("info", out).out
+    assert "chosen: depth_zbuffer=av1" in run_dsc("info", out).out
     ran = run_dsc("compress", "taskonomy", *words, "rgb=30dB", "--out", out, "--json")
     value = json.loads(ran.out)
     assert value["choice"]["codecs"]["rgb"] in CLASSICAL
