@@ -51,8 +51,8 @@ def serve(
 ) -> None:
     """Browse an archive in a browser: all samples, every task, until Ctrl-C.
 
-    A grid by split, folder or value; each sample task by task, with zoom, and
-    with originals and error maps where they are at hand; bytes a sample.
+    A grid by split, folder, value or condition; each sample task by task, with
+    zoom, and with originals and error maps where they are at hand; bytes a sample.
     Only what is seen is read and decoded, so large and remote archives open
     at once. Nothing is written. Other machines cannot reach the page unless
     --host says so.

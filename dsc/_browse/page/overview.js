@@ -45,7 +45,7 @@ export class Overview {
     }
     const note = make("p", {
       class: "quiet",
-      text: "Histograms: bytes of a sample's bitstream, over packs that are spread evenly. Bars: stored bytes, beside the largest.",
+      text: "Histograms: bytes of a sample's bitstream, over packs that are spread evenly; of packs that are compressed as a whole, before that. Bars: stored bytes, beside the largest.",
     });
     this.body.replaceChildren(top, list, note);
     this.fill(waiting);
