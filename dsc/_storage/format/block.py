@@ -64,12 +64,16 @@ class Joined:
             return data
         return np.delete(data, ends)  # a separator follows each
 
-    def payloads(self) -> tuple[memoryview | None, ...]:
-        """Cut the payloads out."""
-        ends = self.starts + self.lengths
+    def payloads(self, first: int = 0, stop: int | None = None) -> tuple[memoryview | None, ...]:
+        """Cut the payloads of the samples [first, stop) out; of a part they are a copy."""
+        starts, lengths = self.starts[first:stop], self.lengths[first:stop]
+        data, begin = self.data, 0
+        if len(starts) < len(self.starts):  # what is kept must not keep the rest
+            begin, end = int(starts[0]), int(starts[-1]) + max(int(lengths[-1]), 0)
+            data = memoryview(bytes(data[begin:end]))
         return tuple(
-            None if end < start else self.data[start:end]
-            for start, end in zip(self.starts.tolist(), ends.tolist(), strict=True)
+            None if length < 0 else data[start - begin : start - begin + length]
+            for start, length in zip(starts.tolist(), lengths.tolist(), strict=True)
         )
 
 

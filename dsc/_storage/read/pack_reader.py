@@ -141,7 +141,7 @@ class PackReader:
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._pool: ThreadPoolExecutor | None = None
-        self._members: LruCache[MemberId, Pack] = LruCache(KEPT_MEMBERS)
+        self._members: LruCache[MemberId, Joined] = LruCache(KEPT_MEMBERS)
         self._indexing: dict[tuple[int, str], threading.Lock] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -185,31 +185,44 @@ class PackReader:
 
     def read_many(self, wanted: Iterable[PackId]) -> dict[tuple[int, str, int], Pack]:
         """Read packs of any shards and streams; raises like `read`."""
-        archive = self.archive
         ids = list(dict.fromkeys(PackId(*one) for one in wanted))
-        member_of = {
-            one: MemberId(one.shard, one.stream, archive.member_of(one.stream, one.pack))
-            for one in ids
+        own = {MemberId(*one): one for one in ids if not self._is_shared(one.stream)}
+        found: dict[tuple[int, str, int], Pack] = {
+            own[member]: pack for member, pack in self._read_as(self.archive.unwrap, [*own]).items()
         }
-        members = self.read_members(member_of.values())
-        return {one: archive.cut(members[member_of[one]], one.shard, one.pack) for one in ids}
+        shared = {one: self._member_of(one) for one in ids if self._is_shared(one.stream)}
+        if shared:
+            members = self._read_members(shared.values())
+            found |= {one: self._cut(members[member], one) for one, member in shared.items()}
+        return found
 
-    def read_members(self, wanted: Iterable[MemberId]) -> dict[MemberId, Pack]:
-        """Read members of tars; those that hold several packs stay at hand. Raises like `read`."""
-        found: dict[MemberId, Pack] = {}
+    def _member_of(self, one: PackId) -> MemberId:
+        return MemberId(one.shard, one.stream, self._archive.member_of(one.stream, one.pack))
+
+    def _read_members(self, wanted: Iterable[MemberId]) -> "dict[MemberId, Joined]":
+        """Read members that hold several packs; those that were used last stay at hand."""
+        found: dict[MemberId, Joined] = {}
         ids = []
         for one in dict.fromkeys(wanted):
-            kept = self._members.get(one) if self._is_shared(one) else None
+            kept = self._members.get(one)
             if kept is None:
                 ids.append(one)
             else:
                 found[one] = kept
-        found |= self._read_as(self.archive.unwrap, ids)
-        for one in ids:
-            if self._is_shared(one):
-                size = sum(len(payload) for payload in found[one].payloads if payload is not None)
-                self._members.put(one, found[one], size + 64 * len(found[one].payloads))
+        for one, joined in self._read_as(self.archive.unwrap_joined, ids).items():
+            found[one] = joined
+            size = joined.data.nbytes + joined.starts.nbytes + joined.lengths.nbytes
+            self._members.put(one, joined, size)
         return found
+
+    def _cut(self, member: "Joined", one: PackId) -> Pack:
+        """Cut a pack out of the member that holds it, and nothing else out of that."""
+        archive = self._archive
+        first, count = archive.span(one.shard, one.pack)
+        number = archive.member_of(one.stream, one.pack)
+        start = first - archive.member_span(one.shard, one.stream, number)[0]
+        payloads = member.payloads(start, start + count)
+        return Pack(first, archive.slot(one.stream) or 0, payloads)
 
     def read_joined(self, shard: int, stream: str) -> "list[Joined]":
         """Read all payloads of a stream of a shard, by member, not cut out. Raises like `read`."""
@@ -218,8 +231,9 @@ class PackReader:
         found = self._read_as(self.archive.unwrap_joined, ids)
         return [found[one] for one in ids]
 
-    def _is_shared(self, one: MemberId) -> bool:
-        return self._archive.pack_size(one.stream) != self._archive.manifest.pack_size
+    def _is_shared(self, stream: str) -> bool:
+        """Tell whether a member of a stream's tars holds several packs."""
+        return self._archive.pack_size(stream) != self._archive.manifest.pack_size
 
     def _read_as(self, unwrap: "Unwrap[B]", ids: Sequence[MemberId]) -> dict[MemberId, B]:
         if self.cache is None:
