@@ -44,6 +44,7 @@ COMMANDS = {
     "auto": "python -m benchmarks.auto choices vga",
     "auto-beside": "python -m benchmarks.auto beside --frames 6",
     "packs": "python -m benchmarks.read_packs",
+    "filter-rows": "python -m benchmarks.filter_rows",
     "fetch": "python -m benchmarks.fetch_bytes --views 768",
     "columns": "python -m benchmarks.columns",
     "webdataset": "python -m benchmarks.webdataset",

@@ -18,6 +18,7 @@ from dsc._storage.read.pack_reader import PackReader
 from dsc.errors import UnknownTaskError, UsageError
 
 Mask = NDArray[np.bool_]
+AT_A_TIME = 4096  # packs of which the chosen samples are listed, so that memory is bounded
 
 
 @dataclass(frozen=True)
@@ -204,14 +205,23 @@ class PackIndex:
         partial = used[counts[used] < self.counts[used]]
         at = np.full(len(counts), -1)
         at[partial] = np.cumsum(counts[partial]) - counts[partial]
-        inside = np.arange(self.counts[partial].sum()) - np.repeat(
-            np.cumsum(self.counts[partial]) - self.counts[partial], self.counts[partial]
-        )
-        kept = inside[chosen[np.repeat(self.first[partial], self.counts[partial]) + inside]]
+        kept = [
+            self._kept(chosen, partial[start : start + AT_A_TIME])
+            for start in range(0, len(partial), AT_A_TIME)
+        ]
         return PackIndex(
             self.shard[used], self.pack[used], self.first[used], counts[used], at[used],
-            kept.astype(np.int32),
+            np.concatenate([*kept, np.zeros(0, np.int32)]),
         )  # fmt: skip
+
+    def _kept(self, chosen: Mask, packs: Ints) -> NDArray[np.int32]:
+        """Return the places of the chosen samples of some packs, one after the other."""
+        counts = self.counts[packs]
+        places = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        kept: NDArray[np.int32] = places[
+            chosen[np.repeat(self.first[packs], counts) + places]
+        ].astype(np.int32)
+        return kept
 
     def places(self, packs: Ints, ordinals: Ints) -> Ints:
         """Turn ordinals among the samples that take part into places in their packs."""
