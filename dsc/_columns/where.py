@@ -92,6 +92,11 @@ class Where:
         return f"where={self.text!r}" if self._call is None else f"where={self.text}"
 
     @property
+    def is_function(self) -> bool:
+        """Whether it is a function, not an expression."""
+        return self._call is not None
+
+    @property
     def columns(self) -> list[str]:
         """Names that the expression looks up, in the order of its text; of a function none."""
         nodes = [n for n in ast.walk(self._tree or ast.Pass()) if isinstance(n, ast.expr)]

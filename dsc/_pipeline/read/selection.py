@@ -6,6 +6,7 @@ only as far as a limit needs them.
 """
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -25,7 +26,9 @@ from dsc.errors import UnknownSampleError, UsageError
 
 ShardFilter = Callable[[int, Mask], Mask]
 Subset = float | tuple[float, str | int]
-AT_A_TIME = 32  # shards of a remote archive that are looked at side by side
+AT_A_TIME = 32  # shards that are looked at side by side, where nobody wants the first ones only
+FEW = 8  # shards of a local archive that are no work for threads
+MOST_THREADS = 4
 LISTED = 5
 
 
@@ -164,7 +167,10 @@ def choose(
     if more is not None:
         filters.append(more)
     if filters:
-        _filter(archive, chosen, filters, None if selection.has_order else selection.limit)
+        is_function = selection.where is not None and selection.where.is_function
+        alone = is_function or (archive.root.local is not None and len(archive.shards) <= FEW)
+        limit = None if selection.has_order else selection.limit
+        _filter(archive, chosen, filters, limit, alone)
     if selection.keys is not None and len(found_keys) < len(selection.keys):
         _refuse_keys(archive, selection, found_keys)
     if selection.limit is not None:
@@ -177,8 +183,12 @@ def _filter(
     chosen: Mask,
     filters: Sequence[ShardFilter],
     limit: int | None,
+    alone: bool,
 ) -> None:
-    """Take out of a mask what filters do not leave, shard by shard."""
+    """Take out of a mask what filters do not leave, shard by shard.
+
+    Each `alone`, or some of them side by side, which a function of a user's is not made for.
+    """
 
     def kept(shard: int) -> Mask:
         first = archive.start(shard)
@@ -190,7 +200,9 @@ def _filter(
         return left
 
     total = 0
-    for shards, results in _side_by_side(archive, kept, _groups(archive, chosen, limit)):
+    few = 1 if alone else MOST_THREADS
+    groups = _groups(archive, chosen, few if alone or limit is not None else AT_A_TIME)
+    for shards, results in _side_by_side(archive, kept, groups, alone):
         for shard, left in zip(shards, results, strict=True):
             first = archive.start(shard)
             chosen[first : first + len(left)] = left
@@ -201,21 +213,22 @@ def _filter(
 
 
 def _side_by_side(
-    archive: Archive, call: Callable[[int], Mask], groups: Iterator[list[int]]
+    archive: Archive, call: Callable[[int], Mask], groups: Iterator[list[int]], alone: bool
 ) -> Iterator[tuple[list[int], list[Mask]]]:
-    """Call a function for shards, those of a group side by side over a network."""
-    if archive.root.local is not None:
+    """Call a function for shards, those of a group side by side."""
+    is_local = archive.root.local is not None
+    if alone:
         yield from ((shards, [call(shard) for shard in shards]) for shards in groups)
         return
-    archive.root.connect()  # once, not once a thread
-    with ThreadPoolExecutor(CONNECTIONS) as pool:  # readers wait in threads of their own
+    if not is_local:
+        archive.root.connect()  # once, not once a thread
+    threads = min(os.cpu_count() or 1, MOST_THREADS) if is_local else CONNECTIONS
+    with ThreadPoolExecutor(threads) as pool:  # readers wait in threads of their own
         yield from ((shards, list(pool.map(call, shards))) for shards in groups)
 
 
-def _groups(archive: Archive, chosen: Mask, limit: int | None) -> Iterator[list[int]]:
+def _groups(archive: Archive, chosen: Mask, size: int) -> Iterator[list[int]]:
     """Yield the shards of which some samples are chosen, a few at a time."""
-    is_local = archive.root.local is not None
-    size = 1 if is_local else min(AT_A_TIME, limit or AT_A_TIME)
     group: list[int] = []
     for shard, record in enumerate(archive.shards):
         first = archive.start(shard)

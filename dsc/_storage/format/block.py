@@ -58,10 +58,9 @@ class Joined:
     def contiguous(self) -> NDArray[np.uint8]:
         """Return all payloads back to back, uint8."""
         data = np.frombuffer(self.data, np.uint8)
-        there = self.lengths >= 0
-        ends = (self.starts + self.lengths)[there]
-        if int(self.lengths[there].sum()) == len(data):
+        if int(np.maximum(self.lengths, 0).sum()) == len(data):
             return data
+        ends = (self.starts + self.lengths)[self.lengths >= 0]
         return np.delete(data, ends)  # a separator follows each
 
     def payloads(self, first: int = 0, stop: int | None = None) -> tuple[memoryview | None, ...]:

@@ -102,8 +102,8 @@ def test_one_sample_takes_one_request_once_the_index_is_known(served: tuple[str,
 def test_reading_on_does_not_decompress_again(built: Path, monkeypatch: Any) -> None:
     reader = PackReader(Archive.open(built))
     calls = []
-    unwrap = Archive.unwrap
-    monkeypatch.setattr(Archive, "unwrap", lambda *a: (calls.append(a), unwrap(*a))[1])
+    unwrap = Archive.unwrap_joined
+    monkeypatch.setattr(Archive, "unwrap_joined", lambda *a: (calls.append(a), unwrap(*a))[1])
     for pack in range(10):
         reader.read(0, "pose", [pack])
     assert len(calls) == 1
