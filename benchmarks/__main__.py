@@ -47,6 +47,7 @@ COMMANDS = {
     "filter-rows": "python -m benchmarks.filter_rows",
     "fetch": "python -m benchmarks.fetch_bytes --views 768",
     "columns": "python -m benchmarks.columns",
+    "coco": "python -m benchmarks.coco_annotations",
     "webdataset": "python -m benchmarks.webdataset",
     "workers": "python -m benchmarks.workers --frames 300 --seconds 0 --rounds 1",
     "stream": "dsc bench stream --out {out}/stream",

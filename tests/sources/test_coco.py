@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import dsc
 from dsc._sources.base import Source, read_sample
 from dsc._sources.coco.names import base_and_group, split_names
-from dsc._sources.coco.scan import scan, split_list
+from dsc._sources.coco.scan import compact, scan, split_list
 from dsc._sources.registry import open_source, source_from_description
 from dsc.errors import SampleError, SourceNotFoundError, UsageError
 from tests import coco
@@ -266,6 +268,20 @@ def test_places_in_a_file_are_those_of_its_bytes(indent: int | None, bom: bytes)
         header = {**content, "images": [], "annotations": []}
         assert json.loads(found.header) == header
         assert list(json.loads(found.header)) == list(header)
+
+
+@given(
+    value=st.recursive(
+        st.none() | st.integers() | st.text(max_size=9),
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner),
+    ),
+    indent=st.sampled_from([None, 1]),
+)
+def test_white_space_goes_and_nothing_else(value: Any, indent: int | None) -> None:
+    text = json.dumps(value, indent=indent)
+    short = json.dumps(value, separators=(",", ":"))
+    assert compact(text.encode()) == short.encode()
+    assert compact(f'[ {text} , "a b" ]'.encode()) == f'[{short},"a b"]'.encode()
 
 
 def test_a_list_is_parted_as_it_is_spelled() -> None:

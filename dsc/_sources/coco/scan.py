@@ -99,7 +99,11 @@ def scan(data: bytes, where: str) -> ScannedFile | None:
 
 def compact(text: bytes) -> bytes:
     """Take the white space out of JSON that stands outside of its texts."""
-    return _SPACES.sub(rb"\1", text)
+    if b"\\" in text:  # a text may hold quotes
+        return _SPACES.sub(rb"\1", text)
+    parts = text.split(b'"')  # every other one is a text
+    parts[::2] = [part.translate(None, b" \t\r\n") for part in parts[::2]]
+    return b'"'.join(parts)
 
 
 def split_list(text: bytes) -> list[bytes]:
