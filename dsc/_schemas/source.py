@@ -103,6 +103,8 @@ class WholeFile(Schema):
         What is left of the file without what is some sample's.
     samples
         How many samples it speaks of.
+    in_order
+        Whether its content comes in the order of the samples; else a task of them says the order.
     """
 
     path: str
@@ -110,6 +112,7 @@ class WholeFile(Schema):
     group: str = ""
     text: str
     samples: int = Field(default=0, ge=0)
+    in_order: bool = True
 
 
 class SourceReport(Schema):

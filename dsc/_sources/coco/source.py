@@ -139,6 +139,7 @@ class CocoSource(FileSource):
                 group=one.group,
                 text=one.scanned.header,
                 samples=int(one.there().sum()),
+                in_order=one.keeps_order(),
             )
             for one in self._listing.files
         )

@@ -137,6 +137,23 @@ def test_an_archive_that_grew_gives_all_files(tmp_path: Path) -> None:
             assert json.loads((tmp_path / "out" / name).read_text()) == content
 
 
+def test_an_order_that_was_not_kept_is_said(tmp_path: Path) -> None:
+    images = [coco.image(1), coco.image(2)]
+    one = coco.content(images, [coco.instance(1, 1), coco.instance(2, 2)])
+    two = coco.content(images, [coco.instance(1, 2), coco.instance(2, 1)])
+    coco.write(tmp_path / "one", {"annotations/instances_train2017.json": one})
+    coco.write(tmp_path / "two", {"annotations/instances_val2017.json": two})
+    dsc.compress("coco", tmp_path / "a", root=tmp_path / "one", codec="exact")
+    dsc.append(tmp_path / "a", "coco", root=tmp_path / "two")
+    report = export(tmp_path / "a", None, tmp_path / "out", to="coco")
+    path = "annotations/instances_val2017.json"
+    assert report.notes == (
+        f"{path}: in the order of the samples, for instances_order was not kept",
+    )
+    found = json.loads((tmp_path / "out" / path).read_text())
+    assert found["annotations"] == two["annotations"][::-1]
+
+
 def test_some_tasks_need_others_to_make_a_file(tmp_path: Path) -> None:
     files = coco.usual()
     coco.write(tmp_path / "source", files)

@@ -111,6 +111,11 @@ def _notes(headers: Sequence[WholeFile], texts: Sequence["_Text"], job: ExportJo
     for header in headers:
         if header.path not in written:
             yield f"{header.path}: not written, for its annotations are not among the tasks"
+    there = {task.name for task in job.manifest.tasks}
+    for header in headers:
+        order = f"{header.task}{ORDER}"
+        if not header.in_order and header.path in written and order not in there:
+            yield f"{header.path}: in the order of the samples, for {order} was not kept"
     if job.manifest.n_failed:
         yield f"{job.manifest.n_failed} samples that could not be read are in no annotation file"
 
