@@ -181,7 +181,8 @@ class _Collected:
         lengths = np.array([_length(value) for value in column.table], np.int64)
         if kind is not TaskKind.JSON:
             self._lengths.append(lengths[codes])
-        for code in np.flatnonzero(uses).tolist():
+        used, first = np.unique(codes, return_index=True)
+        for code in used[np.argsort(first)].tolist():  # examples are the first samples'
             self._add_value(column.table[code], int(uses[code]))
 
     def _add_value(self, value: Any, uses: int) -> None:
