@@ -189,7 +189,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--samples", type=int, default=40_000)
+    parser.add_argument("--samples", type=int, default=20_000)
     args = parser.parse_args()
     rng = random.Random(1)
     blob: dict[str, Any] = {"dtype": "uint8"}
