@@ -40,6 +40,7 @@ COMMANDS = {
     "--out {out}/paper --kinds single-task disjoint-latent shared-latent-2023 mixed-latent "
     "independent chained shared-latent",
     "archives": "python -m benchmarks.real_data --views 100",
+    "rows": "python -m benchmarks.rows",
     "entropy": "python -m benchmarks.entropy_coding",
     "auto": "python -m benchmarks.auto choices vga",
     "auto-beside": "python -m benchmarks.auto beside --frames 6",

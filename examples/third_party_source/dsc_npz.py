@@ -1,6 +1,8 @@
-"""The source ``npz``: a directory of ``.npz`` files, one a sample, with ``rgb`` and ``depth``.
+"""The source ``npz``: a directory of ``.npz`` files, one a sample.
 
-Depth is uint16, in counts of `depth_unit` metres; 0 means that nothing was measured.
+``rgb`` (H, W, 3) and ``depth`` (H, W) are maps; depth is uint16, in counts of `depth_unit` metres,
+and 0 means that nothing was measured. What stands beside the pixels may be missing: ``caption``, a
+text; ``pose``, 4×4; ``meta``, the text of a JSON object.
 """
 
 import hashlib
@@ -59,6 +61,9 @@ class NpzSource:
                 valid_range=(1, 65535),
                 invalid=(0,),
             ),
+            Task(name="caption", kind=TaskKind.TEXT, dtype="uint8"),
+            Task(name="pose", kind=TaskKind.MATRIX, dtype="float64", shape=(4, 4)),
+            Task(name="meta", kind=TaskKind.JSON, dtype="uint8"),
         )
 
     def __len__(self) -> int:
@@ -70,21 +75,31 @@ class NpzSource:
         return self._paths[index].stem
 
     def read(self, index: int, tasks: Sequence[str]) -> SourceSample:
-        """Read these tasks of one sample; one that its file lacks is left out."""
+        """Read these tasks of one sample; one that its file lacks is left out.
+
+        Maps are native arrays. Everything else may be what people have: a str, what JSON holds,
+        bytes, a number, lists; dsc makes native arrays of them, or says which sample is wrong.
+        """
         path, known = self._paths[index], {task.name: task for task in self.tasks}
         if unknown := [name for name in tasks if name not in known]:
             raise UnknownTaskError(f"no task {unknown[0]!r} here; found: {', '.join(known)}")
         try:
             with np.load(path, allow_pickle=False) as file:
-                arrays = {name: np.ascontiguousarray(file[name]) for name in tasks if name in file}
+                found = {name: np.ascontiguousarray(file[name]) for name in tasks if name in file}
         except (OSError, ValueError, EOFError, zipfile.BadZipFile):
             raise SampleError(f"{path}: not a whole .npz file; copy it again") from None
-        for name, array in arrays.items():
+        maps = {name: array for name, array in found.items() if known[name].is_map}
+        for name, array in maps.items():
             if array.dtype.name != known[name].dtype:
                 raise SampleError(f"{path}: {name} is {array.dtype}, not {known[name].dtype}")
-        if len({array.shape[:2] for array in arrays.values()}) > 1:
+        if len({array.shape[:2] for array in maps.values()}) > 1:
             raise SampleError(f"{path}: its arrays differ in height and width")
-        return SourceSample(self.key(index), arrays, {n: a.nbytes for n, a in arrays.items()})
+        beside = {name: array for name, array in found.items() if name not in maps}
+        values = {name: array if name == "pose" else _text(array) for name, array in beside.items()}
+        if "meta" in values:
+            values["meta"] = values["meta"].encode()  # JSON as it stands; a dict would do, too
+        sizes = {name: array.nbytes for name, array in found.items()}
+        return SourceSample(self.key(index), {**maps, **values}, sizes)
 
     def describe(self) -> dict[str, Any]:
         """Return the JSON from which `open` makes the same source again."""
@@ -95,3 +110,8 @@ class NpzSource:
             "options": {"depth_unit": self._unit_m},
             "fingerprint": hashlib.sha256(listed.encode()).hexdigest(),
         }
+
+
+def _text(array: np.ndarray) -> str:
+    """Return the text that `np.savez(..., caption="a room")` keeps as an array."""
+    return str(array.item() if array.ndim == 0 else array[0])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import dsc
-from dsc.errors import SourceNotFoundError, UsageError
+from dsc.errors import SampleError, SourceNotFoundError, UsageError
 from dsc.sources import open_source, options_of, source_names
 from tests.places import ROOT
 from tests.third_party import declare, run
@@ -52,12 +52,29 @@ def test_a_layout_of_another_package_is_compressed_like_our_own(
         np.testing.assert_array_equal(archive["scan_2"]["depth"], file["depth"])
 
 
+def test_what_stands_beside_the_pixels_comes_along(
+    installed: Path, scans: Path, tmp_path: Path
+) -> None:
+    with np.load(scans / "scan_1.npz") as file:
+        maps = dict(file)
+    pose, meta = np.eye(4), '{"room": "kitchen"}'
+    np.savez(scans / "scan_1.npz", **maps, caption="a réd chair", pose=pose, meta=meta)
+    dsc.compress("npz", tmp_path / "a", root=scans)
+    first, second = dsc.open(tmp_path / "a")[:2]
+    assert (first["caption"], first["pose"], first["meta"]) == (None, None, None)
+    assert (second["caption"], second["meta"]) == ("a réd chair", {"room": "kitchen"})
+    np.testing.assert_array_equal(second["pose"], pose)
+    np.savez(scans / "scan_1.npz", **maps, meta="{")
+    with pytest.raises(SampleError, match=r"scan_1, task meta"):
+        dsc.compress("npz", tmp_path / "b", root=scans)
+
+
 def test_the_command_line_takes_its_options_and_goes_on_with_it(
     installed: Path, scans: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "a"
     given = ("compress", "npz", "--root", str(scans), "--out", str(out), "--codec", "exact")
-    sizes = ("--depth-unit", "1/512", "--shard-size", "1", "--pack", "1")
+    sizes = ("--depth-unit", "1/512", "--shard-size", "1", "--pack", "1", "--tasks", "rgb,depth")
     whole = (scans / "scan_2.npz").read_bytes()
     (scans / "scan_2.npz").write_bytes(bytes(len(whole)))
     stopped = run([installed, EXAMPLE], *given, *sizes)

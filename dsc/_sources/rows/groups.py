@@ -28,6 +28,7 @@ LARGEST_GROUP = 128 << 20  # bytes of one column's values in a row group that is
 WINDOW = 64  # rows of a larger one that are decoded at a time
 OPEN_FILES = 16
 MAGIC, ARROW_FILE = b"PAR1", b"ARROW1"
+PARQUET = (".parquet", ".pq")
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,8 @@ class GroupReader:
     tree: FileTree
     files: Sequence[RowFile]
     groups: list[Group] = field(default_factory=list)
+    schemas: list[Any] = field(default_factory=list)
+    unsure: set[str] = field(default_factory=set)  # columns that may lack values
     counts: Counts = field(default_factory=Counts)
 
     def __post_init__(self) -> None:
@@ -127,12 +130,21 @@ class GroupReader:
         return self.groups[-1].first + self.groups[-1].rows if self.groups else 0
 
     def _list(self) -> None:
-        first = 0
-        for file in range(len(self.files)):
-            for number, rows in enumerate(self.opened(file).rows):
+        first, digests = 0, hashlib.sha256()
+        for file, known in enumerate(self.files):
+            opened = self.opened(file)
+            self.schemas.append(opened.schema)
+            digests.update(repr((known.path, known.split, opened.digest())).encode())
+            for number, rows in enumerate(opened.rows):
                 if rows:
                     self.groups.append(Group(file, number, first, rows))
                 first += rows
+            for name in opened.schema.names:
+                if any(opened.nulls(number, name) != 0 for number in range(len(opened.rows))):
+                    self.unsure.add(name)
+        names = {name for schema in self.schemas for name in schema.names}
+        self.unsure |= {n for n in names if any(n not in one.names for one in self.schemas)}
+        self._digest = digests.hexdigest()
 
     def rows_of_files(self) -> list[int]:
         """Return how many rows each file has."""
@@ -217,15 +229,14 @@ class GroupReader:
     def scan(self, column: str) -> Iterator[tuple[Group, Any]]:
         """Yield a column of every row group, or parts of large ones; nothing is kept of it."""
         for at, group in enumerate(self.groups):
-            file = self.opened(group.file)
-            if column not in file.schema.names:
+            if column not in self.schemas[group.file].names:
                 yield group, None
                 continue
             if not self._is_large(at, column):
                 yield group, self.arrays(at, [column])[column]
                 continue
             first = group.first
-            steps = file.windows(group.number, column, WINDOW)
+            steps = self.opened(group.file).windows(group.number, column, WINDOW)
             while (part := self._next(at, column, steps)) is not None:
                 yield Group(group.file, group.number, first, len(part)), part
                 first += len(part)
@@ -283,10 +294,7 @@ class GroupReader:
 
     def digest(self) -> str:
         """Return a hash of the files' names, splits and row groups."""
-        sha = hashlib.sha256()
-        for n, file in enumerate(self.files):
-            sha.update(repr((file.path, file.split, self.opened(n).digest())).encode())
-        return sha.hexdigest()
+        return self._digest
 
 
 def _bytes_of(array: Any) -> int:
@@ -303,8 +311,10 @@ def _opened(tree: FileTree, path: str) -> Opened:
         source: Any = tree.open(path)
     except FileNotFoundError:
         raise SampleError(f"{where}: gone since the directory was listed; put it back") from None
-    head = source.read(len(ARROW_FILE))
-    source.seek(0)
+    head = MAGIC  # of a remote file, looking would be a request
+    if not path.lower().endswith(PARQUET):
+        head = source.read(len(ARROW_FILE))
+        source.seek(0)
     try:
         if head.startswith(MAGIC):
             return ParquetRows(tree, path, source)
@@ -506,6 +516,4 @@ Rows = GroupReader | MemoryRows
 
 def known_valid(rows: Rows, column: str) -> bool:
     """Tell whether it is known, without reading, that every row has a value in a column."""
-    if isinstance(rows, MemoryRows):
-        return False
-    return all(rows.opened(group.file).nulls(group.number, column) == 0 for group in rows.groups)
+    return isinstance(rows, GroupReader) and column not in rows.unsure

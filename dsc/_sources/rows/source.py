@@ -350,7 +350,7 @@ def schema_of(rows: Rows, tree: FileTree) -> tuple[Any, dict[str, Any]]:
         return rows.schema, features_of(rows.schema)
     pa, fields, features, first = arrow(), dict[str, Any](), dict[str, Any](), dict[str, str]()
     for n, file in enumerate(rows.files):
-        schema = rows.opened(n).schema
+        schema = rows.schemas[n]
         noted = features_of(schema)
         for field in schema:
             known = fields.get(field.name, pa.field(field.name, pa.null()))

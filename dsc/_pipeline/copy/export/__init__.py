@@ -5,5 +5,6 @@
 - `coco`: the annotation files that the source had, and its images.
 - `encode`: a native array as a file of a given ending.
 - `webdataset`: plain tars with the keys and endings that the source had.
+- `parquet`: files as the Hub has them; `parquet_columns`: what columns tasks become.
 - `files`: one file a task and sample, named as the source had them.
 """
