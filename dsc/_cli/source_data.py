@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from dsc._schemas import FailedSample
 
 HDF5 = (".h5", ".hdf5", ".mat")
+LIKELY = (
+    (HDF5, "hdf5"),
+    ((".parquet", ".arrow"), "huggingface"),
+    ((".csv", ".tsv", ".jsonl"), "table"),
+    (".tar", "webdataset"),
+)
 LISTED = 20  # failed samples that are spelled out for people; --json has all
 
 
@@ -67,7 +73,9 @@ def _no_layout(source: str, known: Sequence[str]) -> str:
     place = shlex.quote(source)
     if (Path(source) / MANIFEST).is_file():
         return f"{source} is an archive already; dsc info {place} shows what is in it"
-    likely = "hdf5" if source.lower().endswith(HDF5) else "folder"
+    likely = next((name for ends, name in LIKELY if source.lower().endswith(ends)), "folder")
+    if source.startswith("hf://"):
+        likely = "huggingface"
     return f"{said}. For the data that lies there write {likely} --root {place}"
 
 

@@ -90,6 +90,7 @@ def test_fields_say_which_columns_are_which_tasks(scans):
     )
     fields = "rgb=image_path,split=part,key=name"
     source = open_source("table", str(scans / "t.tsv"), fields=fields)
+    assert [one.what for one in source.report().left_out] == ["column n"]
     assert (kinds_of(source), source.splits) == ({"rgb": "image"}, {"train": 1, "test": 1})
     assert [source.key(i) for i in range(2)] == ["y", "x"]
     np.testing.assert_array_equal(physical(source, 0)["rgb"], picture(1))
@@ -97,6 +98,15 @@ def test_fields_say_which_columns_are_which_tasks(scans):
     opened = dsc.open(scans / "out")
     np.testing.assert_array_equal(opened["x"]["rgb"], picture(0))
     assert dict(opened.manifest.splits) == {"test": 1, "train": 1}
+
+
+def test_files_of_numbers_as_text_are_vectors(scans):
+    for n in range(2):
+        np.savetxt(scans / f"{n}.pose.txt", np.eye(4) * n)
+    root = put(scans / "t.csv", "pose,note\n0.pose.txt,notes/0.txt\n1.pose.txt,notes/1.txt\n")
+    source = open_source("table", root)
+    assert kinds_of(source) == {"pose": "vector", "note": "text"}
+    np.testing.assert_array_equal(physical(source, 1)["pose"].reshape(4, 4), np.eye(4))
 
 
 def test_columns_named_split_key_and_id_are_that(scans):

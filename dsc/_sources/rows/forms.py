@@ -56,6 +56,7 @@ from dsc.errors import SampleError, UsageError
 
 CLASS_WORDS = ("label", "labels", "class", "cls", "target", "targets", "category")
 PICTURE_CHANNELS = (1, 3, 4)
+NUMBERS = 4  # from which a file of them as text is no caption
 SMALLEST_MAP = 8  # pixels of height and width from which lists named like a map are one
 YEARS_NS = 2**63 - 1
 
@@ -155,7 +156,9 @@ class FormFinder:
             raise SampleError(f"{self._where(one, 0)}: none of its first files can be read")
         noted = kind_of_feature(one.feature)
         is_picture = noted == "Image" or (
-            noted in ("", "Value") and bool(probes) and _most(_is_array(data) for _, data in probes)
+            noted in ("", "Value")
+            and bool(probes)
+            and _most(_is_array(data, one.is_path) for _, data in probes)
         )
         if stated.kind in ("bytes", "text", "json") or not is_picture:
             return [(form, _blob(one, probes, names, noted, stated), False)]
@@ -271,9 +274,10 @@ def _most(found: Iterable[bool]) -> bool:
     return 2 * sum(several) >= len(several)
 
 
-def _is_array(data: bytes) -> bool:
-    if holds_one(data):
-        return False  # digits alone: any text may be that
+def _is_array(data: bytes, is_path: bool = False) -> bool:
+    """Tell whether bytes are a picture or array; of a file of its own, also numbers as text."""
+    if holds_one(data):  # digits alone: any short text may be that
+        return is_path and len(data.split()) >= NUMBERS
     try:
         read_content(data, "")
     except SampleError:

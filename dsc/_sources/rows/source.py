@@ -265,7 +265,8 @@ def open_rows(
     schema, features = schema_of(rows, found.tree)
     names = options.task_names(schema.names, task_names)
     arranged = arrange(rows, schema, found, options)
-    left = [name for name in schema.names if name not in names]
+    used = (arranged.split_column, options.key_column)
+    left = [name for name in schema.names if name not in names and name not in used]
     names = {column: task for column, task in names.items() if column != arranged.split_column}
     wanted = wanted_tasks(options.tasks, list(names.values()))
     _check_named(options, names)
