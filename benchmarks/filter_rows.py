@@ -60,9 +60,9 @@ COLUMNS, THUMB = TASKS[:3], TASKS[3]
 PACK = 128
 CASES: tuple[tuple[str, dict[str, object]], ...] = (
     ("a class", {"where": "scene == 'scene_07'"}),
-    ("a class and a number", {"where": "scene in ('scene_07', 8) and score > 0.99"}),
+    ("a class and a number", {"where": "scene in ('scene_07', 8) and score > 0.9"}),
     ("text", {"where": "place.startswith('the garden') and len(place) > 20"}),
-    ("one sample in 10,000", {"where": "score > 0.9999"}),
+    ("one sample in 100", {"where": "score > 0.99"}),
     ("a limit", {"where": "score > 0.5", "limit": 1000}),
     ("a subset by hash of the key", {"subset": 0.01}),
     ("all samples, nothing filtered", {}),
