@@ -209,7 +209,11 @@ def _choose_layout(
             raise UsageError(f"--layout {stated}: {root} does not look like that")
         return found
     if not files.readable:
-        raise nothing_found("folder", f"no image under {root}{files.seen()}", LOOKED_FOR)
+        tars = any(
+            name.lower().endswith(".tar") for names in files.others.values() for name in names
+        )
+        hint = f"; if they hold samples: `dsc compress webdataset --root {root}`" if tars else ""
+        raise nothing_found("folder", f"no image under {root}{files.seen()}{hint}", LOOKED_FOR)
     named = {*options.named(), *map(spelled, options.tasks or ())}
     if stated is not None:
         return stated_layout(stated, files.readable, LAYOUTS, named)
