@@ -8,6 +8,7 @@ The names below are loaded when they are first used, so that ``import dsc`` stay
 - `stream`: stream some tasks into a training loop, shuffled, resumable, decoded; the result is a
   `SampleStream`.
 - `ReplayBuffer`: compressed exemplars of old classes under a budget in bytes.
+- `export`: decode an archive into files: as its source had them, for webdataset, COCO.
 - `fetch`: copy only some tasks' bitstreams of an archive, local or remote.
 - `push`, `pull`: carry an archive to a store or the Hugging Face Hub, and back.
 - `unpack`, `decode`: the stages that let stock webdataset, and Hugging Face datasets, read an
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from dsc._codecs.learned.embedding import LatentEmbedding
     from dsc._jobs.archive.append import append
     from dsc._jobs.archive.compress import compress
+    from dsc._pipeline.copy.export.run import export
     from dsc._pipeline.copy.fetch import fetch
     from dsc._pipeline.copy.pull import pull
     from dsc._pipeline.copy.push import push
@@ -53,6 +55,7 @@ __all__ = [
     "append",
     "compress",
     "decode",
+    "export",
     "fetch",
     "load_codec",
     "open",
@@ -71,6 +74,7 @@ _PUBLIC = {
     "append": "dsc._jobs.archive.append:append",
     "compress": "dsc._jobs.archive.compress:compress",
     "decode": "dsc._pipeline.read.stock:decode",
+    "export": "dsc._pipeline.copy.export.run:export",
     "fetch": "dsc._pipeline.copy.fetch:fetch",
     "load_codec": "dsc._pipeline.read.load_codec:load_codec",
     "open": "dsc._pipeline.read.dataset:Dataset.open",

@@ -45,12 +45,16 @@ def export(
 
     Parameters
     ----------
+    url
+        Path or URL of the archive.
     tasks
         Names or aliases, as a sequence or with commas; None for all.
     out
         Directory or fsspec URL.
     to
-        One of `TARGETS`.
+        What is written: ``files``, one a task and sample, named as in the source; ``webdataset``,
+        tars with the keys, endings and order that the source had; ``coco``, annotation files and
+        images.
     selection
         Which samples: keywords of `Dataset.select`; None for all.
     overwrite
@@ -58,7 +62,8 @@ def export(
     progress
         Called with (samples done, samples in all).
     options
-        What the target lets people choose, by the names of its keywords; None means unset.
+        What the target lets people choose, as the command line has it: ``names`` of files;
+        ``shard_size``, ``shard_bytes`` and ``image_format`` of webdataset. None means unset.
 
     Raises
     ------
