@@ -21,7 +21,6 @@ PAGES = [
 ]
 # which test runs the Python of a page; a page that is not named may have none
 RUN_BY = {
-    "docs/moving.md": "tests/examples/test_moving.py",
     "README.md": "tests/test_docs.py",
     "docs/quickstart.md": "tests/test_docs.py",
     "docs/streaming.md": "tests/examples/test_guide.py",

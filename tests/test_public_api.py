@@ -29,6 +29,7 @@ PUBLIC = {
         "append",
         "compress",
         "decode",
+        "export",
         "fetch",
         "load_codec",
         "open",

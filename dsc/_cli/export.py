@@ -45,7 +45,8 @@ def export(
     file_size: Annotated[
         str | None,
         typer.Option(
-            help="About how large files of parquet are to be. Default: 500MB.",
+            help="About how large files of parquet are to be, tars of webdataset at most. Default: "
+            "500MB, and 1GB.",
             metavar="SIZE",
             show_default=False,
         ),
@@ -55,14 +56,6 @@ def export(
         typer.Option(
             help="Of webdataset: samples a tar at most. Default: no limit.",
             metavar="N",
-            show_default=False,
-        ),
-    ] = None,
-    shard_bytes: Annotated[
-        str | None,
-        typer.Option(
-            help="Of webdataset: bytes a tar at most. Default: 1GB.",
-            metavar="BYTES",
             show_default=False,
         ),
     ] = None,
@@ -92,7 +85,7 @@ def export(
 
       dsc export demo --tasks depth --out demo-files
       dsc export demo --where "scene == 'kitchen'" --limit 100 --out kitchens
-      dsc export data-dsc --to webdataset --out /data/tars --shard-bytes 500MB
+      dsc export data-dsc --to webdataset --out /data/tars --file-size 500MB
       dsc export coco-dsc --to coco --out /data/coco-again
       dsc export demo --to parquet --out demo-parquet  # datasets.load_dataset("demo-parquet")
       dsc export https://example.org/taskonomy-dsc --tasks rgb --out /data/rgb
@@ -111,7 +104,6 @@ def export(
             names=names,
             file_size=file_size,
             shard_size=shard_size,
-            shard_bytes=shard_bytes,
             image_format=image_format,
         )
     value = {

@@ -120,7 +120,7 @@ def test_images_become_what_is_asked_for(archive: Path, tmp_path: Path) -> None:
 
 def test_an_export_goes_on_and_has_the_same_bytes(archive: Path, tmp_path: Path) -> None:
     whole, part = tmp_path / "whole", tmp_path / "part"
-    asked: dict[str, Any] = {"to": "webdataset", "shard_bytes": "20kB"}
+    asked: dict[str, Any] = {"to": "webdataset", "file_size": "20kB"}
     export(archive, None, whole, **asked)
     found = {path.name: path.read_bytes() for path in sorted(whole.glob("*.tar"))}
     assert len(found) > 3
@@ -135,14 +135,14 @@ def test_an_export_goes_on_and_has_the_same_bytes(archive: Path, tmp_path: Path)
     assert export(archive, None, part, overwrite=True, **asked).kept == 0
     with pytest.raises(
         PlanMismatchError,
-        match="--image-format png --shard-bytes 20000, not as --to webdataset --image-format jpg",
+        match="--file-size 20000 --image-format png, not as --to webdataset --file-size",
     ):
-        export(archive, None, part, to="webdataset", shard_bytes="20kB", image_format="jpg")
+        export(archive, None, part, to="webdataset", file_size="20kB", image_format="jpg")
     write_samples(part / "val-000000.tar", [("other", {"txt": b""})])
     with pytest.raises(PlanMismatchError, match="it holds sample other"):
         export(archive, None, part, **asked)
-    for wrong in ({"shard_size": 0}, {"shard_bytes": "x"}):
-        with pytest.raises(UsageError, match="shard"):
+    for wrong in ({"shard_size": 0}, {"file_size": "x"}):
+        with pytest.raises(UsageError, match="-size"):
             export(archive, None, tmp_path / "x", to="webdataset", **wrong)
 
 

@@ -53,8 +53,8 @@ def export(
         Directory or fsspec URL.
     to
         What is written: ``files``, one a task and sample, named as in the source; ``webdataset``,
-        tars with the keys, endings and order that the source had; ``coco``, annotation files and
-        images.
+        tars with the keys, endings and order that the source had; ``parquet``, as the Hub has it;
+        ``coco``, annotation files and images.
     selection
         Which samples: keywords of `Dataset.select`; None for all.
     overwrite
@@ -63,7 +63,8 @@ def export(
         Called with (samples done, samples in all).
     options
         What the target lets people choose, as the command line has it: ``names`` of files;
-        ``shard_size``, ``shard_bytes`` and ``image_format`` of webdataset. None means unset.
+        ``file_size`` of parquet and webdataset; ``shard_size`` and ``image_format`` of webdataset.
+        None means unset.
 
     Raises
     ------

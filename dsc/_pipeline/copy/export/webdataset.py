@@ -30,7 +30,7 @@ from dsc._storage.format.tar import BLOCK, END
 from dsc.errors import PlanMismatchError, UsageError
 
 BATCH = 8
-SHARD_BYTES = "1GB"
+FILE_SIZE = "1GB"
 _NAME = re.compile(r"(?:[^/\0]+/)*[^./\0][^./\0]*")
 
 
@@ -38,7 +38,7 @@ def write_webdataset(
     job: ExportJob,
     *,
     shard_size: int | None = None,
-    shard_bytes: int | str = SHARD_BYTES,
+    file_size: int | str = FILE_SIZE,
     image_format: str = "png",
 ) -> ExportReport:
     """Write tars.
@@ -47,7 +47,7 @@ def write_webdataset(
     ----------
     shard_size
         Samples a tar at most; None for no limit.
-    shard_bytes
+    file_size
         Bytes a tar at most, or text such as ``1GB``; a larger sample has a tar of its own.
     image_format
         Of decoded images: ``png``, ``jpg``, ``webp``, with a quality (``jpg:90``), or ``source``.
@@ -59,9 +59,9 @@ def write_webdataset(
     """
     if shard_size is not None and shard_size < 1:
         raise UsageError(f"--shard-size {shard_size}: at least 1 sample")
-    most = parse_bytes(shard_bytes, "--shard-bytes")
+    most = parse_bytes(file_size, "--file-size")
     encoder = Encoder.of(job.manifest, image_format)
-    job.claim(shard_size=shard_size, shard_bytes=most, image_format=image_format)
+    job.claim(shard_size=shard_size, file_size=most, image_format=image_format)
     return _Writer(job, encoder, shard_size or len(job.dataset) or 1, most).run()
 
 
