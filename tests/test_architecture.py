@@ -24,6 +24,7 @@ FLOORS = (
     ("errors", "version", "_hashing", "_kernels"),
     ("_extras", "_plugins", "_schemas"),
     ("_renderer", "_codecs", "_storage", "_transforms", "_columns"),
+    ("_files",),
     ("_sources",),
     ("_pipeline",),
     ("_training",),
@@ -40,8 +41,9 @@ INNER = {
         "restored learned"
     ),
     "_storage": "files format cache read",
+    "_files": "formats directories passed_over local packed remote tree",
     "_sources": (
-        "base keys files formats meaning splits registry file_table report file_source rows hdf5 "
+        "base keys meaning splits registry file_table report file_source rows hdf5 "
         "folder webdataset coco taskonomy nyuv2 rendered"
     ),
     "_pipeline": "metrics options choose read write stream copy view",
@@ -116,13 +118,12 @@ def test_no_files_import_each_other_in_a_circle() -> None:
     assert not circles({name: dict.fromkeys(module.imports, 1) for name, module in HOUSE.items()})
 
 
-def test_no_room_is_a_quarter_of_the_house_or_has_too_many_inner_rooms() -> None:
-    # the sources are the largest: each layout is a room of its own that no other needs
+def test_no_room_is_a_fifth_of_the_house_or_has_too_many_inner_rooms() -> None:
     lines: Counter[str] = Counter()
     for name, module in HOUSE.items():
         lines[room_of(name)] += module.text.count("\n")
     room, most = lines.most_common(1)[0]
-    assert most < lines.total() / 4, f"{room} is {most / lines.total():.0%} of the house"
+    assert most < lines.total() / 5, f"{room} is {most / lines.total():.0%} of the house"
     for room, limit in MOST_INNER.items():
         assert len(rooms_graph(HOUSE, f"dsc.{room}")) <= limit, room
 

@@ -4,8 +4,8 @@ From a directory to tasks, in the order in which it happens:
 
 1. `registry` opens a layout by its name, dsc's own or another package's. `base` says what a source
    must do, and what it may do beside that.
-2. `files` lists what lies below the root, on a disk, in a zip or behind a URL (`files.tree`), and
-   keeps account of what nobody reads (`files.passed_over`).
+2. `dsc._files` lists what lies below the root, on a disk, in a zip or behind a URL (`tree`), and
+   keeps account of what nobody reads (`passed_over`).
 3. The layout decides which file is which task of which sample. `taskonomy` and `nyuv2` know their
    files by name. `folder` recognises a data set's published layout (`folder.published`) or one of
    four general ones (`folder.general`); `folder.placing` then puts every file into the table or
@@ -14,7 +14,7 @@ From a directory to tasks, in the order in which it happens:
 5. `meaning` decides what each task is (`meaning.decide`): from what its name says
    (`meaning.names`), what the user says (`meaning.options`) and what a few of its values show
    (`meaning.evidence`).
-6. A sample is read: `formats` turns the bytes of a file into an array, `meaning.decode` turns that
+6. A sample is read: `dsc._files.formats` turns the bytes of a file into an array, `meaning.decode` turns that
    into the native array of its task. `file_source` does so for all layouts of separate files.
 7. `report` says what was found, decided and left out.
 

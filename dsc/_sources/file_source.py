@@ -11,11 +11,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from dsc._files.formats import read_content
+from dsc._files.tree import FileTree
 from dsc._schemas import LeftOut, Origin, SourceReport, Task
 from dsc._sources.base import SourceSample, find_task
 from dsc._sources.file_table import FileTable
-from dsc._sources.files.tree import FileTree
-from dsc._sources.formats import read_content
 from dsc._sources.meaning.decide import Meaning
 from dsc._sources.meaning.decode import check_file, check_sizes, map_sizes, probe, read_array
 from dsc._sources.meaning.evidence import PROBES, Evidence, merge

@@ -24,11 +24,11 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from dsc._files.passed_over import PassedOver
+from dsc._files.tree import FileTree, nothing_found
 from dsc._schemas import LeftOut, Task, TaskKind
 from dsc._sources.file_source import FileSource, probe_task
 from dsc._sources.file_table import FileTable, TableBuilder
-from dsc._sources.files.passed_over import PassedOver
-from dsc._sources.files.tree import FileTree, nothing_found
 from dsc._sources.meaning.decide import Meaning, room_warnings
 from dsc._sources.meaning.decode import Conversion, read_array
 from dsc._sources.meaning.evidence import Evidence

@@ -189,7 +189,7 @@ def test_a_process_ends_well_when_the_network_failed_under_an_open_file(tmp_path
         file["rgb"] = np.arange(60 * 90 * 90 * 3).astype(np.uint8).reshape(60, 90, 90, 3)
     code = f"""
 import dsc._storage.files.retry
-from dsc._sources.files.tree import FileTree
+from dsc._files.tree import FileTree
 from dsc._sources.hdf5.reading import OpenFiles
 from dsc._bench.server import serve
 dsc._storage.files.retry.BACKOFF_S = 0.001

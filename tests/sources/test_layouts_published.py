@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dsc._sources.files.tree import FileTree
+from dsc._files.tree import FileTree
 from dsc._sources.folder.published import PUBLISHED, recognise
 from dsc._sources.meaning import decide
 from dsc._sources.registry import open_source, source_from_description

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dsc._files.tree import FileTree
 from dsc._schemas import TaskKind
-from dsc._sources.files.tree import FileTree
 from dsc._sources.registry import open_source
 from dsc._sources.taskonomy import DOMAINS, list_views
 from dsc.errors import SampleError, UsageError

@@ -10,9 +10,9 @@ import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from dsc._sources.files.packed import find_packed, is_packed
-from dsc._sources.files.passed_over import printable
-from dsc._sources.files.tree import FileTree
+from dsc._files.packed import find_packed, is_packed
+from dsc._files.passed_over import printable
+from dsc._files.tree import FileTree
 from dsc._storage.files.place import parse_place
 from dsc._storage.format.names import MANIFEST
 from dsc.errors import SourceNotFoundError, UsageError

@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from dsc._files.passed_over import printable
+from dsc._files.tree import FileTree
 from dsc._pipeline.read.dataset import Dataset
 from dsc._replay.scenario.class_folders import (
     SUFFIXES,
@@ -27,8 +29,6 @@ from dsc._replay.scenario.class_folders import (
     refuse_unread,
 )
 from dsc._schemas import Task, TaskKind
-from dsc._sources.files.passed_over import printable
-from dsc._sources.files.tree import FileTree
 from dsc._sources.meaning.decode import read_array
 from dsc.errors import SampleError, UsageError
 

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dsc._files.directories import join_path
+from dsc._files.formats import can_read
+from dsc._files.passed_over import PassedOver
+from dsc._files.tree import FileTree
 from dsc._schemas import LeftOut
 from dsc._sources.coco.names import base_and_group, split_names
 from dsc._sources.coco.scan import ScannedFile, looks_like_coco, scan
 from dsc._sources.file_table import WHOLE, FileTable
-from dsc._sources.files.directories import join_path
-from dsc._sources.files.passed_over import PassedOver
-from dsc._sources.files.tree import FileTree
-from dsc._sources.formats import can_read
 from dsc._sources.keys import SPLIT_ORDER, group_prefix, natural_order
 from dsc._sources.meaning.options import TaskOptions
 from dsc.errors import UsageError

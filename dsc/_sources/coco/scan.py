@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dsc._sources.formats.content import refused
+from dsc._files.formats.content import refused
 from dsc.errors import SampleError
 
 IMAGES, ANNOTATIONS = "images", "annotations"

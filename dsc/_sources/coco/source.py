@@ -22,6 +22,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from dsc._files.formats import read_content, read_pixels
+from dsc._files.tree import FileTree, nothing_found
 from dsc._schemas import SourceReport, Task, TaskKind, WholeFile
 from dsc._sources.coco.listing import (
     IMAGE,
@@ -33,8 +35,6 @@ from dsc._sources.coco.listing import (
 )
 from dsc._sources.coco.scan import compact
 from dsc._sources.file_source import FileSource, probe_task
-from dsc._sources.files.tree import FileTree, nothing_found
-from dsc._sources.formats import read_content, read_pixels
 from dsc._sources.meaning.decide import Meaning, Stated, decide
 from dsc._sources.meaning.decode import fit_to_task
 from dsc._sources.meaning.options import TaskOptions, unwanted, wanted_tasks

@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dsc._files.formats.single_array import holds_one, read_one
+from dsc._files.passed_over import ending_of
+from dsc._files.tree import FileTree
 from dsc._schemas import Task, TaskKind
 from dsc._schemas.task import spelled
 from dsc._sources.file_table import FileTable
-from dsc._sources.files.passed_over import ending_of
-from dsc._sources.files.tree import FileTree
 from dsc._sources.folder.layout import PICTURE, FilePlace, Layout
-from dsc._sources.formats.single_array import holds_one, read_one
 from dsc._sources.meaning.decide import Meaning, Stated
 from dsc._sources.meaning.endings import UNKNOWN_TYPE, Family, family_of, media_type
 from dsc._sources.meaning.evidence import PROBES

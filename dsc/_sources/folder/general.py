@@ -23,9 +23,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 
+from dsc._files.formats import can_read
 from dsc._schemas.task import spelled
 from dsc._sources.folder.layout import PICTURE, STRAY, FilePlace, Layout, Listing, SetAside
-from dsc._sources.formats import can_read
 from dsc._sources.keys import natural_order
 from dsc._sources.meaning.names import (
     MOST_TASKS,

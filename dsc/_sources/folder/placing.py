@@ -12,14 +12,14 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from dsc._files.directories import join_path
+from dsc._files.formats import can_read
+from dsc._files.passed_over import PassedOver, ending_of
 from dsc._schemas import LeftOut
 from dsc._schemas.task import spelled
 from dsc._sources.file_table import WHOLE, FileTable, TableBuilder
-from dsc._sources.files.directories import join_path
-from dsc._sources.files.passed_over import PassedOver, ending_of
 from dsc._sources.folder.fields import has_known_family, is_bare, name_fields, of_sample
 from dsc._sources.folder.layout import STRAY, FilePlace, Layout, Listing, SetAside
-from dsc._sources.formats import can_read
 from dsc._sources.meaning.names import is_task_word, kind_of_name, task_name
 from dsc._sources.meaning.options import TaskOptions
 

@@ -13,12 +13,13 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from dsc._files.formats import can_read
+from dsc._files.passed_over import printable
+from dsc._files.tree import FileTree, nothing_found
 from dsc._schemas import LeftOut, Task, TaskKind
 from dsc._schemas.task import spelled
 from dsc._sources.file_source import FileSource, example_of, probe_task
 from dsc._sources.file_table import FileTable
-from dsc._sources.files.passed_over import printable
-from dsc._sources.files.tree import FileTree, nothing_found
 from dsc._sources.folder.fields import (
     BLOB_KINDS,
     BYTES,
@@ -32,7 +33,6 @@ from dsc._sources.folder.general import stated_layout, tell_layout
 from dsc._sources.folder.layout import Layout
 from dsc._sources.folder.placing import CLASS_TASK, ListedFiles, PlacedFiles, place_files
 from dsc._sources.folder.published import PUBLISHED, recognise
-from dsc._sources.formats import can_read
 from dsc._sources.keys import natural_order
 from dsc._sources.meaning.decide import ALPHA, Meaning, Stated, alpha_meaning, check_invalid, decide
 from dsc._sources.meaning.names import kind_of_name

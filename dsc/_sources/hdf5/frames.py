@@ -4,9 +4,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from dsc._files.passed_over import printable
 from dsc._schemas.task import spelled
 from dsc._sources.file_table import WHOLE, TableBuilder
-from dsc._sources.files.passed_over import printable
 from dsc._sources.hdf5.inventory import DatasetItem
 from dsc._sources.hdf5.layout import SampleUnit, ToldLayout
 from dsc._sources.hdf5.names import NameWords, generic, stem_of

@@ -16,7 +16,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from dsc._sources.files.directories import join_path
+from dsc._files.directories import join_path
 from dsc._sources.hdf5.inventory import DatasetItem
 from dsc._sources.hdf5.names import NameWords, generic
 from dsc._sources.meaning.evidence import MATRIX

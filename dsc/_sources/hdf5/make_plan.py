@@ -10,8 +10,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from dsc._files.passed_over import printable
 from dsc._schemas.task import spelled
-from dsc._sources.files.passed_over import printable
 from dsc._sources.hdf5.frames import plan_frames
 from dsc._sources.hdf5.inventory import DatasetItem
 from dsc._sources.hdf5.layout import (

@@ -5,8 +5,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from dsc._files.formats import can_read
 from dsc._schemas.task import spelled
-from dsc._sources.formats import can_read
 from dsc._sources.meaning.names import MOST_TASKS, is_task_word, kind_of_name, split_affix
 
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from dsc._files.passed_over import printable
 from dsc._schemas import LeftOut
 from dsc._schemas.task import spelled
-from dsc._sources.files.passed_over import printable
 from dsc._sources.hdf5.inventory import DatasetItem
 from dsc._sources.hdf5.layout import SampleUnit, ToldLayout
 from dsc._sources.hdf5.names import NO_WORDS, NameWords, generic

@@ -18,10 +18,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from dsc._files.formats import read_pixels
+from dsc._files.remote import raise_failure
+from dsc._files.tree import FileTree
 from dsc._schemas import Task
-from dsc._sources.files.remote import raise_failure
-from dsc._sources.files.tree import FileTree
-from dsc._sources.formats import read_pixels
 from dsc._sources.hdf5.inventory import as_bytes, bytes_held, is_logical
 from dsc._sources.hdf5.sample_table import Cell
 from dsc._sources.meaning.decode import Conversion

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from dsc._sources.files.passed_over import printable
+from dsc._files.passed_over import printable
 from dsc._sources.hdf5.inventory import DatasetItem
 from dsc._sources.hdf5.layout import CHANNELS, SampleUnit, ToldLayout
 from dsc._sources.hdf5.names import NameWords, stem_of

@@ -14,9 +14,9 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from dsc._files.passed_over import printable
 from dsc._schemas.base import canonical_json
 from dsc._sources.file_table import FileTable
-from dsc._sources.files.passed_over import printable
 from dsc._sources.keys import SPLIT_ORDER, fit, natural_order, plain
 from dsc.errors import UsageError
 

@@ -16,11 +16,11 @@ from typing import Any, ClassVar, Self
 
 from numpy.typing import NDArray
 
+from dsc._files.directories import join_path
+from dsc._files.passed_over import PassedOver
+from dsc._files.tree import FileTree, nothing_found
 from dsc._schemas import LeftOut, Origin, SourceReport, Task
 from dsc._sources.base import SourceSample, find_task
-from dsc._sources.files.directories import join_path
-from dsc._sources.files.passed_over import PassedOver
-from dsc._sources.files.tree import FileTree, nothing_found
 from dsc._sources.hdf5.inventory import DatasetItem, list_datasets
 from dsc._sources.hdf5.make_plan import make_plan
 from dsc._sources.hdf5.names import pictures_beside

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from dsc._files.tree import FileTree
 from dsc._schemas import Task
-from dsc._sources.files.tree import FileTree
 from dsc._sources.hdf5.layout import CHANNELS
 from dsc._sources.hdf5.linked_files import files_of, unmapped
 from dsc._sources.hdf5.plan import Plan, TaskDataset

@@ -1,6 +1,6 @@
 """Turns what a file holds into the native array of its task.
 
-`dsc._sources.formats` turns bytes into an array; here it becomes what its task holds:
+`dsc._files.formats` turns bytes into an array; here it becomes what its task holds:
 counts of depth, 8-bit normals, a label map in a wide enough dtype. What does not fit is a
 `SampleError` that names the file, what was found in it and what to do. Nothing is dropped without
 being told to.
@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dsc._files.formats import read_content, read_pixels
+from dsc._files.formats.single_array import HDF5, holds_one, read_one
 from dsc._schemas import Task, TaskKind
-from dsc._sources.formats import read_content, read_pixels
-from dsc._sources.formats.single_array import HDF5, holds_one, read_one
 from dsc._sources.meaning.evidence import Evidence, alike, as_vectors, is_nothing, look
 from dsc._sources.meaning.units import FileUnit, coarse_enough
 from dsc.errors import SampleError

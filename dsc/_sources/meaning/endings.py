@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from dsc._sources.formats import can_read
+from dsc._files.formats import can_read
 
 CLASS_ENDINGS = ("cls", "cls2", "class")
 NUMBER_ENDINGS = (*CLASS_ENDINGS, "index", "inx", "id", "count")

@@ -1,6 +1,6 @@
 """What both forms of NYU Depth v2 share: keys of frames, the unit of depth, and lists of splits."""
 
-from dsc._sources.files.tree import FileTree
+from dsc._files.tree import FileTree
 from dsc._sources.meaning.units import parse_depth_unit
 from dsc.errors import UsageError
 

@@ -15,9 +15,9 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from dsc._files.tree import FileTree
 from dsc._schemas import LeftOut, Origin, SourceReport, Task, TaskKind, TaskReport
 from dsc._sources.base import SourceSample, find_task
-from dsc._sources.files.tree import FileTree
 from dsc._sources.hdf5.reading import OpenFiles
 from dsc._sources.meaning.decode import check_sizes, fit_to_task, map_sizes
 from dsc._sources.meaning.options import TaskOptions, wanted_tasks

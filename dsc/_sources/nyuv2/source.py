@@ -14,14 +14,14 @@ import re
 from collections.abc import Callable, Sequence
 from typing import ClassVar, Self
 
+from dsc._files.directories import join_path
+from dsc._files.passed_over import PassedOver
+from dsc._files.tree import FileTree, nothing_found
 from dsc._schemas import LeftOut, Task, TaskKind
 from dsc._schemas.task import spelled
 from dsc._sources.base import Source
 from dsc._sources.file_source import FileSource, probe_task
 from dsc._sources.file_table import FileTable, TableBuilder
-from dsc._sources.files.directories import join_path
-from dsc._sources.files.passed_over import PassedOver
-from dsc._sources.files.tree import FileTree, nothing_found
 from dsc._sources.meaning.decide import Meaning
 from dsc._sources.meaning.decode import Conversion
 from dsc._sources.meaning.names import is_task_word

@@ -12,11 +12,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dsc._files.directories import join_path
+from dsc._files.passed_over import PassedOver
+from dsc._files.tree import FileTree, nothing_found
 from dsc._schemas import LeftOut
 from dsc._schemas.task import spelled
-from dsc._sources.files.directories import join_path
-from dsc._sources.files.passed_over import PassedOver
-from dsc._sources.files.tree import FileTree, nothing_found
 from dsc._sources.keys import natural_order
 from dsc._sources.meaning.names import name_of_split
 from dsc._sources.meaning.options import TaskOptions

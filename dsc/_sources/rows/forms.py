@@ -21,10 +21,10 @@ from typing import Any
 
 import numpy as np
 
+from dsc._files.formats import read_content
+from dsc._files.formats.single_array import holds_one
 from dsc._schemas import Task, TaskKind
 from dsc._schemas.task import MAX_AXES, MAX_AXIS, spelled
-from dsc._sources.formats import read_content
-from dsc._sources.formats.single_array import holds_one
 from dsc._sources.meaning.decide import (
     MAPS,
     Meaning,

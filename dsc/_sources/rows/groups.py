@@ -16,9 +16,9 @@ from typing import Any, Protocol
 import numpy as np
 from cachetools import LRUCache
 
-from dsc._sources.files.passed_over import printable
-from dsc._sources.files.remote import raise_failure
-from dsc._sources.files.tree import FileTree
+from dsc._files.passed_over import printable
+from dsc._files.remote import raise_failure
+from dsc._files.tree import FileTree
 from dsc._sources.rows.arrow import arrow, combined
 from dsc._sources.rows.find import RowFile
 from dsc.errors import SampleError, UsageError

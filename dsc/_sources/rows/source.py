@@ -11,11 +11,11 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from dsc._files.passed_over import printable
+from dsc._files.tree import FileTree
 from dsc._schemas import LeftOut, Origin, SourceReport, Task, TaskReport
 from dsc._schemas.task import spelled
 from dsc._sources.base import SourceSample, find_task
-from dsc._sources.files.passed_over import printable
-from dsc._sources.files.tree import FileTree
 from dsc._sources.keys import join_key
 from dsc._sources.meaning.decode import check_sizes, map_sizes
 from dsc._sources.meaning.options import known_split, unwanted, wanted_tasks

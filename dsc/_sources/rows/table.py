@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Self
 
-from dsc._sources.files.passed_over import printable
-from dsc._sources.files.tree import FileTree, nothing_found
-from dsc._sources.formats import can_read
+from dsc._files.formats import can_read
+from dsc._files.passed_over import printable
+from dsc._files.tree import FileTree, nothing_found
 from dsc._sources.keys import natural_order
 from dsc._sources.meaning.decide import MAPS
 from dsc._sources.rows.arrow import is_text

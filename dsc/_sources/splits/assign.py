@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dsc._files.passed_over import printable
 from dsc._schemas import Task, resolve_task
 from dsc._schemas.task import spelled
 from dsc._sources.base import Source, read_sample, splits_of
-from dsc._sources.files.passed_over import printable
 from dsc._sources.keys import SPLIT_ORDER
 from dsc._sources.meaning.names import name_of_split
 from dsc._sources.splits.lists import Line, name_of, read_lists, samples_of

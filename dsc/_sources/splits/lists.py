@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dsc._files.passed_over import printable
+from dsc._files.tree import FileTree
 from dsc._sources.base import Source, origin_of
-from dsc._sources.files.passed_over import printable
-from dsc._sources.files.tree import FileTree
 from dsc.errors import SourceNotFoundError, UsageError
 
 SHOWN = 5  # names that a message lists

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO, NamedTuple
 
-from dsc._sources.files.passed_over import PassedOver, printable, why_hidden
-from dsc._sources.files.remote import raise_failure
-from dsc._sources.files.tree import FileTree
+from dsc._files.passed_over import PassedOver, printable, why_hidden
+from dsc._files.remote import raise_failure
+from dsc._files.tree import FileTree
 from dsc._sources.meaning.options import TaskOptions
 from dsc._sources.webdataset.members import Member, scan_members
 from dsc._sources.webdataset.places import TAR, Tars

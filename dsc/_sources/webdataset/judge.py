@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dsc._files.formats import read_content
 from dsc._schemas import Task, TaskKind
-from dsc._sources.formats import read_content
 from dsc._sources.meaning.decide import MAPS, Meaning, Stated, check_invalid, decide
 from dsc._sources.meaning.decode import probe
 from dsc._sources.meaning.endings import (

@@ -13,11 +13,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from dsc._files.directories import join_path
+from dsc._files.packed import COMPRESSED_TARS
+from dsc._files.passed_over import PassedOver
+from dsc._files.tree import FileTree, nothing_found
 from dsc._schemas import LeftOut
-from dsc._sources.files.directories import join_path
-from dsc._sources.files.packed import COMPRESSED_TARS
-from dsc._sources.files.passed_over import PassedOver
-from dsc._sources.files.tree import FileTree, nothing_found
 from dsc._sources.keys import SPLIT_ORDER, natural_order
 from dsc._sources.meaning.names import name_of_split, split_of
 from dsc._sources.meaning.options import TaskOptions

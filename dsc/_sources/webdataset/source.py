@@ -11,10 +11,10 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from dsc._files.passed_over import PassedOver, printable
+from dsc._files.remote import BLOCK_BYTES
 from dsc._schemas import LeftOut, Origin, SourceReport, Task
 from dsc._sources.base import SourceSample, find_task
-from dsc._sources.files.passed_over import PassedOver, printable
-from dsc._sources.files.remote import BLOCK_BYTES
 from dsc._sources.meaning.decide import Meaning, alpha_meaning
 from dsc._sources.meaning.decode import check_sizes, map_sizes
 from dsc._sources.meaning.endings import Family

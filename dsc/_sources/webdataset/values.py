@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dsc._files.formats.single_array import read_one
 from dsc._schemas import Task, TaskKind
-from dsc._sources.formats.single_array import read_one
 from dsc._sources.meaning.decode import UNCHANGED, Conversion, read_array
 from dsc._sources.meaning.endings import JSON_ENDINGS
 from dsc.errors import SampleError

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from dsc._files.directories import join_path
+from dsc._files.formats import can_read
 from dsc._schemas.task import spelled
-from dsc._sources.files.directories import join_path
 from dsc._sources.folder.layout import STRAY, FilePlace, Layout, Listing, SetAside
-from dsc._sources.formats import can_read
 from dsc._sources.meaning.decide import Stated
 from dsc._sources.meaning.names import is_task_word, split_of
 

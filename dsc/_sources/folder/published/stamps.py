@@ -11,9 +11,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 
+from dsc._files.formats import can_read
 from dsc._sources.folder.layout import FilePlace, Listing
 from dsc._sources.folder.published.form import BELOW, PICTURES, Form, Rule, keep_all, needs
-from dsc._sources.formats import can_read
 from dsc._sources.meaning.decide import Stated
 
 NEAREST_S = 0.02

@@ -8,9 +8,9 @@ import os
 from collections.abc import Callable, Collection
 from pathlib import Path
 
+from dsc._files.directories import join_path
 from dsc._schemas import LeftOut
 from dsc._schemas.task import spelled
-from dsc._sources.files.directories import join_path
 
 MANIFEST, WORK, EXPORTED = "dsc.json", ".dsc", ".dsc-export.json"
 MOST_PLACES = 8  # more directories than this with one kind of thing become one line

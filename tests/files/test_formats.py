@@ -13,8 +13,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from dsc._sources.formats import SUFFIXES, can_read, read_content, read_pixels
-from dsc._sources.formats.exif import orientation_of
+from dsc._files.formats import SUFFIXES, can_read, read_content, read_pixels
+from dsc._files.formats.exif import orientation_of
 from dsc.errors import SampleError
 from tests.sources.written_files import exr, flo, npy, oriented, pfm, pillow, tiff
 

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from dsc._sources.formats.content import (
+from dsc._files.formats.content import (
     Content,
     Family,
     Pixels,
@@ -19,7 +19,7 @@ from dsc._sources.formats.content import (
     picture,
     turned,
 )
-from dsc._sources.formats.exif import orientation_of
+from dsc._files.formats.exif import orientation_of
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
-from dsc._sources.formats.content import (
+from dsc._files.formats.content import (
     Content,
     Family,
     Pixels,
@@ -15,7 +15,7 @@ from dsc._sources.formats.content import (
     refused,
     turned,
 )
-from dsc._sources.formats.exif import orientation_of
+from dsc._files.formats.exif import orientation_of
 
 _FRAMES = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
 _LOSSLESS = {0xC3, 0xC7, 0xCB, 0xCF}

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from dsc._sources.formats.content import (
+from dsc._files.formats.content import (
     Content,
     Family,
     Pixels,

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from dsc._sources.files.directories import DirectoryNames
-from dsc._sources.files.passed_over import PassedOver, guess_task, why_hidden
+from dsc._files.directories import DirectoryNames
+from dsc._files.passed_over import PassedOver, guess_task, why_hidden
 
 
 class LocalFiles:

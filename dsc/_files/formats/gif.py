@@ -1,6 +1,6 @@
 """GIF: one picture with its palette; an animation is refused by its frame count."""
 
-from dsc._sources.formats.content import (
+from dsc._files.formats.content import (
     Content,
     Family,
     Pixels,

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dsc._sources.formats import (
+from dsc._files.formats import (
     arrays,
     avif,
     bmp,
@@ -26,7 +26,7 @@ from dsc._sources.formats import (
     tiff,
     webp,
 )
-from dsc._sources.formats.content import (
+from dsc._files.formats.content import (
     Content,
     Family,
     apply_orientation,

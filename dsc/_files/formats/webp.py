@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from dsc._sources.formats.content import (
+from dsc._files.formats.content import (
     Content,
     Family,
     Pixels,
@@ -11,7 +11,7 @@ from dsc._sources.formats.content import (
     picture,
     turned,
 )
-from dsc._sources.formats.exif import orientation_of
+from dsc._files.formats.exif import orientation_of
 
 _ALPHA, _ANIMATED = 0x10, 0x02
 

@@ -19,9 +19,9 @@ import pytest
 
 import dsc
 from dsc._bench.server import serve
+from dsc._files.remote import links_of
+from dsc._files.tree import FileTree
 from dsc._schemas import LeftOut
-from dsc._sources.files.remote import links_of
-from dsc._sources.files.tree import FileTree
 from dsc._sources.hdf5.reading import OpenFiles
 from dsc._storage.files.retry import ATTEMPTS
 from dsc.errors import SampleError, SourceNotFoundError
@@ -443,6 +443,6 @@ def test_a_root_that_is_not_there_is_said(tmp_path: Path) -> None:
 
 
 def raise_nothing(root: str) -> None:
-    from dsc._sources.files.tree import nothing_found
+    from dsc._files.tree import nothing_found
 
     raise nothing_found("folder", f"no image under {root}", ())

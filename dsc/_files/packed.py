@@ -21,10 +21,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from dsc._sources.files.directories import Directories, DirectoryNames
-from dsc._sources.files.local import LocalFiles
-from dsc._sources.files.passed_over import PassedOver, guess_task, printable, spell_path, why_hidden
-from dsc._sources.files.remote import BLOCK_BYTES, RemoteFiles, Seekable, raise_failure
+from dsc._files.directories import Directories, DirectoryNames
+from dsc._files.local import LocalFiles
+from dsc._files.passed_over import PassedOver, guess_task, printable, spell_path, why_hidden
+from dsc._files.remote import BLOCK_BYTES, RemoteFiles, Seekable, raise_failure
 from dsc._storage.files.place import Place, parse_place
 from dsc._storage.format.tar import BLOCK
 from dsc.errors import SampleError

@@ -3,7 +3,7 @@
 Listing costs one directory scan (or one listing request a page) and no look at any file, so that a
 tree of a million files opens in seconds. Paths are relative to the root, with ``/`` between the
 parts, here and everywhere in the sources. The same things are passed over wherever the files lie,
-and each is accounted for; see `dsc._sources.files.passed_over`.
+and each is accounted for; see `dsc._files.passed_over`.
 """
 
 import os
@@ -13,18 +13,18 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 from urllib.parse import unquote_to_bytes
 
-from dsc._schemas import LeftOut
-from dsc._sources.files.directories import DirectoryNames, join_path
-from dsc._sources.files.local import LocalFiles
-from dsc._sources.files.packed import PackedFiles, find_packed
-from dsc._sources.files.passed_over import (
+from dsc._files.directories import DirectoryNames, join_path
+from dsc._files.local import LocalFiles
+from dsc._files.packed import PackedFiles, find_packed
+from dsc._files.passed_over import (
     PassedOver,
     printable,
     spell_path,
     why_hidden,
     why_own_output,
 )
-from dsc._sources.files.remote import RemoteFiles
+from dsc._files.remote import RemoteFiles
+from dsc._schemas import LeftOut
 from dsc._storage.files.place import Place, parse_place, redact
 from dsc.errors import SampleError, SourceNotFoundError
 

@@ -11,8 +11,8 @@ from html.parser import HTMLParser
 from typing import Any, BinaryIO
 from urllib.parse import unquote_to_bytes, urljoin, urlsplit
 
-from dsc._sources.files.directories import Directories, DirectoryNames
-from dsc._sources.files.passed_over import PassedOver
+from dsc._files.directories import Directories, DirectoryNames
+from dsc._files.passed_over import PassedOver
 from dsc._storage.files.http import read_page
 from dsc._storage.files.place import Place
 from dsc._storage.files.remote import Remote

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dsc._sources.formats.content import Content, Family, Pixels, damaged
+from dsc._files.formats.content import Content, Family, Pixels, damaged
 
 _SIGNATURE = b"PIEH"  # 202021.25 as float32, little-endian
 

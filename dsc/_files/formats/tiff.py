@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from dsc._sources.formats.content import (
+from dsc._files.formats.content import (
     Content,
     Family,
     Pixels,

@@ -5,7 +5,7 @@ Its rotation and mirroring, which libavif leaves to the caller, are part of the 
 applied.
 """
 
-from dsc._sources.formats.content import (
+from dsc._files.formats.content import (
     Content,
     Family,
     Pixels,

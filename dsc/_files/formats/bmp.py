@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dsc._sources.formats.content import (
+from dsc._files.formats.content import (
     Content,
     Family,
     Pixels,
