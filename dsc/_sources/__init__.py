@@ -14,8 +14,9 @@ From a directory to tasks, in the order in which it happens:
 5. `meaning` decides what each task is (`meaning.decide`): from what its name says
    (`meaning.names`), what the user says (`meaning.options`) and what a few of its values show
    (`meaning.evidence`).
-6. A sample is read: `dsc._files.formats` turns the bytes of a file into an array, `meaning.decode` turns that
-   into the native array of its task. `file_source` does so for all layouts of separate files.
+6. A sample is read: `dsc._files.formats` turns the bytes of a file into an array, and
+   `meaning.decode` that into the native array of its task. `file_source` does so for all layouts
+   of separate files.
 7. `report` says what was found, decided and left out.
 
 `rendered` needs no files: it renders its samples with `dsc._renderer`.
