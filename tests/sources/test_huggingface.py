@@ -428,3 +428,18 @@ def test_everything_comes_back_from_an_archive_also_with_workers(tmp_path):
             np.testing.assert_array_equal(found["pose"], np.eye(4))
     files = [(tmp_path / f"out{n}" / "shards.jsonl").read_bytes() for n in (0, 2)]
     assert files[0] == files[1]
+
+
+@pytest.mark.parametrize("lead", ["../secret.txt", "a/../../secret.txt", "{root}/secret.txt"])
+def test_a_cell_reads_no_file_outside_the_data(lead: str, tmp_path: Path) -> None:
+    (tmp_path / "secret.txt").write_text("secret")
+    inside = tmp_path / "data"
+    (inside / "a").mkdir(parents=True)
+    cells = [{"bytes": None, "path": lead.format(root=tmp_path)}, {"bytes": b"x", "path": "x.txt"}]
+    root = write(inside / "a.parquet", {"file": pa.array(cells, IMAGE)})
+    source = open_source("huggingface", root)
+    with pytest.raises(SampleError, match=r"does not lie under .* read them as a table"):
+        source.read(0, ["file"])
+    assert bytes(source.read(1, ["file"]).arrays["file"]) == b"x"
+    own = open_source("table", root)  # people's own lists may name files anywhere
+    assert bytes(own.read(0, ["file"]).arrays["file"]) == b"secret"

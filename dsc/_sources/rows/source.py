@@ -5,6 +5,7 @@ sample lacks it. Keys come from a column (``key_column``), or are split and numb
 """
 
 import hashlib
+import posixpath
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
@@ -52,6 +53,7 @@ class RowSource:
     """
 
     name: ClassVar[str] = "rows"
+    follows_paths: ClassVar[bool] = True  # out of the place, which people's own lists may say
 
     def __init__(
         self,
@@ -141,7 +143,7 @@ class RowSource:
         return SourceSample(key, arrays, sizes)
 
     def _load(self, where: str) -> Callable[[str], bytes]:
-        return loader(self._tree, where)
+        return loader(self._tree, where, self.follows_paths)
 
     def lacks(self, index: int, tasks: Sequence[str]) -> tuple[str, ...]:
         """List which of these tasks a sample lacks, without reading it."""
@@ -188,6 +190,7 @@ class HuggingfaceSource(RowSource):
     """Parquet files, or what `save_to_disk` of the `datasets` library leaves."""
 
     name: ClassVar[str] = "huggingface"
+    follows_paths: ClassVar[bool] = False  # files of others: a cell may name any of this machine
 
     @classmethod
     def open(
@@ -280,7 +283,9 @@ def open_rows(
         given.append(Given(column, names[column], field, features.get(column), facts, path))
         if facts.valid is not None:
             valid[column] = facts.valid
-    columns = FormFinder(rows, options.tasks, loader(tree)).columns(given)
+    columns = FormFinder(rows, options.tasks, loader(tree, follows=kind.follows_paths)).columns(
+        given
+    )
     twice = {
         one.task.name for one in columns if [c.task.name for c in columns].count(one.task.name) > 1
     }
@@ -319,11 +324,23 @@ def _beside(found: FoundFiles) -> FileTree:
     return found.tree.below(directory) if directory else found.tree
 
 
-def loader(tree: FileTree, where: str = "") -> Callable[[str], bytes]:
-    """Return what reads a file that a cell names."""
+def loader(tree: FileTree, where: str = "", follows: bool = True) -> Callable[[str], bytes]:
+    """Return what reads a file that a cell names.
+
+    Parameters
+    ----------
+    follows
+        Whether also one that does not lie below the tree.
+    """
 
     def load(path: str) -> bytes:
         head = f"{where}: " if where else ""
+        inner = posixpath.normpath(path.replace("\\", "/"))
+        if not follows and (inner.startswith("/") or inner.partition("/")[0] == ".."):
+            raise SampleError(
+                f"{head}{printable(path)}: it does not lie under {tree.url}, and such paths are "
+                "not followed in data of others; if these rows are yours, read them as a table"
+            )
         try:
             if tree.local is None:
                 return tree.read(path)
