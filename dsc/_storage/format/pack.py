@@ -30,6 +30,7 @@ MAGIC = b"DSCP"
 VERSION, COMPRESSED = 1, 2
 EACH = 4  # `Method.EACH`
 MAX_BLOCK = 64 << 20  # bytes that one frame may grow to
+MAX_EACH = 512 << 20  # bytes that the frames of a pack may grow to together
 HEADER = struct.Struct("<4sHHIIQII")
 TABLE_ROW = struct.Struct("<III")
 MISSING = 0xFFFFFFFF
@@ -150,14 +151,20 @@ def _check_payloads(payloads: Sequence[bytes | None]) -> None:
 
 
 def _each(payloads: Sequence[bytes | None]) -> tuple[bytes, bytes]:
-    """Return the table, and the table with the payloads, each compressed where that helps."""
-    rows, bodies = [], []
+    """Return the table, and the table with the payloads, each compressed where that helps.
+
+    What a reader would decompress to more than `MAX_EACH` is stored from there on.
+    """
+    rows, bodies, left = [], [], MAX_EACH
     for payload in payloads:
         if payload is None:
             rows.append(TABLE_ROW.pack(MISSING, 0, 0))
             continue
-        body = compress(payload) if len(payload) <= MAX_BLOCK else payload
-        body = body if len(body) < len(payload) else payload
+        body = compress(payload) if len(payload) <= min(MAX_BLOCK, left) else payload
+        if len(body) < len(payload):
+            left -= len(payload)
+        else:
+            body = payload
         rows.append(TABLE_ROW.pack(len(body), zlib.crc32(body), len(payload)))
         bodies.append(body)
     table = b"".join(rows)
@@ -209,6 +216,7 @@ def decode_pack(data: bytes | memoryview, where: str, dictionary: Dictionary | N
     total = sum(length for length in lengths if length != MISSING)
     if total != len(view) - end:
         raise CorruptPackError(f"{where}: payloads of {total} bytes, found {len(view) - end}")
+    check_growth(lengths, sizes, where)
     payloads: list[memoryview | None] = []
     at, crc32 = end, zlib.crc32
     for k, (length, expected, full) in enumerate(zip(lengths, crcs, sizes, strict=True)):
@@ -224,6 +232,22 @@ def decode_pack(data: bytes | memoryview, where: str, dictionary: Dictionary | N
         payloads.append(inflate(payload, full, f"{where}, sample {first + k}"))
         at += length
     return Pack(first, slot, tuple(payloads), total)
+
+
+def check_growth(lengths: Sequence[int], sizes: Sequence[int], where: str) -> None:
+    """Refuse payloads that would grow to more together than a writer lets them.
+
+    Raises
+    ------
+    CorruptPackError
+        When their sizes say so.
+    """
+    both = zip(lengths, sizes, strict=True)
+    grown = sum(size for length, size in both if length not in (size, MISSING))
+    if grown > MAX_EACH:
+        raise CorruptPackError(
+            f"{where}: declares {grown} bytes, at most {MAX_EACH} of a pack are decompressed"
+        )
 
 
 def inflate(payload: memoryview, size: int, where: str) -> memoryview:

@@ -41,6 +41,7 @@ from dsc._storage.format.pack import (
     TABLE_ROW,
     VERSION,
     Pack,
+    check_growth,
     inflate,
 )
 from dsc._storage.format.tar import BLOCK, check_head
@@ -477,6 +478,8 @@ def decode_table(data: bytes, archive: Archive, shard: int, stream: str, pack: i
     if header != expected or len(table) != width * count or not name.endswith(f".{stream}.pack"):
         raise CorruptPackError(f"{where}: damaged header or table; {LIST_DAMAGE}")
     lengths, crcs, *sizes = np.frombuffer(table, "<u4").reshape(count, width // 4).T
+    if sizes:
+        check_growth(lengths.tolist(), sizes[0].tolist(), where)
     missing = lengths == MISSING
     payloads = start + BLOCK + HEADER.size + width * count
     ends = payloads + np.cumsum(np.where(missing, 0, lengths), dtype=np.int64)

@@ -18,6 +18,7 @@ from dsc._storage.format.pack import (
     EACH,
     HEADER,
     MAX_BLOCK,
+    MAX_EACH,
     Packing,
     decode_joined,
     decode_pack,
@@ -180,6 +181,22 @@ def test_a_bomb_is_refused_before_it_grows() -> None:
     many = forged(Method.STORED, 1 << 20, 5, struct.pack("<BI", 0, 0xFFFFFFFF))
     with pytest.raises(CorruptPackError, match="payloads of"):
         decode_pack(many, "here")
+
+
+def test_many_small_bombs_are_refused_together() -> None:
+    frame = zstandard.ZstdCompressor(3).compress(bytes(MAX_BLOCK))
+    row = struct.pack("<III", len(frame), zlib.crc32(frame), MAX_BLOCK)
+    most = MAX_EACH // MAX_BLOCK
+    with pytest.raises(CorruptPackError, match="of a pack are decompressed"):
+        decode_pack(forged(EACH, most + 1, 0, row * (most + 1) + frame * (most + 1)), "here")
+
+
+def test_a_writer_stores_what_would_grow_beyond(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dsc._storage.format.pack.MAX_EACH", 10_000)
+    payloads = [bytes(3000), None, *[bytes(4000)] * 3]
+    pack, _ = encode_compressed(payloads, 7, 3, Packing(together=False))
+    assert back(pack) == payloads
+    assert 8000 < len(pack) < 8200  # two of them are stored as they are
 
 
 def test_what_is_too_long_for_a_block_is_compressed_by_itself() -> None:
