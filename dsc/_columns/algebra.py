@@ -3,6 +3,7 @@
 A comparison with what is not there is False, whatever the operator; values of two kinds differ.
 """
 
+import math
 import operator
 import re
 from collections.abc import Callable, Sequence
@@ -323,7 +324,7 @@ def calculate(sign: str, left: "Column | Plain", right: "Column | Plain") -> "Co
         try:
             found = ARITHMETIC[sign](values[0], values[1])
         except OverflowError:
-            found = ARITHMETIC[sign](*(np.asarray(value, np.float64) for value in values))
+            found = ARITHMETIC[sign](*map(_floats, values))
     return NumberColumn(np.broadcast_to(found, known.shape), known)
 
 
@@ -353,13 +354,23 @@ def _wide(values: NDArray[Any]) -> NDArray[Any]:
     return values.astype(np.int64) if values.dtype.kind in "iub" else values
 
 
+def _floats(value: Any) -> NDArray[np.float64]:
+    """Return numbers as float64; an integer that has none is infinite."""
+    return np.asarray(value if isinstance(value, np.ndarray) else _float(value), np.float64)
+
+
+def _float(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
 def numbers_of(column: TableColumn) -> NumberColumn:
     """Return what is a number in JSON, as float64 or int64; the rest has no value."""
     is_int = all(isinstance(v, int) and abs(v) < 1 << 63 for v in column.table if _is_number(v))
-    table = np.array(
-        [value if _is_number(value) else 0 for value in column.table],
-        np.int64 if is_int else np.float64,
-    )
+    numbers = [value if _is_number(value) else 0 for value in column.table]
+    table = np.array(numbers if is_int else [*map(_float, numbers)], np.int64 if is_int else float)
     known = np.array([_is_number(value) for value in column.table], bool)
     there = column.there & known[column.codes]
     return NumberColumn(table[column.codes], there, "number", column.name)

@@ -231,6 +231,29 @@ def test_what_cannot_be_worked_out_is_refused(text: str, message: str) -> None:
     assert str(caught.value).startswith("where")
 
 
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("meta.n + 1 > 5", [1, 0, 1]),
+        ("meta.n * 2 < 0", [0, 0, 0]),
+        ("-meta.n < 0", [1, 1, 1]),
+        (f"index + {10**400} > 0", [1, 1, 1]),
+        (f"index - {10**400} > 0", [0, 0, 0]),
+    ],
+)
+def test_integers_beyond_all_floats_are_infinite(text: str, wanted: list[int]) -> None:
+    class Huge(Few):
+        def __len__(self) -> int:
+            return 3
+
+        def column(self, name: str) -> Column:
+            if name == "index":
+                return NumberColumn(np.arange(3), np.ones(3, bool), name=name)
+            return coded([{"n": 10**400}, {"n": 3}, {"n": 7.5}], "json", "meta")
+
+    assert Where(text).holds(Huge()).tolist() == [bool(one) for one in wanted]
+
+
 def test_a_function_gets_a_row_that_reads_what_it_looks_up() -> None:
     few = Few()
 
