@@ -135,12 +135,16 @@ def test_an_export_goes_on_and_has_the_same_bytes(archive: Path, tmp_path: Path)
     assert export(archive, None, part, overwrite=True, **asked).kept == 0
     with pytest.raises(
         PlanMismatchError,
-        match="--file-size 20000 --image-format png, not as --to webdataset --file-size",
+        match=r"--file-size 20000 --image-format png .*, not as --to webdataset --file-size",
     ):
         export(archive, None, part, to="webdataset", file_size="20kB", image_format="jpg")
+    with pytest.raises(PlanMismatchError, match=r"--tasks boxes,.* not as .* --tasks txt;"):
+        export(archive, "txt", part, **asked)
     write_samples(part / "val-000000.tar", [("other", {"txt": b""})])
     with pytest.raises(PlanMismatchError, match="it holds sample other"):
         export(archive, None, part, **asked)
+    export(archive, "txt", part, overwrite=True, to="webdataset")
+    assert {path.name for path in part.glob("*.tar")} == {"train-000000.tar", "val-000000.tar"}
     for wrong in ({"shard_size": 0}, {"file_size": "x"}):
         with pytest.raises(UsageError, match="-size"):
             export(archive, None, tmp_path / "x", to="webdataset", **wrong)

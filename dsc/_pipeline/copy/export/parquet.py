@@ -7,7 +7,9 @@ about as large as asked for, told from a few samples; each appears whole or not 
 there is kept.
 """
 
+import hashlib
 import json
+import re
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,6 +34,7 @@ BATCH = 8
 PROBES = 16
 KEY = "key"
 CARD = "README.md"
+FILES = re.compile(r"data/[a-z0-9_]+-\d{5,}-of-\d{5,}\.parquet")
 ROWS = ("huggingface", "table")  # sources whose keys may be numbers of rows
 
 
@@ -55,9 +58,10 @@ def write_parquet(job: ExportJob, *, file_size: str | int = FILE_SIZE) -> Export
         raise UsageError(f"--file-size {file_size}: at least one byte")
     arrow()
     columns = out_columns(job.manifest, job.dataset.tasks)
-    job.claim(file_size=size)
-    writer = _Writer(job, columns)
     rows = _rows_of(job)
+    samples = hashlib.sha256(job.dataset.indices.astype("<i8").tobytes()).hexdigest()
+    job.claim(FILES, samples, file_size=size, tasks=job.task_names)
+    writer = _Writer(job, columns)
     parts = _parts(rows, max(1, int(size / writer.bytes_a_row(rows))))
     done, total, files = 0, sum(map(len, rows.values())), defaultdict[str, list[str]](list)
     for path, split, own in parts:

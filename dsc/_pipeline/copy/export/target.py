@@ -7,6 +7,7 @@ and what is there already is kept, unless the job says `overwrite`.
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -75,11 +76,16 @@ class ExportJob:
         """The archive's manifest."""
         return self.dataset.manifest
 
-    def claim(self, **chosen: Any) -> None:
+    def claim(self, own: re.Pattern[str] | None = None, samples: str = "", **chosen: Any) -> None:
         """Note whose files lie at the output, before any is written.
 
         Parameters
         ----------
+        own
+            Paths of a target's files where the number of these depends on what is chosen: those of
+            an export that is overwritten go, or they would be taken for part of this one.
+        samples
+            A hash of which samples are written, where files do not tell that by themselves.
         chosen
             What determines the bytes of the files beside archive and target, as JSON: what a run
             that goes on must choose alike.
@@ -96,10 +102,20 @@ class ExportJob:
         }
         if self.to != FILES:
             mark["to"] = {"target": self.to, "options": chosen}
+        if samples:
+            mark["samples"] = samples
         found = self._found()
         if not self.overwrite and found.get("plan_sha256"):
             _check_same(self.root.url, found, mark)
+        if self.overwrite and found and own is not None:
+            for path in filter(own.fullmatch, list(self.root.list())):
+                self.root.remove(path)
         self.root.write(MARK, json.dumps(mark, sort_keys=True).encode() + b"\n")
+
+    @property
+    def task_names(self) -> str:
+        """The tasks that are written, as the command line names them."""
+        return ",".join(task.name for task in self.dataset.tasks)
 
     def _found(self) -> dict[str, Any]:
         try:
@@ -129,6 +145,11 @@ def _check_same(url: str, found: Mapping[str, Any], mark: Mapping[str, Any]) -> 
     if found.get("to") != mark.get("to"):
         raise PlanMismatchError(
             f"--out {url}: it holds this archive as {_way(found)}, not as {_way(mark)}; {advice}"
+        )
+    if found.get("samples") != mark.get("samples"):
+        raise PlanMismatchError(
+            f"--out {url}: it holds other samples of this archive (another selection, or fewer "
+            f"than there are now); {advice}"
         )
 
 

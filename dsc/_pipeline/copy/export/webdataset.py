@@ -31,6 +31,7 @@ from dsc.errors import PlanMismatchError, UsageError
 
 BATCH = 8
 FILE_SIZE = "1GB"
+TARS = re.compile(r"[a-z0-9_]+-\d{6,}\.tar")
 _NAME = re.compile(r"(?:[^/\0]+/)*[^./\0][^./\0]*")
 
 
@@ -61,7 +62,13 @@ def write_webdataset(
         raise UsageError(f"--shard-size {shard_size}: at least 1 sample")
     most = parse_bytes(file_size, "--file-size")
     encoder = Encoder.of(job.manifest, image_format)
-    job.claim(shard_size=shard_size, file_size=most, image_format=image_format)
+    job.claim(
+        TARS,
+        shard_size=shard_size,
+        file_size=most,
+        image_format=image_format,
+        tasks=job.task_names,
+    )
     return _Writer(job, encoder, shard_size or len(job.dataset) or 1, most).run()
 
 
