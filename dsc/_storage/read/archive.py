@@ -404,7 +404,7 @@ def check_shards(manifest: Manifest, shards: Sequence[ShardRecord], where: str) 
     Raises
     ------
     CorruptArchiveError
-        When samples are counted twice or not at all, or a stream is missing.
+        When samples are counted twice or not at all, or a stream or its codec is missing.
     """
     streams = {stream.name for stream in manifest.streams}
     odd = [s.name for s in manifest.streams if (s.pack_size or 0) % manifest.pack_size]
@@ -412,6 +412,12 @@ def check_shards(manifest: Manifest, shards: Sequence[ShardRecord], where: str) 
         raise CorruptArchiveError(
             f"{where}: packs of stream {odd[0]} are no multiple of {manifest.pack_size} samples"
         )
+    coded = {name for codec in manifest.codecs for name in codec.streams}
+    for stream in manifest.streams:
+        absent = sorted(set(stream.requires) - streams)
+        if absent or stream.name not in coded:
+            lacks = f"requires {absent[0]}, which is not there" if absent else "has no codec"
+            raise CorruptArchiveError(f"{where}: stream {stream.name} {lacks}")
     counted: dict[str, int] = dict.fromkeys(manifest.splits, 0)
     numbers: dict[str, int] = dict.fromkeys(manifest.splits, 0)
     for record in shards:

@@ -26,7 +26,7 @@ from dsc.errors import (
     UnsafeArchiveError,
     UnsupportedVersionError,
 )
-from tests.archives import STREAMS, build_archive, payload
+from tests.archives import STREAMS, build_archive, forge, payload
 
 N = 23
 FLIPS = 2000
@@ -235,6 +235,20 @@ def test_paths_that_leave_the_archive_are_refused(path: str) -> None:
 def test_urls_that_run_things_are_refused(url: str) -> None:
     with pytest.raises(UnsafeArchiveError):
         Root(url)
+
+
+def test_streams_without_codec_or_what_they_require_are_refused(
+    built: Path, tmp_path: Path
+) -> None:
+    root = shutil.copytree(built, tmp_path / "a")
+    forge(root, manifest=lambda whole: whole["streams"][0].update(requires=["nothing"]))
+    with pytest.raises(CorruptArchiveError, match="rgb requires nothing, which is not there"):
+        Archive.open(root)
+    shutil.rmtree(root)
+    shutil.copytree(built, root)
+    forge(root, manifest=lambda whole: whole["codecs"].pop())
+    with pytest.raises(CorruptArchiveError, match="stream depth has no codec"):
+        Archive.open(root)
 
 
 def test_foreign_weights_are_refused(built: Path, tmp_path: Path) -> None:
