@@ -10,11 +10,8 @@ from dsc._schemas import Task, TaskKind
 from dsc._transforms.blank import blank
 from dsc.errors import UsageError
 
-INTRINSICS = (
-    "intrinsics", "intrinsic", "camera_intrinsics", "camera_intrinsic", "camera_matrix", "camera",
-    "k", "cam_k", "camera_k",
-)  # fmt: skip
-"""Names of tasks that are taken for intrinsics."""
+INTRINSICS = ("camera_matrix", "camera", "k", "cam_k", "camera_k")
+"""Names of tasks that are taken for intrinsics, beside all with ``intrinsic`` in them."""
 CAMERA_SIZES = (4, 9, 12, 16)  # fx, fy, cx, cy; matrices, also as sources flatten them
 POSES = ("pose", "extrinsic", "c2w", "w2c", "cam2world", "world2cam")
 
@@ -57,8 +54,8 @@ class Meaning:
         Of names that are no task, such as ``{"foreground": "label"}``.
     intrinsics
         Names of 3×3 matrices of intrinsics (or their nine numbers, row by row), or vectors ``(fx,
-        fy, cx, cy)``, beside those that are called ``intrinsics``, ``camera``, ``camera_matrix`` or
-        ``k``.
+        fy, cx, cy)``, beside those that have ``intrinsic`` in their names, or are called
+        ``camera``, ``camera_matrix`` or ``k``.
     leave
         Names that stay as they are, whatever is done to the rest.
     pixel_center
@@ -119,9 +116,8 @@ class Meaning:
         """Tell whether a value is taken for intrinsics."""
         if name in self.leave or not _is_numbers(value):
             return False
-        return name in self.intrinsics or (
-            name.lower() in INTRINSICS and value.size in CAMERA_SIZES
-        )
+        is_called = name.lower() in INTRINSICS or "intrinsic" in name.lower()
+        return name in self.intrinsics or (is_called and value.size in CAMERA_SIZES)
 
     def is_pose(self, name: str, value: Any) -> bool:
         """Tell whether a value may be a pose, which a mirror would change."""

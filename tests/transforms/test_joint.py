@@ -202,6 +202,9 @@ def test_intrinsics_by_other_names_and_as_vectors() -> None:
     whole[:3, :3] = [[4, 0, 3], [0, 5, 3], [0, 0, 1]]
     found = CenterCrop(4, meaning=meaning)({"rgb": sample["rgb"], "intrinsics": whole})
     np.testing.assert_allclose(found["intrinsics"][:2, 2], 1)
+    color = {"rgb": sample["rgb"], "color_intrinsics": whole}
+    found = CenterCrop(4, meaning=Meaning(kinds={"rgb": "image"}))(color)
+    np.testing.assert_allclose(found["color_intrinsics"][:2, 2], 1)
     flat = {"rgb": sample["rgb"], "k": whole[:3, :3].ravel().astype(np.float32)}
     found = CenterCrop(4, meaning=meaning)(flat)["k"]  # as sources flatten them
     np.testing.assert_allclose(found, [4, 0, 1, 0, 5, 1, 0, 0, 1])
