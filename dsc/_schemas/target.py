@@ -16,6 +16,7 @@ from dsc._schemas.kind import TaskKind
 from dsc._schemas.task import Task, resolve_task
 from dsc.errors import UsageError
 
+LEAST, MOST = 1e-300, 1e300  # of a bound in a task's own unit: steps of it are floats, too
 _PART = re.compile(r"(?P<value>\d+(?:\.\d*)?|\.\d+)\s*(?P<unit>[^\d\s.].*)?")
 _METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001}
 
@@ -199,7 +200,7 @@ def _plain_number(part: str, written: str) -> float:
         value = float(written)
     except ValueError:
         value = -1.0
-    if not 0 <= value < float("inf"):
+    if not (value == 0 or LEAST <= value <= MOST):
         raise UsageError(
             f"--max-error {part}: {written.strip()!r} is no number of this task's own unit; write "
             "for example pose=0.0001"

@@ -6,7 +6,7 @@ numbers are arrays. Whatever cannot be turned without loss is refused.
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -71,9 +71,10 @@ def json_bytes(value: Any) -> bytes:
     Raises
     ------
     ValueError
-        When there is no JSON for it.
+        When there is no JSON for it, or an object has names that are no text.
     """
     try:
+        _check_names(value)
         text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_plain)
     except (TypeError, RecursionError) as error:
         raise ValueError(f"no JSON: {error}") from None
@@ -81,6 +82,17 @@ def json_bytes(value: Any) -> bytes:
         return text.encode()
     except UnicodeEncodeError:
         return json.dumps(value, separators=(",", ":"), default=_plain).encode()
+
+
+def _check_names(value: Any) -> None:
+    """Refuse names of objects that JSON would make text of, so that two might become one."""
+    if isinstance(value, Mapping):
+        odd = next((name for name in value if not isinstance(name, str)), None)
+        if odd is not None or None in value:
+            raise ValueError(f"no JSON: an object's names are text, {odd!r} is none")
+    if isinstance(value, Mapping | list | tuple):
+        for one in value.values() if isinstance(value, Mapping) else value:
+            _check_names(one)
 
 
 def native_numbers(value: Any, dtype: str, shape: Sequence[int]) -> "Array":

@@ -90,6 +90,8 @@ def test_moments_are_nanoseconds():
         (POSE, [[1, 2, 3]], r"shape \(1, 3\), expected \(2, 2\)"),
         (BOXES, [[1, 2], [3]], "rows differ in length"),
         (BOXES, np.zeros((2, 3)), r"expected \(any, 4\)"),
+        (JSON, {1: "a", "1": "b"}, "names are text, 1 is none"),
+        (JSON, [{"a": ({None: 1},)}], "names are text, None is none"),
         (TIME, 1.5, "no moment"),
         (TIME, "yesterday", "no moment"),
         (TIME, np.datetime64("NaT"), "NaT"),

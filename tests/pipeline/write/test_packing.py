@@ -285,7 +285,9 @@ def test_floats_are_rounded_within_their_bound(tmp_path: Path, bound: str) -> No
         assert manifest.totals["pose"].payload_bytes < 0.9 * exact.totals["pose"].payload_bytes
 
 
-@pytest.mark.parametrize("asked", ["taken=1", "pose=1cm", "pose=-1"])
+@pytest.mark.parametrize(
+    "asked", ["taken=1", "pose=1cm", "pose=-1", "pose=nan", "pose=1e-320", "pose=1e308"]
+)
 def test_bounds_that_mean_nothing_are_refused(tmp_path: Path, asked: str) -> None:
     with pytest.raises(UsageError, match="--max-error"):
         dsc.compress(Floats(), tmp_path, max_error=asked)
