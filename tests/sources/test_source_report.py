@@ -157,6 +157,7 @@ def test_a_hostile_archive_exports_nothing_outside(tmp_path: Path) -> None:
         "..",
         "a\\..\\b",
         "\0",
+        "\ud800.png",
     ):
         found = file_paths(manifest, tasks, "k", Origin(name="k", files={"rgb": path}))
         assert found == {"rgb": "rgb/k.png"}, path

@@ -16,6 +16,8 @@ from typing import Any
 from dsc._schemas.source import Origin
 from dsc.errors import CorruptArchiveError
 
+DAMAGED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+
 
 def write_lines(keys: Sequence[str], origins: Sequence[Origin | None]) -> bytes:
     """Spell a keys file: one JSON object a line.
@@ -65,7 +67,7 @@ def read_lines(data: bytes, where: str) -> list[Origin]:
             order = line.get("order", order)
             own = line.get("own_order")
             found.append(Origin(name=name, files=there, order=own or _ordered(order, there)))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except DAMAGED as error:
         raise CorruptArchiveError(f"{where}: a line says no origin ({error})") from None
     return found
 
@@ -74,7 +76,7 @@ def read_names(data: bytes, where: str) -> list[str]:
     """Read the names alone; see `read_lines`."""
     try:
         found = [line.get("source", line["key"]) for line in map(json.loads, data.splitlines())]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except DAMAGED as error:
         raise CorruptArchiveError(f"{where}: a line says no origin ({error})") from None
     if not all(isinstance(name, str) for name in found):
         raise CorruptArchiveError(f"{where}: a line's source is no text")

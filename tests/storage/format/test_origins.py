@@ -65,7 +65,11 @@ def test_people_find_names_as_they_are_and_bytes_that_are_no_text_survive() -> N
         json.loads(line)
 
 
-@pytest.mark.parametrize("line", ["[]", '{"key":"a","source":3}', '{"key":"a","files":[1]}', "{"])
+@pytest.mark.parametrize(
+    "line",
+    ["[]", '{"key":"a","source":3}', '{"key":"a","files":[1]}', "{", "[" * 100_000],
+    ids=lambda line: line[:30],
+)
 def test_lines_that_say_something_else_are_damage(line: str) -> None:
     with pytest.raises(CorruptArchiveError, match="here"):
         read_lines(line.encode() + b"\n", "here")

@@ -139,7 +139,10 @@ def _own_path(task: Task, path: str, by_key: str) -> str:
 def safe_path(path: str) -> str:
     """Return a path that an archive gives; empty where it is no plain one below a directory."""
     parts = path.split("/")
-    plain = all(part not in ("", ".", "..") and len(os.fsencode(part)) < 200 for part in parts)
+    try:
+        plain = all(part not in ("", ".", "..") and len(os.fsencode(part)) < 200 for part in parts)
+    except UnicodeEncodeError:  # half a letter, which no file is called
+        plain = False
     if not plain or path == MARK or any(ord(letter) < 32 or letter == "\\" for letter in path):
         return ""
     return path
