@@ -65,8 +65,10 @@ def truth(value: "Column | Plain", samples: int) -> Mask:
         and value.values.ndim == 1
     ):
         values = value.values
-        true = values if values.dtype == bool else (values != 0) & ~np.isnan(values)
-        return true & value.there
+        true = values if values.dtype == bool else values != 0
+        if values.dtype.kind == "f":
+            true = true & ~np.isnan(values)
+        return np.asarray(true, bool) & value.there
     raise UsageError(f"{described(value)}, and no condition: compare it with something")
 
 
@@ -159,11 +161,36 @@ def _check_comparable(left: Any, right: Any) -> None:
 def _compare_arrays(sign: str, left: NumberColumn, right: Any, there: Mask | None) -> NumberColumn:
     try:
         with np.errstate(all="ignore"):
-            found = COMPARISONS[sign](left.values, right)
+            found = COMPARISONS[sign](*_alike(left.values, right))
     except OverflowError:
         raise UsageError(f"{left.name} cannot be compared with so large a number") from None
     both = left.there if there is None else left.there & there
     return flag(np.asarray(found, bool) & both)
+
+
+def _alike(left: NDArray[Any], right: Any) -> tuple[Any, Any]:
+    """Return two things such that NumPy compares them without rounding one.
+
+    A literal with a point is rounded to a column's own floats, so that 0.1 is what float32 holds
+    for it.
+    """
+    if _is_float(left) != _is_float(right):
+        dtype = object if _largest(right if _is_float(left) else left) > 1 << 53 else np.float64
+        return np.asarray(left).astype(dtype), np.asarray(right).astype(dtype)
+    if isinstance(right, float) and np.isinf(left.dtype.type(right)) and np.isfinite(right):
+        return left.astype(np.float64), right
+    return left, right
+
+
+def _is_float(value: Any) -> bool:
+    return value.dtype.kind == "f" if isinstance(value, np.ndarray) else isinstance(value, float)
+
+
+def _largest(value: Any) -> int:
+    """Return the largest magnitude of some integers."""
+    if not isinstance(value, np.ndarray):
+        return abs(int(value))
+    return max(abs(int(value.min())), abs(int(value.max()))) if value.size else 0
 
 
 def _compare_with_text(sign: str, left: NumberColumn, text: str) -> NumberColumn:
@@ -305,7 +332,7 @@ def _holds(whole: Any, part: Any) -> bool:
 def calculate(sign: str, left: "Column | Plain", right: "Column | Plain") -> "Column | Plain":
     """Calculate with two things, of which either may be a column.
 
-    Integers are calculated with as int64. What is divided by 0 has no value.
+    Integers are calculated with exactly, floats as float64. What is divided by 0 has no value.
 
     Raises
     ------
@@ -314,17 +341,19 @@ def calculate(sign: str, left: "Column | Plain", right: "Column | Plain") -> "Co
     """
     numbers = [_operand(sign, one) for one in (left, right)]
     there = [one.there for one in numbers if isinstance(one, NumberColumn)]
-    values = [_wide(one.values) if isinstance(one, NumberColumn) else one for one in numbers]
+    first, second = (_wide(one.values) if isinstance(one, NumberColumn) else one for one in numbers)
     if not there:
-        return _calculate_plain(sign, values[0], values[1])
+        return _calculate_plain(sign, first, second)
     known = np.logical_and.reduce(there)
     if sign in ("/", "//", "%"):
-        known = known & (np.asarray(values[1]) != 0)
+        known = known & (np.asarray(second) != 0)
     with np.errstate(all="ignore"):
-        try:
-            found = ARITHMETIC[sign](values[0], values[1])
-        except OverflowError:
-            found = ARITHMETIC[sign](*map(_floats, values))
+        if _is_float(first) or _is_float(second) or sign == "/":
+            found = ARITHMETIC[sign](_floats(first), _floats(second))
+        elif _reach(sign, first, second) < 1 << 63:
+            found = ARITHMETIC[sign](first, second)
+        else:
+            found = _calculate_long(sign, first, second)
     return NumberColumn(np.broadcast_to(found, known.shape), known)
 
 
@@ -348,15 +377,47 @@ def _calculate_plain(sign: str, left: Any, right: Any) -> Plain:
 
 
 def _wide(values: NDArray[Any]) -> NDArray[Any]:
-    """Return integers as int64, so that sums of small ones do not wrap."""
-    if values.dtype == np.uint64 and values.size and int(values.max()) >= 1 << 63:
+    """Return integers as int64 and floats as float64, so that small ones do not run over."""
+    if values.dtype.kind == "f":
         return values.astype(np.float64)
-    return values.astype(np.int64) if values.dtype.kind in "iub" else values
+    return values.astype(np.int64) if values.dtype.kind in "iub" and _fits(values) else values
+
+
+def _fits(values: NDArray[Any]) -> bool:
+    return values.dtype != np.uint64 or _largest(values) < 1 << 63
+
+
+def _reach(sign: str, left: Any, right: Any) -> int:
+    """Return what no operand and no result is larger than."""
+    sizes = _largest(left), _largest(right)
+    own = {"+": sizes[0] + sizes[1], "-": sizes[0] + sizes[1], "*": sizes[0] * sizes[1]}
+    return max(*sizes, own.get(sign, 0))
+
+
+def _calculate_long(sign: str, left: Any, right: Any) -> Any:
+    """Calculate with integers that int64 does not hold, or whose result it may not hold."""
+    first, second = (np.asarray(one).astype(object) for one in (left, right))
+    if sign in ("//", "%"):
+        second = np.where(second == 0, 1, second)
+    found = np.asarray(ARITHMETIC[sign](first, second), object)
+    return _integers(found)
+
+
+def _integers(values: NDArray[Any]) -> NDArray[Any]:
+    """Return Python's integers as int64 or uint64 where one of them holds all."""
+    low, high = (int(values.min()), int(values.max())) if values.size else (0, 0)
+    for dtype in (np.int64, np.uint64):
+        if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
+            return values.astype(dtype)
+    return values
 
 
 def _floats(value: Any) -> NDArray[np.float64]:
     """Return numbers as float64; an integer that has none is infinite."""
-    return np.asarray(value if isinstance(value, np.ndarray) else _float(value), np.float64)
+    array = np.asarray(value)
+    if array.dtype != object:
+        return array.astype(np.float64)
+    return np.array([_float(one) for one in array.ravel()], np.float64).reshape(array.shape)
 
 
 def _float(value: float) -> float:
@@ -367,10 +428,13 @@ def _float(value: float) -> float:
 
 
 def numbers_of(column: TableColumn) -> NumberColumn:
-    """Return what is a number in JSON, as float64 or int64; the rest has no value."""
-    is_int = all(isinstance(v, int) and abs(v) < 1 << 63 for v in column.table if _is_number(v))
-    numbers = [value if _is_number(value) else 0 for value in column.table]
-    table = np.array(numbers if is_int else [*map(_float, numbers)], np.int64 if is_int else float)
+    """Return what is a number in JSON, as integers or float64; the rest has no value."""
+    values = [value if _is_number(value) else 0 for value in column.table]
+    if any(isinstance(value, float) for value in values):
+        values = [value if isinstance(value, float) else _float(value) for value in values]
+        table = np.array(values, np.float64)
+    else:
+        table = _integers(np.array(values, object))
     known = np.array([_is_number(value) for value in column.table], bool)
     there = column.there & known[column.codes]
     return NumberColumn(table[column.codes], there, "number", column.name)
@@ -385,7 +449,10 @@ def absolute(value: "Column | Plain") -> "Column | Plain":
     """Return a number without its sign."""
     found = calculate("+", 0, value)
     if isinstance(found, NumberColumn):
-        return replace(found, values=np.abs(found.values))
+        values = found.values
+        if values.dtype.kind != "f" and _largest(values) >= 1 << 63:
+            return replace(found, values=_integers(np.abs(values.astype(object))))
+        return replace(found, values=np.abs(values))
     return abs(found) if isinstance(found, int | float) else found
 
 

@@ -58,7 +58,9 @@ class NumberColumn:
         if not self.there[k] or self.what in ("bytes", "map"):
             return None
         found = self.values[k]
-        return found.item() if self.values.ndim == 1 else np.array(found)
+        if self.values.ndim > 1:
+            return np.array(found)
+        return found.item() if isinstance(found, np.generic) else found
 
 
 @dataclass(frozen=True)
@@ -213,6 +215,8 @@ def _some(column: Column, most: int) -> str:
         values = column.values[known]
         if values.ndim > 1 or column.what in ("map", "bytes"):
             return described(column).partition(" is ")[2]
+        if values.dtype.kind == "f" and not np.isnan(values).all():
+            values = values[~np.isnan(values)]
         low, high = values.min(), values.max()
         return f"{low} to {high}" if low != high else f"{low}"
     found = dict.fromkeys(str(column.table[code])[:40] for code in column.codes[known].tolist())

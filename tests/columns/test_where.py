@@ -352,3 +352,88 @@ def test_byte_strings_are_told_apart(blobs: list[bytes], is_long: bool) -> None:
     table, codes = unique_blobs(np.frombuffer(b"".join(whole), np.uint8), lengths)
     assert [table[code] for code in codes.tolist()] == whole
     assert len(set(table)) == len(table) == len(set(whole))
+
+
+EXTREMES = [2**63 - 1, -(2**63), 2**53 + 1, 2**53, 1, 0, -3]
+
+
+class Wide:
+    """Integers that neither floats nor sums hold, and floats that products leave."""
+
+    def __init__(self) -> None:
+        self.columns: dict[str, Column] = {
+            "id": numbers(EXTREMES, name="id"),
+            "hash": numbers([2**64 - 1, 2**63, 2**53 + 1, 5, 0, 1, 2], "uint64", name="hash"),
+            "half": numbers([0.5, 100.0, 65504.0, np.inf, -2.0, 0.1, 3.0], "float16", name="half"),
+            "single": numbers([2.0**24, 0.1, 1e38, np.nan, 0.0, 1.0, 2.0], "float32"),
+            "meta": coded([2**70, 10**400, -(10**400), 2.5, 1, True, "a"], "json", "meta"),
+        }
+        self.names = list(self.columns)
+
+    def __len__(self) -> int:
+        return len(EXTREMES)
+
+    def column(self, name: str) -> Column:
+        return self.columns[name]
+
+    def key(self, k: int) -> str:
+        return str(k)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("id + 1 < 0", [1, 6]),
+        ("id * 2 > 0", [0, 2, 3, 4]),
+        ("id * id >= 0", [0, 1, 2, 3, 4, 5, 6]),
+        ("-id > 3", [1]),
+        ("abs(id) > 3", [0, 1, 2, 3]),
+        ("abs(id) == 9223372036854775808", [1]),
+        ("id == 9007199254740992.0", [3]),
+        ("id in (9007199254740992.0, 2)", [3]),
+        ("id < hash", [0, 1, 5, 6]),
+        ("id <= half", [1, 3, 5, 6]),
+        ("id // 1 == id and id % 2 == 1", [0, 2, 4, 6]),
+        ("hash % 2 == 1", [0, 2, 3, 5]),
+        ("hash + 1 == 18446744073709551616", [0]),
+        ("hash > 18446744073709551614.0", []),
+        ("hash - id > 9223372036854775808", [1]),
+        ("hash - 5 < 0", [4, 5, 6]),
+        ("hash / 2 > 4e18", [0, 1]),
+        ("hash // 0 > 0", []),
+        ("id * hash", [0, 1, 2, 3, 6]),
+        ("half * 1000 > 70000", [1, 2, 3]),
+        ("half == 70000", []),
+        ("half < 70000.0", [0, 1, 2, 4, 5, 6]),
+        ("half == 0.1", [5]),
+        ("single == 16777217", []),
+        ("single * 10 == 1e39", []),
+        ("single * 10 > 1e38", [2]),
+        ("meta > 5", [0, 1]),
+        ("meta + 0 > 5", [0, 1]),
+        ("meta < id", [2, 3]),
+    ],
+)
+def test_large_numbers_are_neither_rounded_nor_cut(text: str, wanted: list[int]) -> None:
+    assert np.flatnonzero(Where(text).holds(Wide())).tolist() == wanted
+
+
+LARGE = st.sampled_from(["id", "hash", "2", "-1", "9007199254740993", "9223372036854775807"])
+
+
+@settings(max_examples=300)
+@given(LARGE, st.sampled_from("+-*"), LARGE, st.sampled_from(["==", "<", ">="]), LARGE)
+def test_large_integers_are_calculated_with_as_python_does(
+    left: str, sign: str, right: str, how: str, other: str
+) -> None:
+    text, wide = f"{left} {sign} {right} {how} {other}", Wide()
+    rows = [
+        {"id": int(i), "hash": int(h)}
+        for i, h in zip(
+            wide.columns["id"].values,
+            wide.columns["hash"].values,
+            strict=True,  # type: ignore[union-attr]
+        )
+    ]
+    wanted = [bool(eval(text, {}, row)) for row in rows]
+    assert Where(text).holds(wide).tolist() == wanted
