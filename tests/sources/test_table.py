@@ -153,7 +153,8 @@ def test_a_column_is_what_all_of_its_cells_are(tmp_path):
 @pytest.mark.parametrize(
     ("values", "kind"),
     [
-        ([2**63, 1], "json"), ([2**53 + 1, 0.5], "json"), ([1, 2.5], "scalar"),
+        ([2**63, 1], "json"), ([float("inf"), -0.0, 5e-324], "scalar"),
+        ([2**53 + 1, 0.5], "json"), ([1, 2.5], "scalar"),
         ([True, 1], "json"), (["", "a"], "text"), ([[1], [2, 3]], "matrix"),
         ([[1], ["a"]], "json"), ([[1, 2.5]], "matrix"), ([[[1, 2]], [[1], [2, 3]]], "json"),
         ([{"a": float("nan")}], "json"), (["2024-01-01T00:00:00", "soon"], "text"),
@@ -168,6 +169,25 @@ def test_values_of_json_lines_stay_what_they_are(values, kind, tmp_path):
         found = physical(source, index).get("x")
         found = found.tolist() if isinstance(found, np.ndarray) else found
         assert found == value or str(found) == str(value)
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind"),
+    [
+        (["1e400", "2"], "text"), (["1e-400", "0.5"], "text"), (["-1e999", "1"], "text"),
+        (["9007199254740993", "0.5"], "text"), (["-99999999999999999", "0.5"], "text"),
+        (["-0", "1"], "scalar"), (["0.0", "0e5"], "scalar"), (["inf", "-inf"], "scalar"),
+        (["1.5", "inf", "nan"], "scalar"), (["9007199254740992", "0.5"], "scalar"),
+        (['"[1e400]"', '"[1]"'], "text"), (["0.1234567890123456", "2e300"], "scalar"),
+    ],
+)  # fmt: skip
+def test_cells_that_no_number_holds_are_text(cells, kind, tmp_path):
+    put(tmp_path / "a.csv", "x,y\n" + "".join(f"{cell},1\n" for cell in cells))
+    source = open_source("table", str(tmp_path))
+    assert kinds_of(source)["x"] == kind
+    for index, cell in enumerate(cells):
+        found = physical(source, index)["x"]
+        assert found == cell.strip('"') if kind == "text" else str(float(found)) == str(float(cell))
 
 
 ROWS = st.lists(
@@ -231,7 +251,13 @@ def test_a_broken_table_names_file_and_row(text, message, tmp_path):
         open_source("table", put(tmp_path / "t.csv", text))
 
 
-@pytest.mark.parametrize("line", ["{", "[1]", '{"a": 1} x', "3"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{", "[1]", '{"a": 1} x', "3", '{"a": 1, "a": 2}', '{"b": [{"c": 1, "c": 1}]}',
+        '{"a": 1e400}', '{"a": [-1e400]}', '{"a": 1e-400}',
+    ],
+)  # fmt: skip
 def test_a_broken_line_of_json_names_it(line, tmp_path):
     with pytest.raises(UsageError, match=r"t.jsonl: line 2: "):
         open_source("table", put(tmp_path / "t.jsonl", '{"a": 1}\n' + line))

@@ -2,13 +2,14 @@
 
 Of CSV, empty cells are missing values. A column is whole numbers, numbers, true and false, moments
 (ISO 8601, date and time) or JSON where every cell is that, and text else: a number whose digits
-would change (``007``, or more than 64 bits) is text. Of JSON lines, values are what they are; a
-column of several kinds is JSON.
+would change (``007``, ``1e400``, or more than 64 bits) is text. Of JSON lines, values are what they
+are; a column of several kinds is JSON.
 """
 
 import csv
 import io
 import json
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ from dsc.errors import UsageError
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".jsonl": "", ".ndjson": ""}
 PARQUET = (".parquet", ".pq", ".arrow", ".feather")
 MOST_DIGITS = 18
-_WHOLE = re.compile(r"-?(?:0|[1-9]\d*)")
+_WHOLE = re.compile(r"0|-?[1-9]\d*")
 _NUMBER = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|inf|nan)", re.IGNORECASE)
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:?\d\d)?")
 _BOOL = {"true": True, "false": False}
@@ -130,7 +131,11 @@ def _read_lines(path: str, data: bytes, where: str, cells: Cells) -> None:
         if not line.strip():
             continue
         try:
-            row = json.loads(line.decode("utf-8", "surrogateescape"))
+            row = json.loads(
+                line.decode("utf-8", "surrogateescape"),
+                parse_float=_json_float,
+                object_pairs_hook=_json_object,
+            )
         except (ValueError, RecursionError) as error:
             raise UsageError(f"{where}: line {number}: no JSON ({error})") from None
         if not isinstance(row, dict):
@@ -138,6 +143,44 @@ def _read_lines(path: str, data: bytes, where: str, cells: Cells) -> None:
         if not all(map(_is_utf8, row)):
             raise UsageError(f"{where}: line {number}: a name that is no UTF-8")
         cells.add(path, number, row)
+
+
+def _json_float(text: str) -> float:
+    """Return a number of JSON.
+
+    Raises
+    ------
+    ValueError
+        When no float is near it.
+    """
+    number = float(text)
+    if not _is_near(text, number):
+        raise ValueError(f"{text} is beyond what a float holds; put it into quotes")
+    return number
+
+
+def _is_near(text: str, number: float) -> bool:
+    """Tell whether a float is the number of a text rounded, and not what became of it far off."""
+    if math.isinf(number):
+        return "inf" in text.lower()
+    digits = text.lower().partition("e")[0]
+    return number != 0 or not digits.strip("+-.0")
+
+
+def _json_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON.
+
+    Raises
+    ------
+    ValueError
+        When it has a name twice.
+    """
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"an object has the name {twice!r} twice")
+    return found
 
 
 def to_table(cells: Cells) -> Any:
@@ -182,11 +225,14 @@ def _is_whole(value: str) -> bool:
 
 
 def _is_number(value: str) -> bool:
-    return (
-        bool(_NUMBER.fullmatch(value))
-        and not _NO_NUMBER.match(value)
-        and sum(map(str.isdigit, value)) < MOST_DIGITS
-    )
+    """Tell whether a cell is a number that a float holds, as far as its digits go."""
+    if not _NUMBER.fullmatch(value) or _NO_NUMBER.match(value):
+        return False
+    if sum(map(str.isdigit, value)) >= MOST_DIGITS:
+        return False
+    number = float(value)
+    is_whole = value.lstrip("+-").isdigit()  # such as ids, which are no others when rounded
+    return _is_near(value, number) and (not is_whole or int(value) == number)
 
 
 def _moments(values: Sequence[str | None], known: Sequence[str]) -> Any:
@@ -208,7 +254,10 @@ def _parsed(values: Sequence[str | None], known: Sequence[str]) -> list[Any] | N
     if not all(value.lstrip()[:1] in ("[", "{") for value in known):
         return None
     try:
-        return [None if value is None else json.loads(value) for value in values]
+        return [
+            None if value is None else json.loads(value, parse_float=_json_float)
+            for value in values
+        ]
     except (ValueError, RecursionError):
         return None
 
