@@ -8,10 +8,11 @@ from typing import Any
 import imagecodecs
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 import dsc
+from dsc._files.formats import can_read
 from dsc._sources.base import read_sample
 from dsc._sources.registry import Source, open_source
 from dsc.errors import SampleError, SourceNotFoundError, UsageError
@@ -207,6 +208,7 @@ ROWS = st.lists(
 def test_any_json_lines_come_back(rows, tmp_path):
     if not any(rows):
         return
+    assume(not any(isinstance(v, str) and can_read(v) for row in rows for v in row.values()))
     put(tmp_path / "a.jsonl", "\n".join(map(json.dumps, rows)))
     source = open_source("table", str(tmp_path / "a.jsonl"))
     names = {one.name: name for name, one in zip(dict.fromkeys(k for r in rows for k in r),
