@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 MAX_GAP = 64 << 10  # bytes that cost about as much as one more request
 MAX_REQUEST = 4 << 20
 REFETCHES = 2
-KEPT_MEMBERS = 32 << 20  # bytes of decompressed members that hold several packs
+KEPT_MEMBERS = 128 << 20  # decompressed, of members that hold several packs; a shuffle is in many
 
 A = TypeVar("A")
 B = TypeVar("B")
