@@ -248,8 +248,10 @@ class _Evaluation:
 
     def _tuple(self, node: ast.Tuple | ast.List | ast.Set) -> Value:
         found = tuple(self.value(one) for one in node.elts)
-        if any(isinstance(one, Column) for one in found):
-            raise UsageError(f"{_spelled(node)}: a list holds numbers and text, not columns")
+        if any(isinstance(one, Column | tuple) for one in found):
+            raise UsageError(
+                f"{_spelled(node)}: a list holds numbers and text, not columns or lists"
+            )
         return found
 
     _list = _set = _tuple

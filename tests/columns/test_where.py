@@ -222,6 +222,7 @@ def test_an_expression_holds_for(text: str, wanted: list[int] | None) -> None:
         ("1 // 0 == count", "1 // 0"),
         ("lower(count) == 'a'", "count is a number: lower is of text"),
         ("count in (score, 1)", "a list holds numbers and text, not columns"),
+        ("score in ((1, 2), 3)", "a list holds numbers and text, not columns or lists"),
     ],
 )
 def test_what_cannot_be_worked_out_is_refused(text: str, message: str) -> None:
