@@ -7,11 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 import dsc
 from dsc._bench.server import serve
 from dsc._sources.base import lacks_of, origin_of, report_of, splits_of
 from dsc._sources.registry import open_source
+from dsc._sources.webdataset.members import scan_members
 from dsc._sources.webdataset.places import expand_braces, split_of_tar
 from dsc.errors import SampleError, SourceNotFoundError, UsageError
 from tests.sources.tars import everything, npy, png, write_samples, write_tar
@@ -344,3 +347,46 @@ def test_webdataset_itself_reads_the_same(tars: Path) -> None:
         assert origin.name == sample["__key__"]
         endings = [path.removeprefix(f"{origin.name}.") for path in origin.files.values()]
         assert endings == [name for name in sample if not name.startswith("__")]
+
+
+NAMES = st.sampled_from(
+    ["a.txt", "b.c.json", "ü/d.txt", "d/e f.txt", "./g.txt", "k.", "no_dot", "y" * 120, "z" * 300]
+)
+KINDS = st.sampled_from(["file", "file", "directory", "link"])
+MEMBERS = st.lists(st.tuples(NAMES, KINDS, st.binary(max_size=700)), min_size=1, max_size=6)
+FORMATS = [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]
+
+
+@settings(max_examples=60, deadline=None)
+@given(MEMBERS, st.sampled_from(FORMATS), st.booleans(), st.booleans())
+@example([("x" * 120, "file", b"first")], tarfile.PAX_FORMAT, False, False)
+@example([("x" * 120, "file", b"first")], tarfile.GNU_FORMAT, False, False)
+@example([("a.txt", "file", b"first")], tarfile.PAX_FORMAT, True, False)
+@example([("a", "directory", b""), ("a/b.txt", "file", b"1")], tarfile.GNU_FORMAT, False, True)
+def test_headers_of_any_kind_are_read_as_tarfile_reads_them(
+    members: list[tuple[str, str, bytes]], form: int, has_global: bool, has_times: bool
+) -> None:
+    file = io.BytesIO()
+    headers = (
+        {"comment": "of all that follows"} if has_global and form == tarfile.PAX_FORMAT else {}
+    )
+    with tarfile.open(fileobj=file, mode="w", format=form, pax_headers=headers) as tar:
+        for name, what, data in members:
+            info = tarfile.TarInfo(name)
+            info.mtime = 1.5 if has_times else 1
+            if what == "file":
+                info.size = len(data)
+            elif what == "directory":
+                info.type = tarfile.DIRTYPE
+            else:
+                info.type, info.linkname = tarfile.SYMTYPE, "nowhere"
+            tar.addfile(info, io.BytesIO(data) if what == "file" else None)
+    whole = file.getvalue()
+    with tarfile.open(fileobj=io.BytesIO(whole)) as tar:
+        wanted = [
+            (one.name, one.offset_data if one.isreg() else 0, one.size)
+            for one in tar
+            if not one.isdir()
+        ]
+    found = [one[:3] for one in scan_members(io.BytesIO(whole), "a.tar")]
+    assert found == wanted

@@ -79,6 +79,7 @@ def _members(file: BinaryIO, tar: Any, known: dict[str, tuple[int, int]]) -> Ite
             continue
         is_plain = is_plain and header[156:157] != b"g"  # which says something of all that follow
         tar.offset, tar.members = at, []
+        file.seek(at)  # elsewhere, tarfile takes an offset of 0 for the end
         info = tar.next()
         if info is None:
             return
