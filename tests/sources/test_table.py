@@ -332,3 +332,11 @@ def test_the_root_is_found_from_any_directory(scans, monkeypatch, tmp_path_facto
     monkeypatch.chdir(tmp_path_factory.mktemp("other"))
     assert os.path.isabs(described["root"])
     assert len(open_source("table", described["root"])) == 1
+
+
+def test_what_a_machine_knows_of_endings_changes_no_archive(monkeypatch, tmp_path):
+    monkeypatch.setattr("mimetypes.guess_type", lambda *_: ("x/here", None))
+    for name in ("a.glb", "b.glb"):
+        (tmp_path / name).write_bytes(b"glTF")
+    (tmp_path / "t.csv").write_text("mesh\na.glb\nb.glb\n")
+    assert open_source("table", str(tmp_path)).tasks[0].media_type == "model/gltf-binary"

@@ -1,7 +1,8 @@
 """What kind of file some bytes are: told by their beginning, or by a name's ending."""
 
-import mimetypes
 from collections.abc import Iterable
+
+from dsc._sources.meaning.endings import UNKNOWN_TYPE, media_type
 
 _MAGIC = (
     (b"ID3", 0, "audio/mpeg"), (b"\xff\xfb", 0, "audio/mpeg"), (b"\xff\xf3", 0, "audio/mpeg"),
@@ -19,7 +20,8 @@ def media_type_of(data: bytes, name: str = "") -> str | None:
     for magic, at, kind in _MAGIC:
         if data[at : at + len(magic)] == magic:
             return kind
-    return mimetypes.guess_type(name)[0] if name else None
+    kind = media_type(name)
+    return None if kind == UNKNOWN_TYPE else kind
 
 
 def one_media_type(found: Iterable[str | None]) -> str | None:
