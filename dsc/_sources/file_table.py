@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from dsc._sources.keys import SPLIT_ORDER, group_prefix, join_key, natural_order
+from dsc._sources.keys import group_prefix, join_key, natural_order, split_rank
 from dsc.errors import UsageError
 
 KINDS_OF_FILES = 8  # of which a task has one looked at
@@ -230,8 +230,7 @@ class TableBuilder:
 
     def _order(self, group: str) -> tuple[int, str, tuple[str, str]]:
         split = self._splits[group]
-        known = SPLIT_ORDER.index(split) if split in SPLIT_ORDER else len(SPLIT_ORDER)
-        return known, split, natural_order(group)
+        return split_rank(split), split, natural_order(group)
 
     def _fill(self, table: FileTable, new_row: NDArray[np.int64]) -> None:
         rank = {template: place for place, template in enumerate(table.templates)}

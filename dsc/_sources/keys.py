@@ -15,6 +15,11 @@ _DIGITS = re.compile(r"\d+")
 _SEPARATOR = "__"
 
 
+def split_rank(split: str) -> int:
+    """Return the place of a split in the usual order; of other names, behind all of these."""
+    return SPLIT_ORDER.index(split) if split in SPLIT_ORDER else len(SPLIT_ORDER)
+
+
 def natural_order(text: str) -> tuple[str, str]:
     """Return a sort key by which numbers inside names count as numbers."""
     return _DIGITS.sub(lambda digits: digits[0].zfill(20), text), text

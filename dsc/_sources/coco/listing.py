@@ -21,7 +21,7 @@ from dsc._schemas import LeftOut
 from dsc._sources.coco.names import base_and_group, split_names
 from dsc._sources.coco.scan import ScannedFile, looks_like_coco, scan
 from dsc._sources.file_table import WHOLE, FileTable
-from dsc._sources.keys import SPLIT_ORDER, group_prefix, natural_order
+from dsc._sources.keys import group_prefix, natural_order, split_rank
 from dsc._sources.meaning.options import TaskOptions
 from dsc.errors import UsageError
 
@@ -538,8 +538,7 @@ def _similar(group: str) -> tuple[str, ...]:
 
 
 def _split_order(split: str, group: str) -> tuple[int, str, tuple[str, str]]:
-    known = SPLIT_ORDER.index(split) if split in SPLIT_ORDER else len(SPLIT_ORDER)
-    return known, split, natural_order(group)
+    return split_rank(split), split, natural_order(group)
 
 
 def _stems(names: Sequence[str]) -> list[str]:

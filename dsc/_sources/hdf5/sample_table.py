@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from dsc._files.passed_over import printable
 from dsc._schemas.base import canonical_json
 from dsc._sources.file_table import FileTable
-from dsc._sources.keys import SPLIT_ORDER, fit, natural_order, plain
+from dsc._sources.keys import fit, natural_order, plain, split_rank
 from dsc.errors import UsageError
 
 INSIDE = "//"  # between a file's path and a dataset's: neither has two slashes in a row
@@ -191,8 +191,7 @@ class RowTable:
 
 
 def _order(part: RowBlock) -> tuple[int, str, tuple[str, str], tuple[str, str]]:
-    known = SPLIT_ORDER.index(part.split) if part.split in SPLIT_ORDER else len(SPLIT_ORDER)
-    return known, part.split, natural_order(part.file), natural_order(part.group)
+    return split_rank(part.split), part.split, natural_order(part.file), natural_order(part.group)
 
 
 class FrameTable:

@@ -17,7 +17,7 @@ from dsc._files.passed_over import PassedOver
 from dsc._files.tree import FileTree, nothing_found
 from dsc._schemas import LeftOut
 from dsc._schemas.task import spelled
-from dsc._sources.keys import natural_order
+from dsc._sources.keys import natural_order, split_rank
 from dsc._sources.meaning.names import name_of_split
 from dsc._sources.meaning.options import TaskOptions
 from dsc.errors import UsageError
@@ -28,7 +28,6 @@ LOOKED_FOR = (
     "train.parquet",
     "a directory made by save_to_disk",
 )
-ORDER = ("train", "val", "test", "dev")
 _SHARD = re.compile(r"(.+?)-\d{5}-of-\d{5}(?:-[0-9a-f]{8,})?")
 _NO_SPLIT = ("data", "part", "shard", "chunk", "file", "dataset", "rows")
 
@@ -97,8 +96,7 @@ def in_order(files: Iterable[RowFile]) -> list[RowFile]:
 
 def order_of_split(split: str) -> tuple[int, str]:
     """Return a sort key of splits: train, val, test, dev, then by name, then none."""
-    known = name_of_split(split)
-    return (ORDER.index(known) if known in ORDER else len(ORDER) + (not split)), split
+    return split_rank(name_of_split(split) or split) + (not split), split
 
 
 def split_in(path: str) -> str:

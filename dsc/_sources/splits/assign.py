@@ -13,7 +13,7 @@ from dsc._files.passed_over import printable
 from dsc._schemas import Task, resolve_task
 from dsc._schemas.task import spelled
 from dsc._sources.base import Source, read_sample, splits_of
-from dsc._sources.keys import SPLIT_ORDER
+from dsc._sources.keys import split_rank
 from dsc._sources.meaning.names import name_of_split
 from dsc._sources.splits.lists import Line, name_of, read_lists, samples_of
 from dsc._sources.splits.rules import DROP, LONGEST, SplitRules
@@ -92,8 +92,7 @@ def _numbered(source: Source, rules: SplitRules) -> dict[str, NDArray[np.int64]]
 
 
 def _usual_order(split: str) -> tuple[int, str]:
-    known = SPLIT_ORDER.index(split) if split in SPLIT_ORDER else len(SPLIT_ORDER)
-    return known, split
+    return split_rank(split), split
 
 
 def _hashed(source: Source, rules: SplitRules) -> Iterator[str | None]:

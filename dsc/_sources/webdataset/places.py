@@ -18,7 +18,7 @@ from dsc._files.packed import COMPRESSED_TARS
 from dsc._files.passed_over import PassedOver
 from dsc._files.tree import FileTree, nothing_found
 from dsc._schemas import LeftOut
-from dsc._sources.keys import SPLIT_ORDER, natural_order
+from dsc._sources.keys import natural_order, split_rank
 from dsc._sources.meaning.names import name_of_split, split_of
 from dsc._sources.meaning.options import TaskOptions
 from dsc._storage.files.place import Place, parse_place
@@ -209,5 +209,4 @@ def _matches(parts: Sequence[str], wanted: Sequence[str]) -> bool:
 
 def _order(path: str) -> tuple[int, str, tuple[str, str]]:
     split = split_of_tar(path)
-    known = SPLIT_ORDER.index(split) if split in SPLIT_ORDER else len(SPLIT_ORDER)
-    return known, split, natural_order(path)
+    return split_rank(split), split, natural_order(path)
