@@ -126,7 +126,7 @@ def test_the_test_frames_of_nyuv2_and_then_its_labels_join_the_training_frames(
     listed = dsc("ls", out, "-n", 0, "--json").json()["samples"]
     assert [one["split"] for one in listed] == ["train", "train", "test", "test"]
     found = dsc("export", out, "--out", tmp_path / "files", "--json").json()
-    assert found["written"] == 8
+    assert found["written"] == 8 + 2  # arrays, and the lists of the splits
     for folder in ("nyu_depths", "nyu_labels40"):
         for names in frames.values():
             for name in names:
