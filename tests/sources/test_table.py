@@ -340,3 +340,12 @@ def test_what_a_machine_knows_of_endings_changes_no_archive(monkeypatch, tmp_pat
         (tmp_path / name).write_bytes(b"glTF")
     (tmp_path / "t.csv").write_text("mesh\na.glb\nb.glb\n")
     assert open_source("table", str(tmp_path)).tasks[0].media_type == "model/gltf-binary"
+
+
+def test_text_that_is_a_files_name_by_chance_can_be_said_to_be_text(tmp_path):
+    (tmp_path / "hello").write_bytes(b"a file")
+    (tmp_path / "t.csv").write_text("caption,n\nhello,1\nworld,2\n")
+    with pytest.raises(SampleError, match=r"world: no such file .* --kinds \w+=text"):
+        dsc.compress("table", tmp_path / "a", root=tmp_path / "t.csv")
+    dsc.compress("table", tmp_path / "a", root=tmp_path / "t.csv", kinds={"caption": "text"})
+    assert [one["caption"] for one in dsc.open(tmp_path / "a")] == ["hello", "world"]

@@ -347,8 +347,8 @@ def loader(tree: FileTree, where: str = "", follows: bool = True) -> Callable[[s
             return (tree.local / path).read_bytes()
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             raise SampleError(
-                f"{head}{printable(path)}: no such file under {tree.url}; put it there, or say "
-                "where the files are"
+                f"{head}{printable(path)}: no such file under {tree.url}; put it there, say where "
+                "the files are, or, if the column holds no paths, --kinds TASK=text"
             ) from None
 
     return load

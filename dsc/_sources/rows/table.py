@@ -111,7 +111,8 @@ class TableSource(RowSource):
                 more = f", and {len(missing) - 1} more are missing" if len(missing) > 1 else ""
                 raise SampleError(
                     f"{where}, column {column.name}: {printable(path)}: no such file under "
-                    f"{self._tree.url}{more}; put it there, or give --files DIR"
+                    f"{self._tree.url}{more}; put it there, give --files DIR, or say --kinds "
+                    f"{column.task.name}=text if these are no paths"
                 )
 
 
