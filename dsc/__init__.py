@@ -85,7 +85,21 @@ _PUBLIC = {
 }
 
 
+_MODULES = (
+    "codecs",
+    "metrics",
+    "ray_data",
+    "replay",
+    "schemas",
+    "sources",
+    "training",
+    "transforms",
+)
+
+
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:  # so that `dsc.transforms.RandomCrop` needs no import of its own
+        return import_module(f"dsc.{name}")
     if name not in _PUBLIC:
         raise AttributeError(f"module 'dsc' has no attribute {name!r}")
     module, _, path = _PUBLIC[name].partition(":")

@@ -41,7 +41,7 @@ INNER = {
         "restored learned"
     ),
     "_storage": "files format cache read",
-    "_files": "formats directories passed_over local remote packed tree",
+    "_files": "formats directories passed_over likely local remote packed tree",
     "_sources": (
         "base keys meaning splits registry file_table report file_source rows hdf5 "
         "folder webdataset coco taskonomy nyuv2 rendered"

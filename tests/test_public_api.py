@@ -4,6 +4,8 @@ import ast
 import importlib
 import inspect
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -252,6 +254,13 @@ def test_parameters_documented_in_one_line_are_alike(module: str, name: str) -> 
             named = [known[word.strip(" *")] for word in line.split(",")]
             alike = {(str(one.annotation), str(one.default)) for one in named}
             assert len(alike) == 1, f"{function.__qualname__}: {line}"
+
+
+def test_public_modules_are_there_without_an_import_of_their_own() -> None:
+    code = "import dsc; dsc.transforms.RandomCrop, dsc.sources.Source, dsc.replay.__name__"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    with pytest.raises(AttributeError, match="no attribute 'transform'"):
+        _ = dsc.transform
 
 
 def test_every_module_beside_the_front_door_has_an_underscore_in_its_path() -> None:

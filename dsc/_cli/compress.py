@@ -1,6 +1,5 @@
 """``dsc compress``: a dataset in, an archive out."""
 
-import os
 import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ from dsc._cli.printing.progress import by_info, trying, whole
 from dsc._cli.printing.start import watch
 from dsc._cli.printing.summary import show_summary
 from dsc._cli.printing.text import archive_name
-from dsc._cli.source_data import found_at, list_failed
+from dsc._cli.source_data import found_at, list_failed, note_lists
 from dsc._jobs.archive.options import CompressOptions
 
 if TYPE_CHECKING:
@@ -58,12 +57,13 @@ def compress(options: CompressOptions, json_: JsonOption = False) -> None:
     from dsc._jobs.archive.compress import run
 
     options = replace(options, data=found_at(options.data), out=options.place)
+    note_lists(options.data)
     with whole("compress", "samples", "looking at the data") as shown:
         run(options, watch(by_info(shown.report), trying(shown), json_))
-    _report(options.place, options.data.root, json_)
+    _report(options.place, json_)
 
 
-def _report(out: str, root: str | os.PathLike[str] | None, as_json: bool) -> None:
+def _report(out: str, as_json: bool) -> None:
     from dsc._pipeline.read.summary import summarise
     from dsc._storage.read.archive import Archive
 
@@ -79,15 +79,13 @@ def _report(out: str, root: str | os.PathLike[str] | None, as_json: bool) -> Non
         "reached": [one.model_dump(mode="json") for one in archive.manifest.reached],
         "choice": archive.manifest.choice and archive.manifest.choice.model_dump(mode="json"),
     }
-    emit(as_json, value, lambda: _show(out, root, summary, archive.manifest))
+    emit(as_json, value, lambda: _show(out, summary, archive.manifest))
     if failed:
         list_failed(failed, len(archive))
         raise typer.Exit(1)
 
 
-def _show(
-    out: str, root: str | os.PathLike[str] | None, summary: "Summary", manifest: "Manifest"
-) -> None:
+def _show(out: str, summary: "Summary", manifest: "Manifest") -> None:
     show_summary(out, summary)
     show_reached(manifest)
     tasks = [row for row in summary.rows if row.source_bytes is not None]
@@ -95,6 +93,5 @@ def _show(
     place, name = shlex.quote(out), archive_name(out)
     say("Next:")
     say(f"  dsc verify {place} --deep")
-    beside = f" --source-root {shlex.quote(str(root))}" if root else ""
-    say(f"  dsc view {place} --out {shlex.quote(name + '.html')}{beside}")
+    say(f"  dsc serve {place}")
     say(f"  dsc fetch {place} --tasks {task} --out {shlex.quote(f'{name}-{task}')}")

@@ -7,6 +7,7 @@ import typer
 from dsc._cli.options import ArchiveArgument, JsonOption, TasksOption, takes_options
 from dsc._cli.printing.output import emit, say
 from dsc._cli.printing.progress import progress
+from dsc._cli.printing.text import counted
 from dsc._cli.selecting import SelectionArguments
 
 if TYPE_CHECKING:
@@ -116,15 +117,17 @@ def export(
         "depth_unit_m": {task.name: task.unit_m for task in found.tasks if task.unit_m},
         "notes": list(found.notes),
     }
-    emit(json_, value, lambda: _show_exported(out, found))
+    emit(json_, value, lambda: _show_exported(out, to, found))
 
 
-def _show_exported(out: str, found: "ExportReport") -> None:
+def _show_exported(out: str, to: str, found: "ExportReport") -> None:
     kept = f", {found.kept} were there already" if found.kept else ""
-    say(f"{out}: {found.written} files written{kept}")
+    say(f"{out}: {counted(found.written, 'file')} written{kept}")
     for task in found.tasks:
         if found.missing[task.name]:
-            say(f"{task.name}: {found.missing[task.name]} samples lack it and have no file")
+            lacking = counted(found.missing[task.name], "sample")
+            what = "null, where the archive lacks it" if to == "parquet" else "without a file of it"
+            say(f"{task.name}: {lacking} {what}")
         if task.unit_m:
             say(f"{task.name}: metres = value × {task.unit_m:.9g}")
     for note in found.notes:

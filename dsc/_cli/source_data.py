@@ -16,13 +16,7 @@ from dsc._pipeline.options import SourceOptions
 if TYPE_CHECKING:
     from dsc._schemas import FailedSample
 
-HDF5 = (".h5", ".hdf5", ".mat")
-LIKELY = (
-    (HDF5, "hdf5"),
-    ((".parquet", ".arrow"), "huggingface"),
-    ((".csv", ".tsv", ".jsonl"), "table"),
-    (".tar", "webdataset"),
-)
+LISTS = (".txt", ".lst")
 LISTED = 20  # failed samples that are spelled out for people; --json has all
 
 
@@ -36,6 +30,27 @@ def found_at(data: SourceOptions) -> SourceOptions:
     """
     source, root = str(data.source), None if data.root is None else os.fspath(data.root)
     return replace(data, root=_find(source, root, data.sample))
+
+
+def note_lists(data: SourceOptions) -> None:
+    """Say that files beside the data are called like splits, where nothing says what splits are.
+
+    Without a word, the frames of test.txt would be in the split train.
+    """
+    from dsc._sources.meaning.names import name_of_split
+
+    if data.root is None or data.split or data.split_file or data.split_by:
+        return
+    root = Path(os.fspath(data.root).removeprefix("file://"))
+    if "://" in str(root) or not root.is_dir():
+        return
+    names = sorted(entry.name for entry in os.scandir(root) if not entry.name.startswith("."))
+    if any(name_of_split(name) for name in names):
+        return  # directories of splits
+    lists = [name for name in names if name.endswith(LISTS) and name_of_split(Path(name).stem)]
+    if lists:
+        given = ",".join(lists)
+        note(f"{', '.join(lists)}: if these list the samples of splits, --split-file {given}")
 
 
 def _find(source: str, root: str | None, sample: int | None) -> str | None:
@@ -62,9 +77,10 @@ def _find(source: str, root: str | None, sample: int | None) -> str | None:
 
 def _no_layout(source: str, known: Sequence[str]) -> str:
     """Say what SOURCE may be, and what was probably meant."""
+    from dsc._files.likely import source_of_file
     from dsc._storage.format.names import MANIFEST
 
-    said = f"no layout {source!r}; known: {', '.join(known)}"
+    said = f"no source {source!r}; known: {', '.join(known)}"
     if not source or ("://" not in source and not os.path.exists(source)):
         near = get_close_matches(source.lower(), known, n=1, cutoff=0.5)
         if near:
@@ -73,7 +89,7 @@ def _no_layout(source: str, known: Sequence[str]) -> str:
     place = shlex.quote(source)
     if (Path(source) / MANIFEST).is_file():
         return f"{source} is an archive already; dsc info {place} shows what is in it"
-    likely = next((name for ends, name in LIKELY if source.lower().endswith(ends)), "folder")
+    likely = source_of_file(source) or "folder"
     if source.startswith("hf://"):
         likely = "huggingface"
     return f"{said}. For the data that lies there write {likely} --root {place}"
@@ -87,6 +103,7 @@ def _check_readable(source: str, root: str) -> None:
     UsageError
         When it is; the message says what to give.
     """
+    from dsc._files.likely import source_of_file
     from dsc.errors import UsageError
 
     path = Path(root.removeprefix("file://")).expanduser()
@@ -102,8 +119,9 @@ def _check_readable(source: str, root: str) -> None:
     if is_hidden:
         raise UsageError(f"--root {root}: there is no permission to read it")
     if path.is_file() and source in ("taskonomy", "folder") and not _is_packed(path):
-        is_hdf5 = root.lower().endswith(HDF5)
-        hint = f"; dsc compress hdf5 --root {shlex.quote(root)}" if is_hdf5 else ""
+        other = source_of_file(root)
+        known = other not in (None, source)
+        hint = f"; dsc compress {other} --root {shlex.quote(root)}" if known else ""
         raise UsageError(f"--root {root} is a file, {source} is read from a directory{hint}")
 
 

@@ -5,6 +5,7 @@ nothing is ever evaluated by Python itself. What it may hold is listed in `GRAMM
 """
 
 import ast
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
@@ -17,6 +18,7 @@ from dsc.errors import UsageError
 Predicate = Callable[[Mapping[str, Any]], Any]
 Value = Column | Plain
 
+_ASSIGNS = re.compile(r"(?<![=!<>])=(?!=)")
 GRAMMAR = (
     "== != < <= > >=, and or not, in, is None, + - * / // %, x[0], x.field, len lower upper abs, "
     "startswith endswith contains, column('name')"
@@ -140,7 +142,10 @@ class Where:
             _check(tree)
         except SyntaxError as error:
             at = f" at letter {error.offset}" if error.offset else ""
-            raise UsageError(f"where={text!r}: {error.msg}{at}; it may hold {GRAMMAR}") from None
+            equal = "; is == meant?" if _ASSIGNS.search(text) else ""
+            raise UsageError(
+                f"where={text!r}: {error.msg}{at}{equal}; it may hold {GRAMMAR}"
+            ) from None
         except (RecursionError, MemoryError, ValueError) as error:
             if isinstance(error, UsageError):
                 raise UsageError(f"where={text[:200]!r}: {error.args[0]}") from None

@@ -4,4 +4,5 @@
 - `tree`: one way to list and read them all. `local`, `packed` and `remote` do it for each kind of
   place; `directories` makes directories of a flat list of paths.
 - `passed_over`: what no source reads, and the account of it.
+- `likely`: which source reads files of these names.
 """

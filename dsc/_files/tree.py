@@ -9,11 +9,13 @@ and each is accounted for; see `dsc._files.passed_over`.
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Protocol
 from urllib.parse import unquote_to_bytes
 
 from dsc._files.directories import DirectoryNames, join_path
+from dsc._files.likely import source_of_files
 from dsc._files.local import LocalFiles
 from dsc._files.packed import PackedFiles, find_packed
 from dsc._files.passed_over import (
@@ -27,6 +29,8 @@ from dsc._files.remote import RemoteFiles
 from dsc._schemas import LeftOut
 from dsc._storage.files.place import Place, parse_place, redact
 from dsc.errors import SampleError, SourceNotFoundError
+
+MOST_LOOKED_AT = 10_000  # files that tell which source reads them
 
 
 class FileBackend(Protocol):
@@ -234,10 +238,33 @@ class FileTree:
             raise nothing_found(source, f"{printable(root or self.url)} does not exist", ())
 
 
-def nothing_found(source: str, what: str, layouts: tuple[str, ...]) -> SourceNotFoundError:
-    """Make the error for a root without data: what was looked for, and the way without data."""
+def nothing_found(
+    source: str, what: str, layouts: tuple[str, ...], tree: FileTree | None = None
+) -> SourceNotFoundError:
+    """Make the error for a root without data: what was looked for, and what reads what is there.
+
+    Parameters
+    ----------
+    source, what, layouts
+        Which source it is, what it lacks, and examples of what it reads.
+    tree
+        The root, where something is there: its files may be another source's.
+    """
     looked = f"; looked for {', '.join(layouts)} under it" if layouts else ""
-    return SourceNotFoundError(
-        f"{source}: {redact(what)}{looked}. Point --root at the directory that holds the dataset, "
-        "or try dsc without data: `dsc compress taskonomy --views N` renders views"
-    )
+    other = None if tree is None else source_of_files(islice(_names(tree), MOST_LOOKED_AT))
+    if other not in (None, source):
+        way = f"What lies there is read by `dsc compress {other} --root DIR`"
+    else:
+        way = (
+            "Point --root at the directory that holds the dataset, or try dsc without data: "
+            "`dsc compress taskonomy --views N` renders views"
+        )
+    return SourceNotFoundError(f"{source}: {redact(what)}{looked}. {way}")
+
+
+def _names(tree: FileTree) -> Iterator[str]:
+    try:
+        for _, names in tree.walk([]):
+            yield from names
+    except (OSError, SampleError):
+        return  # the error that is being made says what matters

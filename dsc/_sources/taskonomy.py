@@ -143,7 +143,7 @@ class TaskonomySource(FileSource):
         tree.require_root(cls.name, root)
         table, left_out = list_views(tree, options)
         if not len(table):
-            raise nothing_found(cls.name, f"no view under {root}", LAYOUTS)
+            raise nothing_found(cls.name, f"no view under {root}", LAYOUTS, tree)
         _check_components(units, table)
         wanted = wanted_tasks(options, [name for name in DOMAINS if name in table.files])
         left_out += unwanted(table.counts(), wanted, options)

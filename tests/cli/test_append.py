@@ -70,7 +70,7 @@ def test_a_call_that_cannot_be_honoured_exits_2(dsc: Command, demo: Path, tmp_pa
         ((demo, "taskonomy", "--views", 8, "--codec", "png"), "named with --tasks"),
         ((tmp_path / "none", "taskonomy", "--views", 8), "no such directory"),
         (("http://127.0.0.1:9/a", "taskonomy", "--views", 8), "HTTP cannot be written to"),
-        ((demo, "nonsense", "--views", 8), "no layout 'nonsense'"),
+        ((demo, "nonsense", "--views", 8), "no source 'nonsense'"),
     ]:
         ran = dsc("append", *words, "--json")
         assert ran.code == 2

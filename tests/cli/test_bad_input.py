@@ -310,7 +310,7 @@ def test_what_is_no_archive_is_said_in_one_line(
         ("file/x", "no such directory"),
         ("empty", "no dsc.json there"),
         ("odd", "no dsc.json there"),
-        ("begun", "not finished; run the same `dsc compress` or"),
+        ("begun", "not finished; run the same command"),
         (archive / "dsc.json", f"give {archive}"),
         ("", "is empty"),
     ):
@@ -416,3 +416,19 @@ def photo_folder(tmp_path: Path) -> Path:
     pixels = np.random.default_rng(0).integers(0, 256, (16, 24, 3)).astype(np.uint8)
     (tmp_path / "in/rgb/1.png").write_bytes(imagecodecs.png_encode(pixels))
     return tmp_path / "in"
+
+
+def test_lists_beside_the_data_are_spoken_of_where_nothing_says_what_splits_are(
+    dsc: Command, tmp_path: Path
+) -> None:
+    picture = imagecodecs.png_encode(np.zeros((8, 8, 3), np.uint8))
+    for name in ("rgb/a.png", "rgb/b.png"):
+        (tmp_path / "x" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "x" / name).write_bytes(picture)
+    (tmp_path / "x/train.txt").write_text("a\n")
+    (tmp_path / "x/test.txt").write_text("b\n")
+    words = ("compress", "folder", "--root", tmp_path / "x", "--codec", "png", "--out")
+    ran = dsc(*words, tmp_path / "one")
+    assert "--split-file test.txt,train.txt" in ran.err
+    ran = dsc(*words, tmp_path / "two", "--split-file", "test.txt,train.txt")
+    assert ran.code == 0 and "if these list" not in ran.err

@@ -288,3 +288,23 @@ def test_importing_the_sources_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("asked", "name", "right"),
+    [
+        ("folder", "a.tar", "webdataset"),
+        ("webdataset", "data/train.parquet", "huggingface"),
+        ("huggingface", "scans.csv", "table"),
+        ("table", "a.tar", "webdataset"),
+        ("coco", "cat/1.jpg", "folder"),
+        ("taskonomy", "frames.h5", "hdf5"),
+    ],
+)
+def test_a_root_of_another_source_is_told_which(
+    asked: str, name: str, right: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(SourceNotFoundError, match=f"read by `dsc compress {right} --root DIR`"):
+        open_source(asked, str(tmp_path))

@@ -246,11 +246,35 @@ def test_any_json_lines_come_back(rows, tmp_path):
         ("", r"empty; the first row names the columns"),
         ("a,b\n", r"no row below the header"),
         (b"a\xff,b\n1,2\n", r"row 1: .* is no UTF-8"),
+        ("a;b\n1;2\n", r"t.csv: row 1, 'a;b', .* several by ';'; save the table with commas"),
+        ("a\tb\n1\t2\n", r"several by '\\t'; call the table .tsv"),
     ],
 )
 def test_a_broken_table_names_file_and_row(text, message, tmp_path):
     with pytest.raises(UsageError, match=message):
         open_source("table", put(tmp_path / "t.csv", text))
+
+
+def test_a_table_of_one_column_stays_one(tmp_path):
+    source = open_source("table", put(tmp_path / "t.csv", "a\n1;2\n"))
+    assert physical(source, 0) == {"a": "1;2"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("t.csv", "a,b\n1,é\n".encode("latin1"), r"column b: no UTF-8, byte 0xe9 at place 0: save"),
+        (
+            "t.jsonl",
+            b'{"b": "x"}\n{"b": "y\\ud83d"}',
+            r"row 2, .* surrogate, \\ud83d at byte 1",
+        ),
+    ],
+)
+def test_text_that_is_none_says_what_it_is(name, text, message, tmp_path):
+    source = open_source("table", put(tmp_path / name, text))
+    with pytest.raises(SampleError, match=message):
+        read_sample(source, len(source) - 1, ["b"])
 
 
 @pytest.mark.parametrize(
@@ -268,7 +292,7 @@ def test_a_broken_line_of_json_names_it(line, tmp_path):
 def test_bytes_that_are_no_utf8_name_row_and_column(tmp_path):
     root = put(tmp_path / "t.csv", b"n,caption\n1,fine\n2,caf\xe9\n3,x\0y\n")
     source = open_source("table", root)
-    with pytest.raises(SampleError, match=r"row_000001: t.csv: row 3, column caption: 'utf-8'"):
+    with pytest.raises(SampleError, match=r"row_000001: t.csv: row 3, column caption: no UTF-8"):
         source.read(1, ["caption"])
     assert physical(source, 2)["caption"] == "x\0y"
     dsc.compress("table", tmp_path / "out", root=root, on_error="skip")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dsc._schemas import SourceReport, Task
 
 COLUMNS = ("task", "kind", "stored as", "unit", "nothing is", "samples", "codec", "loss", "why")
+MOST_LETTERS = 40  # of what a task is stored as
 WIDE = 150  # columns that a table with reasons needs; a log or a pipe has as many as it wants
 LISTED = 20  # entries of what is left out; --json and the manifest have all
 
@@ -51,7 +52,8 @@ def show_left_out(report: "SourceReport") -> None:
     if not report.left_out:
         return
     count = sum(one.files for one in report.left_out)
-    note(f"not read: {count} file{'s' * (count != 1)}")
+    what = "column" if all(one.what.startswith("column ") for one in report.left_out) else "file"
+    note(f"not read: {counted(count, what)}")
     for one in report.left_out[:LISTED]:
         files = f" ({one.files} files)" if one.files > 1 else ""
         note(f"  {one.what}{files}: {one.reason}")
@@ -76,12 +78,17 @@ def _note_lines(row: tuple[str, ...]) -> None:
     note(f"    {why}")
 
 
+def _short(stored: str) -> str:
+    """Cut the type of a column that holds columns: `why` and --json have more of it."""
+    return stored if len(stored) <= MOST_LETTERS else f"{stored[: MOST_LETTERS - 1]}…"
+
+
 def _row(report: "SourceReport", task: "Task", codec_set: "CodecSet") -> tuple[str, ...]:
     found = report.tasks.get(task.name)
     return (
         task.name,
         task.kind.value,
-        f"{found.stored if found else ''} as {task.dtype}".removeprefix(" as "),
+        f"{_short(found.stored) if found else ''} as {task.dtype}".removeprefix(" as "),
         "" if task.unit_m is None else f"{task.unit_m:.6g} m",
         "/".join(map(str, task.invalid)),
         str(found.samples if found else report.samples),

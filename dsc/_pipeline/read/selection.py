@@ -381,8 +381,27 @@ def _refuse_keys(archive: Archive, selection: Selection, found: set[str]) -> Non
     of = "" if selection.splits is None else f" in split {', '.join(selection.splits)}"
     of += " among these indices" if selection.indices is not None else ""
     raise UnknownSampleError(
-        f"{archive.root.url}: keys: no sample {some}{more}{of}; `dsc ls` lists the keys"
+        f"{archive.root.url}: keys: no sample {some}{more}{of}; {_about_keys(archive, absent)}"
     )
+
+
+def _about_keys(archive: Archive, absent: Sequence[str]) -> str:
+    """Say where keys are listed, and that of a name of the source where one was given."""
+    from dsc._sources.keys import group_prefix, join_key
+
+    for name in absent[:LISTED]:
+        group, _, stem = name.rpartition("/")
+        key = join_key(group_prefix(group), stem)
+        if key == name:
+            continue
+        try:
+            archive.index_of(key)
+        except UnknownSampleError:
+            continue
+        return (
+            f"the source's {name!r} has the key {key!r}; names of the source are chosen by where="
+        )
+    return "`dsc ls` lists the keys"
 
 
 class _KeyFilter:

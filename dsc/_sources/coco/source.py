@@ -107,7 +107,7 @@ class CocoSource(FileSource):
         tree.require_root(cls.name, root)
         listing = list_coco(tree, options, split)
         if not len(listing.table):
-            raise nothing_found(cls.name, f"no annotated image under {root}", LAYOUTS)
+            raise nothing_found(cls.name, f"no annotated image under {root}", LAYOUTS, tree)
         found = _found_tasks(listing)
         wanted = wanted_tasks(options, list(found))
         counts = {name: int(has.sum()) for name, has in found.items()}

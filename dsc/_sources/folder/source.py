@@ -129,7 +129,7 @@ class FolderSource(FileSource):
         tree.require_root(cls.name, root)
         left_out: list[LeftOut] = []
         files = ListedFiles.of(tree.walk(left_out), options)
-        chosen = _choose_layout(layout, files, str(root), options)
+        chosen = _choose_layout(layout, files, tree, str(root), options)
         stated = [name for name, kind in (options.kinds or {}).items() if kind in BLOB_KINDS]
         built = place_files(chosen, files, stated)
         wanted = wanted_tasks(options, built.tasks)
@@ -199,7 +199,7 @@ def class_names(labels: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _choose_layout(
-    stated: str | None, files: ListedFiles, root: str, options: TaskOptions
+    stated: str | None, files: ListedFiles, tree: FileTree, root: str, options: TaskOptions
 ) -> Layout:
     if stated is None and (found := recognise(files.all(), root)) is not None:
         return found
@@ -209,11 +209,7 @@ def _choose_layout(
             raise UsageError(f"--layout {stated}: {root} does not look like that")
         return found
     if not files.readable:
-        tars = any(
-            name.lower().endswith(".tar") for names in files.others.values() for name in names
-        )
-        hint = f"; if they hold samples: `dsc compress webdataset --root {root}`" if tars else ""
-        raise nothing_found("folder", f"no image under {root}{files.seen()}{hint}", LOOKED_FOR)
+        raise nothing_found("folder", f"no image under {root}{files.seen()}", LOOKED_FOR, tree)
     named = {*options.named(), *map(spelled, options.tasks or ())}
     if stated is not None:
         return stated_layout(stated, files.readable, LAYOUTS, named)

@@ -252,7 +252,7 @@ def _find_files(root: str, options: TaskOptions) -> tuple[FileTree, list[str], l
             else:
                 others.append(path)
     if not paths:
-        raise nothing_found("hdf5", f"no HDF5 file under {root}", LOOKED_FOR)
+        raise nothing_found("hdf5", f"no HDF5 file under {root}", LOOKED_FOR, tree)
     beside = pictures_beside(paths, others)
     for path in others:
         advice = "; the source folder reads pictures and HDF5 together" if path in beside else ""

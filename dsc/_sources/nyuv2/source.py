@@ -79,7 +79,7 @@ def open_nyuv2(
         return NyuV2Source.open_folder(tree, listing, split, depth_unit, options, left_out)
     mats = [name for name in listing.get("", ()) if name.endswith(".mat") and "splits" not in name]
     if not mats:
-        raise nothing_found("nyuv2", f"no frame under {root}", LAYOUTS)
+        raise nothing_found("nyuv2", f"no frame under {root}", LAYOUTS, tree)
     return _open_mat(tree, mats[0], split, depth_unit, options)
 
 

@@ -94,11 +94,25 @@ def read_cell(
         return None if data is None else (_decoded(column, data, where), len(data))
     try:
         value = _value(column, array, at)
-    except (ValueError, arrow().ArrowException) as error:  # bytes that are no UTF-8, too
+    except UnicodeDecodeError as error:
+        raise SampleError(f"{where}: {_not_utf8(error)}") from None
+    except (ValueError, arrow().ArrowException) as error:
         raise SampleError(f"{where}: {error}") from None
     if column.task.is_map:
         return fit_to_task(value, column.task, where, column.meaning.conversion), value.nbytes
     return value, value.nbytes
+
+
+def _not_utf8(error: UnicodeDecodeError) -> str:
+    """Say what of a text is no UTF-8: half of a UTF-16 pair, or another encoding."""
+    odd = bytes(error.object[error.start : error.start + 3])
+    if len(odd) == 3 and odd[0] == 0xED and odd[1] >= 0xA0:  # as escapes of JSON leave it
+        code = 0xD000 | (odd[1] & 0x3F) << 6 | odd[2] & 0x3F
+        return f"a lone surrogate, \\u{code:04x} at byte {error.start}, is no text"
+    return (
+        f"no UTF-8, byte 0x{odd[0]:02x} at place {error.start}: save the table as UTF-8, for "
+        "example with `iconv -f latin1 -t utf-8`"
+    )
 
 
 def file_of(array: Any, at: int, load: Load) -> bytes | None:

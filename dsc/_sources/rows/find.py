@@ -83,7 +83,7 @@ def find_files(root: str, options: TaskOptions, source: str) -> FoundFiles:
             prefixes[split].add(prefix)
             found.append(RowFile(path, split))
     if not found:
-        raise nothing_found(source, f"no Parquet or Arrow file under {root}", LOOKED_FOR)
+        raise nothing_found(source, f"no Parquet or Arrow file under {root}", LOOKED_FOR, tree)
     _check_configurations(prefixes, tree)
     left_out += rest.left_out()
     return FoundFiles(tree, tuple(in_order(found)), tuple(left_out), ("layout Parquet",))

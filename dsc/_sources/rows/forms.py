@@ -319,7 +319,8 @@ def _blob(
         media_type_of(data, name) for (_, data), name in zip(probes, names, strict=True)
     )
     task = _blob_task(one, kind, media)
-    why = f"{noted or 'files'}{', ' + media if media else ''}"
+    what = "binary" if noted == "Value" else noted or "files"
+    why = f"{what}{', ' + media if media else ''}"
     return Meaning(task, why, (), "bytes")
 
 

@@ -141,7 +141,7 @@ def _find(root: str, options: RowOptions) -> FoundFiles:
     ]
     first = [name for name in tables if name.rpartition(".")[0].lower() in FIRST_NAMES]
     if not tables:
-        raise nothing_found("table", f"no table in {root}", LOOKED_FOR)
+        raise nothing_found("table", f"no table in {root}", LOOKED_FOR, tree)
     if len(tables) > 1 and len(first) == 1:
         tables = first
     if len(tables) > 1 and not all(map(split_in, tables)):

@@ -23,6 +23,12 @@ from dsc._sources.rows.look import leaf_of
 from dsc.errors import UsageError
 
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".jsonl": "", ".ndjson": ""}
+OTHER_DELIMITERS = {
+    ",": "call the table .csv",
+    "\t": "call the table .tsv",
+    ";": "save the table with commas",
+    "|": "save the table with commas",
+}
 PARQUET = (".parquet", ".pq", ".arrow", ".feather")
 MOST_DIGITS = 18
 _WHOLE = re.compile(r"0|-?[1-9]\d*")
@@ -91,6 +97,7 @@ def _read_csv(path: str, data: bytes, where: str, delimiter: str, cells: Cells) 
     try:
         for number, row in enumerate(reader, 1):
             if not header:
+                _check_delimiter(row, where, delimiter)
                 header = _checked_header(row, where)
             elif row:
                 if len(row) != len(header):
@@ -115,6 +122,16 @@ def _checked_header(row: Sequence[str], where: str) -> list[str]:
         if not _is_utf8(name):
             raise UsageError(f"{where}: row 1: {name!r} is no UTF-8; save the table as UTF-8")
     return names
+
+
+def _check_delimiter(row: Sequence[str], where: str, delimiter: str) -> None:
+    """Refuse a header that is one name only because other signs part its columns."""
+    for other, says in OTHER_DELIMITERS.items():
+        if len(row) == 1 and other != delimiter and other in row[0]:
+            raise UsageError(
+                f"{where}: row 1, {row[0]!r}, has one column by {delimiter!r} and several by "
+                f"{other!r}; {says}"
+            )
 
 
 def _is_utf8(text: str) -> bool:

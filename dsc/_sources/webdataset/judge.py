@@ -255,7 +255,8 @@ def _why_none(task: Task, one: Probe) -> str:
     try:
         task.to_native(one.data)
     except ValueError as error:
-        return f"{one.where}: {error}"
+        why = "no UTF-8" if isinstance(error, UnicodeDecodeError) else error
+        return f"{one.where}: {why}"
     return ""
 
 

@@ -90,7 +90,7 @@ def find_tars(root: str, options: TaskOptions) -> Tars:
             "dsc compresses the rest"
         )
     if not paths:
-        raise nothing_found(SOURCE, f"no .tar at {root}", LOOKED_FOR)
+        raise nothing_found(SOURCE, f"no .tar at {root}", LOOKED_FOR, tree)
     ordered = sorted(paths, key=_order)
     return Tars(tree, tuple(ordered), tuple(map(split_of_tar, ordered)), tuple(left_out))
 

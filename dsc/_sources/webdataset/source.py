@@ -153,7 +153,10 @@ class WebDatasetSource:
             {**options.to_json(), "layout": None if layout == LAYOUTS[0] else layout}
             | {"split": split},
             left_out,
-            [f"{len(tars.paths)} tars", *idle_notes(options, left_out)],
+            [
+                f"{len(tars.paths)} tar{'s' * (len(tars.paths) != 1)}",
+                *idle_notes(options, left_out),
+            ],
             root,
         )
 
@@ -361,3 +364,7 @@ def _file(tars: Tars, table: TarTable, row: int, cell: Cell) -> tuple[bytes, str
     data = tars.tree.read_part(path, cell.start, cell.start + cell.size)
     name = f"{printable(table.own_name(row))}.{printable(cell.ending)}"
     return data, f"{tars.tree.where(path)}: {name}"
+
+
+def _counted(tars: int) -> str:
+    return f"{tars} tar{'s' * (tars != 1)}"

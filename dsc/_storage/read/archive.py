@@ -443,7 +443,8 @@ def check_shards(manifest: Manifest, shards: Sequence[ShardRecord], where: str) 
 
 def _not_found(root: Root) -> str:
     """Say why there is no archive, as far as that can be seen without a network."""
-    place, again = root.local, "run the same `dsc compress` or `dsc fetch` again to finish it"
+    place = root.local
+    again = "run the same command (`dsc compress`, fetch, push or pull) again to finish it"
     if place is None:
         return f"{root.url}: no {MANIFEST} there: no archive, or one that is not finished ({again})"
     if place.name == MANIFEST and place.is_file():

@@ -17,6 +17,7 @@ from dsc._bench.server import serve
 from dsc._sources import registry
 from dsc.errors import StateMismatchError, UnknownSampleError, UsageError
 from tests.everything import values
+from tests.sources.tars import write_samples
 
 N = 47
 quick = settings(
@@ -307,6 +308,15 @@ def test_what_cannot_be_chosen_is_refused_with_what_there_is(
     with pytest.raises(UsageError) as caught:
         dsc.stream(url, "scene", **options)
     assert message in str(caught.value)
+
+
+def test_a_name_of_the_source_is_told_its_key(tmp_path: Path) -> None:
+    samples = [(f"room/{n}", {"txt": b"a"}) for n in range(3)]
+    dsc.compress("webdataset", tmp_path / "a", root=write_samples(tmp_path / "a.tar", samples))
+    for use in (dsc.open, dsc.stream):
+        with pytest.raises(UnknownSampleError, match="source's 'room/1' has the key 'room__1'"):
+            use(tmp_path / "a", keys=["room__0", "room/1"])
+    assert len(dsc.open(tmp_path / "a", where="source == 'room/1'")) == 1
 
 
 def test_an_unknown_key_is_a_key_error(url: Path) -> None:
