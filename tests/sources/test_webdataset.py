@@ -337,6 +337,42 @@ def test_tars_behind_http_are_read_by_ranges(tars: Path) -> None:
             ]
 
 
+@pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+@pytest.mark.parametrize("first", ["file", "directory", "long name", "global header", "link"])
+def test_tars_may_begin_with_anything(form: int, first: str, tmp_path: Path) -> None:
+    headers = {"comment": "made by git"} if first == "global header" else None
+    if headers and form != tarfile.PAX_FORMAT:
+        pytest.skip("only tars of that form have one")
+    name = "é" * 50 + "/" + "n" * 40 if first == "long name" else "a"
+    path = tmp_path / "t.tar"
+    with tarfile.open(path, "w", format=form, pax_headers=headers) as tar:
+        if first in ("directory", "link"):
+            odd = tarfile.TarInfo("d" if first == "directory" else "l.txt")
+            odd.type = tarfile.DIRTYPE if first == "directory" else tarfile.SYMTYPE
+            odd.linkname = "" if first == "directory" else "nowhere"
+            tar.addfile(odd)
+        for number in range(3):
+            info = tarfile.TarInfo(f"{name}{number}.txt")
+            info.size, info.mtime = 5, 1.5  # as webdataset's writer: a header of its own in PAX
+            tar.addfile(info, io.BytesIO(b"text%d" % number))
+    with path.open("rb") as file, tarfile.open(path) as tar:
+        found = [m for m in scan_members(file, "t.tar") if not m.why_not]
+        wanted = [m for m in tar.getmembers() if m.isreg()]
+    assert [(m.name, m.offset, m.size) for m in found] == [
+        (m.name, m.offset_data, m.size) for m in wanted
+    ]
+    assert len(found) == 3
+
+
+def test_tars_of_webdatasets_own_writer_are_read(tmp_path: Path) -> None:
+    webdataset = pytest.importorskip("webdataset")
+    with webdataset.TarWriter(str(tmp_path / "train-000000.tar")) as tar:
+        for number in range(3):
+            tar.write({"__key__": f"a/{number}", "txt": f"text {number}", "cls": number})
+    source = open_source("webdataset", str(tmp_path))
+    assert len(source) == 3
+
+
 def test_webdataset_itself_reads_the_same(tars: Path) -> None:
     wds = pytest.importorskip("webdataset")
     source = open_source("webdataset", str(tars))

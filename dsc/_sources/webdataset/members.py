@@ -78,6 +78,7 @@ def _members(file: BinaryIO, tar: Any, known: dict[str, tuple[int, int]]) -> Ite
             yield member
             continue
         is_plain = is_plain and header[156:157] != b"g"  # which says something of all that follow
+        file.seek(at)  # at the very beginning tarfile takes any other place for the end
         tar.offset, tar.members = at, []
         file.seek(at)  # elsewhere, tarfile takes an offset of 0 for the end
         info = tar.next()
