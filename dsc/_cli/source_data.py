@@ -37,6 +37,7 @@ def note_lists(data: SourceOptions) -> None:
 
     Without a word, the frames of test.txt would be in the split train.
     """
+    from dsc._sources.keys import split_rank
     from dsc._sources.meaning.names import name_of_split
 
     if data.root is None or data.split or data.split_file or data.split_by:
@@ -49,6 +50,7 @@ def note_lists(data: SourceOptions) -> None:
         return  # directories of splits
     lists = [name for name in names if name.endswith(LISTS) and name_of_split(Path(name).stem)]
     if lists:
+        lists.sort(key=lambda name: split_rank(name_of_split(Path(name).stem) or ""))
         given = ",".join(lists)
         note(f"{', '.join(lists)}: if these list the samples of splits, --split-file {given}")
 
