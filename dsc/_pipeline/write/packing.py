@@ -26,6 +26,7 @@ WITH_DICTIONARY = 4096  # samples below which none is tried
 LONG = 16 << 10  # bytes a payload on average, from which each is compressed by itself
 MEMBER_BYTES = 256 << 10  # of a pack
 MEMBER_RAW = 4 << 20  # of a pack before compression: what reading one sample may decompress
+COLUMN_RAW = 32 << 20  # the same of a column, where somebody asks for it
 LOOKED_AT = 4 << 20  # bytes of a stream that are looked at
 DICTIONARY_BYTES = (8 << 10, 32 << 10, 112 << 10)  # that are tried
 PAYS = 1.1  # times its own bytes that a dictionary must save
@@ -177,6 +178,12 @@ def _choose(
         return Stream(name=name, compressed=Compressed.EACH)
     dtype = codec.packed_dtype(name)
     stored = _stored(payloads, Packing(dtype=dtype)) / max(len(payloads), 1)
+    if is_column and raw * min(sizes.whole, sizes.samples) > COLUMN_RAW:
+        raise UsageError(
+            f"--columns {name}: its values are {raw:,.0f} bytes a sample, and all of a shard would "
+            f"be decompressed to read one; leave it out of --columns, or give a --shard-size of at "
+            f"most {int(COLUMN_RAW / raw)}"
+        )
     size = sizes.whole if is_column else _samples_a_pack(raw, stored, sizes)
     size = min(size, MAX_PACK // sizes.pack * sizes.pack)
     own = None if size == sizes.pack else size

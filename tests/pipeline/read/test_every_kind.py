@@ -88,10 +88,10 @@ def test_an_export_gives_the_bytes_back(archive, tmp_path):
     files = {
         path.relative_to(tmp_path / "files").as_posix() for path in tmp_path.rglob("files/*/*")
     }
-    assert {"caption/sample_0.txt", "meta/sample_0.json", "sound/sample_0.bin"} <= files
+    assert {"caption/sample_0.txt", "meta/sample_0.json", "sound/sample_0.wav"} <= files
     assert "caption/sample_3.txt" not in files
     for index in range(N):
-        assert (tmp_path / f"files/sound/sample_{index}.bin").read_bytes() == values(index)["sound"]
+        assert (tmp_path / f"files/sound/sample_{index}.wav").read_bytes() == values(index)["sound"]
 
 
 def test_a_value_that_does_not_fit_is_named(everything, monkeypatch, tmp_path):

@@ -9,6 +9,7 @@ import pytest
 
 import dsc
 from dsc._pipeline.read.columns import ArchiveColumns
+from dsc._pipeline.write import packing
 from dsc._schemas import Task
 from dsc._sources.base import SourceSample
 from dsc._storage.files.root import Root
@@ -191,6 +192,14 @@ def test_long_payloads_are_compressed_each_by_itself(tmp_path: Path) -> None:
     dsc.compress(source, tmp_path / "asked", shard_size=12, pack=4, columns="sound")
     assert sizes(tmp_path / "asked")["sound"] == 12
     assert dsc.open(tmp_path / "asked")[7]["sound"] == source.value("sound", 7)
+
+
+def test_a_column_of_long_values_is_refused(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(packing, "COLUMN_RAW", 100_000)
+    source = Captions(12, sound=20_000)
+    with pytest.raises(UsageError, match="--columns sound: .*--shard-size of at most"):
+        dsc.compress(source, tmp_path / "a", shard_size=12, pack=4, columns="sound")
+    dsc.compress(source, tmp_path / "b", shard_size=3, pack=1, columns="sound")
 
 
 def test_columns_that_can_be_none_are_refused(tmp_path: Path) -> None:
