@@ -197,7 +197,7 @@ def test_long_payloads_are_compressed_each_by_itself(tmp_path: Path) -> None:
 def test_a_column_of_long_values_is_refused(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(packing, "COLUMN_RAW", 100_000)
     source = Captions(12, sound=20_000)
-    with pytest.raises(UsageError, match="--columns sound: .*--shard-size of at most"):
+    with pytest.raises(UsageError, match=r"--columns sound: .*--shard-size of at most"):
         dsc.compress(source, tmp_path / "a", shard_size=12, pack=4, columns="sound")
     dsc.compress(source, tmp_path / "b", shard_size=3, pack=1, columns="sound")
 
