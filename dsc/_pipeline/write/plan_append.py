@@ -44,6 +44,7 @@ from dsc._schemas import (
 )
 from dsc._schemas.manifest import format_version_of
 from dsc._sources.base import Source, SourceSample, lacks_of, origin_of, read_sample, report_of
+from dsc._sources.rows.arrow import count_unit
 from dsc._storage.read.archive import Archive
 from dsc.errors import SampleError, UnknownTaskError, UsageError
 
@@ -103,6 +104,7 @@ def what_to_add(archive: Archive, source: Source, tasks: Sequence[str] | str | N
         )
     for name in read:
         _check_same(own[name], offered[name])
+    _check_counts(archive, source, read)
     return Wanted(Adds.SAMPLES, tuple(own[name] for name in read))
 
 
@@ -161,8 +163,26 @@ def _check_same(own: Task, offered: Task) -> None:
         advice = "; --depth-unit says what a count is" if "unit_m" in differ else ""
         raise UsageError(
             f"task {own.name} of the archive and of the source are not the same: {values}. "
-            f"NewSamples of one task must mean the same{advice}"
+            f"Samples of one task must mean the same{advice}"
         )
+
+
+def _check_counts(archive: Archive, source: Source, names: Sequence[str]) -> None:
+    """Refuse columns of rows that count in another unit, such as durations in s and in ms."""
+    manifest, offered = archive.manifest, report_of(source).tasks
+    reports = [manifest.source_report, *(one.source_report for one in manifest.appended)]
+    kinds = {task.name: task.kind for task in manifest.tasks}
+    for name in names:
+        here = offered[name].column if name in offered else ""
+        if not here or kinds[name] is TaskKind.TIME:  # always nanoseconds
+            continue
+        for there in {one.tasks[name].column for one in reports if one and name in one.tasks}:
+            units = count_unit(there), count_unit(here)
+            if there and there != here and units[0] != units[1]:
+                raise UsageError(
+                    f"task {name}: the archive counts {units[0] or 'something else'} and the "
+                    f"source {units[1] or 'something else'}: convert the source's column"
+                )
 
 
 def _short(value: object) -> str:

@@ -278,6 +278,17 @@ def read_column(text: str) -> Known:
     return Known(field, features_of(schema).get(field.name), first)
 
 
+def count_unit(text: str) -> str:
+    """Return of what a column has whole counts, such as ``duration[ms]``; else nothing.
+
+    Of moments these are counts only where nanoseconds do not reach.
+    """
+    kind = read_column(text).field.type if text else arrow().null()
+    while is_list(kind):
+        kind = kind.value_type
+    return str(kind) if is_count(kind) or arrow().types.is_timestamp(kind) else ""
+
+
 def kind_of_feature(feature: Any) -> str:
     """Return what kind of feature it is, such as ``Image``; empty where nothing is noted."""
     return str(feature.get("_type", "")) if isinstance(feature, Mapping) else ""

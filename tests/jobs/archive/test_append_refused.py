@@ -408,3 +408,37 @@ def test_the_command_to_go_on_is_one_that_works(tmp_path: Path) -> None:
     assert command == f"dsc append {shlex.quote(str(out))} taskonomy --views 9 --size 32"
     assert CliRunner().invoke(app, shlex.split(command)[1:]).exit_code == 0
     assert len(Dataset.open(out)) == 9
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_same"),
+    [
+        ("duration[s]", "duration[ms]", False), ("duration[s]", "int64", False),
+        ("duration[s]", "duration[s]", True), ("time64[us]", "time64[ns]", False),
+        ("timestamp[s]", "timestamp[us]", True),
+    ],
+)  # fmt: skip
+def test_counts_of_two_units_are_not_mixed(
+    first: str, second: str, is_same: bool, tmp_path: Path
+) -> None:
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    def write(kind: str, keys: list[str]) -> str:
+        types = {"int64": pa.int64(), "time64[us]": pa.time64("us"), "time64[ns]": pa.time64("ns")}
+        unit = kind.rstrip("]").rpartition("[")[2]
+        make = pa.duration if kind.startswith("duration") else pa.timestamp
+        values = pa.array([1] * len(keys), types.get(kind) or make(unit))
+        parquet.write_table(pa.table({"id": keys, "x": values}), tmp_path / "a.parquet")
+        return str(tmp_path / "a.parquet")
+
+    given: dict[str, Any] = {"key_column": "id"}
+    compress("huggingface", tmp_path / "out", root=write(first, ["a", "b"]), **given)
+    root = write(second, ["c"])
+    if is_same:
+        append(tmp_path / "out", "huggingface", root=root, **given)
+        assert len(Dataset.open(tmp_path / "out")) == 3
+        return
+    with pytest.raises(UsageError, match=r"task x: .*counts|kind"):
+        append(tmp_path / "out", "huggingface", root=root, **given)
+    assert len(Dataset.open(tmp_path / "out")) == 2
