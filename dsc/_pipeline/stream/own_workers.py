@@ -1,7 +1,7 @@
 """A stream's own workers: processes of a data loader of torch, which live from loop to loop."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
@@ -99,8 +99,8 @@ class _OwnIterator(_MultiProcessingDataLoaderIter):
         self._pid = os.getpid()
         super().__init__(loader)
 
-    def __del__(self) -> None:
-        if self._pid == os.getpid():
+    def __del__(self, getpid: Callable[[], int] = os.getpid) -> None:
+        if self._pid == getpid():  # its own name: modules are gone when the interpreter ends
             super().__del__()
 
 

@@ -407,3 +407,14 @@ def test_a_board_stays_small() -> None:
         for number in range(64):
             assert board.begin(worker(number, 1, loop=loop, workers=64), None, None).epoch == loop
         board.go_to(board.next())
+
+
+def test_workers_that_outlive_the_interpreter_end_without_a_word(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from dsc._pipeline.stream import own_workers
+
+    iterator = own_workers._OwnIterator.__new__(own_workers._OwnIterator)
+    iterator._pid = -1
+    monkeypatch.setattr(own_workers, "os", None)  # as modules are when the interpreter ends
+    iterator.__del__()
