@@ -130,6 +130,8 @@ def test_directories_patterns_and_tasks_say_splits(root: Path, tmp_path: Path) -
         parted(root, split_by="folder:1", split="x")
     with pytest.raises(UsageError, match="9 of 9 samples are in no split"):
         parted(root, split_by="folder:2")
+    with pytest.raises(UsageError, match=r"--split a,b: nothing here says .* --split-file or"):
+        parted(root, split="a,b")
     with pytest.raises(UsageError, match="task:rgb: it holds maps"):
         parted(root, split_by="task:rgb")
     samples = [(f"{n}", {"txt": b"validation" if n % 3 else b"Train ", "cls": b"%d" % (n % 2)})

@@ -189,8 +189,13 @@ def _chosen(
 ) -> dict[str, NDArray[np.int64]]:
     if rules.chosen is None:
         return dict(found)
+    if not found:
+        raise UsageError(
+            f"--split {','.join(rules.chosen)}: nothing here says of which split a sample is; "
+            "--split-file or --split-by does"
+        )
     for name in rules.chosen:
         if name not in found:
-            there = ", ".join(split or "-" for split in found) or "none"
+            there = ", ".join(split or "-" for split in found)
             raise UsageError(f"--split {name}: the splits here are {there}")
     return {name: found[name] for name in rules.chosen}
