@@ -7,7 +7,7 @@ column was is kept beside its task (`spell_column`), so that an export makes it 
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -283,10 +283,20 @@ def count_unit(text: str) -> str:
 
     Of moments these are counts only where nanoseconds do not reach.
     """
-    kind = read_column(text).field.type if text else arrow().null()
-    while is_list(kind):
-        kind = kind.value_type
-    return str(kind) if is_count(kind) or arrow().types.is_timestamp(kind) else ""
+    if not text:
+        return ""
+    kind = read_column(text).field.type
+    if arrow().types.is_timestamp(kind):
+        return str(kind)
+    return ", ".join(dict.fromkeys(str(leaf) for leaf in _leaves(kind) if is_count(leaf)))
+
+
+def _leaves(kind: Any) -> Iterator[Any]:
+    """Yield the types within a type that hold no other."""
+    for n in range(kind.num_fields):
+        yield from _leaves(kind.field(n).type)
+    if not kind.num_fields:
+        yield kind
 
 
 def kind_of_feature(feature: Any) -> str:

@@ -415,7 +415,7 @@ def test_the_command_to_go_on_is_one_that_works(tmp_path: Path) -> None:
     [
         ("duration[s]", "duration[ms]", False), ("duration[s]", "int64", False),
         ("duration[s]", "duration[s]", True), ("time64[us]", "time64[ns]", False),
-        ("timestamp[s]", "timestamp[us]", True),
+        ("timestamp[s]", "timestamp[us]", True), ("within[s]", "within[us]", False),
     ],
 )  # fmt: skip
 def test_counts_of_two_units_are_not_mixed(
@@ -427,8 +427,10 @@ def test_counts_of_two_units_are_not_mixed(
     def write(kind: str, keys: list[str]) -> str:
         types = {"int64": pa.int64(), "time64[us]": pa.time64("us"), "time64[ns]": pa.time64("ns")}
         unit = kind.rstrip("]").rpartition("[")[2]
-        make = pa.duration if kind.startswith("duration") else pa.timestamp
+        make = pa.timestamp if kind.startswith("timestamp") else pa.duration
         values = pa.array([1] * len(keys), types.get(kind) or make(unit))
+        if kind.startswith("within"):
+            values = pa.StructArray.from_arrays([values], ["took"])
         parquet.write_table(pa.table({"id": keys, "x": values}), tmp_path / "a.parquet")
         return str(tmp_path / "a.parquet")
 
