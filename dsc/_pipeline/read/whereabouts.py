@@ -22,7 +22,7 @@ from dsc._schemas import Manifest
 from dsc._storage.files.place import absolute, parse_place
 from dsc.errors import DscError
 
-KEPT = 256  # places; the oldest leave
+KEPT = 4096  # places of 170 bytes or so; the oldest leave
 MOST_BYTES = 1 << 20
 PLAN_HASH = re.compile(r"[0-9a-f]{64}")
 
