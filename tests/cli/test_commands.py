@@ -76,7 +76,7 @@ def test_compress_shows_a_table_and_what_to_do_next(
     out = tmp_path / "a"
     ran = dsc("compress", "taskonomy", "--root", views, "--codec", "png", "--out", out)
     assert ran.code == 0
-    for word in (*TASKS, "ratio", "dsc view", "dsc fetch", "dsc verify"):
+    for word in (*TASKS, "ratio", "dsc serve", "dsc fetch", "dsc verify"):
         assert word in ran.out
     assert "4 of 4 samples" in ran.err
 
