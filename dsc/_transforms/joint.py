@@ -206,8 +206,9 @@ class _Flip(RandomTransform):
         return self._moved(sample, maps, move, lambda array, _: mirrored(array, self._axis))
 
     @property
+    @abstractmethod
     def _axis(self) -> int:
-        raise NotImplementedError
+        """The axis of arrays that is turned around: 0 is down, 1 is right."""
 
 
 class HorizontalFlip(_Flip):

@@ -32,7 +32,7 @@ from dsc._pipeline.options import DEFAULT_MINUTES, DEFAULT_SAMPLES, WorkOptions
 from dsc._pipeline.read.whereabouts import remember
 from dsc._pipeline.write.commit import commit
 from dsc._pipeline.write.leftovers import remove_leftovers
-from dsc._pipeline.write.plan import check_plannable, plan_archive
+from dsc._pipeline.write.plan import check_plannable, make_plan
 from dsc._pipeline.write.samples import Probed
 from dsc._pipeline.write.sizes import code_here
 from dsc._schemas import Manifest, Quality, SourceReport, Task
@@ -203,7 +203,7 @@ def _plan(
 ) -> Job:
     """Plan the shards; what is encoded for that is kept for them."""
     on_error = options.work.on_error
-    planned = plan_archive(
+    planned = make_plan(
         source,
         coding,
         output.sharding(options.sharding),

@@ -259,6 +259,14 @@ class Plan(Schema):
         return self.place(n).indices
 
 
+@dataclass(frozen=True)
+class Planned:
+    """A plan, and the coding that carries it out: with the dictionaries that the plan chose."""
+
+    plan: Plan
+    coding: Coding
+
+
 def make_plan(
     source: Source,
     coding: Coding,
@@ -269,8 +277,9 @@ def make_plan(
     code: Coder = code_here,
     advance: Advance = lambda _: None,
     is_checked: bool = False,
-) -> Plan:
-    """Plan the compression of a source.
+    columns: Sequence[str] | str | None = None,
+) -> Planned:
+    """Plan the compression of a source, and choose how packs compress.
 
     Parameters
     ----------
@@ -287,50 +296,17 @@ def make_plan(
         What encodes them, and what it tells of each.
     is_checked
         Whether `check_plannable` has passed already; it lists every key.
-
-    Raises
-    ------
-    UsageError
-        When a size or the split is out of range, or the source is empty.
-    SampleError
-        When a probed sample cannot be read or encoded, unless `on_error` is ``skip``.
-    """
-    return plan_archive(
-        source, coding, sharding, split, on_error, probed, code, advance, is_checked
-    ).plan
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A plan, and the coding that carries it out: with the dictionaries that the plan chose."""
-
-    plan: Plan
-    coding: Coding
-
-
-def plan_archive(
-    source: Source,
-    coding: Coding,
-    sharding: ShardingOptions = USUAL,
-    split: str | None = None,
-    on_error: str = "fail",
-    probed: Probed | None = None,
-    code: Coder = code_here,
-    advance: Advance = lambda _: None,
-    is_checked: bool = False,
-    columns: Sequence[str] | str | None = None,
-) -> Planned:
-    """Plan the compression of a source, and choose how packs compress; see `make_plan`.
-
-    Parameters
-    ----------
     columns
         Tasks whose shards are to be one pack each, names or aliases.
 
     Raises
     ------
-    UnknownTaskError, UsageError
-        When one of them is not there, or can be no column.
+    UsageError
+        When a size or the split is out of range, the source is empty, or a task can be no column.
+    UnknownTaskError
+        When a column is not there.
+    SampleError
+        When a probed sample cannot be read or encoded, unless `on_error` is ``skip``.
     """
     samples = len(source)
     named, splits = split, {} if split else named_splits(source)

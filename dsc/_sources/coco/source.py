@@ -15,6 +15,7 @@ categories) is kept whole, so an export gives the same files back.
 
 import hashlib
 import mmap
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Self
@@ -255,7 +256,7 @@ class _Texts:
         return self._open[path]
 
 
-class _Column:
+class _Column(ABC):
     """A task that is cut out of annotation files: which samples have it."""
 
     kind = TaskKind.JSON
@@ -272,8 +273,9 @@ class _Column:
             return None
         return self._read(row, texts)
 
+    @abstractmethod
     def _read(self, row: int, texts: _Texts) -> tuple[NDArray[Any], int]:
-        raise NotImplementedError
+        """Return what `read` does of a sample that has it."""
 
     def _file(self, row: int) -> AnnotationFile:
         return next(one for one in self.files if one.base == self.base and one.has(row))

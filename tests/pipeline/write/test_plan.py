@@ -49,7 +49,7 @@ def plan_of(
     **more: Any,
 ) -> Plan:
     coding = Coding(TASKS, CODECS, quality)
-    return make_plan(source, coding, ShardingOptions(shard_size=shard_size, pack=pack), **more)
+    return make_plan(source, coding, ShardingOptions(shard_size=shard_size, pack=pack), **more).plan
 
 
 @given(st.integers(1, 5000), st.integers(1, 700))
@@ -139,7 +139,7 @@ def test_an_effort_that_no_configuration_says_is_named() -> None:
             PixelSource(),
             Coding(TASKS, CodecSet.from_spec("png", TASKS, effort=effort), Quality()),
             ShardingOptions(shard_size=8, pack=4),
-        )
+        ).plan
         for effort in (Effort.BEST, Effort.FAST)
     )
     assert 'codecs.png.config.effort: "best" -> "fast"' in differences(fast, best)
@@ -147,7 +147,7 @@ def test_an_effort_that_no_configuration_says_is_named() -> None:
 
 def test_another_codec_or_version_is_named() -> None:
     coding = Coding(TASKS, CodecSet.from_spec("png,rgb=jxl", TASKS), Quality())
-    other = make_plan(PixelSource(), coding, ShardingOptions(shard_size=8, pack=4))
+    other = make_plan(PixelSource(), coding, ShardingOptions(shard_size=8, pack=4)).plan
     assert any(
         line.startswith("codecs: ") and "jxl" in line for line in differences(other, plan_of())
     )

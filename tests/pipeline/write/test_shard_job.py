@@ -35,7 +35,7 @@ from tests.jobs.sources import DEPTH, LABEL, RGB, PixelSource, reads
 TASKS = (RGB, DEPTH, LABEL)
 CODECS = CodecSet.from_spec("png", TASKS)
 CODING = Coding(TASKS, CODECS, Quality())
-PLANNED = make_plan(PixelSource(), CODING, ShardingOptions(shard_size=8, pack=3))
+PLANNED = make_plan(PixelSource(), CODING, ShardingOptions(shard_size=8, pack=3)).plan
 
 
 def begin(path: Path, plan: Plan = PLANNED) -> Root:
@@ -77,7 +77,7 @@ def test_memory_holds_one_batch_of_samples(tmp_path: Path) -> None:
             most = max(most, len(alive))
             return sample
 
-    plan = make_plan(Watched(n=200), CODING, ShardingOptions(shard_size=200, pack=16))
+    plan = make_plan(Watched(n=200), CODING, ShardingOptions(shard_size=200, pack=16)).plan
     encode_shard(plan, begin(tmp_path, plan), 0, Watched(n=200), CODING)
     assert BATCH_SAMPLES <= most <= BATCH_SAMPLES + 1
 

@@ -17,14 +17,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc._pipeline.copy.export.files import file_bytes, safe_path
-from dsc._pipeline.copy.export.target import ExportJob, ExportReport
+from dsc._pipeline.copy.export.target import (
+    ExportJob,
+    ExportReport,
+    named_exists,
+    write_named,
+)
 from dsc._schemas import Manifest, Origin, Task, WholeFile
 from dsc._schemas.sample import Sample
 from dsc._schemas.values import json_bytes
 from dsc._sources.coco.listing import INFO, NONE, SEGMENTS
 from dsc._sources.coco.scan import ANNOTATIONS, IMAGES, split_list
 from dsc._sources.coco.source import ORDER
-from dsc._storage.files.atomic import atomic_write
 from dsc._storage.files.root import Root
 from dsc.errors import CorruptArchiveError, UsageError
 
@@ -219,16 +223,13 @@ class _Writer:
                 path += ".npy" if path and array.dtype not in PICTURES else ""
                 if not path:
                     self.unnamed += 1
-                elif self._exists(path) and not self._overwrite:
+                elif named_exists(self._root, path) and not self._overwrite:
                     self.kept += 1
                 else:
                     self.put(path, self._picture(array, path))
 
     def put(self, path: str, data: bytes) -> None:
-        if self._root.local is not None:  # names of the source's may be any
-            atomic_write(self._root.local / path, data)
-        else:
-            self._root.write(path, data)
+        write_named(self._root, path, data)
         self.written += 1
 
     def report(self, notes: Iterator[str]) -> ExportReport:
@@ -241,11 +242,6 @@ class _Writer:
             said.append(f"{self.unnamed} maps have no name in annotation files and are not written")
         missing = {name: count for name, count in self.missing.items()}
         return ExportReport(tuple(self._tasks), self.written, self.kept, missing, tuple(said))
-
-    def _exists(self, path: str) -> bool:
-        if self._root.local is not None:
-            return (self._root.local / path).is_file()
-        return self._root.exists(path)
 
     def _picture(self, array: NDArray[Any], path: str) -> bytes:
         import imagecodecs

@@ -27,12 +27,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc._pipeline.copy.export.encode import ENDINGS, Encoder
-from dsc._pipeline.copy.export.target import MARK, ExportJob, ExportReport
+from dsc._pipeline.copy.export.target import (
+    MARK,
+    ExportJob,
+    ExportReport,
+    named_exists,
+    write_named,
+)
 from dsc._schemas import Manifest, Origin, Task, TaskKind
 from dsc._schemas.sample import Sample
 from dsc._sources.folder.placing import CLASS_TASK
 from dsc._sources.meaning.endings import JSON_ENDINGS, NUMBER_ENDINGS, TEXT_ENDINGS
-from dsc._storage.files.atomic import atomic_write
 from dsc.errors import UsageError
 
 NAMES = ("original", "keys")
@@ -201,7 +206,7 @@ class _Writer:
                 if sample[name] is None:
                     self.missing[name] += 1
                 elif not _is_alpha(name, paths):
-                    self._write(path, self._file(name, path, sample, paths))
+                    write_named(self._root, path, self._file(name, path, sample, paths))
                     self.written += 1
 
     def write_nyuv2_lists(self) -> None:
@@ -218,7 +223,7 @@ class _Writer:
         if label is not None and label.classes and len(label.classes) <= NYU_CLASSES:
             lists["classes40.txt"] = [f"{at}\t{name}" for at, name in enumerate(label.classes)]
         for path, lines in lists.items():
-            self._write(path, ("\n".join(lines) + "\n").encode())
+            write_named(self._root, path, ("\n".join(lines) + "\n").encode())
             self.written += 1
 
     def _file(self, name: str, path: str, sample: Sample, paths: Mapping[str, str]) -> bytes:
@@ -234,17 +239,6 @@ class _Writer:
             return file_bytes((array << 3) | (array >> 13) if turns else array, path)
         return self._encoder.file_of(task, array, path.rpartition(".")[2])[0]
 
-    def _write(self, path: str, data: bytes) -> None:
-        if self._root.local is not None:  # names of the source's may be any
-            atomic_write(self._root.local / path, data)
-        else:
-            self._root.write(path, data)
-
-    def _exists(self, path: str) -> bool:
-        if self._root.local is not None:
-            return (self._root.local / path).is_file()
-        return self._root.exists(path)
-
     def _absent(self, index: int, key: str) -> dict[str, str]:
         """Return the paths, by task, of a sample's files that must be written."""
         origin = self._dataset.origin(index) if self._original else None
@@ -255,7 +249,7 @@ class _Writer:
             paths = {name: path for name, path in paths.items() if name != CLASS_TASK}
         if self._overwrite:
             return paths
-        absent = {name: path for name, path in paths.items() if not self._exists(path)}
+        absent = {name: path for name, path in paths.items() if not named_exists(self._root, path)}
         self.kept += len(paths) - len(absent)
         return absent
 

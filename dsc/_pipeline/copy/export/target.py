@@ -14,6 +14,7 @@ from typing import Any
 
 from dsc._pipeline.read.dataset import Dataset
 from dsc._schemas import Manifest, Task
+from dsc._storage.files.atomic import atomic_write
 from dsc._storage.files.root import Root
 from dsc._storage.read.archive import Archive
 from dsc.errors import PlanMismatchError
@@ -159,3 +160,16 @@ def _way(mark: Mapping[str, Any]) -> str:
     chosen = sorted(to["options"].items())
     words = [f"{spelled_option(name)} {value}" for name, value in chosen if value is not None]
     return " ".join(["--to", to["target"], *words])
+
+
+def write_named(root: Root, path: str, data: bytes) -> None:
+    """Write a file whole or not at all, under a name of the source's, which may be any."""
+    if root.local is not None:
+        atomic_write(root.local / path, data)
+    else:
+        root.write(path, data)
+
+
+def named_exists(root: Root, path: str) -> bool:
+    """Tell whether a file of such a name is there."""
+    return (root.local / path).is_file() if root.local is not None else root.exists(path)
