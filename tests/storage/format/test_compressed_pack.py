@@ -24,6 +24,7 @@ from dsc._storage.format.pack import (
     decode_pack,
     encode_compressed,
 )
+from dsc._storage.format.zstd import compress, decompress
 from dsc.errors import CorruptArchiveError, CorruptPackError, DscError, UnsupportedVersionError
 
 CAPTION = b"a brown chair in front of a wooden table"
@@ -232,3 +233,11 @@ def test_versions_that_are_not_known_are_refused() -> None:
         decode_pack(pack, "here")
     with pytest.raises(UnsupportedVersionError):
         decode_pack(forged(9, 1, 0, b""), "here")
+
+
+@pytest.mark.parametrize("declared", [0, 2, 4, 1 << 20])
+def test_a_frame_of_another_size_than_declared_is_none(declared: int) -> None:
+    frame = compress(b"abc")
+    assert decompress(frame, 3) == b"abc"
+    with pytest.raises(ValueError, match="zstd frame"):
+        decompress(frame, declared)
