@@ -4,7 +4,8 @@
   decode which tasks. `manifest`: ``dsc.json``, and the records of shards.
 - `quality`: 1 to 100 by task. `target`: a distortion or a bound in its place. `reached`: what came
   of it. `choice`: how codecs were chosen. `effort`: how long encoders may look for fewer bytes.
-- `source`: what a source found. `size`: bytes as people write them. `base`: what all share.
+- `source`: what a source found. `sequence`: where a sample stands in a recording.
+- `size`: bytes as people write them. `base`: what all share.
 """
 
 from dsc._schemas.effort import Effort
@@ -19,6 +20,7 @@ from dsc._schemas.manifest import (
     StreamTotals,
 )
 from dsc._schemas.quality import Quality
+from dsc._schemas.sequence import SequencePlace
 from dsc._schemas.source import LeftOut, Origin, SourceReport, TaskReport, WholeFile
 from dsc._schemas.stream import CodecRecord, Stream, carrying_streams, required_streams
 from dsc._schemas.target import Bound, BoundKind, Metric, Target
@@ -41,6 +43,7 @@ __all__ = [
     "Metric",
     "Origin",
     "Quality",
+    "SequencePlace",
     "ShardRecord",
     "SourceReport",
     "Stream",

@@ -2,8 +2,8 @@
 
 `Source` is what every source must do. What only some can do, such as telling splits or accounting
 for what they leave out, is a protocol each: `SplitSource`, `ReportingSource`, `TracedSource`,
-`IncompleteSource`, `CheckedSource`. The functions below ask any source and say what holds of one
-without the ability.
+`IncompleteSource`, `SequenceSource`, `CheckedSource`. The functions below ask any source and say
+what holds of one without the ability.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Protocol, TypeGuard, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from dsc._schemas import LeftOut, Origin, SourceReport, Task, TaskReport
+from dsc._schemas import LeftOut, Origin, SequencePlace, SourceReport, Task, TaskReport
 from dsc.errors import SampleError, UnknownTaskError
 
 
@@ -137,6 +137,19 @@ class IncompleteSource(Protocol):
 
 
 @runtime_checkable
+class SequenceSource(Protocol):
+    """An ability of a source: its samples are frames of recordings.
+
+    The frames of a sequence follow one another in the source's order, with rising numbers, and none
+    of them is of another split.
+    """
+
+    def place(self, index: int) -> SequencePlace | None:
+        """Return a sample's sequence, frame and time without reading it; None if it has none."""
+        ...
+
+
+@runtime_checkable
 class CheckedSource(Protocol):
     """An ability of a source: it can look at its files before any work is done on them."""
 
@@ -212,6 +225,11 @@ def origin_of(source: Source, index: int) -> Origin | None:
     return source.origin(index) if _knows_origins(source) else None
 
 
+def place_of(source: Source, index: int) -> SequencePlace | None:
+    """Return where a sample of any source stands in a recording; None where it is of none."""
+    return source.place(index) if _knows_places(source) else None
+
+
 def check_files(source: Source, tasks: Sequence[str]) -> None:
     """Look at the files of any source before work starts, where the source can.
 
@@ -230,6 +248,10 @@ def _knows_lacks(source: Source) -> TypeGuard[IncompleteSource]:
 
 def _knows_origins(source: Source) -> TypeGuard[TracedSource]:
     return _is_able(type(source), TracedSource)
+
+
+def _knows_places(source: Source) -> TypeGuard[SequenceSource]:
+    return _is_able(type(source), SequenceSource)
 
 
 @cache

@@ -35,6 +35,7 @@ from dsc._pipeline.write.plan import (
 from dsc._schemas import (
     Manifest,
     Origin,
+    SequencePlace,
     SourceReport,
     Stream,
     Task,
@@ -43,7 +44,15 @@ from dsc._schemas import (
     resolve_task,
 )
 from dsc._schemas.manifest import format_version_of
-from dsc._sources.base import Source, SourceSample, lacks_of, origin_of, read_sample, report_of
+from dsc._sources.base import (
+    Source,
+    SourceSample,
+    lacks_of,
+    origin_of,
+    place_of,
+    read_sample,
+    report_of,
+)
 from dsc._sources.rows.arrow import count_unit
 from dsc._storage.read.archive import Archive
 from dsc.errors import SampleError, UnknownTaskError, UsageError
@@ -235,6 +244,10 @@ class Selected:
         """Say where a sample came from."""
         return origin_of(self._source, int(self._indices[index]))
 
+    def place(self, index: int) -> SequencePlace | None:
+        """Say where a sample stands in a recording."""
+        return place_of(self._source, int(self._indices[index]))
+
     def report(self) -> SourceReport:
         """Say what the source found, decided and left out."""
         return report_of(self._source)
@@ -283,6 +296,10 @@ class Matched:
     def key(self, index: int) -> str:
         """Return the key of a sample."""
         return self._archive.key(index)
+
+    def place(self, index: int) -> SequencePlace | None:
+        """Say where a sample stands in a recording, as the archive has it."""
+        return self._archive.place(index)
 
     def read(self, index: int, tasks: Sequence[str]) -> SourceSample:
         """Read a sample; see `Source.read`.

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from dsc._codecs.base import Array
 from dsc._pipeline.choose.coding import Coding, Encoder
 from dsc._pipeline.choose.rate_control import Coded, SearchState
-from dsc._schemas import Origin
-from dsc._sources.base import Source, SourceSample, origin_of, read_sample
+from dsc._schemas import Origin, SequencePlace
+from dsc._sources.base import Source, SourceSample, origin_of, place_of, read_sample
 from dsc.errors import CodecError, SampleError
 
 BATCH_SAMPLES = 8
@@ -40,6 +40,7 @@ class CodedSample:
     source_bytes: Mapping[str, int] = field(default_factory=dict)
     pixels: int = 0
     origin: Origin | None = None
+    place: SequencePlace | None = None
     error: str | None = None
 
 
@@ -186,7 +187,8 @@ def _encode_alone(item: _Item, encoder: Encoder, on_error: str) -> None:
 
 def _coded(source: Source, coding: Coding, item: _Item) -> CodedSample:
     shapes = [item.arrays[t.name].shape for t in coding.tasks if t.is_map and t.name in item.arrays]
-    done = CodedSample(item.index, item.key, origin=_origin(source, coding, item.index))
+    origin, place = _origin(source, coding, item.index), place_of(source, item.index)
+    done = CodedSample(item.index, item.key, origin=origin, place=place)
     if item.error is not None:
         return replace(done, error=item.error)
     pixels = max((height * width for height, width, *_ in shapes), default=0)

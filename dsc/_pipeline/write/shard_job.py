@@ -161,7 +161,7 @@ class ShardBuilder:
     def _drain(self) -> None:
         while self._next in self._waiting:
             one = self._waiting.pop(self._next)
-            self._writer.add(one.key, one.coded.payloads, one.origin)
+            self._writer.add(one.key, one.coded.payloads, one.origin, one.place)
             self._tally.add(one)
             self._next += 1
 

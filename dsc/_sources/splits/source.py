@@ -12,13 +12,14 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dsc._schemas import Origin, SourceReport, Task
+from dsc._schemas import Origin, SequencePlace, SourceReport, Task
 from dsc._sources.base import (
     Source,
     SourceSample,
     check_files,
     lacks_of,
     origin_of,
+    place_of,
     report_of,
 )
 from dsc._sources.splits.assign import assign
@@ -79,6 +80,10 @@ class PartedSource:
     def lacks(self, index: int, tasks: Sequence[str]) -> tuple[str, ...]:
         """List which of these tasks a sample lacks, as far as the source knows."""
         return lacks_of(self._source, self._at(index), tasks)
+
+    def place(self, index: int) -> SequencePlace | None:
+        """Say where a sample stands in a recording, as far as the source knows."""
+        return place_of(self._source, self._at(index))
 
     def check(self, tasks: Sequence[str]) -> None:
         """Look at the files of these tasks; see `CheckedSource`."""

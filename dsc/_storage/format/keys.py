@@ -23,7 +23,7 @@ MAX_KEY = 80
 KEY = re.compile(r"[A-Za-z0-9_-]{1,80}")
 PLAIN = re.compile(rb'(?:\{"key":"[A-Za-z0-9_-]{1,80}"\}\n)*+')
 RICH = re.compile(
-    rb'(?:\{"key":"[A-Za-z0-9_-]{1,80}"(?:,"(?:source|files|patterns|order|own_order)":[^\n]+)?\}\n)*+'
+    rb'(?:\{"key":"[A-Za-z0-9_-]{1,80}"(?:,"(?:seq|source|files|patterns|order|own_order)":[^\n]+)?\}\n)*+'
 )
 FIRST = re.compile(rb'^\{"key":"([A-Za-z0-9_-]{1,80})"', re.MULTILINE)
 

@@ -1,5 +1,8 @@
 """Where samples came from, in a shard's keys file: the fields `source`, `patterns` and `files`.
 
+Frames of a recording have their place in it: ``seq`` its name, ``frame`` its number, ``t`` integer
+nanoseconds where the source knows them; `SequencePlace`.
+
 A line's ``source`` is the sample's name in the source, left out where it is the key. The first line
 has ``patterns``: by task, what makes the path of its file from a name, ``{dir}`` being what is
 before the last slash and ``{name}`` what is behind it. A file that the pattern does not give stands
@@ -13,26 +16,35 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dsc._schemas.sequence import SequencePlace
 from dsc._schemas.source import Origin
 from dsc.errors import CorruptArchiveError
 
 DAMAGED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 
-def write_lines(keys: Sequence[str], origins: Sequence[Origin | None]) -> bytes:
+def write_lines(
+    keys: Sequence[str],
+    origins: Sequence[Origin | None],
+    places: Sequence[SequencePlace | None] | None = None,
+) -> bytes:
     """Spell a keys file: one JSON object a line.
 
     Parameters
     ----------
-    keys, origins
+    keys, origins, places
         Of a shard's samples; None where the source does not know.
     """
+    places = places or [None] * len(keys)
     known = [origin for origin in origins if origin is not None]
     patterns = common_patterns(known)
     order = _common_order(known)
     lines = []
-    for number, (key, origin) in enumerate(zip(keys, origins, strict=True)):
+    for number, (key, origin, place) in enumerate(zip(keys, origins, places, strict=True)):
         line: dict[str, Any] = {"key": key}
+        if place is not None:
+            line |= {"seq": place.sequence, "frame": place.frame}
+            line |= {} if place.time_ns is None else {"t": place.time_ns}
         if origin is not None:
             line |= {"source": origin.name} if origin.name != key else {}
             line |= {"files": odd} if (odd := _odd_files(origin, patterns)) else {}
@@ -81,6 +93,32 @@ def read_names(data: bytes, where: str) -> list[str]:
     if not all(isinstance(name, str) for name in found):
         raise CorruptArchiveError(f"{where}: a line's source is no text")
     return found
+
+
+def read_places(data: bytes, where: str) -> list[SequencePlace | None]:
+    """Read where samples stand in recordings; None for those that are of none.
+
+    Raises
+    ------
+    CorruptArchiveError
+        When a line says something else.
+    """
+    if b'"seq"' not in data:
+        return [None] * data.count(b"\n")
+    try:
+        return [_place_of(line) for line in map(json.loads, data.splitlines())]
+    except DAMAGED as error:
+        raise CorruptArchiveError(f"{where}: a line says no place ({error})") from None
+
+
+def _place_of(line: Mapping[str, Any]) -> SequencePlace | None:
+    if "seq" not in line:
+        return None
+    place = SequencePlace(line["seq"], line["frame"], line.get("t"))
+    kinds = type(place.sequence), type(place.frame), type(place.time_ns)
+    if kinds not in ((str, int, int), (str, int, type(None))) or place.frame < 0:
+        raise ValueError(f"{tuple(place)} is no sequence, frame and time")
+    return place
 
 
 def expand(pattern: str, name: str) -> str:

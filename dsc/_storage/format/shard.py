@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from dsc._schemas import FileRecord, Origin, StreamRecord
+from dsc._schemas import FileRecord, Origin, SequencePlace, StreamRecord
 from dsc._storage.files.atomic import flush, forget_cached, part_name
 from dsc._storage.files.root import Root
 from dsc._storage.format.commit import write_file
@@ -95,6 +95,7 @@ class ShardWriter:
         self._first, self._keys_there = first_index, keys_there
         self._keys: list[str] = []
         self._origins: list[Origin | None] = []
+        self._places: list[SequencePlace | None] = []
         self._scratch = None if root.local else tempfile.TemporaryDirectory(prefix="dsc-")
         self._files: dict[str, _StreamFile] = {}
         try:
@@ -114,10 +115,17 @@ class ShardWriter:
     def __exit__(self, kind: object, *rest: object) -> None:
         self.abort()
 
-    def add(self, key: str, payloads: Mapping[str, bytes], origin: Origin | None = None) -> None:
+    def add(
+        self,
+        key: str,
+        payloads: Mapping[str, bytes],
+        origin: Origin | None = None,
+        place: SequencePlace | None = None,
+    ) -> None:
         """Add one sample; a stream that `payloads` lacks is marked missing.
 
-        `origin` says where it came from, where that is known.
+        `origin` says where it came from, `place` where it stands in a recording, where that is
+        known.
 
         Raises
         ------
@@ -128,6 +136,7 @@ class ShardWriter:
         self._check(key, payloads)
         self._keys.append(key)
         self._origins.append(origin)
+        self._places.append(place)
         for stream, file in self._files.items():
             payload = payloads.get(stream)
             file.pending.append(payload)
@@ -178,7 +187,7 @@ class ShardWriter:
             self._scratch.cleanup()
 
     def _write_keys(self) -> FileRecord:
-        lines = write_lines(self._keys, self._origins)
+        lines = write_lines(self._keys, self._origins, self._places)
         return write_file(self._root, keys_path(self._split, self._n), lines)
 
     def _check(self, key: str, payloads: Mapping[str, bytes]) -> None:

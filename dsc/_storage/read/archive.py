@@ -12,6 +12,7 @@ from dsc._schemas import (
     FileRecord,
     Manifest,
     Origin,
+    SequencePlace,
     ShardRecord,
     StreamRecord,
 )
@@ -20,7 +21,7 @@ from dsc._storage.files.root import CONNECTIONS, Root
 from dsc._storage.format.dictionary import read_dictionary
 from dsc._storage.format.keys import KEY, KeyIndex, hash_keys, new_factor, parse_keys
 from dsc._storage.format.names import MANIFEST, WORK, codec_path
-from dsc._storage.format.origins import read_lines, read_names
+from dsc._storage.format.origins import read_lines, read_names, read_places
 from dsc._storage.format.pack import Pack, decode_joined, decode_pack
 from dsc._storage.format.tar import BLOCK, END, check_head
 from dsc._storage.read.tar_index import READ_BLOCK, read_idx
@@ -72,11 +73,12 @@ class Archive:
         self._keys: dict[int, tuple[str, ...]] = {}
         self._key_index: KeyIndex | None = None
         self._origins: tuple[int, list[Origin]] | None = None
+        self._places: tuple[int, list[SequencePlace | None]] | None = None
         self._dictionaries: dict[int, bytes | None] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         read: dict[str, Any] = {"_idx": {}, "_keys": {}, "_dictionaries": {}}
-        return self.__dict__ | read | {"_key_index": None, "_origins": None}
+        return self.__dict__ | read | {"_key_index": None, "_origins": None, "_places": None}
 
     @classmethod
     def open(cls, url: object) -> Self:
@@ -185,6 +187,20 @@ class Archive:
             data = read_checked(self.root, record.keys)
             known = self._origins = shard, read_lines(data, self.root.where(record.keys.path))
         return known[1][index - self._starts[shard]]
+
+    def places(self, shard: int) -> list[SequencePlace | None]:
+        """Read where the samples of a shard stand in recordings; None for those of none."""
+        known = self._places
+        if known is None or known[0] != shard:
+            record = self.shards[shard]
+            data, where = read_checked(self.root, record.keys), self.root.where(record.keys.path)
+            known = self._places = shard, read_places(data, where)
+        return known[1]
+
+    def place(self, index: int) -> SequencePlace | None:
+        """Say where a sample stands in a recording; None where it is of none."""
+        shard, pack, k = self.locate(index)
+        return self.places(shard)[pack * self.manifest.pack_size + k]
 
     def source_names(self, shard: int) -> list[str]:
         """Return what a shard's samples were called in the source: keys, where that is not known.

@@ -6,9 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dsc._schemas import Origin
+from dsc._schemas import Origin, SequencePlace
 from dsc._storage.format.keys import parse_keys
-from dsc._storage.format.origins import common_patterns, expand, pattern_of, read_lines, write_lines
+from dsc._storage.format.origins import (
+    common_patterns,
+    expand,
+    pattern_of,
+    read_lines,
+    read_places,
+    write_lines,
+)
 from dsc.errors import CorruptArchiveError
 
 PARTS = st.text(st.characters(exclude_characters="/\0"), min_size=1, max_size=6)
@@ -73,3 +80,26 @@ def test_people_find_names_as_they_are_and_bytes_that_are_no_text_survive() -> N
 def test_lines_that_say_something_else_are_damage(line: str) -> None:
     with pytest.raises(CorruptArchiveError, match="here"):
         read_lines(line.encode() + b"\n", "here")
+
+
+def test_places_in_recordings_come_back() -> None:
+    places = [SequencePlace("seq-01", 3, 10**18), None, SequencePlace("seq-02", 0)]
+    data = write_lines(["a", "b", "c"], [None, Origin(name="x/b"), Origin(name="c")], places)
+    assert read_places(data, "keys") == places
+    assert parse_keys(data, "keys") == ("a", "b", "c")
+    assert [origin.name for origin in read_lines(data, "keys")] == ["a", "x/b", "c"]
+
+
+def test_lines_without_places_are_what_they_were() -> None:
+    lines = write_lines(["a"], [None], [None])
+    assert lines == write_lines(["a"], [None]) == b'{"key":"a"}\n'
+    assert read_places(lines, "keys") == [None]
+
+
+@pytest.mark.parametrize(
+    "field",
+    ['"seq":1,"frame":2', '"seq":"s"', '"seq":"s","frame":-1', '"seq":"s","frame":1,"t":1.5'],
+)
+def test_a_place_that_is_none_is_damage(field: str) -> None:
+    with pytest.raises(CorruptArchiveError, match="keys: a line says no place"):
+        read_places(f'{{"key":"a",{field}}}\n'.encode(), "keys")
