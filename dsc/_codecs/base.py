@@ -6,8 +6,8 @@ stateless: the same sample at the same quality gives the same bytes, and a strea
 without anything but the streams it requires.
 
 What only some codecs can do is a protocol each: `JointCodec`, `SplitCodec` (both of a codec's
-class), `EffortCodec`, `PackedCodec`, `LatentCodec` and `AdaptableCodec`. Ask with `isinstance`; a
-codec need not name them.
+class), `EffortCodec`, `GroupCodec`, `PackedCodec`, `LatentCodec` and `AdaptableCodec`. Ask with
+`isinstance`; a codec need not name them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -123,6 +123,36 @@ class EffortCodec(Protocol):
 
     def at_effort(self, effort: Effort) -> Self:
         """Return this codec at an effort; it decodes what it did, and means what it did."""
+        ...
+
+
+@runtime_checkable
+class GroupCodec(Protocol):
+    """A codec that codes samples of a recording together, and decodes any of them.
+
+    Its configuration has `dsc._schemas.group.GROUPED`, the streams whose payloads begin with a
+    group header. `encode_batch` codes each sample alone, as a group of one; `decode_batch` takes
+    payloads that are `dsc._schemas.group.Linked` and decodes what several need once.
+
+    Attributes
+    ----------
+    group_size
+        The most samples of a group.
+    """
+
+    group_size: int
+
+    def encode_group(self, samples: Sequence[Sample], quality: Quality) -> list[dict[str, bytes]]:
+        """Encode samples that follow one another in a recording.
+
+        A task that a sample lacks gives no stream of its own; a sample may lack all. Bytes depend
+        on this group alone.
+
+        Raises
+        ------
+        CodecError
+            When an array's dtype, shape or values do not fit its task.
+        """
         ...
 
 

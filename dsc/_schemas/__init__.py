@@ -5,7 +5,8 @@
 - `quality`: 1 to 100 by task. `target`: a distortion or a bound in its place. `reached`: what came
   of it. `choice`: how codecs were chosen. `effort`: how long encoders may look for fewer bytes.
 - `source`: what a source found. `sequence`: where a sample stands in a recording.
-- `size`: bytes as people write them. `base`: what all share.
+- `group`: samples that are coded together. `size`: bytes as people write them.
+- `base`: what all share.
 """
 
 from dsc._schemas.effort import Effort

@@ -1,0 +1,241 @@
+"""Groups: samples of a recording that are coded together, each with a payload of its own.
+
+A group is a few samples that follow one another in a pack. The payload of each begins with a header
+that says which others of the group must be decoded before it, and in which order::
+
+    u8  n      samples of the group, 1 to 64
+    u8  at     which of them this is, from 0
+    u8  order  when it is decoded, among those of the group
+    ...        ceil(n / 8) bytes: bit k (of byte k // 8) is set where the payload of sample k must
+               be decoded before. It names all of them, not only those that it refers to itself
+    ...        what is the codec's
+
+So a reader knows by arithmetic on places what one sample takes, without knowing the codec. The
+streams that have such payloads stand in the codec's configuration as ``grouped``: lists of streams,
+of each of which a sample has a payload in one at most, wherever the others have theirs.
+"""
+
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from dsc._schemas.stream import CodecRecord
+from dsc.errors import BitstreamError, CorruptArchiveError
+
+MOST = 64  # samples of a group
+HEAD = 3
+GROUPED = "grouped"  # the entry of a codec's configuration
+
+Lane = tuple[str, ...]
+"""Streams of one task that share its groups: the sample's payload is in one of them."""
+
+
+@dataclass(frozen=True)
+class GroupHeader:
+    """What a payload says of its group; see the module.
+
+    Attributes
+    ----------
+    n
+        Samples of the group.
+    at
+        Place of this one among them.
+    order
+        When it is decoded.
+    needs
+        Places that are decoded before, all of them, rising.
+    """
+
+    n: int
+    at: int
+    order: int
+    needs: tuple[int, ...] = ()
+
+    def pack(self) -> bytes:
+        """Return the header's bytes."""
+        bits = sum(1 << place for place in self.needs)
+        return bytes([self.n, self.at, self.order]) + bits.to_bytes(-(-self.n // 8), "little")
+
+    @property
+    def size(self) -> int:
+        """Bytes of the header."""
+        return HEAD + -(-self.n // 8)
+
+    @classmethod
+    def unpack(cls, data: bytes | memoryview) -> Self:
+        """Read a header, of which nothing is believed that cannot be.
+
+        Raises
+        ------
+        ValueError
+            When it is cut short, or names a place that the group does not have.
+        """
+        if len(data) < HEAD:
+            raise ValueError(f"{len(data)} bytes hold no group header")
+        n, at, order = data[:HEAD]
+        end = HEAD + -(-n // 8)
+        if not 1 <= n <= MOST or at >= n or order >= n or len(data) < end:
+            raise ValueError(f"sample {at} of a group of {n}, decoded as number {order}")
+        bits = int.from_bytes(data[HEAD:end], "little")
+        if bits >> n or bits >> at & 1:
+            raise ValueError(f"sample {at} of a group of {n} needs what cannot be")
+        needs = tuple(place for place in range(n) if bits >> place & 1)
+        return cls(n, at, order, needs)
+
+
+class Linked(bytes):
+    """A payload of a group, with those that are decoded before it.
+
+    As bytes it is the sample's own payload.
+
+    Attributes
+    ----------
+    group
+        What tells its group from all others that are decoded with it.
+    at
+        Its place in the group.
+    chain
+        Place and payload of all that are decoded for it, in order; its own is the last.
+    lack
+        Why the chain is not whole; empty when it is.
+    """
+
+    group: Hashable
+    at: int
+    chain: tuple[tuple[int, bytes], ...]
+    lack: str
+
+    @classmethod
+    def of(
+        cls,
+        own: bytes | memoryview,
+        group: Hashable,
+        at: int,
+        chain: Iterable[tuple[int, bytes]],
+        lack: str = "",
+    ) -> Self:
+        """Make a payload that knows what it needs."""
+        made = cls(own)
+        made.group, made.at, made.lack = group, at, lack
+        made.chain = (*chain, (at, made))
+        return made
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _linked, (bytes(self), self.group, self.at, self.chain[:-1], self.lack)
+
+
+def _linked(own: bytes, group: Hashable, at: int, chain: Any, lack: str) -> Linked:
+    return Linked.of(own, group, at, chain, lack)
+
+
+def link(
+    own: bytes | memoryview,
+    place: int,
+    other: Callable[[int], bytes | memoryview | None],
+    group: Hashable = None,
+) -> Linked:
+    """Put a payload together with those that it needs.
+
+    Parameters
+    ----------
+    place
+        Of the sample in its pack, or in any list of samples that holds the whole group.
+    other
+        Gives the payload of another place there; None where there is none.
+    group
+        What tells that pack or list from others.
+
+    Returns
+    -------
+    Linked
+        Where something is not there, or is not what the headers say, `Linked.lack` says so.
+    """
+    try:
+        head = GroupHeader.unpack(own)
+    except ValueError as error:
+        return Linked.of(own, (group, place), 0, (), str(error))
+    chain, lack = _chain(head, lambda at: other(place - head.at + at))
+    return Linked.of(own, (group, place - head.at), head.at, chain, lack)
+
+
+def _chain(
+    head: GroupHeader, payload_at: Callable[[int], bytes | memoryview | None]
+) -> tuple[list[tuple[int, bytes]], str]:
+    """Return what a payload needs in the order of decoding, and what is wrong with it."""
+    found: list[tuple[int, int, bytes]] = []
+    lack = ""
+    for at in head.needs:
+        data = payload_at(at)
+        if data is None:
+            lack = lack or f"sample {at} of its group, which it needs, has no payload here"
+            continue
+        try:
+            theirs = GroupHeader.unpack(data)
+        except ValueError as error:
+            lack = lack or f"sample {at} of its group, which it needs: {error}"
+            continue
+        if (theirs.n, theirs.at) != (head.n, at) or not set(theirs.needs) < set(head.needs):
+            lack = lack or f"sample {at} of its group says another group than sample {head.at}"
+        found.append((theirs.order, at, bytes(data)))
+    orders = [order for order, _, _ in found] + [head.order]
+    if len(set(orders)) < len(orders) or max(orders) > head.order:
+        lack = lack or "what it needs is not decoded before it"
+    return [(at, data) for _, at, data in sorted(found)], lack
+
+
+def link_all(
+    payloads: Sequence[Mapping[str, bytes]], lanes: Iterable[Lane]
+) -> list[dict[str, Any]]:
+    """Link the payloads of a group's samples, which are all there, in order.
+
+    Returns
+    -------
+    list of dict
+        The same payloads by stream; those of the lanes are `Linked`.
+    """
+    linked: list[dict[str, Any]] = [dict(one) for one in payloads]
+    for lane in lanes:
+        column = [next((one[name] for name in lane if name in one), None) for one in payloads]
+        for place, one in enumerate(linked):
+            for name in lane:
+                if name in one:
+                    one[name] = link(one[name], place, column.__getitem__)
+    return linked
+
+
+def whole(payload: bytes) -> Linked:
+    """Return a payload of a group that can be decoded.
+
+    Raises
+    ------
+    BitstreamError
+        When what it needs is not there; the message says what.
+    """
+    if not isinstance(payload, Linked):
+        payload = link(payload, 0, lambda place: None)
+    if payload.lack:
+        raise BitstreamError(f"{len(payload)} bytes cannot be decoded: {payload.lack}")
+    return payload
+
+
+def lanes_of(records: Iterable[CodecRecord], where: str = "") -> tuple[Lane, ...]:
+    """List the streams whose payloads lie in groups, by what the codecs' configurations say.
+
+    Raises
+    ------
+    CorruptArchiveError
+        When one names streams that are not its own.
+    """
+    found: list[Lane] = []
+    for record in records:
+        said = record.config.get(GROUPED, [])
+        try:
+            lanes = [tuple(str(name) for name in lane) for lane in said]
+        except TypeError:
+            lanes = [("",)]
+        if not {name for lane in lanes for name in lane} <= set(record.streams):
+            raise CorruptArchiveError(
+                f"{where}: codec {record.id} groups {said!r}, its streams are {record.streams}"
+            )
+        found += lanes
+    return tuple(found)
