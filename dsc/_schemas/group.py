@@ -94,15 +94,15 @@ class Linked(bytes):
         What tells its group from all others that are decoded with it.
     at
         Its place in the group.
-    chain
-        Place and payload of all that are decoded for it, in order; its own is the last.
+    before
+        Place and payload of all that are decoded before it, in order.
     lack
         Why the chain is not whole; empty when it is.
     """
 
     group: Hashable
     at: int
-    chain: tuple[tuple[int, bytes], ...]
+    before: tuple[tuple[int, bytes], ...]
     lack: str
 
     @classmethod
@@ -111,21 +111,26 @@ class Linked(bytes):
         own: bytes | memoryview,
         group: Hashable,
         at: int,
-        chain: Iterable[tuple[int, bytes]],
+        before: Iterable[tuple[int, bytes]],
         lack: str = "",
     ) -> Self:
         """Make a payload that knows what it needs."""
         made = cls(own)
         made.group, made.at, made.lack = group, at, lack
-        made.chain = (*chain, (at, made))
+        made.before = tuple(before)
         return made
 
+    @property
+    def chain(self) -> tuple[tuple[int, bytes], ...]:
+        """Place and payload of all that are decoded for it, in order; its own is the last."""
+        return (*self.before, (self.at, self))
+
     def __reduce__(self) -> tuple[Any, ...]:
-        return _linked, (bytes(self), self.group, self.at, self.chain[:-1], self.lack)
+        return _linked, (bytes(self), self.group, self.at, self.before, self.lack)
 
 
-def _linked(own: bytes, group: Hashable, at: int, chain: Any, lack: str) -> Linked:
-    return Linked.of(own, group, at, chain, lack)
+def _linked(own: bytes, group: Hashable, at: int, before: Any, lack: str) -> Linked:
+    return Linked.of(own, group, at, before, lack)
 
 
 def link(
@@ -154,11 +159,11 @@ def link(
         head = GroupHeader.unpack(own)
     except ValueError as error:
         return Linked.of(own, (group, place), 0, (), str(error))
-    chain, lack = _chain(head, lambda at: other(place - head.at + at))
-    return Linked.of(own, (group, place - head.at), head.at, chain, lack)
+    before, lack = _before(head, lambda at: other(place - head.at + at))
+    return Linked.of(own, (group, place - head.at), head.at, before, lack)
 
 
-def _chain(
+def _before(
     head: GroupHeader, payload_at: Callable[[int], bytes | memoryview | None]
 ) -> tuple[list[tuple[int, bytes]], str]:
     """Return what a payload needs in the order of decoding, and what is wrong with it."""
@@ -185,7 +190,7 @@ def _chain(
 
 def link_all(
     payloads: Sequence[Mapping[str, bytes]], lanes: Iterable[Lane]
-) -> list[dict[str, Any]]:
+) -> list[dict[str, bytes]]:
     """Link the payloads of a group's samples, which are all there, in order.
 
     Returns
@@ -193,7 +198,7 @@ def link_all(
     list of dict
         The same payloads by stream; those of the lanes are `Linked`.
     """
-    linked: list[dict[str, Any]] = [dict(one) for one in payloads]
+    linked = [dict(one) for one in payloads]
     for lane in lanes:
         column = [next((one[name] for name in lane if name in one), None) for one in payloads]
         for place, one in enumerate(linked):

@@ -93,7 +93,8 @@ def test_a_chain_that_is_not_whole_says_why(others: dict[int, bytes], wrong: str
 def test_a_linked_payload_is_bytes_and_can_be_sent() -> None:
     own = payload(1, 1, (0,))
     linked = link(own, 11, {10: payload(0, 0)}.get, "pack")
-    assert linked == own and isinstance(linked, bytes)
+    assert linked == own
+    assert isinstance(linked, bytes)
     again = pickle.loads(pickle.dumps(linked))
     assert isinstance(again, Linked)
     assert (again, again.group, again.at, again.chain) == (own, ("pack", 10), 1, linked.chain)
