@@ -420,6 +420,17 @@ class SourceOptions:
             metavar="NAME|drop",
         ),
     ] = None
+    sequence_by: Annotated[
+        str | None,
+        Option(
+            "--sequence-by",
+            "What makes samples frames of recordings, by their names: dir (each directory is one, "
+            "frames are numbered by the last number of a name); {sequence}/frame-{frame}; "
+            "{sequence}/{time} (time stamps); a regular expression with the groups sequence, frame "
+            "and time; none (code each alone). Default: as the layout says.",
+            metavar="RULE",
+        ),
+    ] = None
     layout: LayoutOptions = field(default=LayoutOptions())
 
 

@@ -2,8 +2,8 @@
 
 `Source` is what every source must do. What only some can do, such as telling splits or accounting
 for what they leave out, is a protocol each: `SplitSource`, `ReportingSource`, `TracedSource`,
-`IncompleteSource`, `SequenceSource`, `CheckedSource`. The functions below ask any source and say
-what holds of one without the ability.
+`IncompleteSource`, `SequenceSource`, `RecordedSource`, `CheckedSource`. The functions below ask any
+source and say what holds of one without the ability.
 """
 
 from collections.abc import Mapping, Sequence
@@ -150,6 +150,26 @@ class SequenceSource(Protocol):
 
 
 @runtime_checkable
+class RecordedSource(Protocol):
+    """An ability of a source: it knows which of its samples are frames of recordings, by names.
+
+    `dsc._sources.sequences` brings its samples into their order and says their places.
+    """
+
+    @property
+    def sequence_rule(self) -> str | None:
+        """What a name says of the sample's place, as ``--sequence-by`` takes it; None: nothing."""
+        ...
+
+    def frame_times(self, index: int) -> Mapping[int, int] | None:
+        """Read the times of the recording that a sample is of: nanoseconds by frame number.
+
+        None where files beside the frames say none.
+        """
+        ...
+
+
+@runtime_checkable
 class CheckedSource(Protocol):
     """An ability of a source: it can look at its files before any work is done on them."""
 
@@ -223,6 +243,12 @@ def lacks_of(source: Source, index: int, tasks: Sequence[str]) -> tuple[str, ...
 def origin_of(source: Source, index: int) -> Origin | None:
     """Return where a sample of any source lies; None where the source does not know."""
     return source.origin(index) if _knows_origins(source) else None
+
+
+def name_of(source: Source, index: int) -> str:
+    """Return what a sample is called in its source; its key where that is not known."""
+    origin = origin_of(source, index)
+    return source.key(index) if origin is None else origin.name
 
 
 def place_of(source: Source, index: int) -> SequencePlace | None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from dsc import _plugins
 from dsc._sources.base import Source, SourceSample
+from dsc._sources.sequences.source import SEQUENCED, in_sequences
 from dsc._sources.splits.rules import SplitRules
 from dsc._sources.splits.source import PARTED, part
 from dsc.errors import UsageError
@@ -118,7 +119,7 @@ def source_from_description(description: Mapping[str, Any]) -> Source:
 
 
 def reopen(description: Mapping[str, Any]) -> Source:
-    """Open what `Source.describe` described, as it is now, its samples parted as they were.
+    """Open what `Source.describe` described, as it is now, ordered and parted as it was.
 
     Raises
     ------
@@ -127,7 +128,9 @@ def reopen(description: Mapping[str, Any]) -> Source:
     """
     root = description.get("root")
     source = open_source(description["name"], root, **description.get("options", {}))
-    parted = description.get(PARTED)
+    sequenced, parted = description.get(SEQUENCED), description.get(PARTED)
+    if sequenced is not None:
+        source = in_sequences(source, sequenced.get("by"))
     return source if parted is None else part(source, SplitRules.parse(**parted), root)
 
 

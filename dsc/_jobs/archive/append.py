@@ -127,6 +127,7 @@ def append(
     split_file: Any = None,
     split_by: str | None = None,
     split_rest: str | None = None,
+    sequence_by: str | None = None,
     workers: int = 0,
     address: str | None = None,
     on_error: str = "fail",
@@ -179,6 +180,9 @@ def append(
         added.
     split_rest
         What becomes of samples in no split, as in `dsc.compress`.
+    sequence_by
+        What makes samples frames of recordings, as in `dsc.compress`; those of a recording that the
+        archive has go on with it.
     workers
         Worker processes on this machine; 0 works in this process.
     address

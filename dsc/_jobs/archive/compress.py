@@ -65,6 +65,7 @@ def compress(
     split_file: Any = None,
     split_by: str | None = None,
     split_rest: str | None = None,
+    sequence_by: str | None = None,
     workers: int = 0,
     address: str | None = None,
     on_error: str = "fail",
@@ -121,6 +122,10 @@ def compress(
         ``"task:NAME"``.
     split_rest
         What becomes of samples in no split: the name of one, or ``"drop"``; refused where None.
+    sequence_by
+        What makes samples frames of recordings: ``"dir"``, ``"{sequence}/frame-{frame}"``, a
+        regular expression of their names with groups ``sequence``, ``frame`` and ``time``, or
+        ``"none"``; as the layout says where None.
     workers
         Worker processes on this machine; 0 works in this process. Where this process has a
         connection to Ray, its workers are used instead. A script that defines the source itself

@@ -19,6 +19,8 @@ from dsc._pipeline.write.samples import BATCH_BYTES, advice
 from dsc._schemas import Task, resolve_task, resolve_tasks
 from dsc._sources.base import SourceSample, left_out_of, read_sample, splits_of
 from dsc._sources.registry import Source, open_source, options_of
+from dsc._sources.sequences.rules import SequenceRule
+from dsc._sources.sequences.source import in_sequences
 from dsc._sources.splits.rules import SplitRules
 from dsc._sources.splits.source import part
 from dsc._storage.files.place import absolute
@@ -40,6 +42,8 @@ def check_asked(data: SourceOptions, coding: CodingOptions, work: WorkOptions) -
     work.check()
     if rules_of(data) is None and data.split is not None:
         check_split(data.split)
+    if data.sequence_by is not None:
+        SequenceRule.parse(data.sequence_by)
     if coding.tried < 1:
         raise UsageError(f"--auto-samples {coding.tried}: at least 1")
     if not coding.minutes >= 0:
@@ -65,7 +69,7 @@ def only_split(data: SourceOptions) -> str | None:
 
 
 def open_data(data: SourceOptions) -> Source:
-    """Open the dataset, its samples parted into splits where that is stated.
+    """Open the dataset, its recordings in order, and parted into splits where that is stated.
 
     Raises
     ------
@@ -74,7 +78,7 @@ def open_data(data: SourceOptions) -> Source:
     """
     root = None if data.root is None else absolute(os.fspath(data.root))
     rules = rules_of(data)
-    source = _open(data, root, rules is None)
+    source = in_sequences(_open(data, root, rules is None), data.sequence_by)
     if rules is None and data.split and splits_of(source) and not _chooses_split(data):
         rules = SplitRules({}, chosen=(data.split,))
     return part(source, rules, root)

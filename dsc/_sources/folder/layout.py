@@ -66,6 +66,12 @@ class Layout:
         join them.
     arrays
         Endings of files that hold one array and make a sample although they are no pictures.
+    sequence
+        What a sample's name says of its recording and frame, as ``--sequence-by`` has it; empty
+        where samples are no frames.
+    times
+        Where a recording's time stamps lie, one a line, from the directory of a frame's file;
+        empty where nowhere.
     """
 
     name: str
@@ -74,3 +80,5 @@ class Layout:
     known: Mapping[str, Stated] = field(default_factory=dict)
     pair: Callable[[list[tuple[FilePlace, str]]], Iterable[tuple[FilePlace, str]]] | None = None
     arrays: tuple[str, ...] = ()
+    sequence: str = ""
+    times: str = ""

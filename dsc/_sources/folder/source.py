@@ -33,6 +33,7 @@ from dsc._sources.folder.general import stated_layout, tell_layout
 from dsc._sources.folder.layout import Layout
 from dsc._sources.folder.placing import CLASS_TASK, ListedFiles, PlacedFiles, place_files
 from dsc._sources.folder.published import PUBLISHED, recognise
+from dsc._sources.folder.recordings import read_times
 from dsc._sources.keys import natural_order
 from dsc._sources.meaning.decide import ALPHA, Meaning, Stated, alpha_meaning, check_invalid, decide
 from dsc._sources.meaning.names import kind_of_name
@@ -59,6 +60,8 @@ class FolderSource(FileSource):
 
     Parameters
     ----------
+    layout
+        How the files are laid out.
     labels
         Name of the class by group, where the layout has classes.
     more
@@ -68,9 +71,15 @@ class FolderSource(FileSource):
     name: ClassVar[str] = "folder"
 
     def __init__(
-        self, tree: FileTree, table: FileTable, labels: Mapping[str, str], **more: Any
+        self,
+        tree: FileTree,
+        table: FileTable,
+        layout: Layout,
+        labels: Mapping[str, str],
+        **more: Any,
     ) -> None:
         super().__init__(tree, table, **more)
+        self._sequence, self._times = layout.sequence, layout.times
         numbers = {name: number for number, name in enumerate(class_names(labels))}
         self._class_of_group = {
             at: numbers[labels[group]] for at, group in enumerate(table.groups) if group in labels
@@ -149,12 +158,28 @@ class FolderSource(FileSource):
         return cls(
             tree,
             table,
+            chosen,
             built.labels,
             meanings=meanings,
             options={**options.to_json(), "layout": chosen.name, "split": split},
             left_out=left_out,
             notes=[f"layout {chosen.name}: {chosen.why}", *idle_notes(options, left_out)],
         )
+
+    @property
+    def sequence_rule(self) -> str | None:
+        """What names say of recordings, where the layout's samples are frames; see the base."""
+        return self._sequence or None
+
+    def frame_times(self, index: int) -> dict[int, int] | None:
+        """Read the times of the recording that a sample is of; see the base.
+
+        Raises
+        ------
+        SampleError
+            When the file that lists them holds something else.
+        """
+        return read_times(self.tree, self.table.paths(index).values(), self._times)
 
     def _decode(self, data: bytes, task: Task, path: str, where: str) -> NDArray[Any]:
         if task.kind is TaskKind.MATRIX:

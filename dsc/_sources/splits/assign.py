@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from dsc._files.passed_over import printable
 from dsc._schemas import Task, resolve_task
 from dsc._schemas.task import spelled
-from dsc._sources.base import Source, read_sample, splits_of
+from dsc._sources.base import Source, name_of, read_sample, splits_of
 from dsc._sources.keys import split_rank
 from dsc._sources.meaning.names import name_of_split
-from dsc._sources.splits.lists import Line, name_of, read_lists, samples_of
+from dsc._sources.splits.lists import Line, read_lists, samples_of
 from dsc._sources.splits.rules import DROP, LONGEST, SplitRules
 from dsc.errors import UsageError
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from dsc._files.passed_over import printable
 from dsc._files.tree import FileTree
-from dsc._sources.base import Source, origin_of
+from dsc._sources.base import Source, name_of, origin_of
 from dsc.errors import SourceNotFoundError, UsageError
 
 SHOWN = 5  # names that a message lists
@@ -137,12 +137,6 @@ def _check_found(source: Source, lines: Sequence[Line]) -> None:
                 f"{line.where}: {printable(line.text)} names {len(several)} samples, such as "
                 f"{names}; write their directories before it"
             )
-
-
-def name_of(source: Source, index: int) -> str:
-    """Return what a sample is called in its source; its key where that is not known."""
-    origin = origin_of(source, index)
-    return source.key(index) if origin is None else origin.name
 
 
 def _line_forms(text: str) -> list[str]:

@@ -105,6 +105,8 @@ KITTI_DEPTH = Form(
         "rgb": Stated(kind="image"),
     },
     pair=one_split_a_drive,
+    sequence=rf"(?P<sequence>{_DRIVE_NAME}/image_0[0-3])/(?P<frame>\d+)",
+    times="../timestamps.txt",
 )
 
 _SPLIT = r"(?P<b>(?:train|test)ing)"

@@ -21,6 +21,7 @@ from dsc._sources.meaning.names import is_task_word, split_of
 BELOW = r"(?:(?P<a>.+)/)?"  # whatever lies above the data set's own directories
 PICTURES = r"(?i:png|jpe?g|webp|tiff?|jxl)"
 LEAST_SHARE = 0.5
+IN_GROUP = r"(?:(?P<sequence>.+)/)?"  # what tells the recording, before a frame's name
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class Form:
         Sets of tasks, one of which must be there.
     beside
         What is left out for a reason.
-    known, pair, arrays
+    known, pair, arrays, sequence, times
         See `dsc._sources.folder.layout.Layout`.
     also
         Tells from the whole listing whether it is this layout; asked when all else fits.
@@ -109,6 +110,8 @@ class Form:
     pair: Callable[[list[tuple[FilePlace, str]]], Iterable[tuple[FilePlace, str]]] | None = None
     arrays: tuple[str, ...] = ()
     also: Callable[[Listing], bool] | None = None
+    sequence: str = ""
+    times: str = ""
 
     def __call__(self, listing: Listing) -> Layout | None:
         """Return the layout of these files, None when they are not laid out like that."""
@@ -134,7 +137,16 @@ class Form:
         fits = any(needed <= set(tasks) for needed in self.needs)
         if not fits or placed < LEAST_SHARE * (placed + strays):
             return None
-        return Layout(self.name, placer, self.why, self.known, self.pair, self.arrays)
+        return Layout(
+            self.name,
+            placer,
+            self.why,
+            self.known,
+            self.pair,
+            self.arrays,
+            self.sequence,
+            self.times,
+        )
 
 
 class FormPlacer:

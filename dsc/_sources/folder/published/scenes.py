@@ -1,6 +1,17 @@
 """Recordings and renderings of rooms and scenes, frame by frame."""
 
-from dsc._sources.folder.published.form import BELOW, PICTURES, Form, Rule, keep_all, needs
+import re
+
+from dsc._sources.folder.layout import Listing
+from dsc._sources.folder.published.form import (
+    BELOW,
+    IN_GROUP,
+    PICTURES,
+    Form,
+    Rule,
+    keep_all,
+    needs,
+)
 from dsc._sources.meaning.decide import Stated
 from dsc._sources.meaning.units import FileUnit
 
@@ -40,13 +51,26 @@ SCANNET = Form(
         "instance": _LABEL,
         "instance_filt": _LABEL,
     },
+    sequence=IN_GROUP + r"(?P<frame>\d+)",
 )
+
+_SEVEN = re.compile(r"(^|/)seq-\d+$")
+_SEVEN_FRAME = re.compile(r"frame-\d{6}\.(color|depth)\.(png|jpg)")
+
+
+def _is_seven_scenes(listing: Listing) -> bool:
+    """Tell whether directories, or at least the files, are called as those of 7-Scenes."""
+    return any(
+        _SEVEN.search(directory) or any(map(_SEVEN_FRAME.fullmatch, names))
+        for directory, names in listing.items()
+    )
+
 
 SEVEN_SCENES = Form(
     name="7-scenes",
     why="seq-01/frame-000000.color.png with .depth.png and .pose.txt",
-    hints=("seq-",),
-    mark=r"(^|/)seq-\d+$",
+    hints=("",),
+    mark="",
     rules=(
         Rule(
             r"(?P<a>.*)",
@@ -58,6 +82,8 @@ SEVEN_SCENES = Form(
     needs=(needs("rgb", "depth"),),
     beside=(keep_all(r"(?:Train|Test)Split\.txt", "names the sequences of a split"),),
     known={"depth": _MM},
+    also=_is_seven_scenes,
+    sequence=IN_GROUP + r"frame-(?P<frame>\d+)",
 )
 
 _SUN = r"(?P<stem>[^/]+)"
@@ -118,6 +144,7 @@ REPLICA = Form(
         keep_all(r"[^/]+\.ply", "mesh of a whole scene"),
     ),
     known={"depth": Stated(kind="depth", unit_m=1 / 6553.5, invalid=(0,))},
+    sequence=IN_GROUP + r"(?P<frame>\d+)",
 )
 
 SEMANTIC_NERF = Form(
@@ -136,6 +163,7 @@ SEMANTIC_NERF = Form(
     needs=(needs("rgb", "semantic_class"), needs("depth", "semantic_class")),
     beside=(keep_all(r"traj\w*\.txt", "poses of a whole recording in one file"),),
     known={"depth": _MM, "semantic_class": _LABEL, "semantic_instance": _LABEL},
+    sequence=IN_GROUP + r"(?P<frame>\d+)",
 )
 
 _CAMERA = r"(?P<cam>scene_cam_\d\d)"
@@ -172,6 +200,7 @@ HYPERSIM = Form(
         **{name: _IDS for name in ("semantic", "semantic_instance", "render_entity_id")},
     },
     arrays=(".hdf5",),
+    sequence=IN_GROUP + r"(?P<frame>\d+)",
 )
 
 SCENES = (SCANNET, SEVEN_SCENES, SUN_RGBD, DIODE, REPLICA, SEMANTIC_NERF, HYPERSIM)

@@ -13,13 +13,22 @@ from dataclasses import replace
 
 from dsc._files.formats import can_read
 from dsc._sources.folder.layout import FilePlace, Listing
-from dsc._sources.folder.published.form import BELOW, PICTURES, Form, Rule, keep_all, needs
+from dsc._sources.folder.published.form import (
+    BELOW,
+    IN_GROUP,
+    PICTURES,
+    Form,
+    Rule,
+    keep_all,
+    needs,
+)
 from dsc._sources.meaning.decide import Stated
 
 NEAREST_S = 0.02
 _STAMP = r"(?P<stem>\d{9,10}\.\d{1,9}|\d{13}|\d{16}|\d{19})"
 _STAMPED = re.compile(_STAMP + r"\.\w+")
 _UNITS = {13: 1e-3, 16: 1e-6, 19: 1e-9}  # digits of a stamp that is a whole number, and its unit
+_BY_TIME = IN_GROUP + _STAMP.replace("stem", "time")
 _TUM = re.compile(r"(^|/)rgbd_(dataset|bonn)_")
 
 _RULES = (
@@ -106,6 +115,7 @@ TUM = Form(
     known={"depth": Stated(kind="depth", unit_m=1 / 5000, invalid=(0,))},
     pair=join_by_time,
     also=_is_tum,
+    sequence=_BY_TIME,
 )
 
 TIME_STAMPS = Form(
@@ -118,6 +128,7 @@ TIME_STAMPS = Form(
     beside=_BESIDE,
     pair=join_by_time,
     also=_all_stamped,
+    sequence=_BY_TIME,
 )
 
 STAMPS = (TUM, TIME_STAMPS)

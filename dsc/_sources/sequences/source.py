@@ -1,0 +1,147 @@
+"""Any source, its frames in the order of their recordings.
+
+Frames of a recording lie together, in rising order of their numbers; everything else is the
+source's. What tells recordings is part of the description, so a plan is good for this very order.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from dsc._schemas import Origin, SequencePlace, SourceReport, Task
+from dsc._sources.base import (
+    RecordedSource,
+    SequenceSource,
+    Source,
+    SourceSample,
+    check_files,
+    lacks_of,
+    name_of,
+    origin_of,
+    report_of,
+    splits_of,
+)
+from dsc._sources.sequences.places import Places, find_places, notes_on
+from dsc._sources.sequences.rules import SequenceRule
+from dsc.errors import UsageError
+
+SEQUENCED = "sequences"  # the entry of a description that says how
+
+
+class SequencedSource:
+    """Samples of another source in the order of their recordings; see `dsc._sources.base.Source`.
+
+    Parameters
+    ----------
+    source
+        The samples.
+    by
+        What was said of recordings; None for the layout's own rule.
+    places
+        Where the samples stand.
+    """
+
+    name: ClassVar[str] = "sequenced"
+
+    def __init__(self, source: Source, by: str | None, places: Places) -> None:
+        self._source, self._by, self._places = source, by, places
+        self._notes = tuple(notes_on(source, places)) if places.names else ()
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """The source's tasks."""
+        return self._source.tasks
+
+    @property
+    def splits(self) -> dict[str, int]:
+        """Number of samples by split, as the source has them."""
+        return splits_of(self._source)
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self._source)
+
+    def key(self, index: int) -> str:
+        """Return the key of a sample without reading it."""
+        return self._source.key(self._at(index))
+
+    def read(self, index: int, tasks: Sequence[str]) -> SourceSample:
+        """Read these tasks of one sample; see `Source.read`."""
+        return self._source.read(self._at(index), tasks)
+
+    def origin(self, index: int) -> Origin | None:
+        """Say where a sample lies, as far as the source knows."""
+        return origin_of(self._source, self._at(index))
+
+    def lacks(self, index: int, tasks: Sequence[str]) -> tuple[str, ...]:
+        """List which of these tasks a sample lacks, as far as the source knows."""
+        return lacks_of(self._source, self._at(index), tasks)
+
+    def place(self, index: int) -> SequencePlace | None:
+        """Say where a sample stands in a recording; None where it is of none."""
+        self._at(index)
+        return self._places.place(index)
+
+    def check(self, tasks: Sequence[str]) -> None:
+        """Look at the files of these tasks; see `CheckedSource`."""
+        check_files(self._source, tasks)
+
+    def report(self) -> SourceReport:
+        """Say what the source found, decided and left out, and which recordings there are."""
+        report = report_of(self._source)
+        return report.model_copy(update={"notes": (*report.notes, *self._notes)})
+
+    def describe(self) -> dict[str, Any]:
+        """Describe the source and what tells its recordings; see `Source.describe`."""
+        own, places = self._source.describe(), self._places
+        digest = hashlib.sha256(str(own.get("fingerprint", "")).encode())
+        digest.update(repr(places.names).encode("utf-8", "surrogateescape"))
+        for column in (places.order, places.sequence, places.frame, places.time):
+            digest.update(column.astype("<i8").tobytes())
+        return {**own, SEQUENCED: {"by": self._by}, "fingerprint": digest.hexdigest()}
+
+    def _at(self, index: int) -> int:
+        if not 0 <= index < len(self):
+            raise IndexError(f"sample {index} of {len(self)}")
+        return int(self._places.order[index])
+
+
+def in_sequences(source: Source, by: str | None = None) -> Source:
+    """Return a source with its frames in the order of their recordings.
+
+    A source that tells places itself, or knows of no recordings, is returned as it is.
+
+    Parameters
+    ----------
+    by
+        A rule as ``--sequence-by`` has it, for names of the samples; None for what the source
+        itself says.
+
+    Raises
+    ------
+    UsageError
+        When the rule cannot be understood or fits no sample; and what `find_places` raises.
+    """
+    recorded = source if isinstance(source, RecordedSource) and by is None else None
+    text = by if recorded is None else recorded.sequence_rule
+    if text is None or (by is None and isinstance(source, SequenceSource)):
+        return source
+    rule = SequenceRule.parse(text)
+    if rule.pattern is None and not isinstance(source, SequenceSource):
+        return source
+    places = find_places(source, rule, recorded)
+    if rule.pattern is not None and not places.names:
+        if by is None:
+            return source
+        some = ", ".join(name_of(source, index) for index in _spread(len(source)))
+        raise UsageError(
+            f"--sequence-by {by}: no sample is called like that; they are called such as {some}"
+        )
+    return SequencedSource(source, by, places)
+
+
+def _spread(count: int) -> list[int]:
+    """Return a few indices: the first, the middle, the last."""
+    return np.unique([0, count // 2, count - 1]).tolist() if count else []
