@@ -14,6 +14,7 @@ from dsc.errors import MissingPackageError
 
 EXTRAS = {  # the extra of dsc that brings a package
     "albumentations": "transforms",
+    "av": "video",
     "avalanche": "avalanche",
     "bjontegaard": "bench",
     "compressai": "research",

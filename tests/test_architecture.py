@@ -44,7 +44,7 @@ INNER = {
     "_files": "formats directories passed_over likely local remote packed tree",
     "_sources": (
         "base keys meaning sequences splits registry file_table report file_source rows hdf5 "
-        "folder webdataset coco taskonomy nyuv2 rendered"
+        "folder webdataset coco lerobot taskonomy nyuv2 rendered"
     ),
     "_pipeline": "metrics options choose read write stream copy view",
     "_training": (

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from dsc._schemas import FailedSample
 
 LISTS = (".txt", ".lst")
+ROBOT = "meta/info.json"  # what a dataset of lerobot is known by
 LISTED = 20  # failed samples that are spelled out for people; --json has all
 
 
@@ -92,6 +93,8 @@ def _no_layout(source: str, known: Sequence[str]) -> str:
     if (Path(source) / MANIFEST).is_file():
         return f"{source} is an archive already; dsc info {place} shows what is in it"
     likely = source_of_file(source) or "folder"
+    if (Path(source) / ROBOT).is_file():
+        likely = "lerobot"
     if source.startswith("hf://"):
         likely = "huggingface"
     return f"{said}. For the data that lies there write {likely} --root {place}"

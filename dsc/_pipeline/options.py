@@ -348,9 +348,9 @@ class SourceOptions:
         Option(
             "SOURCE",
             "What kind of data it is: taskonomy (Omnidata too), nyuv2, folder (your own files), "
-            "coco, hdf5, webdataset (tars), huggingface (Parquet, save_to_disk, hf://), table "
-            "(CSV, JSON lines or Parquet with paths); or rendered on the spot: clevr, and sample, "
-            "which is taskonomy with --views.",
+            "coco, hdf5, webdataset (tars), huggingface (Parquet, save_to_disk, hf://), lerobot, "
+            "table (CSV, JSON lines or Parquet with paths); or rendered on the spot: clevr, and "
+            "sample, which is taskonomy with --views.",
         ),
     ]
     tasks: Annotated[

@@ -36,6 +36,7 @@ SOURCES: dict[str, str] = {
     "hdf5": "dsc._sources.hdf5.source:Hdf5Source.open",
     "webdataset": "dsc._sources.webdataset.source:WebDatasetSource.open",
     "huggingface": "dsc._sources.rows.source:HuggingfaceSource.open",
+    "lerobot": "dsc._sources.lerobot.source:LeRobotSource.open",
     "table": "dsc._sources.rows.table:TableSource.open",
     "sample": "dsc._sources.rendered.sample:SampleSource.open",
     "clevr": "dsc._sources.rendered.clevr:ClevrSource.open",

@@ -16,7 +16,7 @@ import pytest
 from dsc._schemas import Task
 from dsc._sources.registry import SOURCES, Source, open_source, source_from_description
 from dsc.errors import SourceNotFoundError, UnknownTaskError, UsageError
-from tests import coco
+from tests import coco, lerobot
 from tests.sources.tars import everything, write_samples
 
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}")
@@ -110,6 +110,13 @@ def make_table(root: Path) -> str:
     return str(root)
 
 
+def make_lerobot(root: Path) -> str:
+    pytest.importorskip("pyarrow")
+    pytest.importorskip("av", reason="videos are read by PyAV")
+    made = lerobot.Made(lengths=(3, 2), depth=True, images=True, notes=True)
+    return lerobot.make(root, made)
+
+
 MAKERS: dict[str, Callable[[Path], str]] = {
     "taskonomy": make_taskonomy,
     "nyuv2": make_nyuv2,
@@ -119,6 +126,7 @@ MAKERS: dict[str, Callable[[Path], str]] = {
     "huggingface": make_huggingface,
     "coco": make_coco,
     "table": make_table,
+    "lerobot": make_lerobot,
 }
 
 
@@ -232,6 +240,7 @@ def test_root_without_data_says_the_layout_and_names_the_sample(name: str, tmp_p
         "huggingface": "train-00000-of-00002.parquet",
         "coco": "instances_val2017.json",
         "table": "metadata.csv",
+        "lerobot": "meta/info.json",
     }
     (tmp_path / "readme.md").write_text("nothing here")
     with pytest.raises(SourceNotFoundError, match="--views N") as caught:
@@ -272,6 +281,9 @@ def test_changed_files_are_noticed_when_work_goes_on(name: str, tmp_path: Path) 
     if name == "table":  # its files are those that it names
         victim = tmp_path / "metadata.csv"
         victim.write_text(victim.read_text().replace(",c,", ",d,"))
+    elif name == "lerobot":  # whose files are listed
+        victim = tmp_path / "meta" / "info.json"
+        victim.write_text(victim.read_text().replace("0:2", "0:1"))
     else:
         victim.unlink()
     with pytest.raises(UsageError, match=r"not what it was.*--overwrite"):

@@ -346,6 +346,7 @@ class ParquetRows:
         self.rows: list[int] = [
             self._metadata.row_group(n).num_rows for n in range(self._metadata.num_row_groups)
         ]
+        self._paths: list[str] | None = None
         ends = [*accumulate(_leaves(column.type) for column in self.schema)]
         self._leaves = {
             name: range(start, end)
@@ -365,8 +366,23 @@ class ParquetRows:
             yield combined(batch.column(column))
 
     def _dotted(self, columns: Sequence[str]) -> list[str] | None:
-        # a dot in a name of Parquet's parts a struct from its field: then all columns are read
-        return None if any("." in name for name in columns) else list(columns)
+        # Parquet is asked by paths of leaves, in which a dot also parts a struct from its field: a
+        # name with dots may be taken for those of a struct beside it, and then all is read
+        return list(columns) if all(map(self._is_alone, columns)) else None
+
+    def _is_alone(self, column: str) -> bool:
+        """Tell whether no other column has a leaf whose path begins with this column's name."""
+        if "." not in column:
+            return True
+        if self._paths is None:
+            schema = self._metadata.schema
+            self._paths = [schema.column(n).path for n in range(len(schema))]
+        own = self._leaves[column]
+        return all(
+            n in own
+            for n, path in enumerate(self._paths)
+            if path == column or path.startswith(f"{column}.")
+        )
 
     def size(self, number: int, column: str) -> int:
         """Return about how many bytes the values of a column take in a row group."""

@@ -138,9 +138,12 @@ class RowSource:
                 found = read_cell(column, *cells[column.name], where, self._load(where))
                 if found is not None:
                     arrays[name], sizes[name] = found
+        self._check_sizes(key, arrays)
+        return SourceSample(key, arrays, sizes)
+
+    def _check_sizes(self, key: str, arrays: Mapping[str, Any]) -> None:
         maps = {name: value for name, value in arrays.items() if self._tasks[name].is_map}
         check_sizes(key, map_sizes(maps, self._tasks))
-        return SourceSample(key, arrays, sizes)
 
     def _load(self, where: str) -> Callable[[str], bytes]:
         return loader(self._tree, where, self.follows_paths)
