@@ -143,6 +143,7 @@ PUBLIC = {
         "Metric",
         "Origin",
         "Quality",
+        "SequencePlace",
         "ShardRecord",
         "SourceReport",
         "Stream",
@@ -156,8 +157,10 @@ PUBLIC = {
     "dsc.sources": [
         "CheckedSource",
         "IncompleteSource",
+        "RecordedSource",
         "ReportingSource",
         "SOURCES",
+        "SequenceSource",
         "Source",
         "SourceSample",
         "SplitSource",

@@ -406,9 +406,10 @@ class SourceOptions:
         str | None,
         Option(
             "--split-by",
-            "What puts samples into splits: hash:train=0.9,val=0.1 (drawn by keys, the same for "
-            "ever); hash-folder:train=0.9,val=0.1 (directories stay together); folder:1 (the first "
-            "directory of a name); name:train=a*+b*,val=c*; task:NAME (a class or text says it).",
+            "What puts samples into splits: hash:train=0.9,val=0.1 (drawn by keys, of recordings "
+            "by their names, the same for ever); hash-folder:train=0.9,val=0.1 (directories stay "
+            "together); folder:1 (the first directory of a name); name:train=a*+b*,val=c*; "
+            "task:NAME (a class or text says it).",
             metavar="RULE",
         ),
     ] = None
@@ -420,6 +421,15 @@ class SourceOptions:
             metavar="NAME|drop",
         ),
     ] = None
+    cut_sequences: Annotated[
+        bool,
+        Option(
+            "--cut-sequences",
+            "Let --split-file and --split-by put frames of one recording into several splits. "
+            "Default: a recording is in one split as a whole.",
+            kind=bool,
+        ),
+    ] = False
     sequence_by: Annotated[
         str | None,
         Option(

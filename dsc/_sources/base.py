@@ -153,7 +153,7 @@ class SequenceSource(Protocol):
 class RecordedSource(Protocol):
     """An ability of a source: it knows which of its samples are frames of recordings, by names.
 
-    `dsc._sources.sequences` brings its samples into their order and says their places.
+    When its data are compressed, the frames of a recording are put into the order of their numbers.
     """
 
     @property

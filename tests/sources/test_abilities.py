@@ -12,11 +12,12 @@ from dsc._sources.base import (
     lacks_of,
     left_out_of,
     origin_of,
+    place_of,
     report_of,
     splits_of,
 )
 from dsc.errors import SampleError
-from dsc.schemas import LeftOut, Origin, SourceReport, Task
+from dsc.schemas import LeftOut, Origin, SequencePlace, SourceReport, Task
 from dsc.sources import Source
 
 
@@ -57,6 +58,9 @@ class Able(Plain):
     def lacks(self, index: int, tasks: Sequence[str]) -> tuple[str, ...]:
         return tuple(tasks) if index == 2 else ()
 
+    def place(self, index: int) -> SequencePlace | None:
+        return SequencePlace("walk", index)
+
     def check(self, tasks: Sequence[str]) -> None:
         raise SampleError(f"{tasks[0]} of file 1")
 
@@ -69,6 +73,7 @@ def test_a_plain_source_is_whole_and_has_neither_splits_nor_files_to_name() -> N
     assert splits_of(source) == {}
     assert left_out_of(source) == lacks_of(source, 2, ["score"]) == ()
     assert origin_of(source, 0) is None
+    assert place_of(source, 0) is None
     check_files(source, ["score"])
 
 
@@ -80,5 +85,6 @@ def test_a_source_that_can_is_asked() -> None:
     origin = origin_of(source, 1)
     assert origin is not None
     assert origin.name == "file 1"
+    assert place_of(source, 1) == SequencePlace("walk", 1)
     with pytest.raises(SampleError, match="score of file 1"):
         check_files(source, ["score"])

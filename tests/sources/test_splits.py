@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import dsc
-from dsc._sources.base import lacks_of, origin_of, report_of, splits_of
+from dsc._sources.base import lacks_of, origin_of, place_of, report_of, splits_of
 from dsc._sources.registry import Source, open_source, source_from_description
+from dsc._sources.sequences.source import in_sequences
 from dsc._sources.splits.rules import SplitRules
 from dsc._sources.splits.source import part
 from dsc.errors import PlanMismatchError, SourceNotFoundError, UsageError
@@ -273,3 +274,67 @@ def test_an_open_source_with_splits_is_asked_for_one(tmp_path: Path) -> None:
     manifest = dsc.compress(Two(5), tmp_path / "a", split="val", tasks="scene,caption")
     assert manifest.splits == {"val": 2}
     assert list(dsc.open(tmp_path / "a").keys()) == ["sample_3", "sample_4"]
+
+
+# ---- recordings
+
+
+def recorded(root: Path, **asked: Any) -> Source:
+    rules = SplitRules.parse(**asked)
+    return part(in_sequences(open_source("folder", str(root)), "dir"), rules, str(root))
+
+
+def sequences(source: Source) -> list[str]:
+    found = [place_of(source, index) for index in range(len(source))]
+    return [place.sequence for place in found if place is not None]
+
+
+def test_hashes_draw_recordings_as_a_whole(root: Path) -> None:
+    source = recorded(root, split_by="hash:train=0.5,val=0.5")
+    found = names(source)
+    assert sum(map(len, found.values())) == sum(SCENES.values())
+    scenes = [{name.partition("/")[0] for name in own} for own in found.values()]
+    assert len(scenes) == 2
+    assert not scenes[0] & scenes[1]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{"split_by": "name:val=*/000,train=*"}, {"split_file": "list"}, {"split_by": "task:part"}],
+)
+def test_a_rule_that_would_cut_a_recording_is_refused(root: Path, asked: dict[str, str]) -> None:
+    if "split_file" in asked:
+        (root / "list").write_text("a/000\nb\nc\n")
+        asked = {"split_file": f"val={root}/list", "split_rest": "train"}
+    if asked == {"split_by": "task:part"}:
+        for path in (root / "rgb").rglob("*.png"):
+            text = root / "part" / path.parent.name / f"{path.stem}.txt"
+            text.parent.mkdir(parents=True, exist_ok=True)
+            text.write_text("val" if path.stem == "000" else "train")
+    with pytest.raises(UsageError, match=r"recording a would be cut: a/000 in val and a/001 in tr"):
+        recorded(root, **asked)
+    source = recorded(root, **asked, cut_sequences=True)
+    assert {"a/train", "a/val"} <= set(sequences(source))
+    again = source_from_description(json.loads(json.dumps(source.describe())))
+    assert sequences(again) == sequences(source)
+    assert again.describe() == source.describe()
+    places = [place_of(source, index) for index in range(len(source))]
+    for split, count in splits_of(source).items():
+        own, places = places[:count], places[count:]
+        assert own == sorted(own, key=lambda p: (p and p.sequence, p and p.frame)), split
+
+
+def test_cutting_draws_frames_by_their_keys(root: Path) -> None:
+    rule = "hash:train=0.5,val=0.5"
+    cut = recorded(root, split_by=rule, cut_sequences=True)
+    assert names(cut) == names(parted(root, split_by=rule))
+    assert any(name.endswith("/val") for name in sequences(cut))
+    with pytest.raises(UsageError, match="--cut-sequences goes with"):
+        SplitRules.parse(split="train", cut_sequences=True)
+
+
+def test_frames_may_be_left_out_of_a_recording(root: Path) -> None:
+    (root / "list").write_text("a/000\na/002\nc\n")
+    source = recorded(root, split_file=f"val={root}/list", split_rest="drop")
+    assert names(source) == {"val": ["a/000", "a/002", "c/000", "c/001"]}
+    assert sequences(source) == ["a", "a", "c", "c"]

@@ -127,6 +127,7 @@ def append(
     split_file: Any = None,
     split_by: str | None = None,
     split_rest: str | None = None,
+    cut_sequences: bool = False,
     sequence_by: str | None = None,
     workers: int = 0,
     address: str | None = None,
@@ -180,6 +181,8 @@ def append(
         added.
     split_rest
         What becomes of samples in no split, as in `dsc.compress`.
+    cut_sequences
+        Whether splits may cut recordings, as in `dsc.compress`.
     sequence_by
         What makes samples frames of recordings, as in `dsc.compress`; those of a recording that the
         archive has go on with it.

@@ -65,6 +65,7 @@ def compress(
     split_file: Any = None,
     split_by: str | None = None,
     split_rest: str | None = None,
+    cut_sequences: bool = False,
     sequence_by: str | None = None,
     workers: int = 0,
     address: str | None = None,
@@ -122,6 +123,8 @@ def compress(
         ``"task:NAME"``.
     split_rest
         What becomes of samples in no split: the name of one, or ``"drop"``; refused where None.
+    cut_sequences
+        Whether `split_file` and `split_by` may put frames of one recording into several splits.
     sequence_by
         What makes samples frames of recordings: ``"dir"``, ``"{sequence}/frame-{frame}"``, a
         regular expression of their names with groups ``sequence``, ``frame`` and ``time``, or

@@ -60,7 +60,9 @@ def rules_of(data: SourceOptions) -> SplitRules | None:
     UsageError
         When it cannot be understood.
     """
-    return SplitRules.parse(data.split, data.split_file, data.split_by, data.split_rest)
+    return SplitRules.parse(
+        data.split, data.split_file, data.split_by, data.split_rest, data.cut_sequences
+    )
 
 
 def only_split(data: SourceOptions) -> str | None:

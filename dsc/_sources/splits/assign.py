@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from dsc._files.passed_over import printable
 from dsc._schemas import Task, resolve_task
 from dsc._schemas.task import spelled
-from dsc._sources.base import Source, name_of, read_sample, splits_of
+from dsc._sources.base import SequenceSource, Source, name_of, place_of, read_sample, splits_of
 from dsc._sources.keys import split_rank
 from dsc._sources.meaning.names import name_of_split
+from dsc._sources.sequences.places import cut_sequences
 from dsc._sources.splits.lists import Line, read_lists, samples_of
 from dsc._sources.splits.rules import DROP, LONGEST, SplitRules
 from dsc.errors import UsageError
@@ -39,6 +40,27 @@ def assign(source: Source, rules: SplitRules) -> dict[str, NDArray[np.int64]]:
     else:
         found = _numbered(source, rules)
     return _chosen(found, rules)
+
+
+def cut_recordings(source: Source, found: Mapping[str, NDArray[np.int64]]) -> dict[str, str]:
+    """Find the recordings whose frames are in several splits; of each, what is where, in words."""
+    if not isinstance(source, SequenceSource):
+        return {}
+    numbers: dict[str, int] = {}
+    sequence, split = np.full(len(source), NONE), np.full(len(source), NONE)
+    for at, indices in enumerate(found.values()):
+        split[indices] = at
+    for index in range(len(source)):
+        place = source.place(index)
+        if place is not None:
+            sequence[index] = numbers.setdefault(place.sequence, len(numbers))
+    names, splits = list(numbers), list(found)
+    return {
+        names[number]: " and ".join(
+            f"{printable(name_of(source, index))} in {splits[split[index]]}" for index in pair
+        )
+        for number, pair in cut_sequences(sequence, split).items()
+    }
 
 
 def _own(source: Source) -> dict[str, NDArray[np.int64]]:
@@ -98,14 +120,15 @@ def _usual_order(split: str) -> tuple[int, str]:
 def _hashed(source: Source, rules: SplitRules) -> Iterator[str | None]:
     ends = dict(zip(rules.shares or {}, accumulate((rules.shares or {}).values()), strict=True))
     for index in range(len(source)):
-        text = source.key(index)
+        place = None if rules.cuts else place_of(source, index)
+        text = source.key(index) if place is None else place.sequence
         if rules.way == "hash-folder":
             text = name_of(source, index).rpartition("/")[0]
         digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
-        place = int.from_bytes(digest[:6], "big") / (1 << 48)
+        drawn = int.from_bytes(digest[:6], "big") / (1 << 48)
         last = next(reversed(ends))
         whole = ends[last] > 1 - 1e-9  # 0.7 + 0.2 + 0.1 is not 1 in floating point
-        yield next((s for s, end in ends.items() if place < end), last if whole else None)
+        yield next((s for s, end in ends.items() if drawn < end), last if whole else None)
 
 
 def _by_folder(source: Source, rules: SplitRules) -> Iterator[str | None]:

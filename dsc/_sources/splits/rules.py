@@ -2,7 +2,7 @@
 
 | ``--split-by`` | a sample's split is |
 | --- | --- |
-| ``hash:train=0.9,val=0.1`` | drawn by its key: the same for ever, whatever joins or leaves |
+| ``hash:train=0.9,val=0.1`` | drawn by its key, or its recording's name: the same for ever |
 | ``hash-folder:train=0.9,val=0.1`` | drawn by its directory, so scenes stay together |
 | ``folder:2`` | the second directory of its name; ``folder:-1`` the last |
 | ``name:train=a*+b*,val=c*`` | the first whose pattern its name, or key, fits |
@@ -48,6 +48,8 @@ class SplitRules:
         The split of samples that are in none, ``drop`` to leave them out, None to refuse them.
     chosen
         The splits that are wanted, in this order; None for all.
+    cuts
+        Whether frames of one recording may be put into several splits.
     """
 
     files: Mapping[str, str]
@@ -57,6 +59,7 @@ class SplitRules:
     patterns: Mapping[str, tuple[str, ...]] | None = None
     rest: str | None = None
     chosen: tuple[str, ...] | None = None
+    cuts: bool = False
 
     @classmethod
     def parse(
@@ -65,6 +68,7 @@ class SplitRules:
         split_file: Any = None,
         split_by: str | None = None,
         split_rest: str | None = None,
+        cut_sequences: bool = False,
     ) -> Self | None:
         """Read what a command line or caller gave; None where nothing parts the samples anew.
 
@@ -75,6 +79,8 @@ class SplitRules:
         """
         files = parse_files(split_file)
         chosen = None if split is None else tuple(words(split))
+        if cut_sequences and not files and not split_by:
+            raise UsageError("--cut-sequences goes with --split-file or --split-by")
         if not files and not split_by and split_rest is None and not _lists(split):
             return None
         if files and split_by:
@@ -87,7 +93,7 @@ class SplitRules:
             raise UsageError("--split: name a split, or several with commas")
         for name in chosen or ():
             check_name(name, "--split")
-        made = cls(files, rest=split_rest, chosen=chosen)
+        made = cls(files, rest=split_rest, chosen=chosen, cuts=cut_sequences)
         return made._by(split_by) if split_by else made
 
     def _by(self, text: str) -> Self:
@@ -114,6 +120,7 @@ class SplitRules:
             "split_file": dict(self.files) or None,
             "split_by": f"{self.way}:{self.argument}" if self.way else None,
             "split_rest": self.rest,
+            "cut_sequences": self.cuts or None,
         }
         return {name: value for name, value in found.items() if value is not None}
 

@@ -5,8 +5,10 @@ parts them is part of the description, so a plan is good for these very splits.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from itertools import accumulate
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,9 +24,10 @@ from dsc._sources.base import (
     place_of,
     report_of,
 )
-from dsc._sources.splits.assign import assign
+from dsc._sources.splits.assign import assign, cut_recordings
 from dsc._sources.splits.lists import locate
 from dsc._sources.splits.rules import SplitRules
+from dsc.errors import UsageError
 
 PARTED = "parted"  # the entry of a description that says how
 
@@ -40,16 +43,23 @@ class PartedSource:
         What parts them.
     found
         By split, the indices of its samples.
+    cut
+        The recordings that are in several splits: in each, a part of it is a recording of its own.
     """
 
     name: ClassVar[str] = "parted"
 
     def __init__(
-        self, source: Source, rules: SplitRules, found: Mapping[str, NDArray[np.int64]]
+        self,
+        source: Source,
+        rules: SplitRules,
+        found: Mapping[str, NDArray[np.int64]],
+        cut: Collection[str] = (),
     ) -> None:
         self._source, self._rules = source, rules
         self._sizes = {split: len(indices) for split, indices in found.items()}
         self._indices = np.concatenate([np.zeros(0, np.int64), *found.values()])
+        self._cut = frozenset(cut)
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -82,8 +92,13 @@ class PartedSource:
         return lacks_of(self._source, self._at(index), tasks)
 
     def place(self, index: int) -> SequencePlace | None:
-        """Say where a sample stands in a recording, as far as the source knows."""
-        return place_of(self._source, self._at(index))
+        """Say where a sample stands in a recording, or in its split's part of one."""
+        place = place_of(self._source, self._at(index))
+        if place is None or place.sequence not in self._cut:
+            return place
+        ends = list(accumulate(self._sizes.values()))
+        split = list(self._sizes)[bisect_right(ends, index)]
+        return place._replace(sequence=f"{place.sequence}/{split}")
 
     def check(self, tasks: Sequence[str]) -> None:
         """Look at the files of these tasks; see `CheckedSource`."""
@@ -141,13 +156,23 @@ def part(source: Source, rules: SplitRules | None, root: str | None) -> Source:
     Raises
     ------
     UsageError
-        When the samples cannot be parted so; see `dsc._sources.splits.assign.assign`.
+        When the samples cannot be parted so (see `dsc._sources.splits.assign.assign`), or frames of
+        one recording would be in two splits, unless the rules allow it.
     """
     if rules is None:
         return source
     located = {split: locate(path, root) for split, path in rules.files.items()}
     rules = replace(rules, files=located)
-    return PartedSource(source, rules, assign(source, rules))
+    found = assign(source, rules)
+    cut = cut_recordings(source, found)
+    if cut and not rules.cuts:
+        name, where = next(iter(cut.items()))
+        raise UsageError(
+            f"recording {name} would be cut: {where}. Frames of one recording are much alike, so "
+            "put all into one split, say with --sequence-by what tells recordings apart, or cut "
+            f"{len(cut):,} of them with --cut-sequences"
+        )
+    return PartedSource(source, rules, found, cut)
 
 
 def _how(rules: SplitRules) -> str:
