@@ -28,6 +28,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "av1-psnr": ("libavif", *MASKS),
     "av1-fast": ("libavif", *MASKS),
     "av1-small": ("libavif", *MASKS),
+    "av1-seq": ("libaom", "libavif", *MASKS),
     "av1-small-restored": ("libavif", *MASKS),
     "jxl": MASKS,
     "jxl-lossless": ("libjxl",),
@@ -61,6 +62,7 @@ ASKED = {
     "libwebp": "webp_version",
     "zstd": "zstd_version",
 }
+INSIDE = (*ASKED, "libaom")  # of imagecodecs
 
 
 def encoder_of(codecs: Iterable[CodecRecord]) -> dict[str, str]:
@@ -113,6 +115,10 @@ def effort_text(codecs: Iterable[CodecRecord]) -> str:
 @lru_cache(maxsize=64)
 def library_version(name: str) -> str:
     """Return the version of a package, or of a library inside imagecodecs; ``none`` without it."""
+    if name == "libaom":
+        from dsc._codecs.sequence import libaom
+
+        return libaom.version() if libaom.is_there() else "none"
     if name not in ASKED:
         from importlib.metadata import PackageNotFoundError, version
 
@@ -131,9 +137,9 @@ def library_version(name: str) -> str:
 
 def encoder_text(encoder: Encoder) -> str:
     """Name libraries and versions in a line for people."""
-    inside = ", ".join(f"{name} {value}" for name, value in encoder.items() if name in ASKED)
+    inside = ", ".join(f"{name} {value}" for name, value in encoder.items() if name in INSIDE)
     first = f"imagecodecs {encoder.get('imagecodecs', 'none')}" + (f" ({inside})" if inside else "")
-    others = [name for name in encoder if name not in (*ASKED, *PACKAGES, "imagecodecs")]
+    others = [name for name in encoder if name not in (*INSIDE, *PACKAGES, "imagecodecs")]
     return ", ".join([first, *(f"{n} {encoder[n]}" for n in (*PACKAGES, *others) if n in encoder)])
 
 
@@ -164,7 +170,7 @@ def check_same_encoder(here: Encoder, begun: Encoder, where: str, restart: str) 
     packages = [
         f"'{name}=={begun[name]}'"
         for name in differ
-        if name not in (*ASKED, SEARCH) and begun.get(name, "none") != "none"
+        if name not in (*INSIDE, SEARCH) and begun.get(name, "none") != "none"
     ]
     install = f"install what began it (pip install {' '.join(packages)}), or " if packages else ""
     raise PlanMismatchError(

@@ -28,6 +28,7 @@ CODECS: dict[str, str] = {
     "jpeg-bare": "dsc._codecs.classical.jpeg_bare:JpegBareCodec",
     "webp-bare": "dsc._codecs.classical.webp_bare:WebpBareCodec",
     "av1-small": "dsc._codecs.classical.av1_small:Av1SmallCodec",
+    "av1-seq": "dsc._codecs.sequence.codec:Av1SeqCodec",
     "av1-small-restored": "dsc._codecs.restored.codec:RestoredCodec",
     "jxl": "dsc._codecs.classical.jxl:JxlCodec",
     "jxl-lossless": "dsc._codecs.classical.jxl:JxlLosslessCodec",
@@ -52,6 +53,9 @@ SAME_AS: dict[str, str] = {"av1-psnr": "av1"}
 # Codecs that write what another one writes at an effort.
 AT_AN_EFFORT: dict[str, str] = {"av1-fast": "av1"}
 
+# Codecs of groups of samples, which are nothing new for a sample alone.
+OF_GROUPS = ("av1-seq",)
+
 # Codecs that give every map back bit for bit, whatever quality is asked for.
 LOSSLESS = ("raw", "png", "jxl-lossless", "label-context", "vector", "plain", "exact")
 
@@ -71,8 +75,8 @@ def is_codec(codec_id: str) -> bool:
 
 
 def distinct_codecs() -> tuple[str, ...]:
-    """List dsc's own codecs that work here, without those that write what another one writes."""
-    left_out = {*SAME_AS, *AT_AN_EFFORT, *(() if is_installed("torch") else NETWORKS)}
+    """List dsc's own codecs of single samples that work here and write what no other one writes."""
+    left_out = {*SAME_AS, *AT_AN_EFFORT, *OF_GROUPS, *(() if is_installed("torch") else NETWORKS)}
     return tuple(name for name in CODECS if name not in left_out)
 
 

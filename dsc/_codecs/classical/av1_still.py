@@ -59,7 +59,7 @@ def bare(avif: bytes) -> bytes:
     """
     obus = _media_data(avif)
     identity = IDENTITY_BIT if _matrix(avif) == MATRIX_IDENTITY else 0
-    found = _split_obus(obus)
+    found = split_obus(obus)
     kinds = [kind for kind, _ in found if kind != OBU_TEMPORAL_DELIMITER]
     if kinds != [OBU_SEQUENCE, OBU_FRAME]:
         return bytes([identity]) + obus
@@ -113,17 +113,18 @@ def parts(data: bytes) -> tuple[bytes, bytes]:
     length = data[0] & ~IDENTITY_BIT
     if length == 0:
         obus = bytes(data[1:])
-        for kind, payload in _split_obus(obus):
+        for kind, payload in split_obus(obus):
             if kind == OBU_SEQUENCE:
                 return payload, obus
         raise ValueError("no sequence header")
     header, frame = bytes(data[1 : 1 + length]), bytes(data[1 + length :])
-    return header, _obu(OBU_TEMPORAL_DELIMITER, b"") + _obu(OBU_SEQUENCE, header) + _obu(
+    return header, obu(OBU_TEMPORAL_DELIMITER, b"") + obu(OBU_SEQUENCE, header) + obu(
         OBU_FRAME, frame
     )
 
 
-def _obu(kind: int, payload: bytes) -> bytes:
+def obu(kind: int, payload: bytes) -> bytes:
+    """Return an OBU with its size field."""
     size, length = bytearray(), len(payload)
     while length > 0x7F:
         size.append(length & 0x7F | 0x80)
@@ -132,7 +133,7 @@ def _obu(kind: int, payload: bytes) -> bytes:
     return bytes([kind << 3 | 2]) + bytes(size) + payload
 
 
-def _split_obus(data: bytes) -> list[tuple[int, bytes]]:
+def split_obus(data: bytes) -> list[tuple[int, bytes]]:
     """List (type, payload) of consecutive OBUs, each with its size field."""
     found, at = [], 0
     while at < len(data):
@@ -161,7 +162,7 @@ def plain_sequence(payload: bytes) -> bytes:
 
     A header that is not a reduced still picture's is given back as it is.
     """
-    bits = _Bits(payload)
+    bits = Bits(payload)
     try:
         _read_sequence(bits)
         if not bits.take(1) or bits.take(DESCRIPTION_BITS) == SRGB:
@@ -182,7 +183,7 @@ def plain_header(payload: bytes) -> SequenceHeader | None:
     ValueError
         When it is not of a still picture.
     """
-    bits = _Bits(payload)
+    bits = Bits(payload)
     header = _read_sequence(bits)
     described = bits.take(1) and bits.take(DESCRIPTION_BITS)
     if described == SRGB and not header.monochrome:
@@ -191,10 +192,10 @@ def plain_header(payload: bytes) -> SequenceHeader | None:
 
 
 def _parse_sequence(payload: bytes) -> SequenceHeader:
-    return _read_sequence(_Bits(payload))
+    return _read_sequence(Bits(payload))
 
 
-def _read_sequence(bits: "_Bits") -> SequenceHeader:
+def _read_sequence(bits: "Bits") -> SequenceHeader:
     """Read a reduced still picture header (AV1 5.5.1) as far as the colour configuration."""
     profile, still, reduced = bits.take(3), bits.take(1), bits.take(1)
     if not still or not reduced or profile > 2:
@@ -209,11 +210,14 @@ def _read_sequence(bits: "_Bits") -> SequenceHeader:
     return SequenceHeader(profile, level, width, height, 12 if twelve else 8 + 2 * high, monochrome)
 
 
-class _Bits:
+class Bits:
+    """The bits of a header, the highest of each byte first."""
+
     def __init__(self, data: bytes) -> None:
         self._value, self.left = int.from_bytes(data, "big"), 8 * len(data)
 
     def take(self, count: int) -> int:
+        """Return the next bits as a number."""
         self.left -= count
         if self.left < 0:
             raise ValueError("the sequence header is cut")

@@ -1,4 +1,4 @@
-"""dav1d by itself: the planes of an AV1 picture as they were coded, one context kept a thread.
+"""dav1d by itself: the planes of AV1 pictures as they were coded, one context of a kind a thread.
 
 libavif makes a decoder for every picture, wants a container around it, spreads a gray picture of 12
 bits over three channels, and copies. dav1d alone takes 0.45 of its time for depth of 640×480 pixels
@@ -104,6 +104,10 @@ class _Context:
         if library.dav1d_open(ctypes.byref(self._pointer), ctypes.byref(settings)):
             raise MemoryError("dav1d could not be opened")
 
+    def forget(self) -> None:
+        """Keep nothing of the pictures before, from which the next one could be predicted."""
+        self._library.dav1d_flush(self._pointer)
+
     @contextmanager
     def decoded(self, obus: bytes) -> Iterator[_Picture]:
         library, data, found = self._library, _Data(), _Picture()
@@ -118,7 +122,7 @@ class _Context:
                 raise ValueError(f"dav1d: {os.strerror(-error)}")
             yield found
         except BaseException:
-            library.dav1d_flush(self._pointer)
+            self.forget()
             raise
         finally:
             library.dav1d_data_unref(ctypes.byref(data))
@@ -131,7 +135,14 @@ class _Context:
 
 class _Contexts(threading.local):
     def __init__(self) -> None:
-        self.by_kind: dict[tuple[int, bool], _Context] = {}
+        self.by_kind: dict[tuple[int, bool, bool], _Context] = {}
+
+    def get(self, library: ctypes.CDLL, header: SequenceHeader, follow: bool) -> _Context:
+        """Return the context of pictures of a kind, which follow one another or do not."""
+        kind = (header.bits, header.monochrome, follow)
+        if kind not in self.by_kind:
+            self.by_kind[kind] = _Context(library)
+        return self.by_kind[kind]
 
 
 _contexts = _Contexts()
@@ -159,14 +170,46 @@ def decoded(obus: bytes, header: SequenceHeader) -> Iterator[Picture | None]:
     ValueError
         When it does not decode, or to another picture than its header says.
     """
+    with _contexts.get(_needed(), header, follow=False).decoded(obus) as picture:
+        yield _checked(picture, header)
+
+
+class Following:
+    """Decodes pictures that follow one another: each may be predicted from those before it.
+
+    One at a time in a thread.
+
+    Parameters
+    ----------
+    header
+        What their sequence header says.
+    """
+
+    def __init__(self, header: SequenceHeader) -> None:
+        self._context, self._header = _contexts.get(_needed(), header, follow=True), header
+        self._context.forget()
+
+    @contextmanager
+    def decoded(self, obus: bytes) -> Iterator[Picture]:
+        """Decode the next picture; its planes are there as long as this is not left.
+
+        Raises
+        ------
+        ValueError
+            When it does not decode, or to another picture than the header says.
+        """
+        with self._context.decoded(obus) as found:
+            picture = _checked(found, self._header)
+            if picture is None:
+                raise ValueError("the picture's planes are not of one size")
+            yield picture
+
+
+def _needed() -> ctypes.CDLL:
     found = _library()
     if found is None:
         raise RuntimeError("there is no dav1d: ask `version` first")
-    kind = (header.bits, header.monochrome)
-    if kind not in _contexts.by_kind:
-        _contexts.by_kind[kind] = _Context(found[0])
-    with _contexts.by_kind[kind].decoded(obus) as picture:
-        yield _checked(picture, header)
+    return found[0]
 
 
 def _checked(found: _Picture, header: SequenceHeader) -> Picture | None:

@@ -1,0 +1,1 @@
+"""Recordings: groups of consecutive frames, each predicted from others of its group."""

@@ -1,0 +1,169 @@
+"""Images of a recording: RGB as three planes of one size (4:4:4), gray as one, 8 bits a value.
+
+A frame is what `dsc._codecs.sequence.units` says, or, after a byte 0, a picture by itself as the
+codec `av1` writes it: where frames cannot be predicted from one another, pictures are smaller.
+Frames of one size that follow one another are one run, of which each has a key frame of its own.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+
+import numpy as np
+
+from dsc import _kernels
+from dsc._codecs.base import Array
+from dsc._codecs.canvas import Place
+from dsc._codecs.classical.av1 import Av1Codec
+from dsc._codecs.classical.dav1d import Picture
+from dsc._codecs.classical.ycbcr import ycbcr_planes
+from dsc._codecs.sequence.libaom import STEPS, Kind, Search
+from dsc._codecs.sequence.tree import Access, layer_of
+from dsc._codecs.sequence.video import CodedFrame, Planes, decode_frames, encode_frames
+from dsc._schemas import Effort, Task, TaskKind
+
+STILL = b"\0"
+SPEEDS = {Effort.FAST: 7, Effort.DEFAULT: 6, Effort.BEST: 4}
+OFFSETS = (0, 3, 6, 9, 12)  # of the quantiser, by level
+
+
+class PictureCoder:
+    """Codes the images of groups.
+
+    Parameters
+    ----------
+    task
+        Of images.
+    effort
+        How long libaom looks for fewer bytes.
+    access
+        What frames are predicted from.
+    """
+
+    def __init__(self, task: Task, effort: Effort, access: Access) -> None:
+        self._task, self._effort, self._access = task, effort, access
+        self._still = Av1Codec([task]).at_effort(effort)
+
+    @staticmethod
+    def refusal(task: Task) -> str | None:
+        """Say why frames of a task cannot be coded here, and what can; None when they can."""
+        if task.kind is not TaskKind.IMAGE or task.channels not in (1, 3):
+            return f"cannot code a {task.kind.value} task of {task.channels} channels; use exact"
+        if task.dtype != "uint8":
+            return f"codes images of uint8, not {task.dtype}; use jxl"
+        if task.is_exact:
+            return "is lossy, and values of this task must come back; use exact or jxl-lossless"
+        return None
+
+    def encode(self, frames: Mapping[int, Array], quality: int) -> dict[int, CodedFrame]:
+        """Encode images of a group, by place."""
+        coded: dict[int, CodedFrame] = {}
+        for run in _runs(frames):
+            first = len(coded)
+            for place, frame in self._encode_run(run, quality).items():
+                coded[place] = CodedFrame(frame.data, first + frame.order, frame.layer, frame.needs)
+        return coded
+
+    def _encode_run(self, frames: Mapping[int, Array], quality: int) -> dict[int, CodedFrame]:
+        if self._task.invalid:
+            return self._as_stills(frames, quality)
+        first = next(iter(frames.values()))
+        kind = Kind(first.shape[1], first.shape[0], 8, monochrome=first.ndim == 2)
+        planes = {place: _planes(image) for place, image in frames.items()}
+        search = Search(SPEEDS[self._effort])
+        return encode_frames(planes, kind, quantisers(quality), search, self._access)
+
+    def _as_stills(self, frames: Mapping[int, Array], quality: int) -> dict[int, CodedFrame]:
+        """Encode each image by itself."""
+        coded = {}
+        for at, (place, image) in enumerate(frames.items()):
+            data = STILL + self._still.encode_task(self._task, image, quality)
+            coded[place] = CodedFrame(data, at, layer_of(at))
+        return coded
+
+    def decode(
+        self, given: Mapping[int, bytes], wanted: Mapping[int, Place], max_pixels: int
+    ) -> dict[int, Array]:
+        """Decode images of a group, by place.
+
+        Parameters
+        ----------
+        given
+            In the order of decoding: with each frame all that it needs.
+        wanted
+            Where those go that are wanted.
+        """
+        out: dict[int, Array] = {}
+        video = {place: data for place, data in given.items() if data[:1] != STILL}
+        for place in wanted.keys() - video.keys():
+            data = given[place][1:]
+            out[place] = self._still.decode_task_to(self._task, data, max_pixels, wanted[place])
+        take = {
+            place: partial(self._take, out, place, wanted[place])
+            for place in wanted.keys() & video.keys()
+        }
+        decode_frames(video, take, max_pixels)
+        return out
+
+    def _take(self, out: dict[int, Array], at: int, place: Place, picture: Picture) -> None:
+        out[at] = _image(picture, self._task, place)
+
+
+def quantisers(quality: int) -> tuple[int, ...]:
+    """Return libaom's quantiser of each level of the tree, for a quality of 1 to 100."""
+    base = (100 - 100 * (quality / 100) ** 1.5) * STEPS / 100
+    return tuple(min(STEPS, max(1, round(base + offset - 6))) for offset in OFFSETS)
+
+
+def _runs(frames: Mapping[int, Array]) -> Iterator[dict[int, Array]]:
+    """Yield images of one size that follow one another."""
+    run: dict[int, Array] = {}
+    for place in sorted(frames):
+        if run and next(iter(run.values())).shape != frames[place].shape:
+            yield run
+            run = {}
+        run[place] = frames[place]
+    if run:
+        yield run
+
+
+def _planes(image: Array) -> Planes:
+    """Return what AV1 calls Y, U and V, or Y alone."""
+    if image.ndim == 2:
+        return [image]
+    planes = ycbcr_planes(image)
+    return [planes[..., channel] for channel in (1, 2, 0)]
+
+
+def _image(picture: Picture, task: Task, place: Place) -> Array:
+    """Turn the planes of a picture into an image where it is wanted."""
+    gray = task.channels == 1
+    if gray is not (len(picture.planes) == 1) or picture.bits != 8:
+        raise ValueError(f"a picture of {len(picture.planes)} planes of {picture.bits} bits")
+    if gray:
+        return place.put(task, _rows(picture, 0).copy())
+    out = np.empty((picture.height, picture.width, 3), np.uint8)
+    if place.takes(task):
+        out = place.empty(out.shape, out.dtype)
+    if _kernels.in_use() and out.flags.c_contiguous:
+        luma, blue, red = picture.planes
+        _kernels.compiled.planes_to_rgb(luma, blue, red, *picture.strides, True, out)
+    else:
+        out[...] = _to_rgb(picture)
+    return out if place.takes(task) else place.put(task, out)
+
+
+def _rows(picture: Picture, number: int) -> Array:
+    """Return a plane, which is there as long as the picture is."""
+    memory = np.frombuffer(picture.planes[number], np.uint8)
+    shape, stride = (picture.height, picture.width), picture.strides[min(number, 1)]
+    return np.ndarray(shape, np.uint8, memory, 0, (stride, 1))
+
+
+def _to_rgb(picture: Picture) -> Array:
+    """Do what `planes_to_rgb` does: BT.601 in full range, as libyuv rounds it."""
+    luma, blue, red = (_rows(picture, number).astype(np.int32) for number in range(3))
+    luma = (luma * 257 * 16320 >> 16) + 32
+    blue, red = blue - 128, red - 128
+    parts = (luma + 90 * red, luma - (22 * blue + 46 * red), luma + 113 * blue)
+    rgb: Array = np.stack([part >> 6 for part in parts], axis=2).clip(0, 255).astype(np.uint8)
+    return rgb

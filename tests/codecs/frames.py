@@ -1,0 +1,47 @@
+"""Frames of a made-up recording: a picture that moves, and a box that moves over it."""
+
+import numpy as np
+
+from dsc._codecs.base import Array
+from dsc._schemas import Task, TaskKind
+
+RGB = Task(name="rgb", kind=TaskKind.IMAGE, dtype="uint8", channels=3)
+GRAY = Task(name="gray", kind=TaskKind.IMAGE, dtype="uint8", channels=1)
+
+
+def recording(
+    count: int,
+    size: tuple[int, int] = (48, 64),
+    channels: int = 3,
+    noise: float = 1.0,
+    seed: int = 0,
+) -> list[Array]:
+    """Return frames (H, W, 3), or (H, W) of one channel, uint8.
+
+    Parameters
+    ----------
+    noise
+        Standard deviation of what no frame shares with another, in counts.
+    """
+    rng = np.random.default_rng(seed)
+    height, width = size
+    wide = rng.normal(size=(height + 2 * count, width + 3 * count, channels))
+    for axis in (0, 1):
+        wide = sum(np.roll(wide, shift, axis) for shift in range(-3, 4))
+    wide = 128 + wide * (40 / wide.std())
+    frames = []
+    for number in range(count):
+        view = wide[2 * number :, 3 * number :][:height, :width].copy()
+        view[height // 4 : height // 2, 2 * number : 2 * number + width // 4] = 30 + 4 * number
+        view += rng.normal(0, noise, view.shape)
+        frame = view.round().clip(0, 255).astype(np.uint8)
+        frames.append(frame if channels == 3 else np.ascontiguousarray(frame[..., 0]))
+    return frames
+
+
+def psnr_db(images: list[Array], others: list[Array]) -> float:
+    """Return the ratio of 255 to the root mean square error over all, in decibels."""
+    error = np.mean(
+        [np.mean((a.astype(float) - b) ** 2) for a, b in zip(images, others, strict=True)]
+    )
+    return float(10 * np.log10(255**2 / error))
