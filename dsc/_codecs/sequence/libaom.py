@@ -177,7 +177,7 @@ class References:
     refreshed: int | None = None
 
 
-class Encoder:
+class FrameEncoder:
     """An encoder of the frames of one group; a context manager.
 
     Parameters
@@ -290,7 +290,7 @@ class Encoder:
         self.close()
 
 
-class Decoder:
+class FrameDecoder:
     """libaom's decoder, for where there is no dav1d; a context manager."""
 
     def __init__(self) -> None:
@@ -348,7 +348,7 @@ def _is_faithful() -> bool:
     kind = Kind(16, 16, 8, monochrome=False)
     slope = np.add.outer(np.arange(16) * 5, np.arange(16) * 7).astype(np.uint8)
     frames = [[slope, slope[::-1], slope.T], [slope + 20, slope[::-1], slope.T]]
-    with Encoder(kind, Search(8)) as encoder, Decoder() as decoder:
+    with FrameEncoder(kind, Search(8)) as encoder, FrameDecoder() as decoder:
         for planes, references in zip(frames, (References(), References((0,), 1)), strict=True):
             found = decoder.decode(encoder.encode(planes, 8, references), kind)
             for plane, wanted in zip(found, planes, strict=True):

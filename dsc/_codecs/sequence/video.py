@@ -77,7 +77,7 @@ def encode_frames(
     """
     places = sorted(frames)
     coded: dict[int, CodedFrame] = {}
-    with libaom.Encoder(kind, search) as encoder:
+    with libaom.FrameEncoder(kind, search) as encoder:
         for order, step in enumerate(structure(len(places), access)):
             place = places[step.place]
             unit = encoder.encode(frames[place], quantisers[step.level], step.references)
@@ -128,7 +128,7 @@ def _decoder(header: SequenceHeader) -> Iterator[Decode]:
         yield dav1d.Following(header).decoded
         return
     kind = Kind(header.width, header.height, header.bits, header.monochrome)
-    with libaom.Decoder() as decoder:
+    with libaom.FrameDecoder() as decoder:
 
         @contextmanager
         def decoded(obus: bytes) -> Iterator[Picture]:
