@@ -34,6 +34,8 @@ def compress(options: CompressOptions, json_: JsonOption = False) -> None:
 
       # views rendered on the spot, no dataset needed
       dsc compress taskonomy --views 24 --tasks rgb,depth --out demo
+      # recordings rendered on the spot: three rooms, 256 frames of each
+      dsc compress rendered --frames 256 --sequences 3 --camera walk --out walks
       # Taskonomy on disk, on four cores
       dsc compress taskonomy --root /data/taskonomy --tasks rgb,depth,normals --workers 4
       # your own folders rgb/0001.jpg, depth/0001.png with depth in millimetres

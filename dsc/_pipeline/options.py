@@ -222,9 +222,47 @@ class LayoutOptions:
         int | None,
         Option(
             "--size",
-            "Width and height of rendered views, in pixels. Default: 256.",
+            "Width and height of rendered views, in pixels. Default: 256. Of rendered recordings "
+            "the width, the height being three quarters of it. Default: 320.",
             metavar="PX",
             kind=int,
+        ),
+    ] = None
+    frames: Annotated[
+        int | None,
+        Option(
+            "--frames",
+            "Frames of each rendered recording, 30 a second. Default: 64.",
+            metavar="N",
+            kind=int,
+        ),
+    ] = None
+    sequences: Annotated[
+        int | None,
+        Option(
+            "--sequences",
+            "How many recordings to render, each of a room of its own. Default: 1.",
+            metavar="N",
+            kind=int,
+        ),
+    ] = None
+    camera: Annotated[
+        str | None,
+        Option(
+            "--camera",
+            "How the camera of rendered recordings moves: walk (in a hand, through the room), "
+            "orbit (around its middle), or fixed, before which things move. Default: walk.",
+            metavar="walk|orbit|fixed",
+        ),
+    ] = None
+    noise: Annotated[
+        float | None,
+        Option(
+            "--noise",
+            "Noise in the pictures of rendered recordings, as a sensor has it: its standard "
+            "deviation in counts of 255. Default: 0.",
+            metavar="COUNTS",
+            kind=float,
         ),
     ] = None
     depth_unit: Annotated[
@@ -349,8 +387,9 @@ class SourceOptions:
             "SOURCE",
             "What kind of data it is: taskonomy (Omnidata too), nyuv2, folder (your own files), "
             "coco, hdf5, webdataset (tars), huggingface (Parquet, save_to_disk, hf://), lerobot, "
-            "table (CSV, JSON lines or Parquet with paths); or rendered on the spot: clevr, and "
-            "sample, which is taskonomy with --views.",
+            "table (CSV, JSON lines or Parquet with paths); or rendered on the spot: rendered "
+            "(recordings: --frames, --camera), clevr, and sample, which is taskonomy with "
+            "--views.",
         ),
     ]
     tasks: Annotated[

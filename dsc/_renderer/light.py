@@ -39,8 +39,8 @@ def visibility(scene: Scene, found: Surfaces, shape: tuple[int, int], top: int) 
     sends |= ~_any_like_it(face)
     at = np.flatnonzero(sends)
     slot = (2 * (row % 4) + column % 4 // 2).ravel()[at]
-    normal = found.normal[:, at]
-    start = found.points[:, at] + _LIFT_M * normal
+    normal = found.normal.take(at, axis=1)
+    start = found.points.take(at, axis=1) + _LIFT_M * normal
     rows = [_openness(scene, start, normal, slot)]
     for light in scene.lights:
         toward = _at_light(light, slot) - start
@@ -50,6 +50,26 @@ def visibility(scene: Scene, found: Surfaces, shape: tuple[int, int], top: int) 
     seen = np.zeros((len(rows), face.size), np.float32)
     seen[:, at] = np.stack(rows)
     return _smooth(seen.reshape(-1, *shape), sends.astype(np.float32), face)
+
+
+def visibility_at(scene: Scene, points: Float, normal: Float) -> Float:
+    """Return what reaches points (3, N) of surfaces, as `visibility` does, by each of its samples.
+
+    Returns
+    -------
+    float32 (N, K, `SLOTS`); nothing in it depends on which other points are asked about.
+    """
+    count = points.shape[1]
+    slot = np.tile(np.arange(SLOTS), count)
+    facing = np.repeat(normal, SLOTS, axis=1)
+    start = np.repeat(points, SLOTS, axis=1) + _LIFT_M * facing
+    rows = [_openness(scene, start, facing, slot)]
+    for light in scene.lights:
+        toward = _at_light(light, slot) - start
+        rows.append(_unblocked(scene, start, toward, dot(facing, toward) > 0))
+    if scene.sun is not None:
+        rows.append(_sunlit(scene, start, facing, slot))
+    return np.stack(rows, axis=1).reshape(count, SLOTS, len(rows)).transpose(0, 2, 1)
 
 
 def shade(scene: Scene, found: Surfaces, rays: Float, seen: Float) -> Float:
@@ -113,7 +133,7 @@ def _openness(scene: Scene, start: Float, normal: Float, slot: NDArray[np.intp])
     angle = number * (np.pi * (3 - 5**0.5))
     ring = np.sqrt(1 - height**2)
     ball = np.stack([ring * np.cos(angle), ring * np.sin(angle), height]).astype(np.float32)
-    toward = normal + np.float32(0.98) * ball[:, (slot * 3) % SLOTS]
+    toward = normal + np.float32(0.98) * ball.take((slot * 3) % SLOTS, axis=1)
     toward *= np.float32(_OCCLUSION_M) / np.sqrt(dot(toward, toward))
     free = first_hit(scene, start, toward, stop=False)
     for k in range(3):
@@ -124,14 +144,14 @@ def _openness(scene: Scene, start: Float, normal: Float, slot: NDArray[np.intp])
 
 def _at_light(light: Light, slot: NDArray[np.intp]) -> Float:
     places = light.position + _SAMPLES @ light.spread
-    return places.astype(np.float32).T[:, slot]
+    return places.astype(np.float32).T.take(slot, axis=1)
 
 
 def _unblocked(scene: Scene, start: Float, toward: Float, facing: NDArray[np.bool_]) -> Float:
     """Return 1 where a segment is free, 0 where it is blocked or starts away from its goal."""
     seen = np.zeros(start.shape[1], np.float32)
     at = np.flatnonzero(facing)
-    seen[at] = first_hit(scene, start[:, at], toward[:, at], stop=True) == 1
+    seen[at] = first_hit(scene, start.take(at, axis=1), toward.take(at, axis=1), stop=True) == 1
     return seen
 
 
@@ -139,7 +159,7 @@ def _sunlit(scene: Scene, start: Float, normal: Float, slot: NDArray[np.intp]) -
     """Return 1 where the sun shines in through a window."""
     sun = np.zeros(3) if scene.sun is None else scene.sun
     blur = np.array([[0.012, 0.0, 0.0], [0.0, 0.008, 0.008]])
-    toward = (sun + _SAMPLES @ blur).astype(np.float32).T[:, slot]
+    toward = (sun + _SAMPLES @ blur).astype(np.float32).T.take(slot, axis=1)
     reach = np.full(start.shape[1], np.inf, np.float32)
     for k in range(3):
         ends = np.where(toward[k] > 0, np.float32(scene.room[k]) - start[k], -start[k])

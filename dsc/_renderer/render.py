@@ -21,10 +21,10 @@ __all__ = ["SCENE_CLASSES", "SEMANTIC_CLASSES", "Film", "render_scene", "render_
 
 DEPTH_MISSING = 65535
 DEPTH_UNIT_M = 1 / 512
-_BAND_PIXELS = 1 << 17  # rendered at once: what bounds the memory of a large view
+BAND_PIXELS = 1 << 17  # rendered at once: what bounds the memory of a large view
 _MARGIN = 7  # rows beyond a band that shadows are smoothed over and edges are found with
 _NEIGHBOURS = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if y or x]
-_CORNERS = ((-0.125, -0.375), (0.375, -0.125), (-0.375, 0.125), (0.125, 0.375))
+CORNERS = ((-0.125, -0.375), (0.375, -0.125), (-0.375, 0.125), (0.125, 0.375))
 
 
 def render_view(index: int, size: int = 256, seed: int = 0) -> dict[str, NDArray[Any]]:
@@ -85,26 +85,26 @@ class Film:
 
 def render_scene(scene: Scene, camera: Camera, film: Film, size: int) -> dict[str, NDArray[Any]]:
     """Render any scene; return `render_view`'s maps, with the labels that the solids carry."""
-    rows = max(1, _BAND_PIXELS // size)
+    rows = max(1, BAND_PIXELS // size)
     tops = range(0, size, rows)
     bands = [_band(scene, camera, size, top, min(top + rows, size)) for top in tops]
     radiance, depth, normal, label = (
         np.concatenate([getattr(band, name) for band in bands], axis=-2)
         for name in ("radiance", "depth", "normal", "label")
     )
-    gain = _exposure(film, radiance)
-    linear = _expose(radiance, gain)
+    gain = choose_gain(film, radiance)
+    linear = expose(radiance, gain)
     for band in bands:
         # the mean of a pixel is taken after exposure: one sample far beyond white would outshine
         # the other three
-        linear[:, band.row, band.column] = _expose(band.samples, gain).mean(axis=1)
+        linear[:, band.row, band.column] = expose(band.samples, gain).mean(axis=1)
     missing = ~(depth * 512 < DEPTH_MISSING - 0.5)
     counts = np.rint(np.where(missing, 1, depth) * 512).clip(1, None).astype(np.uint16)
     counts[missing], label[missing] = DEPTH_MISSING, 0
     return {
-        "rgb": _encode_rgb(film, linear),
+        "rgb": encode_rgb(film, linear),
         "depth_zbuffer": counts,
-        "normal": _encode_normal(camera, normal, missing),
+        "normal": encode_normal(camera, normal, missing),
         "segment_semantic": label,
     }
 
@@ -136,7 +136,7 @@ def _band(scene: Scene, camera: Camera, size: int, top: int, bottom: int) -> Ban
     radiance = shade(scene, found, rays, seen.reshape(len(seen), -1))
     depth[found.hole] = np.inf
     keep = slice(top - first, bottom - first)
-    edge_row, edge_column = np.nonzero(_edges(face))
+    edge_row, edge_column = np.nonzero(edges(face))
     kept = (edge_row >= keep.start) & (edge_row < keep.stop)
     edge_row, edge_column = edge_row[kept] + first, edge_column[kept]
     return Band(
@@ -161,15 +161,15 @@ def _look(
     return surfaces(scene, camera, rays, depth, owner, 2 * camera.tangent / size), rays, depth
 
 
-def _edges(face: Index) -> NDArray[np.bool_]:
+def edges(face: Index) -> NDArray[np.bool_]:
     """Mark the pixels next to which another face begins."""
-    edges = np.zeros(face.shape, bool)
+    found = np.zeros(face.shape, bool)
     across, along = face[:, 1:] != face[:, :-1], face[1:] != face[:-1]
-    edges[:, 1:] |= across
-    edges[:, :-1] |= across
-    edges[1:] |= along
-    edges[:-1] |= along
-    return edges
+    found[:, 1:] |= across
+    found[:, :-1] |= across
+    found[1:] |= along
+    found[:-1] |= along
+    return found
 
 
 def _corners(
@@ -179,7 +179,7 @@ def _corners(
     """Return the radiance of four rays a pixel (3, 4, N), in the light that its neighbours have."""
     if not len(row):  # a band may hold nothing but one wall
         return np.zeros((3, 4, 0), np.float32)
-    dy, dx = (np.repeat([corner[k] for corner in _CORNERS], len(row)) for k in (0, 1))
+    dy, dx = (np.repeat([corner[k] for corner in CORNERS], len(row)) for k in (0, 1))
     rows, columns = np.tile(row, 4), np.tile(column, 4)
     found, rays, _ = _look(scene, camera, face.shape[1], rows + 0.5 + dy, columns + 0.5 + dx)
     flat, lit = face.ravel(), (rows - first) * face.shape[1] + columns
@@ -195,7 +195,7 @@ def _corners(
     return radiance.reshape(3, 4, -1)
 
 
-def _exposure(film: Film, radiance: Float) -> Float:
+def choose_gain(film: Film, radiance: Float) -> Float:
     """Choose the gain of each channel, as a camera does, but not all the way: dark stays darker."""
     step = max(1, radiance.shape[-1] // 64)
     brightness = radiance[:, ::step, ::step].mean(axis=0) + np.float32(1e-3)
@@ -204,7 +204,7 @@ def _exposure(film: Film, radiance: Float) -> Float:
     return np.asarray(gain, np.float32)
 
 
-def _expose(radiance: Float, gain: Float) -> Float:
+def expose(radiance: Float, gain: Float) -> Float:
     """Apply the gain (3,) and a film's curve (Narkowicz's fit of ACES); return (3, ...), 0 to 1."""
     x = radiance * gain.reshape(3, *[1] * (radiance.ndim - 1))
     # strong light loses its colour on film and sensor alike
@@ -213,7 +213,7 @@ def _expose(radiance: Float, gain: Float) -> Float:
     return np.asarray(np.clip(curved, 0, 1))
 
 
-def _encode_rgb(film: Film, linear: Float) -> NDArray[np.uint8]:
+def encode_rgb(film: Film, linear: Float) -> NDArray[np.uint8]:
     """Add vignette and signal-dependent noise; return 8 bits (H, W, 3)."""
     size = linear.shape[-1]
     if film.vignette:
@@ -227,7 +227,7 @@ def _encode_rgb(film: Film, linear: Float) -> NDArray[np.uint8]:
     return np.asarray(np.rint((encoded + noise) * 255).clip(0, 255).transpose(1, 2, 0), np.uint8)
 
 
-def _encode_normal(camera: Camera, normal: Float, missing: NDArray[np.bool_]) -> NDArray[np.uint8]:
+def encode_normal(camera: Camera, normal: Float, missing: NDArray[np.bool_]) -> NDArray[np.uint8]:
     right, down, forward = camera.axes.astype(np.float32)
     encoded = np.empty((*missing.shape, 3), np.uint8)
     for k, axis in enumerate((right, -down, -forward)):

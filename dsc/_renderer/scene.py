@@ -113,13 +113,19 @@ def _draw_camera(rng: Rng, scene: Scene) -> Camera:
     goal = room[:2] * rng.uniform(0.3, 0.7, 2) + rng.normal(0, 0.4, 2)
     yaw = np.arctan2(goal[0] - eye[0], goal[1] - eye[1]) + rng.normal(0, 0.25)
     pitch, roll = rng.normal(-0.2, 0.14), rng.normal(0, 0.015)
+    axes = axes_of(float(yaw), float(pitch), float(roll))
+    tangent = float(np.tan(np.radians(rng.uniform(50, 75)) / 2))
+    return Camera(eye, axes, tangent)
+
+
+def axes_of(yaw: float, pitch: float, roll: float) -> NDArray[np.float64]:
+    """Return a camera's axes by its turn from +y to +x, its tilt upwards and its roll, radians."""
     forward = np.array([np.sin(yaw) * np.cos(pitch), np.cos(yaw) * np.cos(pitch), np.sin(pitch)])
     right = np.array([np.cos(yaw), -np.sin(yaw), 0.0])
     down = np.cross(forward, right)
     turned = right * np.cos(roll) + down * np.sin(roll)
     down = down * np.cos(roll) - right * np.sin(roll)
-    tangent = float(np.tan(np.radians(rng.uniform(50, 75)) / 2))
-    return Camera(eye, np.stack([turned, down, forward]), tangent)
+    return np.stack([turned, down, forward])
 
 
 def _furnish(

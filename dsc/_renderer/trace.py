@@ -71,7 +71,7 @@ def trace(scene: Scene, camera: Camera, x: Float, y: Float, rays: Float) -> tupl
             px, py = x[near], y[near]
             at = near[(px >= x0) & (px <= x1) & (py >= y0) & (py <= y1)]
             if len(at):
-                t = intersect(solid, eye[:, None], rays[:, at])
+                t = intersect(solid, eye[:, None], rays.take(at, axis=1))
                 closer = (t > NEAR_M) & (t < depth[at])
                 at = at[closer]
                 depth[at], owner[at] = t[closer], number
@@ -118,7 +118,7 @@ def _first_hit(
                 at = at[free[at] == 1]
             if not len(at):
                 break
-            t = intersect(solid, start[:, at], toward[:, at])
+            t = intersect(solid, start.take(at, axis=1), toward.take(at, axis=1))
             hit = (t > 0) & (t < free[at])
             free[at[hit]] = t[hit]
     return free

@@ -40,6 +40,7 @@ SOURCES: dict[str, str] = {
     "table": "dsc._sources.rows.table:TableSource.open",
     "sample": "dsc._sources.rendered.sample:SampleSource.open",
     "clevr": "dsc._sources.rendered.clevr:ClevrSource.open",
+    "rendered": "dsc._sources.rendered.recording:RecordingSource.open",
 }
 """Of each layout of dsc's own: its name, and the callable that opens it."""
 

@@ -143,7 +143,7 @@ def test_scene_does_not_depend_on_the_size():
 
 def test_bands_leave_no_seam(monkeypatch):
     whole = render_view(5, 64)
-    monkeypatch.setattr(render, "_BAND_PIXELS", 64 * 10)
+    monkeypatch.setattr(render, "BAND_PIXELS", 64 * 10)
     banded = render_view(5, 64)
     assert all(np.array_equal(whole[name], banded[name]) for name in whole)
 

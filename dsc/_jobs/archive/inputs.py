@@ -98,7 +98,10 @@ def _open(data: SourceOptions, root: str | None, may_choose: bool) -> Source:
     if data.sample is None:
         return open_source(data.source, root, **told, **_chosen(data, may_choose))
     if data.source not in RENDERED:
-        raise UsageError(f"--views renders Taskonomy's layout; it does not go with {data.source}")
+        hint = "; --frames says how many frames a recording has" * (data.source == "rendered")
+        raise UsageError(
+            f"--views renders Taskonomy's layout; it does not go with {data.source}{hint}"
+        )
     if root is not None:
         raise UsageError(f"--views {data.sample} renders views, --root {root} reads them")
     name = "clevr" if data.source == "clevr" else "sample"

@@ -80,7 +80,7 @@ class SampleSource:
         key = self.key(index)
         chosen = [find_task(self._tasks, name) for name in tasks]
         arrays = self._arrays(index, chosen)
-        sizes = {name: len(_as_file(array)) for name, array in arrays.items()}
+        sizes = {name: len(as_file(array)) for name, array in arrays.items()}
         return SourceSample(key, arrays, sizes)
 
     def describe(self) -> dict[str, Any]:
@@ -154,11 +154,12 @@ def _write_view(source: SampleSource, root: Path, index: int) -> None:
         suffix = "png" if array.ndim > 1 else "npy"
         path = root / name / BUILDING / f"point_{index}_view_0_domain_{name}.{suffix}"
         part = part_name(path)
-        part.write_bytes(_as_file(array))
+        part.write_bytes(as_file(array))
         os.replace(part, path)  # not flushed: they are thousands, and can be rendered again
 
 
-def _as_file(array: NDArray[Any]) -> bytes:
+def as_file(array: NDArray[Any]) -> bytes:
+    """Return the file that a data set would keep an array in: a PNG of a map, else .npy."""
     if array.ndim > 1:
         import imagecodecs
 

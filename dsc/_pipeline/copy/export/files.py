@@ -41,7 +41,7 @@ from dsc._sources.meaning.endings import JSON_ENDINGS, NUMBER_ENDINGS, TEXT_ENDI
 from dsc.errors import UsageError
 
 NAMES = ("original", "keys")
-OWN_NAMES = ("sample", "clevr", "huggingface")  # files are named by keys
+OWN_NAMES = ("sample", "clevr", "rendered", "huggingface")  # files are named by keys
 BATCH = 8
 PNG_LEVEL = 6
 NUMBERS = ("npy", *JSON_ENDINGS, *TEXT_ENDINGS, *NUMBER_ENDINGS)  # files of numbers
