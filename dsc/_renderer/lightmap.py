@@ -237,7 +237,8 @@ def _states(scene: Scene, points: Float, normal: Float) -> NDArray[np.uint8]:
 
 def _is_inside(scene: Scene, points: Float) -> NDArray[np.bool_]:
     room = scene.room.astype(np.float32)[:, None]
-    inside = np.any((points < 0) | (points > room), axis=0)
+    inside = np.zeros(points.shape[1], bool)
+    inside |= ((points < 0) | (points > room)).any(axis=0)
     for solid in scene.solids:
         x, y, z = points - solid.center.astype(np.float32)[:, None]
         half = solid.half.astype(np.float32)
