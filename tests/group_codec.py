@@ -14,7 +14,7 @@ import numpy as np
 
 from dsc._codecs.base import Array, Sample
 from dsc._schemas import Quality, Stream, Task
-from dsc._schemas.group import GROUPED, GroupHeader, whole
+from dsc._schemas.group import GROUPED, GroupHeader, Linked, whole
 from dsc.errors import BitstreamError, CodecError
 
 LAYERS = ("t0", "t1", "t2")
@@ -38,6 +38,7 @@ class TreeCodec:
 
     id: ClassVar[str] = "tree-of-differences"
     group_size = 16
+    frames_decoded: ClassVar[int] = 0  # since a test set it to 0
 
     def __init__(self, tasks: Sequence[Task]) -> None:
         self.tasks = tuple(tasks)
@@ -79,23 +80,30 @@ class TreeCodec:
         self, streams: Sequence[Mapping[str, bytes]], tasks: Sequence[str], max_pixels: int
     ) -> list[dict[str, Array]]:
         out = []
+        frames: dict[tuple[str, Any], dict[int, Array]] = {}  # those of a group, each once
         for given in streams:
             found = {}
             for task in self.tasks:
                 names = [f"{task.name}.{layer}" for layer in LAYERS]
                 own = next((given[name] for name in names if name in given), None)
                 if own is not None and task.name in tasks:
-                    found[task.name] = self._decode(task, own, max_pixels)
+                    group = own.group if isinstance(own, Linked) else object()
+                    known = frames.setdefault((task.name, group), {})
+                    found[task.name] = self._decode(task, own, max_pixels, known)
             out.append(found)
         return out
 
-    def _decode(self, task: Task, payload: bytes, max_pixels: int) -> Array:
-        frames: dict[int, Array] = {}
+    def _decode(
+        self, task: Task, payload: bytes, max_pixels: int, frames: dict[int, Array]
+    ) -> Array:
         for at, data in whole(payload).chain:
+            if at in frames:
+                continue
+            TreeCodec.frames_decoded += 1
             head = GroupHeader.unpack(data)
             try:
                 height, width, depth = struct.unpack_from("<3H", data, head.size)
-                if height * width > max_pixels or depth > len(frames):
+                if height * width > max_pixels or depth != len(head.needs):
                     raise ValueError(f"{height}×{width} after {depth}")
                 raw = zlib.decompress(data[head.size + 6 :])
                 shape = (height, width) if task.channels == 1 else (height, width, task.channels)

@@ -90,7 +90,7 @@ class Pictures:
                 self._datasets[names] = Dataset(self.archive, list(names), native=True)
             return self._datasets[names]
 
-    def payloads(self, index: int, task: str) -> Mapping[str, memoryview | None]:
+    def payloads(self, index: int, task: str) -> Mapping[str, memoryview | bytes | None]:
         """Read the bitstreams that carry a task of a sample."""
         found = self.dataset(task).payloads([index])[0]
         carriers = carrying_streams(self.archive.manifest.streams, task)

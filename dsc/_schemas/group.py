@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from dsc._schemas.stream import CodecRecord
-from dsc.errors import BitstreamError, CorruptArchiveError
+from dsc.errors import BitstreamError, CorruptArchiveError, without_advice
 
 MOST = 64  # samples of a group
 HEAD = 3
@@ -146,7 +146,8 @@ def link(
     place
         Of the sample in its pack, or in any list of samples that holds the whole group.
     other
-        Gives the payload of another place there; None where there is none.
+        Gives the payload of another place there; None where there is none. It raises
+        `CorruptArchiveError` where that is damaged.
     group
         What tells that pack or list from others.
 
@@ -170,7 +171,11 @@ def _before(
     found: list[tuple[int, int, bytes]] = []
     lack = ""
     for at in head.needs:
-        data = payload_at(at)
+        try:
+            data = payload_at(at)
+        except CorruptArchiveError as error:
+            lack = lack or without_advice(error)
+            continue
         if data is None:
             lack = lack or f"sample {at} of its group, which it needs, has no payload here"
             continue
@@ -199,12 +204,13 @@ def link_all(
         The same payloads by stream; those of the lanes are `Linked`.
     """
     linked = [dict(one) for one in payloads]
+    here = object()  # another group's payloads may be decoded with these
     for lane in lanes:
         column = [next((one[name] for name in lane if name in one), None) for one in payloads]
         for place, one in enumerate(linked):
             for name in lane:
                 if name in one:
-                    one[name] = link(one[name], place, column.__getitem__)
+                    one[name] = link(one[name], place, column.__getitem__, here)
     return linked
 
 
@@ -223,24 +229,29 @@ def whole(payload: bytes) -> Linked:
     return payload
 
 
-def lanes_of(records: Iterable[CodecRecord], where: str = "") -> tuple[Lane, ...]:
+def lanes_of(records: Sequence[CodecRecord], where: str = "") -> tuple[Lane, ...]:
     """List the streams whose payloads lie in groups, by what the codecs' configurations say.
+
+    Of a copy that has not all of an archive, those that it has.
 
     Raises
     ------
     CorruptArchiveError
-        When one names streams that are not its own.
+        When a codec names what are no streams, or another's.
     """
     found: list[Lane] = []
     for record in records:
-        said = record.config.get(GROUPED, [])
+        if GROUPED not in record.config:
+            continue
+        said = record.config[GROUPED]
+        others = {name for other in records if other is not record for name in other.streams}
         try:
             lanes = [tuple(str(name) for name in lane) for lane in said]
         except TypeError:
-            lanes = [("",)]
-        if not {name for lane in lanes for name in lane} <= set(record.streams):
+            raise CorruptArchiveError(f"{where}: codec {record.id} groups {said!r}") from None
+        if {name for lane in lanes for name in lane} & others:
             raise CorruptArchiveError(
                 f"{where}: codec {record.id} groups {said!r}, its streams are {record.streams}"
             )
-        found += lanes
-    return tuple(found)
+        found += [tuple(name for name in lane if name in record.streams) for lane in lanes]
+    return tuple(lane for lane in found if lane)

@@ -102,7 +102,14 @@ def test_a_linked_payload_is_bytes_and_can_be_sent() -> None:
 
 
 def test_a_codec_groups_its_own_streams_only() -> None:
+    other = CodecRecord(id="y", streams=("other",))
     with pytest.raises(CorruptArchiveError, match="groups"):
-        lanes_of([CodecRecord(id="x", config={"grouped": [["other"]]}, streams=("own",))])
+        lanes_of([CodecRecord(id="x", config={"grouped": [["other"]]}, streams=("own",)), other])
     with pytest.raises(CorruptArchiveError, match="groups"):
         lanes_of([CodecRecord(id="x", config={"grouped": [1]}, streams=("own",))])
+
+
+def test_lanes_of_a_copy_are_what_is_there() -> None:
+    grouped = {"grouped": [["a.t0", "a.t1"], ["b.t0", "b.t1"]]}
+    record = CodecRecord(id="x", config=grouped, streams=("a.t0",))
+    assert lanes_of([record]) == (("a.t0",),)

@@ -26,6 +26,8 @@ from dsc._jobs.ray_data.plan import INDEX, KEY, ReadPlan
 from dsc._pipeline.read.decoding import SampleDecoder, SamplePayloads
 from dsc._schemas import Task, TaskKind
 from dsc._storage.format.pack import Pack
+from dsc._storage.read.archive import Archive
+from dsc._storage.read.lanes import LanePack, lanes_among
 from dsc._storage.read.pack_reader import PackId, PackReader, salvage
 from dsc.errors import BitstreamError, CorruptArchiveError, CorruptPackError
 
@@ -151,7 +153,33 @@ def _read(plan: ReadPlan, reader: PackReader, packs: range) -> list[SamplePayloa
     samples: list[SamplePayloads] = []
     for n, count in zip(numbers, index.counts[packs.start : packs.stop].tolist(), strict=True):
         payloads = {name: found[shard, name, n].payloads for name in streams}
-        samples += [{name: payloads[name][k] for name in streams} for k in range(count)]
+        own: list[SamplePayloads] = [
+            {name: payloads[name][k] for name in streams} for k in range(count)
+        ]
+        samples += _linked(reader.archive, shard, n, payloads, own)
+    return samples
+
+
+def _linked(
+    archive: Archive,
+    shard: int,
+    pack: int,
+    payloads: Mapping[str, Sequence[memoryview | None]],
+    samples: list[SamplePayloads],
+) -> list[SamplePayloads]:
+    """Put the payloads of groups together, in the samples of a pack."""
+    first = pack * archive.manifest.pack_size
+
+    def key(k: int) -> str:
+        return archive.keys(shard)[first + k]
+
+    for number, lane in enumerate(lanes_among(archive.lanes, list(payloads))):
+        found = LanePack(lane, [payloads[name] for name in lane], (shard, pack, number), key)
+        linked = [found.linked(k) for k in range(len(samples))]
+        samples = [
+            {**sample, one[0]: one[1]} if isinstance(one, tuple) else sample
+            for sample, one in zip(samples, linked, strict=True)
+        ]
     return samples
 
 

@@ -8,7 +8,7 @@ codecs that were made from them.
 
 import hashlib
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +20,7 @@ from dsc._codecs.maps.base import TaskCodec
 from dsc._codecs.registry import LOSSLESS, codec_from_config
 from dsc._pipeline.choose.codec_spec import Spec, choose_codecs, is_joint, make
 from dsc._schemas import CodecRecord, Effort, Quality, Stream, Task
+from dsc._schemas.group import Linked, lanes_of
 from dsc._schemas.stream import Compressed
 from dsc._storage.format.dictionary import read_dictionary
 from dsc._storage.format.pack import Packing
@@ -69,6 +70,8 @@ class CodecSet:
         self.slots = {
             name: slot for slot, record in enumerate(self._records) for name in record.streams
         }
+        grouped = {name for lane in lanes_of(self._records) for name in lane}
+        self._grouped = {slot for name, slot in self.slots.items() if name in grouped}
         self._task_slot: dict[str, int] = {}
         self._carriers: dict[str, set[str]] = {}  # the streams that carry a task, by its name
         for stream in self._streams:
@@ -346,14 +349,43 @@ class CodecSet:
                     if task in one and not canvas.has(number, task)
                 ]
                 continue
+            if slot in self._grouped:
+                jobs += [
+                    partial(_decode_some, codec, canvas, numbers, given, [task], max_pixels)
+                    for task, numbers in self._groups(slot, given, own, canvas)
+                ]
+                continue
             some = [k for k in range(len(given)) if not all(canvas.has(k, task) for task in own)]
             if some:
                 jobs.append(partial(_decode_some, codec, canvas, some, given, own, max_pixels))
         return jobs
 
+    def _groups(
+        self,
+        slot: int,
+        given: Sequence[Mapping[str, bytes]],
+        tasks: Sequence[str],
+        canvas: Canvas,
+    ) -> list[tuple[str, list[int]]]:
+        """List each task of each group with the samples of it, which are decoded together."""
+        groups: dict[tuple[str, Hashable], list[int]] = {}
+        for task in tasks:
+            names = [name for name in self._records[slot].streams if name in self._carriers[task]]
+            for number, one in enumerate(given):
+                found = [one[name] for name in names if name in one]
+                if not found or canvas.has(number, task):
+                    continue
+                linked = [payload.group for payload in found if isinstance(payload, Linked)]
+                groups.setdefault((task, linked[0] if linked else None), []).append(number)
+        return [(task, numbers) for (task, _), numbers in groups.items()]
+
     def decodes_alone(self, tasks: Sequence[str]) -> bool:
-        """Tell whether the codecs of these tasks decode each task of a sample by itself."""
-        codecs = [self.codec(slot) for slot in {self._task_slot[task] for task in tasks}]
+        """Tell whether the codecs of these tasks decode each task of a sample, or group, alone."""
+        codecs = [
+            self.codec(slot)
+            for slot in {self._task_slot[task] for task in tasks}
+            if slot not in self._grouped
+        ]
         return all(isinstance(codec, TaskCodec) and codec.decodes_alone for codec in codecs)
 
     def _shares(

@@ -33,7 +33,7 @@ from dsc._schemas.size import parse_bytes
 from dsc._storage.cache.pack_cache import PackCache
 from dsc._storage.read.archive import Archive
 from dsc._storage.read.pack_reader import PackReader
-from dsc._storage.read.samples import DENSE, SamplePlace, SampleReader
+from dsc._storage.read.samples import DENSE, Payloads, SamplePlace, SampleReader
 from dsc._transforms.randomness import drawing, generator
 from dsc.errors import BitstreamError, UnknownSampleError, UnknownTaskError, UsageError
 
@@ -349,7 +349,7 @@ class Dataset:
         """
         return self._read([self._index(index) for index in indices])
 
-    def payloads(self, indices: Sequence[int]) -> list[dict[str, memoryview | None]]:
+    def payloads(self, indices: Sequence[int]) -> list[Payloads]:
         """Read the bitstreams that the tasks require, undecoded."""
         self._after_fork()
         places = [SamplePlace(*self._archive.locate(self._index(index))) for index in indices]

@@ -15,13 +15,14 @@ from dsc._codecs.registry import codec_class
 from dsc._pipeline.choose.codec_set import CodecSet, Job
 from dsc._pipeline.read.decoded_cache import CachedCanvas, DecodedCache
 from dsc._schemas import Task, carrying_streams, required_streams
+from dsc._schemas.group import Linked
 from dsc._storage.read.archive import Archive
 from dsc.errors import BitstreamError, MissingTaskError, UsageError
 
 if TYPE_CHECKING:  # it imports torch
     from dsc._codecs.latents import Latents
 
-SamplePayloads = Mapping[str, memoryview | None]
+SamplePayloads = Mapping[str, memoryview | bytes | None]
 Submit = Callable[[Sequence[Job]], Callable[[], None]]
 
 
@@ -135,7 +136,7 @@ class SampleDecoder:
 
     @cached_property
     def decodes_alone(self) -> bool:
-        """Whether each task of a sample is decoded by itself, so that threads can share them."""
+        """Whether tasks are decoded sample by sample, or group by group: threads can share them."""
         return not self.latent_tasks and self._codecs.decodes_alone(
             [task.name for task in self._array_tasks]
         )
@@ -222,8 +223,12 @@ class SampleDecoder:
 
 
 def _streams(sample: SamplePayloads | None) -> dict[str, bytes]:
-    """Return the bitstreams that are there."""
-    return {name: bytes(data) for name, data in (sample or {}).items() if data is not None}
+    """Return the bitstreams that are there; those of groups with what they need."""
+    return {
+        name: data if isinstance(data, Linked) else bytes(data)
+        for name, data in (sample or {}).items()
+        if data is not None
+    }
 
 
 def _run(jobs: Sequence[Job]) -> None:

@@ -17,7 +17,7 @@ from dsc._storage.files.place import absolute, redact
 from dsc._storage.format.pack import decode_pack
 from dsc._storage.read.archive import Archive
 from dsc._storage.read.pack_reader import PackReader
-from dsc._storage.read.samples import SamplePlace, SampleReader
+from dsc._storage.read.samples import Payloads, SamplePlace, SampleReader
 from dsc.errors import BitstreamError, UnknownSampleError, UnknownTaskError, UsageError
 
 KEY, INDEX, URL, PACK = "__key__", "__index__", "__url__", ".pack"
@@ -141,7 +141,17 @@ class StockDecoder:
         for row in source:
             self._after_fork()
             for sample in self._samples(row):
-                yield self._one(sample)
+                if not self._is_in_another_tar(sample):
+                    yield self._one(sample)
+
+    def _is_in_another_tar(self, sample: Mapping[str, Any]) -> bool:
+        """Tell whether a sample's payload is in another stream of the lane that this one is of.
+
+        Who reads the tars of all streams of a lane gets each sample once.
+        """
+        grouped = {name for lane in self._archive.lanes for name in lane}
+        found = [name for name in sample if self._is_stream(name)]
+        return bool(found) and all(name in grouped and sample[name] is None for name in found)
 
     def _after_fork(self) -> None:
         if self._pid != os.getpid():  # connections of a parent are not used in a forked process
@@ -151,7 +161,12 @@ class StockDecoder:
     def _batch(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """Decode a batch: a list by name, of packs or of samples."""
         rows = (dict(zip(batch, row, strict=True)) for row in zip(*batch.values(), strict=True))
-        found = [self._one(sample) for row in rows for sample in self._samples(row)]
+        found = [
+            self._one(sample)
+            for row in rows
+            for sample in self._samples(row)
+            if not self._is_in_another_tar(sample)
+        ]
         return {name: [one.get(name) for one in found] for name in self._names(found, batch)}
 
     def _names(self, found: Sequence[Mapping[str, Any]], batch: Mapping[str, Any]) -> list[str]:
@@ -212,13 +227,14 @@ class StockDecoder:
                 return tuple(found)
         return ()
 
-    def _complete(
-        self, at: int, tasks: tuple[str, ...], payloads: Mapping[str, Any]
-    ) -> dict[str, memoryview | None]:
+    def _complete(self, at: int, tasks: tuple[str, ...], payloads: Mapping[str, Any]) -> Payloads:
         """Return every bitstream that tasks require: the sample's, and others from the archive."""
         needed = required_streams(self._archive.manifest.streams, tasks) if tasks else ()
-        lacking = tuple(name for name in needed if name not in payloads)
-        held = {name: None if data is None else memoryview(data) for name, data in payloads.items()}
+        grouped = {name for lane in self._archive.lanes for name in lane}
+        lacking = tuple(name for name in needed if name not in payloads or name in grouped)
+        held: Payloads = {
+            name: None if data is None else memoryview(data) for name, data in payloads.items()
+        }
         if not lacking:
             return held
         reader = self._readers.get(lacking)

@@ -98,7 +98,7 @@ def _problem(archive: Archive, dataset: Dataset, index: int) -> Problem | None:
 
 
 def _fault(
-    dataset: Dataset, sample: Sample, payloads: Mapping[str, memoryview | None]
+    dataset: Dataset, sample: Sample, payloads: Mapping[str, memoryview | bytes | None]
 ) -> str | None:
     """Say what is wrong with a decoded sample; None when nothing is."""
     for task in dataset.tasks:

@@ -24,12 +24,13 @@ from dsc._pipeline.stream.partition import Partition
 from dsc._pipeline.stream.report import SkippedSample, StreamReport
 from dsc._pipeline.stream.sample_keys import SampleKeys
 from dsc._pipeline.stream.source import StreamSource
-from dsc._pipeline.stream.supply import PackKey, PackOfStreams, Shelf, Supply
+from dsc._pipeline.stream.supply import PackKey, PackOfStreams, ReadPack, Shelf, Supply
 from dsc._schemas import Task, TaskKind, resolve_task
 from dsc._schemas.sample import Sample
 from dsc._schemas.task import ALIASES
 from dsc._storage.cache.pack_cache import PackCache
 from dsc._storage.format.pack import Pack
+from dsc._storage.read.lanes import Column, LanePack, lanes_among
 from dsc._storage.read.pack_reader import PackReader
 from dsc._transforms.randomness import drawing, generator
 from dsc.errors import (
@@ -168,6 +169,7 @@ class Feed:
             )
             for number, source in enumerate(sources)
         ]
+        self._lanes = [lanes_among(source.archive.lanes, source.streams) for source in sources]
         self._own_tasks = [{task.name: task for task in source.tasks} for source in sources]
         transform = options.transform
         self._transform = None if transform is None else drawing(transform)
@@ -308,17 +310,33 @@ class Feed:
     ) -> list[FoundSample]:
         """Return the samples of a batch with their bitstreams, or what is wrong with these."""
         found = []
+        lanes = [self._lane_packs(key, packs[key]) for key in request.keys]
         columns = request.archive, request.key, request.place, request.index
         for archive, at, place, index in zip(*columns, strict=True):
             if at is None:
                 found.append(FoundSample(archive, index))
                 continue
-            payloads = _payloads(packs[request.keys[at]], place)
+            payloads = _payloads(packs[request.keys[at]], place, lanes[at])
             if isinstance(payloads, CorruptArchiveError):
                 found.append(FoundSample(archive, index, damage=payloads))
             else:
                 found.append(FoundSample(archive, index, payloads))
         return found
+
+    def _lane_packs(self, key: PackKey, streams: PackOfStreams) -> list[LanePack]:
+        """Return what puts the payloads of groups together, in one pack."""
+        archive, pack = key
+        source = self._sources[archive]
+        first = int(source.packs.first[pack])
+        return [
+            LanePack(
+                lane,
+                [_column_of(streams[name]) for name in lane],
+                (key, number),
+                lambda k: source.archive.key(first + k),
+            )
+            for number, lane in enumerate(self._lanes[archive])
+        ]
 
     def _intact(self, found: Sequence[FoundSample]) -> list[FoundSample]:
         """Return the samples whose bitstreams are intact; raise or count the others."""
@@ -466,10 +484,25 @@ def _column(
     ]
 
 
-def _payloads(streams: PackOfStreams, place: int) -> SamplePayloads | CorruptArchiveError:
+def _column_of(pack: ReadPack) -> Column:
+    return pack if isinstance(pack, CorruptArchiveError) else pack.payloads
+
+
+def _payloads(
+    streams: PackOfStreams, place: int, lanes: Sequence[LanePack]
+) -> SamplePayloads | CorruptArchiveError:
     """Return a sample's bitstreams, or what is wrong with the first that is damaged."""
-    out = {}
+    out: dict[str, memoryview | bytes | None] = {}
+    for lane in lanes:
+        out |= dict.fromkeys(lane.lane)
+        linked = lane.linked(place)
+        if isinstance(linked, CorruptArchiveError):
+            return linked
+        if linked is not None:
+            out[linked[0]] = linked[1]
     for name, pack in streams.items():
+        if name in out:
+            continue
         if isinstance(pack, CorruptArchiveError):
             return pack
         payload = pack.payloads[place]
@@ -479,7 +512,7 @@ def _payloads(streams: PackOfStreams, place: int) -> SamplePayloads | CorruptArc
     return out
 
 
-def _copy(payload: memoryview | None) -> bytes | None:
+def _copy(payload: memoryview | bytes | None) -> bytes | None:
     return None if payload is None else bytes(payload)
 
 

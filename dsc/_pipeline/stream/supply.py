@@ -184,6 +184,9 @@ def _read(
         return list(reader.read(shard, stream, packs))
     except CorruptArchiveError as error:
         damage = error
+    except FileNotFoundError:
+        where = reader.archive.root.where(reader.archive.record(shard, stream).path)
+        damage = CorruptArchiveError(f"{where}: the archive names this file, but it is not there")
     if len(packs) > 1:
         return [_read(reader, shard, stream, [pack], salvages)[0] for pack in packs]
     if salvages:

@@ -16,6 +16,7 @@ from dsc._schemas import (
     ShardRecord,
     StreamRecord,
 )
+from dsc._schemas.group import lanes_of
 from dsc._schemas.stream import Compressed
 from dsc._storage.files.root import CONNECTIONS, Root
 from dsc._storage.format.dictionary import read_dictionary
@@ -54,6 +55,8 @@ class Archive:
         Where it is.
     manifest, shards
         What it is; shards in order of split and number.
+    lanes
+        The streams whose payloads lie in groups.
     """
 
     def __init__(self, root: Root, manifest: Manifest, shards: tuple[ShardRecord, ...]) -> None:
@@ -66,6 +69,7 @@ class Archive:
             stream.name: stream.pack_size for stream in manifest.streams if stream.pack_size
         }
         self._compressed = {stream.name: stream.compressed for stream in manifest.streams}
+        self.lanes = lanes_of(manifest.codecs, root.where(MANIFEST))
         self._reset()
 
     def _reset(self) -> None:

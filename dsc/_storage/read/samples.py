@@ -4,6 +4,9 @@ Of a pack of a remote archive, one sample takes two requests a stream: its table
 one where the pack is small or its table is known. Where much of a pack is wanted, or reading goes
 on where it stopped, whole packs are read. What was used last is kept, so that reading in order
 costs one read a pack. All that is given back has been checked.
+
+Payloads of groups take a second round: what a sample needs besides stands in its own payload. Of a
+pack that is damaged, the samples are given whose payloads are intact.
 """
 
 import zlib
@@ -13,18 +16,25 @@ from typing import NamedTuple
 
 from dsc._storage.cache.lru import LruCache
 from dsc._storage.files.ranges import merge_ranges
-from dsc._storage.format.pack import Pack
-from dsc._storage.read.pack_reader import MAX_GAP, MAX_REQUEST, PackId, PackReader, PackTable
-from dsc.errors import CorruptPackError
+from dsc._storage.read.lanes import Column, LanePack, at, lanes_among
+from dsc._storage.read.pack_reader import (
+    MAX_GAP,
+    MAX_REQUEST,
+    PackId,
+    PackReader,
+    PackTable,
+    salvage,
+)
+from dsc.errors import CorruptArchiveError, CorruptPackError
 
 SMALL_PACK = MAX_GAP  # bytes that cost no more than the request that reading only a part adds
 DENSE = 4  # read all of a pack of which one sample in so many is wanted
 KEPT_PACK_BYTES = 32 << 20
 KEPT_TABLE_SAMPLES = 1 << 20
 
-Payloads = dict[str, memoryview | None]
+Payloads = dict[str, memoryview | bytes | None]
 Wanted = Mapping[PackId, Sequence[int]]  # places in each pack, rising
-Found = dict[PackId, Sequence[memoryview | None] | Mapping[int, memoryview | None]]
+Found = dict[PackId, Column]
 
 
 class SamplePlace(NamedTuple):
@@ -58,7 +68,10 @@ class SampleReader:
 
     def __init__(self, reader: PackReader, streams: Sequence[str]) -> None:
         self._reader, self._streams = reader, tuple(streams)
-        self._packs: LruCache[PackId, Pack] = LruCache(KEPT_PACK_BYTES, len(self._streams))
+        self._lanes = lanes_among(reader.archive.lanes, self._streams)
+        grouped = {name for lane in self._lanes for name in lane}
+        self._alone = tuple(name for name in self._streams if name not in grouped)
+        self._packs: LruCache[PackId, Column] = LruCache(KEPT_PACK_BYTES, len(self._streams))
         self._tables: LruCache[PackId, PackTable] = LruCache(KEPT_TABLE_SAMPLES, len(self._streams))
         self._follows: tuple[int, int] | None = None  # shard and sample in it
 
@@ -73,26 +86,106 @@ class SampleReader:
         Returns
         -------
         list of dict
-            For each place, by stream: None where the sample does not have it.
+            For each place, by stream: None where the sample does not have it. Those of groups are
+            `Linked`; where what they need is damaged, that says so.
 
         Raises
         ------
         CorruptPackError, CorruptArchiveError, OSError
             As `PackReader.read`; the message names a sample, too.
         """
+        found = []
+        for one in self.read_each(places, in_order):
+            if isinstance(one, CorruptArchiveError):
+                raise one
+            found.append(one)
+        return found
+
+    def read_each(
+        self, places: Sequence[SamplePlace], in_order: bool = False
+    ) -> list[Payloads | CorruptArchiveError]:
+        """Read like `read`; what is wrong with a damaged sample stands in its place."""
         wanted: dict[PackId, list[int]] = defaultdict(list)
         for shard, pack, k in sorted(set(places)):
             for stream in self._streams:
                 wanted[PackId(shard, stream, pack)].append(k)
-        in_order = in_order or (bool(places) and self._follows == self._sample(places[0]))
+        in_order = in_order or self.follows(places)
         if places:
             self._follows = self._sample(places[-1], 1)
+        found = self._read(wanted, in_order)
+        lanes = self._with_needed(found, places, in_order) if self._lanes else {}
+        return [self._given(place, found, lanes.get(place[:2], ())) for place in places]
+
+    def follows(self, places: Sequence[SamplePlace]) -> bool:
+        """Tell whether the first of some samples comes after the last that was read."""
+        return bool(places) and self._follows == self._sample(places[0])
+
+    def _read(self, wanted: Wanted, in_order: bool) -> Found:
         found, parts = self._whole(wanted, in_order)
         if parts:
             found |= self._read_parts({one: wanted[one] for one in parts})
+        return found
+
+    def _given(
+        self, place: SamplePlace, found: Found, lanes: Sequence[LanePack]
+    ) -> Payloads | CorruptArchiveError:
+        """Return a sample's payloads, or what is wrong with the first that is damaged."""
+        given: Payloads = dict.fromkeys(self._streams)
+        for name in self._alone:
+            payload = at(found[PackId(place.shard, name, place.pack)], place.k)
+            if isinstance(payload, CorruptArchiveError):
+                return self._named(payload, place)
+            given[name] = payload
+        for lane in lanes:
+            linked = lane.linked(place.k)
+            if isinstance(linked, CorruptArchiveError):
+                return self._named(linked, place)
+            if linked is not None:
+                given[linked[0]] = linked[1]
+        return given
+
+    def _named(self, error: CorruptArchiveError, place: SamplePlace) -> CorruptArchiveError:
+        if not isinstance(error, CorruptPackError):
+            return error
+        return CorruptPackError(f"{error}; it holds sample {self._key(place)}")
+
+    def _key(self, place: SamplePlace) -> str:
+        number = place.pack * self._reader.archive.manifest.pack_size + place.k
+        return self._reader.archive.keys(place.shard)[number]
+
+    def _with_needed(
+        self, found: Found, places: Sequence[SamplePlace], in_order: bool
+    ) -> dict[tuple[int, int], list[LanePack]]:
+        """Read what samples of groups need besides; return the lanes of their packs."""
+        packs = sorted({(shard, pack) for shard, pack, _ in places})
+        lanes = {one: self._lanes_of(*one, found) for one in packs}
+        more: dict[PackId, set[int]] = defaultdict(set)
+        for shard, pack, k in places:
+            _, count = self._reader.archive.span(shard, pack)
+            for lane in lanes[shard, pack]:
+                for name, other in lane.needs(k):
+                    held = found[PackId(shard, name, pack)]
+                    if isinstance(held, Mapping) and other not in held and 0 <= other < count:
+                        more[PackId(shard, name, pack)].add(other)
+        if not more:
+            return lanes
+        for one, column in self._read({k: sorted(v) for k, v in more.items()}, in_order).items():
+            held = found[one]
+            if isinstance(held, Mapping) and isinstance(column, Mapping):
+                found[one] = {**held, **column}
+            else:
+                found[one] = column
+        return {one: self._lanes_of(*one, found) for one in packs}
+
+    def _lanes_of(self, shard: int, pack: int, found: Found) -> list[LanePack]:
+        def key(k: int) -> str:
+            return self._key(SamplePlace(shard, pack, k))
+
         return [
-            {name: found[PackId(shard, name, pack)][k] for name in self._streams}
-            for shard, pack, k in places
+            LanePack(
+                lane, [found[PackId(shard, name, pack)] for name in lane], (shard, pack, n), key
+            )
+            for n, lane in enumerate(self._lanes)
         ]
 
     def _sample(self, place: SamplePlace, later: int = 0) -> tuple[int, int]:
@@ -104,7 +197,7 @@ class SampleReader:
 
     def _whole(self, wanted: Wanted, in_order: bool) -> tuple[Found, list[PackId]]:
         """Read the packs of which it is best to have all; give the others' names as well."""
-        packs = {one: pack for one in wanted if (pack := self._packs.get(one)) is not None}
+        packs: Found = {one: pack for one in wanted if (pack := self._packs.get(one)) is not None}
         whole = [one for one in wanted if one not in packs]
         parts: list[PackId] = []
         archive = self._reader.archive
@@ -112,8 +205,7 @@ class SampleReader:
             self._reader.read_indexes(whole)
             parts = [one for one in whole if self._is_part(one, len(wanted[one]))]
             whole = [one for one in whole if one not in set(parts)]
-        packs |= self._read_whole(whole, wanted)
-        return {one: pack.payloads for one, pack in packs.items()}, parts
+        return packs | self._read_whole(whole), parts
 
     def _is_part(self, one: PackId, members: int) -> bool:
         archive = self._reader.archive
@@ -124,21 +216,34 @@ class SampleReader:
         small = end - start <= SMALL_PACK and one not in self._tables
         return not small and DENSE * members < count
 
-    def _read_whole(self, ids: Sequence[PackId], wanted: Wanted) -> dict[PackId, Pack]:
+    def _read_whole(self, ids: Sequence[PackId]) -> Found:
+        """Read packs; of those that are damaged what is intact, and what is wrong."""
         try:
-            found = self._reader.read_many(ids)
-        except CorruptPackError:
-            for one in ids:  # find which it is, to name a sample
-                try:
-                    self._reader.read(one.shard, one.stream, [one.pack])
-                except CorruptPackError as error:
-                    number = one.pack * self._reader.archive.manifest.pack_size + wanted[one][0]
-                    key = self._reader.archive.keys(one.shard)[number]
-                    raise CorruptPackError(f"{error}; it holds sample {key}") from error
-            raise
+            read = self._reader.read_many(ids)
+        except (CorruptArchiveError, FileNotFoundError):
+            return {one: self._salvaged(one) for one in ids}
         for one in ids:
-            self._packs.put(one, found[one], self._cost(one))
-        return {one: found[one] for one in ids}
+            self._packs.put(one, read[one].payloads, self._cost(one))
+        return {one: read[one].payloads for one in ids}
+
+    def _salvaged(self, one: PackId) -> Column:
+        try:
+            return self._reader.read(one.shard, one.stream, [one.pack])[0].payloads
+        except (CorruptArchiveError, FileNotFoundError) as error:
+            damage = self._damage(one, error)
+        try:
+            found = salvage(self._reader, *one).payloads
+        except (CorruptArchiveError, FileNotFoundError):
+            return damage
+        self._packs.put(one, found, self._cost(one))
+        return found
+
+    def _damage(self, one: PackId, error: Exception) -> CorruptArchiveError:
+        if isinstance(error, CorruptArchiveError):
+            return error
+        path = self._reader.archive.record(one.shard, one.stream).path
+        where = self._reader.archive.root.where(path)
+        return CorruptArchiveError(f"{where}: the archive names this file, but it is not there")
 
     def _cost(self, one: PackId) -> int:
         """Return what a pack takes in memory, about; one that shares a member, its share."""
@@ -146,14 +251,15 @@ class SampleReader:
         start, end = archive.extent(*one)
         return (end - start) * archive.manifest.pack_size // archive.pack_size(one.stream) + 1
 
-    def _read_parts(self, wanted: Wanted) -> dict[PackId, dict[int, memoryview | None]]:
+    def _read_parts(self, wanted: Wanted) -> Found:
         """Read tables where they are not known, then the wanted payloads, merged."""
         ids = list(wanted)
-        tables = dict(zip(ids, self._reader.each(self._table, ids), strict=True))
+        read = dict(zip(ids, self._reader.each(self._table, ids), strict=True))
+        tables = {one: table for one, table in read.items() if table is not None}
         found: dict[PackId, dict[int, memoryview | None]] = {
-            one: dict.fromkeys(wanted[one]) for one in ids
+            one: dict.fromkeys(wanted[one]) for one in tables
         }
-        damaged = set()
+        damaged = set(ids) - set(tables)
         for got in self._reader.each(self._read_part, _plan_parts(tables, wanted)):
             for one, k, payload in got:
                 if zlib.crc32(payload) == int(tables[one].crcs[k]):
@@ -161,14 +267,16 @@ class SampleReader:
                 else:
                     damaged.add(one)
         # the whole pack is fetched as often as it takes, and says what is wrong with it
-        for one, pack in self._read_whole(sorted(damaged), wanted).items():
-            found[one] = dict(enumerate(pack.payloads))
-        return found
+        return {**found, **self._read_whole(sorted(damaged))}
 
-    def _table(self, one: PackId) -> PackTable:
+    def _table(self, one: PackId) -> PackTable | None:
+        """Return the table of a pack; None where it is damaged."""
         table = self._tables.get(one)
         if table is None:
-            table = self._reader.table(*one)
+            try:
+                table = self._reader.table(*one)
+            except (CorruptArchiveError, FileNotFoundError):
+                return None
             self._tables.put(one, table, len(table.crcs))
         return table
 
@@ -182,11 +290,10 @@ class SampleReader:
 
 def _plan_parts(tables: Mapping[PackId, PackTable], wanted: Wanted) -> list[_Part]:
     files: dict[tuple[int, str], list[tuple[PackId, int, int, int]]] = defaultdict(list)
-    for one, members in wanted.items():
-        table = tables[one]
+    for one, table in tables.items():
         files[one.shard, one.stream] += [
             (one, k, int(table.starts[k]), int(table.ends[k]))
-            for k in members
+            for k in wanted[one]
             if not table.missing[k]
         ]
     return [

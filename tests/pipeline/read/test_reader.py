@@ -231,12 +231,16 @@ def test_a_damaged_pack_names_file_pack_and_key(archive: Path, tmp_path: Path) -
     path = copy / "depth/train-depth-000001.tar"
     data = bytearray(path.read_bytes())
     start = int.from_bytes((copy / "depth/train-depth-000001.tar.idx").read_bytes()[8:16], "little")
-    data[start + 512 + 200] ^= 1  # in the second pack: samples 11 to 13
+    data[start + 512 + 200] ^= 1  # in the second pack, of samples 11 to 13: in its first payload
     path.write_bytes(data)
     views = Dataset.open(copy)
-    with pytest.raises(CorruptPackError, match=r"train-depth-000001\.tar: pack 1.*view_00012"):
-        views[12]
-    assert views[10]["depth"] is not None
+    with pytest.raises(CorruptPackError, match=r"train-depth-000001\.tar: pack 1.*view_00011"):
+        views[11]
+    with pytest.raises(CorruptPackError, match="view_00011"):
+        views.batch([12, 11])
+    intact = Dataset.open(archive)
+    for index in (10, 12, 13):
+        np.testing.assert_array_equal(views[index]["depth"], intact[index]["depth"])
     assert Dataset.open(copy, ["rgb"])[12]["rgb"] is not None
 
 

@@ -1,0 +1,122 @@
+"""Payloads of groups in packs: found in the streams of their lane, and put together with others.
+
+A sample has its payload in one stream of a lane, and needs payloads of other samples in that stream
+and those before it; all lie in one pack of each. So a stream that is damaged or not there costs the
+samples that need it, and no others.
+"""
+
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+
+from dsc._schemas.group import GroupHeader, Lane, Linked, link
+from dsc.errors import CorruptArchiveError
+
+Payload = memoryview | bytes | None
+Column = (
+    Sequence[Payload | CorruptArchiveError]
+    | Mapping[int, Payload | CorruptArchiveError]
+    | CorruptArchiveError
+)
+"""One stream of a pack: by place the payload, None where there is none, or what is wrong with it;
+what is wrong with all of it. A mapping has some of the places."""
+
+
+Own = tuple[str, memoryview | bytes]
+"""The stream that has a sample's payload, and it."""
+
+
+def lanes_among(lanes: Iterable[Lane], streams: Sequence[str]) -> tuple[Lane, ...]:
+    """Leave of each lane the streams that are read."""
+    found = (tuple(name for name in lane if name in streams) for lane in lanes)
+    return tuple(lane for lane in found if lane)
+
+
+def at(column: Column, k: int) -> Payload | CorruptArchiveError:
+    """Return what a column has of a sample; None outside it."""
+    if isinstance(column, CorruptArchiveError):
+        return column
+    if isinstance(column, Mapping):
+        return column.get(k)
+    return column[k] if 0 <= k < len(column) else None
+
+
+class LanePack:
+    """The payloads of a lane in one pack.
+
+    Parameters
+    ----------
+    lane
+        Its streams that are read.
+    columns
+        What each has.
+    group
+        What tells this lane of this pack from others.
+    key
+        Gives the key of a sample by its place, for messages.
+    """
+
+    def __init__(
+        self,
+        lane: Lane,
+        columns: Sequence[Column],
+        group: Hashable,
+        key: Callable[[int], str],
+    ) -> None:
+        self.lane, self._columns, self._group, self._key = lane, columns, group, key
+        self._copies: dict[int, bytes] = {}  # one of each payload, however many samples need it
+
+    def own(self, k: int, below: int | None = None) -> Own | CorruptArchiveError | None:
+        """Find a sample's payload in the first `below` streams; give what is wrong where none is.
+
+        None where there is none.
+        """
+        wrong: CorruptArchiveError | None = None
+        for name, column in zip(self.lane[:below], self._columns, strict=False):
+            found = at(column, k)
+            if isinstance(found, CorruptArchiveError):
+                wrong = wrong or found
+            elif found is not None:
+                return name, found
+        return wrong
+
+    def needs(self, k: int) -> list[tuple[str, int]]:
+        """List where what a sample needs may lie: streams, and places in them."""
+        found = self.own(k)
+        if found is None or isinstance(found, CorruptArchiveError):
+            return []
+        name, payload = found
+        try:
+            head = GroupHeader.unpack(payload)
+        except ValueError:
+            return []
+        streams = self.lane[: self._below(name)]
+        return [(stream, k - head.at + place) for stream in streams for place in head.needs]
+
+    def linked(self, k: int) -> tuple[str, Linked] | CorruptArchiveError | None:
+        """Return the same as `own`, the payload with those that it needs."""
+        found = self.own(k)
+        if found is None or isinstance(found, CorruptArchiveError):
+            return found
+        name, payload = found
+        below = self._below(name)
+        return name, link(payload, k, lambda place: self._other(place, below), self._group)
+
+    def _below(self, name: str) -> int:
+        """Count the streams that what a payload of a stream needs may lie in."""
+        return self.lane.index(name) + 1
+
+    def _other(self, k: int, below: int) -> bytes | None:
+        """Return a payload that another sample needs.
+
+        Raises
+        ------
+        CorruptArchiveError
+            When it is damaged; the message names its sample.
+        """
+        if k not in self._copies:
+            found = self.own(k, below)
+            if isinstance(found, CorruptArchiveError):
+                raise CorruptArchiveError(f"it needs sample {self._key(k)}: {found}")
+            if found is None:
+                return None
+            self._copies[k] = bytes(found[1])
+        return self._copies[k]

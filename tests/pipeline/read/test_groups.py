@@ -1,0 +1,93 @@
+"""Groups are read: any frame by itself, in order, in batches, from streams and stock loaders."""
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import dsc
+from dsc._bench.server import serve
+from dsc._codecs import registry
+from dsc._pipeline.read.dataset import Dataset
+from dsc._storage.read.archive import Archive
+from tests.group_codec import TreeCodec
+from tests.recordings import Recordings
+
+RECORDINGS = Recordings()
+
+
+@pytest.fixture(autouse=True)
+def _tree(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry.CODECS, TreeCodec.id, "tests.group_codec:TreeCodec")
+    TreeCodec.frames_decoded = 0
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("recordings") / "archive"
+    RECORDINGS.write(folder)
+    return folder
+
+
+def check(sample: object, index: int, tasks: tuple[str, ...] = ("rgb", "label", "depth")) -> None:
+    assert isinstance(sample, dict)
+    expected = RECORDINGS.arrays(index)
+    for task in tasks:
+        array = sample[task]
+        assert (array is None) == (task not in expected)
+        if array is not None:
+            assert np.array_equal(array, expected[task])
+
+
+@pytest.mark.parametrize("remote", [False, True])
+def test_every_frame_alone_in_any_order(
+    archive: Path, remote: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dsc._storage.read.samples.SMALL_PACK", 0)
+    order = np.random.default_rng(1).permutation(len(RECORDINGS)).tolist()
+    with serve(archive) as (url, _):
+        views = dsc.open(url if remote else archive, native=True)
+        for index in order:
+            check(views[index], index)
+        for index, one in zip(order[:30], views.batch(order[:30]), strict=True):
+            check(one, index)
+
+
+def test_a_batch_decodes_what_several_samples_need_once(archive: Path) -> None:
+    views = dsc.open(archive, tasks="rgb", native=True)
+    views.batch(range(16))
+    assert TreeCodec.frames_decoded == 16
+
+
+def test_a_dataset_can_be_pickled(archive: Path) -> None:
+    views = pickle.loads(pickle.dumps(dsc.open(archive, native=True)))
+    check(views[33], 33)
+
+
+@pytest.mark.parametrize("threads", [0, 2])
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_a_stream_gives_every_frame(archive: Path, threads: int, shuffle: bool) -> None:
+    stream = dsc.stream(
+        archive, batch_size=7, shuffle=shuffle, native=True, missing="none", threads=threads,
+        output="numpy", workers=0,
+    )  # fmt: skip
+    seen = []
+    for batch in stream:
+        for at, index in enumerate(batch["__index__"].tolist()):
+            check({name: batch[name][at] for name in ("rgb", "label", "depth")}, index)
+            seen.append(index)
+    assert sorted(seen) == list(range(len(RECORDINGS)))
+
+
+def test_a_stream_of_bytes_gives_each_samples_own(archive: Path) -> None:
+    views = Dataset(Archive.open(archive), ["rgb"])
+    stream = dsc.stream(
+        archive, tasks="rgb", batch_size=8, decode="bytes", shuffle=False, workers=0
+    )
+    for batch in stream:
+        for at, index in enumerate(batch["__index__"].tolist()):
+            own = views.payloads([index])[0]
+            assert {name: batch[name][at] for name in own} == own
+            assert all(type(batch[name][at]) in (bytes, type(None)) for name in own)
+            assert sum(payload is not None for payload in own.values()) == 1
