@@ -168,10 +168,12 @@ class Counted(CodecSet):
 
     encodes = 0
 
-    def encode_batch(self, samples: Sequence[Sample], quality: Quality) -> list[dict[str, bytes]]:
+    def encode_groups(
+        self, groups: Sequence[Sequence[Sample]], quality: Quality
+    ) -> list[dict[str, bytes]]:
         """Encode and count."""
-        self.encodes += len(samples)
-        return super().encode_batch(samples, quality)
+        self.encodes += sum(map(len, groups))
+        return super().encode_groups(groups, quality)
 
 
 def beside(name: str, kind: str, text: str, data: str, count: int, word: str | None) -> None:
@@ -188,7 +190,8 @@ def beside(name: str, kind: str, text: str, data: str, count: int, word: str | N
         choice, tuned_s = timed(lambda: choose_by_trying(part, [task], asked, below=[task.name]))
         chosen, asked = choice.codecs[task.name], asked.having(choice.quality)
     codecs = Counted.assigned({task.name: chosen}, [task], bounded)
-    coded, taken_s = timed(lambda: Coding((task,), codecs, asked).encoder().encode(samples))
+    groups = [[sample] for sample in samples]
+    coded, taken_s = timed(lambda: Coding((task,), codecs, asked).encoder().encode(groups))
     plain = CodecSet.assigned({task.name: chosen}, [task])
     found = [Quality(default=one.reached[0][3]) for one in coded]
     _, plain_s = timed(lambda: [

@@ -137,7 +137,7 @@ class GroupCodec(Protocol):
     Attributes
     ----------
     group_size
-        The most samples of a group.
+        The most samples of a group; 1 where a codec around another one finds that it takes none.
     """
 
     group_size: int
@@ -275,6 +275,11 @@ class AdaptableCodec(Protocol):
 def at_effort(codec: Codec, effort: Effort) -> Codec:
     """Return a codec at an effort, or as it is where it knows of none."""
     return codec.at_effort(effort) if isinstance(codec, EffortCodec) else codec
+
+
+def group_size_of(codec: Codec) -> int:
+    """Return how many samples a codec takes together; 1 where it codes each by itself."""
+    return codec.group_size if isinstance(codec, GroupCodec) else 1
 
 
 def check_array(task: Task, array: Array) -> Array:

@@ -368,7 +368,7 @@ def _do(
     """Make the shards of a plan and commit them; return the manifest and the skipped samples."""
     plan, report, codec_set = job.plan, report_of(job.source), job.coding.codec_set
     tally = Tally(plan.samples, watch.progress)
-    tally.planned(plan)
+    tally.planned(plan.shards, job.known())
     watch.starts(report, job.coding)
     with explained(job, tally, options.again()):
         claim_append(plan, archive)

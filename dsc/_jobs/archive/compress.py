@@ -223,8 +223,9 @@ def _plan(
         is_checked=True,
         columns=options.columns.columns,
     )
-    tally.planned(planned.plan, probed)
-    return Job(planned.plan, output.root, source, planned.coding, on_error, probed=probed)
+    job = Job(planned.plan, output.root, source, planned.coding, on_error, probed=probed)
+    tally.planned(planned.plan.shards, job.known())
+    return job
 
 
 def _check_files(source: Source, tasks: Sequence[Task]) -> None:

@@ -11,6 +11,7 @@ from functools import partial
 from dsc._jobs.archive.tally import Tally
 from dsc._jobs.workers.verdict import RETRIES, Verdict, judge, may_pass
 from dsc._pipeline.choose.coding import Coding
+from dsc._pipeline.write.groups import groups_of
 from dsc._pipeline.write.plan import Plan
 from dsc._pipeline.write.samples import Probed
 from dsc._pipeline.write.shard_job import JobRecord, encode_shard
@@ -41,6 +42,15 @@ class Job:
     on_error: str
     standing: tuple[ShardRecord, ...] = ()
     probed: Probed = field(default_factory=Probed)
+
+    def groups(self, n: int) -> list[range]:
+        """Return the groups of a shard's samples."""
+        return groups_of(self.source, self.coding, self.plan.range(n), self.plan.pack_size)
+
+    def known(self) -> dict[int, int]:
+        """Count the samples that need not be made again, by shard."""
+        shards = {self.plan.shard_of(index) for index in self.probed.coded}
+        return {n: len(self.probed.within(self.groups(n)).coded) for n in shards}
 
     def encode(self, n: int, advance: Callable[[int], None] | None = None) -> JobRecord:
         """Make one shard; see `encode_shard`."""

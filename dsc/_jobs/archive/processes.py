@@ -1,11 +1,13 @@
 """Encodes samples in worker processes of this machine; this process writes their shards.
 
-Workers get a few samples at a time, not a shard: all are busy until the end, however few shards
-there are, and one that is killed costs what it was at. Where the bytes of a sample depend on those
-before it, a worker gets the whole shard and answers sample by sample, and where it dies another
-goes on after the last one that arrived. What workers do, and in which order, changes no byte.
+Workers get a few samples at a time, whole groups, not a shard: all are busy until the end, however
+few shards there are, and one that is killed costs what it was at. Where the bytes of a sample
+depend on those before it, a worker gets the whole shard and answers group by group, and where it
+dies another goes on after the last one that arrived. What workers do, and in which order, changes
+no byte.
 """
 
+import itertools
 import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -38,6 +40,8 @@ class Piece:
 
     Attributes
     ----------
+    groups
+        Their indices, see `dsc._pipeline.write.groups`.
     shard, attempt
         The shard that they go into, and how often that was begun before; None for the probe.
     found
@@ -48,7 +52,7 @@ class Piece:
         How often it was tried in vain since something of it arrived.
     """
 
-    indices: tuple[int, ...]
+    groups: tuple[range, ...]
     shard: int | None = None
     attempt: int = 0
     found: SearchState | None = None
@@ -58,17 +62,19 @@ class Piece:
     def take(self, part: Part) -> list[CodedSample]:
         """Take off what has arrived, and return it."""
         samples, self.found = part
-        self.indices, self.failures = self.indices[len(samples) :], 0
+        there = {one.group for one in samples}
+        self.groups = tuple(group for group in self.groups if group not in there)
+        self.failures = 0
         return samples
 
     def again(self, apart: bool) -> list["Piece"]:
-        """Return what is to be tried again, each sample by itself if they can be parted."""
+        """Return what is to be tried again, each group by itself if they can be parted."""
         self.failures += 1
         if not apart:
             return [self]
         return [
-            Piece((index,), self.shard, self.attempt, None, self.read, self.failures)
-            for index in self.indices
+            Piece((group,), self.shard, self.attempt, None, self.read, self.failures)
+            for group in self.groups
         ]
 
 
@@ -86,7 +92,7 @@ class SampleTask:
             sleep(wait_s(piece.failures - 1))
         coding, encoder = self.coding, self.coding.encoder(piece.found)
         most = 1 if coding.is_ordered else BATCH_SAMPLES
-        args = (self.source, coding, encoder, self.on_error, piece.indices, piece.read, most)
+        args = (self.source, coding, encoder, self.on_error, piece.groups, piece.read, most)
         for batch in code_samples(*args):
             yield batch, encoder.found
 
@@ -117,13 +123,13 @@ def coder_of(pool: Pool) -> Coder:
         source: Source,
         coding: Coding,
         on_error: str,
-        indices: Sequence[int],
+        groups: Sequence[range],
         probed: Probed,
         advance: Advance,
     ) -> None:
         pieces = Pieces(pool, SampleTask(source, coding, on_error))
-        for own in [tuple(indices)] if coding.is_ordered else [(index,) for index in indices]:
-            pieces.add(Piece(own, read={n: probed.read[n] for n in own if n in probed.read}))
+        for own in [tuple(groups)] if coding.is_ordered else [(group,) for group in groups]:
+            pieces.add(Piece(own, read=_of_groups(own, probed.read)))
         while pieces.submit():
             for piece, answer in pieces.answers():
                 if answer.error is not None:
@@ -182,7 +188,7 @@ class Pieces:
             if answer.error is None:
                 if not answer.is_end:
                     yield piece, answer
-            elif not piece.indices:  # a worker died when it had given all of it
+            elif not piece.groups:  # a worker died when it had given all of it
                 continue
             elif self._may_pass(answer.error) and piece.failures < RETRIES:
                 self._again.extend(piece.again(apart=not self._is_ordered))
@@ -202,9 +208,11 @@ class Pieces:
     def _final(self, piece: Piece, error: BaseException) -> BaseException:
         if not isinstance(error, WorkerDiedError):
             return error
-        key = self._task.source.key(piece.indices[0])
+        first = piece.groups[0]
+        key = self._task.source.key(first.start)
+        beside = f" and the {len(first) - 1} samples coded with it" if len(first) > 1 else ""
         return SampleError(
-            f"sample {key} ({piece.indices[0]}): {error} while it worked on it, "
+            f"sample {key} ({first.start}){beside}: {error} while it worked on it, "
             f"{piece.failures + 1} times; memory that runs out does that, or a file that a "
             "library cannot bear"
         )
@@ -250,14 +258,15 @@ class _Run:
 
     def _begin(self, n: int) -> None:
         job = self._job
-        known = job.probed.within(job.plan.range(n))
+        groups = job.groups(n)
+        known = job.probed.within(groups)
         standing = job.standing[n] if job.standing else None
-        shard = ShardBuilder(job.plan, job.root, n, job.coding, standing, known)
+        shard = ShardBuilder(job.plan, job.root, n, job.coding, groups, standing, known)
         self._building[n] = shard
         self._left -= len(known.coded)
         if shard.wanted:
-            read = {index: known.read[index] for index in shard.wanted if index in known.read}
             wanted = tuple(shard.wanted)
+            read = _of_groups(wanted, known.read)
             self._uncut = [Piece(wanted, n, self._attempts[n], known.found, read)]
         else:
             self._finish(n)
@@ -266,13 +275,12 @@ class _Run:
         """Take from the shard that was begun last as much as one worker gets at once."""
         whole = self._uncut.pop()
         fair = max(1, min(BATCH_SAMPLES, self._left // (SHARES * self._workers)))
-        count = len(whole.indices) if self._job.coding.is_ordered else fair
-        first, rest = whole.indices[:count], whole.indices[count:]
-        self._left -= len(first)
+        count = len(whole.groups) if self._job.coding.is_ordered else _fill_up(whole.groups, fair)
+        first, rest = whole.groups[:count], whole.groups[count:]
+        self._left -= sum(map(len, first))
         if rest:
-            self._uncut = [replace(whole, indices=rest)]
-        read = {index: whole.read[index] for index in first if index in whole.read}
-        return replace(whole, indices=first, read=read)
+            self._uncut = [replace(whole, groups=rest)]
+        return replace(whole, groups=first, read=_of_groups(first, whole.read))
 
     def _receive(self, piece: Piece, answer: Answer, shards: deque[int]) -> None:
         n = int(piece.shard or 0)
@@ -317,3 +325,16 @@ class _Run:
             shards.append(n)
         else:
             self._failures[n] = str(error)
+
+
+def _of_groups(
+    groups: Sequence[range], read: Mapping[int, SourceSample]
+) -> dict[int, SourceSample]:
+    """Return those of the samples that are in these groups."""
+    return {index: read[index] for group in groups for index in group if index in read}
+
+
+def _fill_up(groups: Sequence[range], samples: int) -> int:
+    """Return how many groups hold so many samples and no more; one at least."""
+    held = list(itertools.accumulate(map(len, groups)))
+    return max(1, sum(count <= samples for count in held))

@@ -1,6 +1,6 @@
 """Counts what a run has done and tells the caller; what a caller may be told."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
@@ -8,9 +8,7 @@ from dsc._pipeline.choose.codec_set import CodecSet
 from dsc._pipeline.choose.coding import Coding
 from dsc._pipeline.choose.decide import OnChoice
 from dsc._pipeline.choose.race import TrialProgress
-from dsc._pipeline.write.plan import Plan
-from dsc._pipeline.write.samples import Probed
-from dsc._pipeline.write.shard_job import NONE_PROBED, JobRecord
+from dsc._pipeline.write.shard_job import JobRecord
 from dsc._schemas import SourceReport, Task
 
 ShardProgress = Callable[[int, int, dict[str, Any]], None]
@@ -91,11 +89,10 @@ class Tally:
         self._early += samples
         self._tell()
 
-    def planned(self, plan: Plan, probed: Probed = NONE_PROBED) -> None:
-        """Take note of the shards, and of what was encoded of them."""
-        self.shards = self._info["shards_total"] = plan.shards
-        for n in {plan.shard_of(index) for index in probed.coded}:
-            self._known[n] = len(probed.within(plan.range(n)).coded)
+    def planned(self, shards: int, known: Mapping[int, int]) -> None:
+        """Take note of the shards, and of how many samples were encoded of each."""
+        self.shards = self._info["shards_total"] = shards
+        self._known = dict(known)
         self._early, self._partly = 0, dict(self._known)
 
     def advance(self, n: int, samples: int) -> None:

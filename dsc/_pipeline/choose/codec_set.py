@@ -14,13 +14,21 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self
 
-from dsc._codecs.base import Array, Codec, PackedCodec, Sample, at_effort
+from dsc._codecs.base import (
+    Array,
+    Codec,
+    GroupCodec,
+    PackedCodec,
+    Sample,
+    at_effort,
+    group_size_of,
+)
 from dsc._codecs.canvas import Canvas
 from dsc._codecs.maps.base import TaskCodec
 from dsc._codecs.registry import LOSSLESS, codec_from_config
 from dsc._pipeline.choose.codec_spec import Spec, choose_codecs, is_joint, make
 from dsc._schemas import CodecRecord, Effort, Quality, Stream, Task
-from dsc._schemas.group import Linked, lanes_of
+from dsc._schemas.group import GROUPED, Linked, lanes_of, link_all
 from dsc._schemas.stream import Compressed
 from dsc._storage.format.dictionary import read_dictionary
 from dsc._storage.format.pack import Packing
@@ -62,6 +70,7 @@ class CodecSet:
     ) -> None:
         self._records, self._streams, self._weights = tuple(records), tuple(streams), weights
         self._made: dict[int, Codec] = {}
+        self.lanes = lanes_of(self._records)
         self._bounded: frozenset[str] = frozenset()
         names = [name for record in self._records for name in record.streams]
         twice = sorted({name for name in names if names.count(name) > 1})
@@ -263,6 +272,19 @@ class CodecSet:
             codecs += [part for part in parts if isinstance(part, Codec)]
         return type(self).of(codecs)._within(self._bounded)
 
+    @property
+    def group_size(self) -> int:
+        """How many samples of a recording are coded together at most; 1 where none are."""
+        sizes = [self._group_size(slot) for slot in range(len(self._records))]
+        return min((size for size in sizes if size > 1), default=1)
+
+    def is_grouped(self, slot: int) -> bool:
+        """Tell whether the codec of a slot codes samples of a recording together."""
+        return self._group_size(slot) > 1
+
+    def _group_size(self, slot: int) -> int:
+        return group_size_of(self.codec(slot)) if GROUPED in self._records[slot].config else 1
+
     def encode_batch(self, samples: Sequence[Sample], quality: Quality) -> list[dict[str, bytes]]:
         """Encode the tasks that each sample has; the same bytes whatever else the machine does.
 
@@ -271,18 +293,50 @@ class CodecSet:
         CodecError
             When an array does not fit its task.
         """
-        coded: list[dict[str, bytes]] = [{} for _ in samples]
+        return self.encode_groups([[sample] for sample in samples], quality)
+
+    def encode_group(self, samples: Sequence[Sample], quality: Quality) -> list[dict[str, bytes]]:
+        """Encode a group: samples that follow one another in a recording, or one of none.
+
+        A sample that has no arrays keeps its place.
+
+        Raises
+        ------
+        CodecError
+            When an array does not fit its task, or samples do not fit together.
+        """
+        return self.encode_groups([samples], quality)
+
+    def encode_groups(
+        self, groups: Sequence[Sequence[Sample]], quality: Quality
+    ) -> list[dict[str, bytes]]:
+        """Encode several groups; return the payloads of all their samples, in order."""
+        coded: list[dict[str, bytes]] = [{} for group in groups for _ in group]
         for slot in range(len(self._records)):
-            own = [self._own_tasks(slot, sample) for sample in samples]
-            present = [at for at, part in enumerate(own) if part]
-            if present:
-                codec = self.codec(slot)
-                with single_thread():
-                    found = codec.encode_batch([own[at] for at in present], quality)
-                for at, streams in zip(present, found, strict=True):
-                    self._check_coded(slot, own[at], streams)
-                    coded[at].update(streams)
+            own = [[self._own_tasks(slot, sample) for sample in group] for group in groups]
+            if not any(map(any, own)):
+                continue
+            with single_thread():
+                found = self._encode_by(slot, own, quality)
+            parts = [part for group in own for part in group]
+            for payloads, part, streams in zip(coded, parts, found, strict=True):
+                self._check_coded(slot, part, streams)
+                payloads.update(streams)
         return coded
+
+    def _encode_by(
+        self, slot: int, groups: Sequence[Sequence[Sample]], quality: Quality
+    ) -> list[dict[str, bytes]]:
+        """Encode by one codec; a sample that has none of its tasks has no streams."""
+        codec = self.codec(slot)
+        if self.is_grouped(slot) and isinstance(codec, GroupCodec):
+            coded: list[dict[str, bytes]] = []
+            for group in groups:
+                coded += codec.encode_group(group, quality) if any(group) else [{}] * len(group)
+            return coded
+        parts = [part for group in groups for part in group]
+        found = iter(codec.encode_batch([part for part in parts if part], quality))
+        return [next(found) if part else {} for part in parts]
 
     def _own_tasks(self, slot: int, sample: Sample) -> dict[str, Array]:
         return {
@@ -401,6 +455,15 @@ class CodecSet:
             own = [task for task in tasks if self._task_slot[task] == slot]
             names = self._records[slot].streams
             yield slot, own, [{name: s[name] for name in names if name in s} for s in streams]
+
+    def decode_group(
+        self, streams: Sequence[Mapping[str, bytes]], tasks: Sequence[str], max_pixels: int
+    ) -> list[dict[str, Array]]:
+        """Decode tasks of a group's samples as they were encoded, on one thread."""
+        if not tasks:
+            return [{} for _ in streams]
+        with single_thread():
+            return self.decode_batch(link_all(streams, self.lanes), tasks, max_pixels)
 
     def decode_alone(
         self, streams: Mapping[str, bytes], tasks: Sequence[str], max_pixels: int

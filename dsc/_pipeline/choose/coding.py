@@ -86,7 +86,7 @@ class Encoder:
     ----------
     is_searching
         Whether something is promised of each sample, so that its quality is searched or what it
-        decodes to is measured. Samples are best given one by one then.
+        decodes to is measured. Groups are best given one by one then.
     """
 
     def __init__(self, coding: Coding, found: SearchState | None = None) -> None:
@@ -94,8 +94,13 @@ class Encoder:
         self.is_searching = coding.quality.is_checked
         self._control = RateControl(coding.codec_set, coding.tasks, coding.quality, found)
 
-    def encode(self, samples: Sequence[Sample]) -> list[Coded]:
-        """Encode samples, each as well as was asked.
+    def encode(self, groups: Sequence[Sequence[Sample]]) -> list[Coded]:
+        """Encode groups, each as well as was asked; return all their samples, in order.
+
+        Parameters
+        ----------
+        groups
+            See `CodecSet.encode_group`.
 
         Raises
         ------
@@ -103,9 +108,13 @@ class Encoder:
             When an array does not fit its task, or a target cannot be reached.
         """
         if self.is_searching:
-            return [self._control.encode(sample) for sample in samples]
-        coded = self._coding.codec_set.encode_batch(samples, self._coding.quality)
+            return [coded for group in groups for coded in self._control.encode(group)]
+        coded = self._coding.codec_set.encode_groups(groups, self._coding.quality)
         return [Coded(payloads) for payloads in coded]
+
+    def trial(self) -> "Encoder":
+        """Return one that begins where this one is, and leaves it there."""
+        return Encoder(self._coding, self._control.found)
 
     @property
     def found(self) -> SearchState | None:

@@ -40,11 +40,22 @@ Margin = Callable[[int], float]
 
 @dataclass(frozen=True)
 class SearchResult:
-    """The end of a search: qualities, bitstreams of each sample, mean distortion by target task."""
+    """The end of a search.
+
+    Attributes
+    ----------
+    payloads
+        Bitstreams of each sample.
+    distortion
+        Mean over the samples, by target task.
+    each
+        Of each sample by target task, as far as it has it.
+    """
 
     quality: Quality
     payloads: list[dict[str, bytes]]
     distortion: dict[str, float]
+    each: list[dict[str, float]]
 
 
 class QualityCurve:
@@ -104,8 +115,9 @@ class QualitySearch:
         By name.
     quality
         Has the targets.
-    samples
-        What is coded; of one connected part of the stream graph for a quick search.
+    groups
+        What is coded, see `CodecSet.encode_group`; of one connected part of the stream graph for a
+        quick search.
     curves
         What other samples have shown, by task; what these show is added.
     slack_db
@@ -117,20 +129,20 @@ class QualitySearch:
         codec_set: CodecSet,
         tasks: Mapping[str, Task],
         quality: Quality,
-        samples: Sequence[Sample],
+        groups: Sequence[Sequence[Sample]],
         curves: dict[str, QualityCurve] | None = None,
         slack_db: float = SLACK_DB,
     ) -> None:
-        self._codecs, self._tasks, self._samples = codec_set, tasks, samples
+        self._codecs, self._tasks, self._groups = codec_set, tasks, groups
         self._curves = {} if curves is None else curves
         self._slack_db = slack_db
-        there = {name for sample in samples for name in sample}
+        there = {name for group in groups for sample in group for name in sample}
         order = [name for name in codec_set.tasks_in_order() if name in there]
         self._targets = {n: quality.targets[n] for n in order if n in quality.targets}
         # a residual reaches any target, whatever is below: what was chosen below is the least
         self._lowest = {n: quality.of(n) if n in quality.max_error else 1 for n in self._targets}
         self._coded: dict[tuple[tuple[str, int], ...], list[dict[str, bytes]]] = {}
-        self._measured: dict[tuple[tuple[tuple[str, int], ...], str], float] = {}
+        self._measured: dict[tuple[tuple[tuple[str, int], ...], str], list[float | None]] = {}
 
     def run(self, start: Quality) -> SearchResult:
         """Search from some qualities.
@@ -146,9 +158,14 @@ class QualitySearch:
         while missed := [name for name in self._targets if self._margin_db(name, quality) < 0]:
             for name in missed:
                 quality = self._raise_to_target(name, quality, quality.of(name) + 1)
-        return SearchResult(
-            quality, self._encode(quality), {n: self._distortion(n, quality) for n in self._targets}
-        )
+        payloads = self._encode(quality)
+        found = {name: self._each(name, quality) for name in self._targets}
+        each = [
+            {name: value for name, values in found.items() if (value := values[at]) is not None}
+            for at in range(len(payloads))
+        ]
+        means = {name: self._distortion(name, quality) for name in self._targets}
+        return SearchResult(quality, payloads, means, each)
 
     def _raise_to_target(self, name: str, quality: Quality, lowest: int) -> Quality:
         curve = self._curves.setdefault(name, QualityCurve())
@@ -178,25 +195,36 @@ class QualitySearch:
         return margin_db(self._targets[name], self._distortion(name, quality))
 
     def _distortion(self, name: str, quality: Quality) -> float:
+        return mean_distortion([one for one in self._each(name, quality) if one is not None])
+
+    def _each(self, name: str, quality: Quality) -> list[float | None]:
+        """Return the distortion of each sample; None of those that lack the task."""
         key = (_key(quality), name)
         if key not in self._measured:
-            values = []
-            for sample, payloads in zip(self._samples, self._encode(quality), strict=True):
-                if name in sample:
-                    decoded = self._codecs.decode_alone(payloads, [name], pixels_of(sample))
-                    metric = self._targets[name].metric
-                    values.append(
-                        distortion(self._tasks[name], metric, sample[name], decoded[name])
-                    )
-            self._measured[key] = mean_distortion(values)
+            payloads = iter(self._encode(quality))
+            self._measured[key] = [
+                value
+                for group in self._groups
+                for value in self._measure(name, group, [next(payloads) for _ in group])
+            ]
         return self._measured[key]
+
+    def _measure(
+        self, name: str, group: Sequence[Sample], payloads: Sequence[Mapping[str, bytes]]
+    ) -> list[float | None]:
+        decoded = self._codecs.decode_group(payloads, [name], most_pixels(group))
+        task, metric = self._tasks[name], self._targets[name].metric
+        return [
+            distortion(task, metric, sample[name], arrays[name]) if name in sample else None
+            for sample, arrays in zip(group, decoded, strict=True)
+        ]
 
     def _encode(self, quality: Quality) -> list[dict[str, bytes]]:
         key = _key(quality)
         if key not in self._coded:
             while len(self._coded) >= KEPT:
                 del self._coded[next(iter(self._coded))]
-            self._coded[key] = self._codecs.encode_batch(self._samples, quality)
+            self._coded[key] = self._codecs.encode_groups(self._groups, quality)
         return self._coded[key]
 
 
@@ -269,6 +297,11 @@ def _next_probe(known: Mapping[int, float], bad: int, good: int, model: Margin) 
 def pixels_of(sample: Sample) -> int:
     """Return the most pixels that a map of a sample has."""
     return max(a.shape[0] * a.shape[1] if a.ndim > 1 else 1 for a in sample.values())
+
+
+def most_pixels(group: Sequence[Sample]) -> int:
+    """Return the most pixels that a map of a group's samples has."""
+    return max((pixels_of(sample) for sample in group if sample), default=1)
 
 
 def _key(quality: Quality) -> tuple[tuple[str, int], ...]:

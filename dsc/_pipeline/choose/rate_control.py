@@ -2,7 +2,8 @@
 
 Both are measured on what the very codec gives back from the very bytes. The search of a sample goes
 by what those before it in the shard have shown: where it ends, and how distortion falls with
-quality. For the first one a crop of it shows that.
+quality. For the first one a crop of it shows that. What is coded in groups has one quality a group,
+at which the mean over its samples reaches the target.
 """
 
 from collections.abc import Sequence
@@ -10,16 +11,23 @@ from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, field
 
-from dsc._codecs.base import Sample
+from dsc._codecs.base import Array, Sample
 from dsc._codecs.residual.bound import worst_error
-from dsc._pipeline.choose.codec_set import CodecSet
+from dsc._pipeline.choose.codec_set import CodecSet, Component
 from dsc._pipeline.choose.crops import crop
-from dsc._pipeline.choose.quality_search import QualityCurve, QualitySearch, SearchResult, pixels_of
+from dsc._pipeline.choose.quality_search import (
+    QualityCurve,
+    QualitySearch,
+    SearchResult,
+    most_pixels,
+)
 from dsc._schemas import Quality, Task
 from dsc._schemas.reached import MAX_ERROR, Reached
 from dsc.errors import CodecError
 
 LARGE = 4.0  # times the pixels of a crop, from which on a look at a crop pays
+
+_Promise = tuple[str, str, float, int]  # task, metric, value, quality
 
 
 @dataclass(frozen=True)
@@ -35,7 +43,7 @@ class Coded:
     """
 
     payloads: dict[str, bytes] = field(default_factory=dict)
-    reached: tuple[tuple[str, str, float, int], ...] = ()
+    reached: tuple[_Promise, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,7 +66,8 @@ class RateControl:
     """Encodes the samples of one shard, each as well as `quality` asks.
 
     The search of a sample begins where that of the sample before ended, which makes it short. The
-    bytes therefore depend on the order of samples within a shard, and on nothing else.
+    bytes therefore depend on the order of samples within a shard, and on nothing else. Of samples
+    that are coded together, each reaches what it reaches; the mean over them is what was asked.
 
     Parameters
     ----------
@@ -88,64 +97,86 @@ class RateControl:
         """Where the search of the next sample begins."""
         return deepcopy(self._state)
 
-    def encode(self, sample: Sample) -> Coded:
-        """Encode one sample.
+    def encode(self, group: Sequence[Sample]) -> list[Coded]:
+        """Encode a group's samples; see `CodecSet.encode_group`.
 
         Raises
         ------
         CodecError
             When an array does not fit its task, or a target cannot be reached.
         """
-        payloads: dict[str, bytes] = {}
-        reached: list[tuple[str, str, float, int]] = []
+        payloads: list[dict[str, bytes]] = [{} for _ in group]
+        reached: list[list[_Promise]] = [[] for _ in group]
         for part in self._codecs.components():
-            own = {name: sample[name] for name in part.tasks if name in sample}
-            if not own:
-                continue
-            if any(
-                name in self._quality.targets and name not in self._state.qualities for name in own
-            ):
-                self._look_ahead(own)
-            result = self._search(own).run(self._quality.having(self._state.qualities))
-            self._note(result)
-            payloads |= result.payloads[0]
-            for name, value in result.distortion.items():
-                metric = str(self._quality.targets[name].metric)
-                reached.append((name, metric, value, result.quality.of(name)))
-            reached += self._check_bounds(own, result)
-        return Coded(payloads, tuple(reached))
+            own = [{name: s[name] for name in part.tasks if name in s} for s in group]
+            for places in self._together(part, own):
+                samples = [own[at] for at in places]
+                result = self._find(samples)
+                for at, streams in zip(places, result.payloads, strict=True):
+                    payloads[at] |= streams
+                for at, found in zip(places, self._promises(samples, result), strict=True):
+                    reached[at] += found
+        return [Coded(p, tuple(r)) for p, r in zip(payloads, reached, strict=True)]
 
-    def _look_ahead(self, sample: Sample) -> None:
-        """Search on a crop of a sample, if it is large: its encodes take a tenth of the time."""
-        piece = crop(sample)
-        if piece.scale < LARGE:
+    def _together(self, part: Component, group: Sequence[Sample]) -> list[list[int]]:
+        """Return the places of samples that are searched together; those without arrays in none."""
+        if self._codecs.is_grouped(part.slot):
+            return [list(range(len(group)))] if any(group) else []
+        return [[at] for at, sample in enumerate(group) if sample]
+
+    def _find(self, samples: Sequence[Sample]) -> SearchResult:
+        names = {name for sample in samples for name in sample}
+        if any(n in self._quality.targets and n not in self._state.qualities for n in names):
+            self._look_ahead(samples)
+        result = self._search(samples).run(self._quality.having(self._state.qualities))
+        self._note(result)
+        return result
+
+    def _look_ahead(self, samples: Sequence[Sample]) -> None:
+        """Search on crops of samples, if they are large: encodes take a tenth of the time."""
+        pieces = [crop(sample) for sample in samples]
+        if max(piece.scale for piece in pieces) < LARGE:
             return
+        crops = [piece.arrays for piece in pieces]
         with suppress(CodecError):  # the whole sample may reach what its crop does not
-            self._note(self._search(piece.arrays).run(self._quality.having(self._state.qualities)))
+            self._note(self._search(crops).run(self._quality.having(self._state.qualities)))
 
-    def _search(self, sample: Sample) -> QualitySearch:
-        return QualitySearch(self._codecs, self._tasks, self._quality, [sample], self._state.curves)
+    def _search(self, samples: Sequence[Sample]) -> QualitySearch:
+        return QualitySearch(
+            self._codecs, self._tasks, self._quality, [samples], self._state.curves
+        )
 
     def _note(self, result: SearchResult) -> None:
         own = {name: result.quality.of(name) for name in result.distortion}
         self._state.qualities.update(own)
 
-    def _check_bounds(
-        self, sample: Sample, result: SearchResult
-    ) -> list[tuple[str, str, float, int]]:
-        found = []
-        names = [name for name in self._quality.max_error if name in sample]
-        decoded = self._codecs.decode_alone(result.payloads[0], names, pixels_of(sample))
-        for name in names:
-            bound = self._quality.max_error[name]
-            value = worst_error(bound, self._tasks[name], sample[name], decoded[name])
-            if value > bound.value * (1 + 1e-9):
-                raise CodecError(
-                    f"task {name}: a pixel is off by {value:.6g}, the bound is {bound}; this is a "
-                    "fault of the codec, please report it"
-                )
-            found.append((name, MAX_ERROR, value, result.quality.of(name)))
+    def _promises(self, samples: Sequence[Sample], result: SearchResult) -> list[list[_Promise]]:
+        """Return what each sample has reached."""
+        found: list[list[_Promise]] = [
+            [
+                (name, str(self._quality.targets[name].metric), value, result.quality.of(name))
+                for name, value in own.items()
+            ]
+            for own in result.each
+        ]
+        names = [name for name in self._quality.max_error if any(name in s for s in samples)]
+        decoded = self._codecs.decode_group(result.payloads, names, most_pixels(samples))
+        for sample, arrays, own in zip(samples, decoded, found, strict=True):
+            for name in names:
+                if name in sample:
+                    value = self._check_bound(name, sample[name], arrays[name])
+                    own.append((name, MAX_ERROR, value, result.quality.of(name)))
         return found
+
+    def _check_bound(self, name: str, original: Array, decoded: Array) -> float:
+        bound = self._quality.max_error[name]
+        value = worst_error(bound, self._tasks[name], original, decoded)
+        if value > bound.value * (1 + 1e-9):
+            raise CodecError(
+                f"task {name}: a pixel is off by {value:.6g}, the bound is {bound}; this is a "
+                "fault of the codec, please report it"
+            )
+        return value
 
     def blank(self) -> list[Reached]:
         """Return what is asked, with nothing measured yet."""

@@ -165,7 +165,8 @@ class Tried:
         if wanted:
             asked = self._quality.model_copy(update={"targets": dict(wanted)})
             slack_db = 0.0 if exactly else SLACK_DB
-            search = QualitySearch(self._codecs, tasks, asked, part, self._curves, slack_db)
+            groups = [[sample] for sample in part]
+            search = QualitySearch(self._codecs, tasks, asked, groups, self._curves, slack_db)
             self._take(search.run(asked).quality)
         own = [name for name in self.candidate.bounded if self._is_free_below(name)]
         if own and not self._has_below:
@@ -189,7 +190,7 @@ class Tried:
         }
         quality = self._quality.model_copy(update=promised)
         coding = Coding(self.candidate.tasks, self._codecs, quality)
-        return [coded.payloads for coded in coding.encoder().encode(part)]
+        return [coded.payloads for coded in coding.encoder().encode([[one] for one in part])]
 
     def _means(
         self, part: Sequence[Sample], coded: Sequence[Mapping[str, bytes]]

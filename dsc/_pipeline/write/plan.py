@@ -43,6 +43,7 @@ from dsc._pipeline.write.sizes import (
     choose_shard_size,
     code_here,
     first_indices,
+    groups_to_probe,
     probe_indices,
     stream_sizes,
 )
@@ -320,13 +321,19 @@ def make_plan(
     if shard_size is None or pack_size is None:
         probed = Probed() if probed is None else probed
         indices = indices_to_probe(source, coding.is_ordered, sharding, named)
-        code(source, coding, on_error, indices, probed, advance)
-        found = stream_sizes([probed.coded[index] for index in indices])
+        groups = groups_to_probe(
+            source, coding, indices, splits or {split: samples}, shard_size, pack_size
+        )
+        code(source, coding, on_error, groups, probed, advance)
+        coded = [probed.coded[index] for group in groups for index in group]
+        found = stream_sizes(coded, coding.codec_set.lanes)
         found |= packed_sizes(payloads, coding)
         most = MAX_COLUMN_SHARD if len(packed) == len(coding.codec_set.slots) else MAX_SHARD
-        usual = choose_shard_size(samples, found, most)
+        together = coding.codec_set.group_size
+        usual = choose_shard_size(samples, found, most, together)
         shard_size = shard_size or max(usual, pack_size or 1)
-        pack_size = pack_size or choose_pack_size(max(found.values(), default=0.0))
+        largest = max(found.values(), default=0.0)
+        pack_size = pack_size or choose_pack_size(largest, together)
     pack_size = min(pack_size, shard_size)
     sizes = Sizes(shard_size, pack_size, samples)
     coding, streams = pack_streams(coding, payloads, sizes, resolved)

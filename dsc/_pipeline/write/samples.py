@@ -5,6 +5,7 @@ read or encoded is kept (`Probed`), so that no sample is encoded twice.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from dsc._codecs.base import Array
@@ -32,6 +33,8 @@ class CodedSample:
         Of its largest map.
     error
         Why it has no bitstreams; None when it has.
+    group
+        Indices of the samples that it was coded with, its own among them.
     """
 
     index: int
@@ -42,6 +45,7 @@ class CodedSample:
     origin: Origin | None = None
     place: SequencePlace | None = None
     error: str | None = None
+    group: range = range(0)
 
 
 @dataclass
@@ -65,11 +69,13 @@ class Probed:
     coded: dict[int, CodedSample] = field(default_factory=dict)
     found: SearchState | None = None
 
-    def within(self, indices: range) -> "Probed":
-        """Return what of it a shard of these samples can take."""
-        coded = {index: one for index, one in self.coded.items() if index in indices}
-        read = {index: one for index, one in self.read.items() if index in indices}
-        whole = len(coded) == len(self.coded) and indices.start in coded
+    def within(self, groups: Sequence[range]) -> "Probed":
+        """Return what of it a shard of these groups can take."""
+        own = set(groups)
+        coded = {index: one for index, one in self.coded.items() if one.group in own}
+        taken = {index for group in groups for index in group}
+        read = {index: one for index, one in self.read.items() if index in taken}
+        whole = len(coded) == len(self.coded) and bool(groups) and groups[0].start in coded
         if self.found is not None and not whole:
             return Probed(read)
         return replace(self, read=read, coded=coded)
@@ -86,6 +92,7 @@ class _Item:
 
     index: int
     key: str
+    group: range
     arrays: Mapping[str, Array] = field(default_factory=dict)
     source_bytes: Mapping[str, int] = field(default_factory=dict)
     error: str | None = None
@@ -97,11 +104,14 @@ def code_samples(
     coding: Coding,
     encoder: Encoder,
     on_error: str,
-    indices: Sequence[int],
+    groups: Sequence[range],
     read: Mapping[int, SourceSample],
     most: int = BATCH_SAMPLES,
 ) -> Iterator[list[CodedSample]]:
     """Read and encode samples in batches of bounded number and size, each gone with the next.
+
+    A batch is whole groups, one at least. Of frames of 3840 × 2160 with colours and depth, a group
+    of 16 is 0.66 GB.
 
     Parameters
     ----------
@@ -109,86 +119,120 @@ def code_samples(
         Of the shard that they go into.
     on_error
         ``fail``, or ``skip`` to give samples that cannot be read or encoded without bitstreams.
+    groups
+        Indices of the samples; see `dsc._pipeline.write.groups`.
     read
         Those that were read already, by index.
     most
-        Samples a batch.
+        Samples a batch, where it is not one group.
 
     Raises
     ------
     SampleError
         When a sample cannot be read or encoded and `on_error` is ``fail``.
     """
-    for batch in _batches(source, coding, on_error, indices, read, most):
+    for batch in _batches(source, coding, on_error, groups, read, most):
         _encode(batch, encoder, on_error)
-        yield [_coded(source, coding, item) for item in batch]
+        yield [_coded(source, coding, item) for group in batch for item in group]
 
 
 def _batches(
     source: Source,
     coding: Coding,
     on_error: str,
-    indices: Sequence[int],
+    groups: Sequence[range],
     read: Mapping[int, SourceSample],
     most: int,
-) -> Iterator[list[_Item]]:
-    batch: list[_Item] = []
-    size = 0
+) -> Iterator[list[list[_Item]]]:
+    batch: list[list[_Item]] = []
+    count = size = 0
     names = [task.name for task in coding.tasks]
-    for index in indices:
-        item = _read(source, index, names, on_error, read.get(index))
-        batch.append(item)
-        size += sum(array.nbytes for array in item.arrays.values())
-        if len(batch) == most or size >= BATCH_BYTES:
+    for indices in groups:
+        batch.append([_read(source, n, indices, names, on_error, read.get(n)) for n in indices])
+        size += sum(array.nbytes for item in batch[-1] for array in item.arrays.values())
+        count += len(indices)
+        if count >= most or size >= BATCH_BYTES:
             yield batch
             batch.clear()  # not a new list: the caller still holds this one while we read on
-            size = 0
+            count = size = 0
     if batch:
         yield batch
 
 
 def _read(
-    source: Source, index: int, names: list[str], on_error: str, sample: SourceSample | None
+    source: Source,
+    index: int,
+    group: range,
+    names: list[str],
+    on_error: str,
+    sample: SourceSample | None,
 ) -> _Item:
     try:
         sample = read_sample(source, index, names) if sample is None else sample
     except SampleError as error:
         key = source.key(index)
         if on_error == "skip":
-            return _Item(index, key, error=str(error))
+            return _Item(index, key, group, error=str(error))
         raise SampleError(advice(key, index, error)) from error
-    return _Item(index, sample.key, sample.arrays, sample.source_bytes)
+    return _Item(index, sample.key, group, sample.arrays, sample.source_bytes)
 
 
-def _encode(batch: list[_Item], encoder: Encoder, on_error: str) -> None:
-    """Fill in the payloads of a batch; a sample that cannot be encoded is found one by one."""
-    whole = [item for item in batch if item.error is None]
+def _encode(batch: list[list[_Item]], encoder: Encoder, on_error: str) -> None:
+    """Fill in the payloads of a batch; a sample that cannot be encoded is found by trying."""
     if not encoder.is_searching:
-        try:
-            coded = encoder.encode([item.arrays for item in whole])
-        except CodecError:
-            pass
-        else:
-            for item, one in zip(whole, coded, strict=True):
-                item.coded = one
+        with suppress(CodecError):
+            _encode_groups(batch, encoder)
             return
-    for item in whole:
-        _encode_alone(item, encoder, on_error)
+    for group in batch:
+        _encode_group(group, encoder, on_error)
 
 
-def _encode_alone(item: _Item, encoder: Encoder, on_error: str) -> None:
-    try:
-        [item.coded] = encoder.encode([item.arrays])
-    except CodecError as error:
+def _encode_groups(batch: Sequence[Sequence[_Item]], encoder: Encoder) -> None:
+    coded = encoder.encode([[_arrays(item) for item in group] for group in batch])
+    items = [item for group in batch for item in group]
+    for item, one in zip(items, coded, strict=True):
+        item.coded = one
+
+
+def _arrays(item: _Item) -> Mapping[str, Array]:
+    """Return what is coded of a sample: nothing where it is one that failed."""
+    return {} if item.error is not None else item.arrays
+
+
+def _encode_group(group: list[_Item], encoder: Encoder, on_error: str) -> None:
+    """Encode one group; samples that it cannot be encoded with are left out of it, one by one."""
+    while any(item.error is None for item in group):
+        try:
+            _encode_groups([group], encoder)
+            return
+        except CodecError as error:
+            item, why = _at_fault(group, encoder, error)
         if on_error != "skip":
-            raise SampleError(advice(item.key, None, error)) from error
-        item.error = f"sample {item.key}: {error}"
+            raise SampleError(advice(item.key, None, why)) from why
+        item.error = f"sample {item.key}: {why}"
+
+
+def _at_fault(
+    group: Sequence[_Item], encoder: Encoder, error: CodecError
+) -> tuple[_Item, CodecError]:
+    """Find the first sample up to which a group cannot be encoded, and why, by halving."""
+    there = [at for at, item in enumerate(group) if item.error is None]
+    good, bad = 0, len(there)  # how many of them can be encoded together, and cannot
+    while bad - good > 1:
+        middle = (good + bad) // 2
+        part = [_arrays(item) if at <= there[middle - 1] else {} for at, item in enumerate(group)]
+        try:
+            encoder.trial().encode([part])
+            good = middle
+        except CodecError as found:
+            bad, error = middle, found
+    return group[there[bad - 1]], error
 
 
 def _coded(source: Source, coding: Coding, item: _Item) -> CodedSample:
     shapes = [item.arrays[t.name].shape for t in coding.tasks if t.is_map and t.name in item.arrays]
     origin, place = _origin(source, coding, item.index), place_of(source, item.index)
-    done = CodedSample(item.index, item.key, origin=origin, place=place)
+    done = CodedSample(item.index, item.key, origin=origin, place=place, group=item.group)
     if item.error is not None:
         return replace(done, error=item.error)
     pixels = max((height * width for height, width, *_ in shapes), default=0)

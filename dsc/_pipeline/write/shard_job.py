@@ -14,6 +14,7 @@ from typing import Self
 
 from dsc._codecs.encoder import check_same_encoder
 from dsc._pipeline.choose.coding import Coding, encoder_versions
+from dsc._pipeline.write.groups import groups_of
 from dsc._pipeline.write.plan import Plan
 from dsc._pipeline.write.samples import CodedSample, Probed, code_samples
 from dsc._schemas import FailedSample, FileRecord, ShardRecord, StreamRecord
@@ -88,9 +89,10 @@ def encode_shard(
     done = check_record(plan, root, n)
     if done is not None:
         return done
-    known = probed.within(plan.range(n))
+    groups = groups_of(source, coding, plan.range(n), plan.pack_size)
+    known = probed.within(groups)
     encoder = coding.encoder(known.found)
-    with ShardBuilder(plan, root, n, coding, standing, known) as shard:
+    with ShardBuilder(plan, root, n, coding, groups, standing, known) as shard:
         for batch in code_samples(source, coding, encoder, on_error, shard.wanted, known.read):
             shard.add(batch)
             if advance is not None:
@@ -105,13 +107,15 @@ class ShardBuilder:
     ----------
     plan, root, n, coding, standing
         As `encode_shard` takes them.
+    groups
+        Of the shard's samples, in order.
     known
-        Samples of the shard that are encoded already.
+        Samples of the shard that are encoded already, in whole groups.
 
     Attributes
     ----------
     wanted
-        Indices of the samples that are to be added, in order; the known ones are not among them.
+        Groups of the samples that are to be added, in order; the known ones are not among them.
     """
 
     def __init__(
@@ -120,6 +124,7 @@ class ShardBuilder:
         root: Root,
         n: int,
         coding: Coding,
+        groups: Sequence[range],
         standing: ShardRecord | None = None,
         known: Probed = NONE_PROBED,
     ) -> None:
@@ -143,8 +148,8 @@ class ShardBuilder:
             root, place.split, place.n, place.first_index, streams, plan.pack_size, there
         )
         self._next, self._stop = place.indices.start, place.indices.stop
-        self._waiting = {index: one for index, one in known.coded.items() if index in place.indices}
-        self.wanted = [index for index in place.indices if index not in self._waiting]
+        self._waiting = dict(known.coded)
+        self.wanted = [group for group in groups if group.start not in self._waiting]
         self._drain()
 
     def __enter__(self) -> Self:

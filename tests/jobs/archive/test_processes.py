@@ -73,7 +73,7 @@ def test_pieces_get_smaller_towards_the_end(
     sizes: list[int] = []
     add = Pieces.add
     monkeypatch.setattr(
-        Pieces, "add", lambda self, piece: (sizes.append(len(piece.indices)), add(self, piece))
+        Pieces, "add", lambda self, piece: (sizes.append(len(piece.groups)), add(self, piece))
     )
     compress(PixelSource(n=99), tmp_path, workers=2, codec="png", shard_size=32, pack=8)
     assert sum(sizes) == 99

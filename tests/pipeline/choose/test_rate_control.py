@@ -76,7 +76,7 @@ def test_each_sample_reaches_its_target_and_hardly_exceeds_it_or_one_less_misses
     control = RateControl(codecs, TASKS, quality)
     for seed in range(3):
         sample = make_sample(TASKS, (40, 56), seed)
-        coded = control.encode(sample)
+        [coded] = control.encode([sample])
         decoded = codecs.decode_alone(coded.payloads, list(sample), 1 << 20)
         assert np.array_equal(decoded["label"], sample["label"])
         assert [name for name, *_ in coded.reached] == ["rgb", "normal", "depth"]
@@ -97,9 +97,9 @@ class Counted(CodecSet):
 
     encodes = 0
 
-    def encode_batch(self, samples: Any, quality: Quality) -> list[dict[str, bytes]]:
-        type(self).encodes += len(samples)
-        return super().encode_batch(samples, quality)
+    def encode_groups(self, groups: Any, quality: Quality) -> list[dict[str, bytes]]:
+        type(self).encodes += sum(map(len, groups))
+        return super().encode_groups(groups, quality)
 
 
 def test_a_search_takes_few_encodes_once_it_has_seen_some_samples(
@@ -110,13 +110,13 @@ def test_a_search_takes_few_encodes_once_it_has_seen_some_samples(
     counts = []
     for seed in range(16):
         monkeypatch.setattr(Counted, "encodes", 0)
-        control.encode(make_sample([RGB], (64, 64), seed))
+        control.encode([make_sample([RGB], (64, 64), seed)])
         counts.append(Counted.encodes)
     assert max(counts) <= 8
     assert np.mean(counts[4:]) <= 3
     plain = RateControl(codecs, [RGB], Quality())
     monkeypatch.setattr(Counted, "encodes", 0)
-    plain.encode(make_sample([RGB], (64, 64), 0))
+    plain.encode([make_sample([RGB], (64, 64), 0)])
     assert Counted.encodes == 1
 
 
@@ -124,16 +124,17 @@ def test_a_large_first_sample_is_searched_on_a_crop(monkeypatch: pytest.MonkeyPa
     pixels: list[int] = []
 
     class Sized(CodecSet):
-        def encode_batch(self, samples: Any, quality: Quality) -> list[dict[str, bytes]]:
+        def encode_groups(self, groups: Any, quality: Quality) -> list[dict[str, bytes]]:
+            samples = [sample for group in groups for sample in group]
             pixels.extend(sample["rgb"].shape[0] * sample["rgb"].shape[1] for sample in samples)
-            return super().encode_batch(samples, quality)
+            return super().encode_groups(groups, quality)
 
     codecs = Sized.assigned({"rgb": "webp"}, [RGB])
     control = RateControl(codecs, [RGB], targets("rgb=29dB"))
     whole = 480 * 640
     for seed in range(2):
         pixels.clear()
-        control.encode(make_sample([RGB], (480, 640), seed))
+        control.encode([make_sample([RGB], (480, 640), seed)])
         assert (min(pixels) < whole / 8) == (seed == 0)
         assert sum(pixels) <= 3.5 * whole
 
@@ -144,7 +145,7 @@ def test_a_bound_alone_takes_one_encode(monkeypatch: pytest.MonkeyPatch) -> None
     control = RateControl(codecs, [DEPTH], asked)
     monkeypatch.setattr(Counted, "encodes", 0)
     for seed in range(3):
-        control.encode(make_sample([DEPTH], (40, 56), seed))
+        control.encode([make_sample([DEPTH], (40, 56), seed)])
     assert Counted.encodes == 3
 
 
@@ -155,14 +156,15 @@ def test_a_target_beside_a_bound_does_not_leave_all_to_the_residual() -> None:
     alone, beside = RateControl(codecs, (DEPTH,), bound), RateControl(codecs, (DEPTH,), both)
     for index in range(3):
         sample = {"depth": make_sample((DEPTH,), (40, 56), index)["depth"]}
-        assert beside.encode(sample).payloads == alone.encode(sample).payloads
+        assert beside.encode([sample])[0].payloads == alone.encode([sample])[0].payloads
 
 
 def test_the_same_samples_in_the_same_order_give_the_same_bytes() -> None:
     quality = targets("rgb=28dB,depth=1cm")
     samples = [make_sample(TASKS, (24, 40), seed) for seed in range(4)]
     codecs = CodecSet.assigned(WORDS, TASKS)
-    runs = [list(map(RateControl(codecs, TASKS, quality).encode, samples)) for _ in range(2)]
+    groups = [[sample] for sample in samples]
+    runs = [list(map(RateControl(codecs, TASKS, quality).encode, groups)) for _ in range(2)]
     assert runs[0] == runs[1]
 
 
@@ -216,9 +218,9 @@ def test_tasks_of_a_chain_are_searched_in_order_and_both_hold() -> None:
     quality = targets("far=20.5mm,near=10mm", [FAR, NEAR])
     with pytest.raises(CodecError, match=r"near.*0\.01 m.*0\.02 m at quality 100"):
         # far needs no more than 80, and near cannot be better than far: it must be said so
-        RateControl(codecs, [FAR, NEAR], quality).encode(sample)
+        RateControl(codecs, [FAR, NEAR], quality).encode([sample])
     quality = targets("far=20.5mm,near=30.5mm", [FAR, NEAR])
-    coded = RateControl(codecs, [FAR, NEAR], quality).encode(sample)
+    [coded] = RateControl(codecs, [FAR, NEAR], quality).encode([sample])
     assert {name: used for name, _, _, used in coded.reached} == {"far": 80, "near": 70}
 
 
@@ -238,7 +240,7 @@ def test_a_task_that_another_one_made_worse_is_raised_again() -> None:
     codecs = CodecSet.of([Rival([FAR, NEAR])])
     sample = {name: np.full((4, 5), 1000, np.uint16) for name in ("near", "far")}
     quality = targets("far=20.5mm,near=20.5mm", [FAR, NEAR]).having({"far": 50, "near": 20})
-    coded = RateControl(codecs, [FAR, NEAR], quality).encode(sample)
+    [coded] = RateControl(codecs, [FAR, NEAR], quality).encode([sample])
     values = {name: value for name, _, value, _ in coded.reached}
     assert max(values.values()) <= 0.0205
     assert {name: used for name, _, _, used in coded.reached} == {"far": 88, "near": 80}
@@ -282,7 +284,7 @@ def test_a_large_image_reaches_its_target_and_its_bound() -> None:
     depth[100:300, 200:900] = 0
     codecs = CodecSet.assigned({"depth": "jxl"}, [DEPTH], ["depth"])
     quality = targets("depth=1%").model_copy(update={"max_error": Bound.parse("depth=2%", [DEPTH])})
-    coded = RateControl(codecs, [DEPTH], quality).encode({"depth": depth})
+    [coded] = RateControl(codecs, [DEPTH], quality).encode([{"depth": depth}])
     values = {metric: value for _, metric, value, _ in coded.reached}
     assert values["absrel"] <= 0.01
     assert values["max_error"] <= 0.02
@@ -435,7 +437,7 @@ def test_floats_with_nan_are_refused_by_name() -> None:
         CodecSet.from_spec("height=jxl", [FLOAT])
     codecs = CodecSet.assigned({"depth": "jxl"}, [DEPTH])
     with pytest.raises(CodecError, match="float32"):
-        RateControl(codecs, [DEPTH], targets("depth=1%")).encode({"depth": sample["height"]})
+        RateControl(codecs, [DEPTH], targets("depth=1%")).encode([{"depth": sample["height"]}])
 
 
 def test_streams_that_tasks_share_have_a_quality_of_their_own() -> None:
@@ -475,7 +477,7 @@ def test_the_mean_over_many_samples_is_what_a_choice_matches() -> None:
     codecs = CodecSet.assigned({"rgb": "webp"}, [RGB])
     samples = [make_sample([RGB], (24, 32), seed) for seed in range(3)]
     by_name: Mapping[str, Task] = {"rgb": RGB}
-    result = QualitySearch(codecs, by_name, targets("rgb=30dB"), samples).run(Quality())
+    result = QualitySearch(codecs, by_name, targets("rgb=30dB"), [[s] for s in samples]).run(Quality())
     values = [
         measure(RGB, s["rgb"], codecs.decode_alone(p, ["rgb"], 1 << 20)["rgb"])["psnr_db"]
         for s, p in zip(samples, result.payloads, strict=True)

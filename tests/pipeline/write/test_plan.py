@@ -200,7 +200,8 @@ def test_the_probe_measures_the_largest_stream() -> None:
         for index in probe_indices(23)
     ]
     probed = Probed()
-    code_here(PixelSource(), CODING, "fail", probe_indices(23), probed, lambda _: None)
+    groups = [range(index, index + 1) for index in probe_indices(23)]
+    code_here(PixelSource(), CODING, "fail", groups, probed, lambda _: None)
     assert list(probed.coded) == probe_indices(23)
     sizes = stream_sizes(list(probed.coded.values()))
     assert sizes["rgb"] == max(sizes.values()) == pytest.approx(np.mean(expected))
@@ -217,12 +218,18 @@ def test_samples_that_are_searched_for_the_plan_are_the_first_of_the_first_shard
 
 
 def test_a_shard_takes_of_what_was_searched_all_or_nothing() -> None:
-    coded = {index: CodedSample(index, f"view_{index:05d}") for index in range(3)}
+    def alone(indices: range) -> list[range]:
+        return [range(index, index + 1) for index in indices]
+
+    coded = {
+        group.start: CodedSample(group.start, f"view_{group.start:05d}", group=group)
+        for group in alone(range(3))
+    }
     searched, plain = Probed({}, coded, {"rgb": 40}), Probed({}, coded)
-    assert searched.within(range(4)) == searched
+    assert searched.within(alone(range(4))) == searched
     for indices in (range(2), range(1, 4), range(2, 8), range(4, 8)):
-        assert searched.within(indices) == Probed()
-    assert list(plain.within(range(2)).coded) == [0, 1]
+        assert searched.within(alone(indices)) == Probed()
+    assert list(plain.within(alone(range(2))).coded) == [0, 1]
 
 
 @pytest.mark.parametrize("first", [3, 8])
