@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from dsc._codecs.base import Array, Sample
+from dsc._codecs.base import Array, Sample, check_array
 from dsc._schemas import Quality, Stream, Task
 from dsc._schemas.group import GROUPED, GroupHeader, Linked, whole
 from dsc.errors import BitstreamError, CodecError
@@ -64,7 +64,7 @@ class TreeCodec:
         for task in self.tasks:
             there = [at for at, sample in enumerate(samples) if task.name in sample]
             for order, at in enumerate(sorted(there, key=lambda at: len(ancestors(at, there)))):
-                array = samples[at][task.name]
+                array = check_array(task, samples[at][task.name])
                 needs = ancestors(at, there)
                 before = samples[needs[-1]][task.name] if needs else np.zeros_like(array)
                 if before.shape != array.shape:

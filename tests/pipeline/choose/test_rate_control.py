@@ -477,7 +477,9 @@ def test_the_mean_over_many_samples_is_what_a_choice_matches() -> None:
     codecs = CodecSet.assigned({"rgb": "webp"}, [RGB])
     samples = [make_sample([RGB], (24, 32), seed) for seed in range(3)]
     by_name: Mapping[str, Task] = {"rgb": RGB}
-    result = QualitySearch(codecs, by_name, targets("rgb=30dB"), [[s] for s in samples]).run(Quality())
+    result = QualitySearch(codecs, by_name, targets("rgb=30dB"), [[s] for s in samples]).run(
+        Quality()
+    )
     values = [
         measure(RGB, s["rgb"], codecs.decode_alone(p, ["rgb"], 1 << 20)["rgb"])["psnr_db"]
         for s, p in zip(samples, result.payloads, strict=True)
