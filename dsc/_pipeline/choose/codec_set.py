@@ -28,7 +28,7 @@ from dsc._codecs.maps.base import TaskCodec
 from dsc._codecs.registry import LOSSLESS, codec_from_config
 from dsc._pipeline.choose.codec_spec import Spec, choose_codecs, is_joint, make
 from dsc._schemas import CodecRecord, Effort, Quality, Stream, Task
-from dsc._schemas.group import GROUPED, Linked, lanes_of, link_all
+from dsc._schemas.group import Linked, lanes_of, link_all
 from dsc._schemas.stream import Compressed
 from dsc._storage.format.dictionary import read_dictionary
 from dsc._storage.format.pack import Packing
@@ -70,7 +70,6 @@ class CodecSet:
     ) -> None:
         self._records, self._streams, self._weights = tuple(records), tuple(streams), weights
         self._made: dict[int, Codec] = {}
-        self.lanes = lanes_of(self._records)
         self._bounded: frozenset[str] = frozenset()
         names = [name for record in self._records for name in record.streams]
         twice = sorted({name for name in names if names.count(name) > 1})
@@ -79,7 +78,8 @@ class CodecSet:
         self.slots = {
             name: slot for slot, record in enumerate(self._records) for name in record.streams
         }
-        grouped = {name for lane in lanes_of(self._records) for name in lane}
+        self.lanes = lanes_of(self._records)
+        grouped = {name for lane in self.lanes for name in lane}
         self._grouped = {slot for name, slot in self.slots.items() if name in grouped}
         self._task_slot: dict[str, int] = {}
         self._carriers: dict[str, set[str]] = {}  # the streams that carry a task, by its name
@@ -283,7 +283,7 @@ class CodecSet:
         return self._group_size(slot) > 1
 
     def _group_size(self, slot: int) -> int:
-        return group_size_of(self.codec(slot)) if GROUPED in self._records[slot].config else 1
+        return group_size_of(self.codec(slot)) if slot in self._grouped else 1
 
     def encode_batch(self, samples: Sequence[Sample], quality: Quality) -> list[dict[str, bytes]]:
         """Encode the tasks that each sample has; the same bytes whatever else the machine does.
