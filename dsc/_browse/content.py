@@ -204,12 +204,13 @@ class Content:
     def sample(self, index: int) -> dict[str, Any]:
         """Describe one sample, task by task."""
         shard, _, _ = self.archive.locate(index)
-        origin = self.archive.origin(index)
+        origin, place = self.archive.origin(index), self.archive.place(index)
         return {
             "index": index,
             "key": self.archive.key(index),
             "split": self.archive.shards[shard].split,
             "name": origin.name,
+            "place": None if place is None else place._asdict(),
             "files": dict(origin.files),
             "tasks": [self._sample_task(index, task) for task in self.archive.manifest.tasks],
         }

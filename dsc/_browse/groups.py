@@ -1,4 +1,4 @@
-"""Parts of an archive to look at: a split, a folder of the source, the samples of one value.
+"""Parts of an archive to look at: a split, a folder, a recording, the samples of one value.
 
 What a sample's folder or value is takes reading all keys, or all of a small task, so it is worked
 out in a thread of its own, once, while the page is told how far that is. Of a sample four bytes are
@@ -22,7 +22,7 @@ from dsc._storage.read.archive import Archive
 from dsc._storage.read.pack_reader import PackReader
 from dsc.errors import DscError, UsageError
 
-FOLDER = "folder"
+FOLDER, RECORDING = "folder", "recording"
 NO_VALUE = "(none)"
 MOST_GROUPS = 2000
 MOST_LABEL = 120  # letters
@@ -81,7 +81,8 @@ class Groups:
         self._tasks = {task.name: task for task in archive.manifest.tasks if task.kind in GROUPED}
         self._made: dict[str, Grouping] = {}
         self._lock = threading.Lock()
-        self.names = (FOLDER, *(name for name in self._tasks if name != FOLDER))
+        own = (FOLDER, RECORDING) if archive.has_recordings else (FOLDER,)
+        self.names = (*own, *(name for name in self._tasks if name not in own))
 
     def find(self, by: str) -> Grouping:
         """Return a grouping; it may not be ready.
@@ -110,11 +111,10 @@ class Groups:
 
     def _fill(self, by: str, grouping: Grouping) -> None:
         """Give each sample the number of its group, shard by shard."""
-        task = self._tasks.get(by)
         codes = np.zeros(grouping.total, np.int32)
         known: dict[str, tuple[int, Any]] = {}  # number and place in the order, by label
         for shard in range(len(self._archive.shards)):
-            found, values = self._folders(shard) if task is None else self._values(task, shard)
+            found, values = self._look(by, shard)
             own = []
             for label, place in values:
                 number, _ = known.setdefault(label, (len(known), place))
@@ -133,16 +133,28 @@ class Groups:
         grouping.counts = np.bincount(ranked, minlength=len(labels)).tolist()
         grouping.codes = ranked
 
+    def _look(self, by: str, shard: int) -> tuple[Indices, list[tuple[str, Any]]]:
+        """Return what each sample of a shard has: places in a list of labels, and that list."""
+        task = self._tasks.get(by)
+        if task is not None:
+            return _labelled(self._columns.read(by, shard), task)
+        return self._folders(shard) if by == FOLDER else self._recordings(shard)
+
+    def _recordings(self, shard: int) -> tuple[Indices, list[tuple[str, Any]]]:
+        """Group by recordings, which keep their order; samples of none come last."""
+        places = self._archive.places(shard)
+        names = [NO_VALUE if place is None else place.sequence[:MOST_LABEL] for place in places]
+        own = {name: number for number, name in enumerate(dict.fromkeys(names))}
+        first = self._archive.start(shard)
+        codes = np.fromiter((own[name] for name in names), np.int64, len(names))
+        return codes, [(name, (name == NO_VALUE, first + number)) for name, number in own.items()]
+
     def _folders(self, shard: int) -> tuple[Indices, list[tuple[str, Any]]]:
         names = [name.rpartition("/")[0] for name in self._archive.source_names(shard)]
         places = {name: number for number, name in enumerate(dict.fromkeys(names))}
         labels = [name.encode("utf-8", "replace").decode()[:MOST_LABEL] for name in places]
         codes = np.fromiter((places[name] for name in names), np.int64, len(names))
         return codes, [(label or NO_VALUE, label) for label in labels]
-
-    def _values(self, task: Task, shard: int) -> tuple[Indices, list[tuple[str, Any]]]:
-        """Return what each sample of a shard has: places in a list of labels, and that list."""
-        return _labelled(self._columns.read(task.name, shard), task)
 
 
 def _labelled(column: Column, task: Task) -> tuple[Indices, list[tuple[str, Any]]]:

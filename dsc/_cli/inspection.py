@@ -16,12 +16,15 @@ from dsc._cli.selecting import SelectionArguments
 
 if TYPE_CHECKING:
     from dsc._pipeline.read.distortion import Distortion
+    from dsc._pipeline.read.sequences import Recording
     from dsc._pipeline.read.summary import Summary
     from dsc._pipeline.read.values import ValueSummary
-    from dsc._schemas import Task
+    from dsc._schemas import SequencePlace, ShardRecord, Task
     from dsc._storage.read.archive import Archive
     from dsc._storage.read.verify import Problem
 
+
+LISTED = 8  # recordings
 
 DistortionOption = Annotated[
     bool,
@@ -99,13 +102,16 @@ def info(
         "manifest": manifest.model_dump(mode="json"),
         "shards": len(opened.shards),
     }
+    recorded = _recordings(opened)
+    if recorded is not None:
+        value["recordings"] = [one.to_json() for one in recorded]
     measured = _measure(opened, samples, source_root, tasks) if distortion else None
     found = _values(opened, samples, tasks) if values else None
     if measured is not None:
         value["distortion"] = measured.to_json()
     if found is not None:
         value["values"] = [one.to_json() for one in found]
-    emit(json_, value, lambda: _show_all(archive, opened, summary, measured, found))
+    emit(json_, value, lambda: _show_all(archive, opened, summary, measured, found, recorded))
 
 
 def _measure(
@@ -134,14 +140,36 @@ def _show_all(
     summary: "Summary",
     measured: "Distortion | None",
     values: "list[ValueSummary] | None",
+    recorded: "list[Recording] | None",
 ) -> None:
     from dsc._cli.printing.sampled import show_distortion, show_values
 
     _show_info(where, opened, summary)
+    if recorded:
+        _show_recordings(recorded)
     if values is not None:
         show_values(values)
     if measured is not None:
         show_distortion(measured)
+
+
+def _recordings(opened: "Archive") -> "list[Recording] | None":
+    """Return the recordings of a local archive; None of a remote one, whose keys stay unread."""
+    if opened.root.local is None:
+        return None
+    if not opened.has_recordings:
+        return []
+    from dsc._pipeline.read.sequences import recordings
+
+    return list(recordings(opened).values())
+
+
+def _show_recordings(recorded: "list[Recording]") -> None:
+    frames = sum(map(len, recorded))
+    say(f"{counted(len(recorded), 'recording')}, {counted(frames, 'frame')}")
+    _show_entries([one.to_json() for one in recorded[:LISTED]])
+    if len(recorded) > LISTED:
+        say(f"and {len(recorded) - LISTED:,} more: dsc ls --sequences")
 
 
 def _show_info(where: str, opened: "Archive", summary: "Summary") -> None:
@@ -225,25 +253,33 @@ def ls(
     streams: Annotated[
         bool, typer.Option("--streams", help="List the files of the streams, not samples.")
     ] = False,
+    sequences: Annotated[
+        bool,
+        typer.Option("--sequences", help="List recordings: their frames and how long they are."),
+    ] = False,
     failed: Annotated[
         bool, typer.Option("--failed", help="List the samples that could not be read.")
     ] = False,
     json_: JsonOption = False,
 ) -> None:
-    """List an archive's samples by index and key, its shards, or its files.
+    """List an archive's samples by index and key, its recordings, its shards, or its files.
 
     [bold]Examples[/bold]
 
       dsc ls demo -n 5
       dsc ls demo --where "len(caption) > 80" --split val
+      dsc ls walks --sequences
+      dsc ls walks --sequence seq-01 --where "frame < 300"
       dsc ls demo --shards
       dsc ls demo --streams
     """
     from dsc._storage.read.archive import Archive
     from dsc.errors import UsageError
 
-    if shards + streams + failed > 1:
-        raise UsageError("--shards, --streams and --failed each list something else: give one")
+    if shards + streams + failed + sequences > 1:
+        raise UsageError(
+            "--shards, --streams, --sequences and --failed each list something else: give one"
+        )
     given = selection.given
     if given and (shards or streams or failed):
         raise UsageError(
@@ -258,16 +294,26 @@ def ls(
     elif failed:
         kind, lister = "failed", _failed
     found = _selected(opened, given) if given else lister(opened)
+    if sequences:
+        kind, found = "sequences", _sequences(opened, given)
     entries = list(islice(found, number or None))
     emit(json_, {"archive": archive, kind: entries}, lambda: _show_entries(entries))
 
 
 def _samples(opened: "Archive") -> Iterator[dict[str, Any]]:
-    index = 0
     for number, shard in enumerate(opened.shards):
-        for key in opened.keys(number):
-            yield {"index": index, "key": key, "split": shard.split, "shard": shard.n}
-            index += 1
+        keys, places = opened.keys(number), opened.places(number)
+        for index, (key, place) in enumerate(zip(keys, places, strict=True), opened.start(number)):
+            yield _sample(index, key, shard, place)
+
+
+def _sample(
+    index: int, key: str, shard: "ShardRecord", place: "SequencePlace | None"
+) -> dict[str, Any]:
+    listed = {"index": index, "key": key, "split": shard.split, "shard": shard.n}
+    if place is None:
+        return listed
+    return {**listed, "sequence": place.sequence, "frame": place.frame, "time_ns": place.time_ns}
 
 
 def _selected(opened: "Archive", given: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -276,8 +322,18 @@ def _selected(opened: "Archive", given: dict[str, Any]) -> Iterator[dict[str, An
 
     for index in Dataset(opened, []).select(**given).indices.tolist():
         shard = opened.shards[opened.locate(index)[0]]
-        key = opened.key(index)
-        yield {"index": index, "key": key, "split": shard.split, "shard": shard.n}
+        yield _sample(index, opened.key(index), shard, opened.place(index))
+
+
+def _sequences(opened: "Archive", given: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """List the recordings, or those of chosen samples, with what was chosen of them."""
+    from dsc._pipeline.read.dataset import Dataset
+    from dsc._pipeline.read.sequences import recordings
+
+    chosen = Dataset(opened, []).select(**given).indices if given else None
+    for one in recordings(opened, chosen).values():
+        first = int(one.indices[0])
+        yield {**one.to_json(), "index": first if chosen is None else int(chosen[first])}
 
 
 def _shards(opened: "Archive") -> Iterator[dict[str, Any]]:
@@ -317,12 +373,18 @@ def _show_entries(entries: list[dict[str, Any]]) -> None:
         say("none")
         return
     hidden = ("sha256",)  # 64 letters a line help nobody; --json has them
-    columns = [name for name in entries[0] if name not in hidden]
-    rows = [[_cell(name, entry[name]) for name in columns] for entry in entries]
-    show_table([name.removesuffix("_bytes") for name in columns], rows)
+    every = dict.fromkeys(name for entry in entries for name in entry if name not in hidden)
+    columns = [n for n in every if any(entry.get(n) is not None for entry in entries)]
+    rows = [[_cell(name, entry.get(name)) for name in columns] for entry in entries]
+    heads = [name.removesuffix("_bytes").removesuffix("_ns") for name in columns]
+    show_table(heads, rows)
 
 
 def _cell(name: str, value: Any) -> str:
+    if value is None:
+        return ""
+    if name.endswith("_ns"):
+        return f"{value / 1e9:.3f} s"
     return bytes_text(value) if name.endswith("bytes") else str(value)
 
 

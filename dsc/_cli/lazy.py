@@ -56,7 +56,7 @@ COMMANDS = {
     "ls": Listed(
         "Look",
         "dsc._cli.inspection",
-        "List an archive's samples by index and key, its shards, or its files.",
+        "List an archive's samples by index and key, its recordings, its shards, or its files.",
     ),
     "verify": Listed(
         "Look",

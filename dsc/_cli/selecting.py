@@ -44,6 +44,12 @@ class SelectionArguments(OptionGroup):
             metavar="FRACTION",
         ),
     ] = None
+    sequence: Annotated[
+        str | None,
+        typer.Option(
+            "--sequence", help="Only frames of these recordings, with commas.", metavar="A,B"
+        ),
+    ] = None
     limit: Annotated[
         int | None,
         typer.Option("--limit", help="Only the first N of what is left.", metavar="N"),
@@ -53,13 +59,24 @@ class SelectionArguments(OptionGroup):
     def given(self) -> dict[str, Any]:
         """What was asked for, as `dsc.open` takes it; empty where nothing was."""
         asked = {
-            "where": self.where,
+            "where": _where(self.where, self.sequence),
             "split": self.split,
             "keys": None if self.keys is None else _keys(self.keys),
             "subset": self.subset,
             "limit": self.limit,
         }
         return {name: value for name, value in asked.items() if value is not None}
+
+
+def _where(where: str | None, sequence: str | None) -> str | None:
+    """Return the condition on columns that stands for both."""
+    if sequence is None:
+        return where
+    names = [name.strip() for name in sequence.split(",") if name.strip()]
+    if not names:
+        raise UsageError("--sequence: name a recording; dsc ls --sequences lists them")
+    one_of = f"__sequence__ in {names!r}"
+    return one_of if where is None else f"{one_of} and ({where})"
 
 
 def _keys(text: str) -> list[str] | str:

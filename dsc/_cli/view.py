@@ -37,11 +37,18 @@ MeasureOption = Annotated[
 ]
 
 
+SequenceOption = Annotated[
+    str | None,
+    typer.Option("--sequence", help="Show frames of this recording only.", metavar="NAME"),
+]
+
+
 def view(
     archive: ArchiveArgument,
     out: PageOption = None,
     source_root: SourceRootOption = None,
     tasks: TasksOption = None,
+    sequence: SequenceOption = None,
     samples: SamplesOption = 12,
     measure: MeasureOption = 48,
     json_: JsonOption = False,
@@ -56,6 +63,7 @@ def view(
 
       dsc view demo --out demo.html
       dsc view taskonomy-dsc --source-root /data/taskonomy -n 24
+      dsc view walks --sequence seq-01 -n 32
     """
     from dsc._pipeline.view.view import write_view
 
@@ -68,6 +76,7 @@ def view(
             measured=measure,
             source_root=source_root,
             tasks=tasks,
+            sequence=sequence,
             progress=report,
         )
     value = {

@@ -24,6 +24,7 @@ from dsc._pipeline.read.dataset import Dataset
 from dsc._storage.read.archive import Archive
 from dsc.errors import UsageError
 from tests.browse.archives import HOSTILE, Squares, values
+from tests.walks_of_files import write_walk
 
 N = 40
 
@@ -153,6 +154,22 @@ def test_a_split_and_a_group_select_samples(client: Client) -> None:
     folders = grouped(client, "folder")
     assert [one["label"] for one in folders] == ["scene_0", "scene_1", "scene_2"]
     assert len(grouped(client, "caption")) == N
+
+
+def test_recordings_are_groups_and_each_frame_says_its_place(tmp_path: Path) -> None:
+    write_walk(tmp_path / "in", "seq-10", range(2))
+    write_walk(tmp_path / "in", "seq-02", range(3))
+    compress(
+        "folder", tmp_path / "out", root=tmp_path / "in", tasks="rgb", codec="png", shard_size=2
+    )
+    with serving(tmp_path / "out") as client:
+        assert client.json("/api/archive")["groupings"] == ["folder", "recording"]
+        found = [(one["label"], one["count"]) for one in grouped(client, "recording")]
+        assert found == [("seq-02", 3), ("seq-10", 2)]
+        chosen = client.json("/api/samples?by=recording&group=1&start=0&count=9")["items"]
+        assert [item["index"] for item in chosen] == [3, 4]
+        place = client.json("/api/sample/4")["place"]
+        assert place == {"sequence": "seq-10", "frame": 1, "time_ns": None}
 
 
 def test_a_condition_selects_samples(client: Client) -> None:

@@ -61,7 +61,10 @@ export class Detail {
     this.compared = null;
     const named = found.name === found.key ? "" : ` · ${found.name}`;
     this.dialog.querySelector("#detail-key").textContent = found.key;
-    this.dialog.querySelector("#detail-place").textContent = `#${number(found.index)} · ${found.split}${named}`;
+    const place = found.place;
+    const time = place?.time_ns == null ? "" : `, ${(place.time_ns / 1e9).toFixed(3)} s`;
+    const recorded = place ? ` · ${place.sequence}, frame ${number(place.frame)}${time}` : "";
+    this.dialog.querySelector("#detail-place").textContent = `#${number(found.index)} · ${found.split}${named}${recorded}`;
     this.dialog.querySelector("#detail-place").title = found.name;
     this.draw();
     this.tell();

@@ -37,6 +37,7 @@ from dsc._pipeline.write.plan import Adds, Plan, differences
 from dsc._pipeline.write.plan_append import (
     Wanted,
     check_complete,
+    check_recordings,
     choose_split,
     find_new_samples,
     find_samples,
@@ -308,11 +309,12 @@ def _add_samples(
     if options.missing == "error":
         check_complete(archive, wanted)
         _check_each(samples.source, [task.name for task in wanted.tasks])
+    split = choose_split(manifest, options.data.split)
+    check_recordings(archive, samples.source, split)
     on_error, probed = options.work.on_error, Probed()
     if left.begun is None:
         probed.read = look_at(samples.source, wanted.tasks, [0], on_error)
     coding = Coding.of_archive(archive)
-    split = choose_split(manifest, options.data.split)
     plan = plan_samples(archive, samples, coding.codec_set, split)
     job = Job(plan, archive.root, samples.source, coding, on_error, probed=probed)
     manifest, failed = _do(job, archive, options, watch)

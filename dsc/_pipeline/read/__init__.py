@@ -9,6 +9,7 @@ codec's latents; a sample that cannot be decoded is an error that names file, pa
 `decoded_cache`: keeps the arrays of samples that were decoded, so that a later epoch decodes none.
 `selection`: which samples were asked for, by condition, key, index, split and hash; `columns` reads
 the values that conditions are about, the streams of their tasks only.
+`sequences`: the recordings of an archive, each with its frames.
 `load_codec`: `dsc.load_codec`, one of those codecs by itself.
 Of whole archives: `verify` decodes everything and lists what does not decode, `summary` adds up
 what each task costs, `originals` finds the samples that an archive was made of, also where nobody

@@ -1,9 +1,10 @@
 """Reads columns: the values of a task over all samples of a shard, its streams and no others.
 
 Every task that is no map is a column, and so are a sample's ``key``, its ``index`` in the
-archive, its ``split`` and its name in the ``source``. Codecs that lay values out plainly are read
-all samples at once; what others coded is decoded sample by sample. Nothing is kept from shard to
-shard.
+archive, its ``split`` and its name in the ``source``; and of a frame of a recording the name of
+its ``sequence``, the number of the ``frame``, and its ``time`` in nanoseconds. Codecs that lay
+values out plainly are read all samples at once; what others coded is decoded sample by sample.
+Nothing is kept from shard to shard.
 """
 
 import math
@@ -24,12 +25,20 @@ from dsc._columns.column import (
     unique_blobs,
 )
 from dsc._pipeline.choose.codec_set import CodecSet
-from dsc._schemas import Task, TaskKind, carrying_streams, required_streams, resolve_task
+from dsc._schemas import (
+    SequencePlace,
+    Task,
+    TaskKind,
+    carrying_streams,
+    required_streams,
+    resolve_task,
+)
 from dsc._storage.read.archive import Archive
 from dsc._storage.read.pack_reader import PackReader
 from dsc.errors import BitstreamError, UnknownTaskError, UsageError
 
-PSEUDO = ("key", "index", "split", "source")
+OF_RECORDINGS = ("sequence", "frame", "time")
+PSEUDO = ("key", "index", "split", "source", *OF_RECORDINGS)
 
 
 class Payloads(NamedTuple):
@@ -121,6 +130,8 @@ class ArchiveColumns:
     def _pseudo_column(self, kind: str, name: str, shard: int | None) -> Column:
         count = self.samples(shard)
         there = np.ones(count, bool)
+        if kind in OF_RECORDINGS:
+            return _place_column(kind, name, [] if shard is None else self.archive.places(shard))
         if kind == "index":
             first = 0 if shard is None else self.archive.start(shard)
             return NumberColumn(np.arange(first, first + count), there, name=name)
@@ -262,6 +273,22 @@ class ShardColumns:
     def key(self, k: int) -> str:
         """Return the key of a sample."""
         return "" if self._shard is None else self._columns.archive.keys(self._shard)[k]
+
+
+def _place_column(kind: str, name: str, places: Sequence[SequencePlace | None]) -> Column:
+    """Return what samples' places in recordings say: name, frame or time."""
+    there = np.array([place is not None for place in places], bool)
+    if kind == "sequence":
+        table = list(dict.fromkeys(place.sequence for place in places if place is not None))
+        at = {sequence: code for code, sequence in enumerate(table)}
+        codes = [0 if place is None else at[place.sequence] for place in places]
+        return TableColumn(table or [None], np.array(codes, np.int64), there, "text", name)
+    if kind == "frame":
+        found = [0 if place is None else place.frame for place in places]
+    else:
+        there = np.array([bool(place and place.time_ns is not None) for place in places], bool)
+        found = [(place.time_ns or 0) if place else 0 for place in places]
+    return NumberColumn(np.array(found, np.int64), there, name=name)
 
 
 def _numbers(task: Task, values: NDArray[Any], there: Mask) -> NumberColumn:

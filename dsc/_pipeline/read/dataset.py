@@ -21,9 +21,11 @@ from dsc._pipeline.read.decoded_cache import DecodedCache
 from dsc._pipeline.read.decoding import Decoded, SampleDecoder
 from dsc._pipeline.read.epoch import SharedEpoch
 from dsc._pipeline.read.selection import Selection, Subset, choose, nothing_chosen
+from dsc._pipeline.read.sequences import Recording, recordings
 from dsc._schemas import (
     Manifest,
     Origin,
+    SequencePlace,
     Task,
     required_streams,
     resolve_tasks,
@@ -287,6 +289,19 @@ class Dataset:
         """Say what a sample was called in the source, and its files there; see `Origin`."""
         self._after_fork()
         return self._archive.origin(self._index(index))
+
+    def place(self, index: int) -> SequencePlace | None:
+        """Say where a sample stands: recording, number of the frame, time; None if in none."""
+        self._after_fork()
+        return self._archive.place(self._index(index))
+
+    def sequences(self) -> dict[str, Recording]:
+        """Return the recordings by name: of each, which of these samples are its frames.
+
+        Empty where there are none. All keys are read, so ask once.
+        """
+        self._after_fork()
+        return recordings(self._archive, self._chosen)
 
     def split_of(self, index: int) -> str:
         """Return the split that a sample is of."""

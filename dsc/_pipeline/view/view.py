@@ -27,6 +27,7 @@ from dsc._pipeline.metrics import (
 )
 from dsc._pipeline.read.dataset import Dataset
 from dsc._pipeline.read.originals import find_originals, spread
+from dsc._pipeline.read.sequences import recordings
 from dsc._pipeline.read.summary import Summary, summarise
 from dsc._pipeline.view.pictures import Picture, task_pictures, value_text
 from dsc._schemas import Task
@@ -79,11 +80,18 @@ class TaskView:
 
 @dataclass(frozen=True)
 class SampleView:
-    """One sample."""
+    """One sample.
+
+    Attributes
+    ----------
+    place
+        Where it stands in a recording, in words; empty where in none.
+    """
 
     index: int
     key: str
     tasks: tuple[TaskView, ...]
+    place: str = ""
 
 
 @dataclass(frozen=True)
@@ -105,11 +113,14 @@ class Page:
         Metric means by task over `measured` samples; empty without originals.
     note
         One sentence on where the originals came from, or how to have them.
+    spread_over
+        What the samples are evenly spread over.
     """
 
     title: str
     subtitle: str
     note: str
+    spread_over: str
     summary: Summary
     tasks: tuple[Task, ...]
     means: Mapping[str, Mapping[str, float]]
@@ -126,6 +137,7 @@ def write_view(
     measured: int = MEASURED,
     source_root: str | None = None,
     tasks: Sequence[str] | str | None = None,
+    sequence: str | None = None,
     progress: ViewProgress | None = None,
 ) -> ViewReport:
     """Write the page of an archive.
@@ -145,6 +157,8 @@ def write_view(
         views are rendered again.
     tasks
         Names or aliases; None for all.
+    sequence
+        Name of the recording whose frames are shown and measured; None for all samples.
     progress
         Called with (samples done, samples in all).
 
@@ -161,8 +175,10 @@ def write_view(
     archive = Archive.open(os.fspath(url))
     place = OutputFile.find(out, "--out")
     viewer = _Viewer(archive, tasks, source_root)
-    shown = spread(len(archive), samples)
-    looked_at = sorted({*shown, *(spread(len(archive), measured) if viewer.sourced else ())})
+    among = range(len(archive)) if sequence is None else _frames(archive, sequence)
+    shown = [among[at] for at in spread(len(among), samples)]
+    compared = spread(len(among), measured) if viewer.sourced else ()
+    looked_at = sorted({*shown, *(among[at] for at in compared)})
     cards = []
     for done, index in enumerate(looked_at, 1):
         view = viewer.look(index, index in shown)
@@ -170,11 +186,35 @@ def write_view(
             cards.append(view)
         if progress is not None:
             progress(done, len(looked_at))
-    page = _page(viewer, archive, cards)
+    page = _page(viewer, archive, cards, "the archive" if sequence is None else sequence)
     data = _html(page).encode()
     place.write(data)
     worst = {group.task: tuple(view.key for view in group.samples) for group in page.worst}
     return ViewReport(len(data), len(cards), page.measured, viewer.note, page.means, worst)
+
+
+def _frames(archive: Archive, sequence: str) -> Sequence[int]:
+    """Return the samples of a recording.
+
+    Raises
+    ------
+    UsageError
+        When there is no such recording; the message lists those there are.
+    """
+    found = recordings(archive)
+    if sequence not in found:
+        some = ", ".join(list(found)[:8]) or "none"
+        raise UsageError(f"--sequence {sequence}: no recording of that name here; there: {some}")
+    indices: list[int] = found[sequence].indices.tolist()
+    return indices
+
+
+def _place(archive: Archive, index: int) -> str:
+    place = archive.place(index)
+    if place is None:
+        return ""
+    time = "" if place.time_ns is None else f", {place.time_ns / 1e9:.3f} s"
+    return f"{place.sequence}, frame {place.frame}{time}"
 
 
 class _Viewer:
@@ -215,7 +255,7 @@ class _Viewer:
             _task_view(task, decoded[task.name], originals.get(task.name), metrics, sizes)
             for task in self.dataset.tasks
         )
-        return SampleView(index, key, tuple(views))
+        return SampleView(index, key, tuple(views), _place(self._archive, index))
 
     def _count(self, task: Task, index: int, values: Mapping[str, float]) -> None:
         self._means[task.name].add(values)
@@ -256,7 +296,7 @@ class _Viewer:
             return None
         metrics = {task.name: measure(task, original, array)}
         view = _task_view(task, array, original, metrics, self._payload_bytes(index))
-        return SampleView(index, key, (view,))
+        return SampleView(index, key, (view,), _place(self._archive, index))
 
 
 def _task_view(
@@ -275,7 +315,7 @@ def _task_view(
     return TaskView(task.name, tuple(task_pictures(task, decoded, comparable)), "", size, values)
 
 
-def _page(viewer: _Viewer, archive: Archive, cards: Sequence[SampleView]) -> Page:
+def _page(viewer: _Viewer, archive: Archive, cards: Sequence[SampleView], spread_over: str) -> Page:
     manifest, url = archive.manifest, archive.root.url
     tasks = ", ".join(task.name for task in viewer.dataset.tasks)
     if viewer.measured:
@@ -286,6 +326,7 @@ def _page(viewer: _Viewer, archive: Archive, cards: Sequence[SampleView]) -> Pag
         title=url.rstrip("/").rpartition("/")[2] or url,
         subtitle=f"{tasks} from {manifest.source}, written by {manifest.created_by}",
         note=note,
+        spread_over=spread_over,
         summary=summarise(archive),
         tasks=viewer.dataset.tasks,
         means=viewer.means(),

@@ -415,6 +415,40 @@ def choose_split(manifest: Manifest, split: str | None) -> str:
     return split
 
 
+def check_recordings(archive: Archive, source: Source, split: str) -> None:
+    """Check that new frames of recordings which the archive has go on with them.
+
+    Raises
+    ------
+    UsageError
+        When a new frame comes before the last one that is there, or would be in another split.
+    """
+    new: dict[str, tuple[int, int]] = {}  # the first new frame, and its sample, by recording
+    for index in range(len(source)):
+        place = place_of(source, index)
+        if place is not None:
+            new.setdefault(place.sequence, (place.frame, index))
+    last: dict[str, tuple[int, str]] = {}
+    for shard in range(len(archive.shards)) if new else ():
+        for place in archive.places(shard):
+            if place is not None and place.sequence in new:
+                last[place.sequence] = place.frame, archive.shards[shard].split
+    for name, (frame, own) in last.items():
+        first, index = new[name]
+        if own != split:
+            raise UsageError(
+                f"recording {name}: its frames are in split {own} of the archive, and new ones "
+                f"such as {source.key(index)} would be in {split}; a recording is in one split: "
+                f"say --split {own}, or leave them out with --ignore"
+            )
+        if first <= frame:
+            raise UsageError(
+                f"recording {name}: {source.key(index)} is frame {first}, and the archive ends "
+                f"with frame {frame}; an append goes on with a recording and puts no frame between "
+                "those that are there. Leave it out with --ignore, or compress all anew"
+            )
+
+
 def plan_samples(archive: Archive, samples: NewSamples, codec_set: CodecSet, split: str) -> Plan:
     """Plan the shards of new samples, as the archive has them.
 

@@ -78,11 +78,16 @@ class Archive:
         self._key_index: KeyIndex | None = None
         self._origins: tuple[int, list[Origin]] | None = None
         self._places: tuple[int, list[SequencePlace | None]] | None = None
+        self._lines: tuple[int, bytes] | None = None
         self._dictionaries: dict[int, bytes | None] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         read: dict[str, Any] = {"_idx": {}, "_keys": {}, "_dictionaries": {}}
-        return self.__dict__ | read | {"_key_index": None, "_origins": None, "_places": None}
+        return (
+            self.__dict__
+            | read
+            | {"_key_index": None, "_origins": None, "_places": None, "_lines": None}
+        )
 
     @classmethod
     def open(cls, url: object) -> Self:
@@ -175,36 +180,47 @@ class Archive:
     def _read_keys(self, shard: int) -> tuple[str, ...]:
         record = self.shards[shard]
         where = self.root.where(record.keys.path)
-        found = parse_keys(read_checked(self.root, record.keys), where)
+        found = parse_keys(self._keys_file(shard), where)
         if len(found) != record.samples:
             raise CorruptArchiveError(
                 f"{where}: {len(found)} keys, the shard has {record.samples} samples"
             )
         return found
 
+    def _keys_file(self, shard: int) -> bytes:
+        """Read a keys file; the last one is kept, for it says several things of its samples."""
+        known = self._lines  # another thread may put another shard's in its place
+        if known is None or known[0] != shard:
+            known = self._lines = shard, read_checked(self.root, self.shards[shard].keys)
+        return known[1]
+
     def origin(self, index: int) -> Origin:
         """Say where a sample came from: its key, where nothing else is known."""
         shard, _, _ = self.locate(index)
         known = self._origins  # another thread may put another shard's in its place
         if known is None or known[0] != shard:
-            record = self.shards[shard]
-            data = read_checked(self.root, record.keys)
-            known = self._origins = shard, read_lines(data, self.root.where(record.keys.path))
+            where = self.root.where(self.shards[shard].keys.path)
+            known = self._origins = shard, read_lines(self._keys_file(shard), where)
         return known[1][index - self._starts[shard]]
 
     def places(self, shard: int) -> list[SequencePlace | None]:
         """Read where the samples of a shard stand in recordings; None for those of none."""
         known = self._places
         if known is None or known[0] != shard:
-            record = self.shards[shard]
-            data, where = read_checked(self.root, record.keys), self.root.where(record.keys.path)
-            known = self._places = shard, read_places(data, where)
+            where = self.root.where(self.shards[shard].keys.path)
+            known = self._places = shard, read_places(self._keys_file(shard), where)
         return known[1]
 
     def place(self, index: int) -> SequencePlace | None:
         """Say where a sample stands in a recording; None where it is of none."""
         shard, pack, k = self.locate(index)
         return self.places(shard)[pack * self.manifest.pack_size + k]
+
+    @property
+    def has_recordings(self) -> bool:
+        """Whether samples are frames of recordings: some of the first shard, or of the last."""
+        shards = {0, len(self.shards) - 1} if self.shards else ()
+        return any(place is not None for shard in shards for place in self.places(shard))
 
     def source_names(self, shard: int) -> list[str]:
         """Return what a shard's samples were called in the source: keys, where that is not known.
@@ -215,7 +231,7 @@ class Archive:
             When a line says something else.
         """
         record = self.shards[shard]
-        return read_names(read_checked(self.root, record.keys), self.root.where(record.keys.path))
+        return read_names(self._keys_file(shard), self.root.where(record.keys.path))
 
     def key(self, index: int) -> str:
         """Return the key of a sample."""
