@@ -30,7 +30,8 @@ def export(
         typer.Option(
             help="What is written: files, one a task and sample; webdataset, tars with the keys "
             "and endings that the source had; parquet, as the Hugging Face Hub has it; coco, the "
-            "annotation files and images that the source had.",
+            "annotation files and images that the source had; lerobot, episodes in Parquet and "
+            "MP4.",
             metavar="TARGET",
         ),
     ] = "files",
@@ -46,8 +47,9 @@ def export(
     file_size: Annotated[
         str | None,
         typer.Option(
-            help="About how large files of parquet are to be, tars of webdataset at most. Default: "
-            "500MB, and 1GB.",
+            help="About how large files of parquet are to be, tars of webdataset at most; of "
+            "lerobot, from when on a file gets no more episodes. Default: 500MB, 1GB, and 100MB "
+            "(200MB of video).",
             metavar="SIZE",
             show_default=False,
         ),
@@ -63,9 +65,19 @@ def export(
     image_format: Annotated[
         str | None,
         typer.Option(
-            help="Of webdataset: what decoded images become: png; jpg or webp, with a quality if "
-            "you like (jpg:90), which is a second loss; source, as they were. Default: png.",
+            help="What decoded images become. Of webdataset: png; jpg or webp, with a quality if "
+            "you like (jpg:90), which is a second loss; source, as they were. Default: png. Of "
+            "lerobot: video, av1 or h264, with a crf if you like (av1:30), and depth in HEVC; or "
+            "png, without loss. Default: av1.",
             metavar="FORMAT",
+            show_default=False,
+        ),
+    ] = None,
+    fps: Annotated[
+        float | None,
+        typer.Option(
+            help="Of lerobot: frames a second. Default: what the times of frames say.",
+            metavar="N",
             show_default=False,
         ),
     ] = None,
@@ -88,6 +100,7 @@ def export(
       dsc export demo --where "scene == 'kitchen'" --limit 100 --out kitchens
       dsc export data-dsc --to webdataset --out /data/tars --file-size 500MB
       dsc export coco-dsc --to coco --out /data/coco-again
+      dsc export robot-dsc --to lerobot --image-format h264:18 --out robot-again
       dsc export demo --to parquet --out demo-parquet  # datasets.load_dataset("demo-parquet")
       dsc export https://example.org/taskonomy-dsc --tasks rgb --out /data/rgb
     """
@@ -106,6 +119,7 @@ def export(
             file_size=file_size,
             shard_size=shard_size,
             image_format=image_format,
+            fps=fps,
         )
     value = {
         "out": out,

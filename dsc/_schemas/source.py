@@ -89,14 +89,14 @@ class TaskReport(Schema):
 
 
 class WholeFile(Schema):
-    """A file of the whole data set whose content was parted among its samples.
+    """A file of the whole data set whose content was parted among its samples, or is of all.
 
     Attributes
     ----------
     path
         Below the source's root.
     task
-        Name of the task that its content is.
+        Name of the task that its content is; empty where it is of all samples.
     group
         What the names of its samples (`Origin.name`) begin with.
     text

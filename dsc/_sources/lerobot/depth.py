@@ -65,6 +65,15 @@ class DepthCodes:
             )
         return cls(near, far, shift, is_log)
 
+    def details(self) -> dict[str, float | bool]:
+        """Return what ``meta/info.json`` says of them."""
+        return {
+            "video.depth_min": self.near_m,
+            "video.depth_max": self.far_m,
+            "video.shift": self.shift_m,
+            "video.use_log": self.is_log,
+        }
+
     def metres(self) -> NDArray[np.float64]:
         """Return the metres of each code: (4096,)."""
         share = np.arange(CODES) / (CODES - 1)
@@ -72,6 +81,22 @@ class DepthCodes:
             return self.near_m + share * (self.far_m - self.near_m)
         low, high = math.log(self.near_m + self.shift_m), math.log(self.far_m + self.shift_m)
         return np.exp(low + share * (high - low)) - self.shift_m
+
+    def codes_of(self, metres: NDArray[Any]) -> NDArray[np.uint16]:
+        """Return the codes of depth: uint16, 0 where there is none or it is nearer than `near_m`.
+
+        Parameters
+        ----------
+        metres
+            NaN where nothing was measured.
+        """
+        known = np.nan_to_num(metres.astype(np.float64), nan=0.0)
+        low, high, values = self.near_m, self.far_m, known
+        if self.is_log:
+            low, high = math.log(low + self.shift_m), math.log(high + self.shift_m)
+            values = np.log(np.maximum(known, self.near_m) + self.shift_m)
+        codes = np.rint((values - low) / (high - low) * (CODES - 1)).clip(0, CODES - 1)
+        return codes.astype(np.uint16)
 
     def counts(self, unit_m: float, where: str) -> NDArray[np.uint16]:
         """Return the count of each code: (4096,); that of code 0 is 0.

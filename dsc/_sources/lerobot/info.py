@@ -80,6 +80,8 @@ class Info:
         By name, the first episode and the one behind the last.
     notes
         What of it was not understood, for people.
+    text
+        All that the file says, as JSON: an export gives it back.
     """
 
     version: int
@@ -92,6 +94,7 @@ class Info:
     chunk_size: int
     episodes: int | None
     notes: tuple[str, ...] = ()
+    text: str = ""
 
     def is_video(self, name: str) -> bool:
         """Tell whether a feature of this name lies in video files."""
@@ -139,6 +142,7 @@ def read_info(tree: FileTree) -> Info:
         _count(found.get("chunks_size"), "chunks_size", where) or EPISODES_A_CHUNK,
         _count(found.get("total_episodes"), "total_episodes", where),
         notes,
+        json.dumps(found, separators=(",", ":")),
     )
 
 

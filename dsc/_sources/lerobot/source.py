@@ -25,7 +25,15 @@ from dsc._extras import need
 from dsc._files.directories import join_path
 from dsc._files.passed_over import PassedOver
 from dsc._files.tree import FileTree
-from dsc._schemas import LeftOut, Origin, SequencePlace, SourceReport, Task, TaskKind
+from dsc._schemas import (
+    LeftOut,
+    Origin,
+    SequencePlace,
+    SourceReport,
+    Task,
+    TaskKind,
+    WholeFile,
+)
 from dsc._schemas.task import spelled
 from dsc._sources.base import SourceSample, find_task
 from dsc._sources.keys import natural_order
@@ -317,7 +325,9 @@ class LeRobotSource(RowSource):
                 column = spell_column(Known(field, {"_type": "Image"}))
                 own = own.model_copy(update={"column": column})
             tasks[name] = own
-        return found.model_copy(update={"tasks": {name: tasks[name] for name in self._tasks}})
+        info = WholeFile(path=INFO, task="", text=self._recordings.info.text, samples=len(self))
+        own_tasks = {name: tasks[name] for name in self._tasks}
+        return found.model_copy(update={"tasks": own_tasks, "whole_files": (info,)})
 
     def describe(self) -> dict[str, Any]:
         """Return the JSON from which `source_from_description` makes the same source again."""

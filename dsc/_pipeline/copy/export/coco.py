@@ -75,7 +75,7 @@ def headers_of(manifest: Manifest) -> list[WholeFile]:
     """Return what remains of annotation files, of all that were added; the last of each path."""
     reports = [manifest.source_report, *(one.source_report for one in manifest.appended)]
     whole = [one for report in reports if report for one in report.whole_files]
-    return list({one.path: one for one in whole}.values())
+    return list({one.path: one for one in whole if one.task}.values())
 
 
 def _task_of(header: WholeFile, names: Sequence[str]) -> str:

@@ -25,6 +25,7 @@ TARGETS: dict[str, str] = {
     FILES: "dsc._pipeline.copy.export.files:write_files",
     "parquet": "dsc._pipeline.copy.export.parquet:write_parquet",
     "webdataset": "dsc._pipeline.copy.export.webdataset:write_webdataset",
+    "lerobot": "dsc._pipeline.copy.export.lerobot:write_lerobot",
     "coco": "dsc._pipeline.copy.export.coco:write_coco",
 }
 """Of each target, by the name that ``--to`` has: the function that writes it."""
@@ -54,7 +55,7 @@ def export(
     to
         What is written: ``files``, one a task and sample, named as in the source; ``webdataset``,
         tars with the keys, endings and order that the source had; ``parquet``, as the Hub has it;
-        ``coco``, annotation files and images.
+        ``coco``, annotation files and images; ``lerobot``, episodes in Parquet and MP4.
     selection
         Which samples: keywords of `Dataset.select`; None for all.
     overwrite
@@ -63,8 +64,8 @@ def export(
         Called with (samples done, samples in all).
     options
         What the target lets people choose, as the command line has it: ``names`` of files;
-        ``file_size`` of parquet and webdataset; ``shard_size`` and ``image_format`` of webdataset.
-        None means unset.
+        ``file_size`` of parquet, webdataset and lerobot; ``shard_size`` of webdataset;
+        ``image_format`` of webdataset and lerobot; ``fps`` of lerobot. None means unset.
 
     Raises
     ------
