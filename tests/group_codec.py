@@ -112,7 +112,7 @@ class TreeCodec:
                 frames[at] = change + frames[path[-1]] if path else change
             except (ValueError, KeyError, zlib.error, struct.error) as error:
                 raise BitstreamError(f"stream of {task.name}: {error}") from None
-        return frames[at]
+        return frames[at].copy()
 
     def config(self) -> dict[str, Any]:
         lanes = [[f"{task.name}.{layer}" for layer in LAYERS] for task in self.tasks]

@@ -121,6 +121,11 @@ class Linked(bytes):
         return made
 
     @property
+    def after(self) -> int:
+        """How many samples of the group come after it."""
+        return max(self[0] - self.at - 1, 0) if self else 0
+
+    @property
     def chain(self) -> tuple[tuple[int, bytes], ...]:
         """Place and payload of all that are decoded for it, in order; its own is the last."""
         return (*self.before, (self.at, self))

@@ -19,6 +19,7 @@ from dsc._codecs.base import (
     Codec,
     GroupCodec,
     PackedCodec,
+    PlacedGroupCodec,
     Sample,
     at_effort,
     group_size_of,
@@ -28,7 +29,7 @@ from dsc._codecs.maps.base import TaskCodec
 from dsc._codecs.registry import LOSSLESS, codec_from_config
 from dsc._pipeline.choose.codec_spec import Spec, choose_codecs, is_joint, make
 from dsc._schemas import CodecRecord, Effort, Quality, Stream, Task
-from dsc._schemas.group import Linked, lanes_of, link_all
+from dsc._schemas.group import Linked, lanes_of, link_all, whole
 from dsc._schemas.stream import Compressed
 from dsc._storage.format.dictionary import read_dictionary
 from dsc._storage.format.pack import Packing
@@ -395,18 +396,18 @@ class CodecSet:
         jobs: list[Job] = []
         for slot, own, given in self._shares(streams, tasks):
             codec = self.codec(slot)
+            if slot in self._grouped:
+                jobs += [
+                    partial(_decode_group, codec, canvas, numbers, given, task, max_pixels)
+                    for task, numbers in self._groups(slot, given, own, canvas)
+                ]
+                continue
             if isinstance(codec, TaskCodec) and codec.decodes_alone:
                 jobs += [
                     partial(_decode_one, codec, canvas, number, task, one[task], max_pixels)
                     for number, one in enumerate(given)
                     for task in own
                     if task in one and not canvas.has(number, task)
-                ]
-                continue
-            if slot in self._grouped:
-                jobs += [
-                    partial(_decode_some, codec, canvas, numbers, given, [task], max_pixels)
-                    for task, numbers in self._groups(slot, given, own, canvas)
                 ]
                 continue
             some = [k for k in range(len(given)) if not all(canvas.has(k, task) for task in own)]
@@ -420,17 +421,18 @@ class CodecSet:
         given: Sequence[Mapping[str, bytes]],
         tasks: Sequence[str],
         canvas: Canvas,
-    ) -> list[tuple[str, list[int]]]:
+    ) -> list[tuple[str, dict[int, bytes]]]:
         """List each task of each group with the samples of it, which are decoded together."""
-        groups: dict[tuple[str, Hashable], list[int]] = {}
+        groups: dict[tuple[str, Hashable], dict[int, bytes]] = {}
         for task in tasks:
             names = [name for name in self._records[slot].streams if name in self._carriers[task]]
             for number, one in enumerate(given):
                 found = [one[name] for name in names if name in one]
                 if not found or canvas.has(number, task):
                     continue
-                linked = [payload.group for payload in found if isinstance(payload, Linked)]
-                groups.setdefault((task, linked[0] if linked else None), []).append(number)
+                linked = [payload for payload in found if isinstance(payload, Linked)]
+                group = linked[0].group if linked else None
+                groups.setdefault((task, group), {})[number] = (linked or found)[0]
         return [(task, numbers) for (task, _), numbers in groups.items()]
 
     def decodes_alone(self, tasks: Sequence[str]) -> bool:
@@ -480,6 +482,25 @@ def _decode_one(
 ) -> None:
     place = canvas.place(number, task)
     canvas.take(number, task, codec.decode_to(task, data, max_pixels, place))
+
+
+def _decode_group(
+    codec: Codec,
+    canvas: Canvas,
+    numbers: Mapping[int, bytes],
+    streams: Sequence[Mapping[str, bytes]],
+    task: str,
+    max_pixels: int,
+) -> None:
+    """Decode a task of some samples of a group, of which the payloads stand at their numbers."""
+    if not isinstance(codec, PlacedGroupCodec):
+        _decode_some(codec, canvas, list(numbers), streams, [task], max_pixels)
+        return
+    payloads = [whole(payload) for payload in numbers.values()]
+    places = [canvas.place(number, task) for number in numbers]
+    arrays = codec.decode_together(task, payloads, max_pixels, places)
+    for number, array in zip(numbers, arrays, strict=True):
+        canvas.take(number, task, array)
 
 
 def _decode_some(

@@ -9,7 +9,7 @@ forked and shared by threads. Of a selection its samples count from 0, in the or
 import copy
 import operator
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Self, overload
 
@@ -17,6 +17,7 @@ import numpy as np
 
 from dsc._columns.column import Ints
 from dsc._columns.where import Predicate
+from dsc._pipeline.read.ahead import DecodedAhead
 from dsc._pipeline.read.decoded_cache import DecodedCache
 from dsc._pipeline.read.decoding import Decoded, SampleDecoder
 from dsc._pipeline.read.epoch import SharedEpoch
@@ -30,6 +31,7 @@ from dsc._schemas import (
     required_streams,
     resolve_tasks,
 )
+from dsc._schemas.group import Linked
 from dsc._schemas.sample import Sample
 from dsc._schemas.size import parse_bytes
 from dsc._storage.cache.pack_cache import PackCache
@@ -37,7 +39,13 @@ from dsc._storage.read.archive import Archive
 from dsc._storage.read.pack_reader import PackReader
 from dsc._storage.read.samples import DENSE, Payloads, SamplePlace, SampleReader
 from dsc._transforms.randomness import drawing, generator
-from dsc.errors import BitstreamError, UnknownSampleError, UnknownTaskError, UsageError
+from dsc.errors import (
+    BitstreamError,
+    CorruptArchiveError,
+    UnknownSampleError,
+    UnknownTaskError,
+    UsageError,
+)
 
 INDEX, KEY = "__index__", "__key__"
 
@@ -85,6 +93,7 @@ class Dataset:
         self._archive, self._cache = archive, cache
         self._decoded_bytes = decoded_bytes
         self._chosen: Ints | None = None  # indices in the archive; None for all, in order
+        self._rises = True  # whether they come in the archive's order
         self._transform: Callable[..., Any] | None = None
         self._seed, self._with_keys = 0, False
         self._epoch: SharedEpoch | None = None
@@ -224,6 +233,8 @@ class Dataset:
             raise nothing_chosen(archive, selection, reader, among)
         made = copy.copy(self)
         made._chosen = order[: selection.limit]
+        made._rises = bool((np.diff(made._chosen) > 0).all())
+        made._ahead = DecodedAhead()
         return made
 
     def set_epoch(self, epoch: int) -> None:
@@ -240,12 +251,13 @@ class Dataset:
         """Start with nothing held: what belongs to a process or thread is not handed on."""
         self._pid = os.getpid()
         self._samples = SampleReader(PackReader(self._archive, self._cache), self.streams)
+        self._ahead = DecodedAhead()
         decoded = DecodedCache(self._decoded_bytes) if self._decoded_bytes else None
         self._draw = None if self._transform is None else drawing(self._transform)
         self._decoder = SampleDecoder(self._archive, self.tasks, native=self.native, cache=decoded)
 
     def __getstate__(self) -> dict[str, Any]:
-        dropped = ("_pid", "_samples", "_decoder", "_draw")
+        dropped = ("_pid", "_samples", "_ahead", "_decoder", "_draw")
         return {name: value for name, value in self.__dict__.items() if name not in dropped}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -392,19 +404,54 @@ class Dataset:
         chosen = self._chosen
         if chosen is None:
             return True
-        return bool((np.diff(chosen) > 0).all()) and DENSE * len(chosen) > chosen[-1] - chosen[0]
+        return self._rises and DENSE * len(chosen) > chosen[-1] - chosen[0]
 
     def _read(self, indices: Sequence[int], in_order: bool = False) -> list[Any]:
         """Read samples by their indices in the archive."""
         self._after_fork()
+        kept = self._ahead.take(indices)
+        wanted = [index for index, one in zip(indices, kept, strict=True) if one is None]
+        decoded = iter(self._decode(wanted, in_order) if wanted else ())
+        return [self._item(next(decoded) if one is None else one) for one in kept]
+
+    def _decode(self, indices: Sequence[int], in_order: bool) -> list[Decoded]:
+        """Read and decode samples; in order, the rest of their group, too."""
         wanted = [index for index in indices if not self._decoder.holds(index)]
         places = [SamplePlace(*self._archive.locate(index)) for index in wanted]
+        is_next = in_order or self._samples.follows(places)
         payloads = dict(zip(wanted, self._samples.read(places, in_order), strict=True))
-        found = self._decoder.decode(indices, [payloads.get(index) for index in indices])
-        for one in found:
+        later = self._rest_of_group(payloads, in_order) if is_next and payloads else {}
+        both = [*indices, *later]
+        found = self._decoder.decode(both, [(payloads | later).get(index) for index in both])
+        for one in found[: len(indices)]:
             if isinstance(one, BitstreamError):
                 raise one
-        return [self._item(one) for one in found if not isinstance(one, BitstreamError)]
+        whole = [one for one in found if not isinstance(one, BitstreamError)]
+        self._ahead.keep(whole[len(indices) :])
+        return whole[: len(indices)]
+
+    def _rest_of_group(
+        self, payloads: Mapping[int, Payloads], in_order: bool
+    ) -> dict[int, Payloads]:
+        """Read those samples that follow in the last one's group and will be asked for."""
+        last = max(payloads)
+        found = [one for one in payloads[last].values() if isinstance(one, Linked)]
+        stop = min(last + 1 + max((one.after for one in found), default=0), len(self._archive))
+        if self._chosen is None:
+            following = list(range(last + 1, stop))
+        elif self._rises:
+            start, end = np.searchsorted(self._chosen, [last + 1, stop])
+            following = self._chosen[start:end].tolist()
+        else:
+            return {}
+        wanted = [index for index in following if not self._decoder.holds(index)]
+        places = [SamplePlace(*self._archive.locate(index)) for index in wanted]
+        read = self._samples.read_each(places, in_order)
+        return {
+            index: one
+            for index, one in zip(wanted, read, strict=True)
+            if not isinstance(one, CorruptArchiveError)  # it is an error when it is asked for
+        }
 
     def _item(self, one: Decoded) -> Any:
         sample = Sample.of(one.arrays, self._by_name)

@@ -60,6 +60,59 @@ def test_a_batch_decodes_what_several_samples_need_once(archive: Path) -> None:
     assert TreeCodec.frames_decoded == 16
 
 
+def test_in_order_every_frame_is_decoded_once(archive: Path) -> None:
+    views = dsc.open(archive, tasks="rgb", native=True)
+    for index, one in enumerate(views):
+        check(one, index, ("rgb",))
+    assert TreeCodec.frames_decoded == len(RECORDINGS)
+
+
+def test_asked_one_after_the_other_every_frame_is_decoded_about_once(archive: Path) -> None:
+    views = dsc.open(archive, tasks="rgb", native=True)
+    for index in range(len(views)):
+        check(views[index], index, ("rgb",))
+    assert TreeCodec.frames_decoded <= len(RECORDINGS) + 1
+    TreeCodec.frames_decoded = 0
+    for start in range(0, len(views), 5):  # as a loader with a batch size
+        for index, one in enumerate(views.batch(range(start, min(start + 5, len(views)))), start):
+            check(one, index, ("rgb",))
+    assert TreeCodec.frames_decoded <= len(RECORDINGS) + 5
+
+
+def test_of_a_selection_only_its_frames_are_given(archive: Path) -> None:
+    views = dsc.open(archive, native=True).select(indices=range(1, 40, 3))
+    for index, one in zip(range(1, 40, 3), views, strict=True):
+        check(one, index)
+    backward = views.select(indices=range(12, -1, -1))
+    for index, one in zip(range(37, 0, -3), backward, strict=True):
+        check(one, index)
+
+
+def test_who_changes_a_sample_changes_it_alone(archive: Path) -> None:
+    views = dsc.open(archive, native=True)
+    for one in views:
+        one["rgb"][:] = 0
+    for index in (0, 1, 2, 1, 1):
+        one = views[index]
+        check(one, index)
+        one["rgb"][:] = 0
+    for one, index in zip(views.batch([3, 3]), (3, 3), strict=True):
+        check(one, index)
+        one["rgb"][:] = 0
+
+
+def test_a_random_frame_takes_its_ancestors_only(archive: Path) -> None:
+    views = dsc.open(archive, tasks="rgb", native=True)
+    most = 0
+    for index in np.random.default_rng(1).permutation(len(RECORDINGS)).tolist():
+        TreeCodec.frames_decoded = 0
+        if index and views._samples._follows is not None:
+            views._samples._follows = None
+        check(views[index], index, ("rgb",))
+        most = max(most, TreeCodec.frames_decoded)
+    assert most == 5
+
+
 def test_a_dataset_can_be_pickled(archive: Path) -> None:
     views = pickle.loads(pickle.dumps(dsc.open(archive, native=True)))
     check(views[33], 33)
