@@ -6,8 +6,8 @@ stateless: the same sample at the same quality gives the same bytes, and a strea
 without anything but the streams it requires.
 
 What only some codecs can do is a protocol each: `JointCodec`, `SplitCodec` (both of a codec's
-class), `EffortCodec`, `GroupCodec`, `PlacedGroupCodec`, `PackedCodec`, `LatentCodec` and
-`AdaptableCodec`. Ask with `isinstance`; a codec need not name them.
+class), `EffortCodec`, `GroupCodec`, `PackedCodec`, `LatentCodec` and `AdaptableCodec`. Ask with
+`isinstance`; a codec need not name them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,12 +19,10 @@ from numpy.typing import NDArray
 from dsc._schemas import Effort, Quality, Stream, Task
 from dsc.errors import CodecError
 
-if TYPE_CHECKING:  # some bring torch, which classical codecs do without
+if TYPE_CHECKING:  # they bring torch, which classical codecs do without
     from torch import Tensor
 
-    from dsc._codecs.canvas import Place
     from dsc._codecs.latents import LatentBatch, Latents
-    from dsc._schemas.group import Linked
 
 Array = NDArray[Any]
 """A native array: the integers or floats of the source's files, shaped as its `Task` says."""
@@ -155,23 +153,6 @@ class GroupCodec(Protocol):
         ------
         CodecError
             When an array's dtype, shape or values do not fit its task.
-        """
-        ...
-
-
-@runtime_checkable
-class PlacedGroupCodec(Protocol):
-    """A codec of groups that decodes to where arrays are wanted."""
-
-    def decode_together(
-        self, name: str, payloads: "Sequence[Linked]", max_pixels: int, places: "Sequence[Place]"
-    ) -> list[Array]:
-        """Decode a task of several samples, each frame of a group once, to a place each.
-
-        Raises
-        ------
-        BitstreamError
-            When one cannot be decoded.
         """
         ...
 

@@ -6,16 +6,17 @@ copied when samples become a batch.
 """
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 
 from dsc import _kernels
 from dsc._codecs.base import Array
 from dsc._schemas import Task
+from dsc._schemas.group import Linked
 
 Forms = dict[str, tuple[tuple[int, ...], np.dtype[Any]]]
 Room = Callable[[tuple[int, ...], np.dtype[Any]], Array]
@@ -79,6 +80,23 @@ def _physical_table(task: Task, dtype: np.dtype[Any]) -> Array:
     """Return what `Task.to_physical` makes of each count; one entry more, which none is."""
     counts = np.arange(np.iinfo(dtype).max + 1).astype(dtype)
     return np.append(task.to_physical(counts), np.float32(0))
+
+
+@runtime_checkable
+class PlacedGroupCodec(Protocol):
+    """A codec of groups that decodes to where arrays are wanted."""
+
+    def decode_together(
+        self, name: str, payloads: Sequence[Linked], max_pixels: int, places: Sequence[Place]
+    ) -> list[Array]:
+        """Decode a task of several samples, each frame of a group once, to a place each.
+
+        Raises
+        ------
+        BitstreamError
+            When one cannot be decoded.
+        """
+        ...
 
 
 class Canvas:

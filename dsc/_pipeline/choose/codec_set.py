@@ -19,12 +19,11 @@ from dsc._codecs.base import (
     Codec,
     GroupCodec,
     PackedCodec,
-    PlacedGroupCodec,
     Sample,
     at_effort,
     group_size_of,
 )
-from dsc._codecs.canvas import Canvas
+from dsc._codecs.canvas import Canvas, PlacedGroupCodec
 from dsc._codecs.maps.base import TaskCodec
 from dsc._codecs.registry import LOSSLESS, codec_from_config
 from dsc._pipeline.choose.codec_spec import Spec, choose_codecs, is_joint, make
