@@ -244,3 +244,23 @@ def raster_intervals(mask: NDArray[np.bool_], intervals: Words) -> None:
 
 def raster_decode(words: Words, state: NDArray[np.uint64], mask: NDArray[np.bool_]) -> None:
     """Read a mask (H, W) row by row; `state` is (state, words left)."""
+
+Learned = tuple[NDArray[np.generic], ...]
+
+def follow_encode(
+    mask: NDArray[np.bool_], before: NDArray[np.bool_] | None, learned: Learned
+) -> bytes:
+    """Return the intervals (H W, 2) uint32 of a mask (H, W); `learned` is moved on.
+
+    `learned` is (chances (1024,) uint32, seen (1024,) uint16, the same of 32,768 patterns, weights
+    (128,) int32).
+    """
+
+def follow_decode(
+    words: Words,
+    state: NDArray[np.uint64],
+    mask: NDArray[np.bool_],
+    before: NDArray[np.bool_] | None,
+    learned: Learned,
+) -> None:
+    """Read a mask (H, W); `state` is (state, words left); `learned` is moved on."""

@@ -24,6 +24,7 @@ static PyMethodDef *const TABLES[] = {
     label_methods,
     label_model_methods,
     raster_methods,
+    follow_methods,
     palette_methods,
     bound_methods,
     maps_methods,
