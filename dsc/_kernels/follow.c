@@ -10,7 +10,8 @@
 #define BEFORE_BITS 9
 #define BOTH (1 << (NEAR_BITS + BEFORE_BITS))
 #define WEIGHTS 64
-#define SIDE 2 /* columns beside a row that hold 0 */
+#define SIDE 2   /* columns beside a row that hold 0 */
+#define SPARE 16 /* bytes behind all rows that may be read */
 
 typedef struct {
     MixTables tables;
@@ -26,7 +27,7 @@ static uint8_t *row_in(const Follow *follow, uint8_t *rows, int64_t y) {
 }
 
 static uint8_t *padded(const Follow *follow, const uint8_t *mask) {
-    uint8_t *rows = calloc((size_t)(follow->height + 3) * (size_t)follow->stride, 1);
+    uint8_t *rows = calloc((size_t)(follow->height + 3) * (size_t)follow->stride + SPARE, 1);
     if (rows && mask)
         for (int64_t y = 0; y < follow->height; y++)
             for (int64_t x = 0; x < follow->width; x++)
@@ -48,35 +49,101 @@ static void follow_close(Follow *follow) {
     free(follow->port.intervals);
 }
 
+/* Tells whether all pixels of both patterns are alike. */
+static inline int is_calm(uint32_t around, uint32_t before) {
+    return around == 0 ? before == 0 : around == AROUND - 1 && before == (1 << BEFORE_BITS) - 1;
+}
+
 static inline int code_pixel(Follow *follow, uint32_t around, uint32_t before, int bit) {
     if (!follow->before) return code_one(&follow->tables, &follow->port, follow->around, around, bit);
     uint32_t near = (around & 3) | (around >> 3 & 7) << 2 | (around >> 8 & 1) << 5;
     uint32_t both = near << BEFORE_BITS | before;
-    if ((!around && !before) || (around == AROUND - 1 && both == BOTH - 1))
+    if (is_calm(around, before))
         return code_one(&follow->tables, &follow->port, follow->both, both, bit);
     uint32_t set = (around & 1) | (around >> 3 & 7) << 1 | (before >> 3 & 3) << 4;
     return code_two(&follow->tables, &follow->port, follow->around, around, follow->both, both,
                     follow->weights + 2 * set, bit);
 }
 
+/* The rows around the one that is coded. */
+typedef struct {
+    const uint8_t *above2, *above, *before[3];
+} Beside;
+
+/* Counts the pixels from x on, the first of which has patterns of `value` only, that have such
+ * patterns too as long as all of them are `value`. */
+static int64_t calm_pixels(const Beside *beside, int64_t x, int64_t width, uint8_t value) {
+    const uint8_t *rows[5] = {beside->above2 + 1, beside->above + 2, beside->before[0] + 1,
+                              beside->before[1] + 1, beside->before[2] + 1};
+    const uint64_t wanted = value ? UINT64_C(0x0101010101010101) : 0;
+    int64_t n = 1;
+    for (; x + n < width; n += 8) {
+        uint64_t differ = 0;
+        for (int k = 0; k < 5; k++) {
+            uint64_t found;
+            memcpy(&found, rows[k] + x + n, sizeof found);
+            differ |= found ^ wanted;
+        }
+        if (!differ) continue;
+        for (int same = 1; same && x + n < width;) {
+            for (int k = 0; k < 5; k++) same &= rows[k][x + n] == value;
+            n += same;
+        }
+        break;
+    }
+    return x + n < width ? n : width - x;
+}
+
+/* Reads pixels of the patterns of `value` only until one is not `value`, at most n; returns how many
+ * are. */
+static int64_t skip_calm(Follow *follow, int64_t n, uint8_t value) {
+    AnsDecoder coder = *follow->port.decoder;
+    const uint32_t pattern = value ? BOTH - 1 : 0;
+    uint32_t chance = follow->both.chance[pattern], seen = follow->both.seen[pattern];
+    int64_t k = 0;
+    for (; k < n && (ans_peek(&coder) < chance) == value; k++) {
+        uint64_t share = follow->tables.share[seen];
+        if (value) {
+            ans_advance(&coder, 0, chance);
+            chance += (uint32_t)((ANS_ONE - (uint64_t)chance) * share >> 16);
+        } else {
+            ans_advance(&coder, chance, ANS_ONE - chance);
+            chance -= (uint32_t)(chance * share >> 16);
+        }
+        seen += seen < MOST_SEEN;
+    }
+    follow->both.chance[pattern] = chance;
+    follow->both.seen[pattern] = (uint16_t)seen;
+    *follow->port.decoder = coder;
+    return k;
+}
+
 static void follow_row(Follow *follow, int64_t y) {
-    const uint8_t *above2 = row_in(follow, follow->rows, y - 2);
-    const uint8_t *above = row_in(follow, follow->rows, y - 1);
     uint8_t *row = row_in(follow, follow->rows, y);
-    const uint8_t *last[3] = {NULL, NULL, NULL};
-    uint32_t top = above2[0], middle = (uint32_t)above[0] << 1 | above[1], own = 0;
-    uint32_t before[3] = {0, 0, 0};
+    Beside beside = {row_in(follow, follow->rows, y - 2), row_in(follow, follow->rows, y - 1),
+                     {NULL, NULL, NULL}};
+    uint32_t top = beside.above2[0], own = 0, last[3] = {0, 0, 0};
+    uint32_t middle = (uint32_t)beside.above[0] << 1 | beside.above[1];
     for (int k = 0; k < 3 && follow->before; k++) {
-        last[k] = row_in(follow, follow->before, y - 1 + k);
-        before[k] = last[k][0];
+        beside.before[k] = row_in(follow, follow->before, y - 1 + k);
+        last[k] = beside.before[k][0];
     }
     for (int64_t x = 0; x < follow->width; x++) {
-        top = (top << 1 | above2[x + 1]) & 7;
-        middle = (middle << 1 | above[x + 2]) & 31;
+        top = (top << 1 | beside.above2[x + 1]) & 7;
+        middle = (middle << 1 | beside.above[x + 2]) & 31;
         for (int k = 0; k < 3 && follow->before; k++)
-            before[k] = (before[k] << 1 | last[k][x + 1]) & 7;
-        int bit = code_pixel(follow, top << 7 | middle << 2 | own,
-                             before[0] << 6 | before[1] << 3 | before[2], row[x]);
+            last[k] = (last[k] << 1 | beside.before[k][x + 1]) & 7;
+        uint32_t around = top << 7 | middle << 2 | own;
+        uint32_t before = last[0] << 6 | last[1] << 3 | last[2];
+        if (follow->before && follow->port.decoder && is_calm(around, before)) {
+            uint8_t value = around != 0;
+            int64_t n = calm_pixels(&beside, x, follow->width, value);
+            int64_t k = skip_calm(follow, n, value);
+            memset(row + x, value, (size_t)k);
+            x += k < n ? k : n - 1;
+            if (k == n) continue;
+        }
+        int bit = code_pixel(follow, around, before, row[x]);
         row[x] = (uint8_t)bit;
         own = (own << 1 | (uint32_t)bit) & 3;
     }

@@ -86,20 +86,42 @@ def look_up_plane(
         When the bytes do not decode to a picture of this size, or a value is not in the table.
     """
     header = _header(picture, out.shape)
-    entry = out.itemsize
-    if header is None or entry not in UNSIGNED or not out.flags.c_contiguous:
+    if header is None or out.itemsize not in UNSIGNED or not out.flags.c_contiguous:
         return False
     if (header.bits == 8) is not (dtype == np.uint8):
         return False
-    bits = UNSIGNED[entry]
     with dav1d.decoded(parts(picture)[1], header) as found:
         if found is None:
             return False
-        _kernels.compiled.plane_look_up(
-            found.planes[0], found.strides[0], dtype.itemsize,
-            np.ascontiguousarray(table).view(bits), entry, mask, out.view(bits),
-        )  # fmt: skip
+        look_up_picture(found, table, mask, out)
     return True
+
+
+def look_up_picture(
+    picture: dav1d.Picture, table: Array, mask: NDArray[np.bool_] | None, out: Array
+) -> None:
+    """Write what the values of a gray picture stand for to `out`; as `look_up_plane`.
+
+    Raises
+    ------
+    ValueError
+        When a value is not in the table.
+    """
+    size = 1 if picture.bits == 8 else 2
+    if _kernels.in_use() and out.itemsize in UNSIGNED and out.flags.c_contiguous:
+        bits = UNSIGNED[out.itemsize]
+        _kernels.compiled.plane_look_up(
+            picture.planes[0], picture.strides[0], size,
+            np.ascontiguousarray(table).view(bits), out.itemsize, mask, out.view(bits),
+        )  # fmt: skip
+        return
+    memory = np.frombuffer(picture.planes[0], np.uint8)
+    values = np.ndarray(out.shape, f"<u{size}", memory, 0, (picture.strides[0], size))
+    if int(values.max()) >= len(table) - 1:
+        raise ValueError(f"value {values.max()} of {len(table) - 1}")
+    out[...] = table[values]
+    if mask is not None:
+        out[mask] = table[-1]
 
 
 def _header(picture: bytes, size: tuple[int, ...]) -> SequenceHeader | None:

@@ -103,15 +103,10 @@ def to_image(task: Task, array: Array, deep_bits: int) -> tuple[LossyHeader, Arr
     image, span = array, None
     if _is_scaled(task):
         valid = array if mask is None else array[~mask]
-        low, high = span = int(valid.min()), int(valid.max())
-        position = _positions(task, np.arange(low, high + 1))
-        length = max(position[-1] - position[0], 1e-9)  # one count only: all are step 0
-        step = np.rint((position - position[0]) * ((2**deep_bits - 1) / length))
-        step = step.astype(image_dtype(task, deep_bits))
-        outside = (low, int(np.iinfo(task.dtype).max) - high)  # invalid counts may lie there
-        image = look_up(array, np.pad(step, outside, mode="edge"))
+        span = int(valid.min()), int(valid.max())
+        image = look_up(array, steps_of_counts(task, span, deep_bits))
     if mask is not None:
-        image = _fill(image, mask)
+        image = fill_image(image, mask)
     return LossyHeader(mask, span), image
 
 
@@ -167,7 +162,19 @@ def _positions(task: Task, counts: NDArray[Any]) -> NDArray[np.float64]:
     return np.log(np.maximum(exact, 0.5)) if task.kind is TaskKind.DEPTH else exact
 
 
-def _fill(image: Array, mask: NDArray[np.bool_]) -> Array:
+def steps_of_counts(task: Task, span: tuple[int, int], deep_bits: int) -> Array:
+    """Return the step of a scaled image for every native count; beyond the span, that of its end."""
+    low, high = span
+    position = _positions(task, np.arange(low, high + 1))
+    length = max(position[-1] - position[0], 1e-9)  # one count only: all are step 0
+    step = np.rint((position - position[0]) * ((2**deep_bits - 1) / length))
+    step = step.astype(image_dtype(task, deep_bits))
+    outside = (low, int(np.iinfo(task.dtype).max) - high)  # invalid counts may lie there
+    return np.pad(step, outside, mode="edge")
+
+
+def fill_image(image: Array, mask: NDArray[np.bool_]) -> Array:
+    """Return an image whose pixels are filled smoothly where `mask` is set."""
     planes = image.reshape(*mask.shape, -1).transpose(2, 0, 1).astype(np.float32)
     filled = np.rint(fill_invalid(planes, mask, 0.0)).transpose(1, 2, 0)
     return np.ascontiguousarray(filled.reshape(image.shape).astype(image.dtype))

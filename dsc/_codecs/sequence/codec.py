@@ -14,6 +14,7 @@ from dsc._codecs.base import Array, Sample, check_array
 from dsc._codecs.canvas import Place
 from dsc._codecs.maps.base import NOT_DAMAGE, TaskCodec
 from dsc._codecs.sequence import libaom
+from dsc._codecs.sequence.depth import DepthCoder
 from dsc._codecs.sequence.pictures import PictureCoder
 from dsc._codecs.sequence.tree import LAYERS, MOST, Access
 from dsc._codecs.sequence.video import CodedFrame
@@ -75,7 +76,9 @@ class Av1SeqCodec(TaskCodec):
             return f"codes maps, not {task.kind.value} tasks; use plain"
         if task.kind is TaskKind.IMAGE:
             return PictureCoder.refusal(task)
-        return f"codes images, not {task.kind.value} tasks; use av1 or exact"
+        if task.kind is TaskKind.DEPTH:
+            return DepthCoder.refusal(task)
+        return f"codes images and depth, not {task.kind.value} tasks; use av1 or exact"
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], weights: bytes | None) -> Self:
@@ -151,7 +154,8 @@ class Av1SeqCodec(TaskCodec):
             ) from error
 
     def _coder(self, task: Task) -> Coder:
-        return PictureCoder(task, self.effort, self.access)
+        coder = DepthCoder if task.kind is TaskKind.DEPTH else PictureCoder
+        return coder(task, self.effort, self.access)
 
     def encode_task(self, task: Task, array: Array, quality: int) -> bytes:
         """Encode one array as a group of one."""

@@ -90,12 +90,12 @@ def encode_mask(mask: Mask, known: Learned | None) -> tuple[bytes, Learned]:
         What is left to the frames that follow.
     """
     learned = Learned() if known is None else known.copy()
+    mask = np.ascontiguousarray(mask)
     if mask.all() or not mask.any():
         return bytes([ALL if mask.any() else NONE]), learned.after(mask)
     encoder = SymbolEncoder()
     if _kernels.in_use():
-        whole, before = np.ascontiguousarray(mask), learned.before
-        coded = _kernels.compiled.follow_encode(whole, before, learned.arrays)
+        coded = _kernels.compiled.follow_encode(mask, learned.before, learned.arrays)
         encoder.put_intervals(np.frombuffer(coded, np.uint32).reshape(-1, 2))
     else:
         port = Writing()
@@ -164,7 +164,7 @@ def _code(port: Port, learned: Learned, around: int, before: int | None, bit: in
         return code_one(port, learned.around, around, bit)
     near = (around & 3) | (around >> 3 & 7) << 2 | (around >> 8 & 1) << 5
     both = near << BEFORE_BITS | before
-    if around == before == 0 or (around == AROUND - 1 and both == BOTH - 1):
+    if around == before == 0 or (around == AROUND - 1 and both == BOTH - 1):  # calm
         return code_one(port, learned.both, both, bit)
     at = (around & 1) | (around >> 3 & 7) << 1 | (before >> 3 & 3) << 4
     weights = learned.weights[2 * at : 2 * at + 2]

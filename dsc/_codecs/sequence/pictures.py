@@ -57,7 +57,7 @@ class PictureCoder:
     def encode(self, frames: Mapping[int, Array], quality: int) -> dict[int, CodedFrame]:
         """Encode images of a group, by place."""
         coded: dict[int, CodedFrame] = {}
-        for run in _runs(frames):
+        for run in runs_of(frames):
             first = len(coded)
             for place, frame in self._encode_run(run, quality).items():
                 coded[place] = CodedFrame(frame.data, first + frame.order, frame.layer, frame.needs)
@@ -114,7 +114,7 @@ def quantisers(quality: int) -> tuple[int, ...]:
     return tuple(min(STEPS, max(1, round(base + offset - 6))) for offset in OFFSETS)
 
 
-def _runs(frames: Mapping[int, Array]) -> Iterator[dict[int, Array]]:
+def runs_of(frames: Mapping[int, Array]) -> Iterator[dict[int, Array]]:
     """Yield images of one size that follow one another."""
     run: dict[int, Array] = {}
     for place in sorted(frames):
