@@ -45,3 +45,27 @@ def psnr_db(images: list[Array], others: list[Array]) -> float:
         [np.mean((a.astype(float) - b) ** 2) for a, b in zip(images, others, strict=True)]
     )
     return float(10 * np.log10(255**2 / error))
+
+
+DEPTH = Task(name="depth", kind=TaskKind.DEPTH, dtype="uint16", unit_m=0.001, invalid=(0, 65535))
+
+
+def depth_recording(
+    count: int, size: tuple[int, int] = (48, 64), noise: float = 0.002, seed: int = 0
+) -> list[Array]:
+    """Return frames of depth (H, W) uint16 with holes (0) that move with what is seen.
+
+    Parameters
+    ----------
+    noise
+        Standard deviation of what no frame shares with another, relative to the depth.
+    """
+    rng = np.random.default_rng(seed)
+    pictures = recording(count, size, channels=3, noise=0.0, seed=seed)
+    frames = []
+    for picture in pictures:
+        depth = 900 + 10.0 * picture[..., 0] + 4.0 * picture[..., 1]
+        depth *= 1 + rng.normal(0, noise, depth.shape)
+        depth[picture[..., 2] > 175] = 0
+        frames.append(depth.round().astype(np.uint16))
+    return frames

@@ -163,7 +163,7 @@ def _positions(task: Task, counts: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def steps_of_counts(task: Task, span: tuple[int, int], deep_bits: int) -> Array:
-    """Return the step of a scaled image for every native count; beyond the span, that of its end."""
+    """Return the step of a scaled image for every native count, beyond the span that of its end."""
     low, high = span
     position = _positions(task, np.arange(low, high + 1))
     length = max(position[-1] - position[0], 1e-9)  # one count only: all are step 0

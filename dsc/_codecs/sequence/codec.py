@@ -4,7 +4,8 @@ A group of at most 16 samples that follow one another is coded together, task by
 there are three streams, which are layers in time: ``TASK.t0`` has key frames, ``TASK.t1`` every
 fourth frame, ``TASK.t2`` the others; each requires those before. A payload begins with its group's
 header (`dsc._schemas.group`), so a reader takes what one frame needs, at most eight payloads, and
-nothing else. What follows is said by the coder of the task's kind: `dsc._codecs.sequence.pictures`.
+nothing else. What follows is said by the coder of the task's kind: `dsc._codecs.sequence.pictures`
+and `dsc._codecs.sequence.depth`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -46,7 +47,7 @@ class Coder(Protocol):
 
 
 class Av1SeqCodec(TaskCodec):
-    """Images of recordings, predicted from one another.
+    """Images and depth of recordings, predicted from one another.
 
     Parameters
     ----------

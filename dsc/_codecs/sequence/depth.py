@@ -124,14 +124,12 @@ class _Known:
     Attributes
     ----------
     table
-        What steps are, of the frame's run, as they are wanted.
-    native
-        The same as counts.
+        Of `Scale`.
     learned
         From masks; None before the first.
     """
 
-    native: Array
+    table: Array
     learned: Learned | None = None
 
 
@@ -289,10 +287,7 @@ class DepthCoder:
             error.append(relative_error(back, frames[place], masks[place]))
         here = float(np.mean(list(errors.values())))
         there = float(np.mean(error))
-        if not here or not there:
-            factor = 1.0
-        else:
-            factor = (there / here) ** ELASTICITY
+        factor = (there / here) ** ELASTICITY if here and there else 1.0
         mean = float(np.mean([len(frame.data) for frame in coded.values()]))
         return float(np.mean(n_bytes)) * factor < mean
 
@@ -339,7 +334,7 @@ class DepthCoder:
             return None, scale.table(self._task), 1 + end
         if data[:1] != bytes([NEXT]) or len(data) < 2 or data[1] not in known:
             raise ValueError(f"{len(data)} bytes are no frame that can follow")
-        return data[1], known[data[1]].native, 2
+        return data[1], known[data[1]].table, 2
 
     def _take(
         self,
@@ -361,7 +356,7 @@ class DepthCoder:
             known[at] = replace(known[at], learned=left)
         if place is None:
             return
-        table = known[at].native
+        table = known[at].table
         table = table if place.native else self._task.to_physical(table)
         out[at] = place.empty((picture.height, picture.width), table.dtype)
         look_up_picture(picture, table, mask, out[at])
