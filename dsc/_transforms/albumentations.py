@@ -11,6 +11,7 @@ import numpy as np
 from dsc._extras import needing
 from dsc._schemas.sample import Sample
 from dsc._transforms.coordinates import coordinates, finished
+from dsc._transforms.frames import framewise
 from dsc._transforms.meaning import Meaning, common_size, named
 from dsc.errors import UsageError
 
@@ -51,6 +52,7 @@ class Albumentations:
         compose.set_mask_interpolation(cv2.INTER_LINEAR)
         self._compose: Any = compose
 
+    @framewise
     def __call__(self, sample: Mapping[str, Any], rng: np.random.Generator) -> Sample:
         """Return the transformed sample.
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dsc._schemas.sample import NO_TASKS, Sample
+from dsc._schemas.sample import Sample
+from dsc._transforms.frames import framewise
 from dsc._transforms.meaning import Meaning
 from dsc._transforms.resample import as_dtype
 from dsc.errors import UsageError
@@ -48,6 +49,7 @@ class ColorJitter:
                 most = "0 to 0.5" if name == "hue" else "at least 0"
                 raise UsageError(f"ColorJitter: {name}={value}: {most}")
 
+    @framewise
     def __call__(self, sample: Mapping[str, Any], rng: np.random.Generator) -> Sample:
         """Return the sample with other colours."""
         brightness, contrast, saturation = (
@@ -60,7 +62,7 @@ class ColorJitter:
             name: jittered(sample[name], brightness, contrast, saturation, turn)
             for name, known in maps.items() if known.is_smooth
         }  # fmt: skip
-        return Sample.of({**sample, **out}, getattr(sample, "tasks", NO_TASKS))
+        return Sample.like({**sample, **out}, sample)
 
 
 def jittered(image: Any, brightness: float, contrast: float, saturation: float, turn: float) -> Any:

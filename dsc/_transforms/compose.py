@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from dsc._schemas.sample import NO_TASKS, Sample
+from dsc._schemas.sample import Sample
 from dsc._transforms.meaning import Meaning
 from dsc._transforms.randomness import drawing
 from dsc.errors import UsageError
@@ -44,16 +44,16 @@ class Compose:
         UsageError
             When a transform gives no dict, or refuses the sample.
         """
-        tasks = getattr(sample, "tasks", NO_TASKS)
+        whole = sample
         for transform in self.transforms:
-            given: object = drawing(transform)(Sample.of(sample, tasks), rng)
+            given: object = drawing(transform)(Sample.like(sample, whole), rng)
             if not isinstance(given, Mapping):
                 raise UsageError(
                     f"Compose: {transform!r} gave {type(given).__name__}: it must return a dict of "
                     "arrays by name, such as sample | {'rgb': cropped}"
                 )
             sample = given
-        return Sample.of(sample, tasks)
+        return Sample.like(sample, whole)
 
 
 def _with_meaning(transform: Any, meaning: Meaning | None) -> Any:

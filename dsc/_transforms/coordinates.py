@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc._schemas import TaskKind
-from dsc._schemas.sample import NO_TASKS, Sample
+from dsc._schemas.sample import Sample
 from dsc._transforms.meaning import MapMeaning, Meaning, named
 from dsc._transforms.move import Move
 from dsc.errors import UsageError
@@ -111,10 +111,9 @@ def finished(
     UsageError
         When something cannot be made right; the message says what.
     """
-    tasks = getattr(sample, "tasks", NO_TASKS)
     h, w = next(iter(sample[name].shape[:2] for name in maps))
     if moved.shape == (h, w, 3) and np.array_equal(moved, coordinates(h, w)):
-        return Sample.of({**sample, **images}, tasks)
+        return Sample.like({**sample, **images}, sample)
     reading = Reading.of(moved, h, w)
     if reading.matrix is None:
         _check_none_turns(sample, maps, meaning, what)
@@ -126,7 +125,7 @@ def finished(
     if reading.matrix is not None:
         rest = {name: known for name, known in maps.items() if name in picked}
         made = Move(np.linalg.inv(reading.matrix), what).finish(made, rest, meaning)
-    return Sample.of(made, tasks)
+    return Sample.like(made, sample)
 
 
 def _linear(moved: Floats, seen: NDArray[np.bool_], size: tuple[int, int]) -> Floats | None:

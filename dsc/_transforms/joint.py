@@ -13,7 +13,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from dsc._schemas.sample import NO_TASKS, Sample
+from dsc._schemas.sample import Sample
+from dsc._transforms.frames import framewise
 from dsc._transforms.meaning import MapMeaning, Meaning, common_size, named
 from dsc._transforms.move import Move
 from dsc._transforms.resample import mirrored, resized
@@ -83,6 +84,7 @@ class CenterCrop(JointTransform):
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", both(self.size, "CenterCrop"))
 
+    @framewise
     def __call__(self, sample: Values) -> Sample:
         """Return the cropped sample.
 
@@ -112,6 +114,7 @@ class RandomCrop(RandomTransform):
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", both(self.size, "RandomCrop"))
 
+    @framewise
     def __call__(self, sample: Values, rng: np.random.Generator) -> Sample:
         """Return the cropped sample.
 
@@ -152,6 +155,7 @@ class RandomResizedCrop(RandomTransform):
             if not 0 < low <= high:
                 raise UsageError(f"RandomResizedCrop: {name}=({low}, {high}): 0 < least <= most")
 
+    @framewise
     def __call__(self, sample: Values, rng: np.random.Generator) -> Sample:
         """Return the cropped and resized sample.
 
@@ -189,6 +193,7 @@ class _Flip(RandomTransform):
         if not 0 <= self.p <= 1:
             raise UsageError(f"{type(self).__name__}: p={self.p}: a probability, 0 to 1")
 
+    @framewise
     def __call__(self, sample: Values, rng: np.random.Generator) -> Sample:
         """Return the sample, or its mirror image.
 
@@ -267,6 +272,7 @@ class Resize(JointTransform):
         elif self.size < 1:
             raise UsageError(f"Resize({self.size}): at least 1")
 
+    @framewise
     def __call__(self, sample: Values) -> Sample:
         """Return the resized sample.
 
@@ -335,6 +341,7 @@ class Pad(JointTransform):
                 f"Pad: multiple={self.multiple}, where={self.where!r}: at least 1; end or center"
             )
 
+    @framewise
     def __call__(self, sample: Values) -> Sample:
         """Return the padded sample.
 
@@ -392,4 +399,4 @@ def _room(
 
 
 def _sample(values: Values, like: Values) -> Sample:
-    return Sample.of(values, getattr(like, "tasks", NO_TASKS))
+    return Sample.like(values, like)

@@ -12,6 +12,7 @@ from dsc.errors import UsageError
 
 INTRINSICS = ("camera_matrix", "camera", "k", "cam_k", "camera_k")
 """Names of tasks that are taken for intrinsics, beside all with ``intrinsic`` in them."""
+FRAME = "@frame"  # between the name of a task and which frame of its window a value is
 CAMERA_SIZES = (4, 9, 12, 16)  # fx, fy, cx, cy; matrices, also as sources flatten them
 POSES = ("pose", "extrinsic", "c2w", "w2c", "cam2world", "world2cam")
 
@@ -95,16 +96,18 @@ class Meaning:
         tasks: Mapping[str, Task] = getattr(sample, "tasks", {})
         found: dict[str, MapMeaning] = {}
         for name, value in sample.items():
-            if name in self.leave or not is_picture(value):
+            what = without_frame(name)
+            if what in self.leave or not is_picture(value):
                 continue
-            if name in self.kinds:
-                found[name] = MapMeaning(TaskKind(self.kinds[name]))
-            elif name in tasks and tasks[name].is_map:
-                task = tasks[name]
+            if what in self.kinds:
+                found[name] = MapMeaning(TaskKind(self.kinds[what]))
+            elif what in tasks and tasks[what].is_map:
+                task = tasks[what]
                 found[name] = MapMeaning(task.kind, task.invalid, task.exact)
         sizes = {sample[name].shape[:2] for name in found}
         for name, value in sample.items():
-            unknown = name not in found and name not in tasks and name not in self.leave
+            what = without_frame(name)
+            unknown = name not in found and what not in tasks and what not in self.leave
             if unknown and is_picture(value) and (not sizes or value.shape[:2] in sizes):
                 raise UsageError(
                     f"{name}: an array of {_size(value)} of no known kind: say what it is, "
@@ -114,6 +117,7 @@ class Meaning:
 
     def is_intrinsics(self, name: str, value: Any) -> bool:
         """Tell whether a value is taken for intrinsics."""
+        name = without_frame(name)
         if name in self.leave or not _is_numbers(value):
             return False
         is_called = name.lower() in INTRINSICS or "intrinsic" in name.lower()
@@ -121,6 +125,7 @@ class Meaning:
 
     def is_pose(self, name: str, value: Any) -> bool:
         """Tell whether a value may be a pose, which a mirror would change."""
+        name = without_frame(name)
         if name in self.leave or not _is_numbers(value) or self.is_intrinsics(name, value):
             return False
         is_called = any(word in name.lower() for word in POSES)
@@ -130,6 +135,11 @@ class Meaning:
 MAP_KINDS = (
     "image", "depth", "normal", "label", "disparity", "flow", "array",
 )  # fmt: skip
+
+
+def without_frame(name: str) -> str:
+    """Return the name of what a frame of a window is of."""
+    return name.partition(FRAME)[0]
 
 
 def _is_numbers(value: Any) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 from dsc._extras import needing
 from dsc._schemas.sample import Sample
 from dsc._transforms.coordinates import coordinates, finished
+from dsc._transforms.frames import framewise
 from dsc._transforms.meaning import Meaning, common_size, named
 from dsc._transforms.seeded import python_and_torch
 from dsc.errors import UsageError
@@ -39,6 +40,7 @@ class Torchvision:
     transform: Callable[[Any], Any]
     meaning: Meaning | None = field(default=None, kw_only=True)
 
+    @framewise
     def __call__(self, sample: Mapping[str, Any], rng: np.random.Generator) -> Sample:
         """Return the transformed sample.
 

@@ -9,7 +9,9 @@ codec's latents; a sample that cannot be decoded is an error that names file, pa
 `decoded_cache`: keeps the arrays of samples that were decoded, so that a later epoch decodes none.
 `selection`: which samples were asked for, by condition, key, index, split and hash; `columns` reads
 the values that conditions are about, the streams of their tasks only.
-`sequences`: the recordings of an archive, each with its frames.
+`sequences`: the recordings of an archive, each with its frames. `frame_index`: which sample is a
+frame of some number or time; `window`: the frames around a sample, as they were asked for;
+`windowed`: reads those of some samples, each once, and puts them together.
 `load_codec`: `dsc.load_codec`, one of those codecs by itself.
 Of whole archives: `verify` decodes everything and lists what does not decode, `summary` adds up
 what each task costs, `originals` finds the samples that an archive was made of, also where nobody

@@ -23,6 +23,8 @@ from dsc._pipeline.read.decoding import Decoded, SampleDecoder
 from dsc._pipeline.read.epoch import SharedEpoch
 from dsc._pipeline.read.selection import Selection, Subset, choose, nothing_chosen
 from dsc._pipeline.read.sequences import Recording, recordings
+from dsc._pipeline.read.window import WindowOption, Windows, WindowSpec, no_window_complete
+from dsc._pipeline.read.windowed import FrameReader
 from dsc._schemas import (
     Manifest,
     Origin,
@@ -32,7 +34,7 @@ from dsc._schemas import (
     resolve_tasks,
 )
 from dsc._schemas.group import Linked
-from dsc._schemas.sample import Sample
+from dsc._schemas.sample import NO_WINDOWS, Sample
 from dsc._schemas.size import parse_bytes
 from dsc._storage.cache.pack_cache import PackCache
 from dsc._storage.read.archive import Archive
@@ -97,6 +99,7 @@ class Dataset:
         self._transform: Callable[..., Any] | None = None
         self._seed, self._with_keys = 0, False
         self._epoch: SharedEpoch | None = None
+        self._windows: Windows | None = None
         self._begin()
 
     @classmethod
@@ -118,6 +121,8 @@ class Dataset:
         transform: Callable[..., Any] | None = None,
         seed: int = 0,
         with_keys: bool = False,
+        window: WindowOption | None = None,
+        window_edges: str = "clamp",
     ) -> Self:
         """Open an archive by path or URL.
 
@@ -159,12 +164,24 @@ class Dataset:
             Of that generator.
         with_keys
             Whether each sample has its key, a str, as ``__key__``.
+        window
+            Of archives with recordings: with each sample the frames around it, as offsets in
+            frames, ``(-8, 0, 8)``, or in time, ``("-0.25s", 0, "0.25s")``. Every task then has n
+            values, (n, ...) in this order; ``{"rgb": (-1, 0), "action": (0, 1, 2)}`` gives the
+            tasks that it names windows of their own and the others none. Frames are counted by
+            their numbers in the recording; a time is the nearest frame's, within half the
+            recording's median step. See `batch` for what a sample has beside.
+        window_edges
+            What stands for frames before the first and after the last one of a recording:
+            ``clamp``, the first or last one; ``missing``, nothing; ``skip``: samples of which any
+            frame is not there are left out. Frames that the recording lost are missing.
 
         Raises
         ------
         UsageError
             When the directory cannot be a cache: it is none, or lies in an archive. When a
-            selection cannot be made, or leaves nothing; the message lists what there is.
+            selection cannot be made, or leaves nothing; the message lists what there is. When a
+            window is none, or the archive knows no recordings.
         ArchiveNotFoundError
             When there is no archive.
         UnsupportedVersionError, CorruptArchiveError
@@ -174,11 +191,17 @@ class Dataset:
         decoded = parse_bytes(cache_decoded, "cache_decoded")
         made = cls(Archive.open(os.fspath(url)), tasks, native, kept or None, decoded)
         made._seed, made._with_keys = seed, with_keys
+        spec = WindowSpec.of(window, window_edges)
+        if spec is not None:
+            made._windows = Windows.open(made._archive, spec, made.tasks)
+            made._begin()
         if transform is not None:
             made._transform, made._epoch = transform, SharedEpoch()
             made._draw = drawing(transform)
         selection = Selection.of(split, where, keys, indices, subset, limit)
-        return made if selection.is_whole and split is None else made._selected(selection)
+        skips = spec is not None and spec.edges == "skip"
+        whole = selection.is_whole and split is None and not skips
+        return made if whole else made._selected(selection)
 
     def select(
         self,
@@ -225,10 +248,13 @@ class Dataset:
             among[self._chosen] = True
             asked = replace(selection, limit=None)  # the first ones in the order that is here
         reader = PackReader(archive, self._cache)
-        chosen = choose(archive, reader, asked, among=among)
+        complete = None if self._windows is None else self._windows.filter(archive)
+        chosen = choose(archive, reader, asked, complete, among)
         order = selection.order(archive, chosen)
         if self._chosen is not None and not selection.has_order:
             order = self._chosen[chosen[self._chosen]]
+        if not len(order) and complete is not None and selection.is_whole:
+            raise no_window_complete(archive)
         if not len(order):
             raise nothing_chosen(archive, selection, reader, among)
         made = copy.copy(self)
@@ -255,9 +281,13 @@ class Dataset:
         decoded = DecodedCache(self._decoded_bytes) if self._decoded_bytes else None
         self._draw = None if self._transform is None else drawing(self._transform)
         self._decoder = SampleDecoder(self._archive, self.tasks, native=self.native, cache=decoded)
+        self._frames: FrameReader | None = None
+        if self._windows is not None:
+            packs = PackReader(self._archive, self._cache)
+            self._frames = FrameReader(packs, self._windows, self.native, decoded)
 
     def __getstate__(self) -> dict[str, Any]:
-        dropped = ("_pid", "_samples", "_ahead", "_decoder", "_draw")
+        dropped = ("_pid", "_samples", "_ahead", "_decoder", "_frames", "_draw")
         return {name: value for name, value in self.__dict__.items() if name not in dropped}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -373,6 +403,15 @@ class Dataset:
             source; text a str, JSON what it says, bytes `bytes`. With `native`, all as in the
             source. None where the sample lacks the task, or could not be coded when the archive was
             made. With a transform, what it makes of each.
+
+            With windows, n of them by task, stacked (n, ...), or a list where shapes vary. Where
+            no frame is, NaN stands in floats of what is measured, 0 in images, the invalid value
+            in integers that have one; None where the task is of no frame at all. Beside them are
+            ``__sequence__``, the name of the recording (None of none), ``__window__``, bool (n,):
+            which frames are there and have every task, false also where the first or last frame
+            stands for one beyond it; and ``__frames__``, int64 (n,): the numbers of the frames
+            that stand there, -1 where none does. Where tasks have windows of their own:
+            ``__window_NAME__`` and ``__frames_NAME__``.
         """
         return self._read([self._index(index) for index in indices])
 
@@ -409,6 +448,8 @@ class Dataset:
     def _read(self, indices: Sequence[int], in_order: bool = False) -> list[Any]:
         """Read samples by their indices in the archive."""
         self._after_fork()
+        if self._frames is not None:
+            return [self._item(one) for one in self._frames.read(indices, in_order)]
         kept = self._ahead.take(indices)
         wanted = [index for index, one in zip(indices, kept, strict=True) if one is None]
         decoded = iter(self._decode(wanted, in_order) if wanted else ())
@@ -454,7 +495,8 @@ class Dataset:
         }
 
     def _item(self, one: Decoded) -> Any:
-        sample = Sample.of(one.arrays, self._by_name)
+        lengths = NO_WINDOWS if self._windows is None else self._windows.lengths
+        sample = Sample.of(one.arrays, self._by_name, lengths)
         if self._with_keys:
             sample[KEY] = self._archive.key(one.index)
         if self._draw is None:
