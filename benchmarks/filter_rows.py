@@ -70,7 +70,7 @@ CASES: tuple[tuple[str, dict[str, object]], ...] = (
 CHILD = """
 import json, resource, sys, time
 import dsc, torch
-from dsc._pipeline.stream import feed
+from dsc._stream import feed
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 before = peak()

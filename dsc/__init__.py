@@ -36,10 +36,10 @@ if TYPE_CHECKING:
     from dsc._pipeline.read.dataset import Dataset
     from dsc._pipeline.read.load_codec import load_codec
     from dsc._pipeline.read.stock import decode
-    from dsc._pipeline.stream.open import stream
-    from dsc._pipeline.stream.sample_stream import SampleStream
     from dsc._replay.buffer.buffer import ReplayBuffer
     from dsc._storage.read.unpack import unpack
+    from dsc._stream.open import stream
+    from dsc._stream.sample_stream import SampleStream
 
     open = Dataset.open  # noqa: A001 - `dsc.open` is the name that users expect
     """Open an archive by path or URL; see `Dataset.open`."""
@@ -70,7 +70,7 @@ _PUBLIC = {
     "LatentBatch": "dsc._codecs.latents:LatentBatch",
     "LatentEmbedding": "dsc._codecs.learned.embedding:LatentEmbedding",
     "ReplayBuffer": "dsc._replay.buffer.buffer:ReplayBuffer",
-    "SampleStream": "dsc._pipeline.stream.sample_stream:SampleStream",
+    "SampleStream": "dsc._stream.sample_stream:SampleStream",
     "append": "dsc._jobs.archive.append:append",
     "compress": "dsc._jobs.archive.compress:compress",
     "decode": "dsc._pipeline.read.stock:decode",
@@ -80,7 +80,7 @@ _PUBLIC = {
     "open": "dsc._pipeline.read.dataset:Dataset.open",
     "pull": "dsc._pipeline.copy.pull:pull",
     "push": "dsc._pipeline.copy.push:push",
-    "stream": "dsc._pipeline.stream.open:stream",
+    "stream": "dsc._stream.open:stream",
     "unpack": "dsc._storage.read.unpack:unpack",
 }
 

@@ -27,7 +27,7 @@ FLOORS = (
     ("_files",),
     ("_sources",),
     ("_pipeline",),
-    ("_training",),
+    ("_stream", "_training"),
     ("_replay",),
     ("_jobs",),
     (FRONT_DOOR,),
@@ -46,7 +46,7 @@ INNER = {
         "base keys meaning sequences splits registry file_table report file_source rows hdf5 "
         "folder webdataset coco lerobot taskonomy nyuv2 rendered"
     ),
-    "_pipeline": "metrics options choose read write stream copy view",
+    "_pipeline": "metrics options choose read write copy view",
     "_training": (
         "config networks data objective schedule average divergence evaluate export log "
         "checkpoint frozen loop session adapt models research"
@@ -55,7 +55,7 @@ INNER = {
     "_browse": "groups pictures sizes content server",
     "_jobs": "workers archive training replay ray_data",
 }
-MOST_INNER = {"_pipeline": 8, "_replay": 7, "_storage": 5}
+MOST_INNER = {"_pipeline": 7, "_replay": 7, "_storage": 5}
 RESEARCH = "_training/research/"  # comparison networks; they write no archives
 HEAVY = ("torch", "ray", "compressai")
 # what help needs nothing of, and each takes a tenth of a second or more than its own part of it

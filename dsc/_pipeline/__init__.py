@@ -3,7 +3,7 @@
 - `options`: what a caller may ask of a compression or an append, each option declared once.
 - `choose`: which codec codes which task at which quality.
 - `write`: the plan, the shards, the commit.
-- `read`: ``dsc.open``, ``dsc verify``. `stream`: ``dsc.stream``.
+- `read`: ``dsc.open``, ``dsc verify``; batches for training are made by `dsc._stream`.
 - `copy`: fetch and export. `view`: the page of ``dsc view``. `metrics`: how much decoded maps
   differ from their originals.
 

@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 from dsc._jobs.ray_data.plan import Decode, ReadPlan
 from dsc._pipeline.read.selection import Selection
-from dsc._pipeline.stream.source import StreamSource
+from dsc._stream.source import StreamSource
 from dsc.errors import UsageError
 
 

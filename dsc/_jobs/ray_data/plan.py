@@ -12,8 +12,8 @@ from typing import Literal, Self
 
 import numpy as np
 
-from dsc._pipeline.stream.source import StreamSource
 from dsc._schemas import Task, TaskKind, required_streams
+from dsc._stream.source import StreamSource
 
 Decode = Literal["pixels", "bytes"]
 KEY, INDEX = "__key__", "__index__"

@@ -15,10 +15,10 @@ import dsc
 from dsc._bench.server import serve
 from dsc._jobs.ray_data.dataset import read_archive
 from dsc._jobs.ray_data.plan import ReadPlan
-from dsc._pipeline.stream.source import StreamSource
 from dsc._schemas import Task, TaskKind
 from dsc._storage.format.pack import encode_pack
 from dsc._storage.read.archive import Archive
+from dsc._stream.source import StreamSource
 from dsc.errors import BitstreamError, CorruptPackError, UnknownTaskError, UsageError
 from tests.archives import build_archive
 from tests.jobs.sources import PixelSource

@@ -8,12 +8,12 @@ from dsc._extras import needing
 from dsc._pipeline.choose.codec_set import CodecSet
 from dsc._pipeline.read.decoding import check_one_latent_codec, latent_tasks
 from dsc._pipeline.read.selection import Subset
-from dsc._pipeline.stream.options import CollateFn, StreamOptions, Transform
-from dsc._pipeline.stream.order import OrderSpec
-from dsc._pipeline.stream.sample_stream import SampleStream
-from dsc._pipeline.stream.source import StreamSource
-from dsc._pipeline.stream.topology import find_topology
 from dsc._storage.cache.pack_cache import PackCache
+from dsc._stream.options import CollateFn, StreamOptions, Transform
+from dsc._stream.order import OrderSpec
+from dsc._stream.sample_stream import SampleStream
+from dsc._stream.source import StreamSource
+from dsc._stream.topology import find_topology
 from dsc.errors import UsageError
 
 PER_RANK = (12, 6, 4, 3, 2, 1)  # lanes a rank; workers that divide them have packs of their own
@@ -232,7 +232,7 @@ def _kind(options: StreamOptions) -> type[SampleStream]:
     if options.output == "numpy":
         return SampleStream
     with needing("torch", "a stream of tensors", "stream with output='numpy'"):
-        from dsc._pipeline.stream.tensor_stream import TensorStream
+        from dsc._stream.tensor_stream import TensorStream
     return TensorStream
 
 

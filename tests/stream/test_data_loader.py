@@ -14,9 +14,9 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 import dsc
-from dsc._pipeline.stream.board import KEPT_LOOPS, Board, LoopStart, LoopWorker
-from dsc._pipeline.stream.order import OrderSpec
-from dsc._pipeline.stream.sample_stream import SampleStream
+from dsc._stream.board import KEPT_LOOPS, Board, LoopStart, LoopWorker
+from dsc._stream.order import OrderSpec
+from dsc._stream.sample_stream import SampleStream
 from dsc.errors import UsageError
 from tests.archives import build_archive
 
@@ -412,7 +412,7 @@ def test_a_board_stays_small() -> None:
 def test_workers_that_outlive_the_interpreter_end_without_a_word(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from dsc._pipeline.stream import own_workers
+    from dsc._stream import own_workers
 
     iterator = own_workers._OwnIterator.__new__(own_workers._OwnIterator)
     iterator._pid = -1

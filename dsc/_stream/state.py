@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from dsc._pipeline.stream.order import OrderSpec
+from dsc._stream.order import OrderSpec
 from dsc.errors import StateMismatchError
 
 VERSION = 1

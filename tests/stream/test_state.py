@@ -11,7 +11,7 @@ import pytest
 from torch.utils.data import DataLoader
 
 import dsc
-from dsc._pipeline.stream.sample_stream import SampleStream
+from dsc._stream.sample_stream import SampleStream
 from dsc.errors import StateMismatchError
 from tests.archives import build_archive
 

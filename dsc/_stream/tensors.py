@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from dsc._pipeline.stream.collate import StreamBatch, is_numeric
+from dsc._stream.collate import StreamBatch, is_numeric
 
 
 def to_tensors(batch: StreamBatch, lists: frozenset[str] = frozenset()) -> StreamBatch:

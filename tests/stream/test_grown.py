@@ -6,7 +6,7 @@ import pytest
 
 import dsc
 from dsc._bench.server import serve
-from dsc._pipeline.stream.sample_stream import SampleStream
+from dsc._stream.sample_stream import SampleStream
 from dsc.errors import StateMismatchError
 
 OPTIONS = {"size": 32, "codec": "rgb=jpeg,depth=png"}

@@ -16,12 +16,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 from dsc._extras import needing
-from dsc._pipeline.stream.board import Board, LoopStart, LoopWorker, spawning
-from dsc._pipeline.stream.collate import StreamBatch
-from dsc._pipeline.stream.decode_pool import default_threads
-from dsc._pipeline.stream.feed import Feed
-from dsc._pipeline.stream.options import StreamOptions
-from dsc._pipeline.stream.order import (
+from dsc._stream.board import Board, LoopStart, LoopWorker, spawning
+from dsc._stream.collate import StreamBatch
+from dsc._stream.decode_pool import default_threads
+from dsc._stream.feed import Feed
+from dsc._stream.options import StreamOptions
+from dsc._stream.order import (
     ArchiveLanes,
     EpochOrder,
     Lanes,
@@ -29,15 +29,15 @@ from dsc._pipeline.stream.order import (
     OrderSpec,
     lane_sizes,
 )
-from dsc._pipeline.stream.partition import Partition
-from dsc._pipeline.stream.report import StreamReport
-from dsc._pipeline.stream.source import StreamSource
-from dsc._pipeline.stream.state import StreamState, fingerprint
-from dsc._pipeline.stream.topology import Topology
+from dsc._stream.partition import Partition
+from dsc._stream.report import StreamReport
+from dsc._stream.source import StreamSource
+from dsc._stream.state import StreamState, fingerprint
+from dsc._stream.topology import Topology
 from dsc.errors import StateMismatchError, UsageError
 
 if TYPE_CHECKING:  # it imports torch
-    from dsc._pipeline.stream.own_workers import OwnWorkers
+    from dsc._stream.own_workers import OwnWorkers
 
 
 class SampleStream(Iterable[StreamBatch]):
@@ -417,7 +417,7 @@ class SampleStream(Iterable[StreamBatch]):
         if self._loader is not None and self._loader.place == self._place():
             return self._loader
         with needing("torch", f"workers={self.options.workers}", "stream with workers=0"):
-            from dsc._pipeline.stream.own_workers import OwnWorkers
+            from dsc._stream.own_workers import OwnWorkers
         return OwnWorkers.start(self._without_workers(), self._place(), self.options)
 
     def _without_workers(self) -> Self:

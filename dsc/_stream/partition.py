@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dsc._pipeline.stream.order import Ints
+from dsc._stream.order import Ints
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import pytest
 
 import dsc
 from dsc._bench.server import serve
-from dsc._pipeline.stream.sample_stream import SampleStream
 from dsc._storage.read.archive import Archive
+from dsc._stream.sample_stream import SampleStream
 from dsc.errors import CorruptArchiveError
 from tests.archives import build_archive, payload
 

@@ -13,10 +13,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from dsc._pipeline.stream.source import PackIndex
 from dsc._storage.cache.lru import LruCache
 from dsc._storage.format.pack import Pack
 from dsc._storage.read.pack_reader import PackReader, SalvagedPack, salvage
+from dsc._stream.source import PackIndex
 from dsc.errors import CorruptArchiveError
 
 MAX_AHEAD = 64  # batches looked at before they are due, however little they need

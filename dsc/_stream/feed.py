@@ -15,16 +15,6 @@ import numpy as np
 
 from dsc._pipeline.read.decoded_cache import DecodedCache
 from dsc._pipeline.read.decoding import Decoded, SampleDecoder, SamplePayloads
-from dsc._pipeline.stream.collate import INDEX, KEY, StreamBatch, collate
-from dsc._pipeline.stream.decode_pool import DecodePool
-from dsc._pipeline.stream.options import CollateFn, StreamOptions
-from dsc._pipeline.stream.order import EpochOrder, join
-from dsc._pipeline.stream.padding import padded
-from dsc._pipeline.stream.partition import Partition
-from dsc._pipeline.stream.report import SkippedSample, StreamReport
-from dsc._pipeline.stream.sample_keys import SampleKeys
-from dsc._pipeline.stream.source import StreamSource
-from dsc._pipeline.stream.supply import PackKey, PackOfStreams, ReadPack, Shelf, Supply
 from dsc._schemas import Task, TaskKind, resolve_task
 from dsc._schemas.sample import Sample
 from dsc._schemas.task import ALIASES
@@ -32,6 +22,16 @@ from dsc._storage.cache.pack_cache import PackCache
 from dsc._storage.format.pack import Pack
 from dsc._storage.read.lanes import Column, LanePack, lanes_among
 from dsc._storage.read.pack_reader import PackReader
+from dsc._stream.collate import INDEX, KEY, StreamBatch, collate
+from dsc._stream.decode_pool import DecodePool
+from dsc._stream.options import CollateFn, StreamOptions
+from dsc._stream.order import EpochOrder, join
+from dsc._stream.padding import padded
+from dsc._stream.partition import Partition
+from dsc._stream.report import SkippedSample, StreamReport
+from dsc._stream.sample_keys import SampleKeys
+from dsc._stream.source import StreamSource
+from dsc._stream.supply import PackKey, PackOfStreams, ReadPack, Shelf, Supply
 from dsc._transforms.randomness import drawing, generator
 from dsc.errors import (
     BitstreamError,
@@ -42,7 +42,7 @@ from dsc.errors import (
 )
 
 if TYPE_CHECKING:  # it imports torch
-    from dsc._pipeline.stream.synthesis import Synthesis
+    from dsc._stream.synthesis import Synthesis
 
 ARCHIVE = "__archive__"
 REMOTE_READS = 8
@@ -429,7 +429,7 @@ class Feed:
         """Return a batch as it was asked for: of tensors, or of arrays."""
         if self._options.output != "torch":
             return batch
-        from dsc._pipeline.stream.tensors import to_tensors
+        from dsc._stream.tensors import to_tensors
 
         return to_tensors(batch, self._lists)
 
@@ -463,7 +463,7 @@ class Feed:
         return batch if self._synthesis is None else self._synthesis.finish(batch)
 
     def _open_synthesis(self) -> "Synthesis":
-        from dsc._pipeline.stream.synthesis import Synthesis
+        from dsc._stream.synthesis import Synthesis
 
         return Synthesis(self._decoders[0], self._options, self._lists, self._counts, self._tasks)
 

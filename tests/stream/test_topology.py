@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from dsc._pipeline.stream.topology import find_topology
+from dsc._stream.topology import find_topology
 from dsc.errors import UsageError
 
 

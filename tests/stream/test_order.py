@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dsc._pipeline.stream.order import (
+from dsc._stream.order import (
     PERIOD,
     ArchiveLanes,
     EpochOrder,

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dsc._pipeline.stream.partition import Partition
+from dsc._stream.partition import Partition
 
 WORLDS = st.integers(1, 8)
 WORKERS = st.integers(0, 4)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 import dsc
-from dsc._pipeline.stream.options import StreamOptions
+from dsc._stream.options import StreamOptions
 from dsc._transforms.randomness import drawing, generator
 from dsc.errors import UsageError
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import dsc
-from dsc._pipeline.stream.options import StreamOptions
+from dsc._stream.options import StreamOptions
 from dsc.errors import UsageError
 
 

@@ -11,10 +11,10 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 import dsc
-from dsc._pipeline.stream.collate import INDEX, collate
-from dsc._pipeline.stream.tensors import to_tensors
 from dsc._schemas import Task, TaskKind
 from dsc._schemas.task import DType
+from dsc._stream.collate import INDEX, collate
+from dsc._stream.tensors import to_tensors
 from dsc.errors import CorruptArchiveError, MissingTaskError, UsageError
 
 LACKS_DEPTH, EMPTY = 2, 4  # of the samples of `gaps`

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import dsc
-from dsc._pipeline.stream.sample_stream import SampleStream
-from tests.pipeline.stream.conftest import SHAPES
+from dsc._stream.sample_stream import SampleStream
+from tests.stream.conftest import SHAPES
 
 quick = settings(
     max_examples=60,

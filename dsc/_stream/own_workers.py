@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
-from dsc._pipeline.stream.board import LoopStart
-from dsc._pipeline.stream.collate import StreamBatch, is_numeric
-from dsc._pipeline.stream.options import StreamOptions
-from dsc._pipeline.stream.report import StreamReport
+from dsc._stream.board import LoopStart
+from dsc._stream.collate import StreamBatch, is_numeric
+from dsc._stream.options import StreamOptions
+from dsc._stream.report import StreamReport
 from dsc.errors import IncompleteError
 
 SMALL_BYTES = 32 << 10  # a pipe takes less faster than shared memory does

@@ -11,9 +11,9 @@ import torch
 import dsc
 from dsc._codecs.maps.base import ImageCodec
 from dsc._pipeline.read.decoded_cache import OVERHEAD_BYTES, DecodedCache, Wanted
-from dsc._pipeline.stream import collate as collating
-from dsc._pipeline.stream.decode_pool import DecodePool
 from dsc._storage.read.pack_reader import PackReader
+from dsc._stream import collate as collating
+from dsc._stream.decode_pool import DecodePool
 from dsc.errors import BitstreamError, UsageError
 
 TASKS = "rgb,depth,segment_semantic"
@@ -275,7 +275,7 @@ def test_rows_of_other_arrays_are_stacked() -> None:
 
 
 def test_worker_processes_share_the_limit(views: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dsc._pipeline.stream import sample_stream
+    from dsc._stream import sample_stream
 
     class Info:
         num_workers = 4

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dsc._pipeline.stream.order import Ints
 from dsc._storage.cache.lru import LruCache
 from dsc._storage.read.archive import Archive
+from dsc._stream.order import Ints
 
 KEPT_BYTES = 64 << 20
 

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dsc
-from dsc._pipeline.stream.collate import collate
-from dsc._pipeline.stream.padding import MASK, padded
 from dsc._schemas import Task, TaskKind
+from dsc._stream.collate import collate
+from dsc._stream.padding import MASK, padded
 from dsc.errors import UsageError
 
 SIZES = ((24, 40), (32, 32), (40, 24), (16, 16), (24, 40))

@@ -11,9 +11,9 @@ import torch
 
 from dsc._codecs.latents import LatentBatch, Latents
 from dsc._pipeline.read.decoding import Decoded, SampleDecoder
-from dsc._pipeline.stream.collate import INDEX, LATENTS, StreamBatch
-from dsc._pipeline.stream.options import StreamOptions
-from dsc._pipeline.stream.tensors import widened
+from dsc._stream.collate import INDEX, LATENTS, StreamBatch
+from dsc._stream.options import StreamOptions
+from dsc._stream.tensors import widened
 from dsc.errors import UsageError
 
 SLOT = "__latents_{}__"

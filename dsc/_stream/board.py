@@ -24,7 +24,7 @@ from multiprocessing import reduction
 from multiprocessing.context import get_spawning_popen
 from typing import Any, NamedTuple, Self
 
-from dsc._pipeline.stream.order import OrderSpec
+from dsc._stream.order import OrderSpec
 from dsc.errors import UsageError
 
 BOARD_BYTES = 64 << 10

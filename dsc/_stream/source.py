@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc._pipeline.read.selection import Selection, choose, nothing_chosen
-from dsc._pipeline.stream.order import Ints
-from dsc._pipeline.stream.state import fingerprint
 from dsc._schemas import Task, carrying_streams, required_streams, resolve_tasks
 from dsc._storage.files.root import Root
 from dsc._storage.read.archive import Archive
 from dsc._storage.read.pack_reader import PackReader
+from dsc._stream.order import Ints
+from dsc._stream.state import fingerprint
 from dsc.errors import UnknownTaskError, UsageError
 
 Mask = NDArray[np.bool_]

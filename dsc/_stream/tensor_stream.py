@@ -2,8 +2,8 @@
 
 from torch.utils.data import IterableDataset
 
-from dsc._pipeline.stream.collate import StreamBatch
-from dsc._pipeline.stream.sample_stream import SampleStream
+from dsc._stream.collate import StreamBatch
+from dsc._stream.sample_stream import SampleStream
 
 
 class TensorStream(SampleStream, IterableDataset[StreamBatch]):
