@@ -1,17 +1,18 @@
-"""``dsc bench``: `rd` compares codecs, `speed` times them, `stream` compares how data stream."""
+"""``dsc bench``: `rd` compares codecs, `speed` times them; `stream`, `sequences`: see there."""
 
 import typer
 
 from dsc._cli.bench.rd import rd
+from dsc._cli.bench.sequences import sequences
 from dsc._cli.bench.speed import speed
 from dsc._cli.bench.stream import stream
 
 bench = typer.Typer(
     name="bench",
-    help="Compare codecs (rate, distortion, speed), whole jobs and streaming with others.",
+    help="Compare codecs (rate, distortion, speed), whole jobs, streaming, recordings with others.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
 )
-for command in (stream, speed, rd):
+for command in (stream, speed, rd, sequences):
     bench.command()(command)
