@@ -52,6 +52,7 @@ COMMANDS = {
     "webdataset": "python -m benchmarks.webdataset",
     "workers": "python -m benchmarks.workers --frames 300 --seconds 0 --rounds 1",
     "stream": "dsc bench stream --out {out}/stream",
+    "sequences": "dsc bench sequences --out {out}/sequences",
     "depth-from-rgb": "python examples/depth_from_rgb.py --seeds 3",
     "latents": "python examples/train_on_latents.py --data {data}/tiny_imagenet40",
     "replay": "python -m benchmarks.replay --out {out}/replay-results",

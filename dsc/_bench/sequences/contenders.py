@@ -11,6 +11,7 @@ between 0.01 and 10 m, without loss.
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Protocol
@@ -19,10 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc._bench.sequences.recording import Recording
+from dsc._codecs.base import at_effort
+from dsc._codecs.sequence.codec import Av1SeqCodec
+from dsc._codecs.sequence.tree import Access
 from dsc._extras import is_installed
 from dsc._pipeline.choose.codec_set import CodecSet
 from dsc._schemas import Effort, Quality, Task, TaskKind
 from dsc._schemas.group import lanes_of, link_all
+from dsc.errors import CodecError
 
 Array = NDArray[Any]
 GROUP = 16
@@ -192,10 +197,10 @@ def contenders_for(task: Task, effort: Effort = Effort.DEFAULT) -> list[Contende
             Stills("dsc label-context, stills", _codecs("label-context", task, effort), (60,))
         )
     levels = (60,) if task.kind is TaskKind.LABEL else QUALITIES
-    made += [
-        Groups(f"dsc av1-seq, {access}", _codecs("av1-seq", task, effort, access), levels)
-        for access in ("balanced", "tree")
-    ]
+    for access in Access:
+        with suppress(CodecError):  # of kinds that it does not code
+            codecs = CodecSet.of([at_effort(Av1SeqCodec([task], access), effort)])
+            made.append(Groups(f"dsc av1-seq, {access}", codecs, levels))
     made += _files(task)
     return made + (_videos(task) if is_installed("av") else [])
 
@@ -205,7 +210,7 @@ def most_pixels(recording: Recording) -> int:
     return max(frame.shape[0] * frame.shape[1] for frame in recording.frames)
 
 
-def _codecs(codec: str, task: Task, effort: Effort, access: str | None = None) -> CodecSet:
+def _codecs(codec: str, task: Task, effort: Effort) -> CodecSet:
     return CodecSet.from_spec(f"{task.name}={codec}", [task], effort=effort)
 
 

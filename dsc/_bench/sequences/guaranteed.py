@@ -36,10 +36,6 @@ def _bytes(recording: Recording, codec: str, bound: float, effort: Effort) -> fl
     codecs = CodecSet.from_spec(f"{task.name}={codec}", [task], [task.name], effort)
     encoder = Coding((task,), codecs, Quality(max_error={task.name: kept})).encoder()
     samples = [{task.name: frame} for frame in recording.frames]
-    coded = [
-        one
-        for at in range(0, len(samples), GROUP)
-        for one in encoder.encode_group(samples[at : at + GROUP])
-    ]
+    coded = encoder.encode([samples[at : at + GROUP] for at in range(0, len(samples), GROUP)])
     tables = TABLE * len(codecs.streams()) * len(samples)
     return (sum(len(p) for one in coded for p in one.payloads.values()) + tables) / len(samples)

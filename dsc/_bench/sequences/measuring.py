@@ -57,6 +57,8 @@ def distortion(
     """Return the distortion of all frames, and of the worst."""
     if len(originals) != len(decoded):
         raise ValueError(f"{len(decoded)} frames came back of {len(originals)}")
+    if any(a.shape != b.shape for a, b in zip(originals, decoded, strict=True)):
+        raise ValueError("a frame came back in another size")
     if task.kind is TaskKind.IMAGE:
         errors = [
             float(np.mean((a.astype(np.float64) - b) ** 2))
