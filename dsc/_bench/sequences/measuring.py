@@ -14,7 +14,7 @@ from dsc._bench.speed.clock import processor_s
 from dsc._pipeline.choose.codec_set import single_thread
 from dsc._pipeline.metrics import measure, peak_of
 from dsc._schemas import Task, TaskKind
-from dsc._schemas.group import Linked
+from dsc._schemas.group import whole
 
 Array = NDArray[Any]
 Point = dict[str, float]
@@ -85,10 +85,9 @@ def access(
     frames, sizes, seconds = [], [], []
     for group in contender.linked(coded):
         for one in group:
-            payload = next(iter(one.values()))
-            assert isinstance(payload, Linked)
-            frames.append(len(payload.chain))
-            sizes.append(sum(len(data) for _, data in payload.chain))
+            chain = whole(next(iter(one.values()))).chain
+            frames.append(len(chain))
+            sizes.append(sum(len(data) for _, data in chain))
             start = processor_s()
             contender.codecs.decode_batch([one], [name], most)
             seconds.append(processor_s() - start)
