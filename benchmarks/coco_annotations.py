@@ -21,7 +21,7 @@ from typing import Any
 import imagecodecs
 
 import dsc
-from dsc._pipeline.copy.export.run import export
+from dsc._copies.export.run import export
 
 INSTANCES, CAPTIONS, CATEGORIES, WORDS = 7, 5, 80, 3000
 TASKS = ("image_info", "instances", "instances_order", "captions", "captions_order")

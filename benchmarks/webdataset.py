@@ -19,8 +19,8 @@ import imagecodecs
 import numpy as np
 
 import dsc
-from dsc._pipeline.copy.export.run import export
-from dsc._pipeline.copy.export.webdataset import member_bytes
+from dsc._copies.export.run import export
+from dsc._copies.export.webdataset import member_bytes
 from tests.places import DATA
 
 Sample = dict[str, Any]

@@ -27,12 +27,12 @@ from dsc.version import __version__
 if TYPE_CHECKING:
     from dsc._codecs.latents import LatentBatch
     from dsc._codecs.learned.embedding import LatentEmbedding
+    from dsc._copies.export.run import export
+    from dsc._copies.fetch import fetch
+    from dsc._copies.pull import pull
+    from dsc._copies.push import push
     from dsc._jobs.archive.append import append
     from dsc._jobs.archive.compress import compress
-    from dsc._pipeline.copy.export.run import export
-    from dsc._pipeline.copy.fetch import fetch
-    from dsc._pipeline.copy.pull import pull
-    from dsc._pipeline.copy.push import push
     from dsc._pipeline.read.dataset import Dataset
     from dsc._pipeline.read.load_codec import load_codec
     from dsc._pipeline.read.stock import decode
@@ -74,12 +74,12 @@ _PUBLIC = {
     "append": "dsc._jobs.archive.append:append",
     "compress": "dsc._jobs.archive.compress:compress",
     "decode": "dsc._pipeline.read.stock:decode",
-    "export": "dsc._pipeline.copy.export.run:export",
-    "fetch": "dsc._pipeline.copy.fetch:fetch",
+    "export": "dsc._copies.export.run:export",
+    "fetch": "dsc._copies.fetch:fetch",
     "load_codec": "dsc._pipeline.read.load_codec:load_codec",
     "open": "dsc._pipeline.read.dataset:Dataset.open",
-    "pull": "dsc._pipeline.copy.pull:pull",
-    "push": "dsc._pipeline.copy.push:push",
+    "pull": "dsc._copies.pull:pull",
+    "push": "dsc._copies.push:push",
     "stream": "dsc._stream.open:stream",
     "unpack": "dsc._storage.read.unpack:unpack",
 }

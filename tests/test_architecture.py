@@ -27,7 +27,7 @@ FLOORS = (
     ("_files",),
     ("_sources",),
     ("_pipeline",),
-    ("_stream", "_training"),
+    ("_copies", "_stream", "_training"),
     ("_replay",),
     ("_jobs",),
     (FRONT_DOOR,),
@@ -46,7 +46,8 @@ INNER = {
         "base keys meaning sequences splits registry file_table report file_source rows hdf5 "
         "folder webdataset coco lerobot taskonomy nyuv2 rendered"
     ),
-    "_pipeline": "metrics options choose read write copy view",
+    "_pipeline": "metrics options choose read write view",
+    "_copies": "contents target download stores bring hub fetch pull push export",
     "_training": (
         "config networks data objective schedule average divergence evaluate export log "
         "checkpoint frozen loop session adapt models research"

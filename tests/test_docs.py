@@ -31,7 +31,7 @@ RUN_BY = {
     "docs/avalanche.md": "tests/replay/avalanche/test_avalanche.py",
     "docs/ray.md": "tests/jobs/ray_data/test_ray_data.py",
     "docs/moving.md": "tests/examples/test_moving.py",
-    "docs/sharing.md": "tests/pipeline/copy/test_sharing_page.py",
+    "docs/sharing.md": "tests/copies/test_sharing_page.py",
     "docs/for_trainers.md": "tests/examples/test_people.py",
     "docs/for_learners.md": "tests/examples/test_people.py",
     "docs/format.md": "tests/storage/format/test_format_doc.py",

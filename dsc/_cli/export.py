@@ -11,7 +11,7 @@ from dsc._cli.printing.text import counted
 from dsc._cli.selecting import SelectionArguments
 
 if TYPE_CHECKING:
-    from dsc._pipeline.copy.export.target import ExportReport
+    from dsc._copies.export.target import ExportReport
 
 
 @takes_options
@@ -104,7 +104,7 @@ def export(
       dsc export demo --to parquet --out demo-parquet  # datasets.load_dataset("demo-parquet")
       dsc export https://example.org/taskonomy-dsc --tasks rgb --out /data/rgb
     """
-    from dsc._pipeline.copy.export.run import export as run
+    from dsc._copies.export.run import export as run
 
     with progress("export", "samples") as report:
         found = run(

@@ -12,7 +12,7 @@ from dsc._cli.printing.progress import BYTES, progress
 from dsc._cli.printing.text import bytes_text, counted
 
 if TYPE_CHECKING:
-    from dsc._pipeline.copy.fetch import FetchReport
+    from dsc._copies.fetch import FetchReport
 
 
 def fetch(
@@ -43,7 +43,7 @@ def fetch(
       dsc fetch s3://bucket/taskonomy-dsc --tasks rgb,normals --out /data/copy
       python -c 'import dsc; print(dsc.open("depth-only")[0]["depth"])'
     """
-    from dsc._pipeline.copy.fetch import fetch as run
+    from dsc._copies.fetch import fetch as run
 
     with progress("fetch", BYTES) as report:
         found = run(url, tasks, out, progress=report)

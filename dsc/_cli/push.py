@@ -12,7 +12,7 @@ from dsc._cli.printing.text import bytes_text, counted
 from dsc._storage.files.place import redact
 
 if TYPE_CHECKING:
-    from dsc._pipeline.copy.pull import CopyReport
+    from dsc._copies.pull import CopyReport
 
 OverwriteOption = Annotated[
     bool,
@@ -57,7 +57,7 @@ def push(
       dsc push views hf://datasets/me/views --dry-run
       dsc push views hf://datasets/me/depth-only --tasks depth --public
     """
-    from dsc._pipeline.copy.push import push as run
+    from dsc._copies.push import push as run
 
     with progress("push", BYTES) as report:
         found = run(
@@ -101,7 +101,7 @@ def pull(
       dsc pull hf://datasets/me/views views --dry-run
       dsc verify views
     """
-    from dsc._pipeline.copy.pull import pull as run
+    from dsc._copies.pull import pull as run
 
     with progress("pull", BYTES) as report:
         found = run(

@@ -4,8 +4,7 @@
 - `choose`: which codec codes which task at which quality.
 - `write`: the plan, the shards, the commit.
 - `read`: ``dsc.open``, ``dsc verify``; batches for training are made by `dsc._stream`.
-- `copy`: fetch and export. `view`: the page of ``dsc view``. `metrics`: how much decoded maps
-  differ from their originals.
+- `view`: the page of ``dsc view``. `metrics`: how much decoded maps differ from their originals.
 
 Who calls it, and with how many processes, is decided in `dsc._jobs`.
 """

@@ -9,7 +9,7 @@ import pytest
 from dsc._bench.sequences import contenders, run
 from dsc._bench.sequences.contenders import Files, Groups, Stills, depth_codes, depth_counts
 from dsc._bench.sequences.measuring import bytes_at, distortion, measure_point
-from dsc._bench.sequences.recording import Recording, named_recordings
+from dsc._bench.sequences.recording import Clip, named_recordings
 from dsc._bench.sequences.tables import markdown
 from dsc._codecs.classical.png import PngCodec
 from dsc._pipeline.choose.codec_set import CodecSet
@@ -21,10 +21,10 @@ TASK = Task(name="gray", kind="image", dtype="uint8", channels=1)
 DEPTH = Task(name="depth", kind="depth", dtype="uint16", unit_m=0.001, invalid=(0,))
 
 
-def recording(count: int = 20) -> Recording:
+def recording(count: int = 20) -> Clip:
     rng = np.random.default_rng(0)
     frame = rng.integers(0, 200, (12, 16), np.uint8)
-    return Recording("noise", TASK, [frame + np.uint8(at) for at in range(count)])
+    return Clip("noise", TASK, [frame + np.uint8(at) for at in range(count)])
 
 
 def tree() -> Groups:
@@ -104,7 +104,7 @@ def test_depth_videos_stand_beside_depth_where_pyav_is() -> None:
     names = [one.name for one in contenders._videos(DEPTH)]
     assert names == ["LeRobot's video, lossless", "LeRobot's video, lossy"]
     rng = np.random.default_rng(1)
-    data = Recording("d", DEPTH, list(rng.integers(500, 3000, (3, 64, 64)).astype(np.uint16)))
+    data = Clip("d", DEPTH, list(rng.integers(500, 3000, (3, 64, 64)).astype(np.uint16)))
     lossless = contenders._videos(DEPTH)[0]
     back = lossless.decode(lossless.encode(data, 30), data)
     assert all(

@@ -27,8 +27,8 @@ def test_an_output_that_cannot_be_written_is_refused_before_the_work(
 ) -> None:  # fmt: skip
     (tmp_path / "file").touch()
     for work in (
-        "_pipeline.copy.export.files._Writer",
-        "_pipeline.copy.bring.Copier",
+        "_copies.export.files._Writer",
+        "_copies.bring.Copier",
         "_pipeline.view.view._Viewer",
         "_bench.rate_distortion.run.measure_all",
     ):

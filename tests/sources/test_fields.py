@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dsc
-from dsc._pipeline.copy.export.run import export
+from dsc._copies.export.run import export
 from dsc._sources.registry import open_source
 from dsc.errors import SampleError, UsageError
 

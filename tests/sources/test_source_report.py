@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import dsc
+from dsc._copies.export.run import export
 from dsc._jobs.archive.append import append
 from dsc._jobs.archive.compress import compress
-from dsc._pipeline.copy.export.run import export
 from dsc._pipeline.write.plan import check_keys
 from dsc._schemas import Manifest
 from dsc._sources.registry import open_source
@@ -142,7 +142,7 @@ def test_equal_keys_are_found_among_many() -> None:
 
 
 def test_a_hostile_archive_exports_nothing_outside(tmp_path: Path) -> None:
-    from dsc._pipeline.copy.export.files import file_paths
+    from dsc._copies.export.files import file_paths
     from dsc._schemas import Origin, Task
 
     picture(tmp_path / "in/rgb/1.png")

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import dsc
+from dsc._copies.export.run import export
+from dsc._copies.export.target import MARK
 from dsc._jobs.archive.compress import compress
-from dsc._pipeline.copy.export.run import export
-from dsc._pipeline.copy.export.target import MARK
 from dsc._sources.registry import open_source
 from dsc.errors import UsageError
 

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from dsc._bench.sequences.recording import Recording
+from dsc._bench.sequences.recording import Clip
 from dsc._codecs.base import at_effort
 from dsc._codecs.sequence.codec import Av1SeqCodec
 from dsc._codecs.sequence.tree import Access
@@ -54,11 +54,11 @@ class Contender(Protocol):
     name: str
     levels: Sequence[int]
 
-    def encode(self, recording: Recording, level: int) -> Any:
+    def encode(self, recording: Clip, level: int) -> Any:
         """Code all frames, in order."""
         ...
 
-    def decode(self, coded: Any, recording: Recording) -> list[Array]:
+    def decode(self, coded: Any, recording: Clip) -> list[Array]:
         """Give all frames back, in order."""
         ...
 
@@ -75,13 +75,13 @@ class Stills:
     codecs: CodecSet
     levels: Sequence[int] = QUALITIES
 
-    def encode(self, recording: Recording, level: int) -> list[dict[str, bytes]]:
+    def encode(self, recording: Clip, level: int) -> list[dict[str, bytes]]:
         """Code all frames, in order."""
         name = recording.task.name
         samples = [{name: frame} for frame in recording.frames]
         return self.codecs.encode_batch(samples, Quality(default=level))
 
-    def decode(self, coded: list[dict[str, bytes]], recording: Recording) -> list[Array]:
+    def decode(self, coded: list[dict[str, bytes]], recording: Clip) -> list[Array]:
         """Give all frames back, in order."""
         name = recording.task.name
         return [
@@ -99,7 +99,7 @@ class Stills:
 class Groups(Stills):
     """A codec of dsc's that codes groups of frames."""
 
-    def encode(self, recording: Recording, level: int) -> list[dict[str, bytes]]:
+    def encode(self, recording: Clip, level: int) -> list[dict[str, bytes]]:
         """Code all frames, group by group."""
         coded = []
         for at in range(0, len(recording.frames), GROUP):
@@ -112,7 +112,7 @@ class Groups(Stills):
         lanes = lanes_of(self.codecs.records())
         return [link_all(coded[at : at + GROUP], lanes) for at in range(0, len(coded), GROUP)]
 
-    def decode(self, coded: list[dict[str, bytes]], recording: Recording) -> list[Array]:
+    def decode(self, coded: list[dict[str, bytes]], recording: Clip) -> list[Array]:
         """Give all frames back, each group decoded once."""
         name, most = recording.task.name, most_pixels(recording)
         return [
@@ -131,11 +131,11 @@ class Files:
     encode_file: Callable[[Array, int], bytes]
     decode_file: Callable[[bytes], Array]
 
-    def encode(self, recording: Recording, level: int) -> list[bytes]:
+    def encode(self, recording: Clip, level: int) -> list[bytes]:
         """Write a file a frame."""
         return [self.encode_file(frame, level) for frame in recording.frames]
 
-    def decode(self, coded: list[bytes], recording: Recording) -> list[Array]:
+    def decode(self, coded: list[bytes], recording: Clip) -> list[Array]:
         """Read all files."""
         return [self.decode_file(file) for file in coded]
 
@@ -156,7 +156,7 @@ class Video:
     options: dict[str, str]
     every: int
 
-    def encode(self, recording: Recording, level: int) -> list[bytes]:
+    def encode(self, recording: Clip, level: int) -> list[bytes]:
         """Return the packets, in the order of decoding."""
         import av
 
@@ -173,7 +173,7 @@ class Video:
             packets += context.encode(picture)
         return [bytes(packet) for packet in [*packets, *context.encode(None)]]
 
-    def decode(self, coded: list[bytes], recording: Recording) -> list[Array]:
+    def decode(self, coded: list[bytes], recording: Clip) -> list[Array]:
         """Give all frames back, in order."""
         import av
 
@@ -205,7 +205,7 @@ def contenders_for(task: Task, effort: Effort = Effort.DEFAULT) -> list[Contende
     return made + (_videos(task) if is_installed("av") else [])
 
 
-def most_pixels(recording: Recording) -> int:
+def most_pixels(recording: Clip) -> int:
     """Return the pixels of the largest frame."""
     return max(frame.shape[0] * frame.shape[1] for frame in recording.frames)
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from dsc._bench.sequences.contenders import GROUP, TABLE
-from dsc._bench.sequences.recording import Recording
+from dsc._bench.sequences.recording import Clip
 from dsc._pipeline.choose.codec_set import CodecSet
 from dsc._pipeline.choose.coding import Coding
 from dsc._schemas import Bound, BoundKind, Effort, Quality
@@ -11,7 +11,7 @@ from dsc._schemas import Bound, BoundKind, Effort, Quality
 CODECS = ("av1", "av1-seq")
 
 
-def measure_guaranteed(recording: Recording, bound: float, effort: Effort) -> dict[str, Any]:
+def measure_guaranteed(recording: Clip, bound: float, effort: Effort) -> dict[str, Any]:
     """Return the bytes a frame under a bound, by codec, streams' places in tables included.
 
     Parameters
@@ -30,7 +30,7 @@ def measure_guaranteed(recording: Recording, bound: float, effort: Effort) -> di
     }
 
 
-def _bytes(recording: Recording, codec: str, bound: float, effort: Effort) -> float:
+def _bytes(recording: Clip, codec: str, bound: float, effort: Effort) -> float:
     task = recording.task
     kept = Bound(kind=BoundKind.RELATIVE, value=bound)
     codecs = CodecSet.from_spec(f"{task.name}={codec}", [task], [task.name], effort)

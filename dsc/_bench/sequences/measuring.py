@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc._bench.sequences.contenders import Contender, Groups, most_pixels
-from dsc._bench.sequences.recording import Recording
+from dsc._bench.sequences.recording import Clip
 from dsc._bench.speed.clock import processor_s
 from dsc._pipeline.choose.codec_set import single_thread
 from dsc._pipeline.metrics import measure, peak_of
@@ -21,7 +21,7 @@ Point = dict[str, float]
 ALMOST_EXACT_DB = 99.0
 
 
-def measure_point(recording: Recording, contender: Contender, level: int) -> dict[str, Any]:
+def measure_point(recording: Clip, contender: Contender, level: int) -> dict[str, Any]:
     """Code a recording at one level, and hold what comes back against it.
 
     Returns
@@ -78,7 +78,7 @@ def _db(task: Task, error: float) -> float:
 
 
 def access(
-    recording: Recording, contender: Groups, coded: Sequence[dict[str, bytes]]
+    recording: Clip, contender: Groups, coded: Sequence[dict[str, bytes]]
 ) -> dict[str, float]:
     """Count what one frame takes, whichever it is: frames that are decoded, bytes, seconds."""
     name, most = recording.task.name, most_pixels(recording)

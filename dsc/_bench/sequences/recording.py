@@ -23,7 +23,7 @@ CODED = (TaskKind.IMAGE, TaskKind.DEPTH, TaskKind.LABEL)
 
 
 @dataclass(frozen=True)
-class Recording:
+class Clip:
     """Frames of one task that follow one another.
 
     Attributes
@@ -49,9 +49,7 @@ class Recording:
         return "{1}×{0}".format(*self.frames[0].shape)
 
 
-def named_recordings(
-    names: Sequence[str], data: Path, frames: int
-) -> tuple[list[Recording], list[str]]:
+def named_recordings(names: Sequence[str], data: Path, frames: int) -> tuple[list[Clip], list[str]]:
     """Open recordings by name: ``clip`` of a data folder, the others are rendered.
 
     Returns
@@ -69,7 +67,7 @@ def named_recordings(
     unknown = [name for name in names if name not in RECORDINGS]
     if unknown:
         raise UsageError(f"no recording {', '.join(unknown)}; known: {', '.join(RECORDINGS)}")
-    found: list[Recording] = []
+    found: list[Clip] = []
     absent = []
     for name in names:
         if name in CAMERAS:
@@ -83,7 +81,7 @@ def named_recordings(
     return found, absent
 
 
-def recordings_of(source: Source, name: str, frames: int) -> list[Recording]:
+def recordings_of(source: Source, name: str, frames: int) -> list[Clip]:
     """Take the first frames of a source's first recording, task by task.
 
     Raises
@@ -98,7 +96,7 @@ def recordings_of(source: Source, name: str, frames: int) -> list[Recording]:
     samples = [read_sample(source, at, [task.name for task in tasks]).arrays for at in indices]
     order = sorted(tasks, key=lambda task: CODED.index(task.kind))
     return [
-        Recording(name, task, [np.ascontiguousarray(one[task.name]) for one in samples])
+        Clip(name, task, [np.ascontiguousarray(one[task.name]) for one in samples])
         for task in order
         if all(task.name in one for one in samples)
     ]

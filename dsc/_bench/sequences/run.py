@@ -14,7 +14,7 @@ from typing import Any
 from dsc._bench.sequences.contenders import Contender, contenders_for
 from dsc._bench.sequences.guaranteed import measure_guaranteed
 from dsc._bench.sequences.measuring import measure_point
-from dsc._bench.sequences.recording import Recording
+from dsc._bench.sequences.recording import Clip
 from dsc._bench.sequences.tables import markdown
 from dsc._bench.speed.run import speed_environment
 from dsc._bench.store import Store
@@ -50,7 +50,7 @@ class SequenceResult:
 
 
 def run_sequences(
-    recordings: Sequence[Recording],
+    recordings: Sequence[Clip],
     out: Path,
     effort: Effort = Effort.DEFAULT,
     fresh: bool = False,
@@ -91,7 +91,7 @@ def run_sequences(
 
 
 def _part(
-    recording: Recording, rows: Sequence[dict[str, Any]], bounded: Mapping[str, Any]
+    recording: Clip, rows: Sequence[dict[str, Any]], bounded: Mapping[str, Any]
 ) -> dict[str, Any]:
     return {
         "data": recording.name,
@@ -106,7 +106,7 @@ def _part(
 
 
 def _row(
-    recording: Recording,
+    recording: Clip,
     contender: Contender,
     store: Store,
     identity: Mapping[str, Any],
@@ -124,7 +124,7 @@ def _row(
     return row
 
 
-def _point(recording: Recording, contender: Contender, level: int) -> dict[str, Any]:
+def _point(recording: Clip, contender: Contender, level: int) -> dict[str, Any]:
     """Measure a point; whatever a library raises becomes a line of the table."""
     try:
         return measure_point(recording, contender, level)
@@ -132,7 +132,7 @@ def _point(recording: Recording, contender: Contender, level: int) -> dict[str, 
         return {"error": " ".join(f"{type(error).__name__}: {error}".split())[:200]}
 
 
-def _guaranteed(recording: Recording, effort: Effort) -> dict[str, Any]:
+def _guaranteed(recording: Clip, effort: Effort) -> dict[str, Any]:
     if recording.task.kind is not TaskKind.DEPTH:
         return {}
     try:
@@ -141,7 +141,7 @@ def _guaranteed(recording: Recording, effort: Effort) -> dict[str, Any]:
         return {"error": str(error)[:200]}
 
 
-def _identity(recording: Recording, effort: Effort, where: Mapping[str, Any]) -> dict[str, Any]:
+def _identity(recording: Clip, effort: Effort, where: Mapping[str, Any]) -> dict[str, Any]:
     digest = hashlib.sha256()
     for frame in recording.frames:
         digest.update(frame.tobytes())

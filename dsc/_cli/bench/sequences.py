@@ -20,7 +20,7 @@ from dsc._cli.printing.output import emit, note, say
 from dsc._cli.printing.progress import progress
 
 if TYPE_CHECKING:
-    from dsc._bench.sequences.recording import Recording
+    from dsc._bench.sequences.recording import Clip
 
 SetsOption = Annotated[
     str,
@@ -94,7 +94,7 @@ def sequences(
 
 def _recordings(
     sets: str, data: Path | None, source: str | None, root: str | None, frames: int
-) -> "list[Recording]":
+) -> "list[Clip]":
     from dsc._bench.sequences.recording import named_recordings, recordings_of
     from dsc._sources.registry import open_source
     from dsc._sources.sequences.source import in_sequences

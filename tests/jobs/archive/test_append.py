@@ -10,11 +10,11 @@ import pytest
 
 import dsc
 from dsc._bench.server import serve
+from dsc._copies.export.run import export
+from dsc._copies.fetch import fetch
 from dsc._jobs.archive.append import append
 from dsc._jobs.archive.compress import compress
 from dsc._pipeline.choose import decide
-from dsc._pipeline.copy.export.run import export
-from dsc._pipeline.copy.fetch import fetch
 from dsc._pipeline.read.dataset import Dataset
 from dsc._pipeline.read.summary import summarise
 from dsc._pipeline.read.verify import verify_deep

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from dsc._copies.fetch import fetch
 from dsc._jobs.archive.append import append
 from dsc._jobs.archive.compress import compress
-from dsc._pipeline.copy.fetch import fetch
 from dsc._pipeline.read.dataset import Dataset
 from dsc._schemas import Task
 from dsc._storage.files.root import Root

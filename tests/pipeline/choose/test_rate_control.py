@@ -11,11 +11,11 @@ import pytest
 import dsc
 from dsc._codecs.base import Array
 from dsc._codecs.maps.base import TaskCodec
+from dsc._copies.fetch import fetch
 from dsc._pipeline.choose.codec_set import CodecSet
 from dsc._pipeline.choose.distortion import distortion, margin_db
 from dsc._pipeline.choose.quality_search import SLACK_DB, QualitySearch
 from dsc._pipeline.choose.rate_control import RateControl
-from dsc._pipeline.copy.fetch import fetch
 from dsc._pipeline.metrics import measure
 from dsc._pipeline.read.verify import verify_deep
 from dsc._schemas import Bound, Metric, Quality, Stream, Target, Task, TaskKind

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import dsc
-from dsc._pipeline.copy.export.run import export
+from dsc._copies.export.run import export
 from dsc._pipeline.read.verify import verify_deep
 from dsc._storage.read.verify import verify_archive
 from dsc.errors import SampleError

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dsc._copies.fetch import fetch
 from dsc._jobs.archive.append import append
 from dsc._jobs.archive.compress import compress
-from dsc._pipeline.copy.fetch import fetch
 from dsc._pipeline.read import whereabouts
 from dsc._pipeline.read.dataset import Dataset
 from dsc._pipeline.read.originals import find_originals

@@ -13,8 +13,8 @@ import imagecodecs
 import numpy as np
 import pytest
 
+from dsc._copies.fetch import fetch
 from dsc._jobs.archive.compress import compress
-from dsc._pipeline.copy.fetch import fetch
 from dsc._pipeline.metrics import measure, metric_text
 from dsc._pipeline.read.originals import spread
 from dsc._pipeline.view.pictures import (

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from dsc._copies.fetch import fetch
 from dsc._jobs.archive.append import append
-from dsc._pipeline.copy.fetch import fetch
 from dsc._pipeline.write import croissant as described
 from dsc._pipeline.write.croissant import CONFORMS_TO, croissant
 from dsc._storage.read.archive import Archive

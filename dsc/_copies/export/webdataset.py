@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from dsc._copies.export.encode import Encoder
+from dsc._copies.export.target import ExportJob, ExportReport
 from dsc._files.passed_over import printable
 from dsc._files.tree import FileTree
-from dsc._pipeline.copy.export.encode import Encoder
-from dsc._pipeline.copy.export.target import ExportJob, ExportReport
 from dsc._schemas import Origin
 from dsc._schemas.size import parse_bytes
 from dsc._sources.webdataset.members import scan_members

@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dsc._pipeline.copy.export.lerobot_features import OWN, TOLD, Feature, features_of
-from dsc._pipeline.copy.export.lerobot_stats import Collector, Numbers
-from dsc._pipeline.copy.export.lerobot_video import AV1, Mp4Writer, parse_format
-from dsc._pipeline.copy.export.target import ExportJob, ExportReport
+from dsc._copies.export.lerobot_features import OWN, TOLD, Feature, features_of
+from dsc._copies.export.lerobot_stats import Collector, Numbers
+from dsc._copies.export.lerobot_video import AV1, Mp4Writer, parse_format
+from dsc._copies.export.target import ExportJob, ExportReport
 from dsc._schemas import SequencePlace, TaskKind
 from dsc._schemas.size import parse_bytes
 from dsc._sources.lerobot.info import DATA_PATH, INFO, VIDEO_PATH, fill

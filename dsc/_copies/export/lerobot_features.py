@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dsc._pipeline.copy.export.files import file_bytes
-from dsc._pipeline.copy.export.lerobot_stats import Collector, Numbers, Pixels
-from dsc._pipeline.copy.export.lerobot_video import DEPTH, Encoding
-from dsc._pipeline.copy.export.parquet_columns import OutColumn, out_columns
+from dsc._copies.export.files import file_bytes
+from dsc._copies.export.lerobot_stats import Collector, Numbers, Pixels
+from dsc._copies.export.lerobot_video import DEPTH, Encoding
+from dsc._copies.export.parquet_columns import OutColumn, out_columns
 from dsc._schemas import Manifest, Task, TaskKind
 from dsc._sources.lerobot.depth import DepthCodes
 from dsc._sources.rows.arrow import arrow

@@ -14,8 +14,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote
 
+from dsc._copies.stores import Advance, Item, Store, Upload
 from dsc._extras import need
-from dsc._pipeline.copy.stores import Advance, Item, Store, Upload
 from dsc._storage.files.place import redact
 from dsc._storage.files.root import Root
 from dsc._storage.format.names import MANIFEST

@@ -8,10 +8,10 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dsc._pipeline.copy.bring import CopyProgress, bring, missing_bytes
-from dsc._pipeline.copy.contents import Contents, of_tasks, whole
-from dsc._pipeline.copy.fetch import local_target, wanted_tasks
-from dsc._pipeline.copy.target import Target, look_at
+from dsc._copies.bring import CopyProgress, bring, missing_bytes
+from dsc._copies.contents import Contents, of_tasks, whole
+from dsc._copies.fetch import local_target, wanted_tasks
+from dsc._copies.target import Target, look_at
 from dsc._schemas import Manifest
 from dsc._storage.files.root import Root
 from dsc._storage.format.sole_writer import sole_writer

@@ -16,8 +16,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dsc._pipeline.copy.export.files import file_bytes, safe_path
-from dsc._pipeline.copy.export.target import (
+from dsc._copies.export.files import file_bytes, safe_path
+from dsc._copies.export.target import (
     ExportJob,
     ExportReport,
     named_exists,

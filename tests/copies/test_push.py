@@ -11,8 +11,8 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 import dsc
-from dsc._pipeline.copy.pull import pull
-from dsc._pipeline.copy.push import push
+from dsc._copies.pull import pull
+from dsc._copies.push import push
 from dsc._storage.files.root import Root
 from dsc._storage.read.archive import Archive
 from dsc._storage.read.verify import hash_file, verify_archive
@@ -453,7 +453,7 @@ def test_s3_tells_by_its_checksums_what_is_there(
         push(archive, f"{bucket}/views")
         read: list[str] = []
         monkeypatch.setattr(
-            "dsc._pipeline.copy.stores.hash_file", lambda root, record: read.append(record.path)
+            "dsc._copies.stores.hash_file", lambda root, record: read.append(record.path)
         )
         report = push(archive, f"{bucket}/views")
         assert report.copied_bytes == 0

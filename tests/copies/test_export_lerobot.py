@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import dsc
+from dsc._copies.export.lerobot_stats import Numbers, Pixels
+from dsc._copies.export.run import export
 from dsc._jobs.archive.compress import compress
-from dsc._pipeline.copy.export.lerobot_stats import Numbers, Pixels
-from dsc._pipeline.copy.export.run import export
 from dsc._schemas import SequencePlace, Task
 from dsc._sources.base import SourceSample
 from dsc._sources.registry import Source, open_source

@@ -12,13 +12,13 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from dsc._pipeline.copy.bring import CopyProgress, all_paths, card_to_write, edited_note
-from dsc._pipeline.copy.contents import Contents, read_card
-from dsc._pipeline.copy.fetch import local_target
-from dsc._pipeline.copy.hub import Hub
-from dsc._pipeline.copy.pull import CopyReport, pull_from, wanted_contents
-from dsc._pipeline.copy.stores import Item, Store, Upload
-from dsc._pipeline.copy.target import Target, look_at
+from dsc._copies.bring import CopyProgress, all_paths, card_to_write, edited_note
+from dsc._copies.contents import Contents, read_card
+from dsc._copies.fetch import local_target
+from dsc._copies.hub import Hub
+from dsc._copies.pull import CopyReport, pull_from, wanted_contents
+from dsc._copies.stores import Item, Store, Upload
+from dsc._copies.target import Target, look_at
 from dsc._schemas import StreamRecord
 from dsc._storage.files.place import redact
 from dsc._storage.files.root import Root

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pkgutil import resolve_name
 from typing import Any
 
-from dsc._pipeline.copy.export.target import (
+from dsc._copies.export.target import (
     FILES,
     ExportJob,
     ExportProgress,
@@ -22,11 +22,11 @@ from dsc._storage.read.archive import Archive
 from dsc.errors import UsageError
 
 TARGETS: dict[str, str] = {
-    FILES: "dsc._pipeline.copy.export.files:write_files",
-    "parquet": "dsc._pipeline.copy.export.parquet:write_parquet",
-    "webdataset": "dsc._pipeline.copy.export.webdataset:write_webdataset",
-    "lerobot": "dsc._pipeline.copy.export.lerobot:write_lerobot",
-    "coco": "dsc._pipeline.copy.export.coco:write_coco",
+    FILES: "dsc._copies.export.files:write_files",
+    "parquet": "dsc._copies.export.parquet:write_parquet",
+    "webdataset": "dsc._copies.export.webdataset:write_webdataset",
+    "lerobot": "dsc._copies.export.lerobot:write_lerobot",
+    "coco": "dsc._copies.export.coco:write_coco",
 }
 """Of each target, by the name that ``--to`` has: the function that writes it."""
 

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from dsc._pipeline.copy.contents import Contents, read_card
-from dsc._pipeline.copy.download import download, is_whole, part_of
-from dsc._pipeline.copy.target import Target
+from dsc._copies.contents import Contents, read_card
+from dsc._copies.download import download, is_whole, part_of
+from dsc._copies.target import Target
 from dsc._pipeline.write.leftovers import remove_leftovers
 from dsc._schemas import FileRecord, Manifest
 from dsc._storage.files.root import Root

@@ -10,7 +10,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 import dsc
-from dsc._pipeline.copy.export.run import export
+from dsc._copies.export.run import export
 from dsc._sources.base import lacks_of, origin_of, read_sample, splits_of
 from dsc._sources.registry import open_source
 from tests.sources.lookalikes import LOOKS

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dsc._pipeline.copy.bring import CopyProgress, bring
-from dsc._pipeline.copy.contents import of_tasks, whole
-from dsc._pipeline.copy.target import Target, look_at
+from dsc._copies.bring import CopyProgress, bring
+from dsc._copies.contents import of_tasks, whole
+from dsc._copies.target import Target, look_at
 from dsc._schemas import Manifest, resolve_tasks
 from dsc._storage.files.place import redact
 from dsc._storage.files.root import Root

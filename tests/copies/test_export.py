@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import dsc
+from dsc._copies.export.files import native_path
+from dsc._copies.export.run import export
+from dsc._copies.export.target import MARK
 from dsc._jobs.archive.compress import compress
-from dsc._pipeline.copy.export.files import native_path
-from dsc._pipeline.copy.export.run import export
-from dsc._pipeline.copy.export.target import MARK
 from dsc._schemas import Manifest, Task, TaskKind
 from dsc._sources.registry import open_source
 from dsc._sources.rendered.sample import write_sample

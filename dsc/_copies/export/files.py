@@ -26,8 +26,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dsc._pipeline.copy.export.encode import ENDINGS, Encoder
-from dsc._pipeline.copy.export.target import (
+from dsc._copies.export.encode import ENDINGS, Encoder
+from dsc._copies.export.target import (
     MARK,
     ExportJob,
     ExportReport,

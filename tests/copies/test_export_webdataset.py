@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import dsc
-from dsc._pipeline.copy.export.encode import Encoder
-from dsc._pipeline.copy.export.run import export
-from dsc._pipeline.copy.export.webdataset import member_bytes
+from dsc._copies.export.encode import Encoder
+from dsc._copies.export.run import export
+from dsc._copies.export.webdataset import member_bytes
 from dsc._schemas import Task
 from dsc.errors import PlanMismatchError, UsageError
 from tests.everything import EverythingSource

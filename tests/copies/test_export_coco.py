@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import dsc
-from dsc._pipeline.copy.export.run import export
+from dsc._copies.export.run import export
 from dsc._sources.base import read_sample
 from dsc._sources.registry import open_source
 from dsc.errors import UsageError

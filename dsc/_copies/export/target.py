@@ -1,7 +1,7 @@
 """What a target of exports is: a function that writes an archive's samples as others want them.
 
 It takes an `ExportJob`, and what it lets people choose as keywords of its own, each with a default;
-`dsc._pipeline.copy.export.run` refuses those that it does not take. It checks their values, claims
+`dsc._copies.export.run` refuses those that it does not take. It checks their values, claims
 the output (`ExportJob.claim`), and only then writes. What it writes appears whole or not at all,
 and what is there already is kept, unless the job says `overwrite`.
 """

@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 
 import dsc
-from dsc._pipeline.copy import hub as module
-from dsc._pipeline.copy.pull import pull
-from dsc._pipeline.copy.push import push
+from dsc._copies import hub as module
+from dsc._copies.pull import pull
+from dsc._copies.push import push
 from dsc._storage.read.archive import Archive
 from dsc._storage.read.verify import verify_archive
 from dsc.errors import ArchiveNotFoundError, MissingPackageError, PlanMismatchError
 from tests.archives import build_archive
+from tests.copies.test_push import files_of, grown, other
 from tests.hub_server import FIRST, HubState, hub
-from tests.pipeline.copy.test_push import files_of, grown, other
 
 __all__ = ["grown"]
 NAME = "me/views"

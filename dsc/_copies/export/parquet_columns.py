@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dsc._pipeline.copy.export.files import file_bytes
+from dsc._copies.export.files import file_bytes
 from dsc._schemas import Manifest, Task, TaskKind
 from dsc._sources.rows.arrow import (
     Known,

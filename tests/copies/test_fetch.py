@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 import dsc
 from dsc._bench.server import Traffic, serve
 from dsc._cli import app
+from dsc._copies.contents import restrict
+from dsc._copies.fetch import fetch
 from dsc._jobs.archive.compress import compress
-from dsc._pipeline.copy.contents import restrict
-from dsc._pipeline.copy.fetch import fetch
 from dsc._pipeline.read.verify import verify_deep
 from dsc._schemas import CodecRecord, Manifest, ShardRecord, Stream
 from dsc._storage.files.retry import ATTEMPTS

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import dsc
-from dsc._pipeline.copy.export.run import export
+from dsc._copies.export.run import export
 from dsc.errors import PlanMismatchError, UsageError
 from tests.cli.conftest import run_dsc
 from tests.everything import everything, same

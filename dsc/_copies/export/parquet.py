@@ -1,7 +1,7 @@
 """Parquet as the Hub has it: ``data/SPLIT-00000-of-0000N.parquet`` and a card.
 
 `datasets.load_dataset` reads the directory, or the repository that it becomes. Rows are the samples
-in order, columns the tasks (`dsc._pipeline.copy.export.parquet_columns`); what a sample lacks is
+in order, columns the tasks (`dsc._copies.export.parquet_columns`); what a sample lacks is
 null. Keys are a column ``key``, unless they are numbers of rows or a column already. Files are
 about as large as asked for, told from a few samples; each appears whole or not at all, and what is
 there is kept.
@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from dsc._pipeline.copy.export.parquet_columns import OutColumn, features_of, out_columns, value
-from dsc._pipeline.copy.export.target import ExportJob, ExportReport
+from dsc._copies.export.parquet_columns import OutColumn, features_of, out_columns, value
+from dsc._copies.export.target import ExportJob, ExportReport
 from dsc._schemas import Origin, Task
 from dsc._schemas.sample import Sample
 from dsc._schemas.size import parse_bytes

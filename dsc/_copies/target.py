@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from dsc._pipeline.copy.contents import Contents, is_whole_archive
+from dsc._copies.contents import Contents, is_whole_archive
 from dsc._schemas import Manifest
 from dsc._storage.files.place import redact
 from dsc._storage.files.root import Root
