@@ -41,18 +41,17 @@ NEAR_M, FAR_M, SHIFT_M, STEPS = 0.01, 10.0, 3.5, 4095
 
 
 class Contender(Protocol):
-    """Keeps the frames of one task.
+    """Keeps the frames of one task."""
 
-    Attributes
-    ----------
-    name
-        What people call it.
-    levels
-        The qualities at which it is tried, whatever its scale.
-    """
+    @property
+    def name(self) -> str:
+        """Return what people call it."""
+        ...
 
-    name: str
-    levels: Sequence[int]
+    @property
+    def levels(self) -> Sequence[int]:
+        """Return the qualities at which it is tried, whatever its scale."""
+        ...
 
     def encode(self, recording: Clip, level: int) -> Any:
         """Code all frames, in order."""
