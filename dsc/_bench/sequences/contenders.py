@@ -206,7 +206,7 @@ def contenders_for(task: Task, effort: Effort = Effort.DEFAULT) -> list[Contende
 
 def most_pixels(recording: Clip) -> int:
     """Return the pixels of the largest frame."""
-    return max(frame.shape[0] * frame.shape[1] for frame in recording.frames)
+    return max(int(frame.shape[0] * frame.shape[1]) for frame in recording.frames)
 
 
 def _codecs(codec: str, task: Task, effort: Effort) -> CodecSet:
