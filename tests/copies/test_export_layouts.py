@@ -13,7 +13,8 @@ import dsc
 from dsc._copies.export.run import export
 from dsc._sources.base import lacks_of, origin_of, read_sample, splits_of
 from dsc._sources.registry import open_source
-from tests.sources.lookalikes import LOOKS
+from tests.sources.lookalikes import LOOKS, Drawer
+from tests.walks_of_files import write_walk
 
 RNG = np.random.default_rng(0)
 CHANGED = ("hypersim", "hypersim_geometry_only")  # whose HDF5 files become .npy and .png
@@ -62,6 +63,35 @@ def there_and_back(source: str, root: Path, **options: Any) -> tuple[Path, Any]:
 def test_published_layouts_come_back(name: str, tmp_path: Path) -> None:
     LOOKS[name](tmp_path / "in")
     there_and_back("folder", tmp_path)
+
+
+def test_a_file_that_frames_share_is_written_once(tmp_path: Path) -> None:
+    LOOKS["seven_scenes"](tmp_path / "in")
+    archive, out = tmp_path / "a", tmp_path / "out"
+    dsc.compress("folder", archive, root=tmp_path / "in", tasks="depth,intrinsics", codec="exact")
+    done = export(archive, None, out)
+    assert (done.written, done.kept) == (4 + 2, 0)
+    assert {name for name in files_of(out) if name.endswith(".txt")} == {
+        "chess/camera-intrinsics.txt", "chess/seq-02/camera-intrinsics.txt"
+    }  # fmt: skip
+    done = export(archive, None, out)
+    assert (done.written, done.kept) == (0, 4 + 2)
+    assert export(archive, None, out, overwrite=True).written == 4 + 2
+
+
+def test_two_files_of_one_name_are_both_kept(tmp_path: Path) -> None:
+    for number, sequence in enumerate(("seq-01", "seq-02")):
+        root = tmp_path / f"in{number}"
+        write_walk(root, sequence, range(2))
+        Drawer(root).matrix("camera-intrinsics.txt", rows=3, columns=3)
+        (root / "camera-intrinsics.txt").write_text(f"{number + 1} 0 0\n0 1 0\n0 0 1\n")
+    wanted = {"tasks": "depth,intrinsics"}
+    dsc.compress("folder", tmp_path / "a", root=tmp_path / "in0", codec="exact", **wanted)
+    dsc.append(tmp_path / "a", "folder", root=tmp_path / "in1", **wanted)
+    export(tmp_path / "a", None, tmp_path / "out")
+    assert (tmp_path / "out/camera-intrinsics.txt").read_text().split()[0] == "1.0"
+    others = list((tmp_path / "out" / "intrinsics").iterdir())
+    assert [np.load(path).ravel()[0] for path in others] == [2, 2]
 
 
 @pytest.mark.parametrize(

@@ -71,15 +71,16 @@ def rooms(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     """A folder in which the owner's page was followed, and what was printed."""
     folder = tmp_path_factory.mktemp("people")
     write_frames(folder / "sevenscenes", range(FRAMES))
-    (folder / "sevenscenes" / "camera-intrinsics.txt").write_text("585 0 320\n0 585 240\n0 0 1\n")
     write_frames(folder / "newer", range(FRAMES, FRAMES + 2))
+    for part in ("sevenscenes", "newer"):
+        (folder / part / "camera-intrinsics.txt").write_text("585 0 320\n0 585 240\n0 0 1\n")
     return folder, run_commands(page("for_owners.md"), folder)
 
 
 @pytest.mark.slow
 def test_an_owner_makes_measures_pushes_and_grows_an_archive(rooms) -> None:
     folder, printed = rooms
-    assert f"{FRAMES} samples, 3 tasks" in printed[0]
+    assert f"{FRAMES} samples, 4 tasks" in printed[0]
     assert "depth_unit" not in printed[0]
     assert "invalid mask exact" in printed[1]
     assert list(dsc.open(folder / "depth-only").keys()) == [

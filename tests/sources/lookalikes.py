@@ -169,6 +169,7 @@ def text(path: Path, content: str = "x") -> None:
 def scannet(root: Path) -> Look:
     d = Drawer(root)
     first: dict[tuple[int, str], NDArray[Any]] = {}
+    camera: dict[str, NDArray[Any]] = {}
     for scene in ("scene0000_00", "scene0000_01"):
         for frame in (0, 2, 10):
             d.rgb(f"{scene}/color/{frame}.jpg")
@@ -180,7 +181,7 @@ def scannet(root: Path) -> Look:
                 first = {(0, "depth"): depth, (0, "label_filt"): label, (0, "pose"): pose.ravel()}
         text(root / scene / "pose/2.txt", "\n".join(["-inf -inf -inf -inf"] * 4))
         for name in ("intrinsic_color", "intrinsic_depth", "extrinsic_color", "extrinsic_depth"):
-            d.matrix(f"{scene}/intrinsic/{name}.txt")
+            camera[name] = d.matrix(f"{scene}/intrinsic/{name}.txt").ravel()
         text(root / scene / f"{scene}.txt", "axisAlignment = 1 0 0 0")
         text(root / scene / f"{scene}_vh_clean_2.ply")
     return Look(
@@ -191,13 +192,14 @@ def scannet(root: Path) -> Look:
             "pose": "vector",
             "label_filt": "label",
             "instance_filt": "label",
+            **dict.fromkeys(camera, "vector"),
         },
         6,
         "scene0000_00__0",
         units={"depth": 1 / 1000},
         invalid={"depth": (0, 65535)},
-        beside=("camera of a whole scene", "facts about a whole scene", "not of a frame"),
-        values=first,
+        beside=("facts about a whole scene", "not of a frame"),
+        values={**first, **{(5, name): values for name, values in camera.items()}},
     )
 
 
@@ -219,11 +221,16 @@ def scannet_one_scene(root: Path) -> Look:
     d.matrix("intrinsic/intrinsic_color.txt", "intrinsic/intrinsic_depth.txt")
     return Look(
         "scannet",
-        {"rgb": "image", "depth": "depth", "pose": "vector"},
+        {
+            "rgb": "image",
+            "depth": "depth",
+            "pose": "vector",
+            "intrinsic_color": "vector",
+            "intrinsic_depth": "vector",
+        },
         3,
         "0",
         units={"depth": 1 / 1000},
-        beside=("camera of a whole scene",),
     )
 
 
@@ -236,15 +243,18 @@ def seven_scenes(root: Path) -> Look:
             d.rgb(f"{name}.color.png")
             d.counts(f"{name}.depth.png")
             d.matrix(f"{name}.pose.txt")
+    d.matrix("chess/camera-intrinsics.txt", rows=3, columns=3)
+    own = d.matrix("chess/seq-02/camera-intrinsics.txt", rows=3, columns=3)
     text(root / "chess/TrainSplit.txt", "sequence1")
     text(root / "chess/TestSplit.txt", "sequence2")
     return Look(
         "7-scenes",
-        {"rgb": "image", "depth": "depth", "pose": "vector"},
+        {"rgb": "image", "depth": "depth", "pose": "vector", "intrinsics": "vector"},
         4,
         "chess__seq-01__frame-000000",
         units={"depth": 1 / 1000},
         invalid={"depth": (0, 65535)},
+        values={(2, "intrinsics"): own.ravel()},
         beside=("names the sequences of a split",),
     )
 
@@ -299,7 +309,8 @@ def kitti_depth(root: Path) -> Look:
                 d.rgb(f"2011_09_26/{name}/{camera}/data/{frame:010d}.png")
                 depth = d.counts(f"{split}/{name}/proj_depth/groundtruth/{camera}/{frame:010d}.png")
                 d.counts(f"{split}/{name}/proj_depth/velodyne_raw/{camera}/{frame:010d}.png")
-        text(root / "2011_09_26" / name / "image_02/timestamps.txt")
+        times = "\n".join(f"2011-09-26 13:02:{at:02d}.000000001" for at in range(8))
+        text(root / "2011_09_26" / name / "image_02/timestamps.txt", times)
         for frame in range(3):
             text(root / "2011_09_26" / name / f"velodyne_points/data/{frame:010d}.bin")
             text(root / "2011_09_26" / name / f"oxts/data/{frame:010d}.txt", "49.0 8.4")

@@ -214,6 +214,37 @@ def test_renderings_are_recordings(look: str, tmp_path: Path) -> None:
     )
 
 
+def test_a_camera_of_a_recording_is_that_of_each_frame(tmp_path: Path) -> None:
+    LOOKS["seven_scenes"](tmp_path)
+    source = opened(tmp_path)
+    assert "one file for all frames: intrinsics" in notes(source)
+    read = [source.read(index, ["intrinsics"]) for index in range(4)]
+    files = [tmp_path / f"chess/{at}camera-intrinsics.txt" for at in ("", "seq-02/")]
+    sizes = [file.stat().st_size for file in files]
+    assert [one.source_bytes["intrinsics"] for one in read] == [sizes[0], 0, sizes[1], 0]
+    for index, file in enumerate((files[0], files[0], files[1], files[1])):
+        np.testing.assert_array_equal(read[index].arrays["intrinsics"], np.loadtxt(file).ravel())
+    again = pickle.loads(pickle.dumps(source))
+    np.testing.assert_array_equal(
+        again.read(3, ["intrinsics"]).arrays["intrinsics"], read[3].arrays["intrinsics"]
+    )
+
+
+def test_a_camera_without_frames_is_left_out(tmp_path: Path) -> None:
+    LOOKS["seven_scenes"](tmp_path)
+    Drawer(tmp_path).matrix("chess/seq-03/camera-intrinsics.txt", rows=3, columns=3)
+    left = {one.what: one for one in report_of(opened(tmp_path)).left_out}
+    assert left["chess/seq-03/camera-intrinsics.txt"].reason == "of samples that are not there"
+
+
+def test_a_damaged_camera_is_named(tmp_path: Path) -> None:
+    LOOKS["seven_scenes"](tmp_path)
+    (tmp_path / "chess/seq-02/camera-intrinsics.txt").write_text("585 0 x")
+    source = opened(tmp_path)
+    with pytest.raises(SampleError, match=r"seq-02/camera-intrinsics.txt"):
+        source.read(2, ["intrinsics"])
+
+
 # ---- any source
 
 
@@ -351,4 +382,6 @@ def test_archives_keep_the_places(tmp_path: Path) -> None:
 @pytest.mark.skipif(not (DATA / "sevenscenes_clip").is_dir(), reason=f"no clip under {DATA}")
 def test_the_real_clip_is_one_recording() -> None:
     source = opened(DATA / "sevenscenes_clip")
+    camera = source.read(63, ["intrinsics"]).arrays["intrinsics"]
+    np.testing.assert_array_equal(camera, [585, 0, 320, 0, 585, 240, 0, 0, 1])
     assert places(source) == [SequencePlace("recording", n) for n in range(300, 364)]

@@ -34,6 +34,7 @@ from dsc._copies.export.target import (
     named_exists,
     write_named,
 )
+from dsc._pipeline.read.dataset import Dataset
 from dsc._schemas import Manifest, Origin, Task, TaskKind
 from dsc._schemas.sample import Sample
 from dsc._sources.folder.placing import CLASS_TASK
@@ -43,6 +44,7 @@ from dsc.errors import UsageError
 NAMES = ("original", "keys")
 OWN_NAMES = ("sample", "clevr", "rendered", "huggingface")  # files are named by keys
 BATCH = 8
+LOOKED_AT = 8  # pairs of neighbours
 PNG_LEVEL = 6
 NUMBERS = ("npy", *JSON_ENDINGS, *TEXT_ENDINGS, *NUMBER_ENDINGS)  # files of numbers
 SHAPE = re.compile(r"\S+ (\d+(?:×\d+)*)")
@@ -189,6 +191,8 @@ class _Writer:
         self._shapes = stored_shapes(job.manifest)
         self._has_classes = self._original and layouts_of(job.manifest) == {"classes"}
         self._is_turned = self._original and layouts_of(job.manifest) == {TURNED}
+        self._shares = shared_tasks(job.dataset) if self._original else frozenset()
+        self._shared: dict[str, bytes] = {}  # by path, what files hold that samples share
         self.written = self.kept = 0
         self.missing = dict.fromkeys(self._tasks, 0)
 
@@ -199,15 +203,31 @@ class _Writer:
             for index, key in zip(indices, keys, strict=True)
             if (paths := self._absent(index, key))
         }
-        for paths, sample in zip(
-            wanted.values(), self._dataset.batch(list(wanted)) if wanted else (), strict=True
-        ):
+        samples = self._dataset.batch(list(wanted)) if wanted else []
+        for (index, paths), sample in zip(wanted.items(), samples, strict=True):
+            at = index - indices[0]
             for name, path in paths.items():
                 if sample[name] is None:
                     self.missing[name] += 1
                 elif not _is_alpha(name, paths):
-                    write_named(self._root, path, self._file(name, path, sample, paths))
-                    self.written += 1
+                    data = self._file(name, path, sample, paths)
+                    if name not in self._shares or self._is_new(path, data):
+                        write_named(self._root, path, data)
+                        self.written += 1
+                    elif self._shared[path] != data:  # of another set that was appended
+                        own = native_path(self._dataset.manifest, self._tasks[name], keys[at])
+                        write_named(self._root, own, self._file(name, own, sample, paths))
+                        self.written += 1
+
+    def _is_new(self, path: str, data: bytes) -> bool:
+        """Tell whether a file that samples share is to be written: it comes with the first."""
+        if path in self._shared:
+            return False
+        self._shared[path] = data
+        if self._overwrite or not named_exists(self._root, path):
+            return True
+        self.kept += 1
+        return False
 
     def write_nyuv2_lists(self) -> None:
         """Write what the folder of NYU Depth v2 has beside its frames: splits and classes."""
@@ -249,9 +269,24 @@ class _Writer:
             paths = {name: path for name, path in paths.items() if name != CLASS_TASK}
         if self._overwrite:
             return paths
-        absent = {name: path for name, path in paths.items() if not named_exists(self._root, path)}
+        absent = {
+            name: path
+            for name, path in paths.items()
+            if name in self._shares or not named_exists(self._root, path)
+        }
         self.kept += len(paths) - len(absent)
         return absent
+
+
+def shared_tasks(dataset: Dataset) -> frozenset[str]:
+    """Return the tasks of which a file is that of many samples, as of neighbours in a recording."""
+    last, maps = len(dataset) - 1, {task.name for task in dataset.tasks if task.is_map}
+    pairs = {last * k // LOOKED_AT for k in range(LOOKED_AT)} if last > 0 else set()
+    found = set[str]()
+    for index in sorted(pairs):
+        one, other = dataset.origin(index), dataset.origin(index + 1)
+        found |= {name for name, path in one.files.items() if other.files.get(name) == path}
+    return frozenset(found - maps)
 
 
 def layouts_of(manifest: Manifest) -> set[str]:

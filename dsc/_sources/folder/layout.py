@@ -42,6 +42,20 @@ class SetAside:
     task: str = ""
 
 
+@dataclass(frozen=True)
+class SharedPlace:
+    """Where a file belongs that is of all samples of a group and of the groups below it.
+
+    Attributes
+    ----------
+    task, group
+        Name of its task, and the directories that its samples lie in.
+    """
+
+    task: str
+    group: str
+
+
 Placer = Callable[[str, str], FilePlace | SetAside | None]
 
 
@@ -69,6 +83,9 @@ class Layout:
     sequence
         What a sample's name says of its recording and frame, as ``--sequence-by`` has it; empty
         where samples are no frames.
+    shared
+        Returns the place of a file that all samples of a recording or scene share, such as that of
+        a camera's intrinsics; None for every other file.
     times
         Where a recording's time stamps lie, one a line, from the directory of a frame's file;
         empty where nowhere.
@@ -82,3 +99,4 @@ class Layout:
     arrays: tuple[str, ...] = ()
     sequence: str = ""
     times: str = ""
+    shared: Callable[[str, str], SharedPlace | None] | None = None

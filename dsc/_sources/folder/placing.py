@@ -9,7 +9,7 @@ Everything else is left out, with the reason and, where it looks like one, the t
 import itertools
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from dsc._files.directories import join_path
@@ -19,7 +19,7 @@ from dsc._schemas import LeftOut
 from dsc._schemas.task import spelled
 from dsc._sources.file_table import WHOLE, FileTable, TableBuilder
 from dsc._sources.folder.fields import has_known_family, is_bare, name_fields, of_sample
-from dsc._sources.folder.layout import STRAY, FilePlace, Layout, Listing, SetAside
+from dsc._sources.folder.layout import STRAY, FilePlace, Layout, Listing, SetAside, SharedPlace
 from dsc._sources.meaning.names import is_task_word, kind_of_name, task_name
 from dsc._sources.meaning.options import TaskOptions
 
@@ -100,6 +100,8 @@ class PlacedFiles:
         By task, which two files claim one sample, in words for people.
     fields
         The tasks whose files are neither pictures nor arrays.
+    shared
+        The tasks of which one file is that of many samples.
     """
 
     table: FileTable
@@ -108,6 +110,7 @@ class PlacedFiles:
     files: dict[str, int]
     twins: dict[str, str]
     fields: frozenset[str] = frozenset()
+    shared: frozenset[str] = frozenset()
 
     @property
     def tasks(self) -> list[str]:
@@ -121,14 +124,18 @@ def place_files(layout: Layout, files: ListedFiles, kept: Collection[str] = ()) 
     `kept` are tasks whose files are to be taken as they are, of whatever format.
     """
     labels, rest = dict[str, str](), PassedOver()
+    others, shared = _part_shared(layout, files.others)
     placed = _place_pictures(layout, files.readable, labels, rest)
-    placed += _place_others(layout, files.others, [place for place, _ in placed], rest, kept)
-    fields = _place_fields(layout, files.others, placed, rest, kept)
+    placed += _place_others(layout, others, [place for place, _ in placed], rest, kept)
+    fields = _place_fields(layout, others, placed, rest, kept)
     placed += fields
+    joined = _joined(layout, placed, rest)
     builder = TableBuilder()
-    for place, path in _joined(layout, placed, rest):
+    for place, path in joined:
         head, tail = _template(path, place.stem)
         builder.add(place.group, place.stem, place.task, head, tail, place.split)
+    for place, path in _share(shared, [place for place, _ in joined], rest):
+        builder.add(place.group, place.stem, place.task, path, WHOLE, place.split)
     for pattern, paths in files.ignored.items():
         for path in paths:
             rest.add_file(path, f"--ignore {pattern}")
@@ -140,7 +147,54 @@ def place_files(layout: Layout, files: ListedFiles, kept: Collection[str] = ()) 
         builder.counts(),
         builder.twins,
         frozenset(place.task for place, _ in fields),
+        frozenset(place.task for place, _ in shared),
     )
+
+
+def _part_shared(layout: Layout, others: Listing) -> tuple[Listing, list[tuple[SharedPlace, str]]]:
+    """Part files that many samples share from the others."""
+    if layout.shared is None:
+        return others, []
+    own: dict[str, list[str]] = {}
+    shared: list[tuple[SharedPlace, str]] = []
+    for directory, name, path in _paths(others):
+        place = layout.shared(directory, name)
+        if place is None:
+            own.setdefault(directory, []).append(name)
+        else:
+            shared.append((place, path))
+    return own, shared
+
+
+def _share(
+    shared: Sequence[tuple[SharedPlace, str]], samples: Sequence[FilePlace], rest: PassedOver
+) -> Iterator[tuple[FilePlace, str]]:
+    """Give each sample the file that lies nearest above it, of each task that is shared."""
+    by_group: dict[str, dict[str, list[str]]] = {}
+    for place, path in shared:
+        by_group.setdefault(place.group, {}).setdefault(place.task, []).append(path)
+    used = set[str]()
+    found: dict[str, dict[str, list[str]]] = {}
+    seen = set[tuple[str, str]]()
+    for sample in samples if shared else ():
+        if (key := _sample(sample)) in seen:
+            continue
+        seen.add(key)
+        if sample.group not in found:
+            above = [by_group.get(group, {}) for group in _above(sample.group)]
+            found[sample.group] = {task: paths for own in above for task, paths in own.items()}
+        for task, paths in found[sample.group].items():
+            used.update(paths)
+            yield from ((replace(sample, task=task), path) for path in paths)
+    for place, path in shared:
+        if path not in used:
+            rest.add_file(path, "of samples that are not there", place.task)
+
+
+def _above(group: str) -> list[str]:
+    """List a group and the directories above it, the outermost first."""
+    parts = group.split("/") if group else []
+    return ["/".join(parts[:end]) for end in range(len(parts) + 1)]
 
 
 def _sample(place: FilePlace) -> tuple[str, str]:

@@ -47,6 +47,7 @@ from dsc._sources.meaning.options import (
 )
 from dsc.errors import UsageError
 
+KEPT_SHARED = 64  # files
 LAYOUTS = ("directories", "split-directories", "suffixes", "classes", *PUBLISHED)
 LOOKED_FOR = (
     "rgb/0001.jpg with depth/0001.png",
@@ -64,6 +65,8 @@ class FolderSource(FileSource):
         How the files are laid out.
     labels
         Name of the class by group, where the layout has classes.
+    shared
+        The tasks of which one file is that of many samples.
     more
         See `FileSource`.
     """
@@ -76,10 +79,18 @@ class FolderSource(FileSource):
         table: FileTable,
         layout: Layout,
         labels: Mapping[str, str],
+        shared: Collection[str] = (),
         **more: Any,
     ) -> None:
         super().__init__(tree, table, **more)
         self._sequence, self._times = layout.sequence, layout.times
+        # a file that many samples share is read once, and its bytes are those of the first of them
+        self._firsts = {
+            name: frozenset(np.unique(table.files[name], return_index=True)[1].tolist())
+            for name in shared
+            if name in table.files
+        }
+        self._read_before: dict[tuple[str, str], tuple[NDArray[Any], int]] = {}
         numbers = {name: number for number, name in enumerate(class_names(labels))}
         self._class_of_group = {
             at: numbers[labels[group]] for at, group in enumerate(table.groups) if group in labels
@@ -160,10 +171,15 @@ class FolderSource(FileSource):
             table,
             chosen,
             built.labels,
+            built.shared,
             meanings=meanings,
             options={**options.to_json(), "layout": chosen.name, "split": split},
             left_out=left_out,
-            notes=[f"layout {chosen.name}: {chosen.why}", *idle_notes(options, left_out)],
+            notes=[
+                f"layout {chosen.name}: {chosen.why}",
+                *_shared_notes(built, table),
+                *idle_notes(options, left_out),
+            ],
         )
 
     @property
@@ -199,6 +215,8 @@ class FolderSource(FileSource):
         return None
 
     def _read_task(self, index: int, task: Task, key: str) -> tuple[NDArray[Any], int] | None:
+        if task.name in self._firsts:
+            return self._read_shared(index, task, key)
         if task.name in self.table.files:
             return super()._read_task(index, task, key)
         number = self._class_of_group.get(int(self.table.group[index]))
@@ -206,6 +224,21 @@ class FolderSource(FileSource):
             return None
         label = np.array(number, task.dtype)
         return label, label.nbytes
+
+    def _read_shared(self, index: int, task: Task, key: str) -> tuple[NDArray[Any], int] | None:
+        path = self.table.path(index, task.name)
+        if path is None:
+            return None
+        known = self._read_before.get((task.name, path))
+        if known is None:
+            known = super()._read_task(index, task, key)
+            if known is not None:
+                for old in list(self._read_before)[:-KEPT_SHARED]:
+                    del self._read_before[old]
+                self._read_before[task.name, path] = known
+        if known is None or index in self._firsts[task.name]:
+            return known
+        return known[0], 0
 
     def _has(self, index: int, task: str) -> bool:
         if task in self.table.files:
@@ -239,6 +272,11 @@ def _choose_layout(
     if stated is not None:
         return stated_layout(stated, files.readable, LAYOUTS, named)
     return tell_layout(files.readable, root, named)
+
+
+def _shared_notes(built: PlacedFiles, table: FileTable) -> list[str]:
+    names = sorted(built.shared & set(table.files))
+    return [f"one file for all frames: {', '.join(names)}"] if names else []
 
 
 def _check_twins(built: PlacedFiles, wanted: Sequence[str]) -> None:

@@ -140,13 +140,25 @@ def pattern_of(path: str, name: str) -> str | None:
 
 
 def common_patterns(origins: Sequence[Origin]) -> dict[str, str]:
-    """Return each task's most frequent pattern."""
+    """Return each task's most frequent pattern.
+
+    A file that most samples share has a pattern without ``{name}``.
+    """
     counts: dict[str, Counter[str]] = {}
+    shared: dict[str, Counter[str]] = {}
     for origin in origins:
+        directory = origin.name.rpartition("/")[0]
         for task, path in origin.files.items():
             pattern = pattern_of(path, origin.name)
             if pattern is not None:
                 counts.setdefault(task, Counter())[pattern] += 1
+            elif "{" not in path + origin.name:
+                below = path.replace(directory, "{dir}", 1) if directory else path
+                shared.setdefault(task, Counter())[below] += 1
+    for task, found in shared.items():
+        pattern, count = found.most_common(1)[0]
+        if 2 * count > sum(found.values()) + sum(counts.get(task, Counter()).values()) > 1:
+            counts[task] = Counter({pattern: count})
     return {task: min(c, key=lambda one: (-c[one], one)) for task, c in sorted(counts.items())}
 
 

@@ -103,3 +103,16 @@ def test_lines_without_places_are_what_they_were() -> None:
 def test_a_place_that_is_none_is_damage(field: str) -> None:
     with pytest.raises(CorruptArchiveError, match="keys: a line says no place"):
         read_places(f'{{"key":"a",{field}}}\n'.encode(), "keys")
+
+
+def test_a_file_that_samples_share_is_said_once() -> None:
+    origins = [
+        Origin(name=f"{scene}/{n}", files={"rgb": f"{scene}/{n}.png", "k": f"{scene}/in/k.txt"})
+        for scene in ("a", "b")
+        for n in (0, 1, 10)
+    ]
+    lines = write_lines([f"k{n}" for n in range(6)], origins)
+    assert common_patterns(origins) == {"rgb": "{dir}/{name}.png", "k": "{dir}/in/k.txt"}
+    assert lines.count(b"k.txt") == 1
+    assert read_lines(lines, "keys") == origins
+    assert common_patterns(origins[:1]) == {"rgb": "{dir}/{name}.png"}

@@ -14,7 +14,7 @@ from functools import cached_property
 from dsc._files.directories import join_path
 from dsc._files.formats import can_read
 from dsc._schemas.task import spelled
-from dsc._sources.folder.layout import STRAY, FilePlace, Layout, Listing, SetAside
+from dsc._sources.folder.layout import STRAY, FilePlace, Layout, Listing, SetAside, SharedPlace
 from dsc._sources.meaning.decide import Stated
 from dsc._sources.meaning.names import is_task_word, split_of
 
@@ -43,6 +43,22 @@ class Rule:
     task: str
     group: str = "{a}/{b}"
     stem: str = "{stem}"
+
+
+@dataclass(frozen=True)
+class SharedRule:
+    """Files of a whole recording or scene, one for all of its samples: which, and their task.
+
+    Attributes
+    ----------
+    path
+        Pattern of their whole path; its group ``a`` is the directory of the samples.
+    task
+        Name of their task, a template.
+    """
+
+    path: str
+    task: str
 
 
 @dataclass(frozen=True)
@@ -93,6 +109,8 @@ class Form:
         Sets of tasks, one of which must be there.
     beside
         What is left out for a reason.
+    shared
+        What all samples of a recording or scene have in one file.
     known, pair, arrays, sequence, times
         See `dsc._sources.folder.layout.Layout`.
     also
@@ -110,6 +128,7 @@ class Form:
     pair: Callable[[list[tuple[FilePlace, str]]], Iterable[tuple[FilePlace, str]]] | None = None
     arrays: tuple[str, ...] = ()
     also: Callable[[Listing], bool] | None = None
+    shared: tuple[SharedRule, ...] = ()
     sequence: str = ""
     times: str = ""
 
@@ -146,6 +165,7 @@ class Form:
             self.arrays,
             self.sequence,
             self.times,
+            placer.shared if self.shared else None,
         )
 
 
@@ -175,6 +195,20 @@ class FormPlacer:
                     filled = self._filled[directory, pattern] = _fill(pattern, rule, where)
                 return _place(filled, match)
         return self._aside(directory, name)
+
+    @cached_property
+    def _shared(self) -> list[tuple[re.Pattern[str], SharedRule]]:
+        return [(re.compile(one.path), one) for one in self._form.shared]
+
+    def shared(self, directory: str, name: str) -> SharedPlace | None:
+        """Return the place of a file that samples share; None for every other."""
+        path = join_path(directory, name)
+        for pattern, rule in self._shared:
+            match = pattern.fullmatch(path)
+            if match is not None:
+                words = match.groupdict("")
+                return SharedPlace(spelled(rule.task.format_map(words)), words.get("a", ""))
+        return None
 
     def _of(self, directory: str) -> Iterable[tuple[re.Pattern[str], Rule, re.Match[str]]]:
         for where, name, rule in self._rules:

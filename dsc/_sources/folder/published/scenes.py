@@ -9,6 +9,7 @@ from dsc._sources.folder.published.form import (
     PICTURES,
     Form,
     Rule,
+    SharedRule,
     keep_all,
     needs,
 )
@@ -40,7 +41,6 @@ SCANNET = Form(
     ),
     needs=(needs("rgb"), needs("depth")),
     beside=(
-        keep_all(r"(?:intrinsics?/)?(?:in|ex)trinsics?_\w+\.txt", "camera of a whole scene"),
         keep_all(r"scene\d{4}_\d\d\.txt", "facts about a whole scene"),
         keep_all(r".*\.(?:ply|json|sens|zip)", "of a whole scene, not of a frame"),
     ),
@@ -50,7 +50,19 @@ SCANNET = Form(
         "label_filt": _LABEL,
         "instance": _LABEL,
         "instance_filt": _LABEL,
+        **{
+            f"{which}trinsic{ending}_{camera}": Stated(kind="vector")
+            for which in ("in", "ex")
+            for ending in ("", "s")
+            for camera in ("color", "depth")
+        },
     },
+    shared=(
+        SharedRule(
+            r"(?:(?P<a>.+?)/)??(?:intrinsics?/)?(?P<task>(?:in|ex)trinsics?_\w+)\.txt",
+            "{task}",
+        ),
+    ),
     sequence=IN_GROUP + r"(?P<frame>\d+)",
 )
 
@@ -81,8 +93,9 @@ SEVEN_SCENES = Form(
     ),
     needs=(needs("rgb", "depth"),),
     beside=(keep_all(r"(?:Train|Test)Split\.txt", "names the sequences of a split"),),
-    known={"depth": _MM},
+    known={"depth": _MM, "intrinsics": Stated(kind="vector")},
     also=_is_seven_scenes,
+    shared=(SharedRule(BELOW + r"camera-intrinsics\.txt", "intrinsics"),),
     sequence=IN_GROUP + r"frame-(?P<frame>\d+)",
 )
 
