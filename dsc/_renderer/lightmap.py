@@ -17,13 +17,11 @@ from numpy.typing import NDArray
 from dsc._renderer.light import SLOTS, visibility_at
 from dsc._renderer.solids import Scene, Solid, Vector
 from dsc._renderer.surface import Surfaces
-from dsc._renderer.trace import Float, dot
+from dsc._renderer.trace import Float
 
 STEP_M = 0.04  # between nodes, at most
 _INSET_M = 0.003  # of the outermost nodes from an edge, where another surface may begin
 _LIFT_M = np.float32(2e-3)
-_OCCLUSION_M = 0.81  # how far a solid darkens what is around it
-_SUN_BLUR_M = 0.2  # how much wider than a solid its shadow of the sun is, at most
 _ROOM_FACES = 6
 _SHAPES = ("box", "cylinder", "sphere")
 _FIRST, _SECOND = np.array([1, 0, 0]), np.array([2, 2, 1])  # axes of a face, by the axis across it
@@ -94,8 +92,7 @@ class LightMap:
         own = _only(points, is_moving), _only(normal, is_moving)
         seen[used[is_moving]] = visibility_at(now, *own).mean(axis=2)
         state[used[is_moving]] = _states(now, *own)
-        dimmed = _touched(self._scene, movers, points) & ~is_moving
-        at, there = used[dimmed], (_only(points, dimmed), _only(normal, dimmed))
+        at, there = used[~is_moving], (_only(points, ~is_moving), _only(normal, ~is_moving))
         # what one sample sees is what both the still things and the movers leave of it
         seen[at] = np.minimum(self._samples[at], visibility_at(alone, *there)).mean(axis=2)
         state[at] = np.maximum(state[at], _states(alone, *there))
@@ -253,24 +250,3 @@ def _is_inside(scene: Scene, points: Float) -> NDArray[np.bool_]:
             within &= np.abs(cos * y - sin * x) < half[1]
         inside |= within & (np.abs(z) < half[2])
     return inside
-
-
-def _touched(scene: Scene, movers: list[Solid], points: Float) -> NDArray[np.bool_]:
-    """Mark the points whose light a mover may change: a little too many rather than too few."""
-    found = np.zeros(points.shape[1], bool)
-    for solid in movers:
-        center = solid.center.astype(np.float32)[:, None]
-        radius = float(np.linalg.norm(solid.half))
-        offset = center - points
-        found |= dot(offset, offset) < (radius + _OCCLUSION_M) ** 2
-        for light in scene.lights:
-            reach = radius + float(np.abs(light.spread).sum())
-            toward = light.position.astype(np.float32)[:, None] - points
-            part = np.clip(dot(offset, toward) / dot(toward, toward), 0, 1)
-            gap = offset - part * toward
-            found |= dot(gap, gap) < reach**2
-        if scene.sun is not None:
-            sun = scene.sun.astype(np.float32)[:, None]
-            gap = offset - np.maximum(dot(offset, np.broadcast_to(sun, offset.shape)), 0) * sun
-            found |= dot(gap, gap) < (radius + _SUN_BLUR_M) ** 2
-    return found
