@@ -6,8 +6,8 @@ stateless: the same sample at the same quality gives the same bytes, and a strea
 without anything but the streams it requires.
 
 What only some codecs can do is a protocol each: `JointCodec`, `SplitCodec` (both of a codec's
-class), `EffortCodec`, `GroupCodec`, `PackedCodec`, `LatentCodec` and `AdaptableCodec`. Ask with
-`isinstance`; a codec need not name them.
+class), `EffortCodec`, `GroupCodec`, `KeepingCodec`, `PackedCodec`, `LatentCodec` and
+`AdaptableCodec`. Ask with `isinstance`; a codec need not name them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -155,6 +155,17 @@ class GroupCodec(Protocol):
             When an array's dtype, shape or values do not fit its task.
         """
         ...
+
+
+@runtime_checkable
+class KeepingCodec(Protocol):
+    """A codec of groups that keeps frames as their source has coded them.
+
+    It is given the bytes of a `dsc._schemas.coded_frame.CodedFrame` (uint8, one axis) in the place
+    of an array, and decodes to what the source reads.
+    """
+
+    takes_coded: ClassVar[bool]
 
 
 @runtime_checkable

@@ -29,6 +29,7 @@ CODECS: dict[str, str] = {
     "webp-bare": "dsc._codecs.classical.webp_bare:WebpBareCodec",
     "av1-small": "dsc._codecs.classical.av1_small:Av1SmallCodec",
     "av1-seq": "dsc._codecs.sequence.codec:Av1SeqCodec",
+    "keep": "dsc._codecs.sequence.kept:KeepCodec",
     "av1-small-restored": "dsc._codecs.restored.codec:RestoredCodec",
     "jxl": "dsc._codecs.classical.jxl:JxlCodec",
     "jxl-lossless": "dsc._codecs.classical.jxl:JxlLosslessCodec",
@@ -54,10 +55,10 @@ SAME_AS: dict[str, str] = {"av1-psnr": "av1"}
 AT_AN_EFFORT: dict[str, str] = {"av1-fast": "av1"}
 
 # Codecs of groups of samples, which are nothing new for a sample alone.
-OF_GROUPS = ("av1-seq",)
+OF_GROUPS = ("av1-seq", "keep")
 
 # Codecs that give every map back bit for bit, whatever quality is asked for.
-LOSSLESS = ("raw", "png", "jxl-lossless", "label-context", "vector", "plain", "exact")
+LOSSLESS = ("raw", "png", "jxl-lossless", "label-context", "vector", "plain", "exact", "keep")
 
 MEMBERS = (
     "for_tasks", "from_config", "streams", "encode_batch", "decode_batch", "config", "weights",

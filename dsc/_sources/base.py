@@ -2,8 +2,8 @@
 
 `Source` is what every source must do. What only some can do, such as telling splits or accounting
 for what they leave out, is a protocol each: `SplitSource`, `ReportingSource`, `TracedSource`,
-`IncompleteSource`, `SequenceSource`, `RecordedSource`, `CheckedSource`. The functions below ask any
-source and say what holds of one without the ability.
+`IncompleteSource`, `SequenceSource`, `RecordedSource`, `CodedSource`, `CheckedSource`. The
+functions below ask any source and say what holds of one without the ability.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc._schemas import LeftOut, Origin, SequencePlace, SourceReport, Task, TaskReport
+from dsc._schemas.coded_frame import CodedFrame
 from dsc.errors import SampleError, UnknownTaskError
 
 
@@ -170,6 +171,22 @@ class RecordedSource(Protocol):
 
 
 @runtime_checkable
+class CodedSource(Protocol):
+    """An ability of a source: frames of its videos may stay as they are coded."""
+
+    def coded(self, index: int, task: str) -> CodedFrame | None:
+        """Return a frame as its video has it, with all that is decoded before it; None: no task.
+
+        Raises
+        ------
+        SampleError
+            When the task is no video, or the structure of the video does not allow it; the message
+            says what can be done.
+        """
+        ...
+
+
+@runtime_checkable
 class CheckedSource(Protocol):
     """An ability of a source: it can look at its files before any work is done on them."""
 
@@ -254,6 +271,22 @@ def name_of(source: Source, index: int) -> str:
 def place_of(source: Source, index: int) -> SequencePlace | None:
     """Return where a sample of any source stands in a recording; None where it is of none."""
     return source.place(index) if _knows_places(source) else None
+
+
+def coded_of(source: Source, index: int, task: str) -> CodedFrame | None:
+    """Return a frame of any source as its video has it; None where the sample lacks the task.
+
+    Raises
+    ------
+    SampleError
+        When it has none; see `CodedSource`.
+    """
+    if not isinstance(source, CodedSource):
+        raise SampleError(
+            f"task {task}: keep takes frames as a video has them, and {source.name} has no videos; "
+            "use av1-seq"
+        )
+    return source.coded(index, task)
 
 
 def check_files(source: Source, tasks: Sequence[str]) -> None:

@@ -18,6 +18,7 @@ from dsc._codecs.base import (
     Array,
     Codec,
     GroupCodec,
+    KeepingCodec,
     PackedCodec,
     Sample,
     at_effort,
@@ -277,6 +278,13 @@ class CodecSet:
         """How many samples of a recording are coded together at most; 1 where none are."""
         sizes = [self._group_size(slot) for slot in range(len(self._records))]
         return min((size for size in sizes if size > 1), default=1)
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """The tasks whose frames are kept as their source has coded them."""
+        codecs = {slot: self.codec(slot) for slot in self._grouped}
+        keeping = {slot for slot, codec in codecs.items() if isinstance(codec, KeepingCodec)}
+        return tuple(task for task, slot in self._task_slot.items() if slot in keeping)
 
     def is_grouped(self, slot: int) -> bool:
         """Tell whether the codec of a slot codes samples of a recording together."""

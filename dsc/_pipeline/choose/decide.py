@@ -21,6 +21,7 @@ from dsc._schemas.quality import DEFAULT_QUALITY
 from dsc._sources.base import Source
 from dsc.errors import CodecError, UnknownTaskError, UsageError
 
+KEEP = "keep"
 OnChoice = Callable[[Choice], None]
 
 
@@ -64,7 +65,9 @@ def decide_coding(
     if not automatic:
         codec_set = _by_words(spec, source, tasks, tuple(bounds), effort)
         shared = [stream.name for stream in codec_set.streams() if not stream.carries]
-        return Coding(tuple(tasks), codec_set, asked_quality(asked, report, tasks, shared))
+        quality = asked_quality(asked, report, tasks, shared)
+        _check_kept(spec, quality)
+        return Coding(tuple(tasks), codec_set, quality)
     quality = asked_quality(asked, report, tasks)
     rest = [task for task in tasks if task not in automatic]
     words = choose_codecs(spec, rest) if rest else {}
@@ -108,6 +111,23 @@ def _by_words(
         return CodecSet.assigned(words, tasks, bounded, effort)
     except CodecError as error:
         raise UsageError(f"--codec {spec.text or 'unset'}: {error}") from None
+
+
+def _check_kept(spec: Spec, quality: Quality) -> None:
+    """Refuse a promise about frames that are kept: nothing can be done for it.
+
+    Raises
+    ------
+    UsageError
+        When there is one.
+    """
+    kept = [name for name, word in spec.chosen.items() if word == KEEP]
+    for option, named in (("--target", quality.targets), ("--max-error", quality.max_error)):
+        both = [name for name in kept if name in named]
+        if both:
+            raise UsageError(
+                f"{option} {both[0]}: its frames are kept as they are; give {both[0]} another codec"
+            )
 
 
 def asks_for_targets(asked: CodingOptions) -> bool:

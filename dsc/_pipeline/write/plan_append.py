@@ -43,10 +43,12 @@ from dsc._schemas import (
     required_streams,
     resolve_task,
 )
+from dsc._schemas.coded_frame import CodedFrame
 from dsc._schemas.manifest import format_version_of
 from dsc._sources.base import (
     Source,
     SourceSample,
+    coded_of,
     lacks_of,
     origin_of,
     place_of,
@@ -248,6 +250,10 @@ class Selected:
         """Say where a sample stands in a recording."""
         return place_of(self._source, int(self._indices[index]))
 
+    def coded(self, index: int, task: str) -> CodedFrame | None:
+        """Return a frame as its video has it; see `dsc._sources.base.CodedSource`."""
+        return coded_of(self._source, int(self._indices[index]), task)
+
     def report(self) -> SourceReport:
         """Say what the source found, decided and left out."""
         return report_of(self._source)
@@ -300,6 +306,11 @@ class Matched:
     def place(self, index: int) -> SequencePlace | None:
         """Say where a sample stands in a recording, as the archive has it."""
         return self._archive.place(index)
+
+    def coded(self, index: int, task: str) -> CodedFrame | None:
+        """Return a frame as its video has it; see `dsc._sources.base.CodedSource`."""
+        found = int(self._indices[index])
+        return None if found == ABSENT else coded_of(self._source, found, task)
 
     def read(self, index: int, tasks: Sequence[str]) -> SourceSample:
         """Read a sample; see `Source.read`.

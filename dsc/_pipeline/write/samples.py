@@ -8,11 +8,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from dsc._codecs.base import Array
 from dsc._pipeline.choose.coding import Coding, Encoder
 from dsc._pipeline.choose.rate_control import Coded, SearchState
 from dsc._schemas import Origin, SequencePlace
-from dsc._sources.base import Source, SourceSample, origin_of, place_of, read_sample
+from dsc._schemas.coded_frame import CodedFrame
+from dsc._sources.base import (
+    Source,
+    SourceSample,
+    coded_of,
+    origin_of,
+    place_of,
+    read_sample,
+)
 from dsc.errors import CodecError, SampleError
 
 BATCH_SAMPLES = 8
@@ -97,6 +107,7 @@ class _Item:
     source_bytes: Mapping[str, int] = field(default_factory=dict)
     error: str | None = None
     coded: Coded = field(default_factory=Coded)
+    kept: Mapping[str, CodedFrame] = field(default_factory=dict)
 
 
 def code_samples(
@@ -146,9 +157,12 @@ def _batches(
 ) -> Iterator[list[list[_Item]]]:
     batch: list[list[_Item]] = []
     count = size = 0
-    names = [task.name for task in coding.tasks]
+    kept = coding.codec_set.kept
+    names = [task.name for task in coding.tasks if task.name not in kept]
     for indices in groups:
-        batch.append([_read(source, n, indices, names, on_error, read.get(n)) for n in indices])
+        batch.append(
+            [_read(source, n, indices, names, kept, on_error, read.get(n)) for n in indices]
+        )
         size += sum(array.nbytes for item in batch[-1] for array in item.arrays.values())
         count += len(indices)
         if count >= most or size >= BATCH_BYTES:
@@ -164,17 +178,31 @@ def _read(
     index: int,
     group: range,
     names: list[str],
+    kept: Sequence[str],
     on_error: str,
     sample: SourceSample | None,
 ) -> _Item:
     try:
         sample = read_sample(source, index, names) if sample is None else sample
+        coded = {name: coded_of(source, index, name) for name in kept}
     except SampleError as error:
         key = source.key(index)
         if on_error == "skip":
             return _Item(index, key, group, error=str(error))
         raise SampleError(advice(key, index, error)) from error
-    return _Item(index, sample.key, group, sample.arrays, sample.source_bytes)
+    frames = {name: frame for name, frame in coded.items() if frame is not None}
+    if not frames:
+        return _Item(index, sample.key, group, sample.arrays, sample.source_bytes)
+    bodies = {name: np.frombuffer(frame.pack(), np.uint8) for name, frame in frames.items()}
+    sizes = {name: len(frame.own.data) for name, frame in frames.items()}
+    return _Item(
+        index,
+        sample.key,
+        group,
+        {**sample.arrays, **bodies},
+        {**sample.source_bytes, **sizes},
+        kept=frames,
+    )
 
 
 def _encode(batch: list[list[_Item]], encoder: Encoder, on_error: str) -> None:
@@ -230,7 +258,9 @@ def _at_fault(
 
 
 def _coded(source: Source, coding: Coding, item: _Item) -> CodedSample:
-    shapes = [item.arrays[t.name].shape for t in coding.tasks if t.is_map and t.name in item.arrays]
+    names = [t.name for t in coding.tasks if t.is_map and t.name in item.arrays]
+    shapes = [item.arrays[name].shape for name in names if name not in item.kept]
+    shapes += [(frame.height, frame.width) for frame in item.kept.values()]
     origin, place = _origin(source, coding, item.index), place_of(source, item.index)
     done = CodedSample(item.index, item.key, origin=origin, place=place, group=item.group)
     if item.error is not None:

@@ -10,7 +10,8 @@ that is taken is then held to its row's time: video and rows that do not run tog
 import os
 import threading
 from collections import OrderedDict, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from itertools import accumulate
 from typing import Any
 
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc._files.tree import FileTree
+from dsc._schemas.coded_frame import CodedFrame
 from dsc._sources.lerobot.episodes import Clip, Episode
 from dsc._sources.lerobot.video import COPY, Packets, VideoFile
 from dsc.errors import SampleError
@@ -79,6 +81,20 @@ class Clips:
         SampleError
             When it cannot be had, or is not shown when the row says; names file, episode and frame.
         """
+        with self._found(feature, episode, frame, time_s) as (video, number):
+            found = video.codes(number) if is_depth else video.rgb(number)
+            return found, int(video.packets.sizes[number])
+
+    def coded(self, feature: str, episode: int, frame: int, time_s: float) -> CodedFrame:
+        """Return a frame of an episode as its file has it; see `VideoFile.coded` and `read`."""
+        with self._found(feature, episode, frame, time_s) as (video, number):
+            return video.coded(number)
+
+    @contextmanager
+    def _found(
+        self, feature: str, episode: int, frame: int, time_s: float
+    ) -> Iterator[tuple[VideoFile, int]]:
+        """Give the file and the number there of a frame; errors then name the frame."""
         if self._pid != os.getpid():  # forked: the place in an open file is the parent's, too
             self._begin()
         clip = self._episodes[episode].clips[feature]
@@ -87,11 +103,9 @@ class Clips:
                 video = self._opened(clip.path)
                 first = self._first(video, clip, episode)
                 self._check_time(video.packets, clip, first, frame, time_s)
-                number = first + frame
-                found = video.codes(number) if is_depth else video.rgb(number)
+                yield video, first + frame
             except SampleError as error:
                 raise SampleError(f"episode {episode}, frame {frame}: {error}") from None
-            return found, int(video.packets.sizes[number])
 
     def _opened(self, path: str) -> VideoFile:
         if path in self._open:

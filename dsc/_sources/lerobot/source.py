@@ -34,6 +34,7 @@ from dsc._schemas import (
     TaskKind,
     WholeFile,
 )
+from dsc._schemas.coded_frame import CodedFrame
 from dsc._schemas.task import spelled
 from dsc._sources.base import SourceSample, find_task
 from dsc._sources.keys import natural_order
@@ -269,6 +270,22 @@ class LeRobotSource(RowSource):
                 sizes[name] = arrays[name].nbytes
         in_order = {name: arrays[name] for name in tasks if name in arrays}
         return SourceSample(key, in_order, {name: sizes[name] for name in in_order})
+
+    def coded(self, index: int, task: str) -> CodedFrame:
+        """Return a frame as its video has it; see `dsc._sources.base.CodedSource`."""
+        key, row = self.key(index), self._arranged.row(index)
+        camera, frames = self._cameras.get(task), self._recordings.frames
+        if camera is None or camera.counts is not None:
+            what = "depth, whose codes mean metres only here" if camera else "no video"
+            raise SampleError(
+                f"sample {key}, task {task}: {what}, so it cannot be kept; leave the codec to dsc"
+            )
+        seconds = frames.seconds(row, self._recordings.info.fps)
+        episode, frame = int(frames.episode[row]), int(frames.frame[row])
+        try:
+            return self._clips.coded(camera.feature.name, episode, frame, seconds)
+        except SampleError as error:
+            raise SampleError(f"sample {key}, task {task}: {error}") from None
 
     def _picture(self, row: int, task: str, key: str) -> tuple[NDArray[Any], int]:
         camera, frames = self._cameras[task], self._recordings.frames

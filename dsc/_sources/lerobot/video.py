@@ -11,6 +11,7 @@ Colours are what ``to_ndarray("rgb24")`` of PyAV makes of a frame, as lerobot's 
 has them.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,8 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc._extras import needing
+from dsc._schemas.coded_frame import MOST_PACKETS, CodedFrame, Packet
 from dsc.errors import SampleError
 
+CODEC_NAMES = {"h264": "h264", "hevc": "hevc", "libdav1d": "av1", "av1": "av1", "vp9": "vp9"}
+FILTERS = {"h264": "h264_mp4toannexb", "hevc": "hevc_mp4toannexb"}
+START_CODE = re.compile(rb"\x00{2,}\x01")
+COMMENTS = (39, 40)  # NAL units of supplemental information, of which decoding needs nothing
 COPY = "copy the file again, or encode it again"
 
 
@@ -110,10 +116,13 @@ class VideoFile:
         self._open_file, self._where = open_file, where
         self._container, self._stream = self._open()
         self.packets = self._list()
+        self._shown = np.full(len(self.packets.stamps), -1)  # of each packet, its frame
+        self._shown[self.packets.place] = np.arange(len(self.packets))
         self._frames: Iterator[Any] | None = None
         self._fed = -1  # number of the last packet that the decoder has got
         self._at = -1  # number of the last frame that it gave
         self._last: Any = None
+        self._held: dict[int, dict[int, bytes]] = {0: {}}  # packets of the key frame used last
 
     def close(self) -> None:
         """Close the file."""
@@ -133,6 +142,74 @@ class VideoFile:
     def _array(self, number: int, form: str) -> NDArray[Any]:
         frame = self.frame(number)
         return np.ascontiguousarray(frame.to_ndarray(format=form))
+
+    def coded(self, number: int) -> CodedFrame:
+        """Return a frame as it lies in the file, with all packets from its key frame on.
+
+        Raises
+        ------
+        SampleError
+            When the video is not of groups that stand alone, or they are too long.
+        """
+        table = self.packets
+        own, starts = int(table.place[number]), table.starts(number)
+        keys = table.keys[table.keys <= own]
+        start = int(keys[-1]) if len(keys) else 0
+        codec = self._stream.codec_context.name
+        name = CODEC_NAMES.get(codec)
+        advice = "use --codec TASK=av1-seq, or encode it again with closed GOPs of 2 to 16 frames"
+        if name is None:
+            raise SampleError(f"{self._where}: frames of {codec} cannot be kept; {advice}")
+        if starts[0] != start:
+            raise SampleError(
+                f"{self._where}: frame {number} needs frames before its key frame (an open GOP), "
+                f"which cannot be kept; {advice}"
+            )
+        if own - start >= MOST_PACKETS:
+            raise SampleError(
+                f"{self._where}: frame {number} is {own - start} packets behind its key frame, and "
+                f"at most {MOST_PACKETS - 1} can be kept; {advice}"
+            )
+        data, shown = self._data(start, own), self._shown
+        hidden = [place for place in data if shown[place] < 0]
+        if hidden:
+            raise SampleError(f"{self._where}: packet {hidden[0]} is not shown (an edit); {advice}")
+        context = self._stream.codec_context
+        packets = tuple(Packet(n, int(shown[n]), one) for n, one in sorted(data.items()))
+        return CodedFrame(name, context.height, context.width, packets)
+
+    def _data(self, start: int, own: int) -> dict[int, bytes]:
+        """Read packets, as a decoder takes them that knows nothing of the file."""
+        if start not in self._held:
+            self._held = {start: {}}
+        held = self._held[start]
+        if own not in held:
+            self._stop()
+            try:
+                for number, packet in self._demux(start):
+                    if number > own or packet.dts is None:
+                        break
+                    if number >= start and number not in held:
+                        held[number] = self._alone(packet)
+            except self._failures() as error:
+                raise SampleError(
+                    f"{self._where}: cannot be read ({_short(error)}); {COPY}"
+                ) from None
+        missing = [number for number in range(start, own + 1) if number not in held]
+        if missing:
+            raise SampleError(f"{self._where}: its data end before packet {missing[0]}; {COPY}")
+        return {number: held[number] for number in range(start, own + 1)}
+
+    def _alone(self, packet: Any) -> bytes:
+        """Return a packet's bytes, with start codes and, at key frames, parameter sets."""
+        name = FILTERS.get(self._stream.codec_context.name)
+        if name is None:
+            return bytes(packet)
+        from av.bitstream import BitStreamFilterContext
+
+        found = BitStreamFilterContext(name, self._stream).filter(packet)
+        data = b"".join(map(bytes, found))
+        return _without_comments(data) if name == FILTERS["hevc"] else data
 
     def frame(self, number: int) -> Any:
         """Decode a frame, an `av.VideoFrame`.
@@ -300,6 +377,13 @@ class VideoFile:
     def _failures() -> tuple[type[Exception], ...]:
         av = pyav()
         return (av.error.FFmpegError, EOFError, ValueError, OSError)
+
+
+def _without_comments(data: bytes) -> bytes:
+    """Return an access unit of HEVC without what encoders say of themselves: x265 says 2 kB."""
+    units = START_CODE.split(data)[1:]
+    kept = [unit for unit in units if unit[0] >> 1 & 0x3F not in COMMENTS]
+    return b"".join(b"\0\0\0\1" + unit for unit in kept)
 
 
 def _fewer_and_fewer(starts: list[int]) -> list[int]:

@@ -11,12 +11,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from dsc._schemas import Origin, SequencePlace, SourceReport, Task
+from dsc._schemas.coded_frame import CodedFrame
 from dsc._sources.base import (
     RecordedSource,
     SequenceSource,
     Source,
     SourceSample,
     check_files,
+    coded_of,
     lacks_of,
     name_of,
     origin_of,
@@ -83,6 +85,10 @@ class SequencedSource:
         """Say where a sample stands in a recording; None where it is of none."""
         self._at(index)
         return self._places.place(index)
+
+    def coded(self, index: int, task: str) -> CodedFrame | None:
+        """Return a frame as its video has it; see `dsc._sources.base.CodedSource`."""
+        return coded_of(self._source, self._at(index), task)
 
     def check(self, tasks: Sequence[str]) -> None:
         """Look at the files of these tasks; see `CheckedSource`."""

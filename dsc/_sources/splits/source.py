@@ -15,10 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc._schemas import Origin, SequencePlace, SourceReport, Task
+from dsc._schemas.coded_frame import CodedFrame
 from dsc._sources.base import (
     Source,
     SourceSample,
     check_files,
+    coded_of,
     lacks_of,
     origin_of,
     place_of,
@@ -99,6 +101,10 @@ class PartedSource:
         ends = list(accumulate(self._sizes.values()))
         split = list(self._sizes)[bisect_right(ends, index)]
         return place._replace(sequence=f"{place.sequence}/{split}")
+
+    def coded(self, index: int, task: str) -> CodedFrame | None:
+        """Return a frame as its video has it; see `dsc._sources.base.CodedSource`."""
+        return coded_of(self._source, self._at(index), task)
 
     def check(self, tasks: Sequence[str]) -> None:
         """Look at the files of these tasks; see `CheckedSource`."""
