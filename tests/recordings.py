@@ -111,7 +111,7 @@ class Recordings:
             max_pixels=HEIGHT * WIDTH,
             splits={"train": len(self)},
             totals=totals,
-            source_bytes=dict.fromkeys((task.name for task in TASKS), 0),
+            source_bytes=dict.fromkeys((task.name for task in TASKS), 100),
             files=(write_shards(root, records),),
         )
         write_manifest(root, manifest)

@@ -27,6 +27,14 @@ def fetch(
         str, typer.Option(help="Directory for the copy.", metavar="DIR", show_default=False)
     ],
     tasks: TasksOption = None,
+    rate: Annotated[
+        str,
+        typer.Option(
+            help="The part of the frames of recordings that is copied, as 1/16 or 1/4.",
+            metavar="RATE",
+            show_default=True,
+        ),
+    ] = "1",
     json_: JsonOption = False,
 ) -> None:
     """Copy some tasks of an archive, and nothing of the others, into an archive of their own.
@@ -35,18 +43,19 @@ def fetch(
     network, each file checked by its sha256. Codec weights that came with dsc
     are not downloaded. After Ctrl-C or a lost connection the same command
     goes on at the byte where it stopped. More tasks can be fetched into the
-    same directory later.
+    same directory later, and more frames of recordings.
 
     [bold]Examples[/bold]
 
       dsc fetch https://example.org/taskonomy-dsc --tasks depth --out depth-only
       dsc fetch s3://bucket/taskonomy-dsc --tasks rgb,normals --out /data/copy
+      dsc fetch https://example.org/robot-dsc --rate 1/16 --out every-16th-frame
       python -c 'import dsc; print(dsc.open("depth-only")[0]["depth"])'
     """
     from dsc._copies.fetch import fetch as run
 
     with progress("fetch", BYTES) as report:
-        found = run(url, tasks, out, progress=report)
+        found = run(url, tasks, out, rate=rate, progress=report)
     value = {
         "archive": out,
         "url": url,

@@ -82,9 +82,14 @@ def whole(archive: Archive) -> Contents:
     )
 
 
-def of_tasks(archive: Archive, tasks: Sequence[str]) -> Contents:
-    """Return the contents of a copy of these tasks (full names) only."""
-    manifest, shards = restrict(archive.manifest, archive.shards, tasks)
+def of_tasks(
+    archive: Archive, tasks: Sequence[str], streams: Sequence[str] | None = None
+) -> Contents:
+    """Return the contents of a copy of these tasks (full names) only, and of their streams.
+
+    `streams` leaves out layers of recordings; None has all that the tasks require.
+    """
+    manifest, shards = restrict(archive.manifest, archive.shards, tasks, streams)
     listed = Made.of(SHARDS, shards_bytes(shards))
     files = sorted((*manifest.files, listed.record), key=lambda file: file.path)
     return Contents(
@@ -127,18 +132,22 @@ def _shard_files(shards: Sequence[ShardRecord]) -> tuple[FileRecord, ...]:
 
 
 def restrict(
-    manifest: Manifest, shards: Sequence[ShardRecord], tasks: Sequence[str]
+    manifest: Manifest,
+    shards: Sequence[ShardRecord],
+    tasks: Sequence[str],
+    wanted: Sequence[str] | None = None,
 ) -> tuple[Manifest, tuple[ShardRecord, ...]]:
     """Return the manifest and shard records of an archive of these tasks (full names) only.
 
     Codecs keep their slots, because packs name them; one that is not needed keeps no streams and no
     weights. `files` still has every codec file that is needed, and nothing else.
     """
-    kept = required_streams(manifest.streams, tasks)
+    required = required_streams(manifest.streams, tasks)
+    kept = required if wanted is None else tuple(name for name in required if name in wanted)
     codecs = tuple(_restrict_codec(codec, kept) for codec in manifest.codecs)
     weights = {f"codecs/{c.weights_sha256}.safetensors" for c in codecs if c.weights_sha256}
     own = tuple(task for task in manifest.tasks if task.name in tasks)
-    streams = tuple(_restrict_stream(s, tasks) for s in manifest.streams if s.name in kept)
+    streams = tuple(_restrict_stream(s, tasks, kept) for s in manifest.streams if s.name in kept)
     narrowed = manifest.model_copy(
         update={
             "format_version": format_version_of(own, streams),
@@ -168,9 +177,10 @@ def _restrict_codec(codec: CodecRecord, kept: Sequence[str]) -> CodecRecord:
     return codec.model_copy(update={"streams": streams, "weights_sha256": weights})
 
 
-def _restrict_stream(stream: Stream, tasks: Sequence[str]) -> Stream:
+def _restrict_stream(stream: Stream, tasks: Sequence[str], kept: Sequence[str]) -> Stream:
     carried = tuple(task for task in stream.carries if task in tasks)
-    return stream.model_copy(update={"carries": carried})
+    required = tuple(name for name in stream.requires if name in kept)  # layers may be left out
+    return stream.model_copy(update={"carries": carried, "requires": required})
 
 
 def _only(values: Mapping[str, T], names: Sequence[str]) -> dict[str, T]:

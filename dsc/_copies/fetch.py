@@ -15,6 +15,7 @@ from dsc._copies.bring import CopyProgress, bring
 from dsc._copies.contents import of_tasks, whole
 from dsc._copies.target import Target, look_at
 from dsc._schemas import Manifest, resolve_tasks
+from dsc._schemas.rate import Rate, parse_rate, streams_at
 from dsc._storage.files.place import redact
 from dsc._storage.files.root import Root
 from dsc._storage.files.writable import check_root
@@ -52,6 +53,7 @@ def fetch(
     tasks: Sequence[str] | str | None,
     out: str | os.PathLike[str],
     *,
+    rate: Rate = 1,
     progress: CopyProgress | None = None,
 ) -> FetchReport:
     """Copy `tasks` of the archive at `url` to the directory `out`.
@@ -64,6 +66,10 @@ def fetch(
         Names or aliases, as a sequence or with commas; None for all.
     out
         A local directory; what an interrupted fetch left there is used.
+    rate
+        The part of the frames of recordings that is copied, as ``"1/16"`` or ``"1/4"``: the layers
+        that have it, of tasks that are coded in layers; others are copied whole. What `out` has
+        already stays as it is.
     progress
         Called with (bytes there, bytes in all).
 
@@ -72,7 +78,8 @@ def fetch(
     ArchiveNotFoundError, UnknownTaskError
         When there is no archive at `url`, or it lacks a task.
     PlanMismatchError, UsageError
-        When `out` holds another archive, cannot be written to, or is being written to.
+        When `out` holds another archive, cannot be written to, or is being written to; or the
+        archive does not have the tasks at this rate.
     CorruptArchiveError
         When a file is not what the archive's records say.
     IncompleteError
@@ -81,7 +88,7 @@ def fetch(
     archive = Archive.open(os.fspath(url))
     target = local_target(archive, os.fspath(out), "--out ")
     with sole_writer(target, "dsc fetch"):
-        return take(archive, tasks, target, progress=progress)
+        return take(archive, tasks, target, rate=rate, progress=progress)
 
 
 def take(
@@ -89,13 +96,14 @@ def take(
     tasks: Sequence[str] | str | None,
     root: Root,
     *,
+    rate: Rate = 1,
     progress: CopyProgress | None = None,
 ) -> FetchReport:
     """Copy tasks to a directory whose lock is held; see `fetch`."""
     target = look_at(root, f"--out {root.url}", archive.manifest)
-    names = wanted_tasks(archive, tasks, target)
+    names, streams = wanted_streams(archive, tasks, target, rate)
     # where the archive itself is, a copy of some of its tasks would be less
-    contents = whole(archive) if target.is_whole else of_tasks(archive, names)
+    contents = whole(archive) if target.is_whole else of_tasks(archive, names, streams)
     copier = bring(archive, contents, root, target, progress=progress)
     return FetchReport(
         manifest=contents.manifest,
@@ -127,10 +135,16 @@ def local_target(archive: Archive, out: str, option: str = "") -> Root:
     return target
 
 
-def wanted_tasks(
-    archive: Archive, tasks: Sequence[str] | str | None, target: Target
-) -> tuple[str, ...]:
-    """Resolve the asked tasks, and add those that the target holds already."""
+def wanted_streams(
+    archive: Archive, tasks: Sequence[str] | str | None, target: Target, rate: Rate = 1
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Resolve the asked tasks, and list their streams; with what the target holds already.
+
+    Raises
+    ------
+    UnknownTaskError, UsageError
+        When the archive lacks a task, or does not have it at this rate.
+    """
     available = [task.name for task in archive.manifest.tasks]
     try:
         asked = resolve_tasks(tasks, available)
@@ -138,4 +152,10 @@ def wanted_tasks(
         raise UnknownTaskError(f"{archive.root.url}: {error}") from None
     if not asked:
         raise UsageError(f"--tasks: name one of {', '.join(available)}")
-    return tuple(name for name in available if name in asked or name in target.tasks)
+    streams, codecs = archive.manifest.streams, archive.manifest.codecs
+    denominator = parse_rate(rate, "--rate")
+    wanted = {*streams_at(streams, codecs, asked, denominator, "--rate"), *target.streams}
+    return (
+        tuple(name for name in available if name in asked or name in target.tasks),
+        tuple(stream.name for stream in streams if stream.name in wanted),
+    )

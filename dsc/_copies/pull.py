@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from dsc._copies.bring import CopyProgress, bring, missing_bytes
 from dsc._copies.contents import Contents, of_tasks, whole
-from dsc._copies.fetch import local_target, wanted_tasks
+from dsc._copies.fetch import local_target, wanted_streams
 from dsc._copies.target import Target, look_at
 from dsc._schemas import Manifest
 from dsc._storage.files.root import Root
@@ -127,4 +127,4 @@ def wanted_contents(
     """Return all of an archive, or some tasks and those that the target holds already."""
     if tasks is None or target.is_whole:
         return whole(archive)
-    return of_tasks(archive, wanted_tasks(archive, tasks, target))
+    return of_tasks(archive, *wanted_streams(archive, tasks, target))

@@ -23,6 +23,11 @@ class Target:
         return {task.name for task in self.manifest.tasks} if self.manifest else set()
 
     @property
+    def streams(self) -> set[str]:
+        """The streams that it holds."""
+        return {stream.name for stream in self.manifest.streams} if self.manifest else set()
+
+    @property
     def is_whole(self) -> bool:
         """Whether there is an archive that is no copy of some tasks."""
         return self.manifest is not None and is_whole_archive(self.manifest)

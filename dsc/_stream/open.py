@@ -8,6 +8,7 @@ from dsc._extras import needing
 from dsc._pipeline.choose.codec_set import CodecSet
 from dsc._pipeline.read.decoding import check_one_latent_codec, latent_tasks
 from dsc._pipeline.read.selection import Subset
+from dsc._schemas.rate import Rate
 from dsc._storage.cache.pack_cache import PackCache
 from dsc._stream.options import CollateFn, StreamOptions, Transform
 from dsc._stream.order import OrderSpec
@@ -28,6 +29,7 @@ def stream(
     tasks: Sequence[str] | str | None = None,
     batch_size: int = 64,
     *,
+    rate: Rate = 1,
     split: str | Sequence[str] | None = None,
     where: str | Predicate | None = None,
     keys: Iterable[str] | str | Mapping[Url, Iterable[str]] | None = None,
@@ -74,6 +76,10 @@ def stream(
         Names or aliases, as a sequence or with commas; None for all.
     batch_size
         Samples a batch of this rank.
+    rate
+        The part of the frames of recordings that is read, as ``"1/16"`` or ``"1/4"``: the samples
+        of these frames are the epoch, and no byte of another is read. `missing` says what becomes
+        of those among them that lack a task.
     split
         Which split, or several (in a list, or text with commas); None when there is only one.
     where
@@ -211,7 +217,9 @@ def open_stream(
     topology = find_topology(options.rank, options.world)
     weights = _weights(url, options)
     sources = [
-        StreamSource.open(place, options.tasks, wanted, options.missing, options.timeout)
+        StreamSource.open(
+            place, options.tasks, wanted, options.missing, options.timeout, options.rate
+        )
         for place, wanted in options.selections(list(weights)).items()
     ]
     options = options.without_selection()  # what was chosen goes to workers, not how

@@ -8,6 +8,7 @@ from typing import Any, Literal, Self, get_args
 
 from dsc._columns.where import Predicate
 from dsc._pipeline.read.selection import Selection, Subset
+from dsc._schemas.rate import Rate
 from dsc._schemas.size import parse_bytes
 from dsc._transforms.randomness import drawing
 from dsc.errors import UsageError
@@ -54,6 +55,7 @@ class StreamOptions:
 
     tasks: Sequence[str] | str | None = None
     batch_size: int = 64
+    rate: Rate = 1
     split: str | Sequence[str] | None = None
     where: str | Predicate | None = None
     keys: Any = None

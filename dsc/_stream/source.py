@@ -8,8 +8,10 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from dsc._pipeline.read.selection import Selection, choose, nothing_chosen
-from dsc._schemas import Task, carrying_streams, required_streams, resolve_tasks
+from dsc._pipeline.read.at_rate import streams_read
+from dsc._pipeline.read.selection import Selection, all_of, choose, nothing_chosen
+from dsc._schemas import Task, resolve_tasks
+from dsc._schemas.rate import Rate
 from dsc._storage.files.root import Root
 from dsc._storage.read.archive import Archive
 from dsc._storage.read.pack_reader import PackReader
@@ -58,6 +60,7 @@ class StreamSource:
         selection: Selection | None = None,
         missing: str | None = None,
         timeout_s: float | None = None,
+        rate: Rate = 1,
     ) -> Self:
         """Open an archive.
 
@@ -71,6 +74,8 @@ class StreamSource:
             out by ``--on-error skip``) and for that lack a task, or all tasks; with None all.
         timeout_s
             Seconds that a server may be silent; None for the default.
+        rate
+            The part of the frames of recordings that is read; other samples do not take part.
 
         Raises
         ------
@@ -90,17 +95,19 @@ class StreamSource:
         selection = selection or Selection()
         splits = choose_splits(archive, selection.splits)
         selection = replace(selection, splits=splits)
-        streams = required_streams(archive.manifest.streams, names)
+        streams, at_rate = streams_read(archive, names, rate)
         own = tuple(known[name] for name in names)
         packs, left_out = PackIndex.of(archive, splits), 0
         complete = None if missing is None else _Complete.of(archive, names, missing)
-        if complete is not None or not selection.is_whole:
+        both = all_of(at_rate, complete)
+        if both is not None or not selection.is_whole:
             reader = PackReader(archive)
-            packs = packs.among(choose(archive, reader, selection, complete))
+            packs = packs.among(choose(archive, reader, selection, both))
             left_out = 0 if complete is None else complete.dropped
             if not len(packs.counts) and not left_out:
                 raise nothing_chosen(archive, selection, reader)
-        return cls(archive, splits, packs, own, streams, not selection.is_whole, left_out)
+        is_selected = at_rate is not None or not selection.is_whole
+        return cls(archive, splits, packs, own, streams, is_selected, left_out)
 
     @property
     def samples(self) -> int:
@@ -124,17 +131,12 @@ class StreamSource:
 
     @property
     def lacks_some(self) -> bool:
-        """Whether some sample of the archive lacks one of the streams."""
-        return any(self.archive.manifest.totals[name].n_missing for name in self.streams)
+        """Whether some sample of the archive lacks one of the tasks."""
+        return any(self.archive.may_lack(task.name) for task in self.tasks)
 
     def lacking_tasks(self) -> frozenset[str]:
         """Name the tasks that some sample lacks."""
-        totals, streams = self.archive.manifest.totals, self.archive.manifest.streams
-        return frozenset(
-            task.name
-            for task in self.tasks
-            if all(totals[name].n_missing for name in carrying_streams(streams, task.name))
-        )
+        return frozenset(task.name for task in self.tasks if self.archive.may_lack(task.name))
 
     def fingerprint(self) -> int:
         """Hash what the order of its samples depends on: not the tasks, unless some are skipped."""
@@ -267,8 +269,8 @@ class _Complete:
     Only the tables of packs are read, and only in shards that miss something.
     """
 
-    def __init__(self, archive: Archive, carriers: Sequence[Sequence[str]], missing: str) -> None:
-        self._archive, self._carriers, self._missing = archive, carriers, missing
+    def __init__(self, archive: Archive, tasks: Sequence[str], missing: str) -> None:
+        self._archive, self._tasks, self._missing = archive, tasks, missing
         self._reader = PackReader(archive)
         self._dropped: dict[int, int] = {}  # by shard, for shards are looked at side by side
 
@@ -280,24 +282,22 @@ class _Complete:
     @classmethod
     def of(cls, archive: Archive, tasks: Sequence[str], missing: str) -> "Self | None":
         """Return it for some tasks; None where it would leave every sample."""
-        carriers = [carrying_streams(archive.manifest.streams, name) for name in tasks]
-        totals = archive.manifest.totals
-        lacks_some = any(all(totals[name].n_missing for name in names) for names in carriers)
+        lacking = [name for name in tasks if archive.may_lack(name)]
         failed = any(shard.failed for shard in archive.shards)
-        if not lacks_some or (missing != "skip" and not failed):
+        if not lacking or (missing != "skip" and not failed):
             return None
-        return cls(archive, carriers, missing)
+        return cls(archive, tasks, missing)
 
     def __call__(self, shard: int, left: Mask) -> Mask:
         record = self._archive.shards[shard]
         names = [
-            names
-            for names in self._carriers
-            if all(record.streams[name].n_missing for name in names)
+            self._archive.carriers(task)
+            for task in self._tasks
+            if self._archive.may_lack(task, shard)
         ]
         if not names or (self._missing != "skip" and not record.failed):
             return left
-        if self._missing == "none" and len(names) < len(self._carriers):
+        if self._missing == "none" and len(names) < len(self._tasks):
             return left  # every sample has something
         lacks = np.stack([self._lacks(shard, one, left) for one in names])
         together = np.logical_and if self._missing == "none" else np.logical_or

@@ -18,10 +18,11 @@ import numpy as np
 from dsc._columns.column import Ints
 from dsc._columns.where import Predicate
 from dsc._pipeline.read.ahead import DecodedAhead
+from dsc._pipeline.read.at_rate import streams_read
 from dsc._pipeline.read.decoded_cache import DecodedCache
 from dsc._pipeline.read.decoding import Decoded, SampleDecoder
 from dsc._pipeline.read.epoch import SharedEpoch
-from dsc._pipeline.read.selection import Selection, Subset, choose, nothing_chosen
+from dsc._pipeline.read.selection import Selection, Subset, all_of, choose, nothing_chosen
 from dsc._pipeline.read.sequences import Recording, recordings
 from dsc._pipeline.read.window import WindowOption, Windows, WindowSpec, no_window_complete
 from dsc._pipeline.read.windowed import FrameReader
@@ -30,10 +31,10 @@ from dsc._schemas import (
     Origin,
     SequencePlace,
     Task,
-    required_streams,
     resolve_tasks,
 )
 from dsc._schemas.group import Linked
+from dsc._schemas.rate import Rate
 from dsc._schemas.sample import NO_WINDOWS, Sample
 from dsc._schemas.size import parse_bytes
 from dsc._storage.cache.pack_cache import PackCache
@@ -68,6 +69,8 @@ class Dataset:
         Where packs of a remote archive are kept, if anywhere.
     decoded_bytes
         The most that decoded arrays may take that are kept in this process.
+    rate
+        The part of the frames of recordings that is read; of other frames nothing is.
 
     Raises
     ------
@@ -82,6 +85,7 @@ class Dataset:
         native: bool = False,
         cache: PackCache | None = None,
         decoded_bytes: int = 0,
+        rate: Rate = 1,
     ) -> None:
         found = {task.name: task for task in archive.manifest.tasks}
         try:
@@ -91,7 +95,7 @@ class Dataset:
         self.native = native
         self.tasks: tuple[Task, ...] = tuple(found[name] for name in names)
         self._by_name = {task.name: task for task in self.tasks}
-        self.streams = required_streams(archive.manifest.streams, names) if names else ()
+        self.streams, self._at_rate = streams_read(archive, names, rate) if names else ((), None)
         self._archive, self._cache = archive, cache
         self._decoded_bytes = decoded_bytes
         self._chosen: Ints | None = None  # indices in the archive; None for all, in order
@@ -112,6 +116,7 @@ class Dataset:
         cache_limit: int | str = "10GB",
         cache_decoded: int | str = 0,
         *,
+        rate: Rate = 1,
         split: str | Sequence[str] | None = None,
         where: str | Predicate | None = None,
         keys: Iterable[str] | str | None = None,
@@ -143,6 +148,10 @@ class Dataset:
             Bytes of memory, or text such as ``"20GB"``, in which decoded arrays are kept, in the
             source's integers: as many samples as fit, none of which leaves again. Threads share it;
             each process that the dataset is handed to has one of its own.
+        rate
+            The part of the frames of recordings that is read, as ``"1/16"`` or ``"1/4"``: the
+            samples of these frames are here, and no byte of another is read. Of tasks that are not
+            coded in layers, those of these samples.
         split
             Only samples of this split, or of several (in a list, or text with commas).
         where
@@ -189,7 +198,7 @@ class Dataset:
         """
         kept = cache and PackCache(cache, parse_bytes(cache_limit, "cache_limit"))
         decoded = parse_bytes(cache_decoded, "cache_decoded")
-        made = cls(Archive.open(os.fspath(url)), tasks, native, kept or None, decoded)
+        made = cls(Archive.open(os.fspath(url)), tasks, native, kept or None, decoded, rate)
         made._seed, made._with_keys = seed, with_keys
         spec = WindowSpec.of(window, window_edges)
         if spec is not None:
@@ -200,7 +209,7 @@ class Dataset:
             made._draw = drawing(transform)
         selection = Selection.of(split, where, keys, indices, subset, limit)
         skips = spec is not None and spec.edges == "skip"
-        whole = selection.is_whole and split is None and not skips
+        whole = selection.is_whole and split is None and not skips and made._at_rate is None
         return made if whole else made._selected(selection)
 
     def select(
@@ -249,7 +258,7 @@ class Dataset:
             asked = replace(selection, limit=None)  # the first ones in the order that is here
         reader = PackReader(archive, self._cache)
         complete = None if self._windows is None else self._windows.filter(archive)
-        chosen = choose(archive, reader, asked, complete, among)
+        chosen = choose(archive, reader, asked, all_of(self._at_rate, complete), among)
         order = selection.order(archive, chosen)
         if self._chosen is not None and not selection.has_order:
             order = self._chosen[chosen[self._chosen]]

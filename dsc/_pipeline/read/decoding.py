@@ -14,7 +14,7 @@ from dsc._codecs.canvas import Canvas, Forms
 from dsc._codecs.registry import codec_class
 from dsc._pipeline.choose.codec_set import CodecSet, Job
 from dsc._pipeline.read.decoded_cache import CachedCanvas, DecodedCache
-from dsc._schemas import Task, carrying_streams, required_streams
+from dsc._schemas import Task, required_streams
 from dsc._schemas.group import Linked
 from dsc._storage.read.archive import Archive
 from dsc.errors import BitstreamError, MissingTaskError, UsageError
@@ -72,8 +72,7 @@ class SampleDecoder:
         self._forms: Forms = {}
         self.missing_is_error = missing_is_error
         self._codecs = CodecSet.from_archive(archive)
-        streams = archive.manifest.streams
-        self._carriers = {task.name: carrying_streams(streams, task.name) for task in tasks}
+        self._carriers = {task.name: archive.carriers(task.name) for task in tasks}
         self.latent_tasks = latent_tasks(self._codecs, self.tasks) if as_latents else {}
         latent = {name for names in self.latent_tasks.values() for name in names}
         self._array_tasks = [task for task in self.tasks if task.name not in latent]

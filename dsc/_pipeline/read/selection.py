@@ -119,6 +119,18 @@ class Selection:
         return np.array([at[key] for key in self.keys if key in at], np.int64)
 
 
+def all_of(*filters: ShardFilter | None) -> ShardFilter | None:
+    """Return what leaves the samples that all filters leave; None where there are none."""
+    given = [one for one in filters if one is not None]
+
+    def left_by_all(shard: int, left: Mask) -> Mask:
+        for one in given:
+            left = one(shard, left)
+        return left
+
+    return left_by_all if given else None
+
+
 def choose(
     archive: Archive,
     reader: PackReader,

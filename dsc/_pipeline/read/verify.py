@@ -63,7 +63,7 @@ def verify_deep(url: str, *, progress: DecodeProgress | None = None) -> list[Pro
     problems: dict[Problem, None] = {}
     for start in range(0, len(archive), BATCH):
         indices = range(start, min(start + BATCH, len(archive)))
-        if _any_problem(together, indices):
+        if _any_problem(archive, together, indices):
             found = (_problem(archive, alone[name], i) for i in indices for name in alone)
             problems.update(dict.fromkeys(problem for problem in found if problem is not None))
         if progress is not None:
@@ -71,11 +71,11 @@ def verify_deep(url: str, *, progress: DecodeProgress | None = None) -> list[Pro
     return list(problems)
 
 
-def _any_problem(dataset: Dataset, indices: Sequence[int]) -> bool:
+def _any_problem(archive: Archive, dataset: Dataset, indices: Sequence[int]) -> bool:
     """Tell, by one batched decode, whether something in a batch needs a closer look."""
     try:
         samples, payloads = dataset.batch(indices), dataset.payloads(indices)
-        return any(map(partial(_fault, dataset), samples, payloads))
+        return any(map(partial(_fault, archive, dataset), samples, payloads))
     except Exception:
         return True
 
@@ -83,7 +83,7 @@ def _any_problem(dataset: Dataset, indices: Sequence[int]) -> bool:
 def _problem(archive: Archive, dataset: Dataset, index: int) -> Problem | None:
     """Decode one task of one sample, and say what is wrong with it."""
     try:
-        detail = _fault(dataset, dataset[index], dataset.payloads([index])[0])
+        detail = _fault(archive, dataset, dataset[index], dataset.payloads([index])[0])
     except DscError as error:
         detail = without_advice(error)
     except Exception as error:  # whatever a codec's library raises: the others must be looked at
@@ -98,12 +98,15 @@ def _problem(archive: Archive, dataset: Dataset, index: int) -> Problem | None:
 
 
 def _fault(
-    dataset: Dataset, sample: Sample, payloads: Mapping[str, memoryview | bytes | None]
+    archive: Archive,
+    dataset: Dataset,
+    sample: Sample,
+    payloads: Mapping[str, memoryview | bytes | None],
 ) -> str | None:
     """Say what is wrong with a decoded sample; None when nothing is."""
     for task in dataset.tasks:
         array = sample[task.name]
-        carriers = carrying_streams(dataset.manifest.streams, task.name)
+        carriers = archive.carriers(task.name)
         present = [name for name in carriers if payloads[name] is not None]
         if array is None and present:
             return f"task {task.name}: stream {present[0]} is there but gives no array"

@@ -15,6 +15,7 @@ from dsc._schemas import (
     SequencePlace,
     ShardRecord,
     StreamRecord,
+    carrying_streams,
 )
 from dsc._schemas.group import lanes_of
 from dsc._schemas.stream import Compressed
@@ -161,6 +162,29 @@ class Archive:
     def compressed(self, stream: str) -> Compressed | None:
         """Return how packs compress the payloads of a stream; None where they do not."""
         return self._compressed.get(stream)
+
+    def carriers(self, task: str) -> tuple[str, ...]:
+        """List the streams of which a sample that has a task has at least one."""
+        found = carrying_streams(self.manifest.streams, task)
+        grouped = {name for lane in self.lanes for name in lane}
+        layers = tuple(name for name in found if name in grouped)
+        return layers or found
+
+    def may_lack(self, task: str, shard: int | None = None) -> bool:
+        """Tell whether a sample of the archive, or of a shard, may lack a task."""
+        numbers = range(len(self.shards)) if shard is None else (shard,)
+        found = self.carriers(task)
+        grouped = {name for lane in self.lanes for name in lane}
+        for number in numbers:
+            record = self.shards[number]
+            missing = [record.streams[name].n_missing for name in found]
+            if found[0] in grouped:  # a sample has one of them
+                lacking = sum(missing) - record.samples * (len(missing) - 1)
+            else:
+                lacking = min(missing)
+            if lacking > 0:
+                return True
+        return False
 
     def is_column(self, stream: str) -> bool:
         """Tell whether each shard of a stream is one member: all of it comes with one request."""

@@ -62,7 +62,8 @@ class LanePack:
         key: Callable[[int], str],
     ) -> None:
         self.lane, self._columns, self._group, self._key = lane, columns, group, key
-        self._copies: dict[int, bytes] = {}  # one of each payload, however many samples need it
+        # one of each payload, however many samples need it, and the number of its stream
+        self._copies: dict[int, tuple[int, bytes]] = {}
 
     def own(self, k: int, below: int | None = None) -> Own | CorruptArchiveError | None:
         """Find a sample's payload in the first `below` streams; give what is wrong where none is.
@@ -118,5 +119,6 @@ class LanePack:
                 raise CorruptArchiveError(f"it needs sample {self._key(k)}: {found}")
             if found is None:
                 return None
-            self._copies[k] = bytes(found[1])
-        return self._copies[k]
+            self._copies[k] = self.lane.index(found[0]), bytes(found[1])
+        stream, copy = self._copies[k]
+        return copy if stream < below else None

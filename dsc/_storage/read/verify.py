@@ -2,12 +2,16 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from dsc._schemas import FileRecord, Manifest, StreamRecord
+from dsc._schemas.group import Lane
 from dsc._storage.files.root import Root
 from dsc._storage.format.names import MANIFEST, NEXT, OWN, PART, PLAN, WORK, member_name
+from dsc._storage.format.pack import Pack
 from dsc._storage.read.archive import Archive, read_checked
+from dsc._storage.read.lanes import LanePack
 from dsc._storage.read.tar_index import READ_BLOCK, idx_of, scan_file
 from dsc.errors import ArchiveNotFoundError, CorruptArchiveError, DscError, without_advice
 
@@ -27,10 +31,10 @@ def verify_archive(url: object, *, progress: VerifyProgress | None = None) -> li
     """Check all files of an archive against the manifest, the shard records and themselves.
 
     Sizes and hashes of every file; the structure of every tar; header, table and payload checksums
-    of every pack; that all streams of a shard hold the same samples; every index against the tar;
-    the manifest's sums; every key unique; no file that nothing names, save those of work under way,
-    of which there is a plan in ``.dsc``: an append writes shards that no manifest names yet, and a
-    README that only the next one does.
+    of every pack; that all streams of a shard hold the same samples; that what payloads of groups
+    need is there; every index against the tar; the manifest's sums; every key unique; no file that
+    nothing names, save those of work under way, of which there is a plan in ``.dsc``: an append
+    writes shards that no manifest names yet, and a README that only the next one does.
 
     Parameters
     ----------
@@ -89,6 +93,9 @@ def _checks(archive: Archive) -> Iterator[tuple[str, Callable[[], None]]]:
         yield shard.keys.path, lambda number=number: _discard(archive.keys(number))  # type: ignore[misc]
         for stream, found in shard.streams.items():
             yield found.path, lambda n=number, s=stream, r=found: _check_stream(archive, n, s, r)  # type: ignore[misc]
+        for lane in archive.lanes:
+            path = shard.streams[lane[0]].path
+            yield path, lambda n=number, own=lane: _check_groups(archive, n, own)  # type: ignore[misc]
 
 
 def _check_small(archive: Archive, record: FileRecord) -> None:
@@ -147,6 +154,30 @@ def _check_stream(archive: Archive, number: int, stream: str, record: StreamReco
             f"{where}: {missing} missing and {payload_bytes} payload bytes, the record says "
             f"{record.n_missing} and {record.payload_bytes}"
         )
+
+
+def _check_groups(archive: Archive, number: int, lane: Lane) -> None:
+    """Check that what each payload of a group needs is there, in its stream or those before."""
+    keys, first = archive.keys(number), archive.shards[number].first_index
+    for parts in _intact_packs(archive, number, lane):
+        start = parts[0].first_index - first
+        names = keys[start : start + len(parts[0].payloads)]
+        own = LanePack(lane, [part.payloads for part in parts], None, names.__getitem__)
+        for k, key in enumerate(names):
+            held = [n for n, part in zip(lane, parts, strict=True) if part.payloads[k] is not None]
+            linked = own.linked(k)
+            lack = linked[1].lack if isinstance(linked, tuple) else ""
+            if len(held) > 1:
+                lack = f"it has a payload in {' and in '.join(held)}"
+            if lack:
+                where = archive.root.where(archive.record(number, held[0]).path)
+                raise CorruptArchiveError(f"{where}: sample {key}: {lack}")
+
+
+def _intact_packs(archive: Archive, number: int, lane: Lane) -> Iterator[tuple[Pack, ...]]:
+    """Yield the packs of a lane up to the first that is damaged: its own check lists that."""
+    with suppress(DscError, OSError):
+        yield from zip(*(archive.iter_packs(number, name) for name in lane), strict=True)
 
 
 def _first_damage(archive: Archive, number: int, stream: str) -> str:
