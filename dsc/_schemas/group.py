@@ -211,11 +211,14 @@ def link_all(
     linked = [dict(one) for one in payloads]
     here = object()  # another group's payloads may be decoded with these
     for lane in lanes:
-        column = [next((one[name] for name in lane if name in one), None) for one in payloads]
+        column = {
+            place: next((one[name] for name in lane if name in one), None)
+            for place, one in enumerate(payloads)
+        }
         for place, one in enumerate(linked):
             for name in lane:
                 if name in one:
-                    one[name] = link(one[name], place, column.__getitem__, here)
+                    one[name] = link(one[name], place, column.get, here)
     return linked
 
 

@@ -12,6 +12,7 @@ from dsc._codecs.classical import dav1d
 from dsc._codecs.registry import make_codec
 from dsc._codecs.sequence import libaom
 from dsc._codecs.sequence.codec import Av1SeqCodec
+from dsc._codecs.sequence.pictures import quantisers
 from dsc._codecs.sequence.tree import Access
 from dsc._schemas import Effort, Quality, Task, TaskKind, required_streams
 from dsc._schemas.group import GroupHeader, link, link_all
@@ -257,3 +258,47 @@ def test_access_and_effort_stand_in_the_configuration():
     assert "access" not in Av1SeqCodec([RGB]).config()
     with pytest.raises(CodecError, match="access 'star' is none of tree, balanced"):
         Av1SeqCodec.from_config({**codec.config(), "access": "star"}, None)
+
+
+def test_noise_is_coded_as_pictures():
+    rng = np.random.default_rng(3)
+    frames = [rng.integers(0, 256, (64, 64, 3)).astype(np.uint8) for _ in range(16)]
+    stills = make_codec("av1", [RGB]).encode_batch([{"rgb": one} for one in frames], QUALITY)
+    streams = encoded(Av1SeqCodec([RGB]), frames)
+    assert size_of(streams) <= 1.01 * size_of(stills)
+    assert all(not GroupHeader.unpack(next(iter(one.values()))).needs for one in streams)
+    found = decoded(make_codec("av1", [RGB]), stills)
+    assert all(
+        np.array_equal(a, b)
+        for a, b in zip(decoded(Av1SeqCodec([RGB]), streams), found, strict=True)
+    )
+
+
+def test_noisy_frames_are_never_much_larger_than_pictures():
+    for noise in (4, 12, 30):
+        frames = recording(8, (96, 128), noise=noise)
+        stills = make_codec("av1", [RGB]).encode_batch([{"rgb": one} for one in frames], QUALITY)
+        streams = encoded(Av1SeqCodec([RGB]), frames)
+        gain = psnr_db(frames, decoded(make_codec("av1", [RGB]), stills)) - psnr_db(
+            frames, decoded(Av1SeqCodec([RGB]), streams)
+        )
+        assert size_of(streams) <= 1.01 * size_of(stills) * np.exp(-0.15 * gain)
+
+
+def test_a_quality_of_100_is_without_loss_as_far_as_av1_is():
+    frames = recording(3)
+    stills = make_codec("av1", [RGB]).encode_batch(
+        [{"rgb": one} for one in frames], Quality(default=100)
+    )
+    streams = encoded(Av1SeqCodec([RGB]), frames, Quality(default=100))
+    wanted = decoded(make_codec("av1", [RGB]), stills)
+    found = decoded(Av1SeqCodec([RGB]), streams)
+    assert all(np.array_equal(a, b) for a, b in zip(found, wanted, strict=True))
+
+
+@pytest.mark.parametrize("access", list(Access))
+def test_a_better_quality_never_has_coarser_steps(access):
+    for quality in range(1, 99):
+        lower, higher = quantisers(quality, access), quantisers(quality + 1, access)
+        assert all(1 <= b <= a <= 63 for a, b in zip(lower, higher, strict=True))
+        assert list(lower) == sorted(lower)

@@ -34,11 +34,14 @@ def test_slots_hold_what_a_frame_is_told_to_be_predicted_from(count, access):
             slots[step.references.refreshed] = step.place
 
 
+@pytest.mark.parametrize("access", list(Access))
 @pytest.mark.parametrize("count", COUNTS)
-def test_only_the_first_frame_after_the_key_has_a_single_source(count):
+def test_only_the_first_frame_after_the_key_has_a_single_source(count, access):
     """Slots differ between decoding all and some; with two sources nothing follows from others."""
-    single = [step for step in structure(count) if len(step.sources) == 1]
-    assert [step.place for step in single] == [step.place for step in structure(count)[1:2]]
+    steps = structure(count, access)
+    assert [step.place for step in steps if len(step.sources) == 1] == [
+        step.place for step in steps[1:2]
+    ]
 
 
 def test_a_frame_of_a_tree_of_16_takes_at_most_five():

@@ -239,7 +239,6 @@ class FrameEncoder:
         self._settings.least_quantiser = self._settings.most_quantiser = quantiser
         error = self._library.aom_codec_enc_config_set(self._context, ctypes.byref(self._settings))
         self._check(error, f"quantiser {quantiser}")
-        self._set("cq-level", str(quantiser))
         if references.slots:
             told = _references(references)
             error = self._library.aom_codec_control(
