@@ -359,6 +359,39 @@ def test_a_source_that_says_places_is_believed_until_a_rule_is_given() -> None:
         ruled.key(2)
 
 
+class Retold(Told):
+    """A source that says what it is given."""
+
+    def __init__(self, told: list[tuple[str, int] | None], splits: dict[str, int]) -> None:
+        self._told, self.splits = told, splits
+
+    def __len__(self) -> int:
+        return len(self._told)
+
+    def place(self, index: int) -> Any:
+        told = self._told[index]
+        return None if told is None else SequencePlace(*told)
+
+
+@pytest.mark.parametrize(
+    ("told", "splits", "why"),
+    [
+        ([("a", 1), ("a", 1)], {}, "recording a: x_1 is frame 1, after frame 1"),
+        ([("a", 2), ("a", 1)], {}, "x_1 is frame 1, after frame 2"),
+        ([("a", 1), ("b", 1), ("a", 2)], {}, "x_2 is frame 2, apart from the frames before it"),
+        ([("a", 1), None, ("a", 2)], {}, "apart from"),
+        ([("a", 1), ("a", 2)], {"train": 1, "val": 1}, "in another split than the frame before"),
+    ],
+)
+def test_a_source_that_breaks_its_promise_is_refused(
+    told: list[tuple[str, int] | None], splits: dict[str, int], why: str
+) -> None:
+    source: Any = Retold(told, splits)
+    with pytest.raises(UsageError, match=rf"source told: .*{why}.*--sequence-by"):
+        in_sequences(source)
+    assert set(places(in_sequences(source, "none"))) == {None}
+
+
 def test_recordings_that_lie_in_several_splits_are_found() -> None:
     sequence = np.array([0, 0, 1, 1, NONE, 2, 2])
     assert cut_sequences(sequence, np.array([0, 0, 1, 2, 3, -1, 2])) == {1: (2, 3)}

@@ -4,7 +4,7 @@ Frames of a recording follow one another in rising order of their numbers, where
 was; recordings, and samples of none, keep the source's order otherwise.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dsc._files.passed_over import printable
 from dsc._schemas import SequencePlace
-from dsc._sources.base import RecordedSource, Source, name_of, splits_of
+from dsc._sources.base import RecordedSource, Source, name_of, place_of, splits_of
 from dsc._sources.sequences.rules import SequenceRule
 from dsc.errors import UsageError
 
@@ -83,6 +83,45 @@ def find_places(source: Source, rule: SequenceRule, times: RecordedSource | None
     if times is not None and not np.any(found.time != NO_TIME):
         _look_up_times(times, found)
     return found
+
+
+def check_told(source: Source, sizes: Mapping[str, int]) -> None:
+    """Hold a source that tells places itself to what it promises of them.
+
+    Parameters
+    ----------
+    sizes
+        Samples by split, in order; empty where there are no splits.
+
+    Raises
+    ------
+    UsageError
+        When the frames of a recording do not follow one another with rising numbers, or lie in two
+        splits.
+    """
+    begins = {0, *accumulate(sizes.values())}
+    seen = set[str]()
+    last: SequencePlace | None = None
+    for index in range(len(source)):
+        place = place_of(source, index)
+        if place is not None and last is not None and place.sequence == last.sequence:
+            if place.frame <= last.frame:
+                raise _broken(source, index, place, f"after frame {last.frame}")
+            if index in begins:
+                raise _broken(source, index, place, "in another split than the frame before")
+        elif place is not None:
+            if place.sequence in seen:
+                raise _broken(source, index, place, "apart from the frames before it")
+            seen.add(place.sequence)
+        last = place
+
+
+def _broken(source: Source, index: int, place: SequencePlace, why: str) -> UsageError:
+    return UsageError(
+        f"source {source.name}: recording {place.sequence}: {source.key(index)} is frame "
+        f"{place.frame}, {why}; frames of a recording follow one another in one split, with rising "
+        "numbers: mend the data or the source, or say --sequence-by RULE (none codes frames alone)"
+    )
 
 
 def _read_names(source: Source, rule: SequenceRule) -> Places:

@@ -25,7 +25,7 @@ from dsc._sources.base import (
     report_of,
     splits_of,
 )
-from dsc._sources.sequences.places import Places, find_places, notes_on
+from dsc._sources.sequences.places import Places, check_told, find_places, notes_on
 from dsc._sources.sequences.rules import SequenceRule
 from dsc.errors import UsageError
 
@@ -128,11 +128,15 @@ def in_sequences(source: Source, by: str | None = None) -> Source:
     Raises
     ------
     UsageError
-        When the rule cannot be understood or fits no sample; and what `find_places` raises.
+        When the rule cannot be understood or fits no sample, or a source that tells places breaks
+        what it promises; and what `find_places` raises.
     """
     recorded = source if isinstance(source, RecordedSource) and by is None else None
     text = by if recorded is None else recorded.sequence_rule
-    if text is None or (by is None and isinstance(source, SequenceSource)):
+    if by is None and isinstance(source, SequenceSource):
+        check_told(source, splits_of(source))
+        return source
+    if text is None:
         return source
     rule = SequenceRule.parse(text)
     if rule.pattern is None and not isinstance(source, SequenceSource):

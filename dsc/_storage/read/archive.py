@@ -5,7 +5,7 @@ import copy
 import hashlib
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from dsc._schemas import (
     CodecRecord,
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 MAX_TOTAL_SAMPLES = 1 << 48
 KEPT_KEYS = 1 << 18
+T = TypeVar("T")
 
 
 class Archive:
@@ -78,7 +79,7 @@ class Archive:
         self._keys: dict[int, tuple[str, ...]] = {}
         self._key_index: KeyIndex | None = None
         self._origins: tuple[int, list[Origin]] | None = None
-        self._places: tuple[int, list[SequencePlace | None]] | None = None
+        self._places: dict[int, list[SequencePlace | None]] = {}
         self._lines: tuple[int, bytes] | None = None
         self._dictionaries: dict[int, bytes | None] = {}
 
@@ -87,7 +88,7 @@ class Archive:
         return (
             self.__dict__
             | read
-            | {"_key_index": None, "_origins": None, "_places": None, "_lines": None}
+            | {"_key_index": None, "_origins": None, "_places": {}, "_lines": None}
         )
 
     @classmethod
@@ -195,11 +196,15 @@ class Archive:
         found = self._keys.get(shard)
         if found is None:
             found = self._read_keys(shard)
-            held = list(self._keys)  # the first came first
-            if sum(self.shards[number].samples for number in held) > KEPT_KEYS:
-                self._keys.pop(held[0], None)
-            self._keys[shard] = found
+            self._keep(self._keys, shard, found)
         return found
+
+    def _keep(self, known: dict[int, T], shard: int, found: T) -> None:
+        """Keep what was read of a shard, and drop what was read first where it becomes much."""
+        held = list(known)  # the first came first
+        if sum(self.shards[number].samples for number in held) > KEPT_KEYS:
+            known.pop(held[0], None)
+        known[shard] = found
 
     def _read_keys(self, shard: int) -> tuple[str, ...]:
         record = self.shards[shard]
@@ -229,11 +234,12 @@ class Archive:
 
     def places(self, shard: int) -> list[SequencePlace | None]:
         """Read where the samples of a shard stand in recordings; None for those of none."""
-        known = self._places
-        if known is None or known[0] != shard:
+        found = self._places.get(shard)
+        if found is None:
             where = self.root.where(self.shards[shard].keys.path)
-            known = self._places = shard, read_places(self._keys_file(shard), where)
-        return known[1]
+            found = read_places(self._keys_file(shard), where)
+            self._keep(self._places, shard, found)
+        return found
 
     def place(self, index: int) -> SequencePlace | None:
         """Say where a sample stands in a recording; None where it is of none."""
