@@ -37,7 +37,7 @@ FLOORS = (
 # Inside a room likewise, one file or inner room after the other.
 INNER = {
     "_codecs": (
-        "latents base canvas registry split coding context maps classical sequence encoder label "
+        "latents base canvas registry split coding context maps classical label sequence encoder "
         "residual restored learned"
     ),
     "_storage": "files format cache read",

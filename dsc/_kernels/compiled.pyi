@@ -264,3 +264,28 @@ def follow_decode(
     learned: Learned,
 ) -> None:
     """Read a mask (H, W); `state` is (state, words left); `learned` is moved on."""
+
+Vectors = NDArray[np.int32]
+
+def track_search(labels: NDArray[np.uint16], earlier: NDArray[np.uint16], vectors: Vectors) -> None:
+    """Write to `vectors` (blocks down, across, 2) what moves an earlier map to one (H, W) best."""
+
+def track_encode(
+    labels: NDArray[np.uint16],
+    earlier: NDArray[np.uint16],
+    vectors: Vectors,
+    count: int,
+    learned: Learned,
+) -> bytes:
+    """Return the intervals (n, 2) uint32 of a map of labels below `count`; moves `learned` on."""
+
+def track_decode(
+    words: Words,
+    state: NDArray[np.uint64],
+    labels: NDArray[np.uint16],
+    earlier: NDArray[np.uint16],
+    vectors: Vectors,
+    count: int,
+    learned: Learned,
+) -> None:
+    """Read a map, and its vectors; `state` is (state, words left); `learned` is moved on."""

@@ -40,6 +40,7 @@ extern PyMethodDef label_methods[];
 extern PyMethodDef label_model_methods[];
 extern PyMethodDef raster_methods[];
 extern PyMethodDef follow_methods[];
+extern PyMethodDef track_methods[];
 extern PyMethodDef palette_methods[];
 extern PyMethodDef bound_methods[];
 extern PyMethodDef maps_methods[];

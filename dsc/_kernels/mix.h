@@ -61,24 +61,14 @@ static inline void counts_learn(const MixTables *tables, Counts counts, uint32_t
     counts.seen[pattern] += counts.seen[pattern] < MOST_SEEN;
 }
 
-/* Writes a decision, or reads one; `chance` is that of 1. */
-static inline int port_code(Port *port, uint32_t chance, int bit) {
-    uint32_t left = 0, size = chance;
-    if (port->decoder) bit = ans_peek(port->decoder) < chance;
-    if (!bit) {
-        left = chance;
-        size = ANS_ONE - chance;
-    }
-    if (port->decoder) {
-        ans_advance(port->decoder, left, size);
-        return bit;
-    }
+/* Writes an interval. */
+static inline void port_put(Port *port, uint32_t left, uint32_t size) {
     if (port->count == port->room) {
         size_t room = port->room ? 2 * port->room : 4096;
         uint32_t *grown = realloc(port->intervals, 2 * room * sizeof *grown);
         if (!grown) {
             port->failed = 1;
-            return bit;
+            return;
         }
         port->intervals = grown;
         port->room = room;
@@ -86,6 +76,16 @@ static inline int port_code(Port *port, uint32_t chance, int bit) {
     port->intervals[2 * port->count] = left;
     port->intervals[2 * port->count + 1] = size;
     port->count++;
+}
+
+/* Writes a decision, or reads one; `chance` is that of 1. */
+static inline int port_code(Port *port, uint32_t chance, int bit) {
+    if (port->decoder) bit = ans_peek(port->decoder) < chance;
+    uint32_t left = bit ? 0 : chance, size = bit ? chance : ANS_ONE - chance;
+    if (port->decoder)
+        ans_advance(port->decoder, left, size);
+    else
+        port_put(port, left, size);
     return bit;
 }
 

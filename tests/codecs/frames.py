@@ -69,3 +69,22 @@ def depth_recording(
         depth[picture[..., 2] > 175] = 0
         frames.append(depth.round().astype(np.uint16))
     return frames
+
+
+LABEL = Task(name="label", kind=TaskKind.LABEL, dtype="uint16", invalid=(65535,))
+
+
+def label_recording(
+    count: int, size: tuple[int, int] = (48, 64), labels: int = 7, seed: int = 0
+) -> list[Array]:
+    """Return label maps (H, W) uint16 that move, with an edge that is ragged in each by itself."""
+    rng = np.random.default_rng(seed)
+    names = rng.integers(0, 65535, labels)
+    names[-1] = 65535
+    maps = []
+    for picture in recording(count, size, channels=3, noise=0.0, seed=seed):
+        number = picture[..., 0].astype(int) * labels // 256
+        ragged = (np.roll(number, 1, 1) != number) & (rng.random(size) < 0.1)
+        number[ragged] = np.roll(number, 1, 1)[ragged]
+        maps.append(names[number].astype(np.uint16))
+    return maps

@@ -73,6 +73,11 @@ class LabelContextCodec(ModelTaskCodec):
 
     def refusal(self, task: Task) -> str | None:
         """Refuse what is no label map of integers."""
+        return self.refusal_of(task)
+
+    @staticmethod
+    def refusal_of(task: Task) -> str | None:
+        """Say why a task is no label map of integers, and what codes it."""
         if task.kind is not TaskKind.LABEL:
             return f"codes label maps, not {task.kind.value} tasks; use another codec for it"
         dtype = np.dtype(task.dtype)

@@ -4,8 +4,8 @@ A group of at most 16 samples that follow one another is coded together, task by
 there are three streams, which are layers in time: ``TASK.t0`` has key frames, ``TASK.t1`` every
 fourth frame, ``TASK.t2`` the others; each requires those before. A payload begins with its group's
 header (`dsc._schemas.group`), so a reader takes what one frame needs, at most eight payloads, and
-nothing else. What follows is said by the coder of the task's kind: `dsc._codecs.sequence.pictures`
-and `dsc._codecs.sequence.depth`.
+nothing else. What follows is said by the coder of the task's kind: `dsc._codecs.sequence.pictures`,
+`dsc._codecs.sequence.depth` and `dsc._codecs.sequence.labels`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,6 +16,7 @@ from dsc._codecs.canvas import Place
 from dsc._codecs.maps.base import NOT_DAMAGE, TaskCodec
 from dsc._codecs.sequence import libaom
 from dsc._codecs.sequence.depth import DepthCoder
+from dsc._codecs.sequence.labels import LabelCoder
 from dsc._codecs.sequence.pictures import PictureCoder
 from dsc._codecs.sequence.tree import LAYERS, MOST, Access
 from dsc._codecs.sequence.video import CodedFrame
@@ -46,8 +47,15 @@ class Coder(Protocol):
         ...
 
 
+CODERS: Mapping[TaskKind, type[PictureCoder] | type[DepthCoder] | type[LabelCoder]] = {
+    TaskKind.IMAGE: PictureCoder,
+    TaskKind.DEPTH: DepthCoder,
+    TaskKind.LABEL: LabelCoder,
+}
+
+
 class Av1SeqCodec(TaskCodec):
-    """Images and depth of recordings, predicted from one another.
+    """Images, depth and labels of recordings, predicted from one another.
 
     Parameters
     ----------
@@ -75,11 +83,9 @@ class Av1SeqCodec(TaskCodec):
         """Say why frames of a task cannot be coded together, and what can."""
         if not task.is_map:
             return f"codes maps, not {task.kind.value} tasks; use plain"
-        if task.kind is TaskKind.IMAGE:
-            return PictureCoder.refusal(task)
-        if task.kind is TaskKind.DEPTH:
-            return DepthCoder.refusal(task)
-        return f"codes images and depth, not {task.kind.value} tasks; use av1 or exact"
+        if task.kind not in CODERS:
+            return f"codes images, depth and labels, not {task.kind.value} tasks; use av1 or exact"
+        return CODERS[task.kind].refusal(task)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], weights: bytes | None) -> Self:
@@ -140,7 +146,7 @@ class Av1SeqCodec(TaskCodec):
     def _encode_frames(
         self, task: Task, frames: Mapping[int, Array], quality: int
     ) -> dict[int, CodedFrame]:
-        if not libaom.is_there():
+        if task.kind is not TaskKind.LABEL and not libaom.is_there():
             raise CodecError(
                 f"task {task.name}: {self.id} cannot encode here: imagecodecs brings no libaom "
                 "that is known; install another imagecodecs, or use av1"
@@ -155,8 +161,7 @@ class Av1SeqCodec(TaskCodec):
             ) from error
 
     def _coder(self, task: Task) -> Coder:
-        coder = DepthCoder if task.kind is TaskKind.DEPTH else PictureCoder
-        return coder(task, self.effort, self.access)
+        return CODERS[task.kind](task, self.effort, self.access)
 
     def encode_task(self, task: Task, array: Array, quality: int) -> bytes:
         """Encode one array as a group of one."""
