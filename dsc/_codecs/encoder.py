@@ -29,6 +29,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "av1-fast": ("libavif", *MASKS),
     "av1-small": ("libavif", *MASKS),
     "av1-seq": ("libaom", "libavif", *MASKS),
+    "keep": ("av",),
     "av1-small-restored": ("libavif", *MASKS),
     "jxl": MASKS,
     "jxl-lossless": ("libjxl",),
@@ -49,8 +50,10 @@ UNSAID = {
     "av1-fast": Effort.FAST,
     "normal-palette": Effort.BEST,
 }
-WITHOUT_EFFORT = ("raw", "vector", "plain", "residual", "independent", "shared-latent", "chained")
-PACKAGES = ("torch",)
+WITHOUT_EFFORT = (
+    "raw", "vector", "plain", "residual", "keep", "independent", "shared-latent", "chained",
+)  # fmt: skip
+PACKAGES = ("torch", "av")
 SEARCH = "quality-search"  # dsc's own way to find qualities, beside the packages
 # by library, the function of imagecodecs that names its version
 ASKED = {

@@ -1,6 +1,7 @@
 """`keep`: frames stay as their video has them, and come back as the source reads them."""
 
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,13 @@ from dsc._schemas.group import GroupHeader, link_all
 from dsc._sources.lerobot.video import VideoFile
 from dsc._sources.registry import open_source
 from dsc._storage.read.archive import Archive
-from dsc.errors import BitstreamError, CodecError, SampleError, UsageError
+from dsc.errors import (
+    BitstreamError,
+    CodecError,
+    MissingPackageError,
+    SampleError,
+    UsageError,
+)
 from tests.cli.conftest import run_dsc
 from tests.lerobot import TOP, Made, make, picture, write_video
 
@@ -212,3 +219,26 @@ def test_an_archive_that_keeps_frames_grows(tmp_path):
     assert len(dataset) == 35
     assert np.array_equal(dataset[34]["top"], source.read(34, ["top"]).arrays["top"])
     assert TOP in str(next((Path(data) / "videos").iterdir()))
+
+
+def test_any_number_of_workers_writes_the_same_bytes(tmp_path):
+    made = Made(lengths=(40, 33, 16), video=CLOSED["h264 with B-frames"])
+    data = make(tmp_path / "data", made)
+    found = []
+    for workers in (1, 2):
+        out = tmp_path / str(workers)
+        words = ("--codec", "top=keep", "--pack", 8, "--shard-size", 32, "--workers", workers)
+        assert run_dsc("compress", "lerobot", "--root", data, "--out", out, *words).code == 0
+        files = sorted(path for path in out.rglob("*") if path.is_file())
+        found.append({str(path.relative_to(out)): path.read_bytes() for path in files})
+    assert found[0] == found[1]
+
+
+def test_without_pyav_it_is_said_what_to_install(tmp_path, monkeypatch):
+    _, ran = compressed(tmp_path, Made(lengths=(3,), video=CLOSED["av1 of lerobot"]))
+    assert ran.code == 0, ran.err
+    monkeypatch.setitem(sys.modules, "av", None)
+    dataset = dsc.open(tmp_path / "dsc", ["top", "state"], native=True)
+    with pytest.raises(MissingPackageError, match=r"codec 'keep' needs av.*'dsc\[video\]'"):
+        dataset[1]
+    assert dsc.open(tmp_path / "dsc", ["state"])[1]["state"].shape == (3,)
