@@ -285,6 +285,20 @@ def test_tars_are_recordings_by_their_keys(tmp_path: Path) -> None:
     assert [source.key(index) for index in range(4)] == ["ep1_9", "ep1_10", "ep0_1", "ep0_3"]
 
 
+def test_rows_are_recordings_by_the_keys_of_a_column(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    lines = ["score,id", "1.5,ep1_2", "2.5,ep0_0", "3.5,ep1_1", ""]
+    (tmp_path / "a.csv").write_text("\n".join(lines))
+    asked = {"source": "table", "sequence_by": "{sequence}_{frame}"}
+    source = opened(tmp_path / "a.csv", **asked)
+    assert [source.key(index) for index in range(3)] == ["ep1_1", "ep1_2", "ep0_0"]
+    assert places(source)[1:] == [SequencePlace("ep1", 2), SequencePlace("ep0", 0)]
+    again = source_from_description(json.loads(json.dumps(source.describe())))
+    assert places(again) == places(source)
+    with pytest.raises(UsageError, match="with keys such as ep1_2"):
+        opened(tmp_path / "a.csv", source="table", sequence_by="x{frame}")
+
+
 def test_two_frames_of_one_number_are_refused(tmp_path: Path) -> None:
     Drawer(tmp_path).rgb("rgb/a/1.png", "rgb/a/01.png", "rgb/a/2.png")
     with pytest.raises(UsageError, match=r"recording a: a/0?1 and a/0?1 are both its frame 1.*dir"):

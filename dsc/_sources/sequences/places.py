@@ -4,7 +4,7 @@ Frames of a recording follow one another in rising order of their numbers, where
 was; recordings, and samples of none, keep the source's order otherwise.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -59,13 +59,20 @@ class Places:
         )
 
 
-def find_places(source: Source, rule: SequenceRule, times: RecordedSource | None = None) -> Places:
+def find_places(
+    source: Source,
+    rule: SequenceRule,
+    times: RecordedSource | None = None,
+    called: Callable[[Source, int], str] = name_of,
+) -> Places:
     """Work out the place of every sample.
 
     Parameters
     ----------
     times
         The source, where it is to be asked for times that names do not say.
+    called
+        What gives the text that the rule is for: a sample's name, or its key.
 
     Raises
     ------
@@ -73,7 +80,7 @@ def find_places(source: Source, rule: SequenceRule, times: RecordedSource | None
         When a number or time cannot be kept, two frames of a recording have one number, or a
         recording lies in two of the source's splits.
     """
-    found = _read_names(source, rule)
+    found = _read_names(source, rule, called)
     if np.any((found.sequence != NONE) & (found.frame == NONE)):
         found = _numbered_by_time(found)
     start = np.where(found.sequence == NONE, found.order, _firsts(found)[found.sequence])
@@ -124,13 +131,13 @@ def _broken(source: Source, index: int, place: SequencePlace, why: str) -> Usage
     )
 
 
-def _read_names(source: Source, rule: SequenceRule) -> Places:
+def _read_names(source: Source, rule: SequenceRule, called: Callable[[Source, int], str]) -> Places:
     count = len(source)
     numbers: dict[str, int] = {}
     sequence, frame = np.full(count, NONE, np.int64), np.full(count, NONE, np.int64)
     time = np.full(count, NO_TIME, np.int64)
     for index in range(count):
-        name = name_of(source, index)
+        name = called(source, index)
         try:
             said = rule.read(name)
         except ValueError as error:

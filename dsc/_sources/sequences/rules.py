@@ -7,6 +7,8 @@ r"""How a sample's name says its recording, its frame's number, and its time.
 | ``{sequence}/{time}`` | time stamps: frames are numbered in the order of their times |
 | ``(?P<sequence>.+)_(?P<frame>\d+)`` | the groups of a regular expression of its whole name |
 | ``none`` | none: no sample is a frame of a recording |
+
+Where no sample's name fits, keys are read by the same rule: rows have names of numbers only.
 """
 
 import re

@@ -145,11 +145,24 @@ def in_sequences(source: Source, by: str | None = None) -> Source:
     if rule.pattern is not None and not places.names:
         if by is None:
             return source
+        places = find_places(source, rule, called=_key)
+    if rule.pattern is not None and not places.names:
         some = ", ".join(name_of(source, index) for index in _spread(len(source)))
         raise UsageError(
             f"--sequence-by {by}: no sample is called like that; they are called such as {some}"
+            f"{_keys_too(source)}"
         )
     return SequencedSource(source, by, places)
+
+
+def _key(source: Source, index: int) -> str:
+    return source.key(index)
+
+
+def _keys_too(source: Source) -> str:
+    """Say what a key is, where keys are not the names: the rule was tried on them, too."""
+    is_key = not len(source) or source.key(0) == name_of(source, 0)
+    return "" if is_key else f", with keys such as {source.key(0)}"
 
 
 def _spread(count: int) -> list[int]:
