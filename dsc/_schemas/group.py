@@ -98,12 +98,15 @@ class Linked(bytes):
         Place and payload of all that are decoded before it, in order.
     lack
         Why the chain is not whole; empty when it is.
+    away
+        Where it stands for another sample's that is damaged: how many frames it is from that.
     """
 
     group: Hashable
     at: int
     before: tuple[tuple[int, bytes], ...]
     lack: str
+    away: int = 0
 
     @classmethod
     def of(

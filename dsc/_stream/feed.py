@@ -9,18 +9,21 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dsc._pipeline.read.decoded_cache import DecodedCache
 from dsc._pipeline.read.decoding import Decoded, SampleDecoder, SamplePayloads
+from dsc._pipeline.read.nearest import NEAREST, NEAREST_KEY
 from dsc._schemas import Task, TaskKind, resolve_task
 from dsc._schemas.sample import Sample
 from dsc._schemas.task import ALIASES
 from dsc._storage.cache.pack_cache import PackCache
 from dsc._storage.format.pack import Pack
-from dsc._storage.read.lanes import Column, LanePack, lanes_among
+from dsc._storage.read.lanes import Column, LanePack, is_damaged, lanes_among
+from dsc._storage.read.nearest import stand_in, streams_beside
 from dsc._storage.read.pack_reader import PackReader
 from dsc._stream.collate import INDEX, KEY, StreamBatch, collate
 from dsc._stream.decode_pool import DecodePool
@@ -139,8 +142,9 @@ class Feed:
         threads: int = 0,
         processes: int = 1,
     ) -> None:
-        self._sources, self._options, self._lists = sources, options, lists
-        self._keeps_step = keeps_step
+        self._sources, self._options = sources, options
+        self._lists = lists | ({NEAREST_KEY} if options.on_damage == NEAREST else set())
+        self._keeps_step, self._stands_in = keeps_step, options.on_damage == NEAREST
         limit = options.cache_decoded_bytes // max(processes, 1)
         self._cache = DecodedCache(limit) if limit and options.decode != "bytes" else None
         self.report = StreamReport()
@@ -153,7 +157,11 @@ class Feed:
         ]
         prefetch = options.prefetch_bytes if remote else 0
         self._supply = Supply(
-            shelves, options.memory_bytes, prefetch, REMOTE_READS, options.on_error == "skip"
+            shelves,
+            options.memory_bytes,
+            prefetch,
+            REMOTE_READS,
+            options.on_error == "skip" or options.on_damage == NEAREST,
         )
         self._decoders = [
             SampleDecoder(
@@ -316,7 +324,9 @@ class Feed:
             if at is None:
                 found.append(FoundSample(archive, index))
                 continue
-            payloads = _payloads(packs[request.keys[at]], place, lanes[at])
+            key = request.keys[at]
+            instead = partial(self._stand_in, key, packs[key], place) if self._stands_in else None
+            payloads = _payloads(packs[key], place, lanes[at], instead)
             if isinstance(payloads, CorruptArchiveError):
                 found.append(FoundSample(archive, index, damage=payloads))
             else:
@@ -337,6 +347,17 @@ class Feed:
             )
             for number, lane in enumerate(self._lanes[archive])
         ]
+
+    def _stand_in(
+        self, key: PackKey, streams: PackOfStreams, k: int, lane: LanePack
+    ) -> dict[str, memoryview | bytes | None]:
+        """Return what stands for a damaged frame; empty without any."""
+        archive, pack = key
+        source = self._sources[archive]
+        place = int(source.packs.shard[pack]), int(source.packs.pack[pack]), k
+        names = streams_beside(source.archive, lane.lane, source.streams)
+        beside = {name: _column_of(streams[name]) for name in names}
+        return stand_in(source.archive, lane, beside, place)
 
     def _intact(self, found: Sequence[FoundSample]) -> list[FoundSample]:
         """Return the samples whose bitstreams are intact; raise or count the others."""
@@ -403,6 +424,7 @@ class Feed:
                 self._damaged(one.archive, one.index, made)
             else:
                 samples.append(made)
+                self.report.n_nearest += len(made.nearest)
                 rows.append(self._row(made, one.archive, begun.request, at))
         return self._collate(samples, rows) if samples else None
 
@@ -438,6 +460,8 @@ class Feed:
         place: dict[str, Any] = {INDEX: sample.index}
         if len(self._sources) > 1:
             place[ARCHIVE] = archive
+        if self._stands_in:
+            place[NEAREST_KEY] = sample.nearest
         if self._keys is not None:
             place[KEY] = self._keys.key(archive, sample.index)
         if self._transform is None and self._options.collate_fn is None:
@@ -489,13 +513,23 @@ def _column_of(pack: ReadPack) -> Column:
 
 
 def _payloads(
-    streams: PackOfStreams, place: int, lanes: Sequence[LanePack]
+    streams: PackOfStreams,
+    place: int,
+    lanes: Sequence[LanePack],
+    instead: Callable[[LanePack], dict[str, memoryview | bytes | None]] | None,
 ) -> SamplePayloads | CorruptArchiveError:
-    """Return a sample's bitstreams, or what is wrong with the first that is damaged."""
+    """Return a sample's bitstreams, or what is wrong with the first that is damaged.
+
+    `instead` gives what stands for a damaged frame of a lane.
+    """
     out: dict[str, memoryview | bytes | None] = {}
     for lane in lanes:
         out |= dict.fromkeys(lane.lane)
         linked = lane.linked(place)
+        stands = instead(lane) if instead is not None and is_damaged(linked) else {}
+        out |= stands
+        if stands:
+            continue
         if isinstance(linked, CorruptArchiveError):
             return linked
         if linked is not None:

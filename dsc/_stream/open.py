@@ -54,6 +54,7 @@ def stream(
     temperature: float | None = None,
     missing: str = "error",
     on_error: str = "fail",
+    on_damage: str = "fail",
     mixed_sizes: str = "error",
     workers: int = 0,
     threads: int | None = None,
@@ -153,6 +154,11 @@ def stream(
     on_error
         What to do with damaged samples: ``fail``, or ``skip`` them, which makes a batch smaller;
         they are counted and named in ``report``.
+    on_damage
+        What to do where a frame of a recording is damaged, or one that it is predicted from:
+        ``fail`` (then `on_error` decides), or give the ``nearest``, the intact frame of the same
+        group that stands closest. Batches then have ``__nearest__``, a list of dicts, one a sample:
+        of each such task how many frames away that is; ``report.n_nearest`` counts them.
     mixed_sizes
         What to do with maps of several sizes in a batch: ``error``; ``list``: maps come as lists of
         tensors; or ``pad``: each is in the upper left corner of one as large as the largest, beside

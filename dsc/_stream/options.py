@@ -18,6 +18,7 @@ CollateFn = Callable[[list[Any]], Any]
 Decode = Literal["pixels", "latents", "bytes"]
 Missing = Literal["error", "skip", "none"]
 OnError = Literal["fail", "skip"]
+OnDamage = Literal["fail", "nearest"]
 MixedSizes = Literal["error", "list", "pad"]
 Output = Literal["torch", "numpy"]
 
@@ -25,6 +26,7 @@ _CHOICES = {
     "decode": Decode,
     "missing": Missing,
     "on_error": OnError,
+    "on_damage": OnDamage,
     "mixed_sizes": MixedSizes,
     "output": Output,
 }
@@ -80,6 +82,7 @@ class StreamOptions:
     temperature: float | None = None
     missing: str = "error"
     on_error: str = "fail"
+    on_damage: str = "fail"
     mixed_sizes: str = "error"
     workers: int = 0
     threads: int | None = None
@@ -168,6 +171,9 @@ class StreamOptions:
         """Refuse what does not go with ``decode``."""
         if self.decode != "pixels" and self.native:
             raise UsageError(f"native=True goes with decode='pixels', not {self.decode!r}")
+        if self.decode != "pixels" and self.on_damage != "fail":
+            found = f"on_damage={self.on_damage!r}"
+            raise UsageError(f"{found} goes with decode='pixels', not {self.decode!r}")
         if self.transform is not None:
             drawing(self.transform)  # refused if it must be given more than it can be
         if self.decode == "bytes" and self.transform is not None:

@@ -29,6 +29,8 @@ class StreamReport:
         Damaged samples left out (``on_error="skip"``), each time they came up.
     skipped
         The first `LISTED` of them.
+    n_nearest
+        Frames that stand for damaged ones (``on_damage="nearest"``), each time they came up.
     repeated
         Batches given twice because nothing was left of the one that followed.
     reads
@@ -43,6 +45,7 @@ class StreamReport:
     samples: int = 0
     n_skipped: int = 0
     skipped: list[SkippedSample] = field(default_factory=list)
+    n_nearest: int = 0
     repeated: int = 0
     reads: Counter[str] = field(default_factory=Counter)
     decoded: Counter[str] = field(default_factory=Counter)
@@ -59,6 +62,7 @@ class StreamReport:
         self.samples += other.samples
         self.n_skipped += other.n_skipped
         self.skipped += other.skipped[: LISTED - len(self.skipped)]
+        self.n_nearest += other.n_nearest
         self.repeated += other.repeated
         self.reads.update(other.reads)
         self.decoded.update(other.decoded)
@@ -70,6 +74,7 @@ class StreamReport:
             "samples": self.samples,
             "n_skipped": self.n_skipped,
             "skipped": [vars(sample) for sample in self.skipped],
+            "n_nearest": self.n_nearest,
             "repeated": self.repeated,
             "reads": dict(self.reads),
             "decoded": dict(self.decoded),

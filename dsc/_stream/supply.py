@@ -190,6 +190,6 @@ def _read(
     if len(packs) > 1:
         return [_read(reader, shard, stream, [pack], salvages)[0] for pack in packs]
     if salvages:
-        with suppress(CorruptArchiveError):
+        with suppress(CorruptArchiveError, FileNotFoundError):
             return [salvage(reader, shard, stream, packs[0])]
     return [damage]

@@ -22,6 +22,7 @@ from dsc._pipeline.read.at_rate import streams_read
 from dsc._pipeline.read.decoded_cache import DecodedCache
 from dsc._pipeline.read.decoding import Decoded, SampleDecoder
 from dsc._pipeline.read.epoch import SharedEpoch
+from dsc._pipeline.read.nearest import NEAREST, NEAREST_KEY, check_on_damage
 from dsc._pipeline.read.selection import Selection, Subset, all_of, choose, nothing_chosen
 from dsc._pipeline.read.sequences import Recording, recordings
 from dsc._pipeline.read.window import WindowOption, Windows, WindowSpec, no_window_complete
@@ -71,6 +72,8 @@ class Dataset:
         The most that decoded arrays may take that are kept in this process.
     rate
         The part of the frames of recordings that is read; of other frames nothing is.
+    on_damage
+        Whether damage is an error (``fail``), or the nearest frame stands for a damaged one.
 
     Raises
     ------
@@ -86,13 +89,14 @@ class Dataset:
         cache: PackCache | None = None,
         decoded_bytes: int = 0,
         rate: Rate = 1,
+        on_damage: str = "fail",
     ) -> None:
         found = {task.name: task for task in archive.manifest.tasks}
         try:
             names = resolve_tasks(tasks, list(found))
         except UnknownTaskError as error:
             raise UnknownTaskError(f"{archive.root.url}: {error}") from None
-        self.native = native
+        self.native, self._on_damage = native, check_on_damage(on_damage)
         self.tasks: tuple[Task, ...] = tuple(found[name] for name in names)
         self._by_name = {task.name: task for task in self.tasks}
         self.streams, self._at_rate = streams_read(archive, names, rate) if names else ((), None)
@@ -117,6 +121,7 @@ class Dataset:
         cache_decoded: int | str = 0,
         *,
         rate: Rate = 1,
+        on_damage: str = "fail",
         split: str | Sequence[str] | None = None,
         where: str | Predicate | None = None,
         keys: Iterable[str] | str | None = None,
@@ -152,6 +157,11 @@ class Dataset:
             The part of the frames of recordings that is read, as ``"1/16"`` or ``"1/4"``: the
             samples of these frames are here, and no byte of another is read. Of tasks that are not
             coded in layers, those of these samples.
+        on_damage
+            What to do where a frame of a recording is damaged, or one that it is predicted from:
+            ``fail``, or give the ``nearest``, the intact frame of the same group that stands
+            closest. Each sample then has ``__nearest__``, a dict: of each such task how many
+            frames away that is. What is not predicted from other frames fails as ever.
         split
             Only samples of this split, or of several (in a list, or text with commas).
         where
@@ -198,9 +208,14 @@ class Dataset:
         """
         kept = cache and PackCache(cache, parse_bytes(cache_limit, "cache_limit"))
         decoded = parse_bytes(cache_decoded, "cache_decoded")
-        made = cls(Archive.open(os.fspath(url)), tasks, native, kept or None, decoded, rate)
+        archive = Archive.open(os.fspath(url))
+        made = cls(archive, tasks, native, kept or None, decoded, rate, on_damage)
         made._seed, made._with_keys = seed, with_keys
         spec = WindowSpec.of(window, window_edges)
+        if spec is not None and on_damage == NEAREST:
+            raise UsageError(
+                f"on_damage={on_damage!r} goes with single frames, not with window={window!r}"
+            )
         if spec is not None:
             made._windows = Windows.open(made._archive, spec, made.tasks)
             made._begin()
@@ -285,7 +300,8 @@ class Dataset:
     def _begin(self) -> None:
         """Start with nothing held: what belongs to a process or thread is not handed on."""
         self._pid = os.getpid()
-        self._samples = SampleReader(PackReader(self._archive, self._cache), self.streams)
+        reader = PackReader(self._archive, self._cache)
+        self._samples = SampleReader(reader, self.streams, self._on_damage == NEAREST)
         self._ahead = DecodedAhead()
         decoded = DecodedCache(self._decoded_bytes) if self._decoded_bytes else None
         self._draw = None if self._transform is None else drawing(self._transform)
@@ -506,6 +522,8 @@ class Dataset:
     def _item(self, one: Decoded) -> Any:
         lengths = NO_WINDOWS if self._windows is None else self._windows.lengths
         sample = Sample.of(one.arrays, self._by_name, lengths)
+        if self._on_damage == NEAREST:
+            sample[NEAREST_KEY] = one.nearest
         if self._with_keys:
             sample[KEY] = self._archive.key(one.index)
         if self._draw is None:

@@ -28,11 +28,15 @@ Submit = Callable[[Sequence[Job]], Callable[[], None]]
 
 @dataclass
 class Decoded:
-    """One sample: arrays by task (None where it lacks the task), and latents by codec slot."""
+    """One sample: arrays by task (None where it lacks the task), and latents by codec slot.
+
+    `nearest` says of which tasks the frame is another one, and how many frames that is away.
+    """
 
     index: int
     arrays: dict[str, Array | None] = field(default_factory=dict)
     latents: "dict[int, Latents | None]" = field(default_factory=dict)
+    nearest: dict[str, int] = field(default_factory=dict)
 
 
 class SampleDecoder:
@@ -70,6 +74,7 @@ class SampleDecoder:
         self._native, self._together = native, together
         self._cache, self._number = cache, number
         self._forms: Forms = {}
+        self._nearest: dict[int, dict[str, int]] = {}  # by index in the archive
         self.missing_is_error = missing_is_error
         self._codecs = CodecSet.from_archive(archive)
         self._carriers = {task.name: archive.carriers(task.name) for task in tasks}
@@ -115,6 +120,7 @@ class SampleDecoder:
             are asked for.
         """
         given = [_streams(sample) for sample in payloads]
+        self._note_nearest(indices, given)
         canvas = self._canvas(indices)
         jobs = self._jobs(canvas, given)
         wait = partial(_run, jobs) if submit is None or not self.decodes_alone else submit(jobs)
@@ -132,6 +138,14 @@ class SampleDecoder:
                 ]
 
         return finish
+
+    def _note_nearest(self, indices: Sequence[int], given: Sequence[Mapping[str, bytes]]) -> None:
+        """Note which frames stand for others; a cache has them without their bitstreams."""
+        for index, sample in zip(indices, given, strict=True):
+            for name, payload in sample.items():
+                if isinstance(payload, Linked) and payload.away:
+                    tasks = [task for task, own in self._carriers.items() if name in own]
+                    self._nearest.setdefault(index, {}).update(dict.fromkeys(tasks, payload.away))
 
     @cached_property
     def decodes_alone(self) -> bool:
@@ -166,7 +180,7 @@ class SampleDecoder:
         self, indices: Sequence[int], given: Sequence[Mapping[str, bytes]], canvas: Canvas
     ) -> Iterator[Decoded]:
         """Yield samples that are decoded, after what their latents are."""
-        out = [Decoded(index) for index in indices]
+        out = [Decoded(index, nearest=dict(self._nearest.get(index, {}))) for index in indices]
         limit = self.archive.manifest.max_pixels
         for slot, tasks in self.latent_tasks.items():
             present = [[name for name in tasks if self._has(name, one)] for one in given]

@@ -7,7 +7,7 @@ samples that need it, and no others.
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
-from dsc._schemas.group import GroupHeader, Lane, Linked, link
+from dsc._schemas.group import MOST, GroupHeader, Lane, Linked, link
 from dsc.errors import CorruptArchiveError
 
 Payload = memoryview | bytes | None
@@ -39,6 +39,11 @@ def at(column: Column, k: int) -> Payload | CorruptArchiveError:
     return column[k] if 0 <= k < len(column) else None
 
 
+def is_damaged(found: tuple[str, Linked] | CorruptArchiveError | None) -> bool:
+    """Tell whether what `LanePack.linked` found cannot be decoded."""
+    return bool(found[1].lack) if isinstance(found, tuple) else found is not None
+
+
 class LanePack:
     """The payloads of a lane in one pack.
 
@@ -61,7 +66,8 @@ class LanePack:
         group: Hashable,
         key: Callable[[int], str],
     ) -> None:
-        self.lane, self._columns, self._group, self._key = lane, columns, group, key
+        self.lane, self.group = lane, group
+        self._columns, self._key = columns, key
         # one of each payload, however many samples need it, and the number of its stream
         self._copies: dict[int, tuple[int, bytes]] = {}
 
@@ -99,7 +105,28 @@ class LanePack:
             return found
         name, payload = found
         below = self._below(name)
-        return name, link(payload, k, lambda place: self._other(place, below), self._group)
+        return name, link(payload, k, lambda place: self._other(place, below), self.group)
+
+    def nearest(self, k: int) -> tuple[int, str, Linked] | None:
+        """Find the sample of the same group that stands closest to one and can be decoded.
+
+        Returns
+        -------
+        tuple
+            Its place, the stream of its payload, and that; of two the earlier. None without any.
+        """
+        found = []
+        for other in range(max(k - MOST, 0), k + MOST):
+            linked = self.linked(other)
+            if not isinstance(linked, tuple) or linked[1].lack:
+                continue
+            first = other - linked[1].at
+            if first <= k <= other + linked[1].after:
+                found.append((abs(other - k), other, linked))
+        if not found:
+            return None
+        _, other, linked = min(found, key=lambda one: one[:2])
+        return other, *linked
 
     def _below(self, name: str) -> int:
         """Count the streams that what a payload of a stream needs may lie in."""

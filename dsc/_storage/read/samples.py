@@ -12,11 +12,13 @@ pack that is damaged, the samples are given whose payloads are intact.
 import zlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from dsc._storage.cache.lru import LruCache
 from dsc._storage.files.ranges import merge_ranges
-from dsc._storage.read.lanes import Column, LanePack, at, lanes_among
+from dsc._storage.read.lanes import Column, LanePack, at, is_damaged, lanes_among
+from dsc._storage.read.nearest import stand_in, streams_beside
 from dsc._storage.read.pack_reader import (
     MAX_GAP,
     MAX_REQUEST,
@@ -64,10 +66,14 @@ class SampleReader:
         Reads its packs.
     streams
         Names of the streams to read.
+    nearest
+        Whether, where a frame of a group is damaged or needs one that is, the closest intact one
+        stands for it.
     """
 
-    def __init__(self, reader: PackReader, streams: Sequence[str]) -> None:
+    def __init__(self, reader: PackReader, streams: Sequence[str], nearest: bool = False) -> None:
         self._reader, self._streams = reader, tuple(streams)
+        self._nearest = nearest
         self._lanes = lanes_among(reader.archive.lanes, self._streams)
         grouped = {name for lane in self._lanes for name in lane}
         self._alone = tuple(name for name in self._streams if name not in grouped)
@@ -138,11 +144,27 @@ class SampleReader:
             given[name] = payload
         for lane in lanes:
             linked = lane.linked(place.k)
+            if self._nearest and is_damaged(linked):
+                given |= self._stand_in(place, lane)
+                linked = None if any(given[name] is not None for name in lane.lane) else linked
             if isinstance(linked, CorruptArchiveError):
                 return self._named(linked, place)
             if linked is not None:
                 given[linked[0]] = linked[1]
         return given
+
+    def _stand_in(self, place: SamplePlace, lane: LanePack) -> Payloads:
+        """Return what stands for a damaged frame, of all streams of its task; empty without any."""
+        archive = self._reader.archive
+        beside = streams_beside(archive, lane.lane, self._streams)
+        ids = [PackId(place.shard, name, place.pack) for name in (*lane.lane, *beside)]
+        columns = {one.stream: column for one, column in self._read_whole(ids).items()}
+        own, key = [columns[name] for name in lane.lane], partial(self._key_at, place)
+        packs = LanePack(lane.lane, own, lane.group, key)
+        return stand_in(archive, packs, {name: columns[name] for name in beside}, place)
+
+    def _key_at(self, place: SamplePlace, k: int) -> str:
+        return self._key(place._replace(k=k))
 
     def _named(self, error: CorruptArchiveError, place: SamplePlace) -> CorruptArchiveError:
         if not isinstance(error, CorruptPackError):

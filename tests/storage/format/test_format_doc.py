@@ -6,23 +6,27 @@ from typing import Any
 
 import pytest
 
+from dsc._schemas.group import Linked
 from dsc._storage.format.keys import KEY
 from dsc._storage.format.pack import MAX_SAMPLES, Packing, encode_compressed, encode_pack
 from dsc._storage.format.tar import MAX_NAME, header_bytes
 from dsc._storage.read.archive import MAX_TOTAL_SAMPLES, Archive
+from dsc._storage.read.pack_reader import PackReader
+from dsc._storage.read.samples import SamplePlace, SampleReader
 from tests import compressed
 from tests.archives import STREAMS, build_archive, payload
 from tests.places import ROOT
+from tests.recordings import Recordings
 
 TEXT = (ROOT / "docs" / "format.md").read_text()
 
 
-def reader() -> Any:
+def reader(name: str = "read") -> Any:
     section = TEXT.partition("## A reader")[2].partition("\n## ")[0]
     scope: dict[str, Any] = {}
     for code in re.findall(r"```python\n(.*?)```", section, re.DOTALL):
         exec(code, scope)
-    return scope["read"]
+    return scope[name]
 
 
 def test_the_reader_of_the_document_reads_every_sample(tmp_path: Path) -> None:
@@ -65,6 +69,18 @@ def test_the_reader_of_the_document_finds_a_flipped_bit(tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(ValueError, match="damaged payload"):
         reader()(tmp_path, "rgb", 0)
+
+
+def test_the_reader_of_the_document_lists_what_a_frame_takes(tmp_path: Path) -> None:
+    Recordings().write(tmp_path)
+    archive, chain = Archive.open(tmp_path), reader("chain")
+    for lane in archive.lanes:
+        found = SampleReader(PackReader(archive), lane)
+        for index in range(len(archive)):
+            [given] = found.read([SamplePlace(*archive.locate(index))])
+            linked = [one.chain for one in given.values() if isinstance(one, Linked)]
+            expected = [bytes(data) for _, data in linked[0]] if linked else []
+            assert chain(tmp_path, lane, index) == expected
 
 
 def test_the_example_pack_is_to_the_byte() -> None:
