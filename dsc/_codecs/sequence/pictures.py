@@ -8,8 +8,11 @@ they are to be lossless, and where there is only one.
 What libaom looks for is measured on 640×480 frames of 7-Scenes: bytes beside pictures of `av1` at
 `Effort.BEST`, and the speed, of which those have 0.36 MPix/s:
 
-- Speed 6 takes 0.37 of the bytes at 36 dB and 0.48 at 38 dB, 2.4 MPix/s; speed 5, without blocks of
-  4 pixels, 0.36 and 0.465, 1.9 MPix/s; speed 4 0.33 and 0.44, 0.8 MPix/s.
+- Speed 6 takes 0.37 of the bytes at 36 dB and 0.48 at 38 dB, 2.4 MPix/s; speed 5 takes 0.36 and
+  0.465, 1.9 MPix/s; speed 4 takes 0.33 and 0.44, 0.75 MPix/s.
+- Speed 2 without rare shapes takes 0.29 and 0.40, 0.33 MPix/s: below speed 3 libaom predicts a
+  block from two frames, above it only where it knows that one of them is shown later, and without
+  look-ahead it does not know.
 - Quantisers rise with the level, by 3 to 4 steps below 39 dB, by less above: twice as steep takes
   3 to 10 % more, flat ones take more still.
 - Other options take nothing off: matrices of quantisers, superblocks of 128, global motion; tuning
@@ -35,10 +38,17 @@ from dsc._schemas import Effort, Task, TaskKind
 
 STILL = b"\0"
 QUICK = {"enable-global-motion": "0", "min-partition-size": "8"}
+FEWER_SHAPES = {
+    "enable-1to4-partitions": "0",
+    "enable-ab-partitions": "0",
+    "enable-interintra-comp": "0",
+    "enable-masked-comp": "0",
+    "enable-intrabc": "0",
+}
 SEARCH: Mapping[Effort, Search] = {
     Effort.FAST: Search(7, QUICK),
     Effort.DEFAULT: Search(5, QUICK),
-    Effort.BEST: Search(4, {"enable-global-motion": "0"}),
+    Effort.BEST: Search(2, {**QUICK, **FEWER_SHAPES}),
 }
 OFFSETS = {Access.TREE: (0, 3, 6, 9, 12), Access.BALANCED: (0, 4, 8, 11)}
 """Of the quantiser, by level, where steps are large."""
