@@ -138,7 +138,7 @@ def below(data: str, count: int) -> None:
                 source, [task], asked, below=["depth"]
             )
         )
-        samples = Spread(source, [task], count, "fail").first(count)
+        samples = [one for (one,) in Spread(source, [task], count, "fail").first(count)]
         own = bounded_bytes(choice.codecs["depth"], choice.quality["depth"], task, asked, samples)
         began_s, found = time.process_time(), {}
         for candidate in list_candidates([task], asked, distinct_codecs()):

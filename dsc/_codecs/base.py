@@ -6,8 +6,8 @@ stateless: the same sample at the same quality gives the same bytes, and a strea
 without anything but the streams it requires.
 
 What only some codecs can do is a protocol each: `JointCodec`, `SplitCodec` (both of a codec's
-class), `EffortCodec`, `GroupCodec`, `KeepingCodec`, `PackedCodec`, `LatentCodec` and
-`AdaptableCodec`. Ask with `isinstance`; a codec need not name them.
+class), `EffortCodec`, `AccessCodec`, `GroupCodec`, `KeepingCodec`, `PackedCodec`, `LatentCodec`
+and `AdaptableCodec`. Ask with `isinstance`; a codec need not name them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, runtime_checkab
 import numpy as np
 from numpy.typing import NDArray
 
-from dsc._schemas import Effort, Quality, Stream, Task
+from dsc._schemas import Access, Effort, Quality, Stream, Task
 from dsc.errors import CodecError
 
 if TYPE_CHECKING:  # they bring torch, which classical codecs do without
@@ -123,6 +123,18 @@ class EffortCodec(Protocol):
 
     def at_effort(self, effort: Effort) -> Self:
         """Return this codec at an effort; it decodes what it did, and means what it did."""
+        ...
+
+
+@runtime_checkable
+class AccessCodec(Protocol):
+    """A codec of recordings that can write them for quick access, or for fewer bytes.
+
+    Its `config` says which. What `for_tasks` makes has `Access.BALANCED`.
+    """
+
+    def at_access(self, access: Access) -> Self:
+        """Return this codec with another access; it decodes what it did."""
         ...
 
 
@@ -287,6 +299,11 @@ class AdaptableCodec(Protocol):
 def at_effort(codec: Codec, effort: Effort) -> Codec:
     """Return a codec at an effort, or as it is where it knows of none."""
     return codec.at_effort(effort) if isinstance(codec, EffortCodec) else codec
+
+
+def at_access(codec: Codec, access: Access) -> Codec:
+    """Return a codec with an access, or as it is where it knows of none."""
+    return codec.at_access(access) if isinstance(codec, AccessCodec) else codec
 
 
 def group_size_of(codec: Codec) -> int:

@@ -499,6 +499,8 @@ class CodingOptions:
         The largest error of a valid pixel, by task.
     effort
         How long encoders may look for fewer bytes: ``fast``, ``default`` or ``best``.
+    access
+        What frames of recordings are predicted from: ``balanced`` or ``tree``.
     auto_samples
         How many samples codecs are tried on at most, where that is left to dsc.
     auto_minutes
@@ -512,7 +514,8 @@ class CodingOptions:
             "One codec for all tasks, or one each: avif; rgb=avif,depth=jxl; "
             "shared-latent,label=png; or a codec file: my.safetensors. With auto, dsc tries all "
             "of them on samples of the data and takes the cheapest at equal distortion. Default: "
-            "av1 for images, normals and depth, label-context for label maps, exact for what no "
+            "av1-seq for the images and depth of recordings, else av1 for images, normals and "
+            "depth, label-context for label maps, exact for what no "
             "image format holds.",
             metavar="SPEC",
             is_first=True,
@@ -560,6 +563,15 @@ class CodingOptions:
             metavar="fast|default|best",
             is_first=True,
             usual="default",
+        ),
+    ] = None
+    access: Annotated[
+        str | None,
+        Option(
+            "--access",
+            "What the frames of a recording are predicted from: balanced, the fewest bytes, or "
+            "tree, so that one frame alone is read and decoded sooner. Default: balanced.",
+            metavar="balanced|tree",
         ),
     ] = None
     auto_samples: Annotated[

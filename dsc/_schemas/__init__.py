@@ -4,11 +4,13 @@
   decode which tasks. `manifest`: ``dsc.json``, and the records of shards.
 - `quality`: 1 to 100 by task. `target`: a distortion or a bound in its place. `reached`: what came
   of it. `choice`: how codecs were chosen. `effort`: how long encoders may look for fewer bytes.
+  `access`: how much of a recording one frame takes.
 - `source`: what a source found. `sequence`: where a sample stands in a recording.
 - `group`: samples that are coded together. `size`: bytes as people write them.
 - `base`: what all share.
 """
 
+from dsc._schemas.access import Access
 from dsc._schemas.effort import Effort
 from dsc._schemas.kind import BLOBS, EXACT_KINDS, NUMBERS, TaskKind
 from dsc._schemas.manifest import (
@@ -32,6 +34,7 @@ __all__ = [
     "EXACT_KINDS",
     "FORMAT_VERSION",
     "NUMBERS",
+    "Access",
     "Bound",
     "BoundKind",
     "CodecRecord",

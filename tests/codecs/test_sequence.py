@@ -13,8 +13,7 @@ from dsc._codecs.registry import make_codec
 from dsc._codecs.sequence import libaom
 from dsc._codecs.sequence.codec import Av1SeqCodec
 from dsc._codecs.sequence.pictures import quantisers
-from dsc._codecs.sequence.tree import Access
-from dsc._schemas import Effort, Quality, Task, TaskKind, required_streams
+from dsc._schemas import Access, Effort, Quality, Task, TaskKind, required_streams
 from dsc._schemas.group import GroupHeader, link, link_all
 from dsc.errors import BitstreamError, CodecError
 from tests.codecs.conformance import CodecConformance, damaged, make_sample

@@ -14,8 +14,7 @@ from dsc._codecs.registry import make_codec
 from dsc._codecs.sequence import libaom
 from dsc._codecs.sequence.codec import Av1SeqCodec
 from dsc._codecs.sequence.depth import FIRST, STILL, Scale, relative_error
-from dsc._codecs.sequence.tree import Access
-from dsc._schemas import Quality, Task, TaskKind
+from dsc._schemas import Access, Quality, Task, TaskKind
 from dsc._schemas.group import GroupHeader, link_all
 from dsc.errors import BitstreamError, CodecError
 from tests.codecs.conformance import CodecConformance, make_sample

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from dsc._codecs.sequence.libaom import NAMES, SLOTS
-from dsc._codecs.sequence.tree import MOST, Access, layer_of, structure
+from dsc._codecs.sequence.tree import MOST, layer_of, structure
+from dsc._schemas import Access
 
 COUNTS = range(1, MOST + 1)
 

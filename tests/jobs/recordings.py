@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from dsc._codecs import registry
-from dsc._schemas import SequencePlace, Task
+from dsc._codecs.base import Sample
+from dsc._schemas import Quality, SequencePlace, Task
 from dsc._schemas.group import GroupHeader, lanes_of, link_all
 from dsc._sources.base import SourceSample
 from dsc._storage.read.archive import Archive
@@ -18,7 +19,7 @@ from dsc.errors import SampleError
 from tests.group_codec import TreeCodec
 from tests.jobs.sources import DEPTH, LABEL, RGB
 
-WHERE = "tests.group_codec:TreeCodec"
+WHERE = {TreeCodec.id: "tests.group_codec:TreeCodec", "tree-of-rounded": f"{__name__}:Rough"}
 TREE = f"rgb={TreeCodec.id},label={TreeCodec.id},depth=png"
 
 
@@ -49,8 +50,9 @@ class Recordings:
     resized: tuple[int, ...] = ()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Let a worker know the codec, too."""
-        registry.CODECS.setdefault(TreeCodec.id, WHERE)
+        """Let a worker know the codecs, too."""
+        for codec_id, where in WHERE.items():
+            registry.CODECS.setdefault(codec_id, where)
         self.__dict__.update(state)
 
     def __len__(self) -> int:
@@ -97,8 +99,9 @@ class Recordings:
 
 @pytest.fixture
 def tree_codec(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the codec known in this process."""
-    monkeypatch.setitem(registry.CODECS, TreeCodec.id, WHERE)
+    """Make the codecs known in this process."""
+    for codec_id, where in WHERE.items():
+        monkeypatch.setitem(registry.CODECS, codec_id, where)
 
 
 def decoded(root: Path, task: str) -> list[np.ndarray[Any, Any] | None]:
@@ -128,3 +131,18 @@ def headers(root: Path, task: str) -> list[GroupHeader | None]:
         own = [p for p in archive.payloads(index, names).values() if p is not None]
         found.append(GroupHeader.unpack(own[0]) if own else None)
     return found
+
+
+class Rough(TreeCodec):
+    """The same, with values rounded: the lower the quality the more."""
+
+    id: ClassVar[str] = "tree-of-rounded"
+
+    def encode_group(self, samples: Sequence[Sample], quality: Quality) -> list[dict[str, bytes]]:
+        """Encode rounded frames; those of odd places are rounded more."""
+        rough: list[dict[str, Any]] = [dict(sample) for sample in samples]
+        for at, sample in enumerate(rough):
+            for name, array in sample.items():
+                step = 1 + (100 - quality.of(name)) // (8 if at % 2 else 16)
+                sample[name] = (array // step * step).astype(array.dtype)
+        return super().encode_group(rough, quality)

@@ -22,10 +22,9 @@ from numpy.typing import NDArray
 from dsc._bench.sequences.recording import Clip
 from dsc._codecs.base import at_effort
 from dsc._codecs.sequence.codec import Av1SeqCodec
-from dsc._codecs.sequence.tree import Access
 from dsc._extras import is_installed
 from dsc._pipeline.choose.codec_set import CodecSet
-from dsc._schemas import Effort, Quality, Task, TaskKind
+from dsc._schemas import Access, Effort, Quality, Task, TaskKind
 from dsc._schemas.group import lanes_of, link_all
 from dsc.errors import CodecError
 

@@ -2,17 +2,19 @@
 
 For each bounded task there is a stream ``<task>.residual`` (`dsc._codecs.residual.map`), which
 carries the task and requires the streams of the codec below that carry it: a reader of the task
-takes both. A task that requires the bounded one, in a chain, sees it as the codec below decodes it.
+takes both. Over a codec of groups it is of one sample as ever: it corrects the decoded frame. A
+task that requires the bounded one, in a chain, sees it as the codec below decodes it.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
-from dsc._codecs.base import Array, Codec, Sample, at_effort
+from dsc._codecs.base import Array, Codec, GroupCodec, Sample, at_effort, group_size_of
 from dsc._codecs.registry import codec_from_config
 from dsc._codecs.residual.bound import Steps, size_of
 from dsc._codecs.residual.map import decode_residual, encode_residual, steps_of
 from dsc._schemas import Bound, BoundKind, Effort, Quality, Stream, Task, TaskKind
+from dsc._schemas.group import GROUPED, link_all
 from dsc.errors import LIST_DAMAGE, BitstreamError, CodecError
 
 BOUNDABLE = (TaskKind.IMAGE, TaskKind.DEPTH, TaskKind.NORMAL)
@@ -66,8 +68,15 @@ class ResidualCodec:
 
     def config(self) -> dict[str, Any]:
         """Return the codec below and the bounded tasks; the bounds stand in the bitstreams."""
-        base = {"id": self.base.id, "config": self.base.config()}
-        return {"base": base, "bounded": list(self.bounded)}
+        below = self.base.config()
+        base = {"id": self.base.id, "config": below}
+        lanes = {GROUPED: below[GROUPED]} if GROUPED in below else {}
+        return {"base": base, "bounded": list(self.bounded), **lanes}
+
+    @property
+    def group_size(self) -> int:
+        """How many samples the codec below takes together."""
+        return group_size_of(self.base)
 
     def at_effort(self, effort: Effort) -> Self:
         """Return the same over the codec below at an effort."""
@@ -98,20 +107,53 @@ class ResidualCodec:
         CodecError
             When an array does not fit its task, or `quality` has no bound for one.
         """
+        self._check_bounds(quality)
+        coded = self.base.encode_batch(samples, quality)
+        for sample, streams in zip(samples, coded, strict=True):
+            self._add_residuals([sample], [streams], [streams], quality)
+        return coded
+
+    def encode_group(self, samples: Sequence[Sample], quality: Quality) -> list[dict[str, bytes]]:
+        """Encode samples of a recording, together where the codec below does so.
+
+        Raises
+        ------
+        CodecError
+            When an array does not fit its task, or `quality` has no bound for one.
+        """
+        if not isinstance(self.base, GroupCodec):
+            return self.encode_batch(samples, quality)
+        self._check_bounds(quality)
+        coded = self.base.encode_group(samples, quality)
+        linked = link_all(coded, self.base.config()[GROUPED])
+        self._add_residuals(samples, coded, linked, quality)
+        return coded
+
+    def _check_bounds(self, quality: Quality) -> None:
         for name in self.bounded:
             if name not in quality.max_error:
                 raise CodecError(f"task {name}: no bound is given; use --max-error {name}=...")
-        coded = self.base.encode_batch(samples, quality)
-        for sample, streams in zip(samples, coded, strict=True):
-            present = [name for name in self.bounded if name in sample]
-            limit = max((sample[n].shape[0] * sample[n].shape[1] for n in present), default=0)
-            (decoded,) = self.base.decode_batch([streams], present, limit) if present else ({},)
-            for name in present:
+
+    def _add_residuals(
+        self,
+        samples: Sequence[Sample],
+        coded: Sequence[dict[str, bytes]],
+        linked: Sequence[dict[str, bytes]],
+        quality: Quality,
+    ) -> None:
+        """Decode what the codec below wrote of samples that it took together, and add the rest."""
+        present = [name for name in self.bounded if any(name in sample for sample in samples)]
+        if not present:
+            return
+        own = [sample[name] for sample in samples for name in present if name in sample]
+        limit = max(array.shape[0] * array.shape[1] for array in own)
+        decoded = self.base.decode_batch(linked, present, limit)
+        for sample, streams, arrays in zip(samples, coded, decoded, strict=True):
+            for name in (name for name in present if name in sample):
                 steps = self._steps(self._task[name], quality.max_error[name])
                 streams[residual_stream(name)] = encode_residual(
-                    self._task[name], steps, sample[name], decoded[name]
+                    self._task[name], steps, sample[name], arrays[name]
                 )
-        return coded
 
     def _steps(self, task: Task, bound: Bound) -> Steps:
         relative = bound.kind is BoundKind.RELATIVE

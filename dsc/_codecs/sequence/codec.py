@@ -18,9 +18,9 @@ from dsc._codecs.sequence import libaom
 from dsc._codecs.sequence.depth import DepthCoder
 from dsc._codecs.sequence.labels import LabelCoder
 from dsc._codecs.sequence.pictures import PictureCoder
-from dsc._codecs.sequence.tree import LAYERS, MOST, Access
+from dsc._codecs.sequence.tree import LAYERS, MOST
 from dsc._codecs.sequence.video import CodedFrame
-from dsc._schemas import Effort, Quality, Stream, Task, TaskKind
+from dsc._schemas import Access, Effort, Quality, Stream, Task, TaskKind
 from dsc._schemas.group import GROUPED, GroupHeader, Linked, whole
 from dsc.errors import CodecError, UnknownTaskError
 
@@ -102,6 +102,10 @@ class Av1SeqCodec(TaskCodec):
         except ValueError:
             raise CodecError(f"{cls.id}: access {said!r} is none of {', '.join(Access)}") from None
         return cls(cls.tasks_of(config), access).at_effort(cls.effort_of(config))
+
+    def at_access(self, access: Access) -> Self:
+        """Return this codec with another access; see `AccessCodec`."""
+        return type(self)(self.tasks, access).at_effort(self.effort)
 
     def config(self) -> dict[str, Any]:
         """Return the tasks, the streams of groups, and what does not go without saying."""

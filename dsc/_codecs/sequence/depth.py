@@ -44,9 +44,9 @@ from dsc._codecs.maps.lossy import LossyHeader, fill_image, native_table, steps_
 from dsc._codecs.sequence.libaom import STEPS, Kind, Search
 from dsc._codecs.sequence.masks import Learned, decode_mask, encode_mask
 from dsc._codecs.sequence.pictures import runs_of
-from dsc._codecs.sequence.tree import Access, layer_of
+from dsc._codecs.sequence.tree import layer_of
 from dsc._codecs.sequence.video import CodedFrame, decode_frames, encode_frames
-from dsc._schemas import Effort, Task, TaskKind
+from dsc._schemas import Access, Effort, Task, TaskKind
 
 STILL, FIRST, NEXT = range(3)
 BITS = 12

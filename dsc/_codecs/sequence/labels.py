@@ -30,9 +30,9 @@ from dsc._codecs.label.codec import LabelContextCodec
 from dsc._codecs.label.palette import get_palette, index_labels, name_labels, put_palette
 from dsc._codecs.sequence.pictures import runs_of
 from dsc._codecs.sequence.tracks import Learned, decode_track, encode_track
-from dsc._codecs.sequence.tree import Access, layer_of, structure
+from dsc._codecs.sequence.tree import layer_of, structure
 from dsc._codecs.sequence.video import CodedFrame
-from dsc._schemas import Effort, Task, TaskKind
+from dsc._schemas import Access, Effort, Task, TaskKind
 
 STILL, NEXT = range(2)
 COUNT_SIZE = 1 << 16

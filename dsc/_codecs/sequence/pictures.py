@@ -32,9 +32,9 @@ from dsc._codecs.classical.av1 import Av1Codec
 from dsc._codecs.classical.dav1d import Picture
 from dsc._codecs.classical.ycbcr import LOSSLESS, ycbcr_planes
 from dsc._codecs.sequence.libaom import STEPS, Kind, Search
-from dsc._codecs.sequence.tree import Access, layer_of
+from dsc._codecs.sequence.tree import layer_of
 from dsc._codecs.sequence.video import CodedFrame, Planes, decode_frames, encode_frames
-from dsc._schemas import Effort, Task, TaskKind
+from dsc._schemas import Access, Effort, Task, TaskKind
 
 STILL = b"\0"
 QUICK = {"enable-global-motion": "0", "min-partition-size": "8"}

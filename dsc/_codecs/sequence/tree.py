@@ -14,10 +14,10 @@ as something is predicted from it, as AV1 has it.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import cache
 
 from dsc._codecs.sequence.libaom import SLOTS, References
+from dsc._schemas import Access
 
 MOST = 16  # frames of a group
 LAYERS = 3  # the first frame; every fourth; the others
@@ -26,13 +26,6 @@ MOST_SOURCES = 4  # of a frame; more take time and no bytes off
 
 Node = tuple[int, int, tuple[int, ...]]
 """Place of a frame, its level, and the places that it lies between."""
-
-
-class Access(StrEnum):
-    """How many frames one frame takes."""
-
-    TREE = "tree"
-    BALANCED = "balanced"
 
 
 @dataclass(frozen=True)

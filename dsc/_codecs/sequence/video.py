@@ -17,8 +17,9 @@ from dsc._codecs.classical.av1_still import SequenceHeader
 from dsc._codecs.classical.dav1d import Picture
 from dsc._codecs.sequence import libaom
 from dsc._codecs.sequence.libaom import Kind, Search
-from dsc._codecs.sequence.tree import Access, layer_of, structure
+from dsc._codecs.sequence.tree import layer_of, structure
 from dsc._codecs.sequence.units import restore, strip
+from dsc._schemas import Access
 
 Planes = Sequence[Array]
 """One plane, or three of one size, (H, W); uint8, or uint16 of more than 8 bits."""

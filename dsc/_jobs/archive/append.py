@@ -121,6 +121,7 @@ def append(
     target: str | None = None,
     max_error: str | None = None,
     effort: str | None = None,
+    access: str | None = None,
     auto_samples: int | None = None,
     auto_minutes: float | None = None,
     columns: Sequence[str] | str | None = None,
@@ -167,6 +168,8 @@ def append(
         Largest error of a new task, as in `dsc.compress`.
     effort
         How long encoders of a new task may look for fewer bytes, as in `dsc.compress`.
+    access
+        What frames of a new task are predicted from, as in `dsc.compress`.
     auto_samples
         How many samples codecs are tried on at most, where dsc chooses them.
     auto_minutes

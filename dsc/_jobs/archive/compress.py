@@ -56,6 +56,7 @@ def compress(
     target: str | None = None,
     max_error: str | None = None,
     effort: str = "default",
+    access: str | None = None,
     auto_samples: int = DEFAULT_SAMPLES,
     auto_minutes: float = DEFAULT_MINUTES,
     shard_size: int | None = None,
@@ -102,6 +103,9 @@ def compress(
         The largest error of any valid pixel, guaranteed by a second stream: ``depth=1%``.
     effort
         How long encoders may look for fewer bytes: ``fast``, ``default`` or ``best``.
+    access
+        What the frames of a recording are predicted from: ``balanced``, the fewest bytes, or
+        ``tree``, so that one frame alone is decoded sooner; None for ``balanced``.
     auto_samples
         How many samples codecs are tried on at most, where dsc chooses them.
     auto_minutes

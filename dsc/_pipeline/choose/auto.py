@@ -17,12 +17,13 @@ from math import inf
 
 from dsc._codecs.registry import distinct_codecs
 from dsc._pipeline.choose.candidates import CodecCandidate, list_candidates
-from dsc._pipeline.choose.codec_spec import classical_codec
+from dsc._pipeline.choose.codec_spec import OF_RECORDINGS, classical_codec, default_codec
 from dsc._pipeline.choose.probe import Probe, Spread
 from dsc._pipeline.choose.race import Race, TrialProgress
+from dsc._pipeline.choose.recorded import is_recorded
 from dsc._pipeline.choose.remembered import Budget, Memory
 from dsc._pipeline.options import DEFAULT_MINUTES, DEFAULT_SAMPLES
-from dsc._schemas import Effort, Quality, Task
+from dsc._schemas import Access, Effort, Quality, Task
 from dsc._schemas.choice import Choice
 from dsc._sources.base import Source
 from dsc.errors import UsageError
@@ -40,6 +41,7 @@ def choose_by_trying(
     excluded: Sequence[str] = (),
     below: Sequence[str] = (),
     effort: Effort = Effort.DEFAULT,
+    access: Access = Access.BALANCED,
     on_error: str = "fail",
     report: TrialProgress | None = None,
 ) -> Choice:
@@ -61,7 +63,7 @@ def choose_by_trying(
         Codecs that are not tried: joint ones that code other tasks already.
     below
         Names of bounded tasks that are to be coded by what is usual below a bound.
-    effort
+    effort, access
         At which all candidates are tried.
     on_error
         Whether a sample that cannot be read is an error (``fail``) or passed over.
@@ -78,26 +80,30 @@ def choose_by_trying(
     if samples < 1:
         raise UsageError(f"--auto-samples {samples}: at least 1")
     # a codec of another package is chosen by name only: whoever reads the archive will need it
-    tried = [word for word in (*words, *distinct_codecs()) if word not in excluded]
-    few = {task.name: usual_below(task) for task in tasks if task.name in below}
+    recorded = is_recorded(source)
+    own = (*distinct_codecs(), *((OF_RECORDINGS,) if recorded else ()))
+    tried = [word for word in (*words, *own) if word not in excluded]
+    few = {task.name: usual_below(task, recorded) for task in tasks if task.name in below}
     candidates = list_candidates(tasks, quality, tried, few)
+    together = max((one.codecs().group_size for one in candidates), default=1) if recorded else 1
     _check_all_taken(tasks, candidates)
     race = Race(
-        Probe(tuple(tasks), quality, Spread(source, tasks, samples, on_error)),
+        Probe(tuple(tasks), quality, Spread(source, tasks, samples, on_error, together)),
         len(source),
         candidates,
         Budget(60 * minutes or inf),
         report,
         is_quick=len(few) == len(tasks),
-        memory=Memory(effort=effort),
+        memory=Memory(effort=effort, access=access),
     )
     best = race.run()
     return _choice(race, samples, {id(trial) for trial in best})
 
 
-def usual_below(task: Task) -> tuple[str, ...]:
+def usual_below(task: Task, is_recorded: bool = False) -> tuple[str, ...]:
     """Name the codecs that are tried below a bound where nobody asked for more."""
-    return tuple(dict.fromkeys((classical_codec(task), TIGHT)))
+    usual = default_codec(task, is_recorded=True) if is_recorded else classical_codec(task)
+    return tuple(dict.fromkeys((classical_codec(task), usual, TIGHT)))
 
 
 def _check_all_taken(tasks: Sequence[Task], candidates: Sequence[CodecCandidate]) -> None:

@@ -18,13 +18,13 @@ START = 74
 
 
 def cheapest_below(
-    codecs: CodecSet, part: Sequence[Sample], quality: Quality, task: Task
+    codecs: CodecSet, groups: Sequence[Sequence[Sample]], quality: Quality, task: Task
 ) -> Quality:
     """Find the quality of a bounded task at which a codec and its residual are the smallest."""
     name = task.name
 
     def size(value: int) -> int:
-        coded = codecs.encode_batch(part, quality.having({name: value}))
+        coded = codecs.encode_groups(groups, quality.having({name: value}))
         return sum(len(data) for payloads in coded for data in payloads.values())
 
     start = first_quality(codecs.codec_name(name), task, quality.max_error[name])

@@ -21,6 +21,7 @@ from dsc._codecs.base import (
     KeepingCodec,
     PackedCodec,
     Sample,
+    at_access,
     at_effort,
     group_size_of,
 )
@@ -28,7 +29,7 @@ from dsc._codecs.canvas import Canvas, PlacedGroupCodec
 from dsc._codecs.maps.base import TaskCodec
 from dsc._codecs.registry import LOSSLESS, codec_from_config
 from dsc._pipeline.choose.codec_spec import Spec, choose_codecs, is_joint, make
-from dsc._schemas import CodecRecord, Effort, Quality, Stream, Task
+from dsc._schemas import Access, CodecRecord, Effort, Quality, Stream, Task
 from dsc._schemas.group import Linked, lanes_of, link_all, whole
 from dsc._schemas.stream import Compressed
 from dsc._storage.format.dictionary import read_dictionary
@@ -146,6 +147,7 @@ class CodecSet:
         bounded: Sequence[str] = (),
         effort: Effort = Effort.DEFAULT,
         make_codec: Callable[[str, Sequence[Task]], Codec] = make,
+        access: Access = Access.BALANCED,
     ) -> Self:
         """Make the codecs named for each task, each by `make_codec`; see `from_spec`.
 
@@ -159,7 +161,7 @@ class CodecSet:
             own = [task for task in tasks if words[task.name] == word]
             together = [own] if is_joint(word) else _apart(own, bounded)
             made = [at_effort(make_codec(word, group), effort) for group in together]
-            codecs += [_bounded(codec, bounded) for codec in made]
+            codecs += [_bounded(at_access(codec, access), bounded) for codec in made]
         return cls.of(codecs)._within(bounded)
 
     @classmethod

@@ -24,6 +24,8 @@ from dsc.errors import CodecError, UnknownCodecError, UnknownTaskError, UsageErr
 
 AUTO = "auto"
 FILE_SUFFIX = ".safetensors"
+OF_RECORDINGS = "av1-seq"
+FILMED = (TaskKind.IMAGE, TaskKind.DEPTH)  # what the frames of a recording are coded together in
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,10 @@ def _expanded(word: str) -> str:
 
 
 def choose_codecs(
-    spec: str | Spec | None, tasks: Sequence[Task], is_packed: bool = True
+    spec: str | Spec | None,
+    tasks: Sequence[Task],
+    is_packed: bool = True,
+    is_recorded: bool = False,
 ) -> dict[str, str]:
     """Choose a word for every task, none of them ``auto``.
 
@@ -156,6 +161,8 @@ def choose_codecs(
         The tasks to code, in order.
     is_packed
         Whether bitstreams go into packs, which compress what the codec `plain` leaves.
+    is_recorded
+        Whether the samples are frames of recordings.
 
     Raises
     ------
@@ -180,7 +187,7 @@ def choose_codecs(
             + _what_is_exact(rest, general)
         )
     for task in rest:
-        usual = default_codec(task, is_packed)
+        usual = default_codec(task, is_packed, is_recorded)
         chosen[task.name] = general if general and task.name in taken else usual
     return chosen
 
@@ -197,11 +204,13 @@ def _what_is_exact(tasks: Sequence[Task], word: str) -> str:
     )
 
 
-def default_codec(task: Task, is_packed: bool = True) -> str:
+def default_codec(task: Task, is_packed: bool = True, is_recorded: bool = False) -> str:
     """Return the codec of a task that none was named for: the cheapest measured for its kind.
 
     What must be exact, or is in numbers that no image format holds, is stored without loss.
     """
+    if is_recorded and task.kind in FILMED and can_code(OF_RECORDINGS, [task]):
+        return OF_RECORDINGS
     if task.kind is TaskKind.LABEL and can_code("label-context", [task]):
         return "label-context"
     if not is_packed and task.kind in (TaskKind.CLASS, TaskKind.VECTOR):

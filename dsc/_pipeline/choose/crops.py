@@ -1,4 +1,7 @@
-"""Samples and crops of them, which stand for whole ones where a few pixels tell enough."""
+"""Samples and crops of them, which stand for whole ones where a few pixels tell enough.
+
+Where frames of a recording are coded together, a piece is some that follow one another.
+"""
 
 import math
 from collections.abc import Sequence
@@ -13,36 +16,36 @@ CROP_PIXELS = 1 << 15  # that a crop has at most
 
 @dataclass(frozen=True)
 class Piece:
-    """A sample, or a crop of one.
+    """A group of samples, most often one, or crops of them.
 
     Attributes
     ----------
     scale
-        How many pixels the whole sample has for each of a map's here.
+        How many pixels the whole samples have for each of a map's here.
     """
 
-    arrays: Sample
+    samples: tuple[Sample, ...]
     scale: float = 1.0
 
-    def of(self, names: Sequence[str]) -> Sample:
+    def of(self, names: Sequence[str]) -> list[Sample]:
         """Return the arrays of some tasks, as far as there are."""
-        return {name: self.arrays[name] for name in names if name in self.arrays}
+        return [{name: one[name] for name in names if name in one} for one in self.samples]
 
 
-def crop(sample: Sample, pixels: int = CROP_PIXELS) -> Piece:
-    """Cut the same part out of the middle of all maps of a sample.
+def crop(samples: Sequence[Sample], pixels: int = CROP_PIXELS) -> Piece:
+    """Cut the same part out of the middle of all maps of samples.
 
     Parameters
     ----------
     pixels
         How many the largest map is to keep at most; a small one stays as it is.
     """
-    whole = map_pixels(sample)
+    whole = most_map_pixels(samples)
     if whole <= pixels:
-        return Piece(sample)
+        return Piece(tuple(samples))
     share = math.sqrt(pixels / whole)
-    arrays = {name: _middle(array, share) for name, array in sample.items()}
-    return Piece(arrays, whole / max(map_pixels(arrays), 1))
+    crops = tuple({name: _middle(a, share) for name, a in sample.items()} for sample in samples)
+    return Piece(crops, whole / max(most_map_pixels(crops), 1))
 
 
 def _middle(array: Array, share: float) -> Array:
@@ -52,6 +55,11 @@ def _middle(array: Array, share: float) -> Array:
     starts = [(side - own) // 2 for side, own in zip(array.shape, sides, strict=False)]
     rows, columns = (slice(at, at + own) for at, own in zip(starts, sides, strict=True))
     return np.ascontiguousarray(array[rows, columns])
+
+
+def most_map_pixels(samples: Sequence[Sample]) -> int:
+    """Return the pixels of the largest map of some samples."""
+    return max(map(map_pixels, samples), default=0)
 
 
 def map_pixels(sample: Sample) -> int:

@@ -14,8 +14,19 @@ from dsc._pipeline.choose.codec_spec import Spec, choose_codecs, is_joint
 from dsc._pipeline.choose.coding import Coding
 from dsc._pipeline.choose.light import without_weights
 from dsc._pipeline.choose.race import TrialProgress
+from dsc._pipeline.choose.recorded import check_recorded, is_recorded, predicted
 from dsc._pipeline.options import CodingOptions
-from dsc._schemas import Bound, BoundKind, Effort, Quality, SourceReport, Target, Task, resolve_task
+from dsc._schemas import (
+    Access,
+    Bound,
+    BoundKind,
+    Effort,
+    Quality,
+    SourceReport,
+    Target,
+    Task,
+    resolve_task,
+)
 from dsc._schemas.choice import Choice
 from dsc._schemas.quality import DEFAULT_QUALITY
 from dsc._sources.base import Source
@@ -61,16 +72,18 @@ def decide_coding(
     spec = Spec.parse(asked.codec, [task.name for task in tasks])
     bounds = _bounds(asked, tasks)
     effort = Effort.parse(asked.effort)
+    access, recorded = Access.parse(asked.access), is_recorded(source)
     automatic = spec.automatic(tasks, tuple(bounds))
     if not automatic:
-        codec_set = _by_words(spec, source, tasks, tuple(bounds), effort)
+        codec_set = _by_words(spec, source, tasks, tuple(bounds), effort, access, recorded)
+        _check_fits(codec_set, source, asked)
         shared = [stream.name for stream in codec_set.streams() if not stream.carries]
         quality = asked_quality(asked, report, tasks, shared)
         _check_kept(spec, quality)
         return Coding(tuple(tasks), codec_set, quality)
     quality = asked_quality(asked, report, tasks)
     rest = [task for task in tasks if task not in automatic]
-    words = choose_codecs(spec, rest) if rest else {}
+    words = choose_codecs(spec, rest, is_recorded=recorded) if rest else {}
     choice = _same_question(earlier, quality, effort, asked.tried, automatic)
     if choice is None:
         choice = choose_by_trying(
@@ -82,6 +95,7 @@ def decide_coding(
             words=spec.extra,
             excluded=[word for word in dict.fromkeys(words.values()) if is_joint(word)],
             effort=effort,
+            access=access,
             below=spec.below([task.name for task in tasks if task.is_map and task.name in bounds]),
             on_error=on_error,
             report=on_trial,
@@ -89,14 +103,22 @@ def decide_coding(
     if on_choice is not None:
         on_choice(choice)
     try:
-        codec_set = CodecSet.assigned({**words, **choice.codecs}, tasks, tuple(bounds), effort)
+        chosen = {**words, **choice.codecs}
+        codec_set = CodecSet.assigned(chosen, tasks, tuple(bounds), effort, access=access)
     except CodecError as error:
         raise UsageError(f"--codec {spec.text or 'unset'}: {error}") from None
+    _check_fits(codec_set, source, asked)
     return Coding(tuple(tasks), codec_set, quality.having(choice.quality), choice)
 
 
 def _by_words(
-    spec: Spec, source: Source, tasks: Sequence[Task], bounded: Sequence[str], effort: Effort
+    spec: Spec,
+    source: Source,
+    tasks: Sequence[Task],
+    bounded: Sequence[str],
+    effort: Effort,
+    access: Access,
+    recorded: bool,
 ) -> CodecSet:
     """Make the codecs that were named, and the usual ones of the other tasks.
 
@@ -106,9 +128,9 @@ def _by_words(
         When a codec cannot code a task given to it by name.
     """
     try:
-        words = choose_codecs(spec, tasks)
+        words = choose_codecs(spec, tasks, is_recorded=recorded)
         words = without_weights(words, spec, source, tasks, effort)
-        return CodecSet.assigned(words, tasks, bounded, effort)
+        return CodecSet.assigned(words, tasks, bounded, effort, access=access)
     except CodecError as error:
         raise UsageError(f"--codec {spec.text or 'unset'}: {error}") from None
 
@@ -128,6 +150,23 @@ def _check_kept(spec: Spec, quality: Quality) -> None:
             raise UsageError(
                 f"{option} {both[0]}: its frames are kept as they are; give {both[0]} another codec"
             )
+
+
+def _check_fits(codec_set: CodecSet, source: Source, asked: CodingOptions) -> None:
+    """Refuse codecs of recordings without one, and an access to what is no recording.
+
+    Raises
+    ------
+    UsageError
+        When it is so.
+    """
+    check_recorded(codec_set, source)
+    if asked.access is not None and not predicted(codec_set):
+        names = ", ".join(dict.fromkeys(map(codec_set.codec_name, codec_set.tasks)))
+        raise UsageError(
+            f"--access {asked.access}: says what the frames of a recording are predicted from, and "
+            f"none of the codecs here ({names}) predicts frames; leave it out"
+        )
 
 
 def asks_for_targets(asked: CodingOptions) -> bool:

@@ -1,5 +1,7 @@
 """What codecs are tried on: samples spread over a source, crops of them, and what is asked of each.
 
+Where codecs of recordings take part, all are tried on some frames that follow one another.
+
 Samples are read when they are first wanted, so a choice that few samples decide reads few.
 """
 
@@ -11,7 +13,7 @@ from dsc._codecs.base import Sample
 from dsc._pipeline.choose.candidates import is_lossy
 from dsc._pipeline.choose.crops import CROP_PIXELS, Piece, crop, map_pixels
 from dsc._schemas import Metric, Quality, Task
-from dsc._sources.base import Source, read_sample
+from dsc._sources.base import Source, place_of, read_sample
 from dsc.errors import SampleError, UsageError
 
 CROPS = 4  # that codecs are tried on first; of small samples as many as have their pixels
@@ -27,17 +29,31 @@ class Spread:
         How many samples at most.
     on_error
         Whether a sample that cannot be read is an error (``fail``) or passed over.
+    together
+        How many of a recording are taken in a row.
+
+    Attributes
+    ----------
+    most
+        How many groups there are: of one sample each, or of some in a row.
     """
 
-    def __init__(self, source: Source, tasks: Sequence[Task], count: int, on_error: str) -> None:
+    def __init__(
+        self,
+        source: Source,
+        tasks: Sequence[Task],
+        count: int,
+        on_error: str,
+        together: int = 1,
+    ) -> None:
         if not len(source):
             raise UsageError(f"source {source.name} holds no sample; point --root at the data")
-        self.most = min(count, len(source))
-        self._found: list[Sample] = []
-        self._rest = _read(source, [task.name for task in tasks], self.most, on_error)
+        self.most, self.together = max(min(count, len(source)) // together, 1), together
+        self._found: list[tuple[Sample, ...]] = []
+        self._rest = self._read(source, [task.name for task in tasks], on_error)
 
-    def first(self, count: int) -> list[Sample]:
-        """Return the first samples; fewer where there are no more.
+    def first(self, count: int) -> list[tuple[Sample, ...]]:
+        """Return the first groups of samples; fewer where there are no more.
 
         Raises
         ------
@@ -47,32 +63,46 @@ class Spread:
             When none can be read at all.
         """
         while len(self._found) < count:
-            sample = next(self._rest, None)
-            if sample is None:
+            group = next(self._rest, None)
+            if group is None:
                 break
-            self._found.append(sample)
+            self._found.append(group)
         if not self._found:
             raise UsageError("--codec auto: none of the samples tried can be read")
         return self._found[:count]
 
+    def _read(
+        self, source: Source, names: list[str], on_error: str
+    ) -> Iterator[tuple[Sample, ...]]:
+        total, held = len(source), 0
+        for part in _spreading(self.most):
+            middle = (2 * part + 1) * total // (2 * self.most)
+            group = []
+            for index in _in_a_row(source, middle, self.together):
+                try:
+                    group.append(read_sample(source, index, names).arrays)
+                except SampleError as error:
+                    if on_error != "skip":
+                        raise SampleError(
+                            f"sample {source.key(index)} ({index}): {error}; repair it, or leave "
+                            "out what cannot be read with --on-error skip"
+                        ) from error
+            size = sum(array.nbytes for sample in group for array in sample.values())
+            held += size
+            if held > PROBED_BYTES and held > size:
+                return
+            if group:
+                yield tuple(group)
 
-def _read(source: Source, names: list[str], count: int, on_error: str) -> Iterator[Sample]:
-    total, held = len(source), 0
-    for part in _spreading(count):
-        index = (2 * part + 1) * total // (2 * count)
-        try:
-            arrays = read_sample(source, index, names).arrays
-        except SampleError as error:
-            if on_error == "skip":
-                continue
-            raise SampleError(
-                f"sample {source.key(index)} ({index}): {error}; repair it, or leave out what "
-                "cannot be read with --on-error skip"
-            ) from error
-        held += sum(array.nbytes for array in arrays.values())
-        if held > PROBED_BYTES and held > sum(array.nbytes for array in arrays.values()):
-            return
-        yield arrays
+
+def _in_a_row(source: Source, middle: int, count: int) -> list[int]:
+    """Return the indices around one that are of its sequence, so many at most."""
+    own = place_of(source, middle) if count > 1 else None
+    if own is None:
+        return [middle]
+    first = max(min(middle - count // 2, len(source) - count), 0)
+    near = {n: place_of(source, n) for n in range(first, min(first + count, len(source)))}
+    return [n for n, place in near.items() if place and place.sequence == own.sequence]
 
 
 def _spreading(count: int) -> list[int]:
@@ -93,12 +123,12 @@ class Probe:
 
     @cached_property
     def stages(self) -> tuple[int, ...]:
-        """On how many samples candidates are tried, stage by stage; 0 is a crop of the first few.
+        """On how many groups candidates are tried, stage by stage; 0 is a crop of the first few.
 
         Small samples begin with as many as have the pixels of a crop.
         """
         most = self.spread.most
-        pixels = max(map_pixels(self.spread.first(1)[0]), 1)
+        pixels = max(sum(map(map_pixels, self.spread.first(1)[0])), 1)
         first = CROPS * CROP_PIXELS // pixels
         counts = [0] if first == 0 else []
         count = min(max(first, 1), most)
@@ -111,8 +141,8 @@ class Probe:
         """Return what a stage tries candidates on; the same values each time."""
         if not stage:
             return self._crops
-        samples = self.spread.first(stage)
-        self._whole.extend(map(Piece, samples[len(self._whole) :]))
+        groups = self.spread.first(stage)
+        self._whole.extend(map(Piece, groups[len(self._whole) :]))
         return self._whole[:stage]
 
     @cached_property
@@ -121,7 +151,7 @@ class Probe:
 
     @cached_property
     def _crops(self) -> list[Piece]:
-        return [crop(sample) for sample in self.spread.first(CROPS)]
+        return [crop(group) for group in self.spread.first(max(CROPS // self.spread.together, 1))]
 
     def metrics(self) -> dict[str, str]:
         """Name the metric of each lossy task."""

@@ -134,12 +134,12 @@ class RateControl:
 
     def _look_ahead(self, samples: Sequence[Sample]) -> None:
         """Search on crops of samples, if they are large: encodes take a tenth of the time."""
-        pieces = [crop(sample) for sample in samples]
-        if max(piece.scale for piece in pieces) < LARGE:
+        piece = crop(samples)
+        if piece.scale < LARGE:
             return
-        crops = [piece.arrays for piece in pieces]
+        search = self._search(piece.samples)
         with suppress(CodecError):  # the whole sample may reach what its crop does not
-            self._note(self._search(crops).run(self._quality.having(self._state.qualities)))
+            self._note(search.run(self._quality.having(self._state.qualities)))
 
     def _search(self, samples: Sequence[Sample]) -> QualitySearch:
         return QualitySearch(

@@ -9,14 +9,15 @@ out.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from math import exp, isfinite
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dsc._codecs.base import Sample
+from dsc._codecs.base import Array, Sample
 from dsc._codecs.registry import LOSSLESS
 from dsc._pipeline.choose.below import cheapest_below
 from dsc._pipeline.choose.candidates import CodecCandidate, is_lossy
@@ -33,6 +34,9 @@ from dsc._schemas import Metric, Quality, Target, Task
 from dsc._schemas.choice import Trial
 from dsc.errors import CodecError
 
+Groups = Sequence[Sequence[Sample]]
+Payloads = Mapping[str, bytes]
+
 ENTRY_BYTES = 8  # of a bitstream in its pack's table
 SMALLEST = 1e-12  # stands for no error at all, where a target must be more than nothing
 RATE_PER_DB = 0.13  # what a dB more costs, as a share of the bytes
@@ -48,7 +52,7 @@ class Entry:
     trial
         What was measured.
     piece_bytes
-        Of each piece, as whole samples have them; 0 where a piece has none of the tasks.
+        Of each piece a sample, as whole ones have them; 0 where a piece has none of the tasks.
     equal
         By what bytes are multiplied to compare them at equal distortion: a search by whole
         qualities ends a little above what it has to reach.
@@ -75,9 +79,9 @@ class References:
         key = (task.name, tuple(id(piece) for piece in pieces))
         if key not in self._known:
             usual = CodecCandidate(classical_codec(task), (task,))
-            part = [own for piece in pieces if (own := piece.of([task.name]))]
+            part = [own for piece in pieces if any(own := piece.of([task.name]))]
             codecs = usual.codecs(self._memory)
-            coded = codecs.encode_batch(part, self._probe.quality)
+            coded = codecs.encode_groups(part, self._probe.quality)
             self._known[key] = measure(codecs, task, self._probe.metric(task), part, coded)
         value = self._known[key]
         if not isfinite(value):
@@ -124,8 +128,9 @@ class Tried:
             When the time is over.
         """
         names = self.candidate.names
-        there = [bool(piece.of(names)) for piece in pieces]
-        part = [own for piece in pieces if (own := piece.of(names))]
+        groups = [piece.of(names) for piece in pieces]
+        there = [any(group) for group in groups]
+        part = [group for group in groups if any(group)]
         wanted = self._wanted(pieces)
         is_searched = bool(part) and not self._is_fixed(wanted)
         if is_searched:
@@ -136,11 +141,14 @@ class Tried:
                 self._check_identical(task, part, coded)
         means = self._means(part, coded)
         by_piece = np.zeros(len(pieces))
-        sizes = [sum(len(data) + ENTRY_BYTES for data in one.values()) for one in coded]
-        by_piece[there] = sizes
+        by_piece[there] = [
+            np.mean([sum(len(data) + ENTRY_BYTES for data in one.values()) for one in own])
+            for own in _parted(coded, part)
+        ]
         if self.candidate.tasks[0].is_map:
             by_piece *= [piece.scale for piece in pieces]
-        trial = self._trial(means, float(by_piece.mean()), len(pieces), is_crop)
+        samples = sum(len(piece.samples) for piece in pieces)
+        trial = self._trial(means, float(by_piece.mean()), samples, is_crop)
         is_rough = is_searched and bool(wanted) and not exactly
         return Entry(self.candidate, trial, by_piece, _correction(wanted, means), is_rough)
 
@@ -160,13 +168,12 @@ class Tried:
             return True
         return self.candidate.is_usual and bool(wanted)
 
-    def _search(self, part: Sequence[Sample], wanted: Mapping[str, Target], exactly: bool) -> None:
+    def _search(self, part: Groups, wanted: Mapping[str, Target], exactly: bool) -> None:
         tasks = {task.name: task for task in self.candidate.tasks}
         if wanted:
             asked = self._quality.model_copy(update={"targets": dict(wanted)})
             slack_db = 0.0 if exactly else SLACK_DB
-            groups = [[sample] for sample in part]
-            search = QualitySearch(self._codecs, tasks, asked, groups, self._curves, slack_db)
+            search = QualitySearch(self._codecs, tasks, asked, part, self._curves, slack_db)
             self._take(search.run(asked).quality)
         own = [name for name in self.candidate.bounded if self._is_free_below(name)]
         if own and not self._has_below:
@@ -181,8 +188,8 @@ class Tried:
         """Tell whether nobody has said what quality a bounded task has below its residual."""
         return self._probe.quality.own(name) is None and name not in self._probe.quality.targets
 
-    def _encode(self, part: Sequence[Sample]) -> list[dict[str, bytes]]:
-        """Encode as a shard job would: sample by sample where something is promised of each."""
+    def _encode(self, part: Groups) -> list[dict[str, bytes]]:
+        """Encode as a shard job would: group by group where something is promised of each."""
         own = self.candidate.names
         promised = {
             "targets": {n: t for n, t in self._quality.targets.items() if n in own},
@@ -190,30 +197,25 @@ class Tried:
         }
         quality = self._quality.model_copy(update=promised)
         coding = Coding(self.candidate.tasks, self._codecs, quality)
-        return [coded.payloads for coded in coding.encoder().encode([[one] for one in part])]
+        return [coded.payloads for coded in coding.encoder().encode(part)]
 
-    def _means(
-        self, part: Sequence[Sample], coded: Sequence[Mapping[str, bytes]]
-    ) -> dict[str, float]:
+    def _means(self, part: Groups, coded: Sequence[Mapping[str, bytes]]) -> dict[str, float]:
         """Return the mean distortion of each lossy task, and take the time of decoding."""
         began_s, found = time.perf_counter(), {}
         for task in filter(is_lossy, self.candidate.tasks):
             metric = self._probe.metric(task)
             found[task.name] = measure(self._codecs, task, metric, part, coded)
         self._decode_s += time.perf_counter() - began_s
-        self._decoded_pixels += sum(map(pixels_of, part))
+        self._decoded_pixels += sum(pixels_of(one) for group in part for one in group if one)
         return found
 
     def _check_identical(
-        self, task: Task, part: Sequence[Sample], coded: Sequence[Mapping[str, bytes]]
+        self, task: Task, part: Groups, coded: Sequence[Mapping[str, bytes]]
     ) -> None:
-        for sample, payloads in zip(part, coded, strict=True):
-            if task.name in sample:
-                original = sample[task.name]
-                decoded = self._codecs.decode_alone(payloads, [task.name], max(original.size, 1))
-                if not identical(original, decoded[task.name]):
-                    name = self._codecs.codec_name(task.name)
-                    raise CodecError(f"task {task.name} is lossless, and {name} changes it")
+        for original, decoded in _pairs(self._codecs, task, part, coded):
+            if not identical(original, decoded):
+                name = self._codecs.codec_name(task.name)
+                raise CodecError(f"task {task.name} is lossless, and {name} changes it")
 
     def _trial(
         self, means: Mapping[str, float], sample_bytes: float, samples: int, is_crop: bool
@@ -242,18 +244,32 @@ def measure(
     codecs: CodecSet,
     task: Task,
     metric: Metric,
-    part: Sequence[Sample],
+    part: Groups,
     coded: Sequence[Mapping[str, bytes]],
 ) -> float:
-    """Return the mean distortion of a task over samples."""
-    values = []
-    for sample, payloads in zip(part, coded, strict=True):
-        if task.name in sample:
-            original = sample[task.name]
-            decoded = codecs.decode_alone(payloads, [task.name], original.size)
-            values.append(distortion(task, metric, original, decoded[task.name]))
-    mean = mean_distortion(values)
+    """Return the mean distortion of a task over the samples of groups."""
+    pairs = _pairs(codecs, task, part, coded)
+    mean = mean_distortion([distortion(task, metric, *pair) for pair in pairs])
     return min(mean, EXACT_DB) if metric is Metric.PSNR else mean
+
+
+def _pairs(
+    codecs: CodecSet, task: Task, part: Groups, coded: Sequence[Mapping[str, bytes]]
+) -> Iterator[tuple[Array, Array]]:
+    """Yield what samples have of a task, and what is decoded of it."""
+    for group, payloads in zip(part, _parted(coded, part), strict=True):
+        own = {at: sample[task.name] for at, sample in enumerate(group) if task.name in sample}
+        most = max((array.size for array in own.values()), default=1)
+        decoded = codecs.decode_group(payloads, [task.name], max(most, 1)) if own else []
+        for at, original in own.items():
+            yield original, decoded[at][task.name]
+
+
+def _parted(values: Sequence[Payloads], groups: Groups) -> Iterator[list[Payloads]]:
+    """Part what was coded of all samples among their groups."""
+    rest = iter(values)
+    for group in groups:
+        yield list(islice(rest, len(group)))
 
 
 def _correction(wanted: Mapping[str, Target], means: Mapping[str, float]) -> float:

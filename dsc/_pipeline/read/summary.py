@@ -5,11 +5,13 @@ has a row of its own. Files beside the streams (codec weights, keys, manifest) a
 because they do not grow with the samples, or hardly.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from dsc._schemas import Stream, carrying_streams, required_streams
+from dsc._schemas.group import lanes_of
 from dsc._storage.read.archive import Archive
 
 
@@ -122,10 +124,23 @@ def _task_rows(archive: Archive) -> list[SummaryRow]:
                 payload_bytes=sum(manifest.totals[name].payload_bytes for name in own),
                 stored_bytes=sum(manifest.totals[name].stored_bytes for name in own),
                 alone_bytes=sum(manifest.totals[name].stored_bytes for name in needed),
-                missing=min((manifest.totals[name].n_missing for name in carriers), default=0),
+                missing=_missing(archive, carriers),
             )
         )
     return rows
+
+
+def _missing(archive: Archive, carriers: Sequence[str]) -> int:
+    """Count the samples that have none of the streams that carry a task.
+
+    Of the streams of a group, a sample is in one.
+    """
+    samples, totals = len(archive), archive.manifest.totals
+    lane_of = {name: lane for lane in lanes_of(archive.manifest.codecs) for name in lane}
+    there: Counter[tuple[str, ...]] = Counter()
+    for name in carriers:
+        there[lane_of.get(name, (name,))] += samples - totals[name].n_missing
+    return samples - max(there.values(), default=samples)
 
 
 def _stream_rows(archive: Archive) -> list[SummaryRow]:

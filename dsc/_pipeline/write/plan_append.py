@@ -214,8 +214,14 @@ class Selected:
 
     name: ClassVar[str] = "selected"
 
-    def __init__(self, source: Source, indices: NDArray[np.int64], tasks: Sequence[str]) -> None:
-        self._source, self._indices = source, indices
+    def __init__(
+        self,
+        source: Source,
+        indices: NDArray[np.int64],
+        tasks: Sequence[str],
+        places: "Placed | None" = None,
+    ) -> None:
+        self._source, self._indices, self._places = source, indices, places
         there = {task.name for task in source.tasks}
         self._readable = tuple(name for name in tasks if name in there)
 
@@ -248,6 +254,8 @@ class Selected:
 
     def place(self, index: int) -> SequencePlace | None:
         """Say where a sample stands in a recording."""
+        if self._places is not None:
+            return self._places.place(index)
         return place_of(self._source, int(self._indices[index]))
 
     def coded(self, index: int, task: str) -> CodedFrame | None:
@@ -265,6 +273,17 @@ class Selected:
             digest.update(self.key(index).encode() + b"\n")
         selected = {"tasks": list(self._readable), "keys_sha256": digest.hexdigest()}
         return {**self._source.describe(), "selected": selected}
+
+
+class Placed:
+    """Where some samples of an archive stand in recordings, as the archive has it."""
+
+    def __init__(self, archive: Archive, indices: NDArray[np.int64]) -> None:
+        self._archive, self._indices = archive, indices
+
+    def place(self, index: int) -> SequencePlace | None:
+        """Say where one of them stands."""
+        return self._archive.place(int(self._indices[index]))
 
 
 class Matched:
@@ -401,7 +420,7 @@ def find_samples(archive: Archive, source: Source) -> FoundSamples:
             f"like {theirs!r}. A new task needs files of the same names as the samples have"
         )
     names = [task.name for task in source.tasks]
-    present = Selected(source, there, names)
+    present = Selected(source, there, names, Placed(archive, np.flatnonzero(indices != ABSENT)))
     first = int(np.argmax(indices != ABSENT))
     missing = len(indices) - len(there)
     return FoundSamples(Matched(archive, source, indices), present, first, missing)

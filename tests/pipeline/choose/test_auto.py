@@ -211,11 +211,11 @@ def test_the_quality_below_a_bound_is_the_one_that_is_cheapest() -> None:
     choice = choose([DEPTH], quality=Quality(max_error=bound))
     word, found = choice.codecs["depth"], choice.quality["depth"]
     codecs = CodecSet.assigned({"depth": word}, [DEPTH], ["depth"])
-    samples = Spread(Views(n=6), [DEPTH], 3, "fail").first(3)
+    groups = Spread(Views(n=6), [DEPTH], 3, "fail").first(3)
 
     def size(quality: int) -> int:
         asked = Quality(tasks={"depth": quality}, max_error=bound)
-        return sum(len(d) for s in codecs.encode_batch(samples, asked) for d in s.values())
+        return sum(len(d) for s in codecs.encode_groups(groups, asked) for d in s.values())
 
     around = [min(max(found + step, 1), 100) for step in (-24, -12, 12, 24)]
     assert size(found) <= 1.01 * min(map(size, around))
@@ -380,11 +380,12 @@ def test_large_samples_are_tried_on_crops_and_losers_are_dropped_there() -> None
     assert "is_crop" not in by_word["jxl"].to_json()
     assert found.memory.encodes["png"] <= 4 * 3
     sample = LargeViews().read(0, ["rgb", "depth"]).arrays
-    piece = crop(sample)
-    assert piece.arrays["rgb"].shape[:2] == piece.arrays["depth"].shape
-    assert piece.arrays["depth"].size <= CROP_PIXELS
-    assert piece.scale * piece.arrays["depth"].size == sample["depth"].size
-    assert crop(piece.arrays).scale == 1
+    piece = crop([sample])
+    [part] = piece.samples
+    assert part["rgb"].shape[:2] == part["depth"].shape
+    assert part["depth"].size <= CROP_PIXELS
+    assert piece.scale * part["depth"].size == sample["depth"].size
+    assert crop(piece.samples).scale == 1
 
 
 @pytest.mark.parametrize(

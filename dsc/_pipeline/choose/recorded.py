@@ -1,0 +1,44 @@
+"""Whether samples are frames of recordings, which is what codecs of groups are for."""
+
+from dsc._pipeline.choose.codec_set import CodecSet
+from dsc._sources.base import Source, place_of
+from dsc.errors import UsageError
+
+LOOKED_AT = 256  # neighbours, spread over a source
+
+
+def is_recorded(source: Source) -> bool:
+    """Tell whether some sample of a source follows another one in a recording."""
+    pairs = len(source) - 1
+    count = min(pairs, LOOKED_AT)
+    return any(_follows(source, part * pairs // count) for part in range(count))
+
+
+def _follows(source: Source, index: int) -> bool:
+    one, other = place_of(source, index), place_of(source, index + 1)
+    return one is not None and other is not None and one.sequence == other.sequence
+
+
+def predicted(codecs: CodecSet) -> list[str]:
+    """Name the tasks whose frames are to be predicted from one another."""
+    grouped = [name for name in codecs.tasks if codecs.is_grouped(codecs.slot_of(name))]
+    return [name for name in grouped if name not in codecs.kept]
+
+
+def check_recorded(codecs: CodecSet, source: Source) -> None:
+    """Refuse codecs of groups for samples that are no recordings.
+
+    Raises
+    ------
+    UsageError
+        Naming codec and tasks, and how recordings are told.
+    """
+    names = predicted(codecs)
+    if not names or is_recorded(source):
+        return
+    task, word = names[0], codecs.codec_name(names[0])
+    raise UsageError(
+        f"--codec {task}={word}: {word} codes the frames of recordings together, and no sample "
+        "here is known to follow another one in a recording; say with --sequence-by which samples "
+        f"are of one, or leave {task} to the usual codec"
+    )
