@@ -56,7 +56,7 @@ MEAN_OFFSET = {Access.TREE: 9.2, Access.BALANCED: 8.25}  # over 16 frames
 LARGE_STEPS = 34.0  # quantisers of pictures
 # Quantisers of pictures of `av1`, and the mean of those of frames of the same error.
 OF_PICTURES = (0.0, 11.0, 22.0, 34.0, 44.0, 53.0, 63.0)
-OF_FRAMES = (1.0, 11.2, 20.4, 36.2, 48.5, 59.0, 71.0)
+OF_FRAMES = (1.0, 11.2, 20.0, 34.4, 47.2, 58.0, 70.0)
 # Where frames take less of what they would take as key frames, no picture is tried.
 SURELY_FEWER = 0.5
 TRIED = 4  # pictures of a group
