@@ -318,7 +318,9 @@ class Feed:
     ) -> list[FoundSample]:
         """Return the samples of a batch with their bitstreams, or what is wrong with these."""
         found = []
-        lanes = [self._lane_packs(key, packs[key]) for key in request.keys]
+        lanes: list[Sequence[LanePack]] = [
+            self._lane_packs(key, packs[key]) if self._lanes[key[0]] else () for key in request.keys
+        ]
         columns = request.archive, request.key, request.place, request.index
         for archive, at, place, index in zip(*columns, strict=True):
             if at is None:

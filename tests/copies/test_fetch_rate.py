@@ -10,6 +10,7 @@ import dsc
 from dsc._bench.server import serve
 from dsc._codecs import registry
 from dsc._copies.fetch import fetch
+from dsc._pipeline.read.summary import summarise
 from dsc._schemas.rate import parse_rate
 from dsc._storage.read.archive import Archive
 from dsc._storage.read.verify import verify_archive
@@ -67,6 +68,16 @@ def test_a_rate_is_fetched_and_nothing_else(
     assert there == frames(step)
     for index in there:
         assert np.array_equal(views[index]["rgb"], RECORDINGS.arrays(index)["rgb"])
+
+
+def test_what_a_copy_holds_says_its_rate(archive: Path, tmp_path: Path) -> None:
+    fetch(archive, "rgb", tmp_path / "copy", rate="1/4")
+    [row] = summarise(Archive.open(tmp_path / "copy")).rows
+    assert row.codec.endswith(", rate 1/4")
+    assert row.missing == len(RECORDINGS) - len(frames(4))
+    whole = {row.name: row for row in summarise(Archive.open(archive)).rows}
+    assert "rate" not in whole["rgb"].codec
+    assert whole["rgb"].missing == whole["label"].missing == 0
 
 
 def test_of_a_thin_copy_a_stream_skips_or_says_what_it_lacks(archive: Path, tmp_path: Path) -> None:

@@ -484,11 +484,11 @@ class Dataset:
         """Read and decode samples; in order, the rest of their group, too."""
         wanted = [index for index in indices if not self._decoder.holds(index)]
         places = [SamplePlace(*self._archive.locate(index)) for index in wanted]
-        is_next = in_order or self._samples.follows(places)
+        is_next = self._samples.has_groups and (in_order or self._samples.follows(places))
         payloads = dict(zip(wanted, self._samples.read(places, in_order), strict=True))
         later = self._rest_of_group(payloads, in_order) if is_next and payloads else {}
-        both = [*indices, *later]
-        found = self._decoder.decode(both, [(payloads | later).get(index) for index in both])
+        both, read = [*indices, *later], payloads | later if later else payloads
+        found = self._decoder.decode(both, [read.get(index) for index in both])
         for one in found[: len(indices)]:
             if isinstance(one, BitstreamError):
                 raise one

@@ -120,7 +120,8 @@ class SampleDecoder:
             are asked for.
         """
         given = [_streams(sample) for sample in payloads]
-        self._note_nearest(indices, given)
+        if self.archive.lanes:
+            self._note_nearest(indices, given)
         canvas = self._canvas(indices)
         jobs = self._jobs(canvas, given)
         wait = partial(_run, jobs) if submit is None or not self.decodes_alone else submit(jobs)

@@ -5,13 +5,12 @@ has a row of its own. Files beside the streams (codec weights, keys, manifest) a
 because they do not grow with the samples, or hardly.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from dsc._schemas import Stream, carrying_streams, required_streams
-from dsc._schemas.group import lanes_of
+from dsc._schemas.rate import rate_here
 from dsc._storage.read.archive import Archive
 
 
@@ -119,28 +118,15 @@ def _task_rows(archive: Archive) -> list[SummaryRow]:
             SummaryRow(
                 name=task.name,
                 kind=task.kind.value,
-                codec=_codecs(archive, carriers),
+                codec=_codecs(archive, carriers) + _rate(archive, task.name),
                 source_bytes=manifest.source_bytes.get(task.name, 0),
                 payload_bytes=sum(manifest.totals[name].payload_bytes for name in own),
                 stored_bytes=sum(manifest.totals[name].stored_bytes for name in own),
                 alone_bytes=sum(manifest.totals[name].stored_bytes for name in needed),
-                missing=_missing(archive, carriers),
+                missing=archive.lacking(task.name),
             )
         )
     return rows
-
-
-def _missing(archive: Archive, carriers: Sequence[str]) -> int:
-    """Count the samples that have none of the streams that carry a task.
-
-    Of the streams of a group, a sample is in one.
-    """
-    samples, totals = len(archive), archive.manifest.totals
-    lane_of = {name: lane for lane in lanes_of(archive.manifest.codecs) for name in lane}
-    there: Counter[tuple[str, ...]] = Counter()
-    for name in carriers:
-        there[lane_of.get(name, (name,))] += samples - totals[name].n_missing
-    return samples - max(there.values(), default=samples)
 
 
 def _stream_rows(archive: Archive) -> list[SummaryRow]:
@@ -164,6 +150,12 @@ def _stream_row(archive: Archive, stream: Stream) -> SummaryRow:
 def _codecs(archive: Archive, streams: Sequence[str]) -> str:
     found = [c.label for c in archive.manifest.codecs if set(c.streams) & set(streams)]
     return ", ".join(dict.fromkeys(found))
+
+
+def _rate(archive: Archive, task: str) -> str:
+    """Say which part of the frames is here, of a task of which not all are."""
+    here = rate_here(archive.manifest.streams, archive.manifest.codecs, task)
+    return f", rate 1/{here}" if here > 1 else ""
 
 
 def _ratio(source_bytes: int | None, stored_bytes: int) -> float | None:

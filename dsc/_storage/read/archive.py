@@ -173,19 +173,23 @@ class Archive:
 
     def may_lack(self, task: str, shard: int | None = None) -> bool:
         """Tell whether a sample of the archive, or of a shard, may lack a task."""
-        numbers = range(len(self.shards)) if shard is None else (shard,)
+        return self.lacking(task, shard) > 0
+
+    def lacking(self, task: str, shard: int | None = None) -> int:
+        """Count the samples that lack a task, at most: of a task of several streams they are few.
+
+        Of tasks of one stream, and of those coded in groups, it is their number.
+        """
         found = self.carriers(task)
         grouped = {name for lane in self.lanes for name in lane}
-        for number in numbers:
-            record = self.shards[number]
+        count = 0
+        for record in self.shards if shard is None else (self.shards[shard],):
             missing = [record.streams[name].n_missing for name in found]
             if found[0] in grouped:  # a sample has one of them
-                lacking = sum(missing) - record.samples * (len(missing) - 1)
+                count += sum(missing) - record.samples * (len(missing) - 1)
             else:
-                lacking = min(missing)
-            if lacking > 0:
-                return True
-        return False
+                count += min(missing)
+        return count
 
     def is_column(self, stream: str) -> bool:
         """Tell whether each shard of a stream is one member: all of it comes with one request."""

@@ -32,6 +32,8 @@ def lanes_among(lanes: Iterable[Lane], streams: Sequence[str]) -> tuple[Lane, ..
 
 def at(column: Column, k: int) -> Payload | CorruptArchiveError:
     """Return what a column has of a sample; None outside it."""
+    if isinstance(column, tuple):  # of a whole pack, as nearly all are
+        return column[k] if 0 <= k < len(column) else None
     if isinstance(column, CorruptArchiveError):
         return column
     if isinstance(column, Mapping):

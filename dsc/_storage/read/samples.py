@@ -122,6 +122,11 @@ class SampleReader:
         lanes = self._with_needed(found, places, in_order) if self._lanes else {}
         return [self._given(place, found, lanes.get(place[:2], ())) for place in places]
 
+    @property
+    def has_groups(self) -> bool:
+        """Whether some of the streams have payloads of groups."""
+        return bool(self._lanes)
+
     def follows(self, places: Sequence[SamplePlace]) -> bool:
         """Tell whether the first of some samples comes after the last that was read."""
         return bool(places) and self._follows == self._sample(places[0])
