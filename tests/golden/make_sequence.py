@@ -17,13 +17,14 @@ import numpy as np
 from dsc._codecs.base import Array
 from dsc._codecs.sequence.codec import Av1SeqCodec
 from dsc._codecs.sequence.tree import Access
-from dsc._schemas import Quality, Task
+from dsc._schemas import Quality, Task, TaskKind
 from dsc._schemas.group import link_all
-from tests.codecs.frames import GRAY, RGB, recording
+from tests.codecs.frames import DEPTH, GRAY, LABEL, RGB, depth_recording, label_recording, recording
 
 ROOT = Path(__file__).parent / "sequence"
 PIXELS = 1 << 13
 QUALITY = Quality(default=40)
+COLOURS = Task(name="label", kind=TaskKind.LABEL, dtype="uint8", channels=3)
 
 
 def cases() -> Iterator[tuple[str, Task, Access, list[Array | None]]]:
@@ -35,6 +36,13 @@ def cases() -> Iterator[tuple[str, Task, Access, list[Array | None]]]:
     yield "gray", GRAY, Access.BALANCED, list(recording(5, (32, 40), channels=1))
     yield "gaps", RGB, Access.TREE, [*frames[:3], None, frames[4], *recording(3, (24, 24))]
     yield "stills", RGB, Access.BALANCED, list(noise)
+    depth, labels = depth_recording(6, (32, 40)), label_recording(7, (32, 40))
+    coarse = [np.rint(frame / 97).astype(np.uint16) * 97 for frame in depth]
+    colours = [np.stack([one & 255, one >> 8, one % 7], axis=2).astype(np.uint8) for one in labels]
+    yield "depth", DEPTH, Access.TREE, list(depth)
+    yield "depth_listed", DEPTH, Access.BALANCED, [coarse[0], None, *coarse[1:]]
+    yield "label", LABEL, Access.TREE, list(labels)
+    yield "label_colours", COLOURS, Access.BALANCED, [None, *colours]
 
 
 def digest(array: Array) -> str:

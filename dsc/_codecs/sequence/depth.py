@@ -2,8 +2,7 @@
 
 A frame is a gray picture (`dsc._codecs.maps.lossy`), predicted from others of its group. A span of
 its own for each frame would make them different pictures, so it is that of all. Holes are filled
-from what is around them; the mask before, moved by what the camera did, tells more of a mask than
-of the depth in it.
+from what is around them: what was there in the frame before takes more bytes when the camera moves.
 
 Sensors give few different counts: a Kinect some 300, whose distances are about what is left of them
 at a usual quality. Where the counts of a group are few, they are listed, and a decoded step becomes
@@ -51,10 +50,11 @@ from dsc._schemas import Access, Effort, Task, TaskKind
 STILL, FIRST, NEXT = range(3)
 BITS = 12
 SPAN = struct.Struct("<HH")
-SPEEDS = {Effort.FAST: 7, Effort.DEFAULT: 6, Effort.BEST: 5}
+SPEEDS = {Effort.FAST: 6, Effort.DEFAULT: 6, Effort.BEST: 5}  # beyond 6 it is as 6
 OPTIONS = {"tune": "ssim", "enable-restoration": "0"}
 OFFSETS = (0, 6, 10, 14, 18)  # of the quantiser, by level
-BELOW_STILLS = 12  # of the quantiser, so that the error is that of stills at the same quality
+# Of the quantiser, so that the error is that of stills at the same quality.
+BELOW_STILLS = {Access.TREE: 12, Access.BALANCED: 9}
 MOST_COUNTS = 2048
 CLEARLY = 0.97  # of the error, below which counts are listed
 STILLS_OF = 4  # every so many frames are tried as stills
@@ -210,7 +210,9 @@ class DepthCoder:
         }
         kind = Kind(first.shape[1], first.shape[0], BITS, monochrome=True)
         search = Search(SPEEDS[self._effort], OPTIONS)
-        coded = encode_frames(pictures, kind, quantisers(quality), search, self._access)
+        coded = encode_frames(
+            pictures, kind, quantisers(quality, self._access), search, self._access
+        )
         decoded = _decoded(coded, first.size)
         scale = self._scale((low, high), frames, masks, decoded)
         coded = self._with_heads(coded, masks, scale)
@@ -362,9 +364,9 @@ class DepthCoder:
         look_up_picture(picture, table, mask, out[at])
 
 
-def quantisers(quality: int) -> tuple[int, ...]:
-    """Return libaom's quantiser of each level of the tree, for a quality of 1 to 100."""
-    base = (100 - av1_level(quality)) * STEPS / 100 - BELOW_STILLS
+def quantisers(quality: int, access: Access) -> tuple[int, ...]:
+    """Return libaom's quantiser of each level, for a quality of 1 to 100."""
+    base = (100 - av1_level(quality)) * STEPS / 100 - BELOW_STILLS[access]
     return tuple(min(STEPS, max(1, round(base + offset))) for offset in OFFSETS)
 
 
