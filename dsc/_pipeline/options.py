@@ -514,7 +514,7 @@ class CodingOptions:
             "One codec for all tasks, or one each: avif; rgb=avif,depth=jxl; "
             "shared-latent,label=png; or a codec file: my.safetensors. With auto, dsc tries all "
             "of them on samples of the data and takes the cheapest at equal distortion. Default: "
-            "av1-seq for the images and depth of recordings, else av1 for images, normals and "
+            "av1-seq for images, depth and labels of recordings, else av1 for images, normals and "
             "depth, label-context for label maps, exact for what no "
             "image format holds.",
             metavar="SPEC",

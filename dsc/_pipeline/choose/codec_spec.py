@@ -25,7 +25,8 @@ from dsc.errors import CodecError, UnknownCodecError, UnknownTaskError, UsageErr
 AUTO = "auto"
 FILE_SUFFIX = ".safetensors"
 OF_RECORDINGS = "av1-seq"
-FILMED = (TaskKind.IMAGE, TaskKind.DEPTH)  # what the frames of a recording are coded together in
+# kinds of tasks whose frames in a recording are coded together
+FILMED = (TaskKind.IMAGE, TaskKind.DEPTH, TaskKind.LABEL)
 
 
 @dataclass(frozen=True)
