@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc._schemas import Task, TaskKind, resolve_task
+from dsc._schemas.sample import NO_WINDOWS
 from dsc.errors import UsageError
 
 INDEX = "__index__"
@@ -39,6 +40,7 @@ def collate(
     lists: frozenset[str] = frozenset(),
     counts: frozenset[str] = frozenset(),
     for_torch: bool = True,
+    windows: Mapping[str, int] = NO_WINDOWS,
 ) -> StreamBatch:
     """Stack samples.
 
@@ -54,15 +56,17 @@ def collate(
         Names whose values keep the dtype of the source's files.
     for_torch
         Whether tensors are made of it.
+    windows
+        Names whose values are of several frames, (n, ...), and how many.
 
     Returns
     -------
     StreamBatch
         Arrays (B, ...) of those of the samples, in their dtypes; numbers (B,); what cannot be
         stacked, such as text, as a list. For torch, arrays (H, W, C) of images, normals, flow and
-        other arrays are (B, C, H, W) in channels_last memory, uint16 comes as int32, uint32 and
-        uint64 as int64, and Python's floats as float32. Tensors that a transform gave are stacked
-        as tensors for torch, else as arrays.
+        other arrays are (B, C, H, W) in channels_last memory, of windows (B, n, C, H, W); uint16
+        comes as int32, uint32 and uint64 as int64, and Python's floats as float32. Tensors that a
+        transform gave are stacked as tensors for torch, else as arrays.
 
     Raises
     ------
@@ -82,11 +86,11 @@ def collate(
         if name in tasks and tasks[name].is_blob:
             batch[name] = list(values)
         elif name in lists:
-            batch[name] = [_alone(value, channels) for value in values]
+            batch[name] = [_alone(value, channels, windows.get(name)) for value in values]
         elif all(_is_number(value) for value in values):
             batch[name] = _numbers(values, for_torch)
         else:
-            batch[name] = _stack(name, values, channels, samples)
+            batch[name] = _stack(name, values, channels, samples, windows.get(name))
     return batch
 
 
@@ -130,7 +134,11 @@ def _numbers(values: Sequence[float], for_torch: bool) -> NDArray[Any]:
 
 
 def _stack(
-    name: str, values: Sequence[Any], channels: bool, samples: Sequence[Mapping[str, Any]]
+    name: str,
+    values: Sequence[Any],
+    channels: bool,
+    samples: Sequence[Mapping[str, Any]],
+    frames: int | None,
 ) -> Any:
     first = values[0]
     if isinstance(first, np.ndarray | np.generic) or is_tensor(first):
@@ -146,7 +154,9 @@ def _stack(
     if is_numeric(first):
         whole = _whole(values)
         stacked = _own_order(np.stack(values)) if whole is None else whole
-        return stacked.transpose(0, 3, 1, 2) if channels and first.ndim == 3 else stacked
+        return (
+            np.moveaxis(stacked, -1, -3) if channels and _has_channels(first, frames) else stacked
+        )
     return list(values)
 
 
@@ -168,11 +178,18 @@ def _whole(values: Sequence[Any]) -> NDArray[Any] | None:
     return whole if rows and whole.flags.owndata else None
 
 
-def _alone(value: Any, channels: bool) -> Any:
+def _alone(value: Any, channels: bool, frames: int | None) -> Any:
     if not is_numeric(value):
         return value
     array = np.array(_own_order(np.asarray(value)), order="C")
-    return array.transpose(2, 0, 1) if channels and array.ndim == 3 else array
+    return np.moveaxis(array, -1, -3) if channels and _has_channels(array, frames) else array
+
+
+def _has_channels(array: Any, frames: int | None) -> bool:
+    """Tell whether an array is (H, W, C), or (n, H, W, C) of the frames of a window."""
+    if frames is None or len(array) != frames:
+        return bool(array.ndim == 3)
+    return bool(array.ndim == 4)
 
 
 def is_numeric(value: Any) -> bool:

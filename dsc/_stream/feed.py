@@ -5,10 +5,10 @@ of where the stream stands.
 """
 
 import copy
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +17,9 @@ import numpy as np
 from dsc._pipeline.read.decoded_cache import DecodedCache
 from dsc._pipeline.read.decoding import Decoded, SampleDecoder, SamplePayloads
 from dsc._pipeline.read.nearest import NEAREST, NEAREST_KEY
+from dsc._pipeline.read.windowed import WindowedSamples
 from dsc._schemas import Task, TaskKind, resolve_task
-from dsc._schemas.sample import Sample
+from dsc._schemas.sample import NO_WINDOWS, Sample
 from dsc._schemas.task import ALIASES
 from dsc._storage.cache.pack_cache import PackCache
 from dsc._storage.format.pack import Pack
@@ -27,8 +28,9 @@ from dsc._storage.read.nearest import stand_in, streams_beside
 from dsc._storage.read.pack_reader import PackReader
 from dsc._stream.collate import INDEX, KEY, StreamBatch, collate
 from dsc._stream.decode_pool import DecodePool
+from dsc._stream.frame_buffer import Finish, FrameBuffer, FrameKey, Together
 from dsc._stream.options import CollateFn, StreamOptions
-from dsc._stream.order import EpochOrder, join
+from dsc._stream.order import EpochOrder, Ints, SamplePlaces, join
 from dsc._stream.padding import padded
 from dsc._stream.partition import Partition
 from dsc._stream.report import SkippedSample, StreamReport
@@ -54,19 +56,24 @@ AHEAD = 2  # batches that are decoded while the training loop has one
 
 @dataclass(frozen=True)
 class BatchRequest:
-    """The samples of one batch.
+    """The samples of one batch, and what is read for them.
 
     Attributes
     ----------
     keys
         The packs it needs, each once: archive of the mixture, number of the pack in its index.
     archive, key, place, index
-        For each sample: its archive of the mixture, which of the keys (None where no bitstream is
-        needed), its place in the pack, its index in the archive.
-    turn
-        Its pass over that archive.
+        For each sample that may be read: its archive of the mixture, which of the keys (None where
+        no bitstream is needed), its place in the pack, its index in the archive.
+    rows
+        The samples of the batch. Without windows they are the first of those that are read, and
+        the others are of their groups.
     seed
         Of the order.
+    windowed
+        With windows, for each archive of the mixture: its samples of the batch, and their frames.
+    is_ahead
+        Whether groups are decoded as a whole, ahead of those of their samples that come later.
     """
 
     step: int
@@ -75,8 +82,30 @@ class BatchRequest:
     key: list[int | None]
     place: list[int]
     index: list[int]
-    turn: list[int]
+    rows: list["Row"]
     seed: int
+    windowed: Sequence[WindowedSamples] = ()
+    is_ahead: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A sample of a batch.
+
+    Attributes
+    ----------
+    archive, index
+        Its archive of the mixture, its index there.
+    turn
+        Its pass over that archive.
+    at
+        Which it is of those that are read; with windows, of its archive's in the batch.
+    """
+
+    archive: int
+    index: int
+    turn: int
+    at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,15 +133,15 @@ class Begun:
     Attributes
     ----------
     found
-        Its samples.
+        What was read.
     parts
-        For each archive of the mixture, which of the samples are of it, and what waits for them.
+        Which of these are decoded together, and what waits for them.
     """
 
     request: BatchRequest
     packs: Mapping[PackKey, PackOfStreams]
     found: Sequence[FoundSample] = ()
-    parts: Sequence[tuple[list[int], Callable[[], list[Decoded | BitstreamError]]]] = ()
+    parts: Sequence[tuple[list[int], Finish]] = ()
 
 
 class Feed:
@@ -151,9 +180,10 @@ class Feed:
         remote = any(source.archive.root.local is None for source in sources)
         cache = PackCache(options.cache, options.cache_bytes) if options.cache and remote else None
         self._readers = [PackReader(source.archive, cache, max_gap=0) for source in sources]
+        self._packs = [source.all_packs if source.windows else source.packs for source in sources]
         shelves = [
-            Shelf(source.packs, reader, source.streams)
-            for source, reader in zip(sources, self._readers, strict=True)
+            Shelf(packs, reader, source.streams)
+            for source, packs, reader in zip(sources, self._packs, self._readers, strict=True)
         ]
         prefetch = options.prefetch_bytes if remote else 0
         self._supply = Supply(
@@ -164,21 +194,19 @@ class Feed:
             options.on_error == "skip" or options.on_damage == NEAREST,
         )
         self._decoders = [
-            SampleDecoder(
-                source.archive,
-                source.tasks,
-                as_latents=options.decode == "latents" or options.device is not None,
-                native=options.native,
-                missing_is_error=options.missing == "error" and source.lacks_some,
-                # a function of the user's may keep what it was given
-                together=options.transform is None and options.collate_fn is None,
-                cache=self._cache,
-                number=number,
-            )
+            self._decoder(number, source.tasks, is_whole=not options.is_grouped)
             for number, source in enumerate(sources)
         ]
+        self._parts = [
+            [self._decoder(number, part) for part in source.windows.parts] if source.windows else []
+            for number, source in enumerate(sources)
+        ]
+        most = options.buffer_bytes // max(1, *(source.frame_bytes for source in sources))
+        self._buffer = FrameBuffer(most)
         self._lanes = [lanes_among(source.archive.lanes, source.streams) for source in sources]
         self._own_tasks = [{task.name: task for task in source.tasks} for source in sources]
+        windows = [source.windows for source in sources if source.windows is not None]
+        self._lengths = windows[0].lengths if windows else NO_WINDOWS
         transform = options.transform
         self._transform = None if transform is None else drawing(transform)
         archives = [source.archive for source in sources]
@@ -195,6 +223,26 @@ class Feed:
         if options.device is not None or options.decode == "latents":
             self._synthesis = self._open_synthesis()
 
+    def _decoder(self, number: int, tasks: Sequence[Task], is_whole: bool = True) -> SampleDecoder:
+        """Return what decodes tasks; `is_whole`: all that it decodes at once is a batch."""
+        options, source = self._options, self._sources[number]
+        return SampleDecoder(
+            source.archive,
+            tasks,
+            as_latents=options.decode == "latents" or options.device is not None,
+            native=options.native,
+            missing_is_error=options.missing == "error" and source.lacks_some,
+            # a function of the user's may keep what it was given
+            together=(
+                is_whole
+                and source.windows is None
+                and options.transform is None
+                and options.collate_fn is None
+            ),
+            cache=self._cache,
+            number=number,
+        )
+
     def run(
         self, order: EpochOrder, partition: Partition, rank: int, steps: Iterable[int]
     ) -> Iterator[tuple[int, StreamBatch | None]]:
@@ -210,7 +258,7 @@ class Feed:
         for begun in self._ahead(requests):
             request = begun.request
             batch = self._batch(begun)
-            is_lost = batch is None and self._keeps_step and bool(request.index)
+            is_lost = batch is None and self._keeps_step and bool(request.rows)
             if is_lost:
                 empty.append(request.step)
             given = self._last if batch is None else batch
@@ -244,6 +292,7 @@ class Feed:
                 yield waiting.popleft()
         finally:
             follow.close()
+            self._buffer.clear()
             if self._pool is not None:
                 self._pool.forget()
         if failure is not None:
@@ -271,41 +320,140 @@ class Feed:
     def _request(
         self, order: EpochOrder, partition: Partition, rank: int, step: int
     ) -> BatchRequest:
-        places = join([order.locate(*span) for span in partition.spans(step, rank)])
-        place, index = np.empty_like(places.ordinal), np.empty_like(places.ordinal)
-        for number, source in enumerate(self._sources):
-            at = np.flatnonzero(places.archive == number) if len(self._sources) > 1 else slice(None)
-            pack = places.pack[at]
-            place[at] = source.packs.places(pack, places.ordinal[at])
-            index[at] = source.packs.first[pack] + place[at]
-        archive, packs = places.archive.tolist(), places.pack.tolist()
-        indices = index.tolist()
-        numbers: dict[PackKey, int] = {}
-        key = [
-            None if self._decoders[found[0]].holds(at) else numbers.setdefault(found, len(numbers))
-            for found, at in zip(zip(archive, packs, strict=True), indices, strict=True)
-        ]
+        options, spans = self._options, partition.spans(step, rank)
+        places = join([order.locate(*span) for span in spans])
+        archive, index = places.archive.tolist(), self._indices(places).tolist()
         turn = places.turn.tolist()
-        return BatchRequest(
-            step, list(numbers), archive, key, place.tolist(), indices, turn, order.seed
-        )
+        rows = [Row(*one, at) for at, one in enumerate(zip(archive, index, turn, strict=True))]
+        if any(source.windows for source in self._sources):
+            return self._with_windows(step, rows, order.seed)
+        is_ahead = order.is_grouped and options.decode == "pixels" and options.device is None
+        if is_ahead:
+            mates = join([order.mates(*span) for span in spans])
+            keys = zip(mates.archive.tolist(), self._indices(mates).tolist(), strict=True)
+            own = set(zip(archive, index, strict=True))
+            for number, one in dict.fromkeys(key for key in keys if key not in own):
+                archive.append(number)
+                index.append(one)
+        held = [self._decoders[n].holds(at) for n, at in zip(archive, index, strict=True)]
+        read = self._read_of(archive, index, held)
+        return BatchRequest(step, *read, rows, order.seed, is_ahead=is_ahead)
+
+    def _indices(self, places: SamplePlaces) -> Ints:
+        """Return the indices of samples in their archives."""
+        index = np.empty_like(places.ordinal)
+        for number, source in enumerate(self._sources):
+            at = np.flatnonzero(places.archive == number)
+            pack = places.pack[at]
+            index[at] = source.packs.first[pack] + source.packs.places(pack, places.ordinal[at])
+        return index
+
+    def _read_of(
+        self, archive: list[int], index: list[int], held: Sequence[bool]
+    ) -> tuple[list[PackKey], list[int], list[int | None], list[int], list[int]]:
+        """Return where samples lie: packs, and archive, key, place and index of each."""
+        numbers: dict[PackKey, int] = {}
+        archives, indices = np.array(archive, np.int64), np.array(index, np.int64)
+        pack, place = np.empty_like(indices), np.empty_like(indices)
+        for number, packs in enumerate(self._packs):
+            at = np.flatnonzero(archives == number)
+            pack[at] = np.searchsorted(packs.first, indices[at], side="right") - 1
+            place[at] = indices[at] - packs.first[pack[at]]
+        key = [
+            None if is_held else numbers.setdefault(one, len(numbers))
+            for one, is_held in zip(zip(archive, pack.tolist(), strict=True), held, strict=True)
+        ]
+        return list(numbers), archive, key, place.tolist(), index
+
+    def _with_windows(self, step: int, rows: Sequence[Row], seed: int) -> BatchRequest:
+        """Return a request for the frames of samples' windows, each once."""
+        windowed: list[WindowedSamples] = []
+        archive: list[int] = []
+        index: list[int] = []
+        held: list[bool] = []
+        for number, source in enumerate(self._sources):
+            if source.windows is None:
+                raise ValueError("all archives of a mixture have windows, or none has")
+            mine = [row.index for row in rows if row.archive == number]
+            windowed.append(WindowedSamples.of(source.windows, mine))
+            wanted = windowed[-1].needed()
+            frames = sorted(set().union(*wanted))
+            parts = list(zip(self._parts[number], map(set, wanted), strict=True))
+            archive += [number] * len(frames)
+            index += frames
+            held += [all(d.holds(at) for d, part in parts if at in part) for at in frames]
+        counts = Counter[int]()
+        own = []
+        for row in rows:
+            own.append(replace(row, at=counts[row.archive]))
+            counts[row.archive] += 1
+        return BatchRequest(step, *self._read_of(archive, index, held), own, seed, windowed)
 
     def _begin(self, request: BatchRequest, packs: Mapping[PackKey, PackOfStreams]) -> Begun:
         """Begin to decode a batch; nothing of it is raised or counted yet."""
         if self._options.decode == "bytes":
             return Begun(request, packs)
         found = self._find(request, packs)
-        parts = []
+        if request.windowed:
+            return Begun(request, packs, found, self._begin_windows(request, found))
+        parts: list[tuple[list[int], Finish]] = []
         for number, decoder in enumerate(self._decoders):
             at = [k for k, one in enumerate(found) if one.archive == number and not one.damage]
-            if at:
-                indices, payloads = [found[k].index for k in at], [found[k].payloads for k in at]
-                submit = None if self._pool is None else self._pool.submit
-                parts.append((at, decoder.begin(indices, payloads, submit)))
+            if at and request.is_ahead:
+                parts += self._begin_groups(request, found, at)
+            elif at:
+                parts.append((at, self._begun(decoder, found, at)))
         return Begun(request, packs, found, parts)
 
+    def _begun(self, decoder: SampleDecoder, found: Sequence[FoundSample], at: list[int]) -> Finish:
+        indices, payloads = [found[k].index for k in at], [found[k].payloads for k in at]
+        return decoder.begin(indices, payloads, None if self._pool is None else self._pool.submit)
+
+    def _begin_windows(
+        self, request: BatchRequest, found: Sequence[FoundSample]
+    ) -> list[tuple[list[int], Finish]]:
+        """Begin to decode the frames of windows, of each the tasks that are wanted of it."""
+        parts = []
+        for number, samples in enumerate(request.windowed):
+            for decoder, frames in zip(self._parts[number], samples.needed(), strict=True):
+                wanted = set(frames)
+                at = [
+                    k
+                    for k, one in enumerate(found)
+                    if one.archive == number and one.index in wanted and not one.damage
+                ]
+                if at:
+                    parts.append((at, self._begun(decoder, found, at)))
+        return parts
+
+    def _begin_groups(
+        self, request: BatchRequest, found: Sequence[FoundSample], intact: list[int]
+    ) -> list[tuple[list[int], Finish]]:
+        """Begin to decode what no earlier batch did, and the rest of its groups."""
+        number, rows = found[intact[0]].archive, len(request.rows)
+        new: list[int] = []
+        later: list[int] = []
+        parts: list[tuple[list[int], Finish]] = []
+        for k in intact:
+            key = number, found[k].index
+            if key not in self._buffer:
+                (new if k < rows else later).append(k)
+            elif k < rows:
+                parts.append(([k], self._buffer.take(key)))
+        if new:
+            later = [k for k in later if request.key[k] is not None][: self._buffer.room]
+            at = new + later
+            together = Together(
+                [found[k].index for k in at], self._begun(self._decoders[number], found, at)
+            )
+            for k in later:
+                self._buffer.put((number, found[k].index), together)
+            own = [found[k].index for k in new]
+            parts.append((new, lambda: together.take(own)))
+        return parts
+
     def _batch(self, begun: Begun) -> StreamBatch | None:
-        if not begun.request.index:
+        if not begun.request.rows:
             return None
         if self._options.decode == "bytes":
             batch = self._bytes(begun.request, begun.packs)
@@ -339,7 +487,7 @@ class Feed:
         """Return what puts the payloads of groups together, in one pack."""
         archive, pack = key
         source = self._sources[archive]
-        first = int(source.packs.first[pack])
+        first = int(self._packs[archive].first[pack])
         return [
             LanePack(
                 lane,
@@ -414,21 +562,53 @@ class Feed:
 
     def _decoded(self, begun: Begun) -> StreamBatch | None:
         """Wait for the samples of a batch, and collate them."""
-        self._intact(begun.found)
-        decoded: dict[int, Decoded | BitstreamError] = {}
-        for places, finish in begun.parts:
-            decoded |= zip(places, finish(), strict=True)
-        samples: list[Decoded] = []
-        rows: list[Any] = []
-        for at in sorted(decoded):
-            one, made = begun.found[at], decoded[at]
-            if isinstance(made, BitstreamError):
-                self._damaged(one.archive, one.index, made)
-            else:
-                samples.append(made)
-                self.report.n_nearest += len(made.nearest)
-                rows.append(self._row(made, one.archive, begun.request, at))
+        request = begun.request
+        made = self._windowed(begun) if request.windowed else self._samples(begun)
+        samples = [one for _, one in made]
+        self.report.n_nearest += sum(len(one.nearest) for one in samples)
+        rows = [self._row(one, row, request.seed) for row, one in made]
         return self._collate(samples, rows) if samples else None
+
+    def _samples(self, begun: Begun) -> list[tuple[Row, Decoded]]:
+        """Wait for samples, and return those that are intact."""
+        rows = begun.request.rows
+        self._intact(begun.found[: len(rows)])
+        decoded: dict[int, Decoded | BitstreamError] = {}
+        for at, finish in begun.parts:
+            decoded |= zip(at, finish(), strict=True)
+        made: list[tuple[Row, Decoded]] = []
+        for row in rows:
+            one = decoded.get(row.at)
+            if isinstance(one, BitstreamError):
+                self._damaged(row.archive, row.index, one)
+            elif one is not None:
+                made.append((row, one))
+        return made
+
+    def _windowed(self, begun: Begun) -> list[tuple[Row, Decoded]]:
+        """Wait for frames, and return the samples all of whose frames are intact."""
+        wrong: dict[FrameKey, Exception] = {
+            (one.archive, one.index): one.damage for one in begun.found if one.damage is not None
+        }
+        values: dict[tuple[int, int, str], Any] = {}
+        for at, finish in begun.parts:
+            for k, one in zip(at, finish(), strict=True):
+                number, index = begun.found[k].archive, begun.found[k].index
+                if isinstance(one, BitstreamError):
+                    wrong[number, index] = one
+                else:
+                    values |= {(number, index, name): own for name, own in one.arrays.items()}
+        made: list[tuple[Row, Decoded]] = []
+        for row in begun.request.rows:
+            samples = begun.request.windowed[row.archive]
+            damage = [wrong.get((row.archive, frame)) for frame in samples.frames(row.at)]
+            error = next((one for one in damage if one is not None), None)
+            if error is not None:
+                self._damaged(row.archive, row.index, error)
+                continue
+            arrays = samples.made(row.at, partial(_value, values, row.archive))
+            made.append((row, Decoded(row.index, arrays)))
+        return made
 
     def _collate(self, samples: Sequence[Decoded], rows: Sequence[Any]) -> StreamBatch:
         self.report.samples += len(rows)
@@ -438,7 +618,9 @@ class Feed:
         for_torch = self._options.output == "torch"
         if self._options.mixed_sizes == "pad":
             rows = padded(rows, self._meant, self._lists)
-        batch = self._given(collate(rows, self._meant, self._lists, self._counts, for_torch))
+        batch = self._given(
+            collate(rows, self._meant, self._lists, self._counts, for_torch, self._lengths)
+        )
         if self._synthesis is not None:
             self._synthesis.add_latents(batch, samples)
         return batch
@@ -457,8 +639,9 @@ class Feed:
 
         return to_tensors(batch, self._lists)
 
-    def _row(self, sample: Decoded, archive: int, request: BatchRequest, at: int) -> Any:
+    def _row(self, sample: Decoded, row: Row, seed: int) -> Any:
         """Return a sample's arrays and its place, transformed; the place stays whatever is done."""
+        archive = row.archive
         place: dict[str, Any] = {INDEX: sample.index}
         if len(self._sources) > 1:
             place[ARCHIVE] = archive
@@ -468,10 +651,10 @@ class Feed:
             place[KEY] = self._keys.key(archive, sample.index)
         if self._transform is None and self._options.collate_fn is None:
             return {**sample.arrays, **place}
-        whole = Sample.of({**sample.arrays, **place}, self._own_tasks[archive])
+        whole = Sample.of({**sample.arrays, **place}, self._own_tasks[archive], self._lengths)
         given: object = whole
         if self._transform is not None:
-            rng = generator(request.seed, request.turn[at], sample.index, archive)
+            rng = generator(seed, row.turn, sample.index, archive)
             given = self._transform(whole, rng)
         if self._options.collate_fn is not None and not isinstance(given, Mapping):
             return given
@@ -546,6 +729,10 @@ def _payloads(
             return payload
         out[name] = payload
     return out
+
+
+def _value(values: Mapping[tuple[int, int, str], Any], archive: int, index: int, task: str) -> Any:
+    return values[archive, index, task]
 
 
 def _copy(payload: memoryview | bytes | None) -> bytes | None:

@@ -8,10 +8,12 @@ from dsc._extras import needing
 from dsc._pipeline.choose.codec_set import CodecSet
 from dsc._pipeline.read.decoding import check_one_latent_codec, latent_tasks
 from dsc._pipeline.read.selection import Subset
+from dsc._pipeline.read.window import WindowOption
 from dsc._schemas.rate import Rate
 from dsc._storage.cache.pack_cache import PackCache
+from dsc._stream.groups import USUAL
 from dsc._stream.options import CollateFn, StreamOptions, Transform
-from dsc._stream.order import OrderSpec
+from dsc._stream.order import GROUPED, OrderSpec
 from dsc._stream.sample_stream import SampleStream
 from dsc._stream.source import StreamSource
 from dsc._stream.topology import find_topology
@@ -20,6 +22,7 @@ from dsc.errors import UsageError
 PER_RANK = (12, 6, 4, 3, 2, 1)  # lanes a rank; workers that divide them have packs of their own
 WINDOW_PACKS = 16
 PLAIN_WINDOW = 4096
+FEWEST_GROUPS, MOST_GROUPS = 4, 64  # that are mixed with each other
 
 Url = str | os.PathLike[str]
 
@@ -36,9 +39,11 @@ def stream(
     indices: Iterable[int] | Mapping[Url, Iterable[int]] | None = None,
     subset: Subset | None = None,
     limit: int | None = None,
-    shuffle: bool = False,
+    window: WindowOption | int | None = None,
+    window_edges: str = "clamp",
+    shuffle: bool | str = False,
     seed: int = 0,
-    window: int | None = None,
+    shuffle_window: int | None = None,
     lanes: int | None = None,
     drop_last: bool = False,
     pad: bool | None = None,
@@ -63,6 +68,7 @@ def stream(
     cache: Url | None = None,
     cache_limit: int | str = "10GB",
     cache_decoded: int | str = 0,
+    buffer: int | str = "1GB",
     timeout: float | None = None,
 ) -> SampleStream:
     """Stream tasks of an archive into a training loop; only their bytes are read.
@@ -100,13 +106,26 @@ def stream(
         key, so that it is the same ones in whatever order, and 10 % are part of 20 %.
     limit
         Only the first so many of what all the others leave (of each archive of a mixture).
+    window
+        Of archives with recordings: with each sample the frames around it, as offsets in frames,
+        ``(-8, 0, 8)``, or in time, ``("-0.25s", 0, "0.25s")``. Every task then has n values, and
+        batches have ``__sequence__``, ``__window__`` (B, n) and ``__frames__`` (B, n);
+        ``{"rgb": (-1, 0), "action": (0, 1, 2)}`` gives some tasks windows of their own. As of
+        `dsc.open`. Frames are of the recording, whatever samples were chosen.
+    window_edges
+        What stands for frames before the first and after the last one of a recording: ``clamp``,
+        ``missing`` or ``skip`` (such samples are no part of the epoch).
     shuffle
         Whether each epoch has an order of its own; otherwise samples come in the archive's order.
+        ``"group"``: of recordings that were coded together, frames are mixed as far as each needs
+        be decoded once: groups (16 frames, as they were coded) are permuted, and frames mixed among
+        as many groups as `buffer` holds.
     seed
         Decides, with the epoch's number, the order of each epoch.
-    window
+    shuffle_window
         Samples that are shuffled with each other at a time, in each lane. Default: of 16 packs, or
-        fewer so that all lanes together take at most half of `memory`. Only with `shuffle`.
+        fewer so that all lanes together take at most half of `memory`. Only with `shuffle`. A whole
+        number as `window` means this.
     lanes
         Parts of an epoch that are read side by side. The order depends on them, and not on ranks
         or workers; with as many ranks × workers as divide it, each reads packs of its own.
@@ -186,6 +205,10 @@ def stream(
         epochs, in the source's integers: as many samples as fit, none of which leaves again. Worker
         processes share it out among them, so that threads (``workers=0``) make more of it. Latents
         and ``decode="bytes"`` are not kept. `SampleStream.report` counts what it did.
+    buffer
+        Bytes of memory in which each process keeps frames that were decoded with their group, until
+        their turn (``shuffle="group"``). Where they do not fit, frames are decoded when their turn
+        comes, each with those that it needs.
     timeout
         Seconds that a server may be silent before the request is made again (default 30); after
         four requests that failed, reading ends with an error.
@@ -224,7 +247,13 @@ def open_stream(
     weights = _weights(url, options)
     sources = [
         StreamSource.open(
-            place, options.tasks, wanted, options.missing, options.timeout, options.rate
+            place,
+            options.tasks,
+            wanted,
+            options.missing,
+            options.timeout,
+            options.rate,
+            options.window_spec,
         )
         for place, wanted in options.selections(list(weights)).items()
     ]
@@ -285,7 +314,7 @@ def choose_order(sources: Sequence[StreamSource], options: StreamOptions, world:
     if not options.shuffle:
         return OrderSpec(seed=seed, shuffle=0, lanes=1, window=PLAIN_WINDOW, chunk=chunk)
     samples = sum(source.samples for source in sources)
-    window, lanes = options.window, options.lanes
+    window, lanes = options.shuffle_window, options.lanes
     if window is None:
         pack_bytes = max(source.pack_bytes for source in sources)
         fit = max(int(options.memory_bytes / 2 / (PER_RANK[0] * max(pack_bytes, 1.0))), 1)
@@ -300,7 +329,29 @@ def choose_order(sources: Sequence[StreamSource], options: StreamOptions, world:
             lanes = 1  # a small archive is mixed as a whole
     if len(sources) > 1:
         lanes = min(lanes, *(source.samples for source in sources))
-    return OrderSpec(seed=seed, shuffle=1, lanes=lanes, window=window, chunk=chunk)
+    if not options.is_grouped:
+        return OrderSpec(seed=seed, shuffle=1, lanes=lanes, window=window, chunk=chunk)
+    for source in sources:
+        _ = source.group_of  # refused where there are no recordings
+    lanes, groups = _groups(sources, options, lanes, world)
+    return OrderSpec(
+        seed=seed, shuffle=GROUPED, lanes=lanes, window=window, chunk=chunk, groups=groups
+    )
+
+
+def _groups(
+    sources: Sequence[StreamSource], options: StreamOptions, lanes: int, world: int
+) -> tuple[int, int]:
+    """Choose how many groups are mixed in each lane, and fewer lanes where too few would be.
+
+    A group that has begun is there half on average. Lanes that were asked for stay.
+    """
+    frame_bytes = max(source.frame_bytes for source in sources)
+    room = options.buffer_bytes / max(frame_bytes * USUAL / 2, 1) * world  # groups
+    if options.lanes is None:
+        fewer = (n for n in range(lanes, 0, -1) if lanes % n == 0 and n % world == 0)
+        lanes = next((n for n in fewer if room / n >= FEWEST_GROUPS), min(lanes, world))
+    return lanes, int(min(max(room / lanes, FEWEST_GROUPS), MOST_GROUPS))
 
 
 def _check_alike(sources: Sequence[StreamSource]) -> None:
@@ -340,6 +391,11 @@ def _check_latents(sources: Sequence[StreamSource], options: StreamOptions) -> N
         by_slot = latent_tasks(CodecSet.from_archive(source.archive), source.tasks)
         if options.decode == "latents":
             check_one_latent_codec(source.archive, source.tasks)
+        if by_slot and source.windows is not None:
+            raise UsageError(
+                f"device={options.device!r} synthesises whole batches, after the workers, which "
+                "window= does not: leave device out"
+            )
         if by_slot and len(sources) > 1:
             raise UsageError(
                 "latents of several archives do not go into one batch; stream each by itself, or "

@@ -6,8 +6,11 @@ from dataclasses import dataclass, fields, replace
 from numbers import Integral
 from typing import Any, Literal, Self, get_args
 
+import numpy as np
+
 from dsc._columns.where import Predicate
 from dsc._pipeline.read.selection import Selection, Subset
+from dsc._pipeline.read.window import WindowOption, WindowSpec
 from dsc._schemas.rate import Rate
 from dsc._schemas.size import parse_bytes
 from dsc._transforms.randomness import drawing
@@ -31,7 +34,8 @@ _CHOICES = {
     "output": Output,
 }
 BY_PLACE = ("keys", "indices")
-_NUMBERS = ("batch_size", "window", "lanes", "workers", "threads")
+_NUMBERS = ("batch_size", "shuffle_window", "lanes", "workers", "threads")
+GROUP = "group"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +44,7 @@ class StreamOptions:
 
     Attributes
     ----------
-    batch_size, window
+    batch_size, shuffle_window
         Samples.
     lanes, workers, threads
         Numbers of lanes, of processes, and of threads in each that decode.
@@ -64,9 +68,11 @@ class StreamOptions:
     indices: Any = None
     subset: Subset | None = None
     limit: int | None = None
-    shuffle: bool = False
+    window: WindowOption | int | None = None
+    window_edges: str = "clamp"
+    shuffle: bool | str = False
     seed: int = 0
-    window: int | None = None
+    shuffle_window: int | None = None
     lanes: int | None = None
     drop_last: bool = False
     pad: bool | None = None
@@ -91,6 +97,7 @@ class StreamOptions:
     cache: str | os.PathLike[str] | None = None
     cache_limit: int | str = "10GB"
     cache_decoded: int | str = 0
+    buffer: int | str = "1GB"
     timeout: float | None = None
 
     @classmethod
@@ -112,6 +119,21 @@ class StreamOptions:
     def cache_decoded_bytes(self) -> int:
         """Bytes of decoded arrays that all processes of this rank keep."""
         return parse_bytes(self.cache_decoded, "cache_decoded")
+
+    @property
+    def buffer_bytes(self) -> int:
+        """Bytes of decoded frames that each process keeps of groups that have begun."""
+        return parse_bytes(self.buffer, "buffer")
+
+    @property
+    def is_grouped(self) -> bool:
+        """Whether groups are shuffled, and not samples one by one."""
+        return self.shuffle == GROUP
+
+    @property
+    def window_spec(self) -> WindowSpec | None:
+        """The frames that come with each sample; None for its own alone."""
+        return WindowSpec.of(self.window, self.window_edges)
 
     @property
     def cache_bytes(self) -> int:
@@ -146,6 +168,8 @@ class StreamOptions:
             if getattr(self, name) not in get_args(allowed):
                 found = f"{name}={getattr(self, name)!r}"
                 raise UsageError(f"{found}: one of {', '.join(get_args(allowed))}")
+        if isinstance(self.window, int | np.integer):  # as it was called before there were windows
+            self._take_shuffle_window(int(self.window))
         self._check_numbers()
         if self.batch_size < 1:
             raise UsageError(f"batch_size={self.batch_size}: at least 1")
@@ -155,9 +179,31 @@ class StreamOptions:
             raise UsageError(f"threads={self.threads}: 0 (none but the loop's own) or more")
         # refused if they are no sizes
         _ = self.prefetch_bytes, self.memory_bytes, self.cache_bytes, self.cache_decoded_bytes
+        _ = self.buffer_bytes
         self._check_decode()
         self._check_collate()
         self._check_order()
+        self._check_window()
+
+    def _take_shuffle_window(self, window: int) -> None:
+        if self.shuffle_window is not None:
+            raise UsageError(
+                f"window={window} means shuffle_window, which is given, too; frames around a "
+                "sample are window=(-1, 0, 1)"
+            )
+        object.__setattr__(self, "shuffle_window", window)
+        object.__setattr__(self, "window", None)
+
+    def _check_window(self) -> None:
+        """Refuse windows that cannot be read, or go with what else is asked for."""
+        if self.window_spec is None:
+            return
+        if self.decode != "pixels":
+            raise UsageError(f"window= goes with decode='pixels', not {self.decode!r}")
+        if self.mixed_sizes == "pad":
+            raise UsageError(
+                "window= does not go with mixed_sizes='pad': choose one size by where="
+            )
 
     def _check_numbers(self) -> None:
         """Refuse what is no whole number where one is wanted."""
@@ -207,10 +253,13 @@ class StreamOptions:
 
     def _check_order(self) -> None:
         """Refuse an order that cannot be."""
-        if any(given is not None and given < 1 for given in (self.window, self.lanes)):
-            raise UsageError(f"window={self.window}, lanes={self.lanes}: at least 1")
-        if not self.shuffle and (self.window is not None or self.lanes is not None):
-            given = f"lanes={self.lanes}" if self.window is None else f"window={self.window}"
+        if self.shuffle not in (False, True, GROUP):
+            raise UsageError(f"shuffle={self.shuffle!r}: False, True or 'group'")
+        window, lanes = self.shuffle_window, self.lanes
+        if any(given is not None and given < 1 for given in (window, lanes)):
+            raise UsageError(f"shuffle_window={window}, lanes={lanes}: at least 1")
+        if not self.shuffle and (window is not None or lanes is not None):
+            given = f"lanes={lanes}" if window is None else f"shuffle_window={window}"
             raise UsageError(
                 f"{given} without shuffle=True: the archive's own order has neither windows nor "
                 "lanes; give shuffle=True, or leave it out"

@@ -22,6 +22,7 @@ from dsc._stream.decode_pool import default_threads
 from dsc._stream.feed import Feed
 from dsc._stream.options import StreamOptions
 from dsc._stream.order import (
+    GROUPED,
     ArchiveLanes,
     EpochOrder,
     Lanes,
@@ -332,10 +333,12 @@ class SampleStream(Iterable[StreamBatch]):
     def _order(self) -> EpochOrder:
         counts = [source.packs.counts for source in self._sources]
         sizes = lane_sizes(self.samples, self._spec.lanes, self._spec.chunk)
+        is_grouped = self._spec.shuffle == GROUPED
+        groups_of = [source.group_of for source in self._sources] if is_grouped else []
         lanes: Lanes = (
-            ArchiveLanes(counts[0], sizes, self._spec, self._epoch)
+            ArchiveLanes(counts[0], sizes, self._spec, self._epoch, 0, *groups_of)
             if len(counts) == 1
-            else MixedLanes(counts, self._weights, sizes, self._spec, self._epoch)
+            else MixedLanes(counts, self._weights, sizes, self._spec, self._epoch, groups_of)
         )
         return EpochOrder(lanes, self._spec)
 

@@ -3,19 +3,23 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dsc._pipeline.read.at_rate import streams_read
-from dsc._pipeline.read.selection import Selection, all_of, choose, nothing_chosen
+from dsc._pipeline.read.frame_index import FrameIndex
+from dsc._pipeline.read.selection import Selection, ShardFilter, all_of, choose, nothing_chosen
+from dsc._pipeline.read.window import Windows, WindowSpec, no_window_complete
 from dsc._schemas import Task, resolve_tasks
 from dsc._schemas.rate import Rate
 from dsc._storage.files.root import Root
 from dsc._storage.read.archive import Archive
 from dsc._storage.read.pack_reader import PackReader
-from dsc._stream.order import Ints
+from dsc._stream.groups import group_starts
+from dsc._stream.order import GroupOf, Ints
 from dsc._stream.state import fingerprint
 from dsc.errors import UnknownTaskError, UsageError
 
@@ -40,8 +44,10 @@ class StreamSource:
     is_selected
         Whether samples were chosen by more than splits and tasks.
     left_out
-        How many samples that were chosen do not take part: they lack a task, or could not be coded
-        when the archive was made.
+        How many samples that were chosen do not take part: they lack a task or a frame of their
+        window, or could not be coded when the archive was made.
+    windows
+        Where each sample comes with frames around it.
     """
 
     archive: Archive
@@ -51,6 +57,7 @@ class StreamSource:
     streams: tuple[str, ...]
     is_selected: bool = False
     left_out: int = 0
+    windows: Windows | None = None
 
     @classmethod
     def open(
@@ -61,6 +68,7 @@ class StreamSource:
         missing: str | None = None,
         timeout_s: float | None = None,
         rate: Rate = 1,
+        window: WindowSpec | None = None,
     ) -> Self:
         """Open an archive.
 
@@ -76,6 +84,8 @@ class StreamSource:
             Seconds that a server may be silent; None for the default.
         rate
             The part of the frames of recordings that is read; other samples do not take part.
+        window
+            Of which frames each sample comes with; None for its own alone.
 
         Raises
         ------
@@ -98,16 +108,26 @@ class StreamSource:
         streams, at_rate = streams_read(archive, names, rate)
         own = tuple(known[name] for name in names)
         packs, left_out = PackIndex.of(archive, splits), 0
+        windows = None if window is None else Windows.open(archive, window, own)
         complete = None if missing is None else _Complete.of(archive, names, missing)
-        both = all_of(at_rate, complete)
+        whole = None if windows is None else windows.filter(archive)
+        left = _Left(complete, whole) if complete is not None or whole is not None else None
+        both = all_of(at_rate, left)
         if both is not None or not selection.is_whole:
             reader = PackReader(archive)
             packs = packs.among(choose(archive, reader, selection, both))
-            left_out = 0 if complete is None else complete.dropped
+            left_out = 0 if left is None else left.dropped
+            if not len(packs.counts) and whole is not None and left_out:
+                raise no_window_complete(archive)
             if not len(packs.counts) and not left_out:
                 raise nothing_chosen(archive, selection, reader)
-        is_selected = at_rate is not None or not selection.is_whole
-        return cls(archive, splits, packs, own, streams, is_selected, left_out)
+        is_selected = at_rate is not None or whole is not None or not selection.is_whole
+        return cls(archive, splits, packs, own, streams, is_selected, left_out, windows)
+
+    @cached_property
+    def all_packs(self) -> "PackIndex":
+        """All packs of the splits, also those of which no sample takes part."""
+        return PackIndex.of(self.archive, self.splits)
 
     @property
     def samples(self) -> int:
@@ -121,6 +141,16 @@ class StreamSource:
         whole = sum(shard.streams[name].bytes for shard in shards for name in self.streams)
         packs = sum(-(-shard.samples // self.archive.manifest.pack_size) for shard in shards)
         return whole / max(packs, 1)
+
+    @property
+    def frame_bytes(self) -> int:
+        """The most bytes that the decoded maps of a sample take, about."""
+        pixels = self.archive.manifest.max_pixels
+        return sum(
+            pixels * task.channels * (np.dtype(task.dtype).itemsize if task.is_physical else 4)
+            for task in self.tasks
+            if task.is_map
+        )
 
     @property
     def pack_samples(self) -> int:
@@ -149,6 +179,29 @@ class StreamSource:
         if self.is_selected:
             return fingerprint(*parts, "selection", self.packs.digest())
         return fingerprint(*parts, self.packs.partial())
+
+    @cached_property
+    def group_of(self) -> GroupOf:
+        """What says which samples are decoded together; the keys files are read for it.
+
+        Raises
+        ------
+        UsageError
+            When the archive knows no recordings.
+        """
+        frames = self.frames
+        if not frames.names:
+            raise UsageError(
+                f"{self.archive.root.url}: shuffle='group' is of the frames of recordings, and "
+                "this archive knows none: take shuffle=True, or compress the data again, with "
+                "--sequence-by where dsc finds no recordings by itself (docs/recordings.md)"
+            )
+        return PackGroups(self.packs, group_starts(self.archive, frames))
+
+    @cached_property
+    def frames(self) -> FrameIndex:
+        """Where its samples stand in recordings."""
+        return FrameIndex.read(self.archive) if self.windows is None else self.windows.frames
 
     def in_this_process(self) -> Self:
         """Return the same with connections of its own: those of a parent must not be used."""
@@ -245,6 +298,27 @@ class PackIndex:
         return found.hexdigest()
 
 
+@dataclass(frozen=True)
+class PackGroups:
+    """Says which samples that take part are of one group.
+
+    Attributes
+    ----------
+    packs
+        What the numbers of packs and the ordinals are of.
+    starts
+        For each sample of the archive the first one of its group.
+    """
+
+    packs: PackIndex
+    starts: Ints
+
+    def __call__(self, pack: Ints, ordinal: Ints) -> Ints:
+        """Return a number of the group of each sample."""
+        found: Ints = self.starts[self.packs.first[pack] + self.packs.places(pack, ordinal)]
+        return found
+
+
 def choose_splits(archive: Archive, splits: tuple[str, ...] | None) -> tuple[str, ...]:
     """Find the splits to read: the named ones, or the only one.
 
@@ -263,6 +337,26 @@ def choose_splits(archive: Archive, splits: tuple[str, ...] | None) -> tuple[str
     return splits
 
 
+class _Left:
+    """Leaves what several filters leave, and counts the others."""
+
+    def __init__(self, *filters: ShardFilter | None) -> None:
+        self._filters = [one for one in filters if one is not None]
+        self._dropped: dict[int, int] = {}  # by shard, for shards are looked at side by side
+
+    @property
+    def dropped(self) -> int:
+        """How many samples were left out."""
+        return sum(self._dropped.values())
+
+    def __call__(self, shard: int, left: Mask) -> Mask:
+        kept = left
+        for one in self._filters:
+            kept = one(shard, kept)
+        self._dropped[shard] = int(left.sum() - kept.sum())
+        return kept
+
+
 class _Complete:
     """Leaves the samples that have their tasks, as `StreamSource.open` says.
 
@@ -272,12 +366,6 @@ class _Complete:
     def __init__(self, archive: Archive, tasks: Sequence[str], missing: str) -> None:
         self._archive, self._tasks, self._missing = archive, tasks, missing
         self._reader = PackReader(archive)
-        self._dropped: dict[int, int] = {}  # by shard, for shards are looked at side by side
-
-    @property
-    def dropped(self) -> int:
-        """How many samples it left out."""
-        return sum(self._dropped.values())
 
     @classmethod
     def of(cls, archive: Archive, tasks: Sequence[str], missing: str) -> "Self | None":
@@ -305,7 +393,6 @@ class _Complete:
         if self._missing != "skip":
             failed = frozenset(sample.key for sample in record.failed)
             drop &= np.array([key in failed for key in self._archive.keys(shard)], bool)
-        self._dropped[shard] = int((left & drop).sum())
         kept: Mask = left & ~drop
         return kept
 

@@ -62,6 +62,8 @@ class StreamState(OrderSpec):
     def to_dict(self) -> dict[str, int]:
         """Return plain integers, for any checkpoint format."""
         whole = self.model_dump()
+        if not self.groups:
+            del whole["groups"]
         if not self.workers:
             for name in ("worker", "workers", "batches"):
                 del whole[name]

@@ -45,7 +45,7 @@ def test_every_keyword_of_a_stream_is_documented() -> None:
         ({"decode": "bytes", "native": True}, "native=True goes with decode='pixels', not 'bytes'"),
         ({"decode": "bytes", "transform": dict}, "decode='bytes' takes no transform"),
         ({"decode": "bytes", "device": "cpu"}, "nothing to put on device='cpu'"),
-        ({"shuffle": True, "window": 0}, "window=0, lanes=None: at least 1"),
+        ({"shuffle": True, "window": 0}, "shuffle_window=0, lanes=None: at least 1"),
         ({"lanes": 2}, "lanes=2 without shuffle=True"),
     ],
 )

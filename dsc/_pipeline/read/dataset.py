@@ -309,7 +309,7 @@ class Dataset:
         self._frames: FrameReader | None = None
         if self._windows is not None:
             packs = PackReader(self._archive, self._cache)
-            self._frames = FrameReader(packs, self._windows, self.native, decoded)
+            self._frames = FrameReader(packs, self._windows, self.streams, self.native, decoded)
 
     def __getstate__(self) -> dict[str, Any]:
         dropped = ("_pid", "_samples", "_ahead", "_decoder", "_frames", "_draw")

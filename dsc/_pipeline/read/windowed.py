@@ -27,6 +27,8 @@ class FrameReader:
     ----------
     packs
         Reads the archive's packs.
+    streams
+        Those that are read at all.
     native
         Whether arrays stay in the source's encoding.
     cache
@@ -34,17 +36,24 @@ class FrameReader:
     """
 
     def __init__(
-        self, packs: PackReader, windows: Windows, native: bool, cache: DecodedCache | None
+        self,
+        packs: PackReader,
+        windows: Windows,
+        streams: Sequence[str],
+        native: bool,
+        cache: DecodedCache | None,
     ) -> None:
         self._archive, self._windows = packs.archive, windows
-        streams = packs.archive.manifest.streams
         self._parts = [
             (
-                SampleReader(packs, required_streams(streams, [task.name for task in part])),
+                SampleReader(packs, [name for name in self._required(part) if name in streams]),
                 SampleDecoder(packs.archive, part, native=native, cache=cache),
             )
             for part in windows.parts
         ]
+
+    def _required(self, tasks: Sequence[Task]) -> tuple[str, ...]:
+        return required_streams(self._archive.manifest.streams, [task.name for task in tasks])
 
     def read(self, indices: Sequence[int], in_order: bool = False) -> list[Decoded]:
         """Read samples by their indices in the archive.
