@@ -35,7 +35,10 @@ class Sample(dict[str, Any]):
     ) -> Self:
         """Make a sample whose names mean these tasks."""
         sample = cls(values)
-        sample.tasks, sample.windows = tasks, windows
+        if tasks:  # what is empty stays the class's own, which does not pickle
+            sample.tasks = tasks
+        if windows:
+            sample.windows = windows
         return sample
 
     @classmethod

@@ -214,6 +214,15 @@ def test_windows_go_with_selections_loaders_and_pickles(walks: Path) -> None:
         assert batches[0]["__frames__"].tolist() == [[105 + k, 106 + k] for k in range(4)]
 
 
+def test_samples_pickle_with_and_without_windows(walks: Path) -> None:
+    for window in (None, (0, 1)):
+        sample = dsc.open(walks, "rgb", window=window)[3]
+        same = pickle.loads(pickle.dumps(sample))
+        assert same.windows == sample.windows == ({} if window is None else {"rgb": 2})
+        assert same.tasks == sample.tasks
+    assert pickle.loads(pickle.dumps(type(sample)({"a": 1}).copy())) == {"a": 1}
+
+
 def test_each_frame_of_a_batch_is_decoded_once(
     walks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
