@@ -296,8 +296,24 @@ def ls(
     found = _selected(opened, given) if given else lister(opened)
     if sequences:
         kind, found = "sequences", _sequences(opened, given)
-    entries = list(islice(found, number or None))
-    emit(json_, {"archive": archive, kind: entries}, lambda: _show_entries(entries))
+    entries, rates = list(islice(found, number or None)), _rates(opened)
+    listed = {"archive": archive, kind: entries} | ({"rates": rates} if rates else {})
+    emit(json_, listed, lambda: _show_listed(entries, rates))
+
+
+def _rates(opened: "Archive") -> dict[str, str]:
+    """Return which part of the frames is here, of tasks of which not all are."""
+    from dsc._schemas.rate import rate_here
+
+    manifest = opened.manifest
+    here = {t.name: rate_here(manifest.streams, manifest.codecs, t.name) for t in manifest.tasks}
+    return {name: f"1/{step}" for name, step in here.items() if step > 1}
+
+
+def _show_listed(entries: list[dict[str, Any]], rates: dict[str, str]) -> None:
+    _show_entries(entries)
+    for name, rate in rates.items():
+        say(f"of {name} every {rate.removeprefix('1/')}th frame is here: rate {rate}")
 
 
 def _samples(opened: "Archive") -> Iterator[dict[str, Any]]:

@@ -12,7 +12,8 @@ that says which others of the group must be decoded before it, and in which orde
 
 So a reader knows by arithmetic on places what one sample takes, without knowing the codec. The
 streams that have such payloads stand in the codec's configuration as ``grouped``: lists of streams,
-of each of which a sample has a payload in one at most, wherever the others have theirs.
+of each of which a sample has a payload in one at most, wherever the others have theirs. ``beside``
+are lists of streams that go with these layer by layer, without such a header: residuals.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
@@ -25,6 +26,7 @@ from dsc.errors import BitstreamError, CorruptArchiveError, without_advice
 MOST = 64  # samples of a group
 HEAD = 3
 GROUPED = "grouped"  # the entry of a codec's configuration
+BESIDE = "beside"
 
 Lane = tuple[str, ...]
 """Streams of one task that share its groups: the sample's payload is in one of them."""

@@ -7,7 +7,7 @@ reader that wants every fourth or every sixteenth frame reads the first streams,
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
-from dsc._schemas.group import GROUPED
+from dsc._schemas.group import BESIDE, GROUPED
 from dsc._schemas.stream import CodecRecord, Stream, carrying_streams, required_streams
 from dsc.errors import UsageError
 
@@ -38,7 +38,7 @@ def layers_of(records: Iterable[CodecRecord]) -> dict[str, int]:
     return {
         str(name): STEP ** (len(lane) - 1 - number)
         for record in records
-        for lane in record.config.get(GROUPED, ())
+        for lane in (*record.config.get(GROUPED, ()), *record.config.get(BESIDE, ()))
         for number, name in enumerate(lane)
     }
 

@@ -2,8 +2,10 @@
 
 For each bounded task there is a stream ``<task>.residual`` (`dsc._codecs.residual.map`), which
 carries the task and requires the streams of the codec below that carry it: a reader of the task
-takes both. Over a codec of groups it is of one sample as ever: it corrects the decoded frame. A
-task that requires the bounded one, in a chain, sees it as the codec below decodes it.
+takes both. Over a codec of groups it is of one sample as ever: it corrects the decoded frame; but
+there is one for each layer, ``<task>.residual.t0`` and so on, which requires that layer and those
+before, and has the residuals of the samples that lie in it. A task that requires the bounded one,
+in a chain, sees it as the codec below decodes it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +16,7 @@ from dsc._codecs.registry import codec_from_config
 from dsc._codecs.residual.bound import Steps, size_of
 from dsc._codecs.residual.map import decode_residual, encode_residual, steps_of
 from dsc._schemas import Bound, BoundKind, Effort, Quality, Stream, Task, TaskKind
-from dsc._schemas.group import GROUPED, link_all
+from dsc._schemas.group import BESIDE, GROUPED, Lane, link_all
 from dsc.errors import LIST_DAMAGE, BitstreamError, CodecError
 
 BOUNDABLE = (TaskKind.IMAGE, TaskKind.DEPTH, TaskKind.NORMAL)
@@ -47,6 +49,7 @@ class ResidualCodec:
             if name not in self._task:
                 raise CodecError(f"task {name}: {base.id} does not code it here")
             _check_boundable(self._task[name], base)
+        self._lanes = {name: self._lane(name) for name in self.bounded}
 
     @classmethod
     def for_tasks(cls, tasks: Sequence[Task]) -> Self:
@@ -70,8 +73,11 @@ class ResidualCodec:
         """Return the codec below and the bounded tasks; the bounds stand in the bitstreams."""
         below = self.base.config()
         base = {"id": self.base.id, "config": below}
-        lanes = {GROUPED: below[GROUPED]} if GROUPED in below else {}
-        return {"base": base, "bounded": list(self.bounded), **lanes}
+        found = {"base": base, "bounded": list(self.bounded)}
+        if GROUPED not in below:
+            return found
+        layers = [[stream.name for stream in self._own_streams(name)] for name in self.bounded]
+        return {**found, GROUPED: below[GROUPED], BESIDE: layers}
 
     @property
     def group_size(self) -> int:
@@ -87,17 +93,37 @@ class ResidualCodec:
         return self.base.weights()
 
     def streams(self) -> tuple[Stream, ...]:
-        """Return the streams of the codec below, then one for each bounded task."""
-        below = self.base.streams()
-        own = (
+        """Return the streams of the codec below, then one for each bounded task, or its layers."""
+        own = (stream for name in self.bounded for stream in self._own_streams(name))
+        return (*self.base.streams(), *own)
+
+    def _own_streams(self, task: str) -> list[Stream]:
+        below = tuple(stream.name for stream in self.base.streams() if task in stream.carries)
+        lane = self._lanes[task]
+        if not lane:
+            return [Stream(name=residual_stream(task), carries=(task,), requires=below)]
+        return [
             Stream(
-                name=residual_stream(name),
-                carries=(name,),
-                requires=tuple(stream.name for stream in below if name in stream.carries),
+                name=f"{residual_stream(task)}.t{layer}",
+                carries=(task,),
+                requires=tuple(one for one in below if one not in lane[layer + 1 :]),
             )
-            for name in self.bounded
-        )
-        return (*below, *own)
+            for layer in range(len(lane))
+        ]
+
+    def _lane(self, task: str) -> Lane:
+        """Return the layers of the codec below that have a task's frames, if it has some."""
+        if not isinstance(self.base, GroupCodec):
+            return ()
+        carrying = {stream.name for stream in self.base.streams() if task in stream.carries}
+        lanes = self.base.config()[GROUPED]
+        return next((tuple(lane) for lane in lanes if carrying.issuperset(lane)), ())
+
+    def _stream_of(self, task: str, streams: Mapping[str, bytes]) -> str:
+        """Name the stream that has the residual of a sample whose payloads these are."""
+        lane = self._lanes[task]
+        layer = next((at for at, name in enumerate(lane) if streams.get(name) is not None), None)
+        return residual_stream(task) if layer is None else f"{residual_stream(task)}.t{layer}"
 
     def encode_batch(self, samples: Sequence[Sample], quality: Quality) -> list[dict[str, bytes]]:
         """Encode by the codec below, decode that, and add what it lacks.
@@ -151,7 +177,7 @@ class ResidualCodec:
         for sample, streams, arrays in zip(samples, coded, decoded, strict=True):
             for name in (name for name in present if name in sample):
                 steps = self._steps(self._task[name], quality.max_error[name])
-                streams[residual_stream(name)] = encode_residual(
+                streams[self._stream_of(name, streams)] = encode_residual(
                     self._task[name], steps, sample[name], arrays[name]
                 )
 
@@ -167,7 +193,7 @@ class ResidualCodec:
         decoded = self.base.decode_batch(streams, tasks, max_pixels)
         for given, arrays in zip(streams, decoded, strict=True):
             for name in arrays.keys() & set(self.bounded):
-                stream = residual_stream(name)
+                stream = self._stream_of(name, given)
                 if given.get(stream) is None:
                     raise BitstreamError(f"stream {stream} is required and not here")
                 try:

@@ -13,6 +13,7 @@ from typing import Any, overload
 
 from dsc._pipeline.read.decoding import SampleDecoder
 from dsc._schemas import Stream, carrying_streams, required_streams, resolve_tasks
+from dsc._schemas.rate import layers_of
 from dsc._storage.files.place import absolute, redact
 from dsc._storage.format.pack import decode_pack
 from dsc._storage.read.archive import Archive
@@ -145,13 +146,13 @@ class StockDecoder:
                     yield self._one(sample)
 
     def _is_in_another_tar(self, sample: Mapping[str, Any]) -> bool:
-        """Tell whether a sample's payload is in another stream of the lane that this one is of.
+        """Tell whether a sample's payload is in another layer than the one that this is of.
 
-        Who reads the tars of all streams of a lane gets each sample once.
+        Who reads the tars of all layers gets each sample once.
         """
-        grouped = {name for lane in self._archive.lanes for name in lane}
+        layers = layers_of(self._archive.manifest.codecs)
         found = [name for name in sample if self._is_stream(name)]
-        return bool(found) and all(name in grouped and sample[name] is None for name in found)
+        return bool(found) and all(name in layers and sample[name] is None for name in found)
 
     def _after_fork(self) -> None:
         if self._pid != os.getpid():  # connections of a parent are not used in a forked process
