@@ -66,13 +66,15 @@ def fetch(
         "kept_bytes": found.kept_bytes,
         "shipped_bytes": found.shipped_bytes,
     }
-    emit(json_, value, lambda: _show_fetched(out, found))
+    emit(json_, value, lambda: _show_fetched(out, found, rate))
 
 
-def _show_fetched(out: str, found: "FetchReport") -> None:
+def _show_fetched(out: str, found: "FetchReport", rate: str) -> None:
     samples = sum(found.manifest.splits.values())
     say(f"{out}: {counted(samples, 'sample')} of {', '.join(found.tasks)}")
     say(f"streams: {', '.join(found.streams)}")
+    if rate != "1":
+        say(f"at rate {rate}, samples of other frames lack tasks that lie in layers: see dsc info")
     parts = [f"{bytes_text(found.fetched_bytes)} fetched"]
     if found.kept_bytes:
         parts.append(f"{bytes_text(found.kept_bytes)} were here already")

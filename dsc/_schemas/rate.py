@@ -79,7 +79,7 @@ def streams_at(
         found |= {name for name in carrying if layers[name] < rate}
     if rate not in rates:
         given = ", ".join(f"1/{one}" if one > 1 else "1" for one in sorted(rates))
-        if not rates:
+        if not rates - {1}:
             raise UsageError(
                 f"{option} 1/{rate}: {', '.join(tasks)} is not coded as recordings are, in layers; "
                 "read it whole"

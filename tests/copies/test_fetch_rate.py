@@ -11,10 +11,12 @@ from dsc._bench.server import serve
 from dsc._codecs import registry
 from dsc._copies.fetch import fetch
 from dsc._pipeline.read.summary import summarise
-from dsc._schemas.rate import parse_rate
+from dsc._schemas import CodecRecord, Stream
+from dsc._schemas.rate import parse_rate, streams_at
 from dsc._storage.read.archive import Archive
 from dsc._storage.read.verify import verify_archive
 from dsc.errors import MissingTaskError, UsageError
+from tests.cli.conftest import run_dsc
 from tests.group_codec import TreeCodec
 from tests.recordings import Recordings
 
@@ -115,6 +117,15 @@ def test_a_task_without_layers_is_whole(archive: Path, tmp_path: Path) -> None:
     assert set(report.streams) == {"rgb.t0", "depth"}
     with pytest.raises(UsageError, match="depth is not coded as recordings are"):
         fetch(archive, "depth", tmp_path / "other", rate="1/16")
+    one_layer = [CodecRecord(id="keep", config={"grouped": [["rgb"]]}, streams=("rgb",))]
+    with pytest.raises(UsageError, match="rgb is not coded as recordings are"):
+        streams_at([Stream(name="rgb", carries=("rgb",))], one_layer, ["rgb"], 16, "--rate")
+
+
+def test_the_command_says_what_a_rate_leaves_out(archive: Path, tmp_path: Path) -> None:
+    said = run_dsc("fetch", archive, "--rate", "1/16", "--out", tmp_path / "copy").out
+    assert "at rate 1/16, samples of other frames lack tasks that lie in layers" in said
+    assert "at rate" not in run_dsc("fetch", archive, "--out", tmp_path / "whole").out
 
 
 @pytest.mark.parametrize("remote", [False, True])

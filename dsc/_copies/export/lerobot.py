@@ -481,7 +481,8 @@ class _Writer:
         self.written += 1
 
     def _report(self) -> ExportReport:
-        notes = [f"{len(self._episodes)} episodes, {float(self._rate):g} frames a second"]
+        n = len(self._episodes)
+        notes = [f"{n} episode{'s' * (n > 1)}, {float(self._rate):g} frames a second"]
         gaps = [one for one in self._episodes if one.frames != list(range(len(one)))]
         if gaps:
             notes.append(
