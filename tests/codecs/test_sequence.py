@@ -13,6 +13,7 @@ from dsc._codecs.registry import make_codec
 from dsc._codecs.sequence import libaom
 from dsc._codecs.sequence.codec import Av1SeqCodec
 from dsc._codecs.sequence.pictures import quantisers
+from dsc._codecs.sequence.units import SIZE, read_header
 from dsc._schemas import Access, Effort, Quality, Task, TaskKind, required_streams
 from dsc._schemas.group import GroupHeader, link, link_all
 from dsc.errors import BitstreamError, CodecError
@@ -301,3 +302,21 @@ def test_a_better_quality_never_has_coarser_steps(access):
         lower, higher = quantisers(quality, access), quantisers(quality + 1, access)
         assert all(1 <= b <= a <= 63 for a, b in zip(lower, higher, strict=True))
         assert list(lower) == sorted(lower)
+
+
+def test_no_frame_is_larger_than_its_recording() -> None:
+    """A frame may state a size of its own, for which dav1d would make room before it is asked."""
+    payload = Av1SeqCodec([RGB]).encode_group(
+        [{"rgb": frame} for frame in recording(2, (16, 16))], QUALITY
+    )
+    [data] = payload[0].values()
+    body = data[GroupHeader.unpack(data).size :]
+    *_, length = SIZE.unpack_from(body, 1)
+    first = 1 + SIZE.size
+    header = "".join(f"{byte:08b}" for byte in body[first : first + length])
+    assert header[29:45] == "0011001111111111"  # bits of both, and 16×16 pixels
+    wide = header[:29] + "1110" * 2 + f"{15:015b}" * 2 + header[45:]
+    wide += "0" * (-len(wide) % 8)
+    with pytest.raises(ValueError, match="16×16 pixels, in 15 and 15 bits"):
+        read_header(int(wide, 2).to_bytes(len(wide) // 8, "big"))
+    assert read_header(body[first : first + length]).width == 16

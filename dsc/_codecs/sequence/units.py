@@ -109,6 +109,9 @@ def read_header(payload: bytes) -> SequenceHeader:
         bits.take(1)  # tier
     width_bits, height_bits = bits.take(4) + 1, bits.take(4) + 1
     width, height = bits.take(width_bits) + 1, bits.take(height_bits) + 1
+    # a frame may state a size of its own in as many bits, which a decoder would make room for
+    if (width_bits, height_bits) != (_bits_of(width), _bits_of(height)):
+        raise ValueError(f"{height}×{width} pixels, in {height_bits} and {width_bits} bits")
     if bits.take(1):  # frame numbers
         raise ValueError("frames are numbered")
     bits.take(3)  # superblock size, intra tools
@@ -123,6 +126,11 @@ def read_header(payload: bytes) -> SequenceHeader:
     twelve = bits.take(1) if profile == 2 and high else 0
     monochrome = bool(bits.take(1)) if profile != 1 else False
     return SequenceHeader(profile, level, width, height, 12 if twelve else 8 + 2 * high, monochrome)
+
+
+def _bits_of(size: int) -> int:
+    """Return the bits that libaom writes a width or height in."""
+    return max(1, (size - 1).bit_length())
 
 
 def _skip_tools(bits: Bits, has_hints: bool) -> None:
