@@ -135,3 +135,12 @@ def test_none_codes_every_frame_alone(root: Path, tmp_path: Path, dsc: Command) 
     assert ran.code == 0, ran.err
     assert "recordings" not in ran.out + ran.err
     assert json.loads(dsc("ls", tmp_path / "out", "--sequences", "--json").out)["sequences"] == []
+
+
+def test_files_that_are_no_videos_cannot_be_kept(root: Path, tmp_path: Path, dsc: Command) -> None:
+    words = ("--tasks", "rgb", "--codec", "rgb=keep", "--on-error", "skip")
+    ran = dsc("compress", "folder", "--root", root, *words, "--out", tmp_path / "out")
+    assert (ran.code, "--codec rgb=keep" in ran.err, "folder has no videos" in ran.err) == (
+        2, True, True,
+    )  # fmt: skip
+    assert not (tmp_path / "out").exists()

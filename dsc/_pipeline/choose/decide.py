@@ -14,7 +14,7 @@ from dsc._pipeline.choose.codec_spec import Spec, choose_codecs, is_joint
 from dsc._pipeline.choose.coding import Coding
 from dsc._pipeline.choose.light import without_weights
 from dsc._pipeline.choose.race import TrialProgress
-from dsc._pipeline.choose.recorded import check_recorded, is_recorded, predicted
+from dsc._pipeline.choose.recorded import check_kept, check_recorded, is_recorded, predicted
 from dsc._pipeline.options import CodingOptions
 from dsc._schemas import (
     Access,
@@ -161,6 +161,7 @@ def _check_fits(codec_set: CodecSet, source: Source, asked: CodingOptions) -> No
         When it is so.
     """
     check_recorded(codec_set, source)
+    check_kept(codec_set, source)
     if asked.access is not None and not predicted(codec_set):
         names = ", ".join(dict.fromkeys(map(codec_set.codec_name, codec_set.tasks)))
         raise UsageError(

@@ -1,10 +1,11 @@
 """Whether samples are frames of recordings, which is what codecs of groups are for."""
 
 from dsc._pipeline.choose.codec_set import CodecSet
-from dsc._sources.base import Source, place_of
-from dsc.errors import UsageError
+from dsc._sources.base import Source, coded_of, place_of
+from dsc.errors import SampleError, UsageError
 
 LOOKED_AT = 256  # neighbours, spread over a source
+ASKED = 4  # frames, spread over a source
 
 
 def is_recorded(source: Source) -> bool:
@@ -42,3 +43,27 @@ def check_recorded(codecs: CodecSet, source: Source) -> None:
         "here is known to follow another one in a recording; say with --sequence-by which samples "
         f"are of one, or leave {task} to the usual codec"
     )
+
+
+def check_kept(codecs: CodecSet, source: Source) -> None:
+    """Refuse to keep frames of a source of which no frame can be kept.
+
+    Raises
+    ------
+    UsageError
+        Saying why not.
+    """
+    spread = [part * len(source) // ASKED for part in range(ASKED)]
+    for task in sorted(codecs.kept):
+        refusals = [_refusal_to_keep(source, index, task) for index in spread]
+        if all(refusals):
+            raise UsageError(f"--codec {task}={codecs.codec_name(task)}: {refusals[0]}")
+
+
+def _refusal_to_keep(source: Source, index: int, task: str) -> str:
+    """Say why a frame cannot be kept; nothing where it can."""
+    try:
+        coded_of(source, index, task)
+    except SampleError as error:
+        return str(error)
+    return ""
