@@ -113,10 +113,8 @@ class ResidualCodec:
 
     def _lane(self, task: str) -> Lane:
         """Return the layers of the codec below that have a task's frames, if it has some."""
-        if not isinstance(self.base, GroupCodec):
-            return ()
+        lanes = self.base.config().get(GROUPED, ())
         carrying = {stream.name for stream in self.base.streams() if task in stream.carries}
-        lanes = self.base.config()[GROUPED]
         return next((tuple(lane) for lane in lanes if carrying.issuperset(lane)), ())
 
     def _stream_of(self, task: str, streams: Mapping[str, bytes]) -> str:
@@ -151,7 +149,7 @@ class ResidualCodec:
             return self.encode_batch(samples, quality)
         self._check_bounds(quality)
         coded = self.base.encode_group(samples, quality)
-        linked = link_all(coded, self.base.config()[GROUPED])
+        linked = link_all(coded, self.base.config().get(GROUPED, ()))
         self._add_residuals(samples, coded, linked, quality)
         return coded
 

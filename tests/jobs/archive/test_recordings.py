@@ -292,3 +292,14 @@ def test_a_rendered_recording_takes_the_whole_way(tmp_path: Path) -> None:
         original, found = source.read(index, ["rgb", "depth"]).arrays, data[index]
         assert psnr_db(original["rgb"], found["rgb"], 255) > 30
         assert np.array_equal(original["depth"] == 0, found["depth"] == 0)
+
+
+def test_a_bound_without_a_codec_tries_stills_beside_frames_in_groups(tmp_path: Path) -> None:
+    options = {"frames": 4, "size": 64, "tasks": "depth", "max_error": "depth=1%"}
+    compress("rendered", tmp_path, **options)
+    streams = [stream.name for stream in Archive.open(tmp_path).manifest.streams]
+    assert streams in (
+        ["depth", "depth.residual"],
+        [*(f"depth.t{n}" for n in range(3)), *(f"depth.residual.t{n}" for n in range(3))],
+    )
+    assert verify_archive(tmp_path) == []
