@@ -242,10 +242,13 @@ def whole(payload: bytes) -> Linked:
     return payload
 
 
-def lanes_of(records: Sequence[CodecRecord], where: str = "") -> tuple[Lane, ...]:
+def lanes_of(
+    records: Sequence[CodecRecord], where: str = "", entry: str = GROUPED
+) -> tuple[Lane, ...]:
     """List the streams whose payloads lie in groups, by what the codecs' configurations say.
 
-    Of a copy that has not all of an archive, those that it has.
+    Of a copy that has not all of an archive, those that it has. With the entry `BESIDE`, those that
+    go with them.
 
     Raises
     ------
@@ -254,9 +257,9 @@ def lanes_of(records: Sequence[CodecRecord], where: str = "") -> tuple[Lane, ...
     """
     found: list[Lane] = []
     for record in records:
-        if GROUPED not in record.config:
+        if entry not in record.config:
             continue
-        said = record.config[GROUPED]
+        said = record.config[entry]
         others = {name for other in records if other is not record for name in other.streams}
         try:
             lanes = [tuple(str(name) for name in lane) for lane in said]

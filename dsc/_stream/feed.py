@@ -19,11 +19,12 @@ from dsc._pipeline.read.decoding import Decoded, SampleDecoder, SamplePayloads
 from dsc._pipeline.read.nearest import NEAREST, NEAREST_KEY
 from dsc._pipeline.read.windowed import WindowedSamples
 from dsc._schemas import Task, TaskKind, resolve_task
+from dsc._schemas.group import Lane
 from dsc._schemas.sample import NO_WINDOWS, Sample
 from dsc._schemas.task import ALIASES
 from dsc._storage.cache.pack_cache import PackCache
 from dsc._storage.format.pack import Pack
-from dsc._storage.read.lanes import Column, LanePack, is_damaged, lanes_among
+from dsc._storage.read.lanes import Column, LanePack, is_damaged, lanes_among, own_among
 from dsc._storage.read.nearest import stand_in, streams_beside
 from dsc._storage.read.pack_reader import PackReader
 from dsc._stream.collate import INDEX, KEY, StreamBatch, collate
@@ -204,6 +205,7 @@ class Feed:
         most = options.buffer_bytes // max(1, *(source.frame_bytes for source in sources))
         self._buffer = FrameBuffer(most)
         self._lanes = [lanes_among(source.archive.lanes, source.streams) for source in sources]
+        self._beside = [lanes_among(source.archive.beside, source.streams) for source in sources]
         self._own_tasks = [{task.name: task for task in source.tasks} for source in sources]
         windows = [source.windows for source in sources if source.windows is not None]
         self._lengths = windows[0].lengths if windows else NO_WINDOWS
@@ -476,7 +478,7 @@ class Feed:
                 continue
             key = request.keys[at]
             instead = partial(self._stand_in, key, packs[key], place) if self._stands_in else None
-            payloads = _payloads(packs[key], place, lanes[at], instead)
+            payloads = _payloads(packs[key], place, lanes[at], self._beside[archive], instead)
             if isinstance(payloads, CorruptArchiveError):
                 found.append(FoundSample(archive, index, damage=payloads))
             else:
@@ -701,6 +703,7 @@ def _payloads(
     streams: PackOfStreams,
     place: int,
     lanes: Sequence[LanePack],
+    beside: Sequence[Lane],
     instead: Callable[[LanePack], dict[str, memoryview | bytes | None]] | None,
 ) -> SamplePayloads | CorruptArchiveError:
     """Return a sample's bitstreams, or what is wrong with the first that is damaged.
@@ -708,17 +711,28 @@ def _payloads(
     `instead` gives what stands for a damaged frame of a lane.
     """
     out: dict[str, memoryview | bytes | None] = {}
+    wrong: dict[str, CorruptArchiveError] = {}
+    for names in beside:
+        out |= dict.fromkeys(names)
+        own = own_among(names, [_column_of(streams[name]) for name in names], place)
+        if isinstance(own, CorruptArchiveError):
+            wrong |= dict.fromkeys(names, own)
+        elif own is not None:
+            out[own[0]] = own[1]
     for lane in lanes:
         out |= dict.fromkeys(lane.lane)
         linked = lane.linked(place)
-        stands = instead(lane) if instead is not None and is_damaged(linked) else {}
-        out |= stands
+        stands = instead(lane) if instead is not None and (wrong or is_damaged(linked)) else {}
         if stands:
+            out |= stands
+            wrong = {name: error for name, error in wrong.items() if name not in stands}
             continue
         if isinstance(linked, CorruptArchiveError):
             return linked
         if linked is not None:
             out[linked[0]] = linked[1]
+    for error in wrong.values():
+        return error
     for name, pack in streams.items():
         if name in out:
             continue

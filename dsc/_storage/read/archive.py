@@ -17,7 +17,7 @@ from dsc._schemas import (
     StreamRecord,
     carrying_streams,
 )
-from dsc._schemas.group import lanes_of
+from dsc._schemas.group import BESIDE, lanes_of
 from dsc._schemas.stream import Compressed
 from dsc._storage.files.root import CONNECTIONS, Root
 from dsc._storage.format.dictionary import read_dictionary
@@ -72,6 +72,7 @@ class Archive:
         }
         self._compressed = {stream.name: stream.compressed for stream in manifest.streams}
         self.lanes = lanes_of(manifest.codecs, root.where(MANIFEST))
+        self.beside = lanes_of(manifest.codecs, root.where(MANIFEST), BESIDE)
         self._reset()
 
     def _reset(self) -> None:

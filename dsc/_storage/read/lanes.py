@@ -41,6 +41,23 @@ def at(column: Column, k: int) -> Payload | CorruptArchiveError:
     return column[k] if 0 <= k < len(column) else None
 
 
+def own_among(
+    names: Iterable[str], columns: Sequence[Column], k: int
+) -> Own | CorruptArchiveError | None:
+    """Find a sample's payload in one of some streams; give what is wrong where none has it.
+
+    None where there is none.
+    """
+    wrong: CorruptArchiveError | None = None
+    for name, column in zip(names, columns, strict=False):
+        found = at(column, k)
+        if isinstance(found, CorruptArchiveError):
+            wrong = wrong or found
+        elif found is not None:
+            return name, found
+    return wrong
+
+
 def is_damaged(found: tuple[str, Linked] | CorruptArchiveError | None) -> bool:
     """Tell whether what `LanePack.linked` found cannot be decoded."""
     return bool(found[1].lack) if isinstance(found, tuple) else found is not None
@@ -78,14 +95,7 @@ class LanePack:
 
         None where there is none.
         """
-        wrong: CorruptArchiveError | None = None
-        for name, column in zip(self.lane[:below], self._columns, strict=False):
-            found = at(column, k)
-            if isinstance(found, CorruptArchiveError):
-                wrong = wrong or found
-            elif found is not None:
-                return name, found
-        return wrong
+        return own_among(self.lane[:below], self._columns, k)
 
     def needs(self, k: int) -> list[tuple[str, int]]:
         """List where what a sample needs may lie: streams, and places in them."""
@@ -109,8 +119,13 @@ class LanePack:
         below = self._below(name)
         return name, link(payload, k, lambda place: self._other(place, below), self.group)
 
-    def nearest(self, k: int) -> tuple[int, str, Linked] | None:
+    def nearest(self, k: int, is_usable: Callable[[int], bool]) -> tuple[int, str, Linked] | None:
         """Find the sample of the same group that stands closest to one and can be decoded.
+
+        Parameters
+        ----------
+        is_usable
+            Tells of a place whether what else it takes is intact.
 
         Returns
         -------
@@ -120,7 +135,7 @@ class LanePack:
         found = []
         for other in range(max(k - MOST, 0), k + MOST):
             linked = self.linked(other)
-            if not isinstance(linked, tuple) or linked[1].lack:
+            if not isinstance(linked, tuple) or linked[1].lack or not is_usable(other):
                 continue
             first = other - linked[1].at
             if first <= k <= other + linked[1].after:

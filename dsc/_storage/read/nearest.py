@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from dsc._storage.read.archive import Archive
-from dsc._storage.read.lanes import Column, LanePack, at
+from dsc._storage.read.lanes import Column, LanePack, own_among
 from dsc.errors import CorruptArchiveError
 
 
@@ -31,19 +31,20 @@ def stand_in(
         Of the damaged one: shard of the archive, pack of the shard, sample of the pack.
     """
     shard, pack, k = place
-    found = lane.nearest(k)
+    names, columns = tuple(beside), tuple(beside.values())
+
+    def is_usable(other: int) -> bool:
+        return not isinstance(own_among(names, columns, other), CorruptArchiveError)
+
+    found = lane.nearest(k, is_usable)
     if found is None:
         return {}
     other, stream, payload = found
     first = archive.start(shard) + pack * archive.manifest.pack_size
     payload.away = _frames_between(archive, first + k, first + other)
-    given: dict[str, memoryview | bytes | None] = {stream: payload}
-    for name, column in beside.items():
-        data = at(column, other)
-        if isinstance(data, CorruptArchiveError):
-            return {}
-        given[name] = data
-    return given
+    given: dict[str, memoryview | bytes | None] = {stream: payload, **dict.fromkeys(names)}
+    own = own_among(names, columns, other)
+    return given | {own[0]: own[1]} if isinstance(own, tuple) else given
 
 
 def _frames_between(archive: Archive, index: int, other: int) -> int:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from dsc._storage.cache.lru import LruCache
 from dsc._storage.files.ranges import merge_ranges
-from dsc._storage.read.lanes import Column, LanePack, at, is_damaged, lanes_among
+from dsc._storage.read.lanes import Column, LanePack, at, is_damaged, lanes_among, own_among
 from dsc._storage.read.nearest import stand_in, streams_beside
 from dsc._storage.read.pack_reader import (
     MAX_GAP,
@@ -75,8 +75,9 @@ class SampleReader:
         self._reader, self._streams = reader, tuple(streams)
         self._nearest = nearest
         self._lanes = lanes_among(reader.archive.lanes, self._streams)
-        grouped = {name for lane in self._lanes for name in lane}
-        self._alone = tuple(name for name in self._streams if name not in grouped)
+        self._beside = lanes_among(reader.archive.beside, self._streams)
+        layered = {name for lane in (*self._lanes, *self._beside) for name in lane}
+        self._alone = tuple(name for name in self._streams if name not in layered)
         self._packs: LruCache[PackId, Column] = LruCache(KEPT_PACK_BYTES, len(self._streams))
         self._tables: LruCache[PackId, PackTable] = LruCache(KEPT_TABLE_SAMPLES, len(self._streams))
         self._follows: tuple[int, int] | None = None  # shard and sample in it
@@ -147,21 +148,35 @@ class SampleReader:
             if isinstance(payload, CorruptArchiveError):
                 return self._named(payload, place)
             given[name] = payload
+        wrong: dict[str, CorruptArchiveError] = {}
+        for names in self._beside:
+            columns = [found[PackId(place.shard, name, place.pack)] for name in names]
+            own = own_among(names, columns, place.k)
+            if isinstance(own, CorruptArchiveError):
+                wrong |= dict.fromkeys(names, own)
+            elif own is not None:
+                given[own[0]] = own[1]
         for lane in lanes:
             linked = lane.linked(place.k)
-            if self._nearest and is_damaged(linked):
-                given |= self._stand_in(place, lane)
-                linked = None if any(given[name] is not None for name in lane.lane) else linked
+            if self._nearest and (is_damaged(linked) or wrong):
+                beside = streams_beside(self._reader.archive, lane.lane, self._streams)
+                if is_damaged(linked) or wrong.keys() & set(beside):
+                    other = self._stand_in(place, lane, beside)
+                    given |= other
+                    if other:
+                        wrong = {name: error for name, error in wrong.items() if name not in beside}
+                        continue
             if isinstance(linked, CorruptArchiveError):
                 return self._named(linked, place)
             if linked is not None:
                 given[linked[0]] = linked[1]
+        for error in wrong.values():
+            return self._named(error, place)
         return given
 
-    def _stand_in(self, place: SamplePlace, lane: LanePack) -> Payloads:
+    def _stand_in(self, place: SamplePlace, lane: LanePack, beside: Sequence[str]) -> Payloads:
         """Return what stands for a damaged frame, of all streams of its task; empty without any."""
         archive = self._reader.archive
-        beside = streams_beside(archive, lane.lane, self._streams)
         ids = [PackId(place.shard, name, place.pack) for name in (*lane.lane, *beside)]
         columns = {one.stream: column for one, column in self._read_whole(ids).items()}
         own, key = [columns[name] for name in lane.lane], partial(self._key_at, place)
