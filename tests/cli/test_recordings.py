@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from dsc._pipeline.read.dataset import Dataset
 from tests.cli.conftest import Command
 from tests.sources.lookalikes import Drawer
 from tests.walks_of_files import write_walk
@@ -144,3 +145,13 @@ def test_files_that_are_no_videos_cannot_be_kept(root: Path, tmp_path: Path, dsc
         2, True, True,
     )  # fmt: skip
     assert not (tmp_path / "out").exists()
+
+
+def test_text_beside_frames_in_groups_is_read_in_order(tmp_path: Path, dsc: Command) -> None:
+    Drawer(tmp_path / "in").labels(*(f"a/{number}.label.png" for number in range(5)))
+    for number in range(5):
+        (tmp_path / "in/a" / f"{number}.caption.txt").write_text(f"frame {number}")
+    words = ("--root", tmp_path / "in", "--sequence-by", "dir", "--codec", "label=av1-seq")
+    assert dsc("compress", "folder", *words, "--out", tmp_path / "out").code == 0
+    captions = [sample["caption"] for sample in Dataset.open(tmp_path / "out")]
+    assert captions == [f"frame {number}" for number in range(5)]

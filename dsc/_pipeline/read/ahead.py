@@ -4,9 +4,13 @@ Frames of a group need each other, so that who reads them in order would decode 
 again. Decoded together, each is decoded once.
 """
 
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 
 from dsc._pipeline.read.decoding import Decoded
 
@@ -39,7 +43,7 @@ class DecodedAhead:
         with self._lock:
             for sample in samples:
                 self._pop(sample.index)
-                size = sum(array.nbytes for array in sample.arrays.values() if array is not None)
+                size = sum(map(_bytes_of, sample.arrays.values()))
                 self._samples[sample.index] = sample, size
                 self._bytes += size
             while self._bytes > self._limit:
@@ -49,3 +53,8 @@ class DecodedAhead:
         sample, size = self._samples.pop(index, (None, 0))
         self._bytes -= size
         return sample
+
+
+def _bytes_of(value: Any) -> int:
+    """Return about what a value takes: maps and vectors, and texts and the like beside them."""
+    return value.nbytes if isinstance(value, np.ndarray) else sys.getsizeof(value)
