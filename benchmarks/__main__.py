@@ -53,6 +53,7 @@ COMMANDS = {
     "workers": "python -m benchmarks.workers --frames 300 --seconds 0 --rounds 1",
     "stream": "dsc bench stream --out {out}/stream",
     "sequences": "dsc bench sequences --out {out}/sequences",
+    "sequence-epoch": "python -m benchmarks.sequence_epoch",
     "depth-from-rgb": "python examples/depth_from_rgb.py --seeds 3",
     "latents": "python examples/train_on_latents.py --data {data}/tiny_imagenet40",
     "replay": "python -m benchmarks.replay --out {out}/replay-results",
