@@ -94,7 +94,7 @@ COMMANDS = {
     "bench": Listed(
         "Compare",
         "dsc._cli.bench",
-        "Compare codecs (rate, distortion, speed), whole jobs and streaming with others.",
+        "Compare codecs (rate, distortion, speed), whole jobs, streaming, recordings with others.",
     ),
     "replay": Listed(
         "Compare",

@@ -374,11 +374,12 @@ def test_damage_costs_what_it_hits_and_no_more(archive: Path, tmp_path: Path) ->
     shutil.copytree(archive, tmp_path / "a")
     tar = next((tmp_path / "a" / "depth").glob("train-depth-000000.tar"))
     data = bytearray(tar.read_bytes())
-    data[700] ^= 1
+    data[512 + 32 + 8 * 8 + 10] ^= 1  # of the first bitstream of the first pack
     tar.write_bytes(data)
     with serving(tmp_path / "a") as client:
         assert client.picture(0, "depth").status == 500
         assert client.picture(0, "rgb").status == 200
+        assert client.picture(1, "depth").status == 200
         tasks = {task["name"]: task for task in client.json("/api/sample/0")["tasks"]}
         assert "crc" in tasks["depth"]["error"]
         assert tasks["caption"]["text"]
