@@ -69,6 +69,9 @@ class FloatCodec:
     def weights(self) -> bytes:
         return b"weights"
 
+    def config(self) -> dict[str, Any]:
+        return make_codec("png", self.tasks).config()
+
     def streams(self) -> Any:
         return make_codec("png", self.tasks).streams()
 
