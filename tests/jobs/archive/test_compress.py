@@ -462,9 +462,9 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     found: list[int] = []
     encode = Encoder.encode
 
-    def counted(self: Encoder, samples: Sequence[Sample]) -> list[Coded]:
-        found.extend(index_of[sample["rgb"].tobytes()] for sample in samples)
-        return encode(self, samples)
+    def counted(self: Encoder, groups: Sequence[Sequence[Sample]]) -> list[Coded]:
+        found.extend(index_of[one["rgb"].tobytes()] for group in groups for one in group)
+        return encode(self, groups)
 
     monkeypatch.setattr(Encoder, "encode", counted)
     return found
