@@ -130,11 +130,13 @@ MAKERS: dict[str, Callable[[Path], str]] = {
 }
 
 
-@pytest.fixture(params=[*MAKERS, "sample", "clevr"])
+@pytest.fixture(params=[*MAKERS, "sample", "clevr", "rendered"])
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Source]:
     name = request.param
     if name in ("sample", "clevr"):
         return lambda: open_source(name, n=2, size=32, seed=5)
+    if name == "rendered":
+        return lambda: open_source(name, frames=2, size=32)
     root = MAKERS[name](tmp_path)
     options = {"depth_unit": "1/25.5"} if name == "nyuv2" else {}
     return lambda: open_source(name, root, **options)
@@ -145,7 +147,7 @@ def all_tasks(source: Source) -> list[str]:
 
 
 def test_every_source_is_covered_here() -> None:
-    assert set(SOURCES) == {*MAKERS, "sample", "clevr"}
+    assert set(SOURCES) == {*MAKERS, "sample", "clevr", "rendered"}
 
 
 def test_two_openings_give_the_same_samples_in_the_same_order(
@@ -219,6 +221,8 @@ def test_index_out_of_range_is_an_index_error(opened: Callable[[], Source]) -> N
 
 @pytest.mark.parametrize("name", MAKERS)
 def test_samples_that_lack_a_task_are_kept(name: str, tmp_path: Path) -> None:
+    if name == "rendered":
+        return lambda: open_source(name, frames=2, size=32)
     root = MAKERS[name](tmp_path)
     options = {"depth_unit": "1/25.5"} if name == "nyuv2" else {}
     if name == "nyuv2":
@@ -273,6 +277,8 @@ def test_option_none_is_unset(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", MAKERS)
 def test_changed_files_are_noticed_when_work_goes_on(name: str, tmp_path: Path) -> None:
+    if name == "rendered":
+        return lambda: open_source(name, frames=2, size=32)
     root = MAKERS[name](tmp_path)
     options = {"depth_unit": "1/25.5"} if name == "nyuv2" else {}
     description = open_source(name, root, **options).describe()
