@@ -44,7 +44,8 @@ LEAVES: list[tuple[Any, st.SearchStrategy[Any]]] = [
     (pa.time32("ms"), st.integers(0, 86_399_999)),
     (pa.duration("us"), st.integers(-(2**40), 2**40)),
     (pa.timestamp("us", "Europe/Berlin"), st.integers(-(2**52), 2**52)),
-    (pa.timestamp("ns"), st.integers(-(2**63) + 1, 2**63 - 1)),
+    # Arrow reads no text of the first second that it can write
+    (pa.timestamp("ns"), st.integers(-9_223_372_036_000_000_000, 2**63 - 1)),
     (pa.timestamp("ms"), st.integers(-(2**46), 2**46)),
     (pa.dictionary(pa.int8(), pa.string()), TEXT),
 ]
