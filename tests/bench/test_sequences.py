@@ -104,9 +104,9 @@ def test_depth_videos_stand_beside_depth_where_pyav_is() -> None:
     names = [one.name for one in contenders._videos(DEPTH)]
     assert names == ["LeRobot's video, lossless", "LeRobot's video, lossy"]
     rng = np.random.default_rng(1)
-    data = Clip("d", DEPTH, list(rng.integers(500, 3000, (3, 64, 64)).astype(np.uint16)))
+    # pictures of more than one block: x265 changes a few pixels of a picture of 64×64
+    data = Clip("d", DEPTH, list(rng.integers(500, 3000, (3, 128, 128)).astype(np.uint16)))
     lossless = contenders._videos(DEPTH)[0]
     back = lossless.decode(lossless.encode(data, 30), data)
     wanted = [depth_counts(depth_codes(frame)) for frame in data.frames]
-    # of random noise, some versions of the encoder change a few pixels in a hundred
-    assert np.mean(np.stack(back) != np.stack(wanted)) < 0.05
+    assert np.array_equal(np.stack(back), np.stack(wanted))
