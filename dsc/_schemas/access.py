@@ -14,7 +14,7 @@ class Access(StrEnum):
     TREE
         Their ancestors in a tree: of 16 frames one takes at most five to decode.
     BALANCED
-        Others as well, for fewer bytes: one takes at most eight.
+        The fourth frame before, or those around them: fewer bytes, and one takes at most six.
     """
 
     TREE = "tree"

@@ -3,7 +3,7 @@
 A group of at most 16 samples that follow one another is coded together, task by task. Of each task
 there are three streams, which are layers in time: ``TASK.t0`` has key frames, ``TASK.t1`` every
 fourth frame, ``TASK.t2`` the others; each requires those before. A payload begins with its group's
-header (`dsc._schemas.group`), so a reader takes what one frame needs, at most eight payloads, and
+header (`dsc._schemas.group`), so a reader takes what one frame needs, at most six payloads, and
 nothing else. What follows is said by the coder of the task's kind: `dsc._codecs.sequence.pictures`,
 `dsc._codecs.sequence.depth` and `dsc._codecs.sequence.labels`.
 """
@@ -13,16 +13,17 @@ from typing import Any, ClassVar, Protocol, Self
 
 from dsc._codecs.base import Array, Sample, check_array
 from dsc._codecs.canvas import Place
-from dsc._codecs.maps.base import NOT_DAMAGE, TaskCodec
+from dsc._codecs.maps.base import NOT_DAMAGE
 from dsc._codecs.sequence import libaom
 from dsc._codecs.sequence.depth import DepthCoder
+from dsc._codecs.sequence.grouped import GroupedTaskCodec
 from dsc._codecs.sequence.labels import LabelCoder
 from dsc._codecs.sequence.pictures import PictureCoder
 from dsc._codecs.sequence.tree import LAYERS, MOST
 from dsc._codecs.sequence.video import CodedFrame
 from dsc._schemas import Access, Effort, Quality, Stream, Task, TaskKind
-from dsc._schemas.group import GROUPED, GroupHeader, Linked, whole
-from dsc.errors import CodecError, UnknownTaskError
+from dsc._schemas.group import GroupHeader, Lane, Linked
+from dsc.errors import CodecError
 
 
 class Coder(Protocol):
@@ -54,7 +55,7 @@ CODERS: Mapping[TaskKind, type[PictureCoder] | type[DepthCoder] | type[LabelCode
 }
 
 
-class Av1SeqCodec(TaskCodec):
+class Av1SeqCodec(GroupedTaskCodec):
     """Images, depth and labels of recordings, predicted from one another.
 
     Parameters
@@ -72,7 +73,6 @@ class Av1SeqCodec(TaskCodec):
 
     id: ClassVar[str] = "av1-seq"
     effort_before: ClassVar[Effort | None] = Effort.DEFAULT
-    decodes_alone: ClassVar[bool] = False
     group_size: int = MOST
 
     def __init__(self, tasks: Sequence[Task], access: Access = Access.BALANCED) -> None:
@@ -103,26 +103,27 @@ class Av1SeqCodec(TaskCodec):
             raise CodecError(f"{cls.id}: access {said!r} is none of {', '.join(Access)}") from None
         return cls(cls.tasks_of(config), access).at_effort(cls.effort_of(config))
 
+    @staticmethod
+    def lane(task: Task) -> Lane:
+        """Name the layers of a task."""
+        return tuple(f"{task.name}.t{layer}" for layer in range(LAYERS))
+
     def at_access(self, access: Access) -> Self:
         """Return this codec with another access; see `AccessCodec`."""
         return type(self)(self.tasks, access).at_effort(self.effort)
 
     def config(self) -> dict[str, Any]:
         """Return the tasks, the streams of groups, and what does not go without saying."""
-        known = {**super().config(), GROUPED: [list(_lane(task)) for task in self.tasks]}
+        known = super().config()
         return known if self.access is Access.BALANCED else {**known, "access": str(self.access)}
 
     def streams(self) -> tuple[Stream, ...]:
         """Return three streams a task; each requires those before."""
         return tuple(
-            Stream(name=name, carries=(task.name,), requires=_lane(task)[:layer])
+            Stream(name=name, carries=(task.name,), requires=self.lane(task)[:layer])
             for task in self.tasks
-            for layer, name in enumerate(_lane(task))
+            for layer, name in enumerate(self.lane(task))
         )
-
-    def encode_batch(self, samples: Sequence[Sample], quality: Quality) -> list[dict[str, bytes]]:
-        """Encode samples one by one, each as a group of one."""
-        return [coded for sample in samples for coded in self.encode_group([sample], quality)]
 
     def encode_group(self, samples: Sequence[Sample], quality: Quality) -> list[dict[str, bytes]]:
         """Encode samples that follow one another in a recording.
@@ -144,7 +145,7 @@ class Av1SeqCodec(TaskCodec):
             for at, frame in self._encode_frames(task, frames, quality.of(task.name)).items():
                 needs = tuple(sorted(frame.needs))
                 head = GroupHeader(len(samples), at, frame.order, needs).pack()
-                out[at][_lane(task)[frame.layer]] = head + frame.data
+                out[at][self.lane(task)[frame.layer]] = head + frame.data
         return out
 
     def _encode_frames(
@@ -171,44 +172,6 @@ class Av1SeqCodec(TaskCodec):
         """Encode one array as a group of one."""
         [frame] = self._encode_frames(task, {0: array}, quality).values()
         return GroupHeader(1, 0, 0).pack() + frame.data
-
-    def decode_batch(
-        self, streams: Sequence[Mapping[str, bytes]], tasks: Sequence[str], max_pixels: int
-    ) -> list[dict[str, Array]]:
-        """Decode `tasks` of samples; what several of a group need is decoded once.
-
-        Raises
-        ------
-        UnknownTaskError
-            When the codec does not code one of the tasks.
-        BitstreamError
-            When a bitstream is damaged, or one that it needs is not there.
-        """
-        out: list[dict[str, Array]] = [{} for _ in streams]
-        for name in tasks:
-            if name not in self._task:
-                known = ", ".join(self._task)
-                raise UnknownTaskError(f"{self.id} does not code {name!r} here, only {known}")
-            payloads = {
-                number: whole(given[stream])
-                for number, given in enumerate(streams)
-                for stream in _lane(self._task[name])
-                if given.get(stream) is not None
-            }
-            places = [Place()] * len(payloads)
-            arrays = self.decode_together(name, list(payloads.values()), max_pixels, places)
-            for number, array in zip(payloads, arrays, strict=True):
-                out[number][name] = array
-        return out
-
-    def decode_task(self, task: Task, data: bytes, max_pixels: int) -> Array:
-        """Decode one frame, with all that it needs."""
-        return self.decode_task_to(task, data, max_pixels, Place())
-
-    def decode_task_to(self, task: Task, data: bytes, max_pixels: int, place: Place) -> Array:
-        """Decode one frame to where it is wanted."""
-        [array] = self.decode_together(task.name, [whole(data)], max_pixels, [place])
-        return array
 
     def decode_together(
         self, name: str, payloads: Sequence[Linked], max_pixels: int, places: Sequence[Place]
@@ -239,10 +202,6 @@ class Av1SeqCodec(TaskCodec):
             except Exception as error:
                 raise self._damaged(task, payloads[members[0]], error) from error
         return [out[number] for number in range(len(payloads))]
-
-
-def _lane(task: Task) -> tuple[str, ...]:
-    return tuple(f"{task.name}.t{layer}" for layer in range(LAYERS))
 
 
 def _groups(payloads: Sequence[Linked]) -> list[list[int]]:

@@ -42,7 +42,7 @@ from dsc._codecs.maps.look_up import look_up
 from dsc._codecs.maps.lossy import LossyHeader, fill_image, native_table, steps_of_counts
 from dsc._codecs.sequence.libaom import STEPS, Kind, Search
 from dsc._codecs.sequence.masks import Learned, decode_mask, encode_mask
-from dsc._codecs.sequence.pictures import runs_of
+from dsc._codecs.sequence.runs import encode_by_runs
 from dsc._codecs.sequence.tree import layer_of
 from dsc._codecs.sequence.video import CodedFrame, decode_frames, encode_frames
 from dsc._schemas import Access, Effort, Task, TaskKind
@@ -163,12 +163,7 @@ class DepthCoder:
 
     def encode(self, frames: Mapping[int, Array], quality: int) -> dict[int, CodedFrame]:
         """Encode depth of a group, by place."""
-        coded: dict[int, CodedFrame] = {}
-        for run in runs_of(frames):
-            first = len(coded)
-            for place, frame in self._encode_run(run, quality).items():
-                coded[place] = replace(frame, order=first + frame.order)
-        return coded
+        return encode_by_runs(frames, partial(self._encode_run, quality=quality))
 
     def _encode_run(self, frames: Mapping[int, Array], quality: int) -> dict[int, CodedFrame]:
         masks = {place: self._mask(array) for place, array in frames.items()}

@@ -14,22 +14,22 @@ import numpy as np
 
 from dsc._codecs.base import Array, Sample
 from dsc._codecs.canvas import Place
-from dsc._codecs.maps.base import NOT_DAMAGE, TaskCodec
+from dsc._codecs.maps.base import NOT_DAMAGE
+from dsc._codecs.sequence.grouped import GroupedTaskCodec
 from dsc._extras import needing
 from dsc._schemas import Quality, Task, TaskKind
 from dsc._schemas.coded_frame import CodedFrame, Packet
-from dsc._schemas.group import GROUPED, GroupHeader, Linked, whole
-from dsc.errors import CodecError, UnknownTaskError
+from dsc._schemas.group import GroupHeader, Lane, Linked
+from dsc.errors import CodecError
 
 MOST = 16
 DECODERS = {"h264": "h264", "hevc": "hevc", "av1": "libdav1d", "vp9": "vp9"}
 
 
-class KeepCodec(TaskCodec):
+class KeepCodec(GroupedTaskCodec):
     """Images, as the packets of the video that they are frames of."""
 
     id: ClassVar[str] = "keep"
-    decodes_alone: ClassVar[bool] = False
     takes_coded: ClassVar[bool] = True
     group_size: int = MOST
 
@@ -39,13 +39,10 @@ class KeepCodec(TaskCodec):
             return None
         return f"keeps images of 8 bits and three channels, not {task.kind.value}; use av1 or exact"
 
-    def config(self) -> dict[str, Any]:
-        """Return the tasks, and that their streams are of groups."""
-        return {**super().config(), GROUPED: [[task.name] for task in self.tasks]}
-
-    def encode_batch(self, samples: Sequence[Sample], quality: Quality) -> list[dict[str, bytes]]:
-        """Keep samples one by one, each as a group of one."""
-        return [coded for sample in samples for coded in self.encode_group([sample], quality)]
+    @staticmethod
+    def lane(task: Task) -> Lane:
+        """Name the one stream of a task."""
+        return (task.name,)
 
     def encode_group(self, samples: Sequence[Sample], quality: Quality) -> list[dict[str, bytes]]:
         """Keep frames that follow one another in a recording; quality means nothing here.
@@ -84,39 +81,6 @@ class KeepCodec(TaskCodec):
     def encode_task(self, task: Task, array: Array, quality: int) -> bytes:
         """Keep one frame as a group of one."""
         return _payloads({0: _frame_of(task, array)}, 1)[0]
-
-    def decode_batch(
-        self, streams: Sequence[Mapping[str, bytes]], tasks: Sequence[str], max_pixels: int
-    ) -> list[dict[str, Array]]:
-        """Decode `tasks` of samples; what several of a group need is decoded once.
-
-        Raises
-        ------
-        UnknownTaskError
-            When the codec does not code one of the tasks.
-        BitstreamError
-            When a bitstream is damaged, or one that it needs is not there.
-        """
-        out: list[dict[str, Array]] = [{} for _ in streams]
-        for name in tasks:
-            if name not in self._task:
-                known = ", ".join(self._task)
-                raise UnknownTaskError(f"{self.id} does not code {name!r} here, only {known}")
-            there = {n: whole(one[name]) for n, one in enumerate(streams) if name in one}
-            places = [Place()] * len(there)
-            arrays = self.decode_together(name, list(there.values()), max_pixels, places)
-            for number, array in zip(there, arrays, strict=True):
-                out[number][name] = array
-        return out
-
-    def decode_task(self, task: Task, data: bytes, max_pixels: int) -> Array:
-        """Decode one frame, with all that it needs."""
-        return self.decode_task_to(task, data, max_pixels, Place())
-
-    def decode_task_to(self, task: Task, data: bytes, max_pixels: int, place: Place) -> Array:
-        """Decode one frame to where it is wanted."""
-        [array] = self.decode_together(task.name, [whole(data)], max_pixels, [place])
-        return array
 
     def decode_together(
         self, name: str, payloads: Sequence[Linked], max_pixels: int, places: Sequence[Place]

@@ -16,7 +16,8 @@ channels that do not fit 64 bits.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,7 @@ from dsc._codecs.context.escapes import MAX_LABELS
 from dsc._codecs.context.lattice import Ids
 from dsc._codecs.label.codec import LabelContextCodec
 from dsc._codecs.label.palette import get_palette, index_labels, name_labels, put_palette
-from dsc._codecs.sequence.pictures import runs_of
+from dsc._codecs.sequence.runs import encode_by_runs
 from dsc._codecs.sequence.tracks import Learned, decode_track, encode_track
 from dsc._codecs.sequence.tree import layer_of, structure
 from dsc._codecs.sequence.video import CodedFrame
@@ -84,12 +85,7 @@ class LabelCoder:
 
     def encode(self, frames: Mapping[int, Array], quality: int) -> dict[int, CodedFrame]:
         """Encode label maps of a group, by place."""
-        coded: dict[int, CodedFrame] = {}
-        for run in runs_of(frames):
-            first = len(coded)
-            for place, frame in self._encode_run(run, quality).items():
-                coded[place] = replace(frame, order=first + frame.order)
-        return coded
+        return encode_by_runs(frames, partial(self._encode_run, quality=quality))
 
     def _encode_run(self, frames: Mapping[int, Array], quality: int) -> dict[int, CodedFrame]:
         places = sorted(frames)

@@ -20,7 +20,7 @@ What libaom looks for is measured on 640×480 frames of 7-Scenes: bytes beside p
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
@@ -32,6 +32,7 @@ from dsc._codecs.classical.av1 import Av1Codec
 from dsc._codecs.classical.dav1d import Picture
 from dsc._codecs.classical.ycbcr import LOSSLESS, ycbcr_planes
 from dsc._codecs.sequence.libaom import STEPS, Kind, Search
+from dsc._codecs.sequence.runs import encode_by_runs
 from dsc._codecs.sequence.tree import layer_of
 from dsc._codecs.sequence.video import CodedFrame, Planes, decode_frames, encode_frames
 from dsc._schemas import Access, Effort, Task, TaskKind
@@ -96,12 +97,7 @@ class PictureCoder:
 
     def encode(self, frames: Mapping[int, Array], quality: int) -> dict[int, CodedFrame]:
         """Encode images of a group, by place."""
-        coded: dict[int, CodedFrame] = {}
-        for run in runs_of(frames):
-            first = len(coded)
-            for place, frame in self._encode_run(run, quality).items():
-                coded[place] = CodedFrame(frame.data, first + frame.order, frame.layer, frame.needs)
-        return coded
+        return encode_by_runs(frames, partial(self._encode_run, quality=quality))
 
     def _encode_run(self, frames: Mapping[int, Array], quality: int) -> dict[int, CodedFrame]:
         if self._task.invalid or quality == LOSSLESS or len(frames) == 1:
@@ -191,18 +187,6 @@ def _log_error(frames: Mapping[int, Array], decoded: Mapping[int, Array]) -> flo
         np.square(image.astype(np.int32) - frames[place]).mean() for place, image in decoded.items()
     ]
     return math.log(max(float(np.mean(squares)), SMALLEST_ERROR))
-
-
-def runs_of(frames: Mapping[int, Array]) -> Iterator[dict[int, Array]]:
-    """Yield images of one size that follow one another."""
-    run: dict[int, Array] = {}
-    for place in sorted(frames):
-        if run and next(iter(run.values())).shape != frames[place].shape:
-            yield run
-            run = {}
-        run[place] = frames[place]
-    if run:
-        yield run
 
 
 def _planes(image: Array) -> Planes:
