@@ -34,7 +34,6 @@ from dsc._pipeline.write.plan import (
 )
 from dsc._schemas import (
     Manifest,
-    Origin,
     SequencePlace,
     SourceReport,
     Stream,
@@ -49,12 +48,11 @@ from dsc._sources.base import (
     Source,
     SourceSample,
     coded_of,
-    lacks_of,
-    origin_of,
     place_of,
     read_sample,
     report_of,
 )
+from dsc._sources.reindexed import ReindexedSource
 from dsc._sources.rows.arrow import count_unit
 from dsc._storage.read.archive import Archive
 from dsc.errors import SampleError, UnknownTaskError, UsageError
@@ -201,7 +199,7 @@ def _short(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-class Selected:
+class Selected(ReindexedSource):
     """Some samples of a source, in the source's order, with those tasks that it has.
 
     Parameters
@@ -221,7 +219,8 @@ class Selected:
         tasks: Sequence[str],
         places: "Placed | None" = None,
     ) -> None:
-        self._source, self._indices, self._places = source, indices, places
+        super().__init__(source, indices)
+        self._places = places
         there = {task.name for task in source.tasks}
         self._readable = tuple(name for name in tasks if name in there)
 
@@ -230,37 +229,19 @@ class Selected:
         """The tasks that can be read."""
         return tuple(task for task in self._source.tasks if task.name in self._readable)
 
-    def __len__(self) -> int:
-        """Return the number of samples."""
-        return len(self._indices)
-
-    def key(self, index: int) -> str:
-        """Return the key of a sample."""
-        return self._source.key(int(self._indices[index]))
-
     def read(self, index: int, tasks: Sequence[str]) -> SourceSample:
         """Read a sample; see `Source.read`."""
-        names = [name for name in tasks if name in self._readable]
-        return self._source.read(int(self._indices[index]), names)
+        return super().read(index, [name for name in tasks if name in self._readable])
 
     def lacks(self, index: int, tasks: Sequence[str]) -> tuple[str, ...]:
         """List which of these tasks a sample lacks, as far as the source can tell."""
-        names = [name for name in tasks if name in self._readable]
-        return lacks_of(self._source, int(self._indices[index]), names)
-
-    def origin(self, index: int) -> Origin | None:
-        """Say where a sample came from."""
-        return origin_of(self._source, int(self._indices[index]))
+        return super().lacks(index, [name for name in tasks if name in self._readable])
 
     def place(self, index: int) -> SequencePlace | None:
         """Say where a sample stands in a recording."""
         if self._places is not None:
             return self._places.place(index)
-        return place_of(self._source, int(self._indices[index]))
-
-    def coded(self, index: int, task: str) -> CodedFrame | None:
-        """Return a frame as its video has it; see `dsc._sources.base.CodedSource`."""
-        return coded_of(self._source, int(self._indices[index]), task)
+        return super().place(index)
 
     def report(self) -> SourceReport:
         """Say what the source found, decided and left out."""

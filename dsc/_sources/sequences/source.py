@@ -10,21 +10,17 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from dsc._schemas import Origin, SequencePlace, SourceReport, Task
-from dsc._schemas.coded_frame import CodedFrame
+from dsc._schemas import SequencePlace, SourceReport
 from dsc._sources.base import (
     RecordedSource,
     SequenceSource,
     Source,
-    SourceSample,
     check_files,
-    coded_of,
-    lacks_of,
     name_of,
-    origin_of,
     report_of,
     splits_of,
 )
+from dsc._sources.reindexed import ReindexedSource
 from dsc._sources.sequences.places import Places, check_told, find_places, notes_on
 from dsc._sources.sequences.rules import SequenceRule
 from dsc.errors import UsageError
@@ -32,7 +28,7 @@ from dsc.errors import UsageError
 SEQUENCED = "sequences"  # the entry of a description that says how
 
 
-class SequencedSource:
+class SequencedSource(ReindexedSource):
     """Samples of another source in the order of their recordings; see `dsc._sources.base.Source`.
 
     Parameters
@@ -48,47 +44,19 @@ class SequencedSource:
     name: ClassVar[str] = "sequenced"
 
     def __init__(self, source: Source, by: str | None, places: Places) -> None:
-        self._source, self._by, self._places = source, by, places
+        super().__init__(source, places.order)
+        self._by, self._places = by, places
         self._notes = tuple(notes_on(source, places)) if places.names else ()
-
-    @property
-    def tasks(self) -> tuple[Task, ...]:
-        """The source's tasks."""
-        return self._source.tasks
 
     @property
     def splits(self) -> dict[str, int]:
         """Number of samples by split, as the source has them."""
         return splits_of(self._source)
 
-    def __len__(self) -> int:
-        """Return the number of samples."""
-        return len(self._source)
-
-    def key(self, index: int) -> str:
-        """Return the key of a sample without reading it."""
-        return self._source.key(self._at(index))
-
-    def read(self, index: int, tasks: Sequence[str]) -> SourceSample:
-        """Read these tasks of one sample; see `Source.read`."""
-        return self._source.read(self._at(index), tasks)
-
-    def origin(self, index: int) -> Origin | None:
-        """Say where a sample lies, as far as the source knows."""
-        return origin_of(self._source, self._at(index))
-
-    def lacks(self, index: int, tasks: Sequence[str]) -> tuple[str, ...]:
-        """List which of these tasks a sample lacks, as far as the source knows."""
-        return lacks_of(self._source, self._at(index), tasks)
-
     def place(self, index: int) -> SequencePlace | None:
         """Say where a sample stands in a recording; None where it is of none."""
         self._at(index)
         return self._places.place(index)
-
-    def coded(self, index: int, task: str) -> CodedFrame | None:
-        """Return a frame as its video has it; see `dsc._sources.base.CodedSource`."""
-        return coded_of(self._source, self._at(index), task)
 
     def check(self, tasks: Sequence[str]) -> None:
         """Look at the files of these tasks; see `CheckedSource`."""
@@ -107,11 +75,6 @@ class SequencedSource:
         for column in (places.order, places.sequence, places.frame, places.time):
             digest.update(column.astype("<i8").tobytes())
         return {**own, SEQUENCED: {"by": self._by}, "fingerprint": digest.hexdigest()}
-
-    def _at(self, index: int) -> int:
-        if not 0 <= index < len(self):
-            raise IndexError(f"sample {index} of {len(self)}")
-        return int(self._places.order[index])
 
 
 def in_sequences(source: Source, by: str | None = None) -> Source:

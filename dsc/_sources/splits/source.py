@@ -14,18 +14,13 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dsc._schemas import Origin, SequencePlace, SourceReport, Task
-from dsc._schemas.coded_frame import CodedFrame
+from dsc._schemas import SequencePlace, SourceReport
 from dsc._sources.base import (
     Source,
-    SourceSample,
     check_files,
-    coded_of,
-    lacks_of,
-    origin_of,
-    place_of,
     report_of,
 )
+from dsc._sources.reindexed import ReindexedSource
 from dsc._sources.splits.assign import assign, cut_recordings
 from dsc._sources.splits.lists import locate
 from dsc._sources.splits.rules import SplitRules
@@ -34,7 +29,7 @@ from dsc.errors import UsageError
 PARTED = "parted"  # the entry of a description that says how
 
 
-class PartedSource:
+class PartedSource(ReindexedSource):
     """Samples of another source, split by split; see `dsc._sources.base.Source`.
 
     Parameters
@@ -58,53 +53,24 @@ class PartedSource:
         found: Mapping[str, NDArray[np.int64]],
         cut: Collection[str] = (),
     ) -> None:
-        self._source, self._rules = source, rules
+        super().__init__(source, np.concatenate([np.zeros(0, np.int64), *found.values()]))
+        self._rules = rules
         self._sizes = {split: len(indices) for split, indices in found.items()}
-        self._indices = np.concatenate([np.zeros(0, np.int64), *found.values()])
         self._cut = frozenset(cut)
-
-    @property
-    def tasks(self) -> tuple[Task, ...]:
-        """The source's tasks."""
-        return self._source.tasks
 
     @property
     def splits(self) -> dict[str, int]:
         """Number of samples by split, in order."""
         return dict(self._sizes)
 
-    def __len__(self) -> int:
-        """Return the number of samples of all splits."""
-        return len(self._indices)
-
-    def key(self, index: int) -> str:
-        """Return the key of a sample without reading it."""
-        return self._source.key(self._at(index))
-
-    def read(self, index: int, tasks: Sequence[str]) -> SourceSample:
-        """Read these tasks of one sample; see `Source.read`."""
-        return self._source.read(self._at(index), tasks)
-
-    def origin(self, index: int) -> Origin | None:
-        """Say where a sample lies, as far as the source knows."""
-        return origin_of(self._source, self._at(index))
-
-    def lacks(self, index: int, tasks: Sequence[str]) -> tuple[str, ...]:
-        """List which of these tasks a sample lacks, as far as the source knows."""
-        return lacks_of(self._source, self._at(index), tasks)
-
     def place(self, index: int) -> SequencePlace | None:
         """Say where a sample stands in a recording, or in its split's part of one."""
-        place = place_of(self._source, self._at(index))
+        place = super().place(index)
         if place is None or place.sequence not in self._cut:
             return place
         ends = list(accumulate(self._sizes.values()))
         split = list(self._sizes)[bisect_right(ends, index)]
         return place._replace(sequence=f"{place.sequence}/{split}")
-
-    def coded(self, index: int, task: str) -> CodedFrame | None:
-        """Return a frame as its video has it; see `dsc._sources.base.CodedSource`."""
-        return coded_of(self._source, self._at(index), task)
 
     def check(self, tasks: Sequence[str]) -> None:
         """Look at the files of these tasks; see `CheckedSource`."""
@@ -144,11 +110,6 @@ class PartedSource:
         digest.update(repr(list(self._sizes.items())).encode())
         digest.update(self._indices.astype("<i8").tobytes())
         return {**own, PARTED: self._rules.to_json(), "fingerprint": digest.hexdigest()}
-
-    def _at(self, index: int) -> int:
-        if not 0 <= index < len(self):
-            raise IndexError(f"sample {index} of {len(self)}")
-        return int(self._indices[index])
 
 
 def part(source: Source, rules: SplitRules | None, root: str | None) -> Source:
