@@ -1,13 +1,12 @@
 """The recordings of an archive, one by one: which samples they are, and how long they last."""
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from dsc._columns.column import Ints
-from dsc._schemas import SequencePlace
+from dsc._pipeline.read.frame_index import NO_TIME, NONE, FrameIndex
 from dsc._storage.read.archive import Archive
 
 
@@ -71,30 +70,29 @@ def recordings(archive: Archive, chosen: Ints | None = None) -> dict[str, Record
         Indices in the archive of the samples that are meant; those of a recording are then places
         among these. None for all.
     """
-    wanted = None if chosen is None else {int(at): n for n, at in enumerate(chosen)}
-    found: dict[str, list[tuple[int, SequencePlace]]] = {}
-    splits: dict[str, str] = {}
-    for index, split, place in _places(archive):
-        at = index if wanted is None else wanted.get(index)
-        if at is not None and place is not None:
-            found.setdefault(place.sequence, []).append((at, place))
-            splits[place.sequence] = split
-    return {name: _recording(name, splits[name], frames) for name, frames in found.items()}
+    index = FrameIndex.read(archive)
+    places = np.arange(len(archive))
+    if chosen is not None:
+        places = np.full(len(archive), NONE)
+        places[chosen] = np.arange(len(chosen))
+    found: dict[str, list[Ints]] = {}
+    for number, name in enumerate(index.names):
+        _, samples = index.frames(number)
+        found.setdefault(name, []).append(samples[places[samples] != NONE])
+    whole = {name: np.concatenate(parts) for name, parts in found.items()}
+    return {
+        name: _recording(name, archive, index, samples, places[samples])
+        for name, samples in whole.items()
+        if len(samples)
+    }
 
 
-def _places(archive: Archive) -> Iterator[tuple[int, str, SequencePlace | None]]:
-    for shard, record in enumerate(archive.shards):
-        for index, place in enumerate(archive.places(shard), archive.start(shard)):
-            yield index, record.split, place
-
-
-def _recording(name: str, split: str, frames: Sequence[tuple[int, SequencePlace]]) -> Recording:
-    ordered = sorted(frames, key=lambda frame: frame[1].frame)
-    times = [place.time_ns for _, place in ordered if place.time_ns is not None]
-    return Recording(
-        name,
-        split,
-        np.array([at for at, _ in ordered], np.int64),
-        np.array([place.frame for _, place in ordered], np.int64),
-        np.array(times, np.int64) if len(times) == len(ordered) else None,
-    )
+def _recording(
+    name: str, archive: Archive, index: FrameIndex, samples: Ints, places: Ints
+) -> Recording:
+    order = np.argsort(index.frame[samples], kind="stable")
+    samples, places = samples[order], places[order]
+    shard, _, _ = archive.locate(int(samples[0]))
+    times = index.time[samples]
+    known = None if (times == NO_TIME).any() else times
+    return Recording(name, archive.shards[shard].split, places, index.frame[samples], known)
