@@ -18,6 +18,7 @@ from dsc._renderer.solids import (
     glow,
     metal,
     paint,
+    pick,
     tint,
     wood,
 )
@@ -95,7 +96,7 @@ def thing(b: Builder, x: float, y: float, z: float, tallest: float = 0.5) -> Non
     """Put one small thing at (x, y) on a top at height z, with room for `tallest` metres."""
     size, what = min(b.draw(0.045, 0.1), tallest / 4), b.paint()
     kinds = ["ball", "vase", "books", "box", "flowers", "lamp"]
-    kind = b.rng.choice(kinds if tallest > 0.45 else kinds[:4])
+    kind = pick(b.rng, kinds if tallest > 0.45 else kinds[:4])
     if kind == "ball":
         b.ball("ball", what, (x, y, z), size)
     elif kind == "books":

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc._renderer.render import Film, render_scene
-from dsc._renderer.solids import Light, Material, Rng, Scene, Shape, Solid, Vector
+from dsc._renderer.solids import Light, Material, Rng, Scene, Shape, Solid, Vector, pick
 from dsc._renderer.trace import Camera
 
 CLEVR_CLASSES = ("void", "ground", "cube", "sphere", "cylinder")
@@ -119,7 +119,7 @@ def _material(rng: Rng) -> Material:
     """Draw rubber (matte) or metal (strong highlights), now and then with a pattern."""
     color = (np.array(_COLORS[int(rng.integers(len(_COLORS)))]) / 255) ** 2.2
     second = (np.array(_COLORS[int(rng.integers(len(_COLORS)))]) / 255) ** 2.2
-    pattern = str(rng.choice(_PATTERNS)) if rng.random() < 0.25 else "plain"
+    pattern = pick(rng, _PATTERNS) if rng.random() < 0.25 else "plain"
     gloss = float(rng.uniform(0.75, 0.95)) if rng.random() < 0.5 else 0.1
     return Material(
         color.clip(0.02, 0.85),

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from dsc._renderer.scene import axes_of, choose_camera
-from dsc._renderer.solids import LABEL, Rng, Scene, Solid, Vector, draw_palette, paint, tint
+from dsc._renderer.solids import LABEL, Rng, Scene, Solid, Vector, draw_palette, paint, pick, tint
 from dsc._renderer.trace import Camera, trace
 
 CameraKind = Literal["orbit", "fixed", "walk"]
@@ -108,7 +108,7 @@ def _still(camera: Camera) -> Path:
 def _draw_orbit(rng: Rng, scene: Scene) -> Path:
     """Draw a way around the room's middle, which it looks at."""
     half = np.maximum(scene.room[:2] / 2 - rng.uniform(_WALL_M, 1.4), 0.25)
-    start, rate = float(rng.random()), float(rng.choice([-1, 1])) / ROUND_S
+    start, rate = float(rng.random()), pick(rng, [-1, 1]) / ROUND_S
     middle = scene.room[:2] / 2
     height = float(rng.uniform(1.3, min(2.0, scene.room[2] - 0.4)))
     x = Wave(float(middle[0]), ((float(half[0]), rate, start),))

@@ -16,6 +16,7 @@ from dsc._renderer.solids import (
     Scene,
     Solid,
     metal,
+    pick,
     tint,
     wood,
 )
@@ -30,11 +31,11 @@ def draw_surfaces(rng: Rng, palette: Palette, name: str) -> tuple[Material, ...]
         light = palette.accents[0].clip(0.05, 0.8)
     patterns = ["plain", "plaster", "plaster", "plaster", "stripes", "damask", "bricks", "dots"]
     tiled = name in ("bathroom", "kitchen") and rng.random() < 0.6
-    wall = _surface(rng, light, "tiles" if tiled else str(rng.choice(patterns)), 0.25)
+    wall = _surface(rng, light, "tiles" if tiled else pick(rng, patterns), 0.25)
     other = wall
     if rng.random() < 0.25:
         accent = (0.8 * palette.accents[1] + 0.08).clip(0.03, 0.8)
-        other = _surface(rng, accent, str(rng.choice(patterns)), 0.3)
+        other = _surface(rng, accent, pick(rng, patterns), 0.3)
     stone = tint(rng.uniform(0.02, 0.15), rng.uniform(0, 0.3), rng.uniform(0.3, 0.9))
     plank = palette.wood if rng.random() < 0.5 else tint(0.07, rng.uniform(0.2, 0.6), 0.6)
     floors = {
@@ -44,9 +45,9 @@ def draw_surfaces(rng: Rng, palette: Palette, name: str) -> tuple[Material, ...]
     share = [0.1, 0.5, 0.2, 0.0, 0.15, 0.05] if tiled else [0.5, 0.15, 0.08, 0.17, 0.05, 0.05]
     pattern = str(rng.choice(list(floors), p=share))
     floor = _surface(rng, floors[pattern][0].clip(0.02, 0.8), pattern, floors[pattern][1])
-    gloss = 0.0 if pattern == "carpet" else float(rng.choice([0.0, 0.15, 0.35]))
+    gloss = 0.0 if pattern == "carpet" else pick(rng, [0.0, 0.15, 0.35])
     white = tint(rng.random(), rng.uniform(0, 0.06), rng.uniform(0.85, 0.98))
-    ceiling = _surface(rng, white, str(rng.choice(["plain", "plaster"])), 0.4)
+    ceiling = _surface(rng, white, pick(rng, ["plain", "plaster"]), 0.4)
     sides = [wall] * 4
     sides[int(rng.integers(4))] = other
     return (*sides, replace(floor, gloss=gloss), ceiling)
@@ -78,7 +79,7 @@ def trim(rng: Rng, scene: Scene, palette: Palette) -> None:
                 scene.pieces.append(_onto_wall(scene, wall, b.parts, (low + end) / 2))
     b = Builder(rng, palette)
     if rng.random() < 0.15:
-        size, x, y = rng.uniform(0.3, 0.7), rng.choice([0.0, w]), rng.choice([0.0, d])
+        size, x, y = rng.uniform(0.3, 0.7), pick(rng, [0.0, w]), pick(rng, [0.0, d])
         b.put("wall", scene.surfaces[0], (x, y, 0), (size, size, h))
     scene.pieces.extend([part] for part in b.parts)
 

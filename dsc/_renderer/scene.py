@@ -22,6 +22,7 @@ from dsc._renderer.solids import (
     draw_palette,
     glow,
     metal,
+    pick,
     tint,
 )
 from dsc._renderer.trace import Camera, trace
@@ -153,7 +154,7 @@ def _furnish(
         b = Builder(rng, palette)
         furniture.rug(b)
         x, y = scene.room[:2] * rng.uniform(0.4, 0.6, 2)
-        turn = float(rng.choice([0, np.pi / 2]) + (rng.random() < 0.3) * rng.normal(0, 0.3))
+        turn = float(pick(rng, [0, np.pi / 2]) + (rng.random() < 0.3) * rng.normal(0, 0.3))
         scene.pieces.append([part.moved(x, y, turn) for part in b.parts])
 
 
@@ -212,7 +213,7 @@ def _light(rng: Rng, scene: Scene) -> None:
     warm = tint(0.1, rng.uniform(0.0, 0.4), 1.0)
     for lamp in range(lamps):
         spot = np.array([w * rng.uniform(0.35, 0.65), d * (lamp + rng.uniform(0.35, 0.65)) / lamps])
-        drop = float(rng.choice([0.0, 0.0, rng.uniform(0.4, 0.8)]))
+        drop = pick(rng, [0.0, 0.0, rng.uniform(0.4, 0.8)])
         _fixture(rng, scene, spot, drop, warm)
         spread = np.array([[0.16, 0.0, 0.0], [0.0, 0.16, 0.0]])
         power = warm * rng.uniform(0.8, 1.3) * (1.2 + 0.14 * area) / lamps

@@ -4,12 +4,14 @@ Lengths are metres and z points up; the room is [0, w] × [0, d] × [0, h]. Colo
 Nothing here knows of image sizes: a scene can be rendered at any.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+T = TypeVar("T")
 Vector = NDArray[np.float64]
 Rng = np.random.Generator
 Shape = Literal["box", "sphere", "cylinder"]
@@ -169,6 +171,14 @@ class Palette:
     accents: Vector  # (n, 3)
 
 
+def pick(rng: Rng, options: Sequence[T]) -> T:
+    """Draw one of some options, as `numpy.random.Generator.choice` does.
+
+    That one makes an array of a list first, in which NumPy can lose a Ctrl-C.
+    """
+    return options[int(rng.integers(len(options)))]
+
+
 def tint(hue: float, saturation: float, value: float) -> Vector:
     """Return the linear colour of an HSV colour, each from 0 to 1."""
     sector = (np.array([5.0, 3.0, 1.0]) + hue * 6) % 6
@@ -180,7 +190,7 @@ def draw_palette(rng: Rng) -> Palette:
     """Draw a room's colours: mostly subdued, now and then loud."""
     loud = rng.random() < 0.12
     first = rng.random()
-    hues = [first, first + rng.normal(0, 0.06), first + rng.choice([0.33, 0.5, 0.67]), rng.random()]
+    hues = [first, first + rng.normal(0, 0.06), first + pick(rng, [0.33, 0.5, 0.67]), rng.random()]
     accents = []
     for hue in hues:
         saturation = rng.uniform(0.5, 0.9) if loud else 0.9 * rng.beta(1.6, 3)
@@ -204,7 +214,7 @@ def cloth(rng: Rng, palette: Palette) -> Material:
     """Draw a woven or printed fabric."""
     first, other = palette.accents[rng.choice(len(palette.accents), 2, replace=False)]
     second = first * rng.uniform(0.4, 1.5) if rng.random() < 0.5 else other
-    pattern = str(rng.choice(_CLOTH))
+    pattern = pick(rng, _CLOTH)
     period = (0.015, 0.06) if pattern in ("fabric", "carpet") else (0.04, 0.25)
     return _material(rng, first, second, pattern, period, 0.0)
 
@@ -214,7 +224,7 @@ def paint(rng: Rng, palette: Palette, gloss: float = 0.6) -> Material:
     first, other = palette.accents[rng.choice(len(palette.accents), 2, replace=False)]
     if rng.random() < 0.3:
         first = tint(rng.random(), rng.beta(2, 2), rng.uniform(0.3, 0.9))
-    pattern = str(rng.choice(["plain", "plain", "plain", "noise", "stripes", "marble", "dots"]))
+    pattern = pick(rng, ["plain", "plain", "plain", "noise", "stripes", "marble", "dots"])
     return _material(rng, first, other, pattern, (0.04, 0.2), gloss)
 
 
