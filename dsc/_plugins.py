@@ -1,4 +1,4 @@
-"""What other packages add to dsc: codecs and dataset layouts, named by their entry points.
+"""What other packages add to dsc: codecs, rules and layouts, named by their entry points.
 
 A package that declares, in its ``pyproject.toml``::
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 CODECS = "dsc.codecs"
+RULES = "dsc.rules"
 SOURCES = "dsc.sources"
 
 
@@ -32,7 +33,7 @@ def plugin_names(group: str, own: Collection[str]) -> tuple[str, ...]:
     Parameters
     ----------
     group
-        `CODECS` or `SOURCES`.
+        `CODECS`, `RULES` or `SOURCES`.
     own
         Names of dsc's own, which a package cannot take: they are left out.
     """

@@ -1,7 +1,8 @@
 """Codecs by name, and what a codec of your own must do, and may do beside that.
 
 A package of your own adds a codec by an entry point of the group ``dsc.codecs``;
-``examples/third_party_codec`` is a whole one.
+``examples/third_party_codec`` is a whole one. An entry point of the group ``dsc.rules`` adds a
+`Rule`, by which a task follows from others.
 """
 
 from dsc._codecs.base import (
@@ -15,6 +16,7 @@ from dsc._codecs.base import (
     SplitCodec,
     check_array,
 )
+from dsc._codecs.derived.rule import Own, Rule
 from dsc._codecs.registry import CODECS, codec_class, codec_from_config, codec_names, make_codec
 
 __all__ = [
@@ -25,6 +27,8 @@ __all__ = [
     "EffortCodec",
     "JointCodec",
     "LatentCodec",
+    "Own",
+    "Rule",
     "Sample",
     "SplitCodec",
     "check_array",

@@ -37,8 +37,8 @@ FLOORS = (
 # Inside a room likewise, one file or inner room after the other.
 INNER = {
     "_codecs": (
-        "latents base canvas registry split coding context maps classical label sequence encoder "
-        "residual restored learned"
+        "latents base canvas registry split coding context maps classical label sequence derived "
+        "encoder residual restored learned"
     ),
     "_storage": "files format cache read",
     "_files": "formats directories passed_over likely local remote packed tree",

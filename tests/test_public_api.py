@@ -48,6 +48,8 @@ PUBLIC = {
         "EffortCodec",
         "JointCodec",
         "LatentCodec",
+        "Own",
+        "Rule",
         "Sample",
         "SplitCodec",
         "check_array",

@@ -7,5 +7,6 @@
   directions, `residual` the bound on every pixel, `restored` pictures improved after decoding.
 - `learned`: all tasks in one network. `latents`: its integers as samples and batches. `split`: its
   decoder without its encoder.
+- `derived`: maps computed from other tasks' maps.
 - `coding`: integers into bytes. `context`: label maps and masks into bytes.
 """

@@ -1,0 +1,76 @@
+"""Rules by id, and which of them a task follows by. A module is imported when it is asked for.
+
+Other packages add rules by entry points of the group ``dsc.rules``, each of which names a class
+that does what `Rule` says, under its `id`. An archive names its rules by id, so an id of dsc's own
+always means dsc's own, and an id that two packages declare is refused.
+"""
+
+from collections.abc import Sequence
+from importlib import import_module
+from typing import cast
+
+from dsc import _plugins
+from dsc._codecs.base import Sample
+from dsc._codecs.derived.rule import Rule
+from dsc._schemas import Task
+from dsc.errors import UnknownCodecError, UsageError
+
+RULES: dict[str, str] = {}
+"""Of each rule of dsc's own: its id, and the class that is imported when the id is asked for."""
+
+MEMBERS = ("find", "from_params", "params", "fit", "derive")
+
+
+def rule_names() -> tuple[str, ...]:
+    """List the ids there are: dsc's own, then those of installed packages."""
+    return (*RULES, *_plugins.plugin_names(_plugins.RULES, RULES))
+
+
+def rule_class(rule_id: str) -> type[Rule]:
+    """Return the class that is registered under `rule_id`.
+
+    Raises
+    ------
+    UnknownCodecError
+        When there is none; the message lists those there are.
+    UsageError
+        When it is another package's and cannot be imported, is declared by two, or is no rule of
+        that id; the message names the package.
+    """
+    if rule_id in RULES:
+        module, _, name = RULES[rule_id].partition(":")
+        own: type[Rule] = getattr(import_module(module), name)
+        return own
+    found = _plugins.load_plugin(_plugins.RULES, rule_id)
+    if found is None:
+        raise UnknownCodecError(
+            f"unknown rule {rule_id!r}; known: {', '.join(rule_names())}; an archive that names it "
+            "needs the package that brings it, or a newer dsc"
+        )
+    lacking = [name for name in MEMBERS if not callable(getattr(found, name, None))]
+    own_id = getattr(found, "id", None)
+    if lacking or own_id != rule_id:
+        package = _plugins.plugin_package(_plugins.RULES, rule_id)
+        wrong = f"lacks {', '.join(lacking)}" if lacking else f"calls itself {own_id!r}"
+        raise UsageError(f"rule {rule_id!r} of {package} {wrong}; see dsc.codecs.Rule")
+    return cast(type[Rule], found)
+
+
+def find_rule(child: Task, parents: Sequence[Task], samples: Sequence[Sample]) -> Rule | None:
+    """Find the first rule, in the order of `rule_names`, by which a task follows from others.
+
+    Parameters
+    ----------
+    child
+        The task that may follow; it is passed over among `parents`.
+    parents
+        The tasks that it may follow from.
+    samples
+        Native originals of the child and the parents, by task name.
+    """
+    others = [task for task in parents if task.name != child.name]
+    for rule_id in rule_names():
+        found = rule_class(rule_id).find(child, others, samples)
+        if found is not None:
+            return found
+    return None
