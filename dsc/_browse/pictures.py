@@ -84,7 +84,7 @@ class Pictures:
 
     def dataset(self, task: str) -> Dataset:
         """Return what reads a task, and those that are coded together with it."""
-        names = self._component[task]
+        names = self._component.get(task, (task,))
         with self._opening:
             if names not in self._datasets:
                 self._datasets[names] = Dataset(self.archive, list(names), native=True)

@@ -6,8 +6,9 @@ stateless: the same sample at the same quality gives the same bytes, and a strea
 without anything but the streams it requires.
 
 What only some codecs can do is a protocol each: `JointCodec`, `SplitCodec` (both of a codec's
-class), `EffortCodec`, `AccessCodec`, `GroupCodec`, `KeepingCodec`, `PackedCodec`, `LatentCodec`
-and `AdaptableCodec`. Ask with `isinstance`; a codec need not name them.
+class), `EffortCodec`, `AccessCodec`, `GroupCodec`, `KeepingCodec`, `DependentCodec`,
+`PackedCodec`, `LatentCodec` and `AdaptableCodec`. Ask with `isinstance`; a codec need not name
+them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,6 +29,7 @@ Array = NDArray[Any]
 """A native array: the integers or floats of the source's files, shaped as its `Task` says."""
 Sample = Mapping[str, Array]
 """The native arrays of one sample by task name."""
+INPUTS = "inputs"  # the entry of a `DependentCodec`'s configuration
 
 
 @runtime_checkable
@@ -178,6 +180,59 @@ class KeepingCodec(Protocol):
     """
 
     takes_coded: ClassVar[bool]
+
+
+@runtime_checkable
+class DependentCodec(Protocol):
+    """A codec whose tasks follow from tasks that other codecs of the archive code.
+
+    Its configuration has `INPUTS`: by name of each of those tasks, the streams that decoding it
+    takes, which its own streams require. What it is given of them, writing and reading alike, is
+    what the archive decodes. A sample may lack some of them; what is written then needs none.
+
+    Attributes
+    ----------
+    inputs
+        Names of the tasks that it is given.
+    """
+
+    inputs: tuple[str, ...]
+
+    def encode_given(
+        self, samples: Sequence[Sample], given: Sequence[Sample], quality: Quality
+    ) -> list[dict[str, bytes]]:
+        """Encode samples that have tasks of this codec.
+
+        Parameters
+        ----------
+        samples
+            Native arrays of the source: of this codec's tasks, and of its inputs where the source
+            has them.
+        given
+            Of each sample the inputs as the archive decodes them.
+
+        Raises
+        ------
+        CodecError
+            When an array does not fit its task.
+        """
+        ...
+
+    def decode_given(
+        self,
+        streams: Sequence[Mapping[str, bytes]],
+        given: Sequence[Sample],
+        tasks: Sequence[str],
+        max_pixels: int,
+    ) -> list[dict[str, Array]]:
+        """Decode as `Codec.decode_batch` does, with the inputs of each sample.
+
+        Raises
+        ------
+        BitstreamError
+            When a bitstream is damaged, or an input that it needs is not given.
+        """
+        ...
 
 
 @runtime_checkable

@@ -36,6 +36,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "exact": ("libjxl", "zstd"),
     "vector": ("brotli",),
     "plain": ("zstandard",),
+    "derived": (),
     "label-context": ("libjxl", "zstd"),
     "normal-palette": ("libavif", "zstd", *MASKS),
     "independent": LEARNED,
@@ -51,7 +52,8 @@ UNSAID = {
     "normal-palette": Effort.BEST,
 }
 WITHOUT_EFFORT = (
-    "raw", "vector", "plain", "residual", "keep", "independent", "shared-latent", "chained",
+    "raw", "vector", "plain", "residual", "derived", "keep", "independent", "shared-latent",
+    "chained",
 )  # fmt: skip
 PACKAGES = ("torch", "av")
 SEARCH = "quality-search"  # dsc's own way to find qualities, beside the packages
@@ -101,7 +103,7 @@ def effort_of(codec_id: str, config: Mapping[str, Any]) -> str | None:
         return effort_of(str(base.get("id")), base.get("config") or {})
     if "effort" in config:
         return str(config["effort"])
-    if codec_id in WITHOUT_EFFORT or codec_id not in (*LIBRARIES, "residual"):
+    if codec_id in WITHOUT_EFFORT or codec_id not in (*LIBRARIES, "residual", "derived"):
         return None
     return str(UNSAID.get(codec_id, Effort.DEFAULT))
 

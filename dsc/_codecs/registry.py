@@ -37,6 +37,7 @@ CODECS: dict[str, str] = {
     "vector": "dsc._codecs.classical.vector:VectorCodec",
     "plain": "dsc._codecs.classical.plain:PlainCodec",
     "residual": "dsc._codecs.residual.codec:ResidualCodec",
+    "derived": "dsc._codecs.derived.codec:DerivedCodec",
     "label-context": "dsc._codecs.label.codec:LabelContextCodec",
     "normal-palette": "dsc._codecs.label.normals:NormalPaletteCodec",
     "independent": "dsc._codecs.learned.codec:IndependentCodec",

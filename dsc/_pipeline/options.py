@@ -501,6 +501,8 @@ class CodingOptions:
         How long encoders may look for fewer bytes: ``fast``, ``default`` or ``best``.
     access
         What frames of recordings are predicted from: ``balanced`` or ``tree``.
+    derive
+        Whether tasks that follow from others are computed instead of stored: ``auto`` or ``never``.
     auto_samples
         How many samples codecs are tried on at most, where that is left to dsc.
     auto_minutes
@@ -572,6 +574,17 @@ class CodingOptions:
             "What the frames of a recording are predicted from: balanced, the fewest bytes, or "
             "tree, so that one frame alone is read and decoded sooner. Default: balanced.",
             metavar="balanced|tree",
+        ),
+    ] = None
+    derive: Annotated[
+        str | None,
+        Option(
+            "--derive",
+            "Whether a task that follows from others (edges and key points of an image, Euclidean "
+            "depth, shading) is computed when it is read: auto, where a rule is found that gives "
+            "the samples' values, or never. Fetching it alone then takes what it follows from. "
+            "Default: auto.",
+            metavar="auto|never",
         ),
     ] = None
     auto_samples: Annotated[

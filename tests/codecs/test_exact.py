@@ -192,7 +192,7 @@ def test_what_is_no_map_is_refused(task):
 # ---- exact tasks and other codecs
 
 
-OTHERS = ("residual", "keep")  # over another codec; of frames as a video has them
+OTHERS = ("residual", "derived", "keep")  # over another codec; of frames as a video has them
 SINGLE = [c for c in CODECS if not hasattr(codec_class(c), "supported") and c not in OTHERS]
 
 

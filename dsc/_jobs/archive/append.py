@@ -122,6 +122,7 @@ def append(
     max_error: str | None = None,
     effort: str | None = None,
     access: str | None = None,
+    derive: str | None = None,
     auto_samples: int | None = None,
     auto_minutes: float | None = None,
     columns: Sequence[str] | str | None = None,
@@ -170,6 +171,8 @@ def append(
         How long encoders of a new task may look for fewer bytes, as in `dsc.compress`.
     access
         What frames of a new task are predicted from, as in `dsc.compress`.
+    derive
+        Whether a new task that follows from others is computed, as in `dsc.compress`.
     auto_samples
         How many samples codecs are tried on at most, where dsc chooses them.
     auto_minutes

@@ -57,6 +57,7 @@ def compress(
     max_error: str | None = None,
     effort: str = "default",
     access: str | None = None,
+    derive: str | None = None,
     auto_samples: int = DEFAULT_SAMPLES,
     auto_minutes: float = DEFAULT_MINUTES,
     shard_size: int | None = None,
@@ -106,6 +107,9 @@ def compress(
     access
         What the frames of a recording are predicted from: ``balanced``, the fewest bytes, or
         ``tree``, so that one frame alone is decoded sooner; None for ``balanced``.
+    derive
+        Whether tasks that follow from others are computed instead of stored: ``auto``, where a rule
+        is found that gives the samples' values, or ``never``; None for ``auto``.
     auto_samples
         How many samples codecs are tried on at most, where dsc chooses them.
     auto_minutes

@@ -15,8 +15,10 @@ from functools import partial
 from typing import Any, Self
 
 from dsc._codecs.base import (
+    INPUTS,
     Array,
     Codec,
+    DependentCodec,
     GroupCodec,
     KeepingCodec,
     PackedCodec,
@@ -26,10 +28,12 @@ from dsc._codecs.base import (
     group_size_of,
 )
 from dsc._codecs.canvas import Canvas, PlacedGroupCodec
+from dsc._codecs.derived.codec import DerivedCodec
+from dsc._codecs.derived.rule import Rule
 from dsc._codecs.maps.base import TaskCodec
 from dsc._codecs.registry import LOSSLESS, codec_from_config
 from dsc._pipeline.choose.codec_spec import Spec, choose_codecs, is_joint, make
-from dsc._schemas import Access, CodecRecord, Effort, Quality, Stream, Task
+from dsc._schemas import Access, CodecRecord, Effort, Quality, Stream, Task, required_streams
 from dsc._schemas.group import Linked, lanes_of, link_all, whole
 from dsc._schemas.stream import Compressed
 from dsc._storage.format.dictionary import read_dictionary
@@ -83,6 +87,11 @@ class CodecSet:
         self.lanes = lanes_of(self._records)
         grouped = {name for lane in self.lanes for name in lane}
         self._grouped = {slot for name, slot in self.slots.items() if name in grouped}
+        self._inputs = {
+            slot: self._slots_of(record.config[INPUTS])
+            for slot, record in enumerate(self._records)
+            if INPUTS in record.config and record.streams
+        }
         self._task_slot: dict[str, int] = {}
         self._carriers: dict[str, set[str]] = {}  # the streams that carry a task, by its name
         for stream in self._streams:
@@ -91,6 +100,15 @@ class CodecSet:
                 slot = self.slots[stream.name]
                 if self._task_slot.setdefault(task, slot) != slot:
                     raise CodecError(f"two codecs carry task {task}; choose one of them")
+
+    def _slots_of(self, inputs: Mapping[str, Sequence[str]]) -> dict[str, int]:
+        """Return the slot that decodes each input: a copy may have its streams and not the task."""
+        lacking = sorted({name for own in inputs.values() for name in own} - self.slots.keys())
+        if lacking:
+            raise CodecError(
+                f"no codec writes stream {', '.join(lacking)}, which another one takes"
+            )
+        return {name: self.slots[own[-1]] for name, own in inputs.items()}
 
     @classmethod
     def of(cls, codecs: Sequence[Codec]) -> Self:
@@ -148,20 +166,34 @@ class CodecSet:
         effort: Effort = Effort.DEFAULT,
         make_codec: Callable[[str, Sequence[Task]], Codec] = make,
         access: Access = Access.BALANCED,
+        rules: Mapping[str, Rule] | None = None,
     ) -> Self:
         """Make the codecs named for each task, each by `make_codec`; see `from_spec`.
+
+        Parameters
+        ----------
+        rules
+            By name, the tasks that follow from others, and how. What is named for one of them is
+            the codec of maps that the rule does not give.
 
         Raises
         ------
         CodecError
             When a codec cannot code its tasks.
         """
-        codecs = []
-        for word in dict.fromkeys(words[task.name] for task in tasks):
-            own = [task for task in tasks if words[task.name] == word]
+        rules = {} if rules is None else rules
+        codecs: list[Codec] = []
+        stored = [task for task in tasks if task.name not in rules]
+        for word in dict.fromkeys(words[task.name] for task in stored):
+            own = [task for task in stored if words[task.name] == word]
             together = [own] if is_joint(word) else _apart(own, bounded)
             made = [at_effort(make_codec(word, group), effort) for group in together]
             codecs += [_bounded(at_access(codec, access), bounded) for codec in made]
+        graph = [stream for codec in codecs for stream in codec.streams()]
+        for task in tasks:
+            if task.name in rules:
+                base = at_effort(make_codec(words[task.name], [task]), effort)
+                codecs.append(derived_codec(rules[task.name], base, stored, graph))
         return cls.of(codecs)._within(bounded)
 
     @classmethod
@@ -185,14 +217,18 @@ class CodecSet:
         return tuple(self._task_slot)
 
     def components(self) -> tuple[Component, ...]:
-        """Return the connected parts of the stream graph, in its own order."""
+        """Return the connected parts of the stream graph, in its own order.
+
+        What follows from other codecs' tasks is in none of them (`encode_dependents`).
+        """
         part_of: dict[str, set[str]] = {}
-        for stream in self._streams:
+        streams = [one for one in self._streams if self.slots[one.name] not in self._inputs]
+        for stream in streams:
             joined = {stream.name}.union(*(part_of[name] for name in stream.requires))
             for name in joined:
                 part_of[name] = joined
         parts = {min(part): part for part in part_of.values()}
-        order = [stream for stream in self._streams if stream.carries]
+        order = [stream for stream in streams if stream.carries]
         found: dict[str, list[str]] = {}
         for stream in order:
             found.setdefault(min(part_of[stream.name]), []).extend(stream.carries)
@@ -323,6 +359,8 @@ class CodecSet:
         """Encode several groups; return the payloads of all their samples, in order."""
         coded: list[dict[str, bytes]] = [{} for group in groups for _ in group]
         for slot in range(len(self._records)):
+            if slot in self._inputs:
+                continue
             own = [[self._own_tasks(slot, sample) for sample in group] for group in groups]
             if not any(map(any, own)):
                 continue
@@ -332,7 +370,46 @@ class CodecSet:
             for payloads, part, streams in zip(coded, parts, found, strict=True):
                 self._check_coded(slot, part, streams)
                 payloads.update(streams)
+        self.encode_dependents([sample for group in groups for sample in group], coded, quality)
         return coded
+
+    def encode_dependents(
+        self, samples: Sequence[Sample], coded: Sequence[dict[str, bytes]], quality: Quality
+    ) -> None:
+        """Add the payloads of tasks that follow from others, whose payloads are there.
+
+        Parameters
+        ----------
+        coded
+            Of each sample its payloads so far.
+
+        Raises
+        ------
+        CodecError
+            When an array does not fit its task.
+        """
+        for slot, inputs in self._inputs.items():
+            own = [self._own_tasks(slot, sample) for sample in samples]
+            places = [at for at, part in enumerate(own) if part]
+            if not places:
+                continue
+            known = [
+                own[at] | {name: samples[at][name] for name in inputs if name in samples[at]}
+                for at in places
+            ]
+            with single_thread():
+                pixels = most_pixels(known)
+                given = self._decode_inputs(slot, [coded[at] for at in places], inputs, pixels)
+                found = self._dependent(slot).encode_given(known, given, quality)
+            for at, streams in zip(places, found, strict=True):
+                self._check_coded(slot, own[at], streams)
+                coded[at].update(streams)
+
+    def _dependent(self, slot: int) -> DependentCodec:
+        codec = self.codec(slot)
+        if not isinstance(codec, DependentCodec):
+            raise CodecError(f"codec {codec.id} has inputs, and takes none")
+        return codec
 
     def _encode_by(
         self, slot: int, groups: Sequence[Sequence[Sample]], quality: Quality
@@ -381,7 +458,50 @@ class CodecSet:
         """
         decoded: list[dict[str, Array]] = [{} for _ in streams]
         for slot, own, given in self._shares(streams, tasks):
-            found = self.codec(slot).decode_batch(given, own, max_pixels)
+            if slot in self._inputs:
+                found = self._decode_dependents(slot, streams, given, own, decoded, max_pixels)
+            else:
+                found = self.codec(slot).decode_batch(given, own, max_pixels)
+            for sample, arrays in zip(decoded, found, strict=True):
+                sample.update(arrays)
+        return decoded
+
+    def _decode_dependents(
+        self,
+        slot: int,
+        streams: Sequence[Mapping[str, bytes]],
+        own: Sequence[Mapping[str, bytes]],
+        tasks: Sequence[str],
+        decoded: Sequence[Mapping[str, Array]],
+        max_pixels: int,
+    ) -> list[dict[str, Array]]:
+        """Decode tasks that follow from others, which are decoded first where they are not yet."""
+        inputs = self._inputs[slot]
+        given = [{name: one[name] for name in inputs if name in one} for one in decoded]
+        places = [at for at, one in enumerate(own) if one]
+        lacking = [name for name in inputs if any(name not in given[at] for at in places)]
+        if lacking:
+            some = [streams[at] for at in places]
+            found = self._decode_inputs(slot, some, lacking, max_pixels)
+            for at, arrays in zip(places, found, strict=True):
+                given[at] = arrays | given[at]
+        return self._dependent(slot).decode_given(own, given, tasks, max_pixels)
+
+    def _decode_inputs(
+        self,
+        slot: int,
+        streams: Sequence[Mapping[str, bytes]],
+        names: Iterable[str],
+        max_pixels: int,
+    ) -> list[dict[str, Array]]:
+        """Decode some inputs of the codec of a slot."""
+        decoded: list[dict[str, Array]] = [{} for _ in streams]
+        by_slot: dict[int, list[str]] = {}
+        for name in names:
+            by_slot.setdefault(self._inputs[slot][name], []).append(name)
+        for owner, own in by_slot.items():
+            given = [self._streams_of(owner, one) for one in streams]
+            found = self.codec(owner).decode_batch(given, own, max_pixels)
             for sample, arrays in zip(decoded, found, strict=True):
                 sample.update(arrays)
         return decoded
@@ -402,8 +522,10 @@ class CodecSet:
         UnknownTaskError
             When no codec carries a task. The calls raise `BitstreamError` on damage.
         """
-        jobs: list[Job] = []
+        jobs, claimed = self._dependent_jobs(canvas, streams, tasks, max_pixels)
         for slot, own, given in self._shares(streams, tasks):
+            if slot in self._inputs:
+                continue
             codec = self.codec(slot)
             if slot in self._grouped:
                 jobs += [
@@ -416,13 +538,47 @@ class CodecSet:
                     partial(_decode_one, codec, canvas, number, task, one[task], max_pixels)
                     for number, one in enumerate(given)
                     for task in own
-                    if task in one and not canvas.has(number, task)
+                    if task in one
+                    and not canvas.has(number, task)
+                    and (number, task) not in claimed
                 ]
                 continue
             some = [k for k in range(len(given)) if not all(canvas.has(k, task) for task in own)]
             if some:
                 jobs.append(partial(_decode_some, codec, canvas, some, given, own, max_pixels))
         return jobs
+
+    def _dependent_jobs(
+        self,
+        canvas: Canvas,
+        streams: Sequence[Mapping[str, bytes]],
+        tasks: Sequence[str],
+        max_pixels: int,
+    ) -> tuple[list[Job], set[tuple[int, str]]]:
+        """Return a call a sample for what follows from other tasks.
+
+        Each decodes what it takes once; which of that is wanted itself, the set says: number of the
+        sample and task.
+        """
+        jobs: list[Job] = []
+        claimed: set[tuple[int, str]] = set()
+        for number, one in enumerate(streams if self._inputs else ()):
+            own = [
+                task
+                for task in tasks
+                if self._task_slot[task] in self._inputs
+                and self._carriers[task] & set(one)
+                and not canvas.has(number, task)
+            ]
+            if not own:
+                continue
+            inputs = {name for task in own for name in self._inputs[self._task_slot[task]]}
+            also = [t for t in tasks if t in inputs and not canvas.has(number, t)]
+            also = [task for task in also if self._is_alone(self._task_slot[task])]
+            claimed |= {(number, task) for task in also}
+            wanted = [*also, *own]
+            jobs.append(partial(_decode_some, self, canvas, [number], streams, wanted, max_pixels))
+        return jobs, claimed
 
     def _groups(
         self,
@@ -446,12 +602,17 @@ class CodecSet:
 
     def decodes_alone(self, tasks: Sequence[str]) -> bool:
         """Tell whether the codecs of these tasks decode each task of a sample, or group, alone."""
-        codecs = [
-            self.codec(slot)
-            for slot in {self._task_slot[task] for task in tasks}
-            if slot not in self._grouped
-        ]
-        return all(isinstance(codec, TaskCodec) and codec.decodes_alone for codec in codecs)
+        slots = {self._task_slot[task] for task in tasks}
+        slots |= {owner for slot in slots for owner in self._inputs.get(slot, {}).values()}
+        return all(
+            self._is_alone(slot)
+            for slot in slots
+            if slot not in self._grouped and slot not in self._inputs
+        )
+
+    def _is_alone(self, slot: int) -> bool:
+        codec = self.codec(slot)
+        return isinstance(codec, TaskCodec) and codec.decodes_alone
 
     def _shares(
         self, streams: Sequence[Mapping[str, bytes]], tasks: Sequence[str]
@@ -462,10 +623,13 @@ class CodecSet:
             raise UnknownTaskError(
                 f"no codec here codes {', '.join(unknown)}; found: {', '.join(self._task_slot)}"
             )
-        for slot in dict.fromkeys(self._task_slot[task] for task in tasks):
+        slots = dict.fromkeys(self._task_slot[task] for task in tasks)
+        for slot in sorted(slots, key=self._inputs.__contains__):  # those come last
             own = [task for task in tasks if self._task_slot[task] == slot]
-            names = self._records[slot].streams
-            yield slot, own, [{name: s[name] for name in names if name in s} for s in streams]
+            yield slot, own, [self._streams_of(slot, sample) for sample in streams]
+
+    def _streams_of(self, slot: int, sample: Mapping[str, bytes]) -> dict[str, bytes]:
+        return {name: sample[name] for name in self._records[slot].streams if name in sample}
 
     def decode_group(
         self, streams: Sequence[Mapping[str, bytes]], tasks: Sequence[str], max_pixels: int
@@ -513,7 +677,7 @@ def _decode_group(
 
 
 def _decode_some(
-    codec: Codec,
+    codec: "Codec | CodecSet",
     canvas: Canvas,
     numbers: Sequence[int],
     streams: Sequence[Mapping[str, bytes]],
@@ -524,6 +688,16 @@ def _decode_some(
     for number, arrays in zip(numbers, found, strict=True):
         for task, array in arrays.items():
             canvas.put(number, task, array)
+
+
+def pixels_of(sample: Sample) -> int:
+    """Return the most pixels that a map of a sample has."""
+    return max(a.shape[0] * a.shape[1] if a.ndim > 1 else 1 for a in sample.values())
+
+
+def most_pixels(group: Sequence[Sample]) -> int:
+    """Return the most pixels that a map of a group's samples has."""
+    return max((pixels_of(sample) for sample in group if sample), default=1)
 
 
 class WeightFiles:
@@ -550,6 +724,23 @@ def single_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def derived_codec(
+    rule: Rule, base: Codec, tasks: Sequence[Task], streams: Sequence[Stream]
+) -> DerivedCodec:
+    """Make the codec of a task that follows from others.
+
+    Parameters
+    ----------
+    base
+        Codes maps that the rule does not give.
+    tasks, streams
+        Those there are, the rule's inputs among them.
+    """
+    known = {task.name: task for task in tasks}
+    inputs = {name: required_streams(streams, [name]) for name in rule.inputs}
+    return DerivedCodec(rule, inputs, [known[name] for name in rule.inputs], base)
 
 
 def _apart(tasks: Sequence[Task], bounded: Sequence[str]) -> list[list[Task]]:

@@ -7,11 +7,13 @@ and becomes a `Coding`: every later step takes that value.
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
+from dsc._codecs.derived.rule import Rule
 from dsc._codecs.registry import LOSSLESS
 from dsc._pipeline.choose.auto import choose_by_trying
 from dsc._pipeline.choose.codec_set import CodecSet
 from dsc._pipeline.choose.codec_spec import Spec, choose_codecs, is_joint
 from dsc._pipeline.choose.coding import Coding
+from dsc._pipeline.choose.derive import Derive, find_rules
 from dsc._pipeline.choose.light import without_weights
 from dsc._pipeline.choose.race import TrialProgress
 from dsc._pipeline.choose.recorded import check_kept, check_recorded, is_recorded, predicted
@@ -75,7 +77,7 @@ def decide_coding(
     access, recorded = Access.parse(asked.access), is_recorded(source)
     automatic = spec.automatic(tasks, tuple(bounds))
     if not automatic:
-        codec_set = _by_words(spec, source, tasks, tuple(bounds), effort, access, recorded)
+        codec_set = _by_words(spec, source, tasks, asked, recorded)
         _check_fits(codec_set, source, asked)
         shared = [stream.name for stream in codec_set.streams() if not stream.carries]
         quality = asked_quality(asked, report, tasks, shared)
@@ -104,7 +106,10 @@ def decide_coding(
         on_choice(choice)
     try:
         chosen = {**words, **choice.codecs}
-        codec_set = CodecSet.assigned(chosen, tasks, tuple(bounds), effort, access=access)
+        rules = _rules(spec, source, tasks, asked, chosen)
+        codec_set = CodecSet.assigned(
+            chosen, tasks, tuple(bounds), effort, access=access, rules=rules
+        )
     except CodecError as error:
         raise UsageError(f"--codec {spec.text or 'unset'}: {error}") from None
     _check_fits(codec_set, source, asked)
@@ -115,9 +120,7 @@ def _by_words(
     spec: Spec,
     source: Source,
     tasks: Sequence[Task],
-    bounded: Sequence[str],
-    effort: Effort,
-    access: Access,
+    asked: CodingOptions,
     recorded: bool,
 ) -> CodecSet:
     """Make the codecs that were named, and the usual ones of the other tasks.
@@ -127,12 +130,30 @@ def _by_words(
     UsageError
         When a codec cannot code a task given to it by name.
     """
+    effort, access = Effort.parse(asked.effort), Access.parse(asked.access)
+    bounded = tuple(_bounds(asked, tasks))
     try:
         words = choose_codecs(spec, tasks, is_recorded=recorded)
         words = without_weights(words, spec, source, tasks, effort)
-        return CodecSet.assigned(words, tasks, bounded, effort, access=access)
+        rules = _rules(spec, source, tasks, asked, words)
+        return CodecSet.assigned(words, tasks, bounded, effort, access=access, rules=rules)
     except CodecError as error:
         raise UsageError(f"--codec {spec.text or 'unset'}: {error}") from None
+
+
+def _rules(
+    spec: Spec,
+    source: Source,
+    tasks: Sequence[Task],
+    asked: CodingOptions,
+    words: Mapping[str, str],
+) -> dict[str, Rule]:
+    """Find which tasks follow from others; of those that something was asked for, none does."""
+    if Derive.parse(asked.derive) is Derive.NEVER:
+        return {}
+    targets = asked.quality.targets if isinstance(asked.quality, Quality) else {}
+    promised = {*targets, *Target.parse(asked.target or "", tasks), *_bounds(asked, tasks)}
+    return find_rules(source, tasks, words, promised | set(spec.chosen))
 
 
 def _check_kept(spec: Spec, quality: Quality) -> None:

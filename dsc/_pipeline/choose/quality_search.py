@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dsc._codecs.base import Sample
-from dsc._pipeline.choose.codec_set import CodecSet
+from dsc._pipeline.choose.codec_set import CodecSet, most_pixels
 from dsc._pipeline.choose.distortion import distortion, margin_db, mean_distortion
 from dsc._schemas import Quality, Task
 from dsc._schemas.target import measured_text
@@ -292,16 +292,6 @@ def _next_probe(known: Mapping[int, float], bad: int, good: int, model: Margin) 
     if good in known:
         return max(min(probe, good - stride), within[0])
     return min(max(probe, bad + stride), within[-1])
-
-
-def pixels_of(sample: Sample) -> int:
-    """Return the most pixels that a map of a sample has."""
-    return max(a.shape[0] * a.shape[1] if a.ndim > 1 else 1 for a in sample.values())
-
-
-def most_pixels(group: Sequence[Sample]) -> int:
-    """Return the most pixels that a map of a group's samples has."""
-    return max((pixels_of(sample) for sample in group if sample), default=1)
 
 
 def _key(quality: Quality) -> tuple[tuple[str, int], ...]:

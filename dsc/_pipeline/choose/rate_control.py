@@ -13,13 +13,12 @@ from dataclasses import dataclass, field
 
 from dsc._codecs.base import Array, Sample
 from dsc._codecs.residual.bound import worst_error
-from dsc._pipeline.choose.codec_set import CodecSet, Component
+from dsc._pipeline.choose.codec_set import CodecSet, Component, most_pixels
 from dsc._pipeline.choose.crops import crop
 from dsc._pipeline.choose.quality_search import (
     QualityCurve,
     QualitySearch,
     SearchResult,
-    most_pixels,
 )
 from dsc._schemas import Quality, Task
 from dsc._schemas.reached import MAX_ERROR, Reached
@@ -116,6 +115,7 @@ class RateControl:
                     payloads[at] |= streams
                 for at, found in zip(places, self._promises(samples, result), strict=True):
                     reached[at] += found
+        self._codecs.encode_dependents(group, payloads, self._quality)
         return [Coded(p, tuple(r)) for p, r in zip(payloads, reached, strict=True)]
 
     def _together(self, part: Component, group: Sequence[Sample]) -> list[list[int]]:

@@ -21,13 +21,13 @@ from dsc._codecs.base import Array, Sample
 from dsc._codecs.registry import LOSSLESS
 from dsc._pipeline.choose.below import cheapest_below
 from dsc._pipeline.choose.candidates import CodecCandidate, is_lossy
-from dsc._pipeline.choose.codec_set import CodecSet
+from dsc._pipeline.choose.codec_set import CodecSet, pixels_of
 from dsc._pipeline.choose.codec_spec import classical_codec, codec_id_of
 from dsc._pipeline.choose.coding import Coding
 from dsc._pipeline.choose.crops import Piece
 from dsc._pipeline.choose.distortion import EXACT_DB, distortion, margin_db, mean_distortion
 from dsc._pipeline.choose.probe import Probe
-from dsc._pipeline.choose.quality_search import SLACK_DB, QualityCurve, QualitySearch, pixels_of
+from dsc._pipeline.choose.quality_search import SLACK_DB, QualityCurve, QualitySearch
 from dsc._pipeline.choose.remembered import Memory
 from dsc._pipeline.metrics import identical
 from dsc._schemas import Metric, Quality, Target, Task

@@ -1,0 +1,57 @@
+"""A rule that is easy to see through, with which the way of derived tasks is tested."""
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Self
+
+import numpy as np
+
+from dsc._codecs.base import Array, Sample
+from dsc._schemas import Task
+from dsc.errors import BitstreamError
+
+ID = "sum@1"
+WHERE = "tests.sum_rule:SumRule"
+
+
+class SumRule:
+    """A uint16 map that is ``factor`` times the sum of an image's channels, plus a number a sample.
+
+    The number is the difference of the first pixel.
+    """
+
+    id: ClassVar[str] = ID
+    own_count = 1
+
+    def __init__(self, name: str, factor: int) -> None:
+        self.inputs, self.factor = (name,), factor
+
+    @classmethod
+    def find(cls, child: Task, parents: Sequence[Task], samples: Sequence[Sample]) -> Self | None:
+        images = [task for task in parents if task.channels == 3 and task.dtype == "uint8"]
+        for task in images if child.dtype == "uint16" and child.channels == 1 else ():
+            rule = cls(task.name, 7)
+            both = [one for one in samples if child.name in one and task.name in one]
+            if both and all(rule._gives(one[child.name], one) for one in both):
+                return rule
+        return None
+
+    def _gives(self, child: Array, inputs: Mapping[str, Array]) -> bool:
+        return np.array_equal(child, self.derive(inputs, self.fit(child, inputs)))
+
+    @classmethod
+    def from_params(cls, child: Task, inputs: Sequence[Task], params: Mapping[str, int]) -> Self:
+        return cls(inputs[0].name, params["factor"])
+
+    def params(self) -> dict[str, int]:
+        return {"factor": self.factor}
+
+    def fit(self, child: Array, inputs: Mapping[str, Array]) -> tuple[int, ...]:
+        return (max(int(child[0, 0]) - int(self._sum(inputs)[0, 0]), 0),)
+
+    def derive(self, inputs: Mapping[str, Array], own: tuple[int, ...]) -> Array:
+        if len(own) != 1:
+            raise BitstreamError(f"{len(own)} parameters")
+        return (self._sum(inputs) + own[0]).astype(np.uint16)
+
+    def _sum(self, inputs: Mapping[str, Array]) -> Array:
+        return self.factor * inputs[self.inputs[0]].astype(np.uint16).sum(-1)
