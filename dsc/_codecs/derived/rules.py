@@ -15,7 +15,11 @@ from dsc._codecs.derived.rule import Rule
 from dsc._schemas import Task
 from dsc.errors import UnknownCodecError, UsageError
 
-RULES: dict[str, str] = {}
+RULES: dict[str, str] = {
+    "mask_valid@1": "dsc._codecs.derived.mask_valid:MaskValid",
+    "depth_euclidean@1": "dsc._codecs.derived.depth_euclidean:DepthEuclidean",
+    "depth_zbuffer@1": "dsc._codecs.derived.depth_euclidean:DepthZbuffer",
+}
 """Of each rule of dsc's own: its id, and the class that is imported when the id is asked for."""
 
 MEMBERS = ("find", "from_params", "params", "fit", "derive")

@@ -1,0 +1,208 @@
+"""The rules `depth_euclidean` and `depth_zbuffer`: distance from the camera, and along its axis.
+
+A point at depth z along the axis of a pinhole camera is z · sqrt(x² + y² + 1) away from it, where
+(x, y, 1) is the ray of its pixel (`dsc._codecs.derived.camera`). The field of view is found for
+each sample, and so is how many counts of the child one of the parent is, for the two may have other
+units. Of Omnidata's annotator, commit 96f5a09d864f; its maps come out within one count.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
+from typing import ClassVar, Self
+
+import numpy as np
+
+from dsc._codecs.base import Array, Sample
+from dsc._codecs.derived.camera import (
+    SQUARE_BITS,
+    TANGENT_BITS,
+    Int64,
+    offsets,
+    squares,
+    view_of,
+    widest,
+)
+from dsc._codecs.derived.evidence import (
+    check_fit,
+    check_own,
+    complete,
+    dtype_range,
+    input_maps,
+    is_count_map,
+    middle,
+    most_frequent,
+    read_param,
+    share_within,
+    thinned,
+)
+from dsc._codecs.derived.rule import Own
+from dsc._schemas import Task, TaskKind
+
+SCALE_BITS = 24
+LEAST_SCALE, MOST_SCALE = 1 << 12, 1 << 30  # 1/4096 to 64
+LENGTH_BITS = SQUARE_BITS // 2
+WITHIN, SHARE = 1, 0.99  # of a sample's pixels that have to be within a count
+LOOKED_AT = 1 << 13  # pixels that a field of view is found by
+NEARBY = 3  # fields of view on either side of the first guess that are tried
+WORST = 8  # counts that a pixel's error counts for, at most
+SPREAD = 8  # counts between the least and the most of a map that is evidence
+
+
+class _Distance:
+    """What both ways have in common: `scale` counts of the child, in 2^-24, are one of the parent.
+
+    Where the input has no value the child has `nothing`.
+    """
+
+    id: ClassVar[str]
+    own_count = 1
+
+    def __init__(self, child: Task, parent: Task, scale: int, nothing: int) -> None:
+        self.inputs = (parent.name,)
+        self._child, self._parent = child, parent
+        self._scale, self._nothing = scale, nothing
+
+    @classmethod
+    def find(cls, child: Task, parents: Sequence[Task], samples: Sequence[Sample]) -> Self | None:
+        """Find a map of depth that the child follows from, in the unit of either or the same."""
+        for parent in parents:
+            whole = complete(samples, child.name, parent.name) if _fits(child, parent) else []
+            if not any(_varies(child, sample[child.name]) for sample in whole):
+                continue
+            for scale in _scales(child, parent):
+                rule = cls(child, parent, scale, _nothing(child, parent, whole))
+                if all(rule._holds(sample) for sample in whole):
+                    return rule
+        return None
+
+    @classmethod
+    def from_params(cls, child: Task, inputs: Sequence[Task], params: Mapping[str, int]) -> Self:
+        """Make the rule that counts `scale` 2^-24 for one, and writes `nothing` for nothing."""
+        check_fit(cls.id, len(inputs) == 1 and _fits(child, inputs[0]), child, inputs)
+        scale = read_param(cls.id, params, "scale", LEAST_SCALE, MOST_SCALE)
+        nothing = read_param(cls.id, params, "nothing", 0, dtype_range(child))
+        return cls(child, inputs[0], scale, nothing)
+
+    def params(self) -> dict[str, int]:
+        """Return the scale in 2^-24, and the value that means nothing."""
+        return {"scale": self._scale, "nothing": self._nothing}
+
+    def fit(self, child: Array, inputs: Mapping[str, Array]) -> Own:
+        """Find the field of view in 1/16384 rad; 0 where nothing tells it."""
+        (parent,) = input_maps(inputs, [self._parent])
+        rows, columns = part = thinned(child.shape, LOOKED_AT)
+        near, far = self._near_and_far(child[part], parent[part])
+        usable = ~(self._parent.invalid_mask(parent[part]) | self._child.invalid_mask(child[part]))
+        usable &= (near > 0) & (far > 0) & (child[part] < dtype_range(self._child))
+        away = offsets(child.shape[0])[rows, None] ** 2 + offsets(child.shape[1])[columns] ** 2
+        usable &= away * 4 >= away[usable].max(initial=1)
+        if not usable.any():
+            return (0,)
+        guess = self._guess(near[usable], far[usable], away[usable], child.shape[1])
+        wanted = child[part][usable].astype(np.int64)
+        most = widest(child.shape, self._stretch)
+        tried = range(min(max(guess - NEARBY, 0), most), min(guess + NEARBY, most) + 1)
+
+        def error(view: int) -> tuple[int, int]:
+            down, across = squares(view, child.shape, self._stretch)
+            found = self._counts(parent[part], down[rows], across[columns])[usable]
+            return int(np.abs(found - wanted).clip(max=WORST).sum()), abs(view - guess)
+
+        return (min(tried, key=error),)
+
+    def derive(self, inputs: Mapping[str, Array], own: Own) -> Array:
+        """Return depth (H, W) in the child's counts."""
+        check_own(own, self.own_count)
+        (parent,) = input_maps(inputs, [self._parent])
+        counts = self._counts(parent, *squares(own[0], parent.shape, self._stretch))
+        found = np.minimum(counts, dtype_range(self._child)).astype(self._child.dtype)
+        found[self._parent.invalid_mask(parent)] = self._nothing
+        return found
+
+    def _holds(self, sample: Sample) -> bool:
+        child = sample[self._child.name]
+        derived = self.derive(sample, self.fit(child, sample))
+        return share_within(derived, child, WITHIN) >= SHARE
+
+    def _guess(self, near: Array, far: Array, away: Int64, width: int) -> int:
+        """Return the field of view by the median pixel; every operation rounds as IEEE says."""
+        ratio = far / near / float(self._stretch)
+        tangent = middle((ratio * ratio - 1) * float(width * width) / away)
+        return view_of(int(max(tangent, 0.0) * 2.0**TANGENT_BITS))
+
+    @property
+    def _stretch(self) -> Fraction:
+        """How many counts of distance one of depth is where the two are the same."""
+        raise NotImplementedError
+
+    def _near_and_far(self, child: Array, parent: Array) -> tuple[Array, Array]:
+        """Tell which map is depth along the axis and which is distance."""
+        raise NotImplementedError
+
+    def _counts(self, parent: Array, rows: Int64, columns: Int64) -> Int64:
+        """Return the child's counts of pixels, given the squares of their rays' lengths."""
+        raise NotImplementedError
+
+
+class DepthEuclidean(_Distance):
+    """Distance from the camera, of depth along its axis."""
+
+    id: ClassVar[str] = "depth_euclidean@1"
+
+    @property
+    def _stretch(self) -> Fraction:
+        return Fraction(self._scale, 1 << SCALE_BITS)
+
+    def _near_and_far(self, child: Array, parent: Array) -> tuple[Array, Array]:
+        return parent, child
+
+    def _counts(self, parent: Array, rows: Int64, columns: Int64) -> Int64:
+        return (parent * _lengths(rows, columns) + (1 << LENGTH_BITS - 1)) >> LENGTH_BITS
+
+
+class DepthZbuffer(_Distance):
+    """Depth along the camera's axis, of distance from it."""
+
+    id: ClassVar[str] = "depth_zbuffer@1"
+
+    @property
+    def _stretch(self) -> Fraction:
+        return Fraction(1 << SCALE_BITS, self._scale)
+
+    def _near_and_far(self, child: Array, parent: Array) -> tuple[Array, Array]:
+        return child, parent
+
+    def _counts(self, parent: Array, rows: Int64, columns: Int64) -> Int64:
+        counts: Array = (parent.astype(np.int64) << LENGTH_BITS) / _lengths(rows, columns)
+        return np.rint(counts).astype(np.int64)
+
+
+def _lengths(rows: Int64, columns: Int64) -> Int64:
+    """Return the lengths of rays (H, W) in 2^-20."""
+    lengths: Int64 = np.rint(np.sqrt(rows[:, None] + columns)).astype(np.int64)
+    return lengths
+
+
+def _fits(child: Task, parent: Task) -> bool:
+    return all(task.kind is TaskKind.DEPTH and is_count_map(task) for task in (child, parent))
+
+
+def _varies(task: Task, array: Array) -> bool:
+    valid = array[~task.invalid_mask(array)]
+    return bool(valid.size) and int(valid.max()) - int(valid.min()) > SPREAD
+
+
+def _scales(child: Task, parent: Task) -> Iterator[int]:
+    """Yield what may be the scale: the ratio of the units that the tasks claim, and none at all."""
+    claimed = Fraction(parent.unit_m or 1.0) / Fraction(child.unit_m or 1.0)
+    scale = round(claimed * (1 << SCALE_BITS))
+    if LEAST_SCALE <= scale <= MOST_SCALE:
+        yield scale
+    if scale != 1 << SCALE_BITS:
+        yield 1 << SCALE_BITS
+
+
+def _nothing(child: Task, parent: Task, samples: Sequence[Sample]) -> int:
+    values = [s[child.name][parent.invalid_mask(s[parent.name])] for s in samples]
+    usual = [value for value in child.invalid if 0 <= value <= dtype_range(child)]
+    return most_frequent(np.concatenate(values), usual[0] if usual else 0)
