@@ -396,7 +396,9 @@ class SourceOptions:
         Sequence[str] | str | None,
         Option(
             "--tasks",
-            "Tasks, with commas; aliases such as depth and normals work. Default: all.",
+            "Tasks, with commas; aliases such as depth and normals work. Default: all. Rendered "
+            "data have further ones by name: depth_euclidean, reshading, edge_texture, "
+            "edge_occlusion, keypoints2d, mask_valid.",
             metavar="A,B",
             is_first=True,
         ),

@@ -7,6 +7,7 @@ objects also bear a pattern, which CLEVR's do not. Geometry and light are those 
 (seed, index, size).
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,9 @@ _FIRST_LABEL = 100  # of solids, above the labels that the renderer gives floor 
 _PATTERNS = ("noise", "stripes", "checker", "dots", "marble")
 
 
-def render_clevr(index: int, size: int = 256, seed: int = 0) -> dict[str, NDArray[Any]]:
+def render_clevr(
+    index: int, size: int = 256, seed: int = 0, further: Sequence[str] = ()
+) -> dict[str, NDArray[Any]]:
     """Render one view.
 
     Parameters
@@ -47,6 +50,8 @@ def render_clevr(index: int, size: int = 256, seed: int = 0) -> dict[str, NDArra
         Height and width in pixels.
     seed
         Number of the whole set.
+    further
+        Maps that are wanted too, of `dsc._renderer.further.FURTHER`.
 
     Returns
     -------
@@ -64,7 +69,7 @@ def render_clevr(index: int, size: int = 256, seed: int = 0) -> dict[str, NDArra
         noise=rng.uniform(0.004, 0.008),
         grain_seed=[seed, index, size, 1],
     )
-    maps = render_scene(scene, camera, film, size)
+    maps = render_scene(scene, camera, film, size, further)
     label = maps["segment_semantic"].astype(np.int16)
     maps["segment_semantic"] = np.maximum(label - _FIRST_LABEL + 2, 1).astype(np.uint8)
     return maps

@@ -6,12 +6,14 @@ what stands still before a camera that stands still is the same pixels in every 
 shadow of something that moves falls on it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dsc._renderer.further import Frame, further_maps
 from dsc._renderer.light import shade
 from dsc._renderer.lightmap import LightMap, with_movers
 from dsc._renderer.paths import CameraKind, clear, draw_movers, draw_path
@@ -89,7 +91,12 @@ class Recording:
         return [mover.at(frame / FRAMES_PER_S) for mover in self._movers]
 
     def render(
-        self, frame: int, width: int, height: int, noise: float = 0.0
+        self,
+        frame: int,
+        width: int,
+        height: int,
+        noise: float = 0.0,
+        further: Sequence[str] = (),
     ) -> dict[str, NDArray[Any]]:
         """Render a frame.
 
@@ -97,6 +104,8 @@ class Recording:
         ----------
         noise
             Standard deviation of the sensor's noise at medium brightness, in counts of 8 bits.
+        further
+            Maps that are wanted too, of `dsc._renderer.further.FURTHER`.
 
         Returns
         -------
@@ -118,13 +127,16 @@ class Recording:
         label[missing] = 0
         grain = [*self._seeds, frame, width, 9]
         film = Film(self._film.exposure, self._film.tint, 0.0, noise / 255, grain)
+        rgb, directions = encode_rgb(film, linear), encode_normal(camera, normal, missing)
+        seen = Frame(rgb, counts, directions, camera.tangent, DEPTH_UNIT_M, 0)
         return {
-            "rgb": encode_rgb(film, linear),
+            "rgb": rgb,
             "depth": counts,
-            "normal": encode_normal(camera, normal, missing),
+            "normal": directions,
             "label": label,
             "pose": pose_of(camera),
             "intrinsics": intrinsics_of(camera, width, height),
+            **further_maps(further, seen),
         }
 
     def _choose_gain(self, film: Film) -> Float:

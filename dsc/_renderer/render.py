@@ -5,12 +5,14 @@ light, anti-aliasing and sensor noise. A view is a function of (seed, index, siz
 its camera are functions of (seed, index) alone.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dsc._renderer.further import Frame, further_maps
 from dsc._renderer.light import shade, visibility
 from dsc._renderer.scene import choose_camera, make_scene
 from dsc._renderer.solids import SCENE_CLASSES, SEMANTIC_CLASSES, Scene
@@ -27,7 +29,9 @@ _NEIGHBOURS = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if y or x]
 CORNERS = ((-0.125, -0.375), (0.375, -0.125), (-0.375, 0.125), (0.125, 0.375))
 
 
-def render_view(index: int, size: int = 256, seed: int = 0) -> dict[str, NDArray[Any]]:
+def render_view(
+    index: int, size: int = 256, seed: int = 0, further: Sequence[str] = ()
+) -> dict[str, NDArray[Any]]:
     """Render one view.
 
     Parameters
@@ -38,6 +42,8 @@ def render_view(index: int, size: int = 256, seed: int = 0) -> dict[str, NDArray
         Height and width in pixels.
     seed
         Number of the whole set.
+    further
+        Maps that are wanted too, of `dsc._renderer.further.FURTHER`.
 
     Returns
     -------
@@ -55,7 +61,7 @@ def render_view(index: int, size: int = 256, seed: int = 0) -> dict[str, NDArray
     vector = _scene_vector(rng, scene.kind)
     vignette = rng.uniform(0.1, 0.6) if rng.random() < 0.4 else 0.0
     film = Film(exposure, tint, vignette, rng.uniform(0.004, 0.01), [seed, index, size])
-    return {**render_scene(scene, camera, film, size), "class_scene": vector}
+    return {**render_scene(scene, camera, film, size, further), "class_scene": vector}
 
 
 @dataclass(frozen=True)
@@ -83,7 +89,9 @@ class Film:
     grain_seed: list[int]
 
 
-def render_scene(scene: Scene, camera: Camera, film: Film, size: int) -> dict[str, NDArray[Any]]:
+def render_scene(
+    scene: Scene, camera: Camera, film: Film, size: int, further: Sequence[str] = ()
+) -> dict[str, NDArray[Any]]:
     """Render any scene; return `render_view`'s maps, with the labels that the solids carry."""
     rows = max(1, BAND_PIXELS // size)
     tops = range(0, size, rows)
@@ -101,11 +109,14 @@ def render_scene(scene: Scene, camera: Camera, film: Film, size: int) -> dict[st
     missing = ~(depth * 512 < DEPTH_MISSING - 0.5)
     counts = np.rint(np.where(missing, 1, depth) * 512).clip(1, None).astype(np.uint16)
     counts[missing], label[missing] = DEPTH_MISSING, 0
+    rgb, directions = encode_rgb(film, linear), encode_normal(camera, normal, missing)
+    frame = Frame(rgb, counts, directions, camera.tangent, DEPTH_UNIT_M, DEPTH_MISSING)
     return {
-        "rgb": encode_rgb(film, linear),
+        "rgb": rgb,
         "depth_zbuffer": counts,
-        "normal": encode_normal(camera, normal, missing),
+        "normal": directions,
         "segment_semantic": label,
+        **further_maps(further, frame),
     }
 
 

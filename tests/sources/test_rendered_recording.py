@@ -113,3 +113,22 @@ def test_words_that_do_not_fit_are_answered(tmp_path: Path) -> None:
     assert "--camera drone: orbit, fixed or walk" in ran.err
     ran = run_dsc("compress", "folder", "--root", str(tmp_path), "--camera", "walk", "--out", out)
     assert "has no option --camera" in ran.err
+
+
+def test_further_tasks_of_frames(tmp_path: Path) -> None:
+    asked = "rgb,depth,depth_euclidean,mask_valid"
+    source = open_source("rendered", frames=2, size=32, tasks=asked)
+    assert [task.name for task in source.tasks] == [*NAMES, "depth_euclidean", "mask_valid"]
+    tasks = {task.name: task for task in source.tasks}
+    assert tasks["depth_euclidean"].unit_m == tasks["depth"].unit_m
+    assert tasks["depth_euclidean"].invalid == (0,)
+    assert source_from_description(source.describe()).tasks == source.tasks
+    assert "tasks" not in open_source("rendered", tasks="rgb,depth").describe()["options"]
+    out = str(tmp_path / "a")
+    words = ["--frames", "2", "--size", "32", "--codec", "png", "--out", out]
+    ran = run_dsc("compress", "rendered", "--tasks", asked, *words)
+    assert ran.code == 0, ran.err
+    found = dsc.open(out, native=True)[1]
+    for name, array in source.read(1, asked.split(",")).arrays.items():
+        np.testing.assert_array_equal(found[name], array)
+    assert (found["depth_euclidean"] >= found["depth"]).all()

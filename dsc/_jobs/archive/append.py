@@ -14,7 +14,7 @@ from typing import Any
 
 from dsc._codecs.encoder import check_same_encoder
 from dsc._jobs.archive.compress import NOBODY, explained, make_shards
-from dsc._jobs.archive.inputs import check_asked, check_left_out, look_at, open_data
+from dsc._jobs.archive.inputs import check_asked, check_left_out, look_at, open_data, rendering
 from dsc._jobs.archive.local import Job
 from dsc._jobs.archive.options import AppendOptions
 from dsc._jobs.archive.output import finished_shards, writable
@@ -238,8 +238,9 @@ def run(options: AppendOptions, watch: Watch = NOBODY) -> AppendReport:
     check_asked(options.data, options.coding, options.work)
     options.check()
     root = writable(options.archive, "")
-    Archive.open(root)  # a place without an archive gets no lock
-    source = open_data(options.data)
+    archive = Archive.open(root)  # a place without an archive gets no lock
+    own = [task.name for task in archive.manifest.tasks]
+    source = open_data(rendering(options.data, own))
     check_left_out(options.data, source)
     report = report_of(source)
     with sole_writer(root, "dsc append"):

@@ -4,6 +4,7 @@ import os
 import shlex
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -19,6 +20,7 @@ from dsc._pipeline.write.samples import BATCH_BYTES, advice
 from dsc._schemas import Task, resolve_task, resolve_tasks
 from dsc._sources.base import SourceSample, left_out_of, read_sample, splits_of
 from dsc._sources.registry import Source, open_source, options_of
+from dsc._sources.rendered.further import FURTHER_TASKS
 from dsc._sources.sequences.rules import SequenceRule
 from dsc._sources.sequences.source import in_sequences
 from dsc._sources.splits.rules import SplitRules
@@ -105,7 +107,7 @@ def _open(data: SourceOptions, root: str | None, may_choose: bool) -> Source:
     if root is not None:
         raise UsageError(f"--views {data.sample} renders views, --root {root} reads them")
     name = "clevr" if data.source == "clevr" else "sample"
-    return open_source(name, None, **{"n": data.sample, **told})
+    return open_source(name, None, **{"n": data.sample, "tasks": data.tasks, **told})
 
 
 def _chooses_split(data: SourceOptions) -> bool:
@@ -118,6 +120,13 @@ def _chosen(data: SourceOptions, may_choose: bool) -> dict[str, Any]:
     wanted = {"tasks": data.tasks, "split": data.split if may_choose else None}
     known = options_of(str(data.source))
     return {name: value for name, value in wanted.items() if value and name in known}
+
+
+def rendering(data: SourceOptions, own: Sequence[str]) -> SourceOptions:
+    """Name those tasks of an archive that rendered data have on request, where none are named."""
+    rendered = data.sample is not None or data.source in (*RENDERED[1:], "rendered")
+    wanted = [name for name in own if name in FURTHER_TASKS]
+    return replace(data, tasks=wanted) if rendered and wanted and data.tasks is None else data
 
 
 def check_left_out(data: SourceOptions, source: Source) -> None:

@@ -180,7 +180,8 @@ def _render_again(dataset: Dataset) -> Source | None:
     if decoded is None:
         return None
     last = max(int(match[1]) for match in matches if match)
-    source = open_source("sample", n=last + 1, size=decoded.shape[0])
+    wanted = [task.name for task in dataset.tasks]
+    source = open_source("sample", n=last + 1, size=decoded.shape[0], tasks=wanted)
     number = int(matches[0][1]) if matches[0] else 0
     rendered = source.read(number, [name]).arrays[name]
     return source if _alike(rendered, decoded) else None

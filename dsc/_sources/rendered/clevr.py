@@ -3,7 +3,7 @@
 It differs from `dsc._sources.rendered.sample` in what is rendered, and in nothing else.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from numpy.typing import NDArray
@@ -35,5 +35,5 @@ class ClevrSource(SampleSource):
             DOMAINS["segment_semantic"].model_copy(update=labels),
         )
 
-    def _view(self, index: int) -> Mapping[str, NDArray[Any]]:
-        return render_clevr(index, size=self._size, seed=self._seed)
+    def _view(self, index: int, further: Sequence[str]) -> Mapping[str, NDArray[Any]]:
+        return render_clevr(index, self._size, self._seed, further)

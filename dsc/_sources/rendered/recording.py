@@ -17,6 +17,7 @@ from dsc._renderer.solids import SEMANTIC_CLASSES
 from dsc._schemas import SequencePlace, Task, TaskKind
 from dsc._sources.base import SourceSample, find_task
 from dsc._sources.meaning.decode import fit_to_task
+from dsc._sources.rendered.further import further_tasks, is_further
 from dsc._sources.rendered.sample import LARGEST, as_file
 from dsc._sources.taskonomy import DOMAINS
 from dsc.errors import UsageError
@@ -28,16 +29,17 @@ LOUDEST = 64.0  # noise that still leaves a picture
 _SECOND_NS = 1_000_000_000
 _KEPT = 2  # recordings whose light is kept, as readers go from one to the next
 
+DEPTH = Task(
+    name="depth",
+    kind=TaskKind.DEPTH,
+    dtype="uint16",
+    unit_m=DEPTH_UNIT_M,
+    valid_range=(1, 65535),
+    invalid=(0,),
+)
 TASKS = (
     DOMAINS["rgb"],
-    Task(
-        name="depth",
-        kind=TaskKind.DEPTH,
-        dtype="uint16",
-        unit_m=DEPTH_UNIT_M,
-        valid_range=(1, 65535),
-        invalid=(0,),
-    ),
+    DEPTH,
     DOMAINS["normal"],
     Task(
         name="label",
@@ -60,7 +62,8 @@ class RecordingSource:
         self._options = options
         self._frames: int = options["frames"]
         self._width: int = options["size"]
-        self._tasks = {task.name: task for task in TASKS}
+        further = further_tasks(options.get("tasks"), TASKS, DEPTH)
+        self._tasks = {task.name: task for task in (*TASKS, *further)}
         self._recordings: dict[int, Recording] = {}
 
     @classmethod
@@ -73,6 +76,7 @@ class RecordingSource:
         noise: float = 0.0,
         seed: int = 0,
         movers: int | None = None,
+        tasks: Sequence[str] | str | None = None,
     ) -> Self:
         """Return recordings.
 
@@ -90,6 +94,9 @@ class RecordingSource:
             Standard deviation of the noise of rgb, in counts; the same frame has the same noise.
         movers
             How many things move; None for three before a fixed camera, and else none.
+        tasks
+            Names or aliases of tasks that are wanted. The usual ones are there in any case, those
+            of `FURTHER_TASKS` where they are named here.
 
         Raises
         ------
@@ -112,12 +119,13 @@ class RecordingSource:
             "size": int(size), "noise": float(noise), "seed": int(seed),
             "movers": None if movers is None else int(movers),
         }  # fmt: skip
-        return cls(options)
+        further = [task.name for task in further_tasks(tasks, TASKS, DEPTH)]
+        return cls({**options, "tasks": further} if further else options)
 
     @property
     def tasks(self) -> tuple[Task, ...]:
-        """The rendered tasks."""
-        return TASKS
+        """The rendered tasks: the usual ones, then those that were asked for."""
+        return tuple(self._tasks.values())
 
     def __len__(self) -> int:
         """Return the number of frames of all recordings."""
@@ -146,7 +154,7 @@ class RecordingSource:
         """
         key = self.key(index)
         chosen = [find_task(self._tasks, name) for name in tasks]
-        frame = self._render(index)
+        frame = self._render(index, [task.name for task in chosen if is_further(task)])
         arrays = {task.name: fit_to_task(frame[task.name], task, key) for task in chosen}
         sizes = {
             task.name: len(as_file(arrays[task.name])) if task.is_map else frame[task.name].nbytes
@@ -162,11 +170,11 @@ class RecordingSource:
         """Leave behind what can be found again."""
         return {**self.__dict__, "_recordings": {}}
 
-    def _render(self, index: int) -> dict[str, NDArray[Any]]:
+    def _render(self, index: int, further: Sequence[str]) -> dict[str, NDArray[Any]]:
         number, frame = divmod(index, self._frames)
         width, noise = self._width, float(self._options["noise"])
         recording = self._recording(number)
-        return recording.render(frame, width, max(width * 3 // 4, 1), noise)
+        return recording.render(frame, width, max(width * 3 // 4, 1), noise, further)
 
     def _recording(self, number: int) -> Recording:
         found = self._recordings.get(number)
