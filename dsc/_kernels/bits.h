@@ -81,4 +81,8 @@ static inline int first_bit(uint64_t bits) {
     return __builtin_ctzll(bits);
 }
 
+static inline int last_bit(uint64_t bits) {
+    return WORD - 1 - __builtin_clzll(bits);
+}
+
 #endif

@@ -186,8 +186,13 @@ def label_tables(
 ) -> None:
     """Write the tables (n, 3) of patterns (n, 3): which neighbours have each candidate, as bits."""
 
-def label_encode(model: LabelModel, labels: NDArray[np.uint16]) -> bytes:
-    """Return the intervals of a map (H, W) numbered in the order of coding, for `ans_encode`."""
+def label_encode(
+    model: LabelModel, labels: NDArray[np.uint16], most_bits: float = -1
+) -> bytes | None:
+    """Return the intervals of a map (H, W) numbered in the order of coding, for `ans_encode`.
+
+    None where they are found to take more than `most_bits`, if those are not below 0.
+    """
 
 def label_decode(
     model: LabelModel, words: Words, state: NDArray[np.uint64], labels: NDArray[np.uint16]
@@ -238,6 +243,45 @@ def label_number(
 
 def label_name(ids: NDArray[np.uint16], names: NDArray[np.uint8], named: NDArray[np.uint8]) -> None:
     """Write the bytes `names` (n, size) of each of `ids` (m,) to `named` (m, size)."""
+
+def directions_number(
+    image: NDArray[np.uint8],
+    invalid: NDArray[np.bool_],
+    numbers: NDArray[np.uint16],
+    values: Words,
+    counts: NDArray[np.int64],
+) -> int:
+    """Give the normals of (H, W, 3) numbers in the order of pixels; return how many there are.
+
+    Parameters
+    ----------
+    invalid
+        (H, W) pixels that are passed over; their number is 0.
+    numbers
+        (H, W) written.
+    values, counts
+        (most,), at most 8192: of each number, the value (red in the highest bits) and its pixels,
+        written. Where there are more the result is -1.
+    """
+
+def directions_angles(
+    first: NDArray[np.uint8], second: NDArray[np.uint8], angles: NDArray[np.uint32]
+) -> None:
+    """Write the angles between normals (n, 3), in 2^-26 rad, to `angles` (n,)."""
+
+def directions_merge(
+    values: NDArray[np.uint8],
+    counts: NDArray[np.int64],
+    least: float,
+    most_sum: int,
+    most_square: int,
+    own: NDArray[np.uint16],
+) -> bool:
+    """Write which of n normals stands for each one: the first within a tolerance.
+
+    `least` is the square of the tolerance's cosine. Returns whether the sum of angles, and of their
+    squares in 2^-32 rad², are at most what is given; where not, `own` is not whole.
+    """
 
 def raster_intervals(mask: NDArray[np.bool_], intervals: Words) -> None:
     """Write the interval of each pixel of a mask (H, W), row by row, to `intervals` (H W, 2)."""

@@ -42,6 +42,7 @@ extern PyMethodDef raster_methods[];
 extern PyMethodDef follow_methods[];
 extern PyMethodDef track_methods[];
 extern PyMethodDef palette_methods[];
+extern PyMethodDef directions_methods[];
 extern PyMethodDef bound_methods[];
 extern PyMethodDef maps_methods[];
 extern PyMethodDef residual_methods[];

@@ -96,20 +96,43 @@ static int map_open(Array *array, PyObject *object, int writable) {
     return -1;
 }
 
+/* Writes the logarithm, to base 2, of the end of each part of the numbers from 1 to 2, or up to 2^-20
+ * more: bit by bit, by squaring. */
+static void take_logs(float *logs) {
+    for (int k = 0; k < LOGS; k++) {
+        double x = 1.0 + (k + 1) / (double)LOGS, log = 0.0;
+        for (double bit = 0.5; bit > 1e-6; bit /= 2) {
+            x *= x;
+            if (x >= 2.0) {
+                x /= 2.0;
+                log += bit;
+            }
+        }
+        logs[k] = (float)(log + 1e-6);
+    }
+}
+
 static PyObject *label_encode(PyObject *self, PyObject *args) {
     (void)self;
     PyObject *o[2], *result = NULL;
     Array a[1] = {0};
-    Walk walk = {0};
-    if (!PyArg_ParseTuple(args, "OO", &o[0], &o[1])) return NULL;
+    Walk walk = {.most = -1};
+    float logs[LOGS];
+    if (!PyArg_ParseTuple(args, "OO|d", &o[0], &o[1], &walk.most)) return NULL;
     if (!(walk.model = label_model_of(o[0])) || map_open(a, o[1], READ) < 0) goto done;
+    if (walk.most >= 0) {
+        take_logs(logs);
+        walk.logs = logs;
+    }
     walk.truth = a->data;
     walk.truth_stride = a->shape[1];
     Py_BEGIN_ALLOW_THREADS
     if (walk.truth[0] != 0) walk.failure = NOT_IN_ORDER;
     if (walk_open(&walk, a->shape[0], a->shape[1]) == 0) run(&walk, a->shape[0], a->shape[1]);
     Py_END_ALLOW_THREADS
-    if (walk.failure)
+    if (walk.failure == TOO_LONG)
+        result = Py_NewRef(Py_None);
+    else if (walk.failure)
         walk_error(&walk);
     else
         result = PyBytes_FromStringAndSize((const char *)walk.intervals.items,

@@ -27,6 +27,7 @@ static PyMethodDef *const TABLES[] = {
     follow_methods,
     track_methods,
     palette_methods,
+    directions_methods,
     bound_methods,
     maps_methods,
     residual_methods,

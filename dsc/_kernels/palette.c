@@ -198,8 +198,15 @@ static int name_all(const uint16_t *ids, int64_t n, const uint8_t *names, int64_
     case 2:
         for (int64_t k = 0; k < n; k++) memcpy(named + 2 * k, names + 2 * ids[k], 2);
         break;
+    case 3: /* bytes one by one: calls of memcpy would take most of the time */
+        for (int64_t k = 0; k < n; k++)
+            for (int c = 0; c < 3; c++) named[3 * k + c] = names[3 * ids[k] + c];
+        break;
     case 4:
         for (int64_t k = 0; k < n; k++) memcpy(named + 4 * k, names + 4 * ids[k], 4);
+        break;
+    case 12: /* unit vectors */
+        for (int64_t k = 0; k < n; k++) memcpy(named + 12 * k, names + 12 * ids[k], 12);
         break;
     default:
         for (int64_t k = 0; k < n; k++)

@@ -10,7 +10,9 @@
 #define MEMO (1 << 12)
 #define SPARE 128 /* labels behind a grid that may be read, and mean nothing */
 
-enum { FINE, NO_MEMORY, NEITHER, NO_SUCH_LABEL, TOO_MANY, NOT_IN_ORDER };
+enum { FINE, NO_MEMORY, NEITHER, NO_SUCH_LABEL, TOO_MANY, NOT_IN_ORDER, TOO_LONG };
+
+#define LOGS (1 << 10) /* logarithms of sizes of intervals that are told apart between powers of two */
 
 typedef struct {
     uint32_t place; /* in the padded grid */
@@ -43,6 +45,8 @@ typedef struct {
     const uint16_t *truth;
     int64_t truth_stride, n_known;
     int failure;
+    double spent, most; /* bits, at least; where they are more than `most`, writing ends */
+    const float *logs;  /* NULL where it does not end */
     /* the level */
     int64_t step, height, width, stride;
     int level, phase;

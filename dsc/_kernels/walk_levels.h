@@ -29,7 +29,15 @@ static void append(Walk *walk, List *list, uint64_t item) {
     list->items[list->count++] = item;
 }
 
+/* Adds what an interval takes so many times, or up to 0.0015 bits less each time. */
+static inline void spend(Walk *walk, uint32_t size, int64_t times) {
+    int power = last_bit(size);
+    uint32_t place = (uint32_t)((uint64_t)size * LOGS >> power) - LOGS;
+    walk->spent += (double)times * (double)((float)(ANS_BITS - power) - walk->logs[place]);
+}
+
 static void put_interval(Walk *walk, uint32_t left, uint32_t size, int64_t times) {
+    if (walk->logs) spend(walk, size, times);
     for (; times > 0; times -= MOST_TIMES) {
         uint32_t more = (uint32_t)(times < MOST_TIMES ? times : MOST_TIMES) - 1;
         uint32_t pair[2] = {left | more << ANS_BITS, size};
@@ -726,6 +734,9 @@ void WALK_LEVELS(Walk *walk, int64_t height, int64_t width) {
         while (walk->level < LEVELS - 1 && step >> (walk->level + 1)) walk->level++;
         refine(walk, (height + step - 1) / step, (width + step - 1) / step);
         if (walk->truth) compare_truth(walk);
-        for (walk->phase = 0; walk->phase < PHASES && !walk->failure; walk->phase++) code_phase(walk);
+        for (walk->phase = 0; walk->phase < PHASES && !walk->failure; walk->phase++) {
+            code_phase(walk);
+            if (walk->logs && walk->spent > walk->most && !walk->failure) walk->failure = TOO_LONG;
+        }
     }
 }

@@ -2,12 +2,16 @@
 
 import hashlib
 import json
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 
+from dsc import _kernels
+from dsc._codecs.canvas import Place
 from dsc._codecs.context.weights import shipped_file
-from dsc._codecs.label.directions import MOST, Directions
+from dsc._codecs.label.codec import LabelContextCodec
+from dsc._codecs.label.directions import MOST, Directions, Errors, angles_between
 from dsc._codecs.label.normals import NormalForm
 from dsc._codecs.registry import codec_from_config, make_codec
 from dsc._pipeline import metrics
@@ -102,6 +106,99 @@ def test_merging_keeps_within_its_tolerance_and_never_touches_holes() -> None:
     assert len(np.unique(directions.merged(20))) < len(np.unique(directions.merged(3)))
 
 
+def test_angles_are_those_of_the_unit_vectors() -> None:
+    rng = np.random.default_rng(1)
+    first, second = rng.integers(0, 256, (2, 5000, 3)).astype(np.uint8)
+    second[:500] = first[:500]
+    second[500:1000] = 255 - first[500:1000]
+    second[1000:2000] = (first[1000:2000] ^ 1).clip(0, 255)
+    found = np.degrees(angles_between(first, second) / 2.0**26)
+    one, other = (normals.astype(np.float64) - 127.5 for normals in (first, second))
+    lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
+    wanted = np.degrees(np.arccos(((one * other).sum(axis=1) / lengths).clip(-1, 1)))
+    assert found == pytest.approx(wanted, abs=3e-6)
+    assert not found[:500].any()
+    errors = Errors.of(angles_between(first, second))
+    assert np.degrees(errors.sum / 5000 / 2.0**26) == pytest.approx(wanted.mean(), rel=1e-6)
+    assert errors.square / 5000 / 2.0**32 == pytest.approx(
+        np.mean(np.radians(wanted) ** 2), rel=1e-6
+    )
+
+
+@pytest.mark.skipif(not _kernels.built, reason="the compiled kernels were not built")
+@pytest.mark.parametrize("kind", ["room", "noise", "few", "holes"])
+def test_kernels_find_and_merge_what_the_twins_do(kind: str) -> None:
+    rng = np.random.default_rng(2)
+    view = render_view(22, 64)["normal"].copy()
+    if kind == "noise":
+        view = rng.integers(0, 14, (60, 70, 3)).astype(np.uint8).repeat(3, axis=1)
+    elif kind == "few":
+        view = rng.integers(126, 130, (30, 50, 3)).astype(np.uint8).repeat(4, axis=1)
+    invalid = rng.random(view.shape[:2]) < (0.3 if kind == "holes" else 0)
+    found = []
+    for choose in (nullcontext, _kernels.twins):
+        with choose():
+            directions = Directions.of(view, invalid)
+            assert directions is not None
+            other = np.roll(view, 1, axis=0)
+            most = Errors(directions.errors_of(view, other).sum // 20, 10**15)
+            own = [directions.merged_within(tolerance, most) for tolerance in (0, 1, 5, 20, 40)]
+            assert own[0] is not None
+            parts = [directions.values, directions.counts, directions.number]
+            found.append((parts, own, directions.merged(12), directions.errors_of(view, other)))
+    (parts, own, merged, errors), (twins_parts, twins_own, twins_merged, twins_errors) = found
+    assert all(map(np.array_equal, parts, twins_parts))
+    assert np.array_equal(merged, twins_merged)
+    assert errors == twins_errors
+    for one, other in zip(own, twins_own, strict=True):
+        assert (one is None) == (other is None)
+        assert one is None or np.array_equal(one, other)
+
+
+@pytest.mark.skipif(not _kernels.built, reason="the compiled kernels were not built")
+@pytest.mark.parametrize("quality", [20, 90])
+def test_kernels_and_twins_write_the_same_bytes(quality: int) -> None:
+    view = render_view(27, 96)["normal"].copy()
+    view[10:20, 30:50] = 127
+    data = encode(view, quality)
+    assert data[0] == NormalForm.LABELS
+    with _kernels.twins():
+        assert encode(view, quality) == data
+
+
+@pytest.mark.usefixtures("both_kernels")
+@pytest.mark.parametrize("quality", [30, 100])
+def test_unit_vectors_are_written_where_they_are_wanted(quality: int) -> None:
+    view = render_view(27, 96)["normal"].copy()
+    view[10:20, 30:50] = 127
+    codec = make_codec("normal-palette", [NORMAL])
+    for array in (view, view[:1, :1], render_view(3, 64)["normal"]):
+        (streams,) = codec.encode_batch([{"normal": array}], Quality(default=quality))
+        native = decode(streams["normal"])
+        batch = np.zeros((2, *array.shape), np.float32)
+        place = Place(native=False, room=lambda shape, dtype, batch=batch: batch[1])
+        found = codec.decode_to("normal", streams["normal"], 1 << 20, place)
+        assert np.shares_memory(found, batch)
+        assert np.array_equal(batch[1], NORMAL.to_physical(native), equal_nan=True)
+
+
+def test_labels_that_take_more_bytes_than_the_picture_are_given_up() -> None:
+    view = render_view(27, 96)["normal"]
+    codec = LabelContextCodec.for_tasks(
+        [Task(name="normal", kind=TaskKind.LABEL, dtype="uint8", channels=3)]
+    )
+    directions = Directions.of(view, NORMAL.invalid_mask(view))
+    assert directions is not None
+    labels, names = directions.named(directions.merged(5), view)
+    whole = codec.encode_named(labels, names, 1 << 20)
+    assert whole is not None
+    (streams,) = codec.encode_batch([{"normal": names[labels]}], Quality(default=100))
+    assert whole == streams["normal"]
+    assert codec.encode_named(labels, names, len(whole) + 1) == whole
+    for below in (len(whole), len(whole) // 2, 1, 0):
+        assert codec.encode_named(labels, names, below) is None
+
+
 def test_too_many_directions_are_none() -> None:
     many = np.arange(MOST + 1, dtype=np.int32)
     array = np.stack([many >> 8, many & 255, many * 0 + 200], -1).astype(np.uint8)
@@ -133,3 +230,26 @@ def test_golden_stream_decodes_as_it_did(form: str) -> None:
     assert data[0] == NormalForm[form.upper()]
     (decoded,) = codec.decode_batch([{"normal": data}], ["normal"], 1 << 13)
     assert hashlib.sha256(decoded["normal"].tobytes()).hexdigest() == expected["sha256"]
+
+
+@pytest.mark.skipif(not _kernels.built, reason="the compiled kernels were not built")
+def test_kernels_refuse_arrays_that_do_not_fit() -> None:
+    image, invalid = np.zeros((4, 5, 3), np.uint8), np.zeros((4, 5), bool)
+    number, values, counts = np.zeros((4, 5), np.uint16), np.zeros(9, np.uint32), np.zeros(9, int)
+    kernels = _kernels.compiled
+    assert kernels.directions_number(image, invalid, number, values, counts) == 1
+    for arrays in (
+        (image[:3], invalid, number, values, counts),
+        (image, invalid[:3], number, values, counts),
+        (image, invalid, number[:3].copy(), values, counts),
+        (image, invalid, number, values, counts[:8]),
+        (image, invalid, number, np.zeros(8193, np.uint32), np.zeros(8193, int)),
+        (image.astype(np.int8), invalid, number, values, counts),
+    ):
+        with pytest.raises(TypeError):
+            kernels.directions_number(*arrays)
+    normals, angles = np.zeros((6, 3), np.uint8), np.zeros(6, np.uint32)
+    with pytest.raises(TypeError):
+        kernels.directions_angles(normals[:5], normals, angles)
+    with pytest.raises(TypeError):
+        kernels.directions_merge(normals, counts[:5], 0.5, 1, 1, np.zeros(6, np.uint16))

@@ -36,7 +36,9 @@ CALM_TABLES = CALM * LEVELS * len(PHASES)
 Int = NDArray[np.int32]
 
 
-def encode_labels(encoder: SymbolEncoder, model: LabelModel, labels: Ids) -> None:
+def encode_labels(
+    encoder: SymbolEncoder, model: LabelModel, labels: Ids, most_bits: int | None = None
+) -> bool:
     """Append a map.
 
     Parameters
@@ -44,12 +46,24 @@ def encode_labels(encoder: SymbolEncoder, model: LabelModel, labels: Ids) -> Non
     labels
         (H, W) uint16, numbered in the order in which they are met
         (`dsc._codecs.context.lattice.meeting_order`).
+    most_bits
+        Encoding may end early where it takes more.
+
+    Returns
+    -------
+    bool
+        Whether the map was appended: not where encoding has ended early.
     """
-    if _kernels.in_use() and _fits(labels.shape):
-        coded = _kernels.compiled.label_encode(compiled_model(model), np.ascontiguousarray(labels))
-        encoder.put_intervals(np.frombuffer(coded, np.uint32).reshape(-1, 2))
-    else:
+    if not (_kernels.in_use() and _fits(labels.shape)):
         walk(Writer(encoder), model, (labels.shape[0], labels.shape[1]), labels)
+        return True
+    most = -1.0 if most_bits is None else float(max(most_bits, 0))
+    compiled = compiled_model(model)
+    coded = _kernels.compiled.label_encode(compiled, np.ascontiguousarray(labels), most)
+    if coded is None:
+        return False
+    encoder.put_intervals(np.frombuffer(coded, np.uint32).reshape(-1, 2))
+    return True
 
 
 def decode_labels(decoder: SymbolDecoder, model: LabelModel, height: int, width: int) -> Ids:

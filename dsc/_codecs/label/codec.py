@@ -20,16 +20,20 @@ from typing import Any, ClassVar
 import numpy as np
 
 from dsc._codecs.base import Array
+from dsc._codecs.canvas import Place
 from dsc._codecs.coding.entropy import SymbolDecoder, SymbolEncoder
 from dsc._codecs.context.coder import decode_labels, encode_labels
+from dsc._codecs.context.lattice import Ids
 from dsc._codecs.context.network import LabelModel
 from dsc._codecs.context.weights import cached_model, shipped_file
 from dsc._codecs.label.palette import (
     MOST_CHANNELS,
     get_palette,
     index_labels,
-    name_labels,
+    index_named,
+    names_of,
     put_palette,
+    write_names,
 )
 from dsc._codecs.maps.base import HEADER, MAX_SIDE, ModelTaskCodec
 from dsc._schemas import Effort, Task, TaskKind
@@ -104,21 +108,53 @@ class LabelContextCodec(ModelTaskCodec):
                 method, body = LabelMethod.JPEG_XL, image
         return HEADER.pack(method, *array.shape[:2]) + body
 
+    def encode_named(self, labels: Ids, names: Array, below: int) -> bytes | None:
+        """Encode ``names[labels]`` by its context, or as one label; None where it is no shorter.
+
+        Parameters
+        ----------
+        labels
+            (H, W) uint16
+        names
+            (n, channels), all different, of at most 8 bytes each.
+        below
+            Bytes that it is to be shorter than.
+        """
+        if max(labels.shape) > MAX_SIDE:
+            return None
+        if (labels == labels[0, 0]).all():
+            method, body = LabelMethod.CONSTANT, _little(names[labels[0, 0]])
+        else:
+            most = below - 1 - HEADER.size
+            method, words = LabelMethod.CONTEXT, _encode_named(self._model, labels, names, most)
+            if words is None:
+                return None
+            body = words
+        coded = HEADER.pack(method, *labels.shape) + body
+        return coded if len(coded) < below else None
+
     def decode_task(self, task: Task, data: bytes, max_pixels: int) -> Array:
         """Decode a map, the declared size checked first."""
+        return self.decode_task_to(task, data, max_pixels, Place())
+
+    def decode_task_to(self, task: Task, data: bytes, max_pixels: int, place: Place) -> Array:
+        """Decode a map to where it is wanted, the declared size checked first.
+
+        `task` may be of another kind, whose maps have been encoded as labels.
+        """
         tag, height, width = HEADER.unpack_from(data)
         if not 0 < height * width <= max_pixels:
             raise ValueError(f"{height}×{width} pixels, at most {max_pixels} are expected here")
         shape = (height, width) if task.channels == 1 else (height, width, task.channels)
         method, body = LabelMethod(tag), data[HEADER.size :]
         if method is LabelMethod.CONTEXT:
-            return _decode_context(self._model, body, shape, np.dtype(task.dtype))
+            return _decode_context(self._model, body, shape, task, place)
         if method is LabelMethod.CONSTANT:
             pixel = np.frombuffer(body, np.dtype(task.dtype).newbyteorder("<")).reshape(shape[2:])
-            return np.full(shape, pixel, task.dtype)
+            return place.put(task, np.full(shape, pixel, task.dtype))
         if method is LabelMethod.ZSTD:
-            return _from_zstd(body, shape, np.dtype(task.dtype))
-        return _from_jpeg_xl(body, shape, np.dtype(task.dtype))
+            return place.put(task, _from_zstd(body, shape, np.dtype(task.dtype)))
+        return place.put(task, _from_jpeg_xl(body, shape, np.dtype(task.dtype)))
 
 
 def _is_label_map(array: Array) -> bool:
@@ -139,17 +175,35 @@ def _encode_context(model: LabelModel, array: Array) -> bytes | None:
     return encoder.finish()
 
 
+def _encode_named(model: LabelModel, labels: Ids, names: Array, most: int) -> bytes | None:
+    """Return the words of ``names[labels]``; None when they are known to be more than `most`."""
+    ids, palette = index_named(labels, names)
+    encoder = SymbolEncoder()
+    if not encode_labels(encoder, model, ids, 8 * most):
+        return None
+    put_palette(encoder, palette, names.dtype, names.shape[1])
+    return encoder.finish()
+
+
 def _decode_context(
-    model: LabelModel, words: bytes, shape: tuple[int, ...], dtype: np.dtype[Any]
+    model: LabelModel, words: bytes, shape: tuple[int, ...], task: Task, place: Place
 ) -> Array:
     if not words:  # the coder would give zeros for ever; two labels have words
         raise ValueError("there are no words")
     decoder = SymbolDecoder(words)
     ids = decode_labels(decoder, model, shape[0], shape[1])
-    channels = shape[2] if len(shape) == 3 else 1
+    dtype, channels = np.dtype(task.dtype), shape[2] if len(shape) == 3 else 1
     palette = get_palette(decoder, int(ids.max()) + 1, dtype, channels)
     decoder.check_end()
-    return name_labels(ids, palette, dtype, channels)
+    names = names_of(palette, dtype, channels)
+    if not place.takes(task):
+        names = task.to_physical(names[None])[0]
+    out = place.empty((*ids.shape, *names.shape[1:]), names.dtype)
+    if not out.flags.c_contiguous:
+        out[...] = names[ids]
+        return out
+    write_names(ids, names, out)
+    return out
 
 
 def _zstd(array: Array) -> bytes:

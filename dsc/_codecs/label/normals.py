@@ -17,15 +17,15 @@ from typing import ClassVar, Self
 import numpy as np
 
 from dsc._codecs.base import Array, Codec, at_effort
+from dsc._codecs.canvas import Place
 from dsc._codecs.classical.av1 import Av1Codec
 from dsc._codecs.context.weights import shipped_file
 from dsc._codecs.label.codec import LabelContextCodec
-from dsc._codecs.label.directions import TOLERANCES_DEG, Directions, angles_deg, unit_vectors
-from dsc._codecs.maps.base import LOSSY_ADVICE, ModelTaskCodec
+from dsc._codecs.label.directions import TOLERANCES_DEG, Directions
+from dsc._codecs.maps.base import LOSSY_ADVICE, ModelTaskCodec, TaskCodec
 from dsc._schemas import Effort, Quality, Task, TaskKind
 
 PICTURES = Av1Codec.id  # what a map is coded as where it is not made of planes
-SLACK = 1 + 1e-6  # of errors that are to be no larger
 
 
 class NormalForm(IntEnum):
@@ -88,33 +88,35 @@ class NormalPaletteCodec(ModelTaskCodec):
         asked = Quality(default=quality)
         picture = self._pictures.encode_batch([{task.name: array}], asked)[0][task.name]
         labels = self._encode_labels(task, array, picture)
-        if labels is not None and len(labels) < len(picture):
+        if labels is not None:
             return bytes([NormalForm.LABELS]) + labels
         return bytes([NormalForm.PICTURE]) + picture
 
     def _encode_labels(self, task: Task, array: Array, picture: bytes) -> bytes | None:
+        """Encode a map as labels; None where that is no shorter, or has larger errors."""
         invalid = task.invalid_mask(array) if task.invalid else np.zeros(array.shape[:2], bool)
         directions = Directions.of(array, invalid)
         if directions is None:
             return None
         decoded = self._decode_picture(task, picture, invalid.size)
-        angle = angles_deg(unit_vectors(array[~invalid]), unit_vectors(decoded[~invalid]))
-        allowed = float(angle.mean()), float(np.sqrt((angle**2).mean()))
+        allowed = directions.errors_of(array, decoded)
         for tolerance in TOLERANCES_DEG:
-            own = directions.merged(tolerance)
-            errors = directions.errors_deg(own)
-            if all(error <= most * SLACK for error, most in zip(errors, allowed, strict=True)):
-                return self._labels.encode_task(
-                    _as_labels(task), directions.picture(own, array), quality=100
-                )
+            own = directions.merged_within(tolerance, allowed)
+            if own is not None:
+                return self._labels.encode_named(*directions.named(own, array), len(picture))
         return None
 
     def decode_task(self, task: Task, data: bytes, max_pixels: int) -> Array:
         """Decode a map."""
-        form = NormalForm(data[0])
-        if form is NormalForm.PICTURE:
-            return self._decode_picture(task, data[1:], max_pixels)
-        return self._labels.decode_task(_as_labels(task), data[1:], max_pixels)
+        return self.decode_task_to(task, data, max_pixels, Place())
+
+    def decode_task_to(self, task: Task, data: bytes, max_pixels: int, place: Place) -> Array:
+        """Decode a map to where it is wanted; of labels, what their normals are there."""
+        if NormalForm(data[0]) is NormalForm.LABELS:
+            return self._labels.decode_task_to(task, data[1:], max_pixels, place)
+        if isinstance(self._pictures, TaskCodec):
+            return self._pictures.decode_task_to(task, data[1:], max_pixels, place)
+        return place.put(task, self._decode_picture(task, data[1:], max_pixels))
 
     def _decode_picture(self, task: Task, data: bytes, max_pixels: int) -> Array:
         decoded = self._pictures.decode_batch([{task.name: data}], [task.name], max_pixels)

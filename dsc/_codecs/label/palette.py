@@ -48,12 +48,33 @@ def index_labels(array: Array) -> tuple[Ids, Packed]:
     """
     wide = _is_wide(array.dtype, array.shape[2:])
     packed = _rank(array) if wide else _pack(array)
-    number = _number_compiled if _kernels.in_use() and packed.size < 1 << 31 else _number
-    ids, first = number(packed)
+    ids, first = _number(packed)
     if not wide:
         return ids, packed.ravel()[first].astype(np.uint64)[None]
     labels = array.reshape(-1, array.shape[2])[first]
     return ids, np.stack([_pack(labels[:, k]) for k in range(labels.shape[1])]).astype(np.uint64)
+
+
+def index_named(labels: Ids, names: Array) -> tuple[Ids, Packed]:
+    """Return what `index_labels` gives for ``names[labels]``.
+
+    Parameters
+    ----------
+    labels
+        (H, W) uint16
+    names
+        (n, channels), all different, of at most 8 bytes each.
+    """
+    ids, first = _number(labels)
+    packed = _pack(names[None])[0]
+    return ids, packed[labels.ravel()[first]].astype(np.uint64)[None]
+
+
+def _number(packed: Array) -> tuple[Ids, Index]:
+    """Return the numbers (H, W) of packed labels in the order of coding, and a pixel of each."""
+    if _kernels.in_use() and packed.size < 1 << 31:
+        return _number_compiled(packed)
+    return _number_here(packed)
 
 
 def _number_compiled(packed: Array) -> tuple[Ids, Index]:
@@ -64,8 +85,7 @@ def _number_compiled(packed: Array) -> tuple[Ids, Index]:
     return ids, first[:count]
 
 
-def _number(packed: Array) -> tuple[Ids, Index]:
-    """Return the numbers (H, W) of packed labels in the order of coding, and a pixel of each."""
+def _number_here(packed: Array) -> tuple[Ids, Index]:
     flat = packed.ravel()
     starts = np.flatnonzero(flat[1:] != flat[:-1]) + 1  # labels come in runs: few pixels to sort
     values = np.unique(np.append(flat[starts], flat[0]))
@@ -119,6 +139,14 @@ def _get_row(
 
 def name_labels(ids: Ids, palette: Packed, dtype: np.dtype[Any], channels: int) -> Array:
     """Return the native array (H, W) or (H, W, channels) of numbered labels."""
+    names = names_of(palette, dtype, channels)
+    native = np.empty((*ids.shape, *names.shape[1:]), dtype)
+    write_names(ids, names, native)
+    return native
+
+
+def names_of(palette: Packed, dtype: np.dtype[Any], channels: int) -> Array:
+    """Return the native labels (n,) or (n, channels) of a palette."""
     unsigned = np.dtype(f"u{dtype.itemsize}")
     if _is_wide(dtype, (channels,)):
         columns = [row.astype(unsigned) ^ _sign(dtype) for row in palette]
@@ -128,13 +156,25 @@ def name_labels(ids: Ids, palette: Packed, dtype: np.dtype[Any], channels: int) 
             for k in range(channels)
         ]
     names = np.stack(columns, axis=-1) if channels > 1 else columns[0]
-    if _kernels.in_use():
-        native = np.empty((*ids.shape, *names.shape[1:]), dtype)
-        raw = np.ascontiguousarray(names).view(np.uint8).reshape(len(names), -1)
-        flat = native.view(np.uint8).reshape(-1, raw.shape[1])
-        _kernels.compiled.label_name(np.ascontiguousarray(ids).ravel(), raw, flat)
-        return native
-    return np.asarray(names.view(dtype)[ids])
+    return np.asarray(names.view(dtype))
+
+
+def write_names(ids: Ids, names: Array, out: Array) -> None:
+    """Write ``names[ids]`` to `out`, C-contiguous.
+
+    Parameters
+    ----------
+    ids
+        (H, W), each below n.
+    names
+        (n,) or (n, channels), of any dtype.
+    """
+    if not _kernels.in_use():
+        np.take(names, ids, axis=0, out=out)
+        return
+    raw = np.ascontiguousarray(names).view(np.uint8).reshape(len(names), -1)
+    flat = out.view(np.uint8).reshape(-1, raw.shape[1])
+    _kernels.compiled.label_name(np.ascontiguousarray(ids).ravel(), raw, flat)
 
 
 def _is_wide(dtype: np.dtype[Any], channels: tuple[int, ...]) -> bool:
