@@ -168,9 +168,9 @@ def _blurred(image: Float) -> Float:
     taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / SIGMA) ** 2)
     taps /= taps.sum()
     padded = np.pad(image, ((radius, radius), (0, 0)))
-    found = np.zeros(image.shape)
+    found, part = np.zeros(image.shape), np.empty(image.shape)
     for first, tap in enumerate(taps):
-        found += tap * padded[first : first + len(image)]
+        found += np.multiply(padded[first : first + len(image)], tap, out=part)
     return found
 
 

@@ -99,6 +99,20 @@ def test_views_of_any_seed_are_rendered_again(tmp_path: Path) -> None:
     assert write_view(tmp_path / "a", tmp_path / "v.html").measured == 2
 
 
+def test_views_are_rendered_again_with_the_tasks_that_were_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compress("taskonomy", tmp_path / "a", sample=2, size=32, tasks="rgb,edge_texture", codec="png")
+    dataset = Dataset.open(tmp_path / "a", native=True)
+    monkeypatch.setattr("dsc._pipeline.read.originals.recall_all", lambda manifest: [])
+    found = find_originals(dataset)
+    assert found.note == "originals rendered again"
+    assert found.originals is not None
+    for name, array in found.originals.read(1, "point_1_view_0").items():
+        np.testing.assert_array_equal(dataset[1][name], array)
+    assert set(found.originals.read(1, "point_1_view_0")) == {"rgb", "edge_texture"}
+
+
 def test_a_source_of_no_layout_is_no_error(tmp_path: Path) -> None:
     compress(PixelSource(n=5), tmp_path / "a", codec="png")
     report = write_view(tmp_path / "a", tmp_path / "v.html")
