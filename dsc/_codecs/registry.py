@@ -58,6 +58,9 @@ AT_AN_EFFORT: dict[str, str] = {"av1-fast": "av1"}
 # Codecs of groups of samples, which are nothing new for a sample alone.
 OF_GROUPS = ("av1-seq", "keep")
 
+# Codecs around another one, which no list of tasks makes.
+AROUND = ("residual", "derived")
+
 # Codecs that give every map back bit for bit, whatever quality is asked for.
 LOSSLESS = ("raw", "png", "jxl-lossless", "label-context", "vector", "plain", "exact", "keep")
 
@@ -78,7 +81,8 @@ def is_codec(codec_id: str) -> bool:
 
 def distinct_codecs() -> tuple[str, ...]:
     """List dsc's own codecs of single samples that work here and write what no other one writes."""
-    left_out = {*SAME_AS, *AT_AN_EFFORT, *OF_GROUPS, *(() if is_installed("torch") else NETWORKS)}
+    left_out = {*SAME_AS, *AT_AN_EFFORT, *OF_GROUPS, *AROUND}
+    left_out |= set() if is_installed("torch") else set(NETWORKS)
     return tuple(name for name in CODECS if name not in left_out)
 
 

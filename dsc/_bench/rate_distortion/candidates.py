@@ -15,7 +15,15 @@ from typing import Any
 
 from dsc._bench.environment import package_version
 from dsc._codecs.base import Codec, JointCodec
-from dsc._codecs.registry import CODECS, OF_GROUPS, SAME_AS, codec_class, codec_names, is_codec
+from dsc._codecs.registry import (
+    AROUND,
+    CODECS,
+    OF_GROUPS,
+    SAME_AS,
+    codec_class,
+    codec_names,
+    is_codec,
+)
 from dsc._schemas import Task, TaskKind
 from dsc.errors import CodecError, UnknownCodecError, UsageError
 
@@ -169,7 +177,8 @@ def parse_candidates(text: str) -> list[ComparedCodec]:
 def default_candidates() -> list[ComparedCodec]:
     """Return all of dsc's own codecs, the usual image formats, and PNG for labels."""
     formats = (*CLASSICAL, "png")
-    own = [name for name in CODECS if name not in (*formats, *LOSSLESS, *SAME_AS, *OF_GROUPS)]
+    left_out = (*formats, *LOSSLESS, *SAME_AS, *OF_GROUPS, *AROUND)
+    own = [name for name in CODECS if name not in left_out]
     return [ComparedCodec(name, name) for name in (*own, *formats)]
 
 

@@ -22,6 +22,7 @@ from dsc._bench.rate_distortion.measuring import BenchProgress, measure_all
 from dsc._bench.rate_distortion.points import Job, Point, make_point
 from dsc._bench.rate_distortion.report import AT, SetReport
 from dsc._bench.store import Store
+from dsc._codecs.registry import OF_GROUPS
 from dsc._schemas import Task, TaskKind
 from dsc._storage.files.writable import check_folder
 from dsc.errors import DscError, UsageError
@@ -134,6 +135,9 @@ def run_rd(
     jobs = [job for data in options.sets for job in _jobs(data, options, left_out)]
     for reason, names in left_out.items():
         note(f"{reason} (left out on {', '.join(names)})")
+    alone = (one.name for one in options.candidates if one.codec in OF_GROUPS)
+    for name in dict.fromkeys(alone):
+        note(f"{name} codes each sample by itself here; dsc bench sequences measures recordings")
     if not jobs:
         raise UsageError("nothing to measure: no codec here codes a task of these sets")
     parts, failures = measure_all(jobs, store, options.workers, progress)
