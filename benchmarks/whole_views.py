@@ -37,9 +37,9 @@ LOSSLESS = ("jxl-lossless",)
 def main() -> None:
     """Code the views both ways, and print a line a task."""
     options = parsed()
-    given = {"n": options.views, "size": options.size} if options.root is None else {}
-    source = open_source(options.source, options.root, **given)
     named = options.tasks or (ROOM if options.root is None else None)
+    given = {"n": options.views, "size": options.size, "tasks": named} if not options.root else {}
+    source = open_source(options.source, options.root, **given)
     tasks = [
         task
         for task in source.tasks
@@ -117,8 +117,8 @@ def compressed(
     else:
         asked |= {"quality": options.quality}
     if options.root is None:
-        asked |= {"n": count, "size": options.size}
-    dsc.compress(options.source, out, **asked)
+        asked |= {"sample": count, "size": options.size}
+    dsc.compress("taskonomy" if options.source == "sample" else options.source, out, **asked)
     return Path(out)
 
 

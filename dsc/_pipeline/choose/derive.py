@@ -5,6 +5,7 @@ that the archive stores itself and decodes to the same integers everywhere; what
 name, or has a target or a bound, is stored.
 """
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 
@@ -71,15 +72,22 @@ def find_rules(
         return {}
     names = list(dict.fromkeys(task.name for task in (*children, *parents)))
     samples = _some(source, names)
+    found = {child.name: find_rule(child, parents, samples) for child in children}
+    return _chosen({name: rule for name, rule in found.items() if rule is not None})
+
+
+def _chosen(found: Mapping[str, Rule]) -> dict[str, Rule]:
+    """Choose among rules those that hold together: what others follow from is stored.
+
+    Where two tasks follow from one another, the one that fewer others follow from is derived.
+    """
+    uses = Counter(name for rule in found.values() for name in rule.inputs)
     rules: dict[str, Rule] = {}
-    for child in children:
-        if any(child.name in rule.inputs for rule in rules.values()):
-            continue
-        others = [task for task in parents if task.name != child.name and task.name not in rules]
-        rule = find_rule(child, others, samples)
-        if rule is not None:
-            rules[child.name] = rule
-    return rules
+    for child in sorted(found, key=lambda name: uses[name]):
+        stored = not any(child in rule.inputs for rule in rules.values())
+        if stored and not any(name in rules for name in found[child].inputs):
+            rules[child] = found[child]
+    return {name: rules[name] for name in found if name in rules}
 
 
 def _decodes_alike(task: Task, word: str) -> bool:
