@@ -333,3 +333,35 @@ def track_decode(
     learned: Learned,
 ) -> None:
     """Read a map, and its vectors; `state` is (state, words left); `learned` is moved on."""
+
+def geometry_edges(
+    depth: NDArray[np.uint16],
+    roots: NDArray[np.uint32],
+    limit: int,
+    scale: int,
+    most: int,
+    out: NDArray[np.uint16],
+) -> None:
+    """Write the edges of depth (H, W), of whose counts `roots` (65536,) has roots, to `out`.
+
+    0 on the rim and where one of nine pixels is not below `limit`; at most `most`.
+    """
+
+def geometry_shade(
+    normal: Bytes,
+    depth: NDArray[np.uint16],
+    down: NDArray[np.float64],
+    across: NDArray[np.float64],
+    rows: NDArray[np.float64],
+    columns: NDArray[np.float64],
+    toward: float,
+    reach: float,
+    gain: float,
+    by_axis: bool,
+    out: Bytes,
+) -> None:
+    """Write the light of a lamp at the camera on normals (H, W, 3) at `depth` (H, W) to `out`.
+
+    Numbers are integers below 2^53: `down` (H,) and `across` (W,) of rays, whose squared lengths
+    are the sums of `rows` (H,) and `columns` (W,).
+    """

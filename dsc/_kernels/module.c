@@ -32,6 +32,7 @@ static PyMethodDef *const TABLES[] = {
     maps_methods,
     residual_methods,
     pixels_methods,
+    geometry_methods,
 };
 
 static int fill(PyObject *module) {

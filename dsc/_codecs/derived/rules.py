@@ -19,6 +19,7 @@ RULES: dict[str, str] = {
     "mask_valid@1": "dsc._codecs.derived.mask_valid:MaskValid",
     "depth_euclidean@1": "dsc._codecs.derived.depth_euclidean:DepthEuclidean",
     "depth_zbuffer@1": "dsc._codecs.derived.depth_euclidean:DepthZbuffer",
+    "edge_occlusion@1": "dsc._codecs.derived.edge_occlusion:EdgeOcclusion",
 }
 """Of each rule of dsc's own: its id, and the class that is imported when the id is asked for."""
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from dsc._codecs.base import Array
 from dsc._schemas import Task, TaskKind
@@ -75,3 +76,13 @@ def euclidean(depth: Array, view_rad: float, ratio: float = 1.0, hole: int = HOL
 
 def mask_valid(depth: Array) -> Array:
     return np.where(depth == HOLE, 0, 255).astype(np.uint8)
+
+
+def occlusion(depth: Array, limit: int = 65036, top: int = 65535) -> Array:
+    """Return edges of depth, by SciPy's convolutions."""
+    root = np.sqrt(depth.astype(np.float64)) / 256
+    sobel = np.array([[1, 2, 1], [0, 0, 0], [-1, -2, -1]]) / 4
+    down, along = (ndimage.convolve(root, kernel) for kernel in (sobel, sobel.T))
+    near = ndimage.binary_erosion(depth < limit, np.ones((3, 3)), border_value=0)
+    found: Array = np.rint(np.sqrt((down**2 + along**2) / 2) * near * top)
+    return found.clip(0, top).astype(np.uint16 if top > 255 else np.uint8)
