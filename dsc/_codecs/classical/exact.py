@@ -263,7 +263,7 @@ def _coded(plane: Array, predictor: Predictor) -> bytes:
     if predictor is Predictor.PLANE:
         difference[1:] -= difference[:-1].copy()
     if predictor is not Predictor.NOTHING:
-        difference = _zigzag(difference)
+        difference = zigzag(difference)
     little = difference.astype(difference.dtype.newbyteorder("<"), copy=False)
     shuffled = little.reshape(-1, 1).view(np.uint8).T
     return bytes([predictor]) + shuffled.tobytes()
@@ -276,7 +276,7 @@ def _decoded(data: bytes, size: tuple[int, int], dtype: np.dtype[Any]) -> Array:
     little = np.ascontiguousarray(shuffled.T).view(dtype.newbyteorder("<"))
     words: Array = little.reshape(size).astype(dtype)
     if predictor is not Predictor.NOTHING:
-        words = _unzigzag(words)
+        words = unzigzag(words)
     if predictor in (Predictor.ABOVE, Predictor.PLANE):
         words = np.cumsum(words, axis=0, dtype=dtype)
     if predictor in (Predictor.LEFT, Predictor.PLANE):
@@ -284,13 +284,13 @@ def _decoded(data: bytes, size: tuple[int, int], dtype: np.dtype[Any]) -> Array:
     return words
 
 
-def _zigzag(words: Array) -> Array:
+def zigzag(words: Array) -> Array:
     """Name differences near zero by small numbers, modulo the words' width."""
     one = words.dtype.type(1)
     return np.asarray(np.where(words & _top(words.dtype), ~(words << one), words << one))
 
 
-def _unzigzag(words: Array) -> Array:
+def unzigzag(words: Array) -> Array:
     one = words.dtype.type(1)
     return np.asarray(np.where(words & one, ~(words >> one), words >> one))
 

@@ -28,7 +28,7 @@ from dsc._codecs.base import (
     group_size_of,
 )
 from dsc._codecs.canvas import Canvas, PlacedGroupCodec
-from dsc._codecs.derived.codec import DerivedCodec
+from dsc._codecs.derived.codec import EXACTLY, DerivedCodec
 from dsc._codecs.derived.rule import Rule
 from dsc._codecs.maps.base import TaskCodec
 from dsc._codecs.registry import LOSSLESS, codec_from_config
@@ -250,7 +250,8 @@ class CodecSet:
         record = self._records[self._task_slot[task.name]]
         if task.is_step_coded and task.name in self._bounded:
             return False
-        return task.is_exact or not task.is_map or record.id in LOSSLESS
+        lossless = record.id in LOSSLESS or record.config.get(EXACTLY) is True
+        return task.is_exact or not task.is_map or lossless
 
     def codec_name(self, task: str) -> str:
         """Name the codec of a task, for people."""
@@ -283,7 +284,9 @@ class CodecSet:
             return None
         slot = self.slots[stream.name]
         codec, record = self.codec(slot), self._records[slot]
-        dtype = codec.packed_dtype(stream.name) if isinstance(codec, PackedCodec) else None
+        if not isinstance(codec, PackedCodec):
+            return Packing(stream.compressed is Compressed.TOGETHER)
+        dtype = codec.packed_dtype(stream.name)
         weights = self._weights(record) if record.weights_sha256 else None
         known = None if weights is None else read_dictionary(weights, f"codec {record.id}")
         return Packing(stream.compressed is Compressed.TOGETHER, dtype, known)
@@ -740,7 +743,8 @@ def derived_codec(
     """
     known = {task.name: task for task in tasks}
     inputs = {name: required_streams(streams, [name]) for name in rule.inputs}
-    return DerivedCodec(rule, inputs, [known[name] for name in rule.inputs], base)
+    inputs_of = [known[name] for name in rule.inputs]
+    return DerivedCodec(rule, inputs, inputs_of, base, exact=base.id in LOSSLESS)
 
 
 def _apart(tasks: Sequence[Task], bounded: Sequence[str]) -> list[list[Task]]:
