@@ -365,3 +365,19 @@ def geometry_shade(
     Numbers are integers below 2^53: `down` (H,) and `across` (W,) of rays, whose squared lengths
     are the sums of `rows` (H,) and `columns` (W,).
     """
+
+def edge_texture(
+    image: NDArray[np.uint8], weights: NDArray[np.uint32], found: NDArray[np.uint16]
+) -> None:
+    """Write the edges of an image (H, W, 3), smoothed by Gaussian weights, to `found` (H, W).
+
+    `weights` (radius + 1,) are those at distance 0, 1 ...; both sides together they sum to 2^24.
+    """
+
+def keypoints2d(
+    image: NDArray[np.uint8], filters: NDArray[np.int64], found: NDArray[np.uint16]
+) -> None:
+    """Write the keypoints of an image (H, W, 3) to `found` (H, W).
+
+    `filters` (n, 5) are sizes, and the factors and shifts of straight and mixed derivatives.
+    """

@@ -33,6 +33,7 @@ static PyMethodDef *const TABLES[] = {
     residual_methods,
     pixels_methods,
     geometry_methods,
+    filters_methods,
 };
 
 static int fill(PyObject *module) {

@@ -20,6 +20,8 @@ RULES: dict[str, str] = {
     "depth_euclidean@1": "dsc._codecs.derived.depth_euclidean:DepthEuclidean",
     "depth_zbuffer@1": "dsc._codecs.derived.depth_euclidean:DepthZbuffer",
     "edge_occlusion@1": "dsc._codecs.derived.edge_occlusion:EdgeOcclusion",
+    "edge_texture@1": "dsc._codecs.derived.edge_texture:EdgeTexture",
+    "keypoints2d@1": "dsc._codecs.derived.keypoints2d:Keypoints2d",
 }
 """Of each rule of dsc's own: its id, and the class that is imported when the id is asked for."""
 

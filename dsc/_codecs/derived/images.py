@@ -1,0 +1,145 @@
+"""What rules about filters of an image share: its gray values, and whether a map is a filter's.
+
+Filters come from a source's own program, in floats. Ours are of integers, so a map that a source
+made is not always ours to the count: `agrees` says what is near enough to be the same filter.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsc._codecs.base import Array, Sample
+from dsc._schemas import Task, TaskKind
+from dsc.errors import BitstreamError, CodecError
+
+GRAY = (299, 587, 114)  # Rec. ITU-R BT.601-7, 2.5.1, in thousandths
+WHITE = 255 * sum(GRAY)  # the largest gray value
+
+AGREE = 0.99  # share of pixels within a count, in every sample
+AGREE_WHERE_ANYTHING_IS = 0.95  # likewise, of pixels where one of the two maps is not flat
+EVIDENT = 0.01  # share of pixels that are not flat in a sample that says something
+
+Pair = tuple[NDArray[np.uint8], NDArray[np.uint16]]
+"""An image (H, W, 3) and a map (H, W)."""
+
+Place = tuple[slice, slice]
+"""A window of a map."""
+
+
+def gray_of(image: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Return the gray values (H, W) of an image (H, W, 3): thousandths of a level, 0 to `WHITE`."""
+    gray = np.zeros(image.shape[:2], np.int64)
+    for channel, weight in enumerate(GRAY):
+        gray += image[..., channel] * np.int64(weight)
+    return gray
+
+
+def is_image(task: Task) -> bool:
+    """Tell whether a task is colour images of 8 bits."""
+    return task.kind is TaskKind.IMAGE and task.dtype == "uint8" and task.channels == 3
+
+
+def is_filtered(task: Task) -> bool:
+    """Tell whether a task can be what a filter of 16 bits gives."""
+    return task.is_map and task.dtype == "uint16" and task.channels == 1
+
+
+def image_input(rule_id: str, child: Task, inputs: Sequence[Task]) -> str:
+    """Return the name of the one image that a rule computes from.
+
+    Raises
+    ------
+    CodecError
+        When child or inputs are not such tasks.
+    """
+    if not is_filtered(child) or len(inputs) != 1 or not is_image(inputs[0]):
+        names = ", ".join(task.name for task in inputs) or "nothing"
+        raise CodecError(
+            f"rule {rule_id}: {child.name} from {names}; it makes maps (H, W) of uint16 from one "
+            "task of images (H, W, 3) of uint8"
+        )
+    return inputs[0].name
+
+
+def check_image(rule_id: str, name: str, inputs: Mapping[str, Array]) -> NDArray[np.uint8]:
+    """Return the image that a rule computes from, C-contiguous.
+
+    Raises
+    ------
+    BitstreamError
+        When it is missing, or no image (H, W, 3) of uint8.
+    """
+    image = inputs.get(name)
+    if image is None:
+        raise BitstreamError(f"rule {rule_id}: the sample has no {name}, which it computes from")
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise BitstreamError(
+            f"rule {rule_id}: {name} is {image.dtype} {image.shape}, expected uint8 (H, W, 3)"
+        )
+    return np.ascontiguousarray(image)
+
+
+def pairs_of(child: str, parent: str, samples: Sequence[Sample]) -> list[Pair]:
+    """List image and child of the samples that have both; none where any differ in size or kind."""
+    pairs = [(s[parent], s[child]) for s in samples if child in s and parent in s]
+    fit = all(
+        image.dtype == np.uint8
+        and found.dtype == np.uint16
+        and image.ndim == 3
+        and found.size
+        and image.shape == (*found.shape, 3)
+        for image, found in pairs
+    )
+    return pairs if fit else []
+
+
+def close(found: NDArray[np.uint16], derived: NDArray[np.uint16]) -> NDArray[np.bool_]:
+    """Tell where two maps differ by no more than a count."""
+    return abs(found.astype(np.int32) - derived) <= 1
+
+
+def agrees(found: NDArray[np.uint16], derived: NDArray[np.uint16]) -> bool:
+    """Tell whether a map of a sample is what was derived, but for rounding."""
+    within, anything = close(found, derived), np.maximum(found, derived) > 1
+    return bool(
+        within.mean() >= AGREE
+        and within[anything].sum() >= AGREE_WHERE_ANYTHING_IS * anything.sum()
+    )
+
+
+def is_evident(image: NDArray[np.uint8], found: NDArray[np.uint16]) -> bool:
+    """Tell whether an image and its map say something: filters of flat images are all alike."""
+    uneven = (image != image[0, 0]).any(axis=2)
+    return bool(uneven.mean() >= EVIDENT and (found > 1).mean() >= EVIDENT)
+
+
+def busiest(found: NDArray[np.uint16], side: int) -> Place:
+    """Choose the window, of at most `side` pixels each way, in which a map has the most.
+
+    Windows lie side by side; the last of a row or column ends at the map's edge.
+    """
+    places = [
+        (slice(y, y + side), slice(x, x + side))
+        for y in _starts(found.shape[0], side)
+        for x in _starts(found.shape[1], side)
+    ]
+    return max(places, key=lambda place: int(found[place].sum(dtype=np.uint64)))
+
+
+def inside(place: Place, shape: tuple[int, ...], margin: int) -> Place:
+    """Return the part of a window, as seen from its corner, that a filter has right.
+
+    It is all but `margin` pixels where the window is cut out of a map of this shape.
+    """
+    rows, columns = (
+        slice(margin if cut.start else 0, end - cut.start - (margin if end < length else 0))
+        for cut, length in zip(place, shape, strict=True)
+        for end in [min(cut.stop, length)]
+    )
+    return rows, columns
+
+
+def _starts(length: int, side: int) -> list[int]:
+    last = max(0, length - side)
+    return [*range(0, last, side), last]
