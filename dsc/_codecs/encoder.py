@@ -34,6 +34,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "jxl": MASKS,
     "jxl-lossless": ("libjxl",),
     "exact": ("libjxl", "zstd"),
+    "jpeg-exact": ("libjpeg_turbo", "libjxl", "zstd"),
     "vector": ("brotli",),
     "plain": ("zstandard",),
     "derived": (),

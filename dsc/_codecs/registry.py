@@ -34,6 +34,7 @@ CODECS: dict[str, str] = {
     "jxl": "dsc._codecs.classical.jxl:JxlCodec",
     "jxl-lossless": "dsc._codecs.classical.jxl:JxlLosslessCodec",
     "exact": "dsc._codecs.classical.exact:ExactCodec",
+    "jpeg-exact": "dsc._codecs.classical.jpeg_exact:JpegExactCodec",
     "vector": "dsc._codecs.classical.vector:VectorCodec",
     "plain": "dsc._codecs.classical.plain:PlainCodec",
     "residual": "dsc._codecs.residual.codec:ResidualCodec",
@@ -61,8 +62,13 @@ OF_GROUPS = ("av1-seq", "keep")
 # Codecs around another one, which no list of tasks makes.
 AROUND = ("residual", "derived")
 
+# Codecs that keep the files of pictures, and of what is none write what another one writes.
+OF_FILES: dict[str, str] = {"jpeg-exact": "exact"}
+
 # Codecs that give every map back bit for bit, whatever quality is asked for.
-LOSSLESS = ("raw", "png", "jxl-lossless", "label-context", "vector", "plain", "exact", "keep")
+LOSSLESS = (
+    "raw", "png", "jxl-lossless", "label-context", "vector", "plain", "exact", "jpeg-exact", "keep",
+)  # fmt: skip
 
 MEMBERS = (
     "for_tasks", "from_config", "streams", "encode_batch", "decode_batch", "config", "weights",
@@ -81,7 +87,7 @@ def is_codec(codec_id: str) -> bool:
 
 def distinct_codecs() -> tuple[str, ...]:
     """List dsc's own codecs of single samples that work here and write what no other one writes."""
-    left_out = {*SAME_AS, *AT_AN_EFFORT, *OF_GROUPS, *AROUND}
+    left_out = {*SAME_AS, *AT_AN_EFFORT, *OF_GROUPS, *AROUND, *OF_FILES}
     left_out |= set() if is_installed("torch") else set(NETWORKS)
     return tuple(name for name in CODECS if name not in left_out)
 

@@ -20,12 +20,13 @@ from tests.golden import make_classical
 from tests.places import ROOT as REPOSITORY
 
 ROOT = REPOSITORY / "tests" / "golden" / "classical"
+OWN_CASES = {"exact": make_classical.exact_cases, "jpeg-exact": make_classical.jpeg_cases}
 CASES = [
     f"{codec_id}/{task.name}"
     for codec_id, tasks in TASKS.items()
     for task in (*make_classical.MAPS, *make_classical.VALUES)
     if task in tasks
-] + [f"exact/{task.name}" for task, _ in make_classical.exact_cases()]
+] + [f"{codec_id}/{task.name}" for codec_id, cases in OWN_CASES.items() for task, _ in cases()]
 MASKS = ["mask/all", "mask/box", "mask/ragged", "mask/rows"]
 
 
@@ -72,6 +73,13 @@ def test_golden_mask_decodes_as_it_did(case):
 def test_the_goldens_of_exact_cover_its_methods():
     methods = {read(f"exact/{task.name}", ".bin")[0] for task, _ in make_classical.exact_cases()}
     assert methods == {0, 1, 2, 3}
+
+
+def test_the_goldens_of_kept_files_cover_their_forms():
+    forms = [
+        read(f"jpeg-exact/{task.name}", ".bin")[0] & 3 for task, _ in make_classical.jpeg_cases()
+    ]
+    assert forms == [0, 1, 2]
 
 
 def test_every_golden_file_belongs_to_a_test():

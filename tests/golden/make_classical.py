@@ -12,12 +12,14 @@ import hashlib
 import json
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 
 from dsc._codecs.context.mask import ROWS, encode_mask
 from dsc._codecs.context.raster import encode_rows
 from dsc._codecs.registry import make_codec
 from dsc._schemas import Quality, Task, TaskKind
+from dsc._schemas.from_file import with_file
 from tests.codecs import test_classical as tasks
 from tests.codecs.conformance import make_sample
 
@@ -36,6 +38,8 @@ def main() -> None:
                 write_case(codec_id, task, make_sample([task], SIZE, seed=3)[task.name])
     for task, array in exact_cases():
         write_case("exact", task, array)
+    for task, array in jpeg_cases():
+        write_case("jpeg-exact", task, array)
     rng = np.random.default_rng(2)
     ragged = rng.normal(size=(60, 80)).cumsum(0).cumsum(1) > 0
     box = np.zeros((60, 80), bool)
@@ -69,6 +73,20 @@ def exact_cases() -> list[tuple[Task, np.ndarray]]:
     for name, array in arrays.items():
         channels = 1 if array.ndim == 2 else array.shape[2]
         task = Task(name=name, kind="array", dtype=str(array.dtype), channels=channels)
+        found.append((task, array))
+    return found
+
+
+def jpeg_cases() -> list[tuple[Task, np.ndarray]]:
+    """Return pictures that `jpeg-exact` keeps in each of its forms."""
+    picture = make_sample([tasks.RGB], (80, 100), seed=5)["rgb"]
+    file = bytes(imagecodecs.jpeg8_encode(picture, level=95))
+    profile = b"\xff\xe2\x00\x14ICC_PROFILE\0\1\1none"  # which JPEG XL does not repack
+    files = {"picture": None, "repacked": file, "file": file[:2] + profile + file[2:]}
+    found = []
+    for name, data in files.items():
+        task = Task(name=name, kind="image", dtype="uint8", channels=3)
+        array = picture if data is None else with_file(imagecodecs.jpeg8_decode(data), data)
         found.append((task, array))
     return found
 

@@ -1,8 +1,9 @@
 """COCO: the annotation files that an archive was made from, with images and maps under their names.
 
 What each file says is the same as before, value for value and in its order, only white space
-between is not. Images have the names that the files give them: PNG and WebP without loss, JPEG with
-quality 95 and full colour, which is a second, small loss; other endings hold PNG.
+between is not. Images have the names that the files give them: JPEG files that were kept, as
+they were, PNG and WebP without loss, other JPEG with quality 95 and full colour, which is a second,
+small loss; other endings hold PNG.
 """
 
 import json
@@ -24,6 +25,7 @@ from dsc._copies.export.target import (
     write_named,
 )
 from dsc._schemas import Manifest, Origin, Task, WholeFile
+from dsc._schemas.from_file import file_of
 from dsc._schemas.sample import Sample
 from dsc._schemas.values import json_bytes
 from dsc._sources.coco.listing import INFO, NONE, SEGMENTS
@@ -246,7 +248,9 @@ class _Writer:
     def _picture(self, array: NDArray[Any], path: str) -> bytes:
         import imagecodecs
 
-        low = path.lower()
+        low, file = path.lower(), file_of(array)
+        if file is not None:
+            return file
         if low.endswith(".npy"):
             return file_bytes(array, low)
         if low.endswith(JPEG) and array.dtype == np.uint8:

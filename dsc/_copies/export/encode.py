@@ -2,8 +2,9 @@
 
 What a source had without loss comes back as it was: text, JSON and other files to the byte, numbers
 as `numpy.save` writes them, classes as text, maps of 8 and 16 bits as PNG. Depth and normals of
-floating point come back as such, from their counts. Decoded images become PNG, which adds no second
-loss, or what is asked for.
+floating point come back as such, from their counts. A JPEG file that was kept comes back as it was,
+unless WebP is asked for; other decoded images become PNG, which adds no second loss, or what is
+asked for.
 """
 
 import json
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc._schemas import Manifest, Task, TaskKind
+from dsc._schemas.from_file import file_of
 from dsc._sources.meaning.endings import JSON_ENDINGS, MEDIA_TYPES
 from dsc._sources.meaning.options import TaskOptions
 from dsc._sources.meaning.units import FileUnit
@@ -23,6 +25,7 @@ from dsc.errors import UsageError
 
 PNG_LEVEL = 6
 QUALITY = 95  # of lossy pictures
+KEPT = "jpg"  # the ending of files that were kept, where the source's is not known
 SAME = "source"  # the format of pictures that says: as the source had it
 FORMATS: dict[str, tuple[str, ...]] = {
     "png": ("png",),
@@ -114,7 +117,9 @@ class Encoder:
         return "\n".join(" ".join(map(repr, row)) for row in rows.tolist()).encode(), last
 
     def _map(self, task: Task, array: NDArray[Any], last: str) -> tuple[bytes, str]:
-        known = last.lower()
+        known, file = last.lower(), file_of(array)
+        if file is not None and self.image_format != "webp":
+            return file, last or KEPT
         if known == "npy" or array.dtype.name not in PICTURED or not _is_pictured(array):
             return npy_bytes(self._as_stored(task, array)), last if known == "npy" else "npy"
         name = self._picture_format(task, known)

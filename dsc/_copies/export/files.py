@@ -7,26 +7,27 @@
 | sample | ``<domain>/point_P_view_V_domain_<domain>.png`` |
 | every other, and archives that do not know the paths | ``<task>/<key>.png`` |
 
-Text, JSON and other files come back to the byte, ``.npy`` as ``.npy`` (depth of floating point as
-such again), numbers that were text as text. Other maps of 8 and 16 bits become PNG, also where the
-source had JPEG, because coding decoded pixels with loss again would add a second loss; everything
-else becomes ``.npy``. Alpha that was kept as a task goes back into its picture, and a class that
-the directory says has no file. A file appears whole or not at all, and one that is there is kept,
-so an interrupted export goes on.
+Text, JSON and other files come back to the byte, and JPEG files that were kept; ``.npy`` as
+``.npy`` (depth of floating point as such again), numbers that were text as text. Other maps of 8
+and 16 bits become PNG, also where the source had JPEG, because coding decoded pixels with loss
+again would add a second loss; everything else becomes ``.npy``. Alpha that was kept as a task goes
+back into its picture, and a class that the directory says has no file. A file appears whole or not
+at all, and one that is there is kept, so an interrupted export goes on.
 """
 
 import io
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dsc._copies.export.encode import ENDINGS, Encoder
+from dsc._codecs.registry import OF_FILES
+from dsc._copies.export.encode import ENDINGS, KEPT, Encoder
 from dsc._copies.export.target import (
     MARK,
     ExportJob,
@@ -36,6 +37,7 @@ from dsc._copies.export.target import (
 )
 from dsc._pipeline.read.dataset import Dataset
 from dsc._schemas import Manifest, Origin, Task, TaskKind
+from dsc._schemas.from_file import file_of
 from dsc._schemas.sample import Sample
 from dsc._sources.folder.placing import CLASS_TASK
 from dsc._sources.meaning.endings import JSON_ENDINGS, NUMBER_ENDINGS, TEXT_ENDINGS
@@ -103,7 +105,11 @@ def suffix_of(task: Task) -> str:
 
 
 def file_paths(
-    manifest: Manifest, tasks: Sequence[Task], key: str, origin: Origin | None
+    manifest: Manifest,
+    tasks: Sequence[Task],
+    key: str,
+    origin: Origin | None,
+    keeping: Collection[str] = (),
 ) -> dict[str, str]:
     """Return the path of each task's file of a sample.
 
@@ -111,14 +117,20 @@ def file_paths(
 
     An archive may come from anyone: a path that could leave the output, or that two tasks share,
     is not used.
+
+    Parameters
+    ----------
+    keeping
+        Tasks of which the source's own files are kept, with their endings.
     """
     by_key = {task.name: native_path(manifest, task, key) for task in tasks}
+    by_key |= {name: with_ending(by_key[name], KEPT) for name in by_key if name in keeping}
     if origin is None or manifest.source in OWN_NAMES:
         return by_key
     named = {
         task.name: path
         for task in tasks
-        if (path := _own_path(task, origin.files.get(task.name, ""), by_key[task.name]))
+        if (path := _own_path(task, origin.files.get(task.name, ""), by_key[task.name], keeping))
     }
     others = [name for name in by_key if not _is_alpha(name, named)]
     taken = Counter(named.get(name) or by_key[name] for name in others)
@@ -134,9 +146,9 @@ def _is_alpha(name: str, named: Mapping[str, str]) -> bool:
     return of != name and name in named and named.get(of) == named[name]
 
 
-def _own_path(task: Task, path: str, by_key: str) -> str:
+def _own_path(task: Task, path: str, by_key: str, keeping: Collection[str]) -> str:
     """Return the path that a task's file had, with the ending of what is written."""
-    if task.is_blob:
+    if task.is_blob or task.name.removesuffix(ALPHA) in keeping:
         return safe_path(path)
     stem, known = _safe_stem(path), path.rpartition(".")[2].lower()
     keeps = known == "npy" if task.is_map else known in NUMBERS
@@ -153,6 +165,11 @@ def safe_path(path: str) -> str:
     if not plain or path == MARK or any(ord(letter) < 32 or letter == "\\" for letter in path):
         return ""
     return path
+
+
+def with_ending(path: str, ending: str) -> str:
+    """Return a path with another ending."""
+    return f"{_safe_stem(path)}.{ending}"
 
 
 def _safe_stem(path: str) -> str:
@@ -191,6 +208,7 @@ class _Writer:
         self._shapes = stored_shapes(job.manifest)
         self._has_classes = self._original and layouts_of(job.manifest) == {"classes"}
         self._is_turned = self._original and layouts_of(job.manifest) == {TURNED}
+        self._keeping = keeping_tasks(job.manifest)
         self._shares = shared_tasks(job.dataset) if self._original else frozenset()
         self._shared: dict[str, bytes] = {}  # by path, what files hold that samples share
         self.written = self.kept = 0
@@ -210,11 +228,12 @@ class _Writer:
                 if sample[name] is None:
                     self.missing[name] += 1
                 elif not _is_alpha(name, paths):
-                    data = self._file(name, path, sample, paths)
-                    if name not in self._shares or self._is_new(path, data):
-                        write_named(self._root, path, data)
+                    where = self._path(name, path, sample, paths, keys[at])
+                    data = self._file(name, where, sample, paths)
+                    if name not in self._shares or self._is_new(where, data):
+                        write_named(self._root, where, data)
                         self.written += 1
-                    elif self._shared[path] != data:  # of another set that was appended
+                    elif self._shared[where] != data:  # of another set that was appended
                         own = native_path(self._dataset.manifest, self._tasks[name], keys[at])
                         write_named(self._root, own, self._file(name, own, sample, paths))
                         self.written += 1
@@ -246,8 +265,25 @@ class _Writer:
             write_named(self._root, path, ("\n".join(lines) + "\n").encode())
             self.written += 1
 
+    def _path(
+        self, name: str, path: str, sample: Sample, paths: Mapping[str, str], key: str
+    ) -> str:
+        """Return where a file is written: what was no JPEG of a task that keeps them is PNG."""
+        if name not in self._keeping or file_of(sample[name]) is not None:
+            return path
+        found = with_ending(path, "png")
+        others = {other for task, other in paths.items() if task != name and other != path}
+        return (
+            native_path(self._dataset.manifest, self._tasks[name], key)
+            if found in others
+            else found
+        )
+
     def _file(self, name: str, path: str, sample: Sample, paths: Mapping[str, str]) -> bytes:
         task, array = self._tasks[name], sample[name]
+        file = file_of(array)
+        if file is not None:
+            return file
         alpha = sample.get(f"{name}{ALPHA}") if f"{name}{ALPHA}" in paths else None
         if alpha is not None and _is_alpha(f"{name}{ALPHA}", paths):
             return file_bytes(np.dstack([array, alpha]), path)
@@ -262,9 +298,10 @@ class _Writer:
     def _absent(self, index: int, key: str) -> dict[str, str]:
         """Return the paths, by task, of a sample's files that must be written."""
         origin = self._dataset.origin(index) if self._original else None
-        paths = file_paths(self._dataset.manifest, self._dataset.tasks, key, origin)
+        manifest, tasks = self._dataset.manifest, self._dataset.tasks
+        paths = file_paths(manifest, tasks, key, origin, self._keeping)
         if self._root.local is None and not all(map(str.isascii, paths.values())):
-            paths = file_paths(self._dataset.manifest, self._dataset.tasks, key, None)
+            paths = file_paths(manifest, tasks, key, None, self._keeping)
         if self._has_classes and len(paths) > 1:  # their directories say it
             paths = {name: path for name, path in paths.items() if name != CLASS_TASK}
         if self._overwrite:
@@ -272,10 +309,22 @@ class _Writer:
         absent = {
             name: path
             for name, path in paths.items()
-            if name in self._shares or not named_exists(self._root, path)
+            if name in self._shares or not self._is_there(name, path)
         }
         self.kept += len(paths) - len(absent)
         return absent
+
+    def _is_there(self, name: str, path: str) -> bool:
+        """Tell whether a task's file was written, under either name where files are kept."""
+        return named_exists(self._root, path) or (
+            name in self._keeping and named_exists(self._root, with_ending(path, "png"))
+        )
+
+
+def keeping_tasks(manifest: Manifest) -> frozenset[str]:
+    """Return the tasks whose codec keeps files as the source had them."""
+    kept = [record.streams for record in manifest.codecs if record.id in OF_FILES]
+    return frozenset(name for streams in kept for name in streams)
 
 
 def shared_tasks(dataset: Dataset) -> frozenset[str]:

@@ -5,7 +5,7 @@ those of its kind:
 
 | task | column |
 | --- | --- |
-| maps of 8 or 16 bits, one or three channels | `Image`: a PNG's bytes, and its path in the source |
+| maps of 8 or 16 bits, one or three channels | `Image`: bytes of a PNG, or a kept JPEG; its path |
 | other maps | lists of lists |
 | class | `ClassLabel` with its names, or whole numbers |
 | scalar | numbers |
@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from dsc._copies.export.files import file_bytes
 from dsc._schemas import Manifest, Task, TaskKind
+from dsc._schemas.from_file import file_of
 from dsc._sources.rows.arrow import (
     Known,
     arrow,
@@ -165,11 +166,11 @@ def _bytes_cell(kind: Any) -> Cell | None:
 
 
 def _file_maker(task: Task) -> Callable[[NDArray[Any]], bytes]:
-    """Return what makes a file of a task's value: PNG, ``.npy`` or the bytes themselves."""
+    """Return what makes a file of a task's value: the kept one, PNG, ``.npy`` or the bytes."""
     if task.is_blob:
         return lambda array: array.tobytes()
     ending = "x.png" if _is_png(task) else "x.npy"
-    return lambda array: file_bytes(array, ending)
+    return lambda array: file_of(array) or file_bytes(array, ending)
 
 
 def _is_png(task: Task) -> bool:

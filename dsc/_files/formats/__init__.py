@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dsc._codecs.classical.jpeg_file import apply_orientation
 from dsc._files.formats import (
     arrays,
     avif,
@@ -29,7 +30,6 @@ from dsc._files.formats import (
 from dsc._files.formats.content import (
     Content,
     Family,
-    apply_orientation,
     damaged,
     refused,
 )

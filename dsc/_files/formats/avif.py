@@ -5,11 +5,11 @@ Its rotation and mirroring, which libavif leaves to the caller, are part of the 
 applied.
 """
 
+from dsc._codecs.classical.jpeg_file import apply_orientation
 from dsc._files.formats.content import (
     Content,
     Family,
     Pixels,
-    apply_orientation,
     decoding,
 )
 

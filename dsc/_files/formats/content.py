@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 from dsc.errors import SampleError
@@ -137,28 +136,6 @@ def turned(shape: tuple[int, ...], orientation: int) -> tuple[int, ...]:
     return (shape[1], shape[0], *shape[2:]) if orientation >= 5 else shape
 
 
-def apply_orientation(array: Pixels, orientation: int) -> Pixels:
-    """Turn a stored picture (H, W, ...) upright by its EXIF orientation, 1 to 8."""
-    if orientation >= 5:  # the stored rows are columns of the scene
-        array = array.swapaxes(0, 1)
-    if orientation in (3, 4, 7, 8):
-        array = array[::-1]
-    if orientation in (2, 3, 6, 7):
-        array = array[:, ::-1]
-    return array
-
-
 def picture(height: int, width: int, channels: int) -> tuple[int, ...]:
     """Return (H, W) for one channel, (H, W, C) for more."""
     return (height, width) if channels == 1 else (height, width, channels)
-
-
-def inks_to_rgb(inks: Pixels, inverted: bool) -> Pixels:
-    """Turn CMYK (H, W, 4) uint8 into RGB: red = (255 - C)(255 - K) / 255, and so on.
-
-    `inverted` inks are 255 where there is none, as Adobe writes them into JPEG. A colour profile
-    is not looked at.
-    """
-    light = inks.astype(np.uint16) if inverted else 255 - inks.astype(np.uint16)
-    rgb: Pixels = ((light[..., :3] * light[..., 3:] + 127) // 255).astype(np.uint8)
-    return rgb

@@ -2,32 +2,30 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import NamedTuple
 
+from dsc._codecs.classical.jpeg_file import (
+    FRAMES,
+    MAGIC,
+    SCAN,
+    Segment,
+    decode_jpeg,
+    segments,
+)
 from dsc._files.formats.content import (
     Content,
     Family,
     Pixels,
     damaged,
     decoding,
-    inks_to_rgb,
     picture,
     refused,
     turned,
 )
 from dsc._files.formats.exif import orientation_of
 
-_FRAMES = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
 _LOSSLESS = {0xC3, 0xC7, 0xCB, 0xCF}
-_ALONE = {0x01, *range(0xD0, 0xD9)}  # markers without a length
 _END = b"\xff\xd9"
-_SCAN, _JPEG_LS, _APP1, _APP2, _APP14 = 0xDA, 0xF7, 0xE1, 0xE2, 0xEE
-
-
-class _Segment(NamedTuple):
-    marker: int
-    start: int  # of the body, after its length
-    stop: int
+_JPEG_LS, _APP1, _APP2 = 0xF7, 0xE1, 0xE2
 
 
 def _content(data: bytes, where: str) -> Content:
@@ -39,9 +37,9 @@ def _content(data: bytes, where: str) -> Content:
             pages = _views(data[start + 4 : stop])
         elif marker == _JPEG_LS:
             raise refused(where, "a JPEG-LS file, which is not read", "convert it to PNG")
-        elif marker in _FRAMES:
+        elif marker in FRAMES:
             frame = _frame(data[start:stop], marker, where)
-        elif marker == _SCAN:
+        elif marker == SCAN:
             scan = start
     # libjpeg fills what is missing with gray, so that only the markers tell that a file is cut;
     # the first end after the first scan counts, because phones append films to their pictures
@@ -71,36 +69,17 @@ def _frame(body: bytes, marker: int, where: str) -> Content:
 
 
 def _pixels(data: bytes, where: str, content: Content, indexes: bool) -> Pixels:
-    import imagecodecs
-
-    with decoding(where, "JPEG"):
-        array: Pixels = imagecodecs.jpeg8_decode(data)
-    if not content.cmyk:
-        return array
-    if array.dtype != "uint8":
+    if content.cmyk and content.dtype != "uint8":
         raise refused(where, f"CMYK of {content.bits} bits", "convert it to RGB of 8 bits")
-    adobe = any(
-        marker == _APP14 and data[start : start + 5] == b"Adobe"
-        for marker, start, _ in _segments(data, where)
-    )
-    return inks_to_rgb(array, inverted=adobe)
+    with decoding(where, "JPEG"):
+        return decode_jpeg(data)
 
 
-def _segments(data: bytes, where: str) -> Iterator[_Segment]:
-    """Yield the segments up to the first scan, which is the last one given."""
-    place = 2
-    while place + 4 <= len(data):
-        if data[place] != 0xFF:
-            raise damaged(where, f"no JPEG marker at byte {place}")
-        marker = data[place + 1]
-        if marker == 0xFF or marker in _ALONE:
-            place += 1 if marker == 0xFF else 2
-            continue
-        stop = place + 2 + int.from_bytes(data[place + 2 : place + 4], "big")
-        yield _Segment(marker, place + 4, stop)
-        if marker == _SCAN:
-            return
-        place = stop
+def _segments(data: bytes, where: str) -> Iterator[Segment]:
+    try:
+        yield from segments(data)
+    except ValueError as error:
+        raise damaged(where, str(error)) from None
 
 
 def _views(block: bytes) -> int:
@@ -122,7 +101,7 @@ def _views(block: bytes) -> int:
 FAMILY = Family(
     "JPEG",
     (".jpg", ".jpeg", ".jpe", ".jfif"),
-    lambda data: data.startswith(b"\xff\xd8\xff"),
+    lambda data: data.startswith(MAGIC),
     _content,
     _pixels,
 )

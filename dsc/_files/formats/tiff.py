@@ -13,13 +13,13 @@ from typing import Literal
 
 import numpy as np
 
+from dsc._codecs.classical.jpeg_file import inks_to_rgb
 from dsc._files.formats.content import (
     Content,
     Family,
     Pixels,
     damaged,
     decoding,
-    inks_to_rgb,
     picture,
     refused,
     turned,

@@ -37,7 +37,7 @@ from dsc._sources.coco.listing import (
 from dsc._sources.coco.scan import compact
 from dsc._sources.file_source import FileSource, probe_task
 from dsc._sources.meaning.decide import Meaning, Stated, decide
-from dsc._sources.meaning.decode import fit_to_task
+from dsc._sources.meaning.decode import fit_to_task, knowing_file
 from dsc._sources.meaning.options import TaskOptions, unwanted, wanted_tasks
 from dsc.errors import SampleError
 
@@ -198,7 +198,8 @@ class CocoSource(FileSource):
         if pixels.shape[:2] != size:
             return None
         conversion = self.meanings[task.name].conversion
-        return fit_to_task(pixels, task, where, conversion), len(data)
+        array = fit_to_task(pixels, task, where, conversion)
+        return knowing_file(array, task, data), len(data)
 
     def _has(self, index: int, task: str) -> bool:
         if task in self._by_task:

@@ -22,6 +22,7 @@ from dsc._files.formats import read_pixels
 from dsc._files.remote import raise_failure
 from dsc._files.tree import FileTree
 from dsc._schemas import Task
+from dsc._schemas.from_file import with_file
 from dsc._sources.hdf5.inventory import as_bytes, bytes_held, is_logical
 from dsc._sources.hdf5.sample_table import Cell
 from dsc._sources.meaning.decode import Conversion
@@ -252,7 +253,8 @@ def load_filters() -> None:
 def read_cell(files: OpenFiles, cell: Cell, where: str, indexes: bool) -> tuple[NDArray[Any], int]:
     """Read one value of a dataset, and return it with the number of its stored bytes.
 
-    MATLAB's axes are restored, bytes of an image file are decoded; channels may still come first.
+    MATLAB's axes are restored; bytes of an image file are decoded to an array that knows them;
+    channels may still come first.
 
     Raises
     ------
@@ -262,7 +264,7 @@ def read_cell(files: OpenFiles, cell: Cell, where: str, indexes: bool) -> tuple[
     held = files.stored_form(cell.file, cell.dataset, where)
     if held.files:
         data, named = read_bytes(files, cell, where), f"{where}: {name_cell(files.tree, cell)}"
-        return read_pixels(data, named, indexes=indexes), len(data)
+        return with_file(read_pixels(data, named, indexes=indexes), data), len(data)
     array = np.asarray(files.select(cell.file, cell.dataset, _selection(cell), where))
     size = array.nbytes
     if held.matlab:  # which has no arrays of fewer than two axes

@@ -20,6 +20,7 @@ from dsc._files.directories import join_path
 from dsc._files.passed_over import PassedOver
 from dsc._files.tree import FileTree, nothing_found
 from dsc._schemas import LeftOut, Origin, SourceReport, Task
+from dsc._schemas.from_file import file_of
 from dsc._sources.base import SourceSample, find_task
 from dsc._sources.hdf5.inventory import DatasetItem, list_datasets
 from dsc._sources.hdf5.make_plan import make_plan
@@ -29,7 +30,7 @@ from dsc._sources.hdf5.sample_table import Cell, SampleTable
 from dsc._sources.hdf5.tasks import TaskFinder
 from dsc._sources.keys import natural_order
 from dsc._sources.meaning.decide import ALPHA, Meaning
-from dsc._sources.meaning.decode import check_sizes, fit_to_task, map_sizes
+from dsc._sources.meaning.decode import check_sizes, fit_to_task, knowing_file, map_sizes
 from dsc._sources.meaning.options import TaskOptions, known_split
 from dsc._sources.report import fingerprint, make_report
 from dsc.errors import SampleError, UsageError
@@ -209,8 +210,10 @@ class Hdf5Source:
         conversion = self._meanings[task.name].conversion
         array, size = read_cell(self._files, cell, where, conversion.indexes)
         where = f"{where}: {name_cell(self._files.tree, cell)}"
+        file = file_of(array)
         array = channels_last(array, task, conversion, task.name in self._first)
-        return fit_to_task(array, task, where, conversion), size
+        array = fit_to_task(array, task, where, conversion)
+        return array if file is None else knowing_file(array, task, file), size
 
     def lacks(self, index: int, tasks: Sequence[str]) -> tuple[str, ...]:
         """List which of these tasks a sample lacks, without reading it."""

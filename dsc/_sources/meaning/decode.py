@@ -17,9 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dsc._codecs.classical.jpeg_file import MAGIC as JPEG
 from dsc._files.formats import read_content, read_pixels
 from dsc._files.formats.single_array import HDF5, holds_one, read_one
 from dsc._schemas import Task, TaskKind
+from dsc._schemas.from_file import with_file
 from dsc._sources.meaning.evidence import Evidence, alike, as_vectors, is_nothing, look
 from dsc._sources.meaning.units import FileUnit, coarse_enough
 from dsc.errors import SampleError
@@ -62,7 +64,7 @@ UNCHANGED = Conversion()
 def read_array(
     data: bytes, task: Task, where: str, conversion: Conversion | None = None
 ) -> NDArray[Any]:
-    """Decode one file to the native array of `task`.
+    """Decode one file to the native array of `task`, which knows its file where that is a JPEG.
 
     Parameters
     ----------
@@ -79,7 +81,13 @@ def read_array(
         When the file is damaged, of an unknown format, or not what the task needs.
     """
     conversion = conversion or Conversion(indexes=task.kind is TaskKind.LABEL)
-    return fit_to_task(_read(data, where, conversion.indexes), task, where, conversion)
+    array = fit_to_task(_read(data, where, conversion.indexes), task, where, conversion)
+    return knowing_file(array, task, data)
+
+
+def knowing_file(array: NDArray[Any], task: Task, data: bytes) -> NDArray[Any]:
+    """Return an array that knows its file where codecs can keep it: a picture's JPEG."""
+    return with_file(array, data) if task.is_map and data.startswith(JPEG) else array
 
 
 def probe(data: bytes, where: str, nothing: tuple[int, ...] = ()) -> Evidence:
