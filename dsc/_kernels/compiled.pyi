@@ -358,6 +358,7 @@ def geometry_shade(
     reach: float,
     gain: float,
     by_axis: bool,
+    as_unit: bool,
     out: Bytes,
 ) -> None:
     """Write the light of a lamp at the camera on normals (H, W, 3) at `depth` (H, W) to `out`.

@@ -98,10 +98,11 @@ done:
 
 /* ---- shading */
 
-/* What all pixels of a map share; `by_axis` says that depth is along the camera's axis. */
+/* What all pixels of a map share. `by_axis` says that depth is along the camera's axis, `as_unit`
+ * that normals are made unit vectors; else their length is 255 as they are. */
 typedef struct {
     double toward, reach, gain;
-    int by_axis;
+    int by_axis, as_unit;
 } Lamp;
 
 /* Shades a row of normals; `across` (x of a ray) and `squares` are of its columns, `down` (y) and
@@ -114,7 +115,8 @@ CLONED static void shade_row(const uint8_t *normal, const uint16_t *depth, int64
         double n0 = 2 * normal[3 * x] - 255, n1 = 2 * normal[3 * x + 1] - 255,
                n2 = 2 * normal[3 * x + 2] - 255, counts = depth[x];
         double length = squares[x] + square, facing = n0 * across[x] + n1 * down + n2 * lamp->toward;
-        double norm = rint(sqrt((n0 * n0 + n1 * n1 + n2 * n2) * length));
+        double squared = lamp->as_unit ? n0 * n0 + n1 * n1 + n2 * n2 : 255 * 255;
+        double norm = rint(sqrt(squared * length));
         double cosine = rint(facing * 0x1p7 / norm);
         double away = counts * counts * (lamp->by_axis ? length : 0x1p16);
         double left = rint(lamp->reach * 0x1p16 / (lamp->reach + away));
@@ -131,9 +133,9 @@ static PyObject *geometry_shade(PyObject *self, PyObject *args) {
     Array a[N] = {0};
     Lamp lamp;
     double *found = NULL;
-    if (!PyArg_ParseTuple(args, "OOOOOOdddpO", &o[NORMAL], &o[DEPTH], &o[DOWN], &o[ACROSS],
+    if (!PyArg_ParseTuple(args, "OOOOOOdddppO", &o[NORMAL], &o[DEPTH], &o[DOWN], &o[ACROSS],
                           &o[ROWS], &o[COLUMNS], &lamp.toward, &lamp.reach, &lamp.gain,
-                          &lamp.by_axis, &o[OUT]))
+                          &lamp.by_axis, &lamp.as_unit, &o[OUT]))
         return NULL;
     if (array_open(&a[NORMAL], o[NORMAL], "normal", "u1", 3, READ) < 0 ||
         array_open(&a[DEPTH], o[DEPTH], "depth", "u2", 2, READ) < 0 ||

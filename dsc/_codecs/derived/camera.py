@@ -21,10 +21,10 @@ Int64 = NDArray[np.int64]
 RADIAN = 16384
 """Field of view of one radian."""
 MOST_VIEW = 3 * RADIAN
-SQUARE_BITS = 40  # of the squares of rays' lengths, which a double holds: they are below 2^13
+SQUARE_BITS = 40  # of the squares of rays' lengths
 SLOPE_BITS = 16  # of x and y
 TANGENT_BITS = 64
-_LONGEST = 1 << (53 - SQUARE_BITS)
+LONGEST = 1 << (53 - SQUARE_BITS)  # their squares, so that a double holds them
 _STEP_BITS = 48  # of the square of the step from a pixel to its neighbour
 
 
@@ -74,30 +74,33 @@ def offsets(count: int) -> Int64:
     return 2 * np.arange(count, dtype=np.int64) + 1 - count
 
 
-def widest(shape: Sequence[int], scale: Fraction = Fraction(1)) -> int:
-    """Return the widest field of view that `squares` takes for a map (H, W)."""
+def widest(shape: Sequence[int], scale: Fraction = Fraction(1), longest: int = LONGEST) -> int:
+    """Return the widest field of view that `squares` takes for a map (H, W); 0 for none."""
     height, width = shape
-    tangent = (_LONGEST / scale**2 - 1) / (1 + Fraction(height, width) ** 2)
+    tangent = (longest / scale**2 - 1) / (1 + Fraction(height, width) ** 2)
     most = int(tangent * (1 << TANGENT_BITS))
     view = view_of(most)
     return view if tangent_squared(view) < most else max(view - 1, 0)
 
 
-def squares(view: int, shape: Sequence[int], scale: Fraction = Fraction(1)) -> tuple[Int64, Int64]:
+def squares(
+    view: int, shape: Sequence[int], scale: Fraction = Fraction(1), longest: int = LONGEST
+) -> tuple[Int64, Int64]:
     """Return y² + 1 of rows (H,) and x² of columns (W,), times `scale`², in 2^-40.
 
-    The sum of a row's and a column's is the square of the length of the pixel's ray.
+    The sum of a row's and a column's is the square of the length of the pixel's ray, and below
+    `longest`.
 
     Raises
     ------
     BitstreamError
-        When the field of view is none, or so wide for this picture that a sum is not below 2^13.
+        When the field of view is none, or so wide for this map that a ray is too long.
     """
     check_view(view)
     height, width = shape
     squared = scale**2
     tangent = Fraction(tangent_squared(view), 1 << TANGENT_BITS)
-    if squared * (1 + tangent * (1 + Fraction(height, width) ** 2)) >= _LONGEST:
+    if squared * (1 + tangent * (1 + Fraction(height, width) ** 2)) >= longest:
         raise BitstreamError(
             f"a field of view of {view}/{RADIAN} rad is too wide for a map of {height} × {width}"
         )

@@ -22,6 +22,7 @@ RULES: dict[str, str] = {
     "edge_occlusion@1": "dsc._codecs.derived.edge_occlusion:EdgeOcclusion",
     "edge_texture@1": "dsc._codecs.derived.edge_texture:EdgeTexture",
     "keypoints2d@1": "dsc._codecs.derived.keypoints2d:Keypoints2d",
+    "reshading@1": "dsc._codecs.derived.reshading:Reshading",
 }
 """Of each rule of dsc's own: its id, and the class that is imported when the id is asked for."""
 

@@ -86,3 +86,18 @@ def occlusion(depth: Array, limit: int = 65036, top: int = 65535) -> Array:
     near = ndimage.binary_erosion(depth < limit, np.ones((3, 3)), border_value=0)
     found: Array = np.rint(np.sqrt((down**2 + along**2) / 2) * near * top)
     return found.clip(0, top).astype(np.uint16 if top > 255 else np.uint8)
+
+
+def reshading(
+    normal: Array, depth: Array, view_rad: float, gain: float = 408.0, reach_m2: float = 8.0
+) -> Array:
+    """Return what a lamp at the camera lights (H, W, 3); normals x right, y up, z to the viewer."""
+    toward = rays(depth.shape, view_rad)
+    length = np.linalg.norm(toward, axis=-1)
+    facing = (normal / 127.5 - 1) * (1, -1, -1)
+    facing /= np.linalg.norm(facing, axis=-1, keepdims=True)
+    cosine = -(facing * toward).sum(axis=-1) / length
+    squared_m2 = (depth / 512 * length) ** 2
+    level = gain * cosine * reach_m2 / (reach_m2 + squared_m2)
+    level[depth == HOLE] = 0
+    return np.repeat(np.rint(level.clip(0, 255)).astype(np.uint8)[..., None], 3, axis=2)
