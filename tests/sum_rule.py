@@ -9,8 +9,8 @@ from dsc._codecs.base import Array, Sample
 from dsc._schemas import Task
 from dsc.errors import BitstreamError
 
-ID = "sum@1"
-WHERE = "tests.sum_rule:SumRule"
+ID, PLAIN_ID = "sum@1", "plain_sum@1"
+WHERE, PLAIN_WHERE = "tests.sum_rule:SumRule", "tests.sum_rule:PlainSumRule"
 
 
 class SumRule:
@@ -20,7 +20,7 @@ class SumRule:
     """
 
     id: ClassVar[str] = ID
-    own_count = 1
+    own_count: ClassVar[int] = 1
 
     def __init__(self, name: str, factor: int) -> None:
         self.inputs, self.factor = (name,), factor
@@ -49,9 +49,23 @@ class SumRule:
         return (max(int(child[0, 0]) - int(self._sum(inputs)[0, 0]), 0),)
 
     def derive(self, inputs: Mapping[str, Array], own: tuple[int, ...]) -> Array:
-        if len(own) != 1:
+        if len(own) != self.own_count:
             raise BitstreamError(f"{len(own)} parameters")
-        return (self._sum(inputs) + own[0]).astype(np.uint16)
+        return (self._sum(inputs) + sum(own)).astype(np.uint16)
 
     def _sum(self, inputs: Mapping[str, Array]) -> Array:
-        return self.factor * inputs[self.inputs[0]].astype(np.uint16).sum(-1)
+        image = inputs[self.inputs[0]]
+        if image.ndim != 3:
+            raise BitstreamError(f"an image of shape {image.shape}")
+        return self.factor * image.astype(np.uint16).sum(-1)
+
+
+class PlainSumRule(SumRule):
+    """The same without a number a sample: its payloads are empty."""
+
+    id: ClassVar[str] = PLAIN_ID
+    own_count: ClassVar[int] = 0
+
+    def fit(self, child: Array, inputs: Mapping[str, Array]) -> tuple[int, ...]:
+        """Return nothing."""
+        return ()

@@ -296,6 +296,11 @@ class CodecSet:
         found = {name: self.codec(slot) for name, slot in self.slots.items()}
         return {name: codec for name, codec in found.items() if isinstance(codec, PackedCodec)}
 
+    @property
+    def dependent_streams(self) -> tuple[str, ...]:
+        """Names of the streams of tasks that follow from other codecs' tasks."""
+        return tuple(name for name, slot in self.slots.items() if slot in self._inputs)
+
     def with_dictionaries(self, dictionaries: Mapping[str, bytes]) -> Self:
         """Return the same, with a codec of its own for each stream that has a dictionary's file."""
         if not dictionaries:

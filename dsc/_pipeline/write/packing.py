@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from dsc._codecs.base import PackedCodec
 from dsc._pipeline.choose.coding import Coding
-from dsc._pipeline.write.samples import advice
+from dsc._pipeline.write.samples import CodedSample, advice
 from dsc._schemas import Stream, resolve_tasks
 from dsc._schemas.stream import Compressed
 from dsc._sources.base import Source, read_sample
@@ -23,6 +23,7 @@ from dsc.errors import CodecError, SampleError, UnknownTaskError, UsageError
 FEW, MANY = 512, 2048  # samples that are looked at; many where a dictionary may pay
 RUN = 64  # of them in a row
 WITH_DICTIONARY = 4096  # samples below which none is tried
+SHORT = 64  # bytes of any payload, up to which those of what follows are packed together
 LONG = 16 << 10  # bytes a payload on average, from which each is compressed by itself
 MEMBER_BYTES = 256 << 10  # of a pack
 MEMBER_RAW = 4 << 20  # of a pack before compression: what reading one sample may decompress
@@ -129,6 +130,33 @@ def pack_streams(
     codec_set = coding.codec_set.with_dictionaries(files)
     streams = tuple(_merged(stream, chosen.get(stream.name)) for stream in codec_set.streams())
     return replace(coding, codec_set=codec_set), streams
+
+
+def pack_short(
+    streams: Sequence[Stream], names: Sequence[str], coded: Sequence[CodedSample], sizes: Sizes
+) -> tuple[Stream, ...]:
+    """Choose how streams are packed whose payloads are often empty: what follows from other tasks.
+
+    Where those of all samples that were looked at are a few bytes, or none, a shard's lie in one
+    pack, so that a stream of nothing takes the 2 kB of a tar a shard and no bytes a sample.
+
+    Parameters
+    ----------
+    names
+        The streams that may be so.
+    coded
+        Some samples.
+    """
+    chosen = {}
+    for name in names:
+        payloads = [one.coded.payloads.get(name) for one in coded]
+        lengths = [len(payload) for payload in payloads if payload is not None]
+        if lengths and max(lengths) <= SHORT:
+            raw = sum(lengths) / len(lengths)
+            size = min(_samples_a_pack(raw, raw, sizes), MAX_PACK // sizes.pack * sizes.pack)
+            own = None if size == sizes.pack else size
+            chosen[name] = Stream(name=name, compressed=Compressed.TOGETHER, pack_size=own)
+    return tuple(_merged(stream, chosen.get(stream.name)) for stream in streams)
 
 
 def resolve_columns(asked: Sequence[str] | str | None, coding: Coding) -> tuple[str, ...]:

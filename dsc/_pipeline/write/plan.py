@@ -29,11 +29,12 @@ from dsc._pipeline.options import ShardingOptions
 from dsc._pipeline.write.packing import (
     Sizes,
     look_at_payloads,
+    pack_short,
     pack_streams,
     packed_sizes,
     resolve_columns,
 )
-from dsc._pipeline.write.samples import Probed
+from dsc._pipeline.write.samples import CodedSample, Probed
 from dsc._pipeline.write.sizes import (
     MAX_COLUMN_SHARD,
     MAX_SHARD,
@@ -318,9 +319,12 @@ def make_plan(
     resolved = resolve_columns(columns, coding)
     packed = list(coding.codec_set.packed())
     payloads = look_at_payloads(source, coding, on_error, packed) if packed else {}
-    if shard_size is None or pack_size is None:
+    follows = coding.codec_set.dependent_streams
+    coded: list[CodedSample] = []
+    if shard_size is None or pack_size is None or follows:
         probed = Probed() if probed is None else probed
-        indices = indices_to_probe(source, coding.is_ordered, sharding, named)
+        asked = ShardingOptions(shard_size=sharding.shard_size) if follows else sharding
+        indices = indices_to_probe(source, coding.is_ordered, asked, named)
         groups = groups_to_probe(
             source, coding, indices, splits or {split: samples}, shard_size, pack_size
         )
@@ -337,6 +341,7 @@ def make_plan(
     pack_size = min(pack_size, shard_size)
     sizes = Sizes(shard_size, pack_size, samples)
     coding, streams = pack_streams(coding, payloads, sizes, resolved)
+    streams = pack_short(streams, follows, coded, sizes)
     codecs = coding.codec_set.records()
     plan = Plan(
         format_version=format_version_of(coding.tasks, streams),
