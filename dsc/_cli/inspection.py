@@ -189,7 +189,7 @@ def _show_info(where: str, opened: "Archive", summary: "Summary") -> None:
     columns = [
         task
         for stream in manifest.streams
-        if stream.compressed and opened.is_column(stream.name)
+        if stream.compressed and not stream.requires and opened.is_column(stream.name)
         for task in stream.carries
     ]
     if columns:

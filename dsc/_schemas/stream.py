@@ -75,7 +75,29 @@ class CodecRecord(Schema):
         """Name of the codec for people: of one over another, both."""
         base = self.config.get("base")
         below = base.get("id") if isinstance(base, dict) else None
+        if below and "rule" in self.config:
+            return f"{self.id} ({below})"
         return f"{below} + {self.id}" if below else self.id
+
+    @property
+    def follows(self) -> str:
+        """Say what tasks follow from, by which rule: ``rgb: edge_texture, sigma 3``; ``""`` else.
+
+        A parameter whose name ends in a number is in as many parts: ``sigma_1000`` of 3000 is 3.
+        """
+        rule, inputs = self.config.get("rule"), self.config.get("inputs")
+        if not isinstance(rule, str) or not isinstance(inputs, dict):
+            return ""
+        params = self.config.get("params")
+        told = map(_told, *zip(*params.items(), strict=True)) if params else ()
+        return f"{', '.join(inputs)}: {', '.join([rule.partition('@')[0], *told])}"
+
+
+def _told(name: str, value: int) -> str:
+    word, _, parts = name.rpartition("_")
+    if word and parts.isdecimal() and int(parts):
+        return f"{word} {value / int(parts):g}"
+    return f"{name} {value}"
 
 
 def carrying_streams(streams: Iterable[Stream], task: str) -> tuple[str, ...]:

@@ -94,5 +94,5 @@ def _row(report: "SourceReport", task: "Task", codec_set: "CodecSet") -> tuple[s
         str(found.samples if found else report.samples),
         codec_set.codec_name(task.name),
         "exact" if codec_set.is_exact(task) else "lossy",
-        found.why if found else "",
+        "; ".join(filter(None, (found.why if found else "", codec_set.follows(task.name)))),
     )

@@ -257,6 +257,14 @@ class CodecSet:
         """Name the codec of a task, for people."""
         return self._records[self._task_slot[task]].label
 
+    def follows(self, task: str) -> str:
+        """Say what a task follows from, and what reading it takes beside its own; ``""`` else."""
+        slot = self._task_slot[task]
+        if slot not in self._inputs:
+            return ""
+        inputs = ", ".join(self._inputs[slot])
+        return f"follows from {self._records[slot].follows}; alone it takes {inputs} too"
+
     def streams(self) -> tuple[Stream, ...]:
         """Return the stream graph of all codecs."""
         return self._streams

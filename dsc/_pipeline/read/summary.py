@@ -34,6 +34,8 @@ class SummaryRow:
         Stored bytes of every stream that decoding this task takes: what fetching it costs.
     missing
         Samples without it.
+    follows
+        What it is computed from, and how: ``rgb: edge_texture, sigma 3``; ``""`` where it is not.
     """
 
     name: str
@@ -44,6 +46,7 @@ class SummaryRow:
     stored_bytes: int
     alone_bytes: int
     missing: int
+    follows: str = ""
 
     @property
     def ratio(self) -> float | None:
@@ -124,6 +127,7 @@ def _task_rows(archive: Archive) -> list[SummaryRow]:
                 stored_bytes=sum(manifest.totals[name].stored_bytes for name in own),
                 alone_bytes=sum(manifest.totals[name].stored_bytes for name in needed),
                 missing=archive.lacking(task.name),
+                follows=_follows(archive, carriers),
             )
         )
     return rows
@@ -150,6 +154,11 @@ def _stream_row(archive: Archive, stream: Stream) -> SummaryRow:
 def _codecs(archive: Archive, streams: Sequence[str]) -> str:
     found = [c.label for c in archive.manifest.codecs if set(c.streams) & set(streams)]
     return ", ".join(dict.fromkeys(found))
+
+
+def _follows(archive: Archive, streams: Sequence[str]) -> str:
+    found = [c.follows for c in archive.manifest.codecs if set(c.streams) & set(streams)]
+    return ", ".join(filter(None, found))
 
 
 def _rate(archive: Archive, task: str) -> str:

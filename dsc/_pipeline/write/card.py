@@ -79,6 +79,7 @@ def _text(manifest: Manifest, shards: Sequence[ShardRecord]) -> Iterator[str]:
     )
     yield ""
     yield from _table(manifest)
+    yield from _follows(manifest)
     yield from (
         "",
         "Read it, one task or several:",
@@ -119,6 +120,17 @@ def _table(manifest: Manifest) -> Iterator[str]:
             f"{manifest.source_bytes.get(task.name, 0)} | "
             f"{sum(totals[stream].payload_bytes for stream in own)} |"
         )
+
+
+def _follows(manifest: Manifest) -> Iterator[str]:
+    """Say which tasks are computed from others when they are read."""
+    found = [(codec.streams, codec.follows) for codec in manifest.codecs if codec.follows]
+    if found:
+        yield ""
+        yield "Computed from other tasks when it is read, for the difference or nothing at all:"
+        yield ""
+    for streams, follows in found:
+        yield f"- {', '.join(streams)} follows from {follows}"
 
 
 def _unit(task: Task) -> str:
