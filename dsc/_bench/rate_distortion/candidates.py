@@ -7,14 +7,14 @@ or ``LABEL=ID@FILE`` to show it under a name of its own.
 import hashlib
 import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from dsc._bench.environment import package_version
-from dsc._codecs.base import Codec, JointCodec
+from dsc._codecs.base import Array, Codec, JointCodec, Sample
 from dsc._codecs.registry import (
     AROUND,
     CODECS,
@@ -24,12 +24,13 @@ from dsc._codecs.registry import (
     codec_names,
     is_codec,
 )
-from dsc._schemas import Task, TaskKind
+from dsc._schemas import Quality, Stream, Task, TaskKind
 from dsc.errors import CodecError, UnknownCodecError, UsageError
 
 SLOW_AVIF = "avif-s4"
 CLASSICAL = ("jpeg", "webp", "avif", SLOW_AVIF, "jxl")
 LOSSLESS = ("png", "jxl-lossless", "exact")
+DERIVED = "derived"  # stands for what `following` finds on each set
 # the same scale of quality
 _ALIKE = dict.fromkeys((SLOW_AVIF, "av1", "av1-psnr", "av1-fast", "normal-palette"), "avif")
 
@@ -57,6 +58,33 @@ _QUALITIES: dict[TaskKind, dict[str, tuple[int, ...]]] = {
     },
 }
 _WRITTEN = re.compile(r"(?:(?P<label>[\w.+-]+)=)?(?P<id>[\w.-]+)(?:@(?P<file>.+))?")
+
+
+class Coder(Protocol):
+    """What is measured: a codec, or several that code tasks together."""
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """The tasks that it codes, in order."""
+        ...
+
+    def streams(self) -> tuple[Stream, ...]:
+        """Return the stream graph."""
+        ...
+
+    def encode_batch(self, samples: Sequence[Sample], quality: Quality) -> list[dict[str, bytes]]:
+        """Encode, see `dsc._codecs.base.Codec`."""
+        ...
+
+    def decode_batch(
+        self, streams: Sequence[Mapping[str, bytes]], tasks: Sequence[str], max_pixels: int
+    ) -> list[dict[str, Array]]:
+        """Decode, see `dsc._codecs.base.Codec`."""
+        ...
+
+    def weights(self) -> bytes | None:
+        """Return the file of the weights; None when there are none."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -109,7 +137,13 @@ class ComparedCodec:
             return False
         return True
 
-    def make(self, tasks: Sequence[Task]) -> Codec:
+    def timed(self, tasks: Sequence[Task]) -> dict[str, list[Task]]:
+        """Return the tasks whose times are taken together: those with loss, and the labels."""
+        coded = [task for group in self.groups(tasks) for task in group]
+        lossy = [task for task in coded if not task.is_exact]
+        return {"lossy": lossy, "label": [task for task in coded if task not in lossy]}
+
+    def make(self, tasks: Sequence[Task]) -> Coder:
         """Make the codec for these tasks."""
         kind = _class_of(self.codec)
         if not self.file:
@@ -133,7 +167,7 @@ class ComparedCodec:
         parts = ["dsc", "imagecodecs"] if weights is None else ["dsc", "imagecodecs", "torch"]
         return {
             "id": self.codec,
-            "code": _code_hash(type(codec)),
+            "code": code_hash(type(codec)),
             "weights": None if weights is None else hashlib.sha256(weights).hexdigest(),
             "tasks": [task.model_dump(mode="json") for task in tasks],
             "versions": {part: package_version(part) for part in parts},
@@ -165,6 +199,8 @@ def parse_candidates(text: str) -> list[ComparedCodec]:
         name = match["label"] or (f"{codec}@{Path(file).stem}" if file else codec)
         if name in [candidate.name for candidate in found]:
             raise UsageError(f"--codecs: {name} twice; give each a label: LABEL={part}")
+        if file and codec in AROUND:
+            raise UsageError(f"--codecs {part}: {codec} has no codec file; write {codec}")
         if codec != SLOW_AVIF and not is_codec(codec):
             known = ", ".join((*codec_names(), SLOW_AVIF))
             raise UnknownCodecError(f"--codecs {part}: unknown codec {codec!r}; known: {known}")
@@ -175,11 +211,11 @@ def parse_candidates(text: str) -> list[ComparedCodec]:
 
 
 def default_candidates() -> list[ComparedCodec]:
-    """Return all of dsc's own codecs, the usual image formats, and PNG for labels."""
+    """Return all of dsc's own codecs, what follows, the usual image formats, and PNG for labels."""
     formats = (*CLASSICAL, "png")
     left_out = (*formats, *LOSSLESS, *SAME_AS, *OF_GROUPS, *AROUND)
     own = [name for name in CODECS if name not in left_out]
-    return [ComparedCodec(name, name) for name in (*own, *formats)]
+    return [ComparedCodec(name, name) for name in (*own, DERIVED, *formats)]
 
 
 def _class_of(codec: str) -> type[Codec]:
@@ -191,7 +227,7 @@ def _class_of(codec: str) -> type[Codec]:
 
 
 @lru_cache(maxsize=64)
-def _code_hash(kind: type[Codec]) -> str:
+def code_hash(kind: type[object]) -> str:
     """Hash the packages that a codec is made of, so that it is run again when they were edited."""
     own = [c for c in kind.__mro__ if c.__module__.startswith("dsc.")]
     root = Path(inspect.getfile(Codec)).parent

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from dsc._codecs.base import Codec, LatentCodec
+from dsc._codecs.base import LatentCodec
 from dsc._codecs.coding.entropy import ESCAPE_BITS, PRECISION, SymbolDecoder, Tables
 from dsc._codecs.coding.steps import step_elements
 from dsc._pipeline.choose.codec_set import single_thread
@@ -45,7 +45,7 @@ class StreamBits:
 
 
 def channel_bits(
-    codec: Codec, coded: Sequence[Mapping[str, bytes]], tasks: Sequence[str], max_pixels: int
+    codec: object, coded: Sequence[Mapping[str, bytes]], tasks: Sequence[str], max_pixels: int
 ) -> dict[str, StreamBits]:
     """Return the bits of each channel of each stream that decoding `tasks` reads.
 

@@ -1,8 +1,9 @@
 """The sets of samples that codecs are compared on.
 
-Five have names: ``nyuv2``, ``7scenes``, ``taskonomy`` and ``kodak`` lie in one data folder, in
-directories of fixed names; ``views`` are rendered. Any other data comes through a source. A set is
-a plain value: it goes to worker processes and into hashes, and opens its source where it is used.
+Six have names: ``nyuv2``, ``7scenes``, ``taskonomy`` and ``kodak`` lie in one data folder, in
+directories of fixed names; ``views`` are rendered, and so are ``rooms``, the same with tasks that
+follow from others. Any other data comes through a source. A set is a plain value: it goes to worker
+processes and into hashes, and opens its source where it is used.
 """
 
 import hashlib
@@ -17,13 +18,16 @@ from numpy.typing import NDArray
 
 from dsc._schemas import Task, resolve_tasks
 from dsc._sources.base import read_sample
-from dsc._sources.registry import Source, open_source
+from dsc._sources.registry import Source, open_source, options_of
 from dsc.errors import UsageError
 
 Array = NDArray[Any]
 _Options = tuple[tuple[str, Any], ...]
 CHUNK = 8  # samples measured in one go; each process holds twice as many
-VIEWS = "views"
+VIEWS, ROOMS = "views", "rooms"
+ROOM_TASKS = (
+    "rgb,depth_zbuffer,normal,edge_texture,edge_occlusion,keypoints2d,depth_euclidean,reshading"
+)
 
 
 @dataclass(frozen=True)
@@ -63,9 +67,13 @@ class BenchSet:
         """Say in JSON which pixels these samples are; equal for equal data, wherever it lies."""
         return _identify(self, tuple(indices))
 
+    def opened(self) -> Source:
+        """Return the source of all samples."""
+        return _open(self.source, self.root, self.options)
+
     def schemas(self) -> tuple[Task, ...]:
         """Return the tasks."""
-        by_name = {t.name: t for t in _open(self.source, self.root, self.options).tasks}
+        by_name = {t.name: t for t in self.opened().tasks}
         return tuple(by_name[name] for name in self.tasks)
 
     def read(self, index: int) -> Mapping[str, Array]:
@@ -87,7 +95,11 @@ _KNOWN = {
     "taskonomy": _Known("Taskonomy-format views", "taskonomy", "taskonomy_native"),
     "kodak": _Known("Kodak", "folder", "kodak"),
 }
-SETS = (*_KNOWN, VIEWS)
+_RENDERED: dict[str, tuple[str, _Options]] = {
+    VIEWS: ("Rendered views", ()),
+    ROOMS: ("Rendered views of eight tasks", (("tasks", ROOM_TASKS),)),
+}
+SETS = (*_KNOWN, *_RENDERED)
 
 
 def named_sets(
@@ -104,7 +116,7 @@ def named_sets(
     samples
         At most this many samples of each, evenly spread; None takes all.
     views
-        How many views are rendered; 0 leaves ``views`` out.
+        How many views are rendered; 0 leaves ``views`` and ``rooms`` out.
 
     Returns
     -------
@@ -123,10 +135,12 @@ def named_sets(
         raise UsageError(f"no set {', '.join(unknown)}; known: {', '.join(SETS)}")
     found, absent = [], []
     for name in names:
-        if name == VIEWS:
+        if name in _RENDERED:
             if views:
-                options: _Options = (("n", views),)
-                found.append(_choose(VIEWS, "Rendered views", "sample", None, options, None, None))
+                title, more = _RENDERED[name]
+                tasks = dict(more).get("tasks")
+                options: _Options = (("n", views), *more)
+                found.append(_choose(name, title, "sample", None, options, tasks, None))
             continue
         known = _KNOWN[name]
         root = data / known.directory
@@ -163,6 +177,8 @@ def source_set(
     UsageError
         When the source, an option or a task is unknown, or a task is no map.
     """
+    if "tasks" in options_of(source):  # some are rendered only where they are named
+        options["tasks"] = tasks
     given = tuple(sorted((name, value) for name, value in options.items() if value is not None))
     return _choose(source, f"Source {source}", source, root, given, tasks, samples)
 

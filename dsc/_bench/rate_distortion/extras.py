@@ -30,9 +30,7 @@ def speeds(
     """
     found: dict[str, dict[str, Any]] = {}
     for candidate in candidates if rounds else ():
-        tasks = [task for group in candidate.groups(data.schemas()) for task in group]
-        lossy = [task for task in tasks if not task.is_exact]
-        for key, chosen in (("lossy", lossy), ("label", [t for t in tasks if t not in lossy])):
+        for key, chosen in candidate.timed(data.schemas()).items():
             if not chosen:
                 continue
             identity = {

@@ -29,6 +29,8 @@ AXES = {
     TaskKind.NORMAL: "mean angle, degrees (better above)",
 }
 
+IN_A_ROW = 4  # panels of tasks
+
 
 def draw_all(report: SetReport, out: Path) -> list[Path]:
     """Draw what there is of one set: ``rd-``, ``subsets-`` and ``channels-<set>.png`` and ``.svg``.
@@ -61,9 +63,13 @@ def _draw_curves(report: SetReport) -> Any:
     tasks = [task for task in report.lossy_tasks if any(key[1] == task.name for key in curves)]
     if not tasks:
         return None
-    figure, panels = drawing.figure(1, len(tasks), 3.6 if len(tasks) > 1 else 4.2)
+    rows = -(-len(tasks) // IN_A_ROW)
+    columns = -(-len(tasks) // rows)
+    figure, panels = drawing.figure(rows, columns, 3.6 * rows if len(tasks) > 1 else 4.2)
     styles = _styles(report)
-    for panel, task in zip(panels, tasks, strict=True):
+    for panel in panels[len(tasks) :]:
+        panel.set_axis_off()
+    for panel, task in zip(panels, tasks, strict=False):
         for candidate in report.candidates:
             if (candidate.name, task.name) in curves:
                 _draw_curve(panel, report, candidate.name, task, styles[candidate.name])
@@ -109,7 +115,9 @@ def _draw_subsets(report: SetReport) -> Any:
     subsets = report.subsets()
     if not subsets:
         return None
-    figure, panels = drawing.figure(len(subsets), 1, 0.8 + 1.9 * len(subsets))
+    most = max(len(cost.tasks) for costs in subsets.values() for cost in costs)
+    each = 1.9 + 0.12 * max(most - 3, 0)  # their names stand below one another
+    figure, panels = drawing.figure(len(subsets), 1, 0.8 + each * len(subsets))
     styles = _styles(report)
     for panel, (codec, costs) in zip(panels, subsets.items(), strict=True):
         _draw_subset_bars(panel, costs, codec, styles[codec]["color"])

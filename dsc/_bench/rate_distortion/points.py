@@ -14,9 +14,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from dsc._bench.rate_distortion.candidates import ComparedCodec
+from dsc._bench.rate_distortion.candidates import Coder, ComparedCodec
 from dsc._bench.rate_distortion.datasets import BenchSet
-from dsc._codecs.base import Codec
 from dsc._pipeline.choose.codec_set import single_thread
 from dsc._pipeline.metrics import measure, peak_of, psnr_db
 from dsc._schemas import Quality, Task, TaskKind, carrying_streams, required_streams
@@ -196,7 +195,7 @@ def _add(sums: dict[str, tuple[float, int]], more: Mapping[str, Sequence[Any]]) 
 
 
 def _code(
-    job: Job, codec: Codec, index: int, sample: Mapping[str, Array]
+    job: Job, codec: Coder, index: int, sample: Mapping[str, Array]
 ) -> tuple[Mapping[str, bytes], Mapping[str, Array]]:
     limit = max(array.shape[0] * array.shape[1] for array in sample.values())
     try:
@@ -218,7 +217,7 @@ def _distortion(task: Task, original: Array, decoded: Array, ms_ssim: bool) -> d
 
 
 @lru_cache(maxsize=64)
-def _made(candidate: ComparedCodec, tasks: tuple[Task, ...]) -> Codec:
+def _made(candidate: ComparedCodec, tasks: tuple[Task, ...]) -> Coder:
     return candidate.make(tasks)
 
 

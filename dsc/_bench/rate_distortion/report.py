@@ -14,6 +14,7 @@ from dsc._bench.rate_distortion.curves import (
     rate_at,
     value_of,
 )
+from dsc._bench.rate_distortion.following import FollowingTasks
 from dsc._bench.rate_distortion.points import Point
 from dsc._bench.rate_distortion.subsets import SubsetCost, best_at, subset_costs
 from dsc._schemas import Task, TaskKind
@@ -44,6 +45,36 @@ class EqualCost:
     alone_bpp: float | None
     own_bpp: float | None
     to_best_classical: float | None
+
+
+@dataclass(frozen=True)
+class FollowingCost:
+    """A task that follows from others, at the operating quality, beside codecs that store it.
+
+    Attributes
+    ----------
+    task, codec, rule, inputs
+        Names.
+    own_bpp
+        Bits beside the tasks that it follows from.
+    alone_bpp
+        Bits with these.
+    value
+        The distortion of what comes back; None for a task without loss.
+    best_bpp, best
+        The fewest bits of a codec that stores the task, at that distortion, and whose; None when
+        no curve reaches it.
+    """
+
+    task: str
+    codec: str
+    rule: str
+    inputs: tuple[str, ...]
+    own_bpp: float
+    alone_bpp: float
+    value: float | None
+    best_bpp: float | None
+    best: str | None
 
 
 @dataclass(frozen=True)
@@ -167,6 +198,40 @@ class SetReport:
                 found[name] = subset_costs(point, self.tasks, curves, single, self.classical)
         return {name: costs for name, costs in found.items() if len(costs) > 1}
 
+    def following(self) -> list[FollowingCost]:
+        """Return what tasks that follow from others cost."""
+        curves, found = self.curves(), []
+        for candidate in self.candidates:
+            point = self.operating_point(candidate.name)
+            if not isinstance(candidate, FollowingTasks) or point is None:
+                continue
+            others = [one.name for one in self.candidates if one.name != candidate.name]
+            for rule in candidate.rules:
+                task = next(one for one in self.tasks if one.name == rule.task)
+                value = point.metrics[task.name].get(LEAD[task.kind]) if task.kind in LEAD else None
+                axis = None if value is None else axis_of(task.kind, value)
+                if axis is None:
+                    best = min(self._exact(task, others), default=None)
+                else:
+                    best = best_at(task.name, axis, curves, others)
+                bits = point.own_bpp[task.name], point.alone_bpp[task.name], value
+                found.append(
+                    FollowingCost(
+                        task.name, candidate.name, rule.rule, rule.inputs, *bits,
+                        *(best or (None, None)),
+                    )
+                )  # fmt: skip
+        return found
+
+    def _exact(self, task: Task, codecs: Sequence[str]) -> list[tuple[float, str]]:
+        """Return the bits of those codecs that give a task back as it was."""
+        points = [(self.of(name, task.name), name) for name in codecs]
+        return [
+            (own[-1].alone_bpp[task.name], name)
+            for own, name in points
+            if own and own[-1].metrics[task.name].get("identical") == 1.0
+        ]
+
     def to_json(self) -> dict[str, Any]:
         """Return everything as JSON."""
         kinds = {task.name: task.kind for task in self.tasks}
@@ -195,6 +260,7 @@ class SetReport:
             "subsets": {
                 name: [asdict(cost) for cost in costs] for name, costs in self.subsets().items()
             },
+            "following": [asdict(cost) for cost in self.following()],
             "channels": self.channels,
             "speed": self.speed,
         }

@@ -18,6 +18,7 @@ from dsc._bench.environment import environment
 from dsc._bench.rate_distortion.candidates import ComparedCodec
 from dsc._bench.rate_distortion.datasets import BenchSet
 from dsc._bench.rate_distortion.extras import channels, speeds
+from dsc._bench.rate_distortion.following import on_set
 from dsc._bench.rate_distortion.measuring import BenchProgress, measure_all
 from dsc._bench.rate_distortion.points import Job, Point, make_point
 from dsc._bench.rate_distortion.report import AT, SetReport
@@ -132,7 +133,9 @@ def run_rd(
     check_folder(out, f"--out {out}")
     store = Store(out / POINTS, options.fresh)
     left_out: dict[str, list[str]] = defaultdict(list)
-    jobs = [job for data in options.sets for job in _jobs(data, options, left_out)]
+    own = {data: replace(options, candidates=on_set(options.candidates, data))
+           for data in options.sets}  # fmt: skip
+    jobs = [job for data in options.sets for job in _jobs(data, own[data], left_out)]
     for reason, names in left_out.items():
         note(f"{reason} (left out on {', '.join(names)})")
     alone = (one.name for one in options.candidates if one.codec in OF_GROUPS)
@@ -143,7 +146,7 @@ def run_rd(
     parts, failures = measure_all(jobs, store, options.workers, progress)
     for line in failures:
         note(line)
-    found = [_report(data, options, parts, store) for data in options.sets]
+    found = [_report(data, own[data], parts, store) for data in options.sets]
     reports = tuple(report for report in found if report.candidates)
     return _write(RdResult(reports, tuple(failures), environment()), out)
 

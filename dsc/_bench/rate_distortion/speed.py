@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dsc._bench.rate_distortion.candidates import ComparedCodec
+from dsc._bench.rate_distortion.candidates import Coder, ComparedCodec
 from dsc._bench.rate_distortion.datasets import BenchSet
-from dsc._codecs.base import Codec, LatentCodec
+from dsc._codecs.base import LatentCodec
 from dsc._pipeline.choose.codec_set import single_thread
 from dsc._schemas import Quality, Task
 
@@ -101,7 +101,7 @@ def _mpix_s(
 
 
 def _kmac_px(
-    codec: Codec, streams: Sequence[Mapping[str, bytes]], tasks: Sequence[str], pixels: int
+    codec: Coder, streams: Sequence[Mapping[str, bytes]], tasks: Sequence[str], pixels: int
 ) -> float:
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -111,7 +111,7 @@ def _kmac_px(
 
 
 def gpu_mpix_s(
-    codec: Codec,
+    codec: Coder,
     streams: Sequence[Mapping[str, bytes]],
     tasks: Sequence[str],
     pixels: int,

@@ -13,7 +13,7 @@ from dsc._bench.rate_distortion.curves import LEAD, Curve, axis_of, rate_at
 from dsc._bench.rate_distortion.points import Point
 from dsc._schemas import Task
 
-MOST_TASKS = 5  # 31 subsets; more would be no table
+MOST_TASKS = 5  # 31 subsets; of more tasks only each alone and all together
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def subset_costs(
     point
         The joint codec at its operating quality.
     tasks
-        The tasks that it codes with loss; at most `MOST_TASKS` count.
+        The tasks; those that it codes with loss count.
     curves
         By (codec, task).
     single
@@ -67,16 +67,15 @@ def subset_costs(
     classical
         Names of the classical codecs.
     """
-    kinds = {
-        t.name: t.kind for t in tasks[:MOST_TASKS] if t.kind in LEAD and t.name in point.pixels
-    }
+    kinds = {t.name: t.kind for t in tasks if t.kind in LEAD and t.name in point.pixels}
     axis = {n: axis_of(kind, point.metrics[n][LEAD[kind]]) for n, kind in kinds.items()}
     best = {name: best_at(name, axis[name], curves, classical) for name in kinds}
     singles = {
         name: best_at(name, axis[name], curves, [single] if single else []) for name in kinds
     }
     costs = []
-    for size in range(1, len(kinds) + 1):
+    sizes = range(1, len(kinds) + 1) if len(kinds) <= MOST_TASKS else (1, len(kinds))
+    for size in sizes:
         for subset in combinations(kinds, size):
             found = {name: at for name in subset if (at := best[name])}
             costs.append(

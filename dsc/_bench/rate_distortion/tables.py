@@ -71,6 +71,7 @@ def _sections(report: SetReport) -> Iterable[str]:
         ("BD-rate", bd_table(report)),
         ("Bits a pixel at equal distortion", equal_table(report)),
         (f"Every subset of tasks, {joint}, bits a pixel at equal distortion", subset_table(report)),
+        (f"Tasks that follow from others, at quality {report.operating}", following_table(report)),
         ("Speed beside quality", speed_table(report)),
         (f"Bits by stream, {joint}", stream_table(report)),
     ):
@@ -171,6 +172,28 @@ def _subset_name(cost: SubsetCost, tasks: Sequence[Task], point: Point | None) -
         return " + ".join(cost.tasks)
     (task,) = (task for task in tasks if task.name == cost.tasks[0])
     return f"{task.name} ({value_text(task.kind, point.metrics[task.name][LEAD[task.kind]])})"
+
+
+def following_table(report: SetReport) -> str:
+    """Return what tasks that follow from others cost, beside codecs that store them."""
+    kinds = {task.name: task.kind for task in report.tasks}
+    rows = [
+        [
+            cost.task,
+            ", ".join(cost.inputs),
+            cost.rule,
+            "identical" if cost.value is None else value_text(kinds[cost.task], cost.value),
+            f"{cost.own_bpp:.4f}",
+            bpp_text(cost.alone_bpp),
+            bpp_text(cost.best_bpp) + (f" ({cost.best})" if cost.best else ""),
+            ratio_text(cost.own_bpp, cost.best_bpp),
+            ratio_text(cost.alone_bpp, cost.best_bpp),
+        ]
+        for cost in report.following()
+    ]
+    head = ["task", "follows from", "rule", "distortion", "own bpp", "with what it follows from",
+            "best that stores it, there", "own / best", "alone / best"]  # fmt: skip
+    return markdown_table(head, rows)
 
 
 def speed_table(report: SetReport) -> str:

@@ -35,7 +35,8 @@ DataOption = Annotated[
 SetsOption = Annotated[
     str,
     typer.Option(
-        help="Which sets, with commas; one that is not there is left out.",
+        help="Which sets, with commas; one that is not there is left out. rooms are views "
+        "with tasks that follow from others.",
         metavar="A,B",
         rich_help_panel=DATA,
     ),
@@ -77,6 +78,7 @@ CodecsOption = Annotated[
     str | None,
     typer.Option(
         help="Codecs, with commas: ID, ID@FILE for a codec file of your own, LABEL=ID@FILE. "
+        "derived stands for the tasks of a set that follow from others, with these. "
         "Default: all of dsc's own, jpeg, webp, avif, avif-s4 (speed 4), jxl, png.",
         metavar="A,B",
         rich_help_panel=CODECS,
@@ -159,9 +161,9 @@ def rd(
 
     Every task is coded at several qualities and read back: bits of real
     bitstreams, the field's own metrics, BD-rates against jpeg, webp, avif and
-    jxl, bits at equal distortion, what every subset of tasks costs, bits of
-    every latent channel, and speed beside quality. Run again, it measures
-    only what is not there yet.
+    jxl, bits at equal distortion, what every subset of tasks costs, what tasks
+    that follow from others do, bits of every latent channel, and speed beside
+    quality. Run again, it measures only what is not there yet.
 
     [bold]Examples[/bold]
 
