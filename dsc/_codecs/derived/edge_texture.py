@@ -25,22 +25,21 @@ from numpy.typing import NDArray
 
 from dsc import _kernels
 from dsc._codecs.base import Array, Sample
+from dsc._codecs.derived.evidence import check_fit, check_own, input_maps, read_param
 from dsc._codecs.derived.images import (
     Pair,
     agrees,
     busiest,
-    check_image,
     gray_of,
-    image_input,
     inside,
     is_evident,
     is_filtered,
     is_image,
+    makes,
     pairs_of,
 )
 from dsc._codecs.derived.rule import Own
 from dsc._schemas import Task
-from dsc.errors import BitstreamError, CodecError
 
 SIGMAS = (100, 16_000)  # smallest and largest, in thousandths of a pixel; 100 smooths nothing
 ROUND = 50  # sigmas of which a source rather chooses one
@@ -53,6 +52,7 @@ DECIMALS = decimal.Context(
     prec=30, rounding=decimal.ROUND_HALF_EVEN, Emin=-999_999, Emax=999_999, clamp=0, traps=[]
 )
 
+SLACK = 1  # counts that the mean may be beyond that of the smallest or largest sigma
 WINDOW = 256  # pixels each way that a sigma is searched in, over twice what the widest reaches
 
 
@@ -62,9 +62,9 @@ class EdgeTexture:
     id: ClassVar[str] = "edge_texture@1"
     own_count = 0
 
-    def __init__(self, image: str, sigma: int) -> None:
-        self.inputs = (image,)
-        self._sigma = sigma
+    def __init__(self, image: Task, sigma: int) -> None:
+        self.inputs = (image.name,)
+        self._image, self._sigma = image, sigma
 
     @classmethod
     def find(cls, child: Task, parents: Sequence[Task], samples: Sequence[Sample]) -> Self | None:
@@ -72,22 +72,17 @@ class EdgeTexture:
         if not is_filtered(child):
             return None
         for parent in filter(is_image, parents):
-            pairs = pairs_of(child.name, parent.name, samples)
+            pairs = pairs_of(child, parent, samples)
             sigma = _sigma_of(pairs) if all(_border_is_zero(found) for _, found in pairs) else None
             if sigma is not None:
-                return cls(parent.name, sigma)
+                return cls(parent, sigma)
         return None
 
     @classmethod
     def from_params(cls, child: Task, inputs: Sequence[Task], params: Mapping[str, int]) -> Self:
         """Make the rule that `params` describe; see `Rule.from_params`."""
-        name, sigma = image_input(cls.id, child, inputs), params.get("sigma_1000")
-        if set(params) != {"sigma_1000"} or type(sigma) is not int or not _is_sigma(sigma):
-            raise CodecError(
-                f"rule {cls.id}: parameters {dict(params)}, expected sigma_1000 alone, an integer "
-                f"from {SIGMAS[0]} to {SIGMAS[1]}"
-            )
-        return cls(name, sigma)
+        check_fit(cls.id, makes(child, inputs), child, inputs)
+        return cls(inputs[0], read_param(cls.id, params, "sigma_1000", *SIGMAS))
 
     def params(self) -> dict[str, int]:
         """Return the sigma."""
@@ -99,9 +94,9 @@ class EdgeTexture:
 
     def derive(self, inputs: Mapping[str, Array], own: Own) -> Array:
         """Compute the edges (H, W) uint16 of an image (H, W, 3) uint8."""
-        if own:
-            raise BitstreamError(f"rule {self.id}: {len(own)} parameters of a sample, expected 0")
-        return edges(check_image(self.id, self.inputs[0], inputs), self._sigma)
+        check_own(own, self.own_count)
+        (image,) = input_maps(inputs, [self._image])
+        return edges(image, self._sigma)
 
 
 def edges(image: NDArray[np.uint8], sigma: int) -> NDArray[np.uint16]:
@@ -197,11 +192,17 @@ def _searched(image: NDArray[np.uint8], found: NDArray[np.uint16]) -> int | None
         inner = inside(place, whole, len(gaussian(sigma)))
         return found[inner], edges(image, sigma)[inner]
 
+    def excess(sigma: int) -> float:
+        """Return by how many counts the mean is too high."""
+        wanted, derived = compared(sigma)
+        return float(derived.mean() - wanted.mean())
+
     least, most = SIGMAS
+    if excess(least) < -SLACK or excess(most) > SLACK:
+        return None
     while most - least > 1:
         middle = (least + most) // 2
-        wanted, derived = compared(middle)
-        if derived.mean() > wanted.mean():
+        if excess(middle) > 0:
             least = middle
         else:
             most = middle

@@ -4,20 +4,20 @@ Filters come from a source's own program, in floats. Ours are of integers, so a 
 made is not always ours to the count: `agrees` says what is near enough to be the same filter.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dsc._codecs.base import Array, Sample
+from dsc._codecs.base import Sample
+from dsc._codecs.derived.evidence import complete, share_within
 from dsc._schemas import Task, TaskKind
-from dsc.errors import BitstreamError, CodecError
 
 GRAY = (299, 587, 114)  # Rec. ITU-R BT.601-7, 2.5.1, in thousandths
 WHITE = 255 * sum(GRAY)  # the largest gray value
 
 AGREE = 0.99  # share of pixels within a count, in every sample
-AGREE_WHERE_ANYTHING_IS = 0.95  # likewise, of pixels where one of the two maps is not flat
+AGREE_WHERE_ANYTHING_IS = 0.95  # likewise, of pixels where one of the two maps has anything
 EVIDENT = 0.01  # share of pixels that are not flat in a sample that says something
 
 Pair = tuple[NDArray[np.uint8], NDArray[np.uint16]]
@@ -45,66 +45,33 @@ def is_filtered(task: Task) -> bool:
     return task.is_map and task.dtype == "uint16" and task.channels == 1
 
 
-def image_input(rule_id: str, child: Task, inputs: Sequence[Task]) -> str:
-    """Return the name of the one image that a rule computes from.
-
-    Raises
-    ------
-    CodecError
-        When child or inputs are not such tasks.
-    """
-    if not is_filtered(child) or len(inputs) != 1 or not is_image(inputs[0]):
-        names = ", ".join(task.name for task in inputs) or "nothing"
-        raise CodecError(
-            f"rule {rule_id}: {child.name} from {names}; it makes maps (H, W) of uint16 from one "
-            "task of images (H, W, 3) of uint8"
-        )
-    return inputs[0].name
+def makes(child: Task, inputs: Sequence[Task]) -> bool:
+    """Tell whether a filter of one image can make a task from these."""
+    return is_filtered(child) and len(inputs) == 1 and is_image(inputs[0])
 
 
-def check_image(rule_id: str, name: str, inputs: Mapping[str, Array]) -> NDArray[np.uint8]:
-    """Return the image that a rule computes from, C-contiguous.
-
-    Raises
-    ------
-    BitstreamError
-        When it is missing, or no image (H, W, 3) of uint8.
-    """
-    image = inputs.get(name)
-    if image is None:
-        raise BitstreamError(f"rule {rule_id}: the sample has no {name}, which it computes from")
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-        raise BitstreamError(
-            f"rule {rule_id}: {name} is {image.dtype} {image.shape}, expected uint8 (H, W, 3)"
-        )
-    return np.ascontiguousarray(image)
-
-
-def pairs_of(child: str, parent: str, samples: Sequence[Sample]) -> list[Pair]:
-    """List image and child of the samples that have both; none where any differ in size or kind."""
-    pairs = [(s[parent], s[child]) for s in samples if child in s and parent in s]
+def pairs_of(child: Task, parent: Task, samples: Sequence[Sample]) -> list[Pair]:
+    """List image and child of the samples that have both; none where any are not of their tasks."""
+    whole = complete(samples, child.name, parent.name)
+    pairs = [(sample[parent.name], sample[child.name]) for sample in whole]
     fit = all(
         image.dtype == np.uint8
         and found.dtype == np.uint16
-        and image.ndim == 3
+        and (image.shape[2:], found.ndim) == ((3,), 2)
         and found.size
-        and image.shape == (*found.shape, 3)
         for image, found in pairs
     )
     return pairs if fit else []
 
 
-def close(found: NDArray[np.uint16], derived: NDArray[np.uint16]) -> NDArray[np.bool_]:
-    """Tell where two maps differ by no more than a count."""
-    return abs(found.astype(np.int32) - derived) <= 1
-
-
 def agrees(found: NDArray[np.uint16], derived: NDArray[np.uint16]) -> bool:
     """Tell whether a map of a sample is what was derived, but for rounding."""
-    within, anything = close(found, derived), np.maximum(found, derived) > 1
-    return bool(
-        within.mean() >= AGREE
-        and within[anything].sum() >= AGREE_WHERE_ANYTHING_IS * anything.sum()
+    anything = np.maximum(found, derived) > 1
+    if not anything.any():
+        return True
+    return (
+        share_within(found, derived, 1) >= AGREE
+        and share_within(found[anything], derived[anything], 1) >= AGREE_WHERE_ANYTHING_IS
     )
 
 

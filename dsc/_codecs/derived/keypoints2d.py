@@ -28,23 +28,22 @@ from numpy.typing import NDArray
 
 from dsc import _kernels
 from dsc._codecs.base import Array, Sample
+from dsc._codecs.derived.evidence import check_fit, check_own, input_maps
 from dsc._codecs.derived.images import (
     WHITE,
     Pair,
     agrees,
     busiest,
-    check_image,
     gray_of,
-    image_input,
     inside,
     is_evident,
     is_filtered,
     is_image,
+    makes,
     pairs_of,
 )
 from dsc._codecs.derived.rule import Own
 from dsc._schemas import Task
-from dsc.errors import BitstreamError, CodecError
 
 SIZES = (3, 12, 22, 32, 41, 51, 61, 70, 80, 90)
 """Of the filters, in pixels: three sigmas, ten of them evenly from 1 to 30, cut off."""
@@ -65,8 +64,9 @@ class Keypoints2d:
     id: ClassVar[str] = "keypoints2d@1"
     own_count = 0
 
-    def __init__(self, image: str) -> None:
-        self.inputs = (image,)
+    def __init__(self, image: Task) -> None:
+        self.inputs = (image.name,)
+        self._image = image
 
     @classmethod
     def find(cls, child: Task, parents: Sequence[Task], samples: Sequence[Sample]) -> Self | None:
@@ -74,17 +74,15 @@ class Keypoints2d:
         if not is_filtered(child):
             return None
         for parent in filter(is_image, parents):
-            if _follow(pairs_of(child.name, parent.name, samples)):
-                return cls(parent.name)
+            if _follow(pairs_of(child, parent, samples)):
+                return cls(parent)
         return None
 
     @classmethod
     def from_params(cls, child: Task, inputs: Sequence[Task], params: Mapping[str, int]) -> Self:
         """Make the rule; see `Rule.from_params`."""
-        name = image_input(cls.id, child, inputs)
-        if params:
-            raise CodecError(f"rule {cls.id}: parameters {dict(params)}, expected none")
-        return cls(name)
+        check_fit(cls.id, makes(child, inputs), child, inputs)
+        return cls(inputs[0])
 
     def params(self) -> dict[str, int]:
         """Return nothing: the sizes are the rule's."""
@@ -96,9 +94,9 @@ class Keypoints2d:
 
     def derive(self, inputs: Mapping[str, Array], own: Own) -> Array:
         """Compute the keypoints (H, W) uint16 of an image (H, W, 3) uint8."""
-        if own:
-            raise BitstreamError(f"rule {self.id}: {len(own)} parameters of a sample, expected 0")
-        return keypoints(check_image(self.id, self.inputs[0], inputs))
+        check_own(own, self.own_count)
+        (image,) = input_maps(inputs, [self._image])
+        return keypoints(image)
 
 
 def keypoints(image: NDArray[np.uint8]) -> NDArray[np.uint16]:
