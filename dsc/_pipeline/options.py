@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 DEFAULT_SAMPLES = 32  # that codecs are tried on at most, where dsc chooses them
 DEFAULT_MINUTES = 2.0  # that this may take
+USUAL_QUALITY = "60"
 ON_ERROR = ("fail", "skip")
 OTHERS = "other"  # the field of a part that takes what is no option
 
@@ -137,8 +138,8 @@ def spelled(options: Any) -> list[str] | None:
 
 
 def given(options: Any) -> list[str]:
-    """Name the options that have a value, as the command line spells them."""
-    return [known.name for known, _, value in _values(options) if value is not None]
+    """Name the options that have another value than by default, as the command line spells them."""
+    return [known.name for known, usual, v in _values(options) if v is not None and v != usual]
 
 
 def _gathered(kind: type[T], values: Mapping[str, Any], others: dict[str, Any]) -> T:
@@ -505,6 +506,8 @@ class CodingOptions:
         What frames of recordings are predicted from: ``balanced`` or ``tree``.
     derive
         Whether tasks that follow from others are computed instead of stored: ``auto`` or ``never``.
+    exact
+        Whether every task comes back value for value.
     auto_samples
         How many samples codecs are tried on at most, where that is left to dsc.
     auto_minutes
@@ -589,6 +592,16 @@ class CodingOptions:
             metavar="auto|never",
         ),
     ] = None
+    exact: Annotated[
+        bool,
+        Option(
+            "--exact",
+            "Let every task come back value for value, and JPEG files and frames of videos as they "
+            "are, in the fewest bytes that dsc knows for that; dsc verify --against proves it.",
+            is_first=True,
+            kind=bool,
+        ),
+    ] = False
     auto_samples: Annotated[
         int | None,
         Option(
@@ -613,6 +626,17 @@ class CodingOptions:
             usual=DEFAULT_MINUTES,
         ),
     ] = None
+
+    def check(self) -> None:
+        """Refuse what contradicts that nothing is lost, with a `UsageError`."""
+        usual = self.quality is None or str(self.quality) == USUAL_QUALITY
+        said = {"--quality": not usual, "--target": self.target, "--max-error": self.max_error}
+        against = [name for name, value in said.items() if value]
+        if self.exact and against:
+            raise UsageError(
+                f"--exact: every value comes back, so {against[0]} has nothing to say; leave one "
+                "of them out"
+            )
 
     @property
     def tried(self) -> int:

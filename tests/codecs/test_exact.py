@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dsc._codecs.base import Codec
+from dsc._codecs.base import Codec, at_effort
 from dsc._codecs.classical.exact import ExactMethod, from_words, to_words
 from dsc._codecs.registry import CODECS, codec_class, make_codec
 from dsc._codecs.residual.codec import ResidualCodec
 from dsc._pipeline.choose.codec_spec import can_code, choose_codecs, default_codec
-from dsc._schemas import Bound, Quality, Target, Task
+from dsc._schemas import Bound, Effort, Quality, Target, Task
 from dsc._schemas.task import DType
 from dsc.errors import BitstreamError, CodecError, UsageError
 from tests.codecs.conformance import CodecConformance, make_sample
@@ -67,6 +67,12 @@ def surface(height: int = 60, width: int = 80) -> np.ndarray:
     y, x = np.mgrid[:height, :width]
     noise = np.random.default_rng(0).normal(0, 0.01, (height, width))
     return 20 + 5 * np.sin(x / 15) + y / 30 + noise
+
+
+def tiles() -> np.ndarray:
+    """Return what WebP holds in fewer bytes than JPEG XL: (50, 60, 3)."""
+    tile = np.random.default_rng(3).integers(0, 200, (10, 6, 3)).repeat(2, axis=1)
+    return np.tile(tile, (5, 5, 1)).astype(np.uint8)
 
 
 # ---- every bit
@@ -133,6 +139,20 @@ def test_a_smooth_map_takes_few_bytes():
     assert len(assert_comes_back(surface().astype(np.float32))) < 0.7 * 60 * 80 * 4
 
 
+def test_the_best_effort_is_never_more_bytes_and_gray_may_be_a_webp_too():
+    drawn = np.kron(surface(12, 16).astype(np.uint16), np.ones((5, 5), np.uint16)) * 300
+    for array in (tiles(), tiles()[..., 0].copy(), drawn, surface().astype(np.uint8)):
+        channels = 1 if array.ndim == 2 else 3
+        task = Task(name="map", kind="array", dtype=str(array.dtype), channels=channels)
+        codec = make_codec("exact", [task])
+        sizes = []
+        for effort in (Effort.BEST, Effort.DEFAULT):
+            (coded,) = at_effort(codec, effort).encode_batch([{"map": array}], Quality())
+            sizes.append(len(coded["map"]))
+            assert np.array_equal(decode(task, coded["map"]), array)
+        assert sizes[0] <= sizes[1]
+
+
 @pytest.mark.parametrize("task", [DISPARITY, FLOW, WIDE], ids=lambda task: task.name)
 def test_a_constant_map_is_one_pixel(task):
     shape = (400, 600) if task.channels == 1 else (400, 600, task.channels)
@@ -148,6 +168,7 @@ METHODS = {
     ExactMethod.PLANES: np.random.default_rng(0).normal(size=(50, 60)).cumsum(0),
     ExactMethod.JPEG_XL: np.rint(surface() * 100).astype(np.uint16),
     ExactMethod.PALETTE: (np.rint(surface() * 100) / 100).astype(np.float32),
+    ExactMethod.WEBP: tiles(),
 }
 
 
@@ -156,7 +177,7 @@ def test_each_method_refuses_cuts_and_foreign_bytes(method):
     array = METHODS[method]
     data = assert_comes_back(array)
     assert data[0] == method
-    task = Task(name="map", kind="array", dtype=str(array.dtype))
+    task = Task(name="map", kind="array", dtype=str(array.dtype), channels=array.size // 3000)
     for end in range(0, len(data), max(1, len(data) // 40)):
         with pytest.raises(BitstreamError):
             decode(task, data[:end])

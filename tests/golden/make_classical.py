@@ -61,6 +61,7 @@ def exact_cases() -> list[tuple[Task, np.ndarray]]:
     broken[4, :5] = (np.nan, np.inf, -np.inf, -0.0, 0.0)
     counts = np.rint(np.kron(slope, np.ones((4, 4))) * 8).astype(np.uint16)
     grown = np.kron(slope, np.ones((2, 2))) + rng.normal(0, 0.1, (38, 52))
+    tile = rng.integers(0, 200, (10, 6, 3)).repeat(2, axis=1)
     arrays = {
         "constant": np.full((19, 26, 2), -7, np.int32),
         "planes": np.stack([broken, -broken], axis=2),
@@ -68,6 +69,7 @@ def exact_cases() -> list[tuple[Task, np.ndarray]]:
         "image": np.rint(grown * 9).astype(np.uint16),
         "image_half": np.stack([grown, -grown / 9], axis=2).astype(np.float16),
         "palette": counts.astype(np.float32) / 256,
+        "webp": np.tile(tile, (2, 3, 1))[:19, :26].astype(np.uint8),
     }
     found = []
     for name, array in arrays.items():

@@ -123,6 +123,7 @@ def append(
     effort: str | None = None,
     access: str | None = None,
     derive: str | None = None,
+    exact: bool = False,
     auto_samples: int | None = None,
     auto_minutes: float | None = None,
     columns: Sequence[str] | str | None = None,
@@ -173,6 +174,8 @@ def append(
         What frames of a new task are predicted from, as in `dsc.compress`.
     derive
         Whether a new task that follows from others is computed, as in `dsc.compress`.
+    exact
+        Whether a new task comes back value for value, as in `dsc.compress`.
     auto_samples
         How many samples codecs are tried on at most, where dsc chooses them.
     auto_minutes

@@ -58,6 +58,7 @@ def compress(
     effort: str = "default",
     access: str | None = None,
     derive: str | None = None,
+    exact: bool = False,
     auto_samples: int = DEFAULT_SAMPLES,
     auto_minutes: float = DEFAULT_MINUTES,
     shard_size: int | None = None,
@@ -110,6 +111,9 @@ def compress(
     derive
         Whether tasks that follow from others are computed instead of stored: ``auto``, where a rule
         is found that gives the samples' values, or ``never``; None for ``auto``.
+    exact
+        Whether every task comes back value for value, and JPEG files and frames of videos as they
+        are; goes with no quality, target or error.
     auto_samples
         How many samples codecs are tried on at most, where dsc chooses them.
     auto_minutes

@@ -42,6 +42,7 @@ def check_asked(data: SourceOptions, coding: CodingOptions, work: WorkOptions) -
         When an option is out of range or contradicts another one.
     """
     work.check()
+    coding.check()
     if rules_of(data) is None and data.split is not None:
         check_split(data.split)
     if data.sequence_by is not None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Self
 
 from dsc._pipeline.options import (
+    USUAL_QUALITY,
     CodingOptions,
     ColumnOptions,
     Helps,
@@ -43,7 +44,7 @@ class CompressOptions:
         ),
     ] = None
     data: SourceOptions
-    coding: CodingOptions = field(default=CodingOptions(quality="60"))
+    coding: CodingOptions = field(default=CodingOptions(quality=USUAL_QUALITY))
     sharding: ShardingOptions = field(default=ShardingOptions())
     columns: ColumnOptions = field(default=ColumnOptions())
     work: WorkOptions = field(default=WorkOptions())

@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from dsc._codecs.derived.rule import Rule
-from dsc._codecs.registry import LOSSLESS
+from dsc._codecs.registry import LOSSLESS, OF_FILES
 from dsc._pipeline.choose.auto import choose_by_trying
 from dsc._pipeline.choose.codec_set import CodecSet
 from dsc._pipeline.choose.codec_spec import Spec, choose_codecs, is_joint
 from dsc._pipeline.choose.coding import Coding
 from dsc._pipeline.choose.derive import Derive, find_rules
+from dsc._pipeline.choose.exactly import check_values, exact_codecs
 from dsc._pipeline.choose.light import without_weights
 from dsc._pipeline.choose.race import TrialProgress
 from dsc._pipeline.choose.recorded import check_kept, check_recorded, is_recorded, predicted
@@ -35,6 +36,7 @@ from dsc._sources.base import Source
 from dsc.errors import CodecError, UnknownTaskError, UsageError
 
 KEEP = "keep"
+EXACTLY = Quality(default=100)  # of archives in which nothing is lost: it means nothing
 OnChoice = Callable[[Choice], None]
 
 
@@ -75,7 +77,9 @@ def decide_coding(
     bounds = _bounds(asked, tasks)
     effort = Effort.parse(asked.effort)
     access, recorded = Access.parse(asked.access), is_recorded(source)
-    automatic = spec.automatic(tasks, tuple(bounds))
+    if asked.exact:
+        check_values(tasks, report)
+    automatic = () if asked.exact else spec.automatic(tasks, tuple(bounds))
     if not automatic:
         codec_set = _by_words(spec, source, tasks, asked, recorded)
         _check_fits(codec_set, source, asked)
@@ -133,7 +137,10 @@ def _by_words(
     effort, access = Effort.parse(asked.effort), Access.parse(asked.access)
     bounded = tuple(_bounds(asked, tasks))
     try:
-        words = choose_codecs(spec, tasks, is_recorded=recorded)
+        if asked.exact:
+            words = exact_codecs(spec, source, tasks, effort, recorded)
+        else:
+            words = choose_codecs(spec, tasks, is_recorded=recorded)
         words = without_weights(words, spec, source, tasks, effort)
         rules = _rules(spec, source, tasks, asked, words)
         return CodecSet.assigned(words, tasks, bounded, effort, access=access, rules=rules)
@@ -153,7 +160,8 @@ def _rules(
         return {}
     targets = asked.quality.targets if isinstance(asked.quality, Quality) else {}
     promised = {*targets, *Target.parse(asked.target or "", tasks), *_bounds(asked, tasks)}
-    return find_rules(source, tasks, words, promised | set(spec.chosen))
+    kept = {name for name, word in words.items() if word in (*OF_FILES, KEEP)}
+    return find_rules(source, tasks, words, promised | set(spec.chosen) | kept)
 
 
 def _check_kept(spec: Spec, quality: Quality) -> None:
@@ -232,6 +240,8 @@ def asked_quality(
     streams
         Names of streams that have a quality of their own, such as ``shared``.
     """
+    if asked.exact:
+        return EXACTLY
     names = [*(task.name for task in tasks), *streams]
     given = DEFAULT_QUALITY if asked.quality is None else asked.quality
     quality = given if isinstance(given, Quality) else Quality.parse(str(given), names)

@@ -38,18 +38,18 @@ def without_weights(
         own = [task for task in tasks if words.get(task.name) == heavy]
         if not own or spec.general == heavy or heavy in spec.chosen.values():
             continue
-        samples = _some(source, own)
+        samples = some_samples(source, own)
         weights = len(make(heavy, own).weights() or b"")
         best = {task.name: _lightest(task, others, samples, effort) for task in own}
         light = sum(size for _, size in best.values())
         if light * len(source) < weights + len(source) * sum(
-            _mean(heavy, task, samples, effort) for task in own
+            mean_bytes(heavy, task, samples, effort) for task in own
         ):
             found |= {name: word for name, (word, _) in best.items()}
     return found
 
 
-def _some(source: Source, tasks: Sequence[Task]) -> list[Sample]:
+def some_samples(source: Source, tasks: Sequence[Task]) -> list[Sample]:
     """Read samples in the middles of equal parts; those that cannot be read are told later."""
     count = min(LOOKED_AT, len(source))
     found = []
@@ -66,12 +66,12 @@ def _lightest(
     task: Task, words: Sequence[str], samples: Sequence[Sample], effort: Effort
 ) -> tuple[str, float]:
     able = [word for word in words if can_code(word, [task])]
-    sizes = {word: _mean(word, task, samples, effort) for word in able}
+    sizes = {word: mean_bytes(word, task, samples, effort) for word in able}
     word = min(sizes, key=lambda word: sizes[word], default="")
     return word, sizes.get(word, float("inf"))
 
 
-def _mean(word: str, task: Task, samples: Sequence[Sample], effort: Effort) -> float:
+def mean_bytes(word: str, task: Task, samples: Sequence[Sample], effort: Effort) -> float:
     """Return the mean bytes of a task's bitstreams; infinity where one cannot be coded."""
     own = [{task.name: one[task.name]} for one in samples if task.name in one]
     if not own:

@@ -1,7 +1,7 @@
 """Whether samples are frames of recordings, which is what codecs of groups are for."""
 
 from dsc._pipeline.choose.codec_set import CodecSet
-from dsc._sources.base import Source, coded_of, place_of
+from dsc._sources.base import CodedSource, Source, coded_of, place_of
 from dsc.errors import SampleError, UsageError
 
 LOOKED_AT = 256  # neighbours, spread over a source
@@ -53,11 +53,20 @@ def check_kept(codecs: CodecSet, source: Source) -> None:
     UsageError
         Saying why not.
     """
-    spread = [part * len(source) // ASKED for part in range(ASKED)]
     for task in sorted(codecs.kept):
-        refusals = [_refusal_to_keep(source, index, task) for index in spread]
+        refusals = _refusals(source, task)
         if all(refusals):
             raise UsageError(f"--codec {task}={codecs.codec_name(task)}: {refusals[0]}")
+
+
+def are_kept(source: Source, task: str) -> bool:
+    """Tell whether some frames of a source, spread over it, can all be kept as they are coded."""
+    return isinstance(source, CodedSource) and not any(_refusals(source, task))
+
+
+def _refusals(source: Source, task: str) -> list[str]:
+    spread = [part * len(source) // ASKED for part in range(ASKED)]
+    return [_refusal_to_keep(source, index, task) for index in spread]
 
 
 def _refusal_to_keep(source: Source, index: int, task: str) -> str:
