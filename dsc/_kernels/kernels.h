@@ -39,6 +39,7 @@ extern PyMethodDef ans_methods[];
 extern PyMethodDef label_methods[];
 extern PyMethodDef label_model_methods[];
 extern PyMethodDef raster_methods[];
+extern PyMethodDef scan_methods[];
 extern PyMethodDef follow_methods[];
 extern PyMethodDef track_methods[];
 extern PyMethodDef palette_methods[];

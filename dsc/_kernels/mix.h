@@ -1,6 +1,6 @@
-/* Binary decisions under chances that learn, and two chances mixed into one.
+/* Binary decisions under chances that learn, and several chances mixed into one.
  *
- * `dsc._codecs.sequence.mixing` is the reference, and says where the numbers come from.
+ * `dsc._codecs.coding.mixing` is the reference, and says where the numbers come from.
  */
 #ifndef DSC_MIX_H
 #define DSC_MIX_H
@@ -15,8 +15,12 @@
 #define MOST_WEIGHT (8 << WEIGHT_BITS)
 #define RATE 80
 
+#define MOST_MIXED 4
+#define TRUSTS 6 /* a weight of each chance for each of so many ranges of what was seen */
+
 typedef struct {
     uint32_t share[MOST_SEEN + 1];
+    uint8_t trust[MOST_SEEN + 1];
     int16_t logit[MIX_ONE];
 } MixTables;
 
@@ -45,7 +49,11 @@ static inline int chance_of_logit(int logit) {
 }
 
 static inline void mix_open(MixTables *tables) {
+    static const int FROM[TRUSTS] = {0, 1, 3, 8, 24, 100};
     for (uint32_t k = 0; k <= MOST_SEEN; k++) tables->share[k] = 655360 / (10 * k + 18);
+    for (int k = 0; k <= MOST_SEEN; k++)
+        for (int trust = 0; trust < TRUSTS && FROM[trust] <= k; trust++)
+            tables->trust[k] = (uint8_t)trust;
     int next = 0;
     for (int logit = -FARTHEST; logit <= FARTHEST; logit++)
         for (int last = chance_of_logit(logit); next <= last; next++)
@@ -114,6 +122,27 @@ static inline int code_two(const MixTables *tables, Port *port, Counts first, ui
     weights[1] = mix_within(weights[1] + ((b * (int64_t)error) >> WEIGHT_BITS), MOST_WEIGHT);
     counts_learn(tables, first, pattern, bit);
     counts_learn(tables, second, other, bit);
+    return bit;
+}
+
+/* Codes a decision under what n patterns have learned, mixed by the weights that each has for what it
+ * has seen, `TRUSTS` a pattern. */
+static inline int code_mixed(const MixTables *tables, Port *port, Counts counts,
+                             const uint32_t *patterns, int n, int32_t *weights, int bit) {
+    int32_t logits[MOST_MIXED], *own[MOST_MIXED];
+    int64_t sum = 0;
+    for (int k = 0; k < n; k++) {
+        logits[k] = tables->logit[counts.chance[patterns[k]] >> (ANS_BITS - MIX_BITS)];
+        own[k] = weights + k * TRUSTS + tables->trust[counts.seen[patterns[k]]];
+        sum += (int64_t)logits[k] * *own[k];
+    }
+    int32_t chance = chance_of_logit(mix_within(sum >> WEIGHT_BITS, FARTHEST));
+    bit = port_code(port, (uint32_t)chance << (ANS_BITS - MIX_BITS), bit);
+    int32_t error = ((bit << MIX_BITS) - chance) * RATE;
+    for (int k = 0; k < n; k++) {
+        *own[k] = mix_within(*own[k] + ((logits[k] * (int64_t)error) >> WEIGHT_BITS), MOST_WEIGHT);
+        counts_learn(tables, counts, patterns[k], bit);
+    }
     return bit;
 }
 

@@ -24,6 +24,7 @@ static PyMethodDef *const TABLES[] = {
     label_methods,
     label_model_methods,
     raster_methods,
+    scan_methods,
     follow_methods,
     track_methods,
     palette_methods,

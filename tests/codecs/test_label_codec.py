@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from dsc._codecs.base import Codec
+from dsc._codecs.coding.jpeg_xl import BARE, codestream_of, size_of
 from dsc._codecs.context.weights import shipped_file
 from dsc._codecs.label.codec import LabelContextCodec, LabelMethod
 from dsc._codecs.registry import codec_from_config, make_codec
-from dsc._schemas import Quality, Task
+from dsc._schemas import Effort, Quality, Task
 from dsc._sources.registry import open_source
 from dsc.errors import BitstreamError, CodecError
 from tests.codecs.conformance import CodecConformance
@@ -119,7 +120,7 @@ def test_labels_of_wide_channels_differ_where_any_channel_does():
 def test_hundreds_of_instances_come_back_from_few_bytes():
     array = (blobs(160, 200, 400) * 131 + 17).astype(np.uint16)
     data = assert_comes_back(LABEL16, array)
-    assert data[0] == LabelMethod.CONTEXT
+    assert data[0] == LabelMethod.SCAN
     assert len(data) < 0.8 * len(imagecodecs.jpegxl_encode(array, lossless=True, effort=7))
 
 
@@ -157,7 +158,7 @@ def test_a_map_of_4000_by_3000_comes_back():
     array = np.pad(array, ((0, 0), (60, 100)))
     assert array.shape == (3000, 4000)
     data = assert_comes_back(LABEL, array)
-    assert data[0] == LabelMethod.CONTEXT
+    assert data[0] == LabelMethod.SCAN
 
 
 def test_renaming_the_labels_changes_little():
@@ -199,6 +200,86 @@ def test_nyuv2_takes_at_most_0_5_of_jpeg_xl():
     assert share_of_jpeg_xl(LABEL, maps) < 0.5
 
 
+def ragged(height: int, width: int, count: int, seed: int = 0) -> np.ndarray:
+    """Return regions as of superpixels: by distance and by what a rough field has there."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width]
+    field = rng.normal(size=(height, width)).cumsum(0).cumsum(1)
+    field *= 4 / field.std()
+    moved = blobs(height + 32, width + 32, count, seed)
+    rows, columns = np.rint(field).astype(int), np.rint(field[::-1, ::-1]).astype(int)
+    return moved[(y + 16 + rows).clip(0, height + 31), (x + 16 + columns).clip(0, width + 31)]
+
+
+def awkward_maps() -> dict[str, np.ndarray]:
+    """Return maps, many of which no coder of regions was made for."""
+    rng = np.random.default_rng(4)
+    y, x = np.mgrid[:120, :160]
+    speckled = {f"speckles {p:g}": rng.random((120, 160)) < p for p in (0.001, 0.01, 0.1, 0.5)}
+    thin = {f"thin {shape}": rng.integers(0, 3, shape) for shape in ((1, 500), (300, 1), (2, 9))}
+    blocks = {
+        f"blocks {n}": np.kron(rng.integers(0, n, (30, 40)), np.ones((4, 4))) for n in (2, 99)
+    }
+    boards = {f"boards {n}": (y // n + x // n) % 2 for n in (1, 2, 8)}
+    return speckled | thin | blocks | boards | {
+        "superpixels": ragged(160, 200, 65),
+        "regions": blobs(120, 160, 12),
+        "a tile": np.tile(ragged(20, 20, 5), (6, 8)),
+        "ramp": x,
+        "slanted ramp": (x + y) // 2,
+        "rings": np.hypot(x - 80, y - 60) // 5,
+        "boards of many": (y // 8 + x // 8 * 3) % 17,
+        "lines": (y % 16 == 0) | (x % 16 == 0),
+        "half": x > 80,
+        "diagonal": x > y,
+        "ids": rng.permutation(256)[x // 10 + y // 10 * 16],
+        "noise of 5": rng.integers(0, 5, (120, 160)),
+        "noise": rng.integers(0, 256, (120, 160)),
+        "xor": x ^ y,
+        "a walk": rng.integers(-1, 2, (120, 160)).cumsum(axis=1),
+        "one unlike": (x == 7) & (y == 9),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("task", [LABEL, LABEL16], ids=lambda task: task.dtype)
+@pytest.mark.parametrize("case", awkward_maps())
+def test_no_map_takes_more_than_jpeg_xl(case, task):
+    array = awkward_maps()[case].astype(np.uint8).astype(task.dtype)
+    file = imagecodecs.jpegxl_encode(array, lossless=True, effort=7, numthreads=1)
+    assert len(assert_comes_back(task, array)) <= len(codestream_of(file))
+
+
+def test_superpixels_take_at_most_0_6_of_jpeg_xl():
+    maps = [ragged(256, 256, 65, seed).astype(np.uint8) for seed in range(3)]
+    assert share_of_jpeg_xl(LABEL, maps) < 0.6
+
+
+@pytest.mark.parametrize("effort", Effort)
+def test_maps_come_back_at_every_effort(effort):
+    array = ragged(90, 120, 20).astype(np.uint8)
+    codec = make_codec("label-context", [LABEL]).at_effort(effort)
+    (streams,) = codec.encode_batch([{LABEL.name: array}], Quality(default=50))
+    assert np.array_equal(decode(LABEL, streams[LABEL.name]), array)
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 1), (8, 8), (5, 7), (60, 80), (256, 16), (700, 9), (9, 1400)]
+)
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_a_codestream_of_jpeg_xl_says_its_size(shape, dtype):
+    array = np.zeros(shape, dtype)
+    codestream = codestream_of(bytes(imagecodecs.jpegxl_encode(array, lossless=True)))
+    assert codestream.startswith(BARE)
+    assert size_of(codestream) == shape
+
+
+def test_what_is_no_codestream_has_no_size():
+    for data in (b"", BARE, b"\x00\x00\x00\x0cJXL "):
+        assert codestream_of(data) == data
+        with pytest.raises(ValueError, match="no JPEG XL codestream"):
+            size_of(data)
+
+
 # ---- what is refused
 
 
@@ -215,9 +296,14 @@ def test_each_method_refuses_cuts_and_foreign_bytes(method):
         LabelMethod.CONTEXT: blobs(50, 60, 7),
         LabelMethod.CONSTANT: np.full((50, 60), 3),
         LabelMethod.ZSTD: np.tile(rng.integers(0, 256, (5, 60)), (10, 1)),
-        LabelMethod.JPEG_XL: np.indices((50, 60)).sum(axis=0) % 2 * 9,
+        LabelMethod.JPEG_XL: np.indices((50, 60)).sum(axis=0) // 2,
+        LabelMethod.SCAN: np.kron(rng.integers(0, 9, (10, 12)), np.ones((5, 5))),
     }[method].astype(np.uint8)
     data = assert_comes_back(LABEL, array)
+    if method is LabelMethod.JPEG_XL:  # now without a header
+        assert data[:2] == BARE
+        data = struct.pack("<BHH", method, *array.shape) + data
+        assert np.array_equal(decode(LABEL, data), array)
     assert data[0] == method
     for end in range(0, len(data), max(1, len(data) // 40)):
         with pytest.raises(BitstreamError):

@@ -34,6 +34,7 @@ def cases() -> dict[str, tuple[Task, np.ndarray]]:
     colours = Task(name="colours", kind="label", dtype="uint8", channels=3)
     wide = Task(name="wide_colours", kind="label", dtype="int64", channels=3)
     palette = rng.integers(0, 256, (20, 3)).astype(np.uint8)
+    blocks = np.kron(np.arange(63).reshape(7, 9) ** 3 % 41, np.ones((9, 10), int))[:61, :83]
     return {
         "regions": (plain, regions.astype(np.uint8)),
         "ragged": (plain, ragged.astype(np.uint8) * 39),
@@ -44,6 +45,8 @@ def cases() -> dict[str, tuple[Task, np.ndarray]]:
         "ids": (signed, (regions * 70_001 - 1).astype(np.int32)),
         "colours": (colours, palette[regions]),
         "wide_colours": (wide, (palette[regions].astype(np.int64) << 40) - 1),
+        "blocks": (signed, (blocks + 3 * disc).astype(np.int32) * -77),
+        "speckles": (plain, ((x * x * 31 + y * y * 17 + x * y) % 97 < 6).astype(np.uint8)),
     }
 
 

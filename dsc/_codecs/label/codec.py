@@ -2,15 +2,22 @@
 
 A stream's bytes, little-endian::
 
-    u8   method         CONTEXT, CONSTANT, ZSTD or JPEG_XL
+    u8   method         CONTEXT, CONSTANT, ZSTD, JPEG_XL or SCAN
     u16  height, width
     ...                 the method's data
 
+or, where they begin with 0xFF, a lossless JPEG XL codestream and nothing else.
+
 CONTEXT: words of the entropy coder, which hold the map from coarse to fine
 (`dsc._codecs.context.lattice`), each pixel coded as one of the labels already known around it
-(`dsc._codecs.context.coder`), then the palette. CONSTANT: one pixel, little-endian. ZSTD: all of
-them, compressed. JPEG_XL: a lossless image file. The smallest is kept; JPEG XL is only tried where
-CONTEXT takes a bit a pixel or more, and noise is not even given to CONTEXT.
+(`dsc._codecs.context.coder`), then the palette. SCAN: the same row by row, learning from the map
+itself (`dsc._codecs.context.scan`), and after the palette the byte `END`, without which a cut could
+pass for a map. CONSTANT: one pixel, little-endian. ZSTD: all of them, compressed. JPEG_XL: a
+lossless image file; it is only read.
+
+The smallest is kept of what is tried: CONTEXT, SCAN where boundaries are not plainly smooth, and
+JPEG XL where something says that it may be smaller (`dsc._codecs.label.likely`). The fastest effort
+has SCAN in place of CONTEXT, the best tries all. Noise is given to neither.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,13 +28,17 @@ import numpy as np
 
 from dsc._codecs.base import Array
 from dsc._codecs.canvas import Place
+from dsc._codecs.coding import jpeg_xl
 from dsc._codecs.coding.entropy import SymbolDecoder, SymbolEncoder
 from dsc._codecs.context.coder import decode_labels, encode_labels
 from dsc._codecs.context.lattice import Ids
 from dsc._codecs.context.network import LabelModel
+from dsc._codecs.context.scan import decode_scan, encode_scan
 from dsc._codecs.context.weights import cached_model, shipped_file
+from dsc._codecs.label.likely import is_smooth, may_be_smaller, share_unlike
 from dsc._codecs.label.palette import (
     MOST_CHANNELS,
+    Packed,
     get_palette,
     index_labels,
     index_named,
@@ -40,6 +51,8 @@ from dsc._schemas import Effort, Task, TaskKind
 
 NOISE = 0.5  # share of pixels unlike their left neighbour above which a map is no label map
 JPEG_XL_EFFORTS: Mapping[Effort, int] = {Effort.FAST: 3, Effort.DEFAULT: 7, Effort.BEST: 9}
+IMAGES = [(np.dtype(name), shape) for name in ("uint8", "uint16") for shape in ((), (3,))]
+END, END_SIZE = 0xA5, 1 << 8
 ZSTD_LEVEL = 3  # takes 1 ms; it is there for periodic maps, not for natural ones
 
 
@@ -50,6 +63,7 @@ class LabelMethod(IntEnum):
     CONSTANT = 1
     ZSTD = 2
     JPEG_XL = 3
+    SCAN = 4
 
 
 class LabelContextCodec(ModelTaskCodec):
@@ -96,17 +110,36 @@ class LabelContextCodec(ModelTaskCodec):
         if max(array.shape[:2]) > MAX_SIDE:
             raise ValueError(f"a side is longer than {MAX_SIDE}")
         if (array == array[0, 0]).all():
-            return HEADER.pack(LabelMethod.CONSTANT, *array.shape[:2]) + _little(array[0, 0])
-        method, body = LabelMethod.ZSTD, _zstd(array)
-        modelled = _encode_context(self._model, array) if _is_label_map(array) else None
-        if modelled is not None and len(modelled) <= len(body):
-            method, body = LabelMethod.CONTEXT, modelled
-        many = modelled is None or 8 * len(modelled) > array.shape[0] * array.shape[1]
-        if many and array.dtype in (np.uint8, np.uint16) and array.shape[2:] in ((), (3,)):
-            image = _jpeg_xl(array, JPEG_XL_EFFORTS[self.effort])
-            if len(image) < len(body):
-                method, body = LabelMethod.JPEG_XL, image
-        return HEADER.pack(method, *array.shape[:2]) + body
+            return _headed(LabelMethod.CONSTANT, array, _little(array[0, 0]))
+        try:
+            indexed = None if share_unlike(array) > NOISE else index_labels(array)
+        except ValueError:  # more labels than can be modelled
+            indexed = None
+        tried = [] if indexed is None else self._modelled(array, *indexed)
+        tried.append(_headed(LabelMethod.ZSTD, array, _zstd(array)))
+        best = min(tried, key=len)
+        if (array.dtype, array.shape[2:]) in IMAGES and (
+            indexed is None
+            or self.effort is Effort.BEST
+            or may_be_smaller(array, indexed[1].shape[1], len(best), len(tried[-1]))
+        ):
+            best = min(best, _jpeg_xl(array, JPEG_XL_EFFORTS[self.effort]), key=len)
+        return best
+
+    def _modelled(self, array: Array, ids: Ids, palette: Packed) -> list[bytes]:
+        """Encode a map as labels by what is likely to be best."""
+        if self.effort is Effort.FAST:
+            return [_encode_scan(array, ids, palette)]
+        own = self._encode_context(array, ids, palette)
+        if self.effort is Effort.DEFAULT and is_smooth(ids, palette.shape[1], len(own)):
+            return [own]
+        return [own, _encode_scan(array, ids, palette)]
+
+    def _encode_context(self, array: Array, ids: Ids, palette: Packed) -> bytes:
+        encoder = SymbolEncoder()
+        encode_labels(encoder, self._model, ids)
+        put_palette(encoder, palette, array.dtype, _channels(array.shape))
+        return _headed(LabelMethod.CONTEXT, array, encoder.finish())
 
     def encode_named(self, labels: Ids, names: Array, below: int) -> bytes | None:
         """Encode ``names[labels]`` by its context, or as one label; None where it is no shorter.
@@ -142,37 +175,65 @@ class LabelContextCodec(ModelTaskCodec):
 
         `task` may be of another kind, whose maps have been encoded as labels.
         """
-        tag, height, width = HEADER.unpack_from(data)
+        bare = data.startswith(jpeg_xl.BARE)
+        tag, height, width = (0, *jpeg_xl.size_of(data)) if bare else HEADER.unpack_from(data)
         if not 0 < height * width <= max_pixels:
             raise ValueError(f"{height}×{width} pixels, at most {max_pixels} are expected here")
         shape = (height, width) if task.channels == 1 else (height, width, task.channels)
+        dtype = np.dtype(task.dtype)
+        if bare:
+            return place.put(task, _from_jpeg_xl(data, shape, dtype))
         method, body = LabelMethod(tag), data[HEADER.size :]
-        if method is LabelMethod.CONTEXT:
-            return _decode_context(self._model, body, shape, task, place)
         if method is LabelMethod.CONSTANT:
-            pixel = np.frombuffer(body, np.dtype(task.dtype).newbyteorder("<")).reshape(shape[2:])
+            pixel = np.frombuffer(body, dtype.newbyteorder("<")).reshape(shape[2:])
             return place.put(task, np.full(shape, pixel, task.dtype))
         if method is LabelMethod.ZSTD:
-            return place.put(task, _from_zstd(body, shape, np.dtype(task.dtype)))
-        return place.put(task, _from_jpeg_xl(body, shape, np.dtype(task.dtype)))
+            return place.put(task, _from_zstd(body, shape, dtype))
+        if method is LabelMethod.JPEG_XL:
+            return place.put(task, _from_jpeg_xl(body, shape, dtype))
+        return self._decode_words(method, body, shape, task, place)
+
+    def _decode_words(
+        self, method: LabelMethod, words: bytes, shape: tuple[int, ...], task: Task, place: Place
+    ) -> Array:
+        """Decode what CONTEXT or SCAN wrote."""
+        if not words:  # the coder would give zeros for ever; two labels have words
+            raise ValueError("there are no words")
+        decoder = SymbolDecoder(words)
+        if method is LabelMethod.SCAN:
+            ids = decode_scan(decoder, shape[0], shape[1])
+        else:
+            ids = decode_labels(decoder, self._model, shape[0], shape[1])
+        dtype, channels = np.dtype(task.dtype), _channels(shape)
+        palette = get_palette(decoder, int(ids.max()) + 1, dtype, channels)
+        if method is LabelMethod.SCAN and decoder.get_uniform(1, END_SIZE)[0] != END:
+            raise ValueError("after the palette comes no mark of the end")
+        decoder.check_end()
+        names = names_of(palette, dtype, channels)
+        if not place.takes(task):
+            names = task.to_physical(names[None])[0]
+        out = place.empty((*ids.shape, *names.shape[1:]), names.dtype)
+        if not out.flags.c_contiguous:
+            out[...] = names[ids]
+            return out
+        write_names(ids, names, out)
+        return out
 
 
-def _is_label_map(array: Array) -> bool:
-    """Tell whether most pixels are like their left neighbour."""
-    differ = array[:, 1:] != array[:, :-1]
-    return differ.size == 0 or float(differ.mean()) <= NOISE
+def _headed(method: LabelMethod, array: Array, body: bytes) -> bytes:
+    return HEADER.pack(method, *array.shape[:2]) + body
 
 
-def _encode_context(model: LabelModel, array: Array) -> bytes | None:
-    """Return the words of a map; None when it has more labels than can be modelled."""
-    try:
-        ids, palette = index_labels(array)
-    except ValueError:
-        return None
+def _channels(shape: tuple[int, ...]) -> int:
+    return shape[2] if len(shape) == 3 else 1
+
+
+def _encode_scan(array: Array, ids: Ids, palette: Packed) -> bytes:
     encoder = SymbolEncoder()
-    encode_labels(encoder, model, ids)
-    put_palette(encoder, palette, array.dtype, array.shape[2] if array.ndim == 3 else 1)
-    return encoder.finish()
+    order = encode_scan(encoder, ids)
+    put_palette(encoder, palette[:, order], array.dtype, _channels(array.shape))
+    encoder.put_uniform(np.array([END], np.int32), END_SIZE)
+    return _headed(LabelMethod.SCAN, array, encoder.finish())
 
 
 def _encode_named(model: LabelModel, labels: Ids, names: Array, most: int) -> bytes | None:
@@ -183,27 +244,6 @@ def _encode_named(model: LabelModel, labels: Ids, names: Array, most: int) -> by
         return None
     put_palette(encoder, palette, names.dtype, names.shape[1])
     return encoder.finish()
-
-
-def _decode_context(
-    model: LabelModel, words: bytes, shape: tuple[int, ...], task: Task, place: Place
-) -> Array:
-    if not words:  # the coder would give zeros for ever; two labels have words
-        raise ValueError("there are no words")
-    decoder = SymbolDecoder(words)
-    ids = decode_labels(decoder, model, shape[0], shape[1])
-    dtype, channels = np.dtype(task.dtype), shape[2] if len(shape) == 3 else 1
-    palette = get_palette(decoder, int(ids.max()) + 1, dtype, channels)
-    decoder.check_end()
-    names = names_of(palette, dtype, channels)
-    if not place.takes(task):
-        names = task.to_physical(names[None])[0]
-    out = place.empty((*ids.shape, *names.shape[1:]), names.dtype)
-    if not out.flags.c_contiguous:
-        out[...] = names[ids]
-        return out
-    write_names(ids, names, out)
-    return out
 
 
 def _zstd(array: Array) -> bytes:
@@ -230,7 +270,8 @@ def _from_zstd(body: bytes, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Arr
 def _jpeg_xl(array: Array, effort: int) -> bytes:
     import imagecodecs
 
-    return bytes(imagecodecs.jpegxl_encode(array, lossless=True, effort=effort, numthreads=1))
+    file = bytes(imagecodecs.jpegxl_encode(array, lossless=True, effort=effort, numthreads=1))
+    return jpeg_xl.codestream_of(file)
 
 
 def _from_jpeg_xl(body: bytes, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from dsc import _kernels
 from dsc._codecs.coding.entropy import AnsReader, SymbolDecoder, SymbolEncoder
-from dsc._codecs.sequence.mixing import (
+from dsc._codecs.coding.mixing import (
     Counts,
     Port,
     Writing,

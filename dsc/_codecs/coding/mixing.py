@@ -1,8 +1,8 @@
-"""Binary decisions under chances that learn, and two chances mixed into one; all of it is integers.
+"""Binary decisions under chances that learn, and some of them mixed into one; all is integers.
 
 A *pattern* is what is known around a decision, as a number. Its chance of a set bit begins at even
-odds and moves to what is seen as in `dsc._codecs.context.raster`. Where two kinds of patterns are
-looked at, their logits are added under two weights, which move so that the sum would have been
+odds and moves to what is seen as in `dsc._codecs.context.raster`. Where several kinds of patterns
+are looked at, their logits are added under weights, which move so that the sum would have been
 nearer to what was seen: logistic mixing (Mahoney 2005, "Adaptive weighing of context models for
 lossless data compression", equations 4 to 6). Logits are in 1/256, a mixed chance has twelve bits,
 and lies on straight lines between knots, so that no machine rounds an exponential.
@@ -10,7 +10,8 @@ and lies on straight lines between knots, so that no machine rounds an exponenti
 These are the twins of ``dsc/_kernels/mix.h``.
 """
 
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -28,6 +29,8 @@ WEIGHT_BITS = 16
 FIRST_WEIGHT = 23_000  # 0.35
 MOST_WEIGHT = 8 << WEIGHT_BITS
 RATE = 80
+TRUST_FROM = (0, 1, 3, 8, 24, 100)  # decisions seen from which a pattern has its next weight
+TRUSTS = len(TRUST_FROM)
 SHARE = [655_360 // (10 * n + 18) for n in range(MOST_SEEN + 1)]  # of 2^16
 KNOTS = (
     1, 2, 3, 6, 10, 16, 27, 45, 73, 120, 194, 310, 488, 747, 1101, 1546, 2047, 2549, 2994, 3348,
@@ -90,6 +93,7 @@ def _logits() -> list[int]:
 
 
 LOGIT = _logits()
+TRUST = [bisect_right(TRUST_FROM, n) - 1 for n in range(MOST_SEEN + 1)]
 
 
 def code_one(port: Port, counts: Counts, pattern: int, bit: int) -> int:
@@ -119,6 +123,29 @@ def code_two(
         weights[k] = _within(int(weights[k]) + (logit * error >> WEIGHT_BITS), MOST_WEIGHT)
     for one, pattern in zip(counts, patterns, strict=True):
         one.learn(pattern, bit)
+    return bit
+
+
+def code_mixed(
+    port: Port, counts: Counts, patterns: Sequence[int], weights: NDArray[np.int32], bit: int
+) -> int:
+    """Code a decision under what several patterns have learned; return it.
+
+    Parameters
+    ----------
+    weights
+        (patterns, `TRUSTS`): of each pattern one for each range of what it has seen.
+    """
+    logits = [LOGIT[int(counts.chance[pattern]) >> DOWN] for pattern in patterns]
+    own = [TRUST[int(counts.seen[pattern])] for pattern in patterns]
+    mixed = sum(logit * int(weights[k, own[k]]) for k, logit in enumerate(logits))
+    chance = chance_of_logit(_within(mixed >> WEIGHT_BITS, FARTHEST))
+    bit = port(chance << DOWN, bit)
+    error = ((bit << MIX_BITS) - chance) * RATE
+    for k, logit in enumerate(logits):
+        moved = int(weights[k, own[k]]) + (logit * error >> WEIGHT_BITS)
+        weights[k, own[k]] = _within(moved, MOST_WEIGHT)
+        counts.learn(patterns[k], bit)
     return bit
 
 
