@@ -231,7 +231,7 @@ def test_headers_that_lie_are_named():
 @pytest.mark.parametrize(
     ("task", "word"),
     [
-        (Task(name="deep", kind=TaskKind.IMAGE, dtype="uint16", channels=1), "jxl"),
+        (Task(name="deep", kind=TaskKind.IMAGE, dtype="uint16", channels=1), "av1"),
         (Task(name="ids", kind=TaskKind.IMAGE, dtype="uint8", channels=1, exact=True), "exact"),
         (Task(name="pose", kind=TaskKind.VECTOR, dtype="float32", channels=7), "plain"),
     ],

@@ -230,7 +230,7 @@ def classical_codec(task: Task) -> str:
         return "jxl"
     if task.is_exact:
         return "jxl-lossless" if task.kind is TaskKind.IMAGE else "exact"
-    return "jxl" if task.kind is TaskKind.IMAGE and task.dtype == "uint16" else "av1"
+    return "av1"
 
 
 def takes(word: str, tasks: Sequence[Task]) -> tuple[Task, ...]:

@@ -84,11 +84,11 @@ def joint(monkeypatch: pytest.MonkeyPatch) -> type[JointCodec]:
 @pytest.mark.parametrize(
     ("spec", "chosen"),
     [
-        (None, ["av1", "av1", "av1", "label-context", "jxl", "plain"]),
-        ("shared-latent", [*["shared-latent"] * 2, "av1", "label-context", "jxl", "plain"]),
+        (None, ["av1", "av1", "av1", "label-context", "av1", "plain"]),
+        ("shared-latent", [*["shared-latent"] * 2, "av1", "label-context", "av1", "plain"]),
         ("png", ["png"] * 5 + ["plain"]),
         ("png,depth=jxl", ["png", "jxl", "png", "png", "png", "plain"]),
-        ("rgb=avif,label=png", ["avif", "av1", "av1", "png", "jxl", "plain"]),
+        ("rgb=avif,label=png", ["avif", "av1", "av1", "png", "av1", "plain"]),
         (" depth = png , jxl ", ["jxl", "png", "jxl", "jxl", "jxl", "plain"]),
     ],
 )
