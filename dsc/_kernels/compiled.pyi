@@ -372,8 +372,8 @@ def geometry_shade(
 ) -> None:
     """Write the light of a lamp at the camera on normals (H, W, 3) at `depth` (H, W) to `out`.
 
-    Numbers are integers below 2^53: `down` (H,) and `across` (W,) of rays, whose squared lengths
-    are the sums of `rows` (H,) and `columns` (W,).
+    Numbers are integers below 2^53: `down` (H,), `across` (W,) and `toward` of rays in 2^-20, whose
+    squared lengths are the sums of `rows` (H,) and `columns` (W,) in 2^-24.
     """
 
 def edge_texture(

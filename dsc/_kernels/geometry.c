@@ -11,6 +11,8 @@
 
 /* ---- edges of occlusion */
 
+#define LARGE 0x1p26
+
 /* Sums of a row of roots of depth, pixel by pixel: smoothed along the row, its slope, and whether a
  * pixel or a neighbour of it in the row is too far. */
 typedef struct {
@@ -31,10 +33,13 @@ CLONED static void sum_row(const uint16_t *depth, const uint32_t *roots, int64_t
 CLONED static void edge_row(const Row *above, const Row *own, const Row *below, int64_t width,
                             double scale, double most, double *restrict found, uint16_t *out) {
     for (int64_t x = 1; x < width - 1; x++) {
-        double along = above->slope[x] + 2 * own->slope[x] + below->slope[x];
-        double down = below->smooth[x] - above->smooth[x];
-        double root = rint(sqrt(2 * (along * along + down * down)));
-        double edge = floor((root * scale + 0x1p26) * 0x1p-27);
+        double along = fabs((double)(above->slope[x] + 2 * own->slope[x] + below->slope[x]));
+        double down = fabs((double)(below->smooth[x] - above->smooth[x]));
+        int large = along >= LARGE || down >= LARGE; /* squares would be beyond 2^53 */
+        along = large ? floor(along * 0x1p-4) : along;
+        down = large ? floor(down * 0x1p-4) : down;
+        double root = rint(sqrt(2 * (along * along + down * down))) * (large ? 0x1p4 : 1);
+        double edge = floor((root * scale + 0x1p30) * 0x1p-31);
         found[x] = edge < most ? edge : most;
     }
     for (int64_t x = 1; x < width - 1; x++) {
@@ -115,12 +120,13 @@ CLONED static void shade_row(const uint8_t *normal, const uint16_t *depth, int64
         double n0 = 2 * normal[3 * x] - 255, n1 = 2 * normal[3 * x + 1] - 255,
                n2 = 2 * normal[3 * x + 2] - 255, counts = depth[x];
         double length = squares[x] + square, facing = n0 * across[x] + n1 * down + n2 * lamp->toward;
+        double shorter = floor((length + 0x1p7) * 0x1p-8);
         double squared = lamp->as_unit ? n0 * n0 + n1 * n1 + n2 * n2 : 255 * 255;
         double norm = rint(sqrt(squared * length));
-        double cosine = rint(facing * 0x1p7 / norm);
-        double away = counts * counts * (lamp->by_axis ? length : 0x1p16);
-        double left = rint(lamp->reach * 0x1p16 / (lamp->reach + away));
-        double level = floor((lamp->gain * cosine * left + 0x1p36) * 0x1p-37);
+        double cosine = rint(facing * 0x1p10 / norm);
+        double away = counts * counts * (lamp->by_axis ? shorter : 0x1p16);
+        double left = rint(lamp->reach * 0x1p18 / (lamp->reach + away));
+        double level = floor((lamp->gain * cosine * left + 0x1p41) * 0x1p-42);
         found[x] = level < 0 ? 0 : level > 255 ? 255 : level;
     }
     for (int64_t x = 0; x < width; x++) out[x] = (uint8_t)(int32_t)found[x];

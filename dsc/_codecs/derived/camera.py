@@ -2,7 +2,7 @@
 
 Pixels are square and their centres lie at ½: pixel (i, j) of a picture (H, W) looks along
 (x, y, 1) = ((2 j + 1 - W) t / W, (2 i + 1 - H) t / W, 1), x to the right, y down, where t is the
-tangent of half the horizontal field of view. A field of view is an integer in 1/16384 rad. No
+tangent of half the horizontal field of view. A field of view is an integer, in 2^-30 rad. No
 function of a mathematical library is asked, so that every machine finds the same integers.
 """
 
@@ -18,14 +18,14 @@ from dsc.errors import BitstreamError
 
 Int64 = NDArray[np.int64]
 
-RADIAN = 16384
+RADIAN = 1 << 30
 """Field of view of one radian."""
 MOST_VIEW = 3 * RADIAN
-SQUARE_BITS = 40  # of the squares of rays' lengths
-SLOPE_BITS = 16  # of x and y
+PART_BITS = 16  # of a field of view: what is left is in 1/16384 rad, and has 16 bits
+SLOPE_BITS = 20  # of x and y
 TANGENT_BITS = 64
-LONGEST = 1 << (53 - SQUARE_BITS)  # their squares, so that a double holds them
-_STEP_BITS = 48  # of the square of the step from a pixel to its neighbour
+MANTISSA = 53  # bits of an integer that a double holds
+_MORE_BITS = 8  # of the square of the step from a pixel to its neighbour
 
 
 @lru_cache(maxsize=4096)
@@ -66,7 +66,7 @@ def check_view(view: int) -> None:
         When it is not from 0 to `MOST_VIEW`.
     """
     if not 0 <= view <= MOST_VIEW:
-        raise BitstreamError(f"a field of view of {view}/{RADIAN} rad; 0 to 3 rad make sense")
+        raise BitstreamError(f"a field of view of {view / RADIAN:.4g} rad; 0 to 3 make sense")
 
 
 def offsets(count: int) -> Int64:
@@ -74,46 +74,8 @@ def offsets(count: int) -> Int64:
     return 2 * np.arange(count, dtype=np.int64) + 1 - count
 
 
-def widest(shape: Sequence[int], scale: Fraction = Fraction(1), longest: int = LONGEST) -> int:
-    """Return the widest field of view that `squares` takes for a map (H, W); 0 for none."""
-    height, width = shape
-    tangent = (longest / scale**2 - 1) / (1 + Fraction(height, width) ** 2)
-    most = int(tangent * (1 << TANGENT_BITS))
-    view = view_of(most)
-    return view if tangent_squared(view) < most else max(view - 1, 0)
-
-
-def squares(
-    view: int, shape: Sequence[int], scale: Fraction = Fraction(1), longest: int = LONGEST
-) -> tuple[Int64, Int64]:
-    """Return y² + 1 of rows (H,) and x² of columns (W,), times `scale`², in 2^-40.
-
-    The sum of a row's and a column's is the square of the length of the pixel's ray, and below
-    `longest`.
-
-    Raises
-    ------
-    BitstreamError
-        When the field of view is none, or so wide for this map that a ray is too long.
-    """
-    check_view(view)
-    height, width = shape
-    squared = scale**2
-    tangent = Fraction(tangent_squared(view), 1 << TANGENT_BITS)
-    if squared * (1 + tangent * (1 + Fraction(height, width) ** 2)) >= longest:
-        raise BitstreamError(
-            f"a field of view of {view}/{RADIAN} rad is too wide for a map of {height} × {width}"
-        )
-    step = int(squared * tangent * (1 << _STEP_BITS) / (width * width))
-    one = int(squared * (1 << SQUARE_BITS))
-    rows, columns = (
-        offsets(count) ** 2 * step >> (_STEP_BITS - SQUARE_BITS) for count in (height, width)
-    )
-    return rows + one, columns
-
-
-def slopes(view: int, shape: Sequence[int]) -> tuple[Int64, Int64]:
-    """Return y of rows (H,) and x of columns (W,), in 2^-16.
+def longest(view: int, shape: Sequence[int], scale: Fraction = Fraction(1)) -> Fraction:
+    """Return what the squared lengths of a map's (H, W) rays, times `scale`², are less than.
 
     Raises
     ------
@@ -122,10 +84,56 @@ def slopes(view: int, shape: Sequence[int]) -> tuple[Int64, Int64]:
     """
     check_view(view)
     height, width = shape
-    bits = 32
-    step = isqrt(tangent_squared(view) << (2 * bits - TANGENT_BITS)) // width
+    tangent = Fraction(tangent_squared(view), 1 << TANGENT_BITS)
+    return scale**2 * (1 + tangent * (1 + Fraction(height, width) ** 2))
+
+
+def widest(shape: Sequence[int], bits: int, scale: Fraction = Fraction(1)) -> int:
+    """Return the widest field of view that `squares` takes for a map (H, W); 0 for none."""
+    height, width = shape
+    most = Fraction(1 << (MANTISSA - bits)) / scale**2 - 1
+    limit = int(most / (1 + Fraction(height, width) ** 2) * (1 << TANGENT_BITS))
+    view = view_of(limit)
+    return view if tangent_squared(view) < limit else max(view - 1, 0)
+
+
+def squares(
+    view: int, shape: Sequence[int], bits: int, scale: Fraction = Fraction(1)
+) -> tuple[Int64, Int64]:
+    """Return y² + 1 of rows (H,) and x² of columns (W,), times `scale`², in 2^-`bits`.
+
+    The sum of a row's and a column's is the square of the length of the pixel's ray, which a double
+    holds.
+
+    Raises
+    ------
+    BitstreamError
+        When the field of view is none, or so wide for this map that a ray is too long.
+    """
+    height, width = shape
+    if longest(view, shape, scale) >= 1 << (MANTISSA - bits):
+        raise BitstreamError(
+            f"a field of view of {view / RADIAN:.4g} rad is too wide for {height} × {width} pixels"
+        )
+    tangent = scale**2 * tangent_squared(view) / (width * width)
+    step = int(tangent * (1 << (bits + _MORE_BITS)) / (1 << TANGENT_BITS))
+    one = int(scale**2 * (1 << bits))
+    half = 1 << (_MORE_BITS - 1)
+    rows, columns = ((offsets(count) ** 2 * step + half) >> _MORE_BITS for count in shape)
+    return rows + one, columns
+
+
+def slopes(view: int, shape: Sequence[int]) -> tuple[Int64, Int64]:
+    """Return y of rows (H,) and x of columns (W,), in 2^-20.
+
+    Raises
+    ------
+    BitstreamError
+        When the field of view is none.
+    """
+    check_view(view)
+    bits = 36
+    step = isqrt(tangent_squared(view) << (2 * bits - TANGENT_BITS)) // shape[1]
     half = 1 << (bits - SLOPE_BITS - 1)
-    down, right = (
-        (offsets(count) * step + half) >> (bits - SLOPE_BITS) for count in (height, width)
-    )
+    down, right = ((offsets(count) * step + half) >> (bits - SLOPE_BITS) for count in shape)
     return down, right

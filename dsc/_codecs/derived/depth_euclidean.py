@@ -2,8 +2,9 @@
 
 A point at depth z along the axis of a pinhole camera is z · sqrt(x² + y² + 1) away from it, where
 (x, y, 1) is the ray of its pixel (`dsc._codecs.derived.camera`). The field of view is found for
-each sample, and so is how many counts of the child one of the parent is, for the two may have other
-units. Of Omnidata's annotator, commit 96f5a09d864f; its maps come out within one count.
+each sample, so well that hardly a value is rounded otherwise, and so is how many counts of the
+child one of the parent is, for the two may have other units. Of Omnidata's annotator, commit
+96f5a09d864f; its maps come out within one count.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,9 +15,11 @@ import numpy as np
 
 from dsc._codecs.base import Array, Sample
 from dsc._codecs.derived.camera import (
-    SQUARE_BITS,
+    MANTISSA,
+    PART_BITS,
     TANGENT_BITS,
     Int64,
+    longest,
     offsets,
     squares,
     view_of,
@@ -29,7 +32,6 @@ from dsc._codecs.derived.evidence import (
     dtype_range,
     input_maps,
     is_count_map,
-    middle,
     most_frequent,
     read_param,
     share_within,
@@ -40,11 +42,9 @@ from dsc._schemas import Task, TaskKind
 
 SCALE_BITS = 24
 LEAST_SCALE, MOST_SCALE = 1 << 12, 1 << 30  # 1/4096 to 64
-LENGTH_BITS = SQUARE_BITS // 2
+LEAST_BITS, MOST_BITS = 20, 25  # of a ray's length
 WITHIN, SHARE = 1, 0.99  # of a sample's pixels that have to be within a count
 LOOKED_AT = 1 << 13  # pixels that a field of view is found by
-NEARBY = 3  # fields of view on either side of the first guess that are tried
-WORST = 8  # counts that a pixel's error counts for, at most
 SPREAD = 8  # counts between the least and the most of a map that is evidence
 
 
@@ -55,7 +55,7 @@ class _Distance:
     """
 
     id: ClassVar[str]
-    own_count = 1
+    own_count = 2
 
     def __init__(self, child: Task, parent: Task, scale: int, nothing: int) -> None:
         self.inputs = (parent.name,)
@@ -88,33 +88,31 @@ class _Distance:
         return {"scale": self._scale, "nothing": self._nothing}
 
     def fit(self, child: Array, inputs: Mapping[str, Array]) -> Own:
-        """Find the field of view in 1/16384 rad; 0 where nothing tells it."""
+        """Find the field of view: whole 1/16384 rad, and a part in 2^-30; 0 where nothing tells it.
+
+        Each pixel tells in which range the square of the tangent is, for both maps are rounded. The
+        middle of where most ranges overlap is taken.
+        """
         (parent,) = input_maps(inputs, [self._parent])
         rows, columns = part = thinned(child.shape, LOOKED_AT)
-        near, far = self._near_and_far(child[part], parent[part])
-        usable = ~(self._parent.invalid_mask(parent[part]) | self._child.invalid_mask(child[part]))
-        usable &= (near > 0) & (far > 0) & (child[part] < dtype_range(self._child))
         away = offsets(child.shape[0])[rows, None] ** 2 + offsets(child.shape[1])[columns] ** 2
-        usable &= away * 4 >= away[usable].max(initial=1)
+        usable = ~(self._parent.invalid_mask(parent[part]) | self._child.invalid_mask(child[part]))
+        usable &= (parent[part] > 0) & (child[part] > 0) & (away > 0)
+        usable &= child[part] < dtype_range(self._child)
         if not usable.any():
-            return (0,)
-        guess = self._guess(near[usable], far[usable], away[usable], child.shape[1])
-        wanted = child[part][usable].astype(np.int64)
-        most = widest(child.shape, self._stretch)
-        tried = range(min(max(guess - NEARBY, 0), most), min(guess + NEARBY, most) + 1)
-
-        def error(view: int) -> tuple[int, int]:
-            down, across = squares(view, child.shape, self._stretch)
-            found = self._counts(parent[part], down[rows], across[columns])[usable]
-            return int(np.abs(found - wanted).clip(max=WORST).sum()), abs(view - guess)
-
-        return (min(tried, key=error),)
+            return (0, 0)
+        low, high = self._stretched(child[part][usable].astype(np.float64), parent[part][usable])
+        size = float(child.shape[1] ** 2) / away[usable]
+        tangent = _most_common((low * low - 1) * size, (high * high - 1) * size)
+        view = view_of(int(max(tangent, 0.0) * 2.0**TANGENT_BITS))
+        view = min(view, widest(child.shape, 2 * LEAST_BITS, self._stretch))
+        return view >> PART_BITS, view & ((1 << PART_BITS) - 1)
 
     def derive(self, inputs: Mapping[str, Array], own: Own) -> Array:
         """Return depth (H, W) in the child's counts."""
         check_own(own, self.own_count)
         (parent,) = input_maps(inputs, [self._parent])
-        counts = self._counts(parent, *squares(own[0], parent.shape, self._stretch))
+        counts = self._counts(parent, (own[0] << PART_BITS) + own[1])
         found = np.minimum(counts, dtype_range(self._child)).astype(self._child.dtype)
         found[self._parent.invalid_mask(parent)] = self._nothing
         return found
@@ -124,23 +122,25 @@ class _Distance:
         derived = self.derive(sample, self.fit(child, sample))
         return share_within(derived, child, WITHIN) >= SHARE
 
-    def _guess(self, near: Array, far: Array, away: Int64, width: int) -> int:
-        """Return the field of view by the median pixel; every operation rounds as IEEE says."""
-        ratio = far / near / float(self._stretch)
-        tangent = middle((ratio * ratio - 1) * float(width * width) / away)
-        return view_of(int(max(tangent, 0.0) * 2.0**TANGENT_BITS))
+    def _lengths(self, view: int, shape: Sequence[int]) -> tuple[Int64, int]:
+        """Return the lengths of rays (H, W), times the stretch, and in how many bits."""
+        most = longest(view, shape, self._stretch)
+        fitting = (b for b in range(MOST_BITS, LEAST_BITS, -1) if most < 1 << (MANTISSA - 2 * b))
+        bits = next(fitting, LEAST_BITS)
+        rows, columns = squares(view, shape, 2 * bits, self._stretch)
+        return np.rint(np.sqrt(rows[:, None] + columns)).astype(np.int64), bits
 
     @property
     def _stretch(self) -> Fraction:
         """How many counts of distance one of depth is where the two are the same."""
         raise NotImplementedError
 
-    def _near_and_far(self, child: Array, parent: Array) -> tuple[Array, Array]:
-        """Tell which map is depth along the axis and which is distance."""
+    def _stretched(self, child: Array, parent: Array) -> tuple[Array, Array]:
+        """Return how long pixels' rays are at least and at most, child and parent being (n,)."""
         raise NotImplementedError
 
-    def _counts(self, parent: Array, rows: Int64, columns: Int64) -> Int64:
-        """Return the child's counts of pixels, given the squares of their rays' lengths."""
+    def _counts(self, parent: Array, view: int) -> Int64:
+        """Return the child's counts of pixels."""
         raise NotImplementedError
 
 
@@ -153,11 +153,13 @@ class DepthEuclidean(_Distance):
     def _stretch(self) -> Fraction:
         return Fraction(self._scale, 1 << SCALE_BITS)
 
-    def _near_and_far(self, child: Array, parent: Array) -> tuple[Array, Array]:
-        return parent, child
+    def _stretched(self, child: Array, parent: Array) -> tuple[Array, Array]:
+        near = parent * float(self._stretch)
+        return (child - 0.5) / near, (child + 0.5) / near
 
-    def _counts(self, parent: Array, rows: Int64, columns: Int64) -> Int64:
-        return (parent * _lengths(rows, columns) + (1 << LENGTH_BITS - 1)) >> LENGTH_BITS
+    def _counts(self, parent: Array, view: int) -> Int64:
+        lengths, bits = self._lengths(view, parent.shape)
+        return (parent * lengths + (1 << bits - 1)) >> bits
 
 
 class DepthZbuffer(_Distance):
@@ -169,18 +171,23 @@ class DepthZbuffer(_Distance):
     def _stretch(self) -> Fraction:
         return Fraction(1 << SCALE_BITS, self._scale)
 
-    def _near_and_far(self, child: Array, parent: Array) -> tuple[Array, Array]:
-        return child, parent
+    def _stretched(self, child: Array, parent: Array) -> tuple[Array, Array]:
+        far = parent / float(self._stretch)
+        return far / (child + 0.5), far / (child - 0.5)
 
-    def _counts(self, parent: Array, rows: Int64, columns: Int64) -> Int64:
-        counts: Array = (parent.astype(np.int64) << LENGTH_BITS) / _lengths(rows, columns)
-        return np.rint(counts).astype(np.int64)
+    def _counts(self, parent: Array, view: int) -> Int64:
+        lengths, bits = self._lengths(view, parent.shape)
+        return np.rint((parent.astype(np.int64) << bits) / lengths).astype(np.int64)
 
 
-def _lengths(rows: Int64, columns: Int64) -> Int64:
-    """Return the lengths of rays (H, W) in 2^-20."""
-    lengths: Int64 = np.rint(np.sqrt(rows[:, None] + columns)).astype(np.int64)
-    return lengths
+def _most_common(low: Array, high: Array) -> float:
+    """Return the middle of the first place where most of some ranges overlap."""
+    ends = np.concatenate([low, high])
+    order = np.argsort(ends, kind="stable")
+    begun = np.cumsum(np.where(order < len(low), 1, -1))
+    most = int(begun.argmax())
+    after = min(most + 1, len(ends) - 1)
+    return float(ends[order[most]] + ends[order[after]]) / 2
 
 
 def _fits(child: Task, parent: Task) -> bool:

@@ -30,8 +30,10 @@ from dsc._codecs.derived.evidence import (
 from dsc._codecs.derived.rule import Own
 from dsc._schemas import Task, TaskKind
 
-ROOT_BITS = 16
-SCALE_BITS = 27  # sqrt(2) of the sums' root, 256 of s, 4 of Sobel's: 2 · 2^(16 + 8 + 2) to one
+ROOT_BITS = 20
+SCALE_BITS = 31  # sqrt(2) of the sums' root, 256 of s, 4 of Sobel's: 2 · 2^(20 + 8 + 2) to one
+COARSE_BITS = 4  # that large sums are given without, lest their squares be beyond 2^53
+LARGE = 1 << 26
 SCALE = 65535
 MOST_SCALE = 1 << 20
 TOO_FAR = 65036  # counts: what Omnidata takes for no measurement
@@ -114,13 +116,16 @@ def edges(depth: NDArray[np.uint16], limit: int, scale: int, most: int) -> NDArr
 
 
 def steepness(depth: NDArray[np.uint16]) -> NDArray[np.int64]:
-    """Return the edges of depth within its rim (H - 2, W - 2) in 2^-27, of whatever is far."""
+    """Return the edges of depth within its rim (H - 2, W - 2) in 2^-31, of whatever is far."""
     root = _roots()[depth].astype(np.int64)
     smooth = root[:, :-2] + 2 * root[:, 1:-1] + root[:, 2:]
     slope = root[:, 2:] - root[:, :-2]
-    along = slope[:-2] + 2 * slope[1:-1] + slope[2:]
-    down = smooth[2:] - smooth[:-2]
-    found: NDArray[np.int64] = np.rint(np.sqrt(2 * (along**2 + down**2))).astype(np.int64)
+    along = np.abs(slope[:-2] + 2 * slope[1:-1] + slope[2:])
+    down = np.abs(smooth[2:] - smooth[:-2])
+    lost = np.where(np.maximum(along, down) >= LARGE, COARSE_BITS, 0)
+    along >>= lost
+    down >>= lost
+    found: NDArray[np.int64] = np.rint(np.sqrt(2 * (along**2 + down**2))).astype(np.int64) << lost
     return found
 
 
@@ -132,8 +137,8 @@ def _counts(task: Task, depth: Array) -> NDArray[np.uint16]:
 
 @lru_cache(maxsize=1)
 def _roots() -> NDArray[np.uint32]:
-    """Return the roots of all counts in 2^-16."""
-    counts = np.arange(1 << 16, dtype=np.int64) << (2 * ROOT_BITS)
+    """Return the roots of all counts in 2^-20."""
+    counts = np.arange(1 << 16) * 2.0 ** (2 * ROOT_BITS)
     roots: NDArray[np.uint32] = np.rint(np.sqrt(counts)).astype(np.uint32)
     return roots
 

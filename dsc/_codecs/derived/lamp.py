@@ -16,13 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc._codecs.base import Array
-from dsc._codecs.derived.camera import RADIAN, offsets, tangent_squared
+from dsc._codecs.derived.camera import PART_BITS, TANGENT_BITS, offsets, tangent_squared
 from dsc._codecs.derived.evidence import middle, thinned
 
 GAIN_BITS = 6
 USUAL_GAIN = 408 << GAIN_BITS  # 255 · 1.6
 USUAL_REACH_M2 = 8.0
 MOST_GAIN, MOST_REACH = (1 << 16) - 1, 1 << 36
+RADIAN = 1 << 14  # of fields of view
 ROUGHLY, FINELY = 1 << 10, 1 << 12  # pixels that are looked at
 FEWEST = 64  # pixels that tell something
 DARKEST, BRIGHTEST = 4, 250  # levels that tell the light
@@ -102,7 +103,7 @@ class _Pixels:
 
     def light(self, signs: tuple[int, int, int], by_axis: bool, view: int) -> tuple[Float, Float]:
         """Return cos θ and the squared distance of each pixel."""
-        tangent = np.sqrt(tangent_squared(view) / 2.0**64)
+        tangent = np.sqrt(tangent_squared(view << PART_BITS) / 2.0**TANGENT_BITS)
         x, y = self.across * tangent, self.down * tangent
         length = x * x + y * y + 1
         facing = self.normal[0] * x * signs[0] + self.normal[1] * y * signs[1]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from dsc import _kernels
 from dsc._codecs.base import Array, Sample
-from dsc._codecs.derived.camera import RADIAN, SLOPE_BITS, SQUARE_BITS, slopes, squares, widest
+from dsc._codecs.derived.camera import MANTISSA, PART_BITS, SLOPE_BITS, slopes, squares, widest
 from dsc._codecs.derived.evidence import (
     check_fit,
     check_own,
@@ -35,8 +35,10 @@ from dsc._codecs.derived.lamp import MOST_GAIN, MOST_REACH, Lamp, find_lamps
 from dsc._codecs.derived.rule import Own
 from dsc._schemas import Task, TaskKind
 
-LENGTH_BITS = 16  # of the squares of rays' lengths
-LONGEST = 1 << 4  # of them
+LENGTH_BITS = 24  # of the squares of rays' lengths
+AWAY_BITS = 16  # of squared distances
+SQUARE_BITS = MANTISSA - 4  # so that rays are no longer than four
+RADIAN = 1 << 14  # of fields of view
 WITHIN, SHARE = 2, 0.8  # levels, and the share of a sample's pixels that have to be within them
 BETTER = 0.005  # how much more of the pixels another lamp or other inputs have to explain
 LOOKED_AT = 1 << 12  # pixels that a field of view is found by
@@ -49,7 +51,7 @@ Float = NDArray[np.float64]
 class Rays(NamedTuple):
     """Rays of a map: y of rows (H,) and x of columns (W,), and squares that add to their lengths'.
 
-    Integers of 2^-16, as doubles.
+    Integers as doubles: y and x in 2^-20, squares in 2^-24.
     """
 
     down: Float
@@ -59,16 +61,17 @@ class Rays(NamedTuple):
 
     @classmethod
     def of_view(cls, view: int, shape: Sequence[int]) -> Self:
-        """Look through a map (H, W).
+        """Look through a map (H, W); the field of view is in 1/16384 rad.
 
         Raises
         ------
         BitstreamError
             When the field of view is none, or too wide for the map.
         """
-        lengths = squares(view, shape, longest=LONGEST)
-        shifted = (length >> (SQUARE_BITS - LENGTH_BITS) for length in lengths)
-        return cls(*(np.asarray(a, np.float64) for a in (*slopes(view, shape), *shifted)))
+        view <<= PART_BITS
+        lost = SQUARE_BITS - LENGTH_BITS
+        lengths = ((a + (1 << lost - 1)) >> lost for a in squares(view, shape, SQUARE_BITS))
+        return cls(*(np.asarray(a, np.float64) for a in (*slopes(view, shape), *lengths)))
 
     def part(self, rows: slice, columns: slice) -> Self:
         """Return the rays of some rows and columns."""
@@ -137,7 +140,7 @@ class Reshading:
         normal, depth = (np.ascontiguousarray(array[part]) for array in (normal, depth))
         usable = ~self._missing(normal, depth)
         wanted = _gray(child)[part][usable].astype(np.int32)
-        most = widest(shape, longest=LONGEST)
+        most = widest(shape, SQUARE_BITS) >> PART_BITS
 
         def error(view: int) -> tuple[int, int]:
             levels = shade(self._lamp, normal, depth, Rays.of_view(view, shape).part(*part))
@@ -190,7 +193,7 @@ def shade(lamp: Lamp, normal: Array, depth: Array, rays: Rays) -> NDArray[np.uin
     across, down, toward = lamp.signs
     depth = depth.astype(np.uint16, copy=False)
     signed = (down * rays.down, across * rays.across, rays.rows, rays.columns)
-    forward, reach = float(toward << SLOPE_BITS), float(lamp.reach << LENGTH_BITS)
+    forward, reach = float(toward << SLOPE_BITS), float(lamp.reach << AWAY_BITS)
     if _kernels.in_use():
         levels = np.empty(depth.shape, np.uint8)
         _kernels.compiled.geometry_shade(
@@ -204,11 +207,12 @@ def shade(lamp: Lamp, normal: Array, depth: Array, rays: Rays) -> NDArray[np.uin
     facing += vector[..., 2] * forward
     squared = (vector * vector).sum(axis=2) if lamp.as_unit else 255.0 * 255
     norm = np.rint(np.sqrt(squared * length))
-    cosine = np.rint(facing * 2.0**7 / norm)
+    cosine = np.rint(facing * 2.0**10 / norm)
     counts = depth.astype(np.float64)
-    away = counts * counts * (length if lamp.by_axis else 2.0**LENGTH_BITS)
-    left = np.rint(reach * 2.0**16 / (reach + away))
-    level = np.floor((lamp.gain * cosine * left + 2.0**36) * 2.0**-37)
+    shorter = np.floor((length + 2.0**7) * 2.0**-8)
+    away = counts * counts * (shorter if lamp.by_axis else 2.0**AWAY_BITS)
+    left = np.rint(reach * 2.0**18 / (reach + away))
+    level = np.floor((lamp.gain * cosine * left + 2.0**41) * 2.0**-42)
     return level.clip(0, 255).astype(np.uint8)
 
 
