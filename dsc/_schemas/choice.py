@@ -86,6 +86,9 @@ class Choice(Schema):
         Why a codec could not do what is asked, by "task by codec".
     is_cut_short
         Whether the time for trying was over before the choice was clear.
+    follows
+        Of tasks that follow from others, which are not tried: from which, and by which rule. Their
+        entry of `codecs` stores the maps that the rule does not give.
     """
 
     asked: Quality
@@ -98,11 +101,12 @@ class Choice(Schema):
     trials: tuple[Trial, ...]
     refused: Mapping[str, str] = Field(default_factory=dict)
     is_cut_short: bool = False
+    follows: Mapping[str, str] = Field(default_factory=dict)
 
     @model_serializer(mode="wrap")
     def _dump(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what is not so, or usual: choices of earlier versions keep their bytes."""
-        whole = without_false(handler(self), "is_cut_short")
+        whole = without_false(without_false(handler(self), "is_cut_short"), "follows")
         return {k: v for k, v in whole.items() if k != "effort" or v != Effort.DEFAULT}
 
     def stored(self) -> Self:
@@ -111,5 +115,5 @@ class Choice(Schema):
 
 
 def without_false(whole: dict[str, Any], name: str) -> dict[str, Any]:
-    """Return a mapping without a value that is false."""
+    """Return a mapping without a value that is false or empty."""
     return {key: value for key, value in whole.items() if key != name or value}

@@ -17,6 +17,10 @@ TRIALS = ("tasks", "codec", "quality", "distortion", "bytes a sample", "codec fi
 
 def show_choice(choice: "Choice") -> None:
     """Print the table that codecs were chosen from."""
+    for name, text in choice.follows.items():
+        say(f"not tried: {name}: follows from {text}")
+    if not choice.trials:
+        return
     matched = [f"{name} {_measured(choice, name, v)}" for name, v in choice.reference.items()]
     most = max((trial.samples for trial in choice.trials), default=0)
     say(f"codecs tried on up to {most} sample{'s' * (most != 1)}" + _at_equal(matched))
@@ -27,7 +31,9 @@ def show_choice(choice: "Choice") -> None:
         say(f"out: {name}: {reason}")
     if choice.is_cut_short:
         say("the time for trying was over: the best so far is taken (--auto-minutes gives more)")
-    chosen = ", ".join(f"{name}={codec}" for name, codec in choice.codecs.items())
+    chosen = ", ".join(
+        f"{n}={codec}" for n, codec in choice.codecs.items() if n not in choice.follows
+    )
     say(f"chosen: {chosen}")
     files = sum(trial.weights_bytes for trial in choice.trials if trial.is_chosen)
     if not files and any(trial.weights_bytes for trial in choice.trials):

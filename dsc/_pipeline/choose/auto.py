@@ -8,6 +8,9 @@ candidates that covers every task once, found in a race (`race`). As the usual c
 which says what distortion is equal, is a candidate, nobody stores more than with these, as far as
 the tried samples tell.
 
+Tasks that follow from others are not tried. What they follow from is coded by what decodes to the
+same integers on every machine, for that is what they are computed from.
+
 Below a bound without ``auto`` only the usual codec and JPEG XL are tried, on crops: what a bound
 costs depends most on the quality below it, and where the bound is tight, on the codec.
 """
@@ -15,11 +18,13 @@ costs depends most on the quality below it, and where the bound is tight, on the
 from collections.abc import Mapping, Sequence
 from math import inf
 
+from dsc._codecs.derived.rule import Rule
 from dsc._codecs.registry import distinct_codecs
 from dsc._pipeline.choose.candidates import CodecCandidate, list_candidates
 from dsc._pipeline.choose.codec_spec import OF_RECORDINGS, classical_codec, default_codec
+from dsc._pipeline.choose.derive import decodes_alike
 from dsc._pipeline.choose.probe import Probe, Spread
-from dsc._pipeline.choose.race import Race, TrialProgress
+from dsc._pipeline.choose.race import Race, TrialProgress, named
 from dsc._pipeline.choose.recorded import is_recorded
 from dsc._pipeline.choose.remembered import Budget, Memory
 from dsc._pipeline.options import DEFAULT_MINUTES, DEFAULT_SAMPLES
@@ -44,6 +49,7 @@ def choose_by_trying(
     access: Access = Access.BALANCED,
     on_error: str = "fail",
     report: TrialProgress | None = None,
+    follows: Mapping[str, Rule] | None = None,
 ) -> Choice:
     """Choose a codec for each task.
 
@@ -69,6 +75,9 @@ def choose_by_trying(
         Whether a sample that cannot be read is an error (``fail``) or passed over.
     report
         See `TrialProgress`.
+    follows
+        By name, those of the tasks that follow from others, and how: they are not tried, and where
+        a sample's map is none of the rule's, the usual codec of its kind stores it.
 
     Raises
     ------
@@ -81,10 +90,16 @@ def choose_by_trying(
         raise UsageError(f"--auto-samples {samples}: at least 1")
     # a codec of another package is chosen by name only: whoever reads the archive will need it
     recorded = is_recorded(source)
+    follows = {} if follows is None else follows
+    derived = {t.name: default_codec(t, is_recorded=recorded) for t in tasks if t.name in follows}
+    tasks = [task for task in tasks if task.name not in follows]
+    if not tasks:
+        return Choice(asked=quality, effort=effort, samples=samples, metric={}, reference={},
+                      codecs=derived, quality={}, trials=(), follows=_told(follows))  # fmt: skip
     own = (*distinct_codecs(), *((OF_RECORDINGS,) if recorded else ()))
     tried = [word for word in (*words, *own) if word not in excluded]
     few = {task.name: usual_below(task, recorded) for task in tasks if task.name in below}
-    candidates = list_candidates(tasks, quality, tried, few)
+    candidates, refused = _kept_alike(list_candidates(tasks, quality, tried, few), follows)
     together = max((one.codecs().group_size for one in candidates), default=1) if recorded else 1
     _check_all_taken(tasks, candidates)
     race = Race(
@@ -95,15 +110,46 @@ def choose_by_trying(
         report,
         is_quick=len(few) == len(tasks),
         memory=Memory(effort=effort, access=access),
+        refused=refused,
     )
     best = race.run()
-    return _choice(race, samples, {id(trial) for trial in best})
+    choice = _choice(race, samples, {id(trial) for trial in best})
+    codecs = {**choice.codecs, **derived}
+    return choice.model_copy(update={"codecs": codecs, "follows": _told(follows)})
 
 
 def usual_below(task: Task, is_recorded: bool = False) -> tuple[str, ...]:
     """Name the codecs that are tried below a bound where nobody asked for more."""
     usual = default_codec(task, is_recorded=True) if is_recorded else classical_codec(task)
     return tuple(dict.fromkeys((classical_codec(task), usual, TIGHT)))
+
+
+def _kept_alike(
+    candidates: Sequence[CodecCandidate], follows: Mapping[str, Rule]
+) -> tuple[list[CodecCandidate], dict[str, str]]:
+    """Leave out what decodes a task that others follow from differently elsewhere; say why."""
+    kept, refused = [], {}
+    for one in candidates:
+        held = {
+            child: task.name
+            for child, rule in follows.items()
+            for task in one.tasks
+            if task.name in rule.inputs and not decodes_alike(task, one.word)
+        }
+        if not held:
+            kept.append(one)
+        elif len(one.tasks) == 1:
+            children = ", ".join(held)
+            refused[named(one)] = (
+                f"{children} follow{'s' * (len(held) == 1)} from {one.names[0]}, which has to come "
+                "back the same on every machine"
+            )
+    return kept, refused
+
+
+def _told(follows: Mapping[str, Rule]) -> dict[str, str]:
+    """Say what each task follows from, and by which rule."""
+    return {name: f"{', '.join(rule.inputs)} by {rule.id}" for name, rule in follows.items()}
 
 
 def _check_all_taken(tasks: Sequence[Task], candidates: Sequence[CodecCandidate]) -> None:

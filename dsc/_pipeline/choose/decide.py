@@ -11,9 +11,9 @@ from dsc._codecs.derived.rule import Rule
 from dsc._codecs.registry import LOSSLESS, OF_FILES
 from dsc._pipeline.choose.auto import choose_by_trying
 from dsc._pipeline.choose.codec_set import CodecSet
-from dsc._pipeline.choose.codec_spec import Spec, choose_codecs, is_joint
+from dsc._pipeline.choose.codec_spec import Spec, choose_codecs, default_codec, is_joint
 from dsc._pipeline.choose.coding import Coding
-from dsc._pipeline.choose.derive import Derive, find_rules
+from dsc._pipeline.choose.derive import Derive, decodes_alike, find_rules
 from dsc._pipeline.choose.exactly import check_values, exact_codecs
 from dsc._pipeline.choose.light import without_weights
 from dsc._pipeline.choose.race import TrialProgress
@@ -90,6 +90,8 @@ def decide_coding(
     quality = asked_quality(asked, report, tasks)
     rest = [task for task in tasks if task not in automatic]
     words = choose_codecs(spec, rest, is_recorded=recorded) if rest else {}
+    usual = {task.name: default_codec(task, is_recorded=recorded) for task in automatic}
+    rules = _rules(spec, source, tasks, asked, {**words, **usual})
     choice = _same_question(earlier, quality, effort, asked.tried, automatic)
     if choice is None:
         choice = choose_by_trying(
@@ -105,12 +107,13 @@ def decide_coding(
             below=spec.below([task.name for task in tasks if task.is_map and task.name in bounds]),
             on_error=on_error,
             report=on_trial,
+            follows=rules,
         )
     if on_choice is not None:
         on_choice(choice)
     try:
         chosen = {**words, **choice.codecs}
-        rules = _rules(spec, source, tasks, asked, chosen)
+        rules = {n: rule for n, rule in rules.items() if _holds(rule, tasks, chosen)}
         codec_set = CodecSet.assigned(
             chosen, tasks, tuple(bounds), effort, access=access, rules=rules
         )
@@ -162,6 +165,11 @@ def _rules(
     promised = {*targets, *Target.parse(asked.target or "", tasks), *_bounds(asked, tasks)}
     kept = {name for name, word in words.items() if word in (*OF_FILES, KEEP)}
     return find_rules(source, tasks, words, promised | set(spec.chosen) | kept)
+
+
+def _holds(rule: Rule, tasks: Sequence[Task], words: Mapping[str, str]) -> bool:
+    """Tell whether what a rule takes is coded so that it is the same everywhere."""
+    return all(decodes_alike(task, words[task.name]) for task in tasks if task.name in rule.inputs)
 
 
 def _check_kept(spec: Spec, quality: Quality) -> None:

@@ -67,7 +67,7 @@ def find_rules(
         By name of a task that follows.
     """
     children = [task for task in tasks if task.is_map and task.name not in promised]
-    parents = [task for task in tasks if task.is_map and _decodes_alike(task, words[task.name])]
+    parents = [task for task in tasks if task.is_map and decodes_alike(task, words[task.name])]
     if not children or not parents or len(tasks) < 2:
         return {}
     names = list(dict.fromkeys(task.name for task in (*children, *parents)))
@@ -90,7 +90,7 @@ def _chosen(found: Mapping[str, Rule]) -> dict[str, Rule]:
     return {name: rules[name] for name in found if name in rules}
 
 
-def _decodes_alike(task: Task, word: str) -> bool:
+def decodes_alike(task: Task, word: str) -> bool:
     """Tell whether a codec gives the same integers on every machine, for each sample alone."""
     if word.endswith(FILE_SUFFIX) or word in (*NETWORKS, *OF_GROUPS):
         return False

@@ -117,7 +117,7 @@ class Race:
                 self.is_cut_short = True
                 if may_stop:
                     return None, live
-                self.refused[_named(tried.candidate)] = UNTRIED
+                self.refused[named(tried.candidate)] = UNTRIED
                 continue
             except (CodecError, BitstreamError) as error:
                 self._refuse(tried.candidate, error)
@@ -200,7 +200,7 @@ class Race:
 
     def _refuse(self, candidate: CodecCandidate, error: Exception) -> None:
         self._last.pop(candidate, None)
-        self.refused[_named(candidate)] = str(error).partition(";")[0]
+        self.refused[named(candidate)] = str(error).partition(";")[0]
 
     def _tell(self, more: int) -> None:
         self._done += 1
@@ -233,7 +233,8 @@ def is_beaten(ratios: NDArray[np.float64], is_crop: bool) -> bool:
     return mean > 0 and mean - SIGMAS * error > -CLOSE
 
 
-def _named(candidate: CodecCandidate) -> str:
+def named(candidate: CodecCandidate) -> str:
+    """Name a candidate, for people."""
     return f"{' + '.join(candidate.names)} by {candidate.word}"
 
 
