@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dsc._cli.options import ArchiveArgument, JsonOption, TasksOption, takes_options
+from dsc._cli.printing.against import show_comparison
 from dsc._cli.printing.choice import quality_text, show_choice, show_reached
 from dsc._cli.printing.output import emit, note, print_json, say, show_table
 from dsc._cli.printing.progress import progress
@@ -25,6 +26,17 @@ if TYPE_CHECKING:
 
 
 LISTED = 8  # recordings
+
+AgainstOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--against",
+        help="Also compare every sample with the data that the archive was made of: its "
+        "directory, file or URL, or the name of its source (sample, or folder where this machine "
+        "remembers where it lies). May be given several times, for what was appended.",
+        metavar="SOURCE",
+    ),
+]
 
 DistortionOption = Annotated[
     bool,
@@ -409,20 +421,29 @@ def verify(
     deep: Annotated[
         bool, typer.Option("--deep", help="Also decode every sample of every task.")
     ] = False,
+    against: AgainstOption = None,
     json_: JsonOption = False,
 ) -> None:
     """Check every byte of an archive and list all damage; exit code 1 when there is any.
 
     Sizes, hashes and checksums of all files, and that all streams hold the
     same samples. With --deep every bitstream is decoded too, which takes as
-    long as reading the whole dataset.
+    long as reading the whole dataset. With --against every sample is set
+    beside the source's own: tasks that lose nothing must be equal, value for
+    value, and JPEG files that are kept, byte for byte; of the others the
+    distortion is told. The exit code is 1 where something is not given back.
 
     [bold]Examples[/bold]
 
       dsc verify demo
       dsc verify demo --deep --json
+      dsc verify scans-dsc --against /data/scans
+      # views that were rendered, rendered again
+      dsc verify demo --against sample
     """
+    from dsc._pipeline.read.against import compare_with_source
     from dsc._pipeline.read.verify import verify_deep
+    from dsc._storage.read.archive import Archive
     from dsc._storage.read.verify import verify_archive
 
     with progress("verify", "files") as report:
@@ -430,13 +451,22 @@ def verify(
     if deep:
         with progress("decode", "samples") as report:
             problems += verify_deep(archive, progress=report)
+    compared = None
+    if against and not problems:
+        with progress("compare", "samples") as report:
+            compared = compare_with_source(Archive.open(archive), against, progress=report)
+    is_ok = not problems and (compared is None or compared.ok)
     listed = [{"path": problem.path, "detail": problem.detail} for problem in problems]
-    value = {"archive": archive, "ok": not problems, "deep": deep, "problems": listed}
+    value = {"archive": archive, "ok": is_ok, "deep": deep, "problems": listed}
+    if compared is not None:
+        value["against"] = compared.to_json()
     if json_:
         print_json(value)
     else:
         _show_problems(archive, problems, deep)
-    if problems:
+        if compared is not None:
+            show_comparison(compared)
+    if not is_ok:
         raise typer.Exit(1)
 
 

@@ -81,7 +81,7 @@ class _Indexed:
     def __init__(self, source: Source, tasks: tuple[Task, ...]) -> None:
         self._source = source
         there = {task.name: task for task in source.tasks}
-        self.tasks = tuple(t.name for t in tasks if _same_encoding(t, there.get(t.name)))
+        self.tasks = tuple(t.name for t in tasks if has_encoding(t, there.get(t.name)))
         self._by_key: dict[str, int] | None = None
 
     def read(self, index: int, key: str, tasks: Sequence[str]) -> Mapping[str, Array]:
@@ -142,7 +142,7 @@ def find_originals(dataset: Dataset, source_root: str | None = None) -> FoundOri
     if known:
         return _open_known(dataset, known)
     if manifest.source == "sample":
-        source = _render_again(dataset)
+        source = rendered_again(dataset)
         if source is not None:
             return FoundOriginals(Originals([source], dataset.tasks), "originals rendered again")
         return FoundOriginals(None, "no originals: other views than this dsc renders")
@@ -169,7 +169,8 @@ def _open_known(dataset: Dataset, known: Sequence[Mapping[str, Any]]) -> FoundOr
     return FoundOriginals(Originals(sources, dataset.tasks), f"originals from {listed}")
 
 
-def _render_again(dataset: Dataset) -> Source | None:
+def rendered_again(dataset: Dataset) -> Source | None:
+    """Render the views of an archive again; None where they are others than this dsc renders."""
     keys = tuple(dataset.keys())
     matches = [_RENDERED.fullmatch(key) for key in keys]
     if not matches or not all(matches):
@@ -204,7 +205,8 @@ def _open(manifest: Manifest, root: str) -> Source:
     return open_source(manifest.source, root, **options)
 
 
-def _same_encoding(task: Task, other: Task | None) -> bool:
+def has_encoding(task: Task, other: Task | None) -> bool:
+    """Tell whether a source's task is encoded as an archive's, so that values can be compared."""
     if other is None:
         return False
     return all(
