@@ -11,6 +11,8 @@ import pytest
 from dsc._codecs.derived.rule import Own, Rule
 from dsc._codecs.derived.rules import RULES, find_rule, rule_class, rule_names
 from dsc._schemas import Task, TaskKind
+from dsc._sources.base import read_sample
+from dsc._sources.registry import open_source
 from dsc.errors import UnknownCodecError, UsageError
 from tests.third_party import declare
 
@@ -111,3 +113,24 @@ def test_a_rule_that_two_packages_declare_is_refused(
         install(package, f"negative@1 = {MODULE}:Negative")
     with pytest.raises(UsageError, match=r"is declared by dsc-(one|two) and dsc-"):
         rule_class("negative@1")
+
+
+@pytest.mark.parametrize(
+    ("name", "rule_id", "params"),
+    [
+        ("edge_texture", "edge_texture@1", {"sigma_1000": 3000}),
+        ("keypoints2d", "keypoints2d@1", {}),
+    ],
+)
+def test_filters_that_the_renderer_made_are_found(
+    name: str, rule_id: str, params: dict[str, int]
+) -> None:
+    names = ["rgb", "depth_zbuffer", "edge_texture", "keypoints2d"]
+    source = open_source("sample", n=2, size=96, tasks=names)
+    samples = [read_sample(source, index, names).arrays for index in range(2)]
+    tasks = {task.name: task for task in source.tasks}
+    rule = find_rule(tasks[name], list(tasks.values()), samples)
+    assert rule is not None
+    assert (rule.id, rule.inputs, rule.params()) == (rule_id, ("rgb",), params)
+    for sample in samples:
+        assert abs(rule.derive(sample, ()).astype(int) - sample[name]).max() <= 1
