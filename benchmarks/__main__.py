@@ -25,6 +25,7 @@ COMMANDS = {
     "picture": "python -m benchmarks.readme_picture",
     "bounds": "python -m benchmarks.bounds --frames 6",
     "masks": "python -m benchmarks.masks",
+    "surfaces": "python -m benchmarks.surfaces",
     "rd": f"dsc bench rd --sets {SETS} --codecs {CODECS} --samples 6 --views 12 --workers 2 "
     "--out {out}/rd",
     "family": "python -m benchmarks.family --views 500 --steps 6000 --out {out}/family",

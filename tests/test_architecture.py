@@ -38,7 +38,7 @@ FLOORS = (
 INNER = {
     "_codecs": (
         "latents base canvas registry split coding context maps classical label sequence derived "
-        "encoder residual restored learned"
+        "surfaces encoder residual restored learned"
     ),
     "_storage": "files format cache read",
     "_files": "formats directories passed_over likely local remote packed tree",

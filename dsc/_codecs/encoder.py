@@ -40,6 +40,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "derived": (),
     "label-context": ("libjxl", "zstd"),
     "normal-palette": ("libavif", "zstd", *MASKS),
+    "surfaces": ("libavif", "libjxl", "zstd", *MASKS),
     "independent": LEARNED,
     "shared-latent": LEARNED,
     "chained": LEARNED,

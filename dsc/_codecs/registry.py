@@ -41,6 +41,7 @@ CODECS: dict[str, str] = {
     "derived": "dsc._codecs.derived.codec:DerivedCodec",
     "label-context": "dsc._codecs.label.codec:LabelContextCodec",
     "normal-palette": "dsc._codecs.label.normals:NormalPaletteCodec",
+    "surfaces": "dsc._codecs.surfaces.codec:SurfacesCodec",
     "independent": "dsc._codecs.learned.codec:IndependentCodec",
     "shared-latent": "dsc._codecs.learned.codec:SharedLatentCodec",
     "chained": "dsc._codecs.learned.codec:ChainedCodec",

@@ -391,3 +391,30 @@ def keypoints2d(
 
     `filters` (n, 5) are sizes, and the factors and shifts of straight and mixed derivatives.
     """
+
+def surfaces_boxes(ids: NDArray[np.uint16], found: NDArray[np.int64]) -> None:
+    """Write where classes of a map (H, W) lie to `found` (2, n, 2).
+
+    Rows, then columns; of each class the mean, rounded down, and the length from first to last.
+    """
+
+def surfaces_refine(
+    ids: NDArray[np.uint16],
+    n_regions: int,
+    children: NDArray[np.uint16],
+    n_children: int,
+    found: NDArray[np.uint16],
+) -> int:
+    """Write which of the pairs of region and child there are each pixel has to `found` (H, W).
+
+    Returns how many there are; where that is more than 65,535, nothing is written.
+    """
+
+def surfaces_depth(
+    ids: NDArray[np.uint16],
+    planes: NDArray[np.int64],
+    distances: NDArray[np.int64],
+    most: int,
+    found: NDArray[np.uint16],
+) -> None:
+    """Write the depth of planes (n, 3) at distances (n,), at most `most`, to `found` (H, W)."""

@@ -50,6 +50,7 @@ extern PyMethodDef residual_methods[];
 extern PyMethodDef pixels_methods[];
 extern PyMethodDef geometry_methods[];
 extern PyMethodDef filters_methods[];
+extern PyMethodDef surfaces_methods[];
 
 /* A second version of a hot function, for processors with AVX2, is marked AVX2 and chosen where it is
  * called by `has_avx2`. */

@@ -35,6 +35,7 @@ static PyMethodDef *const TABLES[] = {
     pixels_methods,
     geometry_methods,
     filters_methods,
+    surfaces_methods,
 };
 
 static int fill(PyObject *module) {

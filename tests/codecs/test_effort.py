@@ -17,7 +17,7 @@ LEARNED = ("independent", "shared-latent", "chained")
 KNOWING = [
     name
     for name in distinct_codecs()
-    if name not in (*LEARNED, "raw", "vector", "plain", "residual", "derived")
+    if name not in (*LEARNED, "raw", "vector", "plain", "residual", "derived", "surfaces")
 ]
 
 

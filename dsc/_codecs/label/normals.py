@@ -75,6 +75,11 @@ class NormalPaletteCodec(ModelTaskCodec):
         """Return the model file that comes with dsc."""
         return shipped_file()
 
+    @staticmethod
+    def picture_in(data: bytes) -> bytes | None:
+        """Return the picture's stream that a stream holds; None where it holds labels."""
+        return data[1:] if data[0] == NormalForm.PICTURE else None
+
     def refusal(self, task: Task) -> str | None:
         """Refuse what is no map of normals."""
         if task.is_exact:
