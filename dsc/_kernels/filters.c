@@ -244,14 +244,21 @@ static inline uint32_t box_sum(const uint32_t *sums, Box box, int64_t at, int64_
     return sums[within(first + box.length, count)] - sums[first];
 }
 
+/* Returns how far apart rows of sums lie: an odd number of cache lines, so that rows of an image
+ * whose width is a power of two do not all fall into the same ones. */
+static int64_t stride_of(int64_t width) {
+    return ((width + 15) / 16 | 1) * 16;
+}
+
 /* Writes sums of an image's gray values above and left of each pixel, and with it. */
 static void integral(const uint8_t *image, int64_t height, int64_t width, uint32_t *sums) {
-    for (int64_t y = 0; y < height; y++, sums += width) {
+    const int64_t stride = stride_of(width);
+    for (int64_t y = 0; y < height; y++, sums += stride) {
         gray_row(image + y * width * 3, width, sums);
         uint32_t sum = 0;
         for (int64_t x = 0; x < width; x++) {
             sum += sums[x];
-            sums[x] = sum + (y ? sums[x - width] : 0);
+            sums[x] = sum + (y ? sums[x - stride] : 0);
         }
     }
 }
@@ -261,9 +268,9 @@ typedef struct {
     const uint32_t *first, *last;
 } Span;
 
-static Span span_of(const uint32_t *sums, Box box, int64_t y, int64_t height, int64_t width) {
+static Span span_of(const uint32_t *sums, Box box, int64_t y, int64_t height, int64_t stride) {
     int64_t first = within(y + box.start, height);
-    return (Span){sums + first * width, sums + within(first + box.length, height) * width};
+    return (Span){sums + first * stride, sums + within(first + box.length, height) * stride};
 }
 
 /* Writes what boxes along rows are taken of: `straight` for dxx, `mixed` for dxy, `upright` for dyy. */
@@ -331,8 +338,8 @@ static void outer_columns(const Filter *filter, const Boxes *boxes, int64_t from
 /* Raises `most` to the determinants of row y by one filter; `spare` has three rows. */
 static void filter_row(const Filter *filter, const uint32_t *sums, int64_t y, int64_t height,
                        int64_t width, uint32_t *spare, double *most) {
-    const int64_t size = filter->size, lobe = filter->lobe;
-    uint32_t *straight = spare, *mixed = spare + width, *upright = spare + 2 * width;
+    const int64_t size = filter->size, lobe = filter->lobe, stride = stride_of(width);
+    uint32_t *straight = spare, *mixed = spare + stride, *upright = spare + 2 * stride;
     const Boxes boxes = {
         .near = {-lobe, lobe},
         .far = {1, lobe},
@@ -343,11 +350,11 @@ static void filter_row(const Filter *filter, const uint32_t *sums, int64_t y, in
         .mixed = mixed,
         .upright = upright,
     };
-    subtract_rows(span_of(sums, boxes.middle, y, height, width),
-                  span_of(sums, boxes.near, y, height, width),
-                  span_of(sums, boxes.far, y, height, width),
-                  span_of(sums, boxes.wide, y, height, width),
-                  span_of(sums, boxes.narrow, y, height, width), width, straight, mixed, upright);
+    subtract_rows(span_of(sums, boxes.middle, y, height, stride),
+                  span_of(sums, boxes.near, y, height, stride),
+                  span_of(sums, boxes.far, y, height, stride),
+                  span_of(sums, boxes.wide, y, height, stride),
+                  span_of(sums, boxes.narrow, y, height, stride), width, straight, mixed, upright);
     const int64_t before = (size - 1) / 2, after = size - before; /* what the widest box spans */
     const int64_t from = before < width ? before : width;
     const int64_t to = width - after > from ? width - after : from;
@@ -407,12 +414,13 @@ static PyObject *keypoints2d(PyObject *self, PyObject *args) {
         goto done;
     }
     const int64_t height = a[FOUND].shape[0], width = a[FOUND].shape[1];
-    most = malloc((size_t)width * (sizeof *most + (3 + (size_t)height) * sizeof(uint32_t)));
+    const int64_t stride = stride_of(width);
+    most = malloc((size_t)stride * (sizeof *most + (3 + (size_t)height) * sizeof(uint32_t)));
     if (!most) {
         PyErr_NoMemory();
         goto done;
     }
-    uint32_t *spare = (uint32_t *)(most + width), *sums = spare + 3 * width;
+    uint32_t *spare = (uint32_t *)(most + stride), *sums = spare + 3 * stride;
     Py_BEGIN_ALLOW_THREADS
     integral(a[IMAGE].data, height, width, sums);
     keypoint_rows(filters, count, sums, height, width, spare, most, a[FOUND].data);
