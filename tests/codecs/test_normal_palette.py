@@ -14,9 +14,10 @@ from dsc._codecs.label.codec import LabelContextCodec
 from dsc._codecs.label.directions import MOST, Directions, Errors, angles_between
 from dsc._codecs.label.normals import NormalForm
 from dsc._codecs.registry import codec_from_config, make_codec
+from dsc._codecs.residual.codec import ResidualCodec
 from dsc._pipeline import metrics
 from dsc._renderer.render import render_view
-from dsc._schemas import Quality, Task, TaskKind
+from dsc._schemas import Bound, Quality, Task, TaskKind
 from dsc.errors import BitstreamError, CodecError
 from tests.codecs.conformance import CodecConformance
 from tests.places import ROOT
@@ -253,3 +254,17 @@ def test_kernels_refuse_arrays_that_do_not_fit() -> None:
         kernels.directions_angles(normals[:5], normals, angles)
     with pytest.raises(TypeError):
         kernels.directions_merge(normals, counts[:5], 0.5, 1, 1, np.zeros(6, np.uint16))
+
+
+@pytest.mark.usefixtures("both_kernels")
+@pytest.mark.parametrize("most", [1, 4])
+def test_errors_of_labels_can_be_bounded(most: int) -> None:
+    view = render_view(27, 96)["normal"]
+    codec = ResidualCodec(make_codec("normal-palette", [NORMAL]), ["normal"])
+    bound = Bound.parse(f"normal={most}", [NORMAL])
+    (streams,) = codec.encode_batch([{"normal": view}], Quality(default=20, max_error=bound))
+    assert streams["normal"][0] == NormalForm.LABELS
+    made = codec_from_config("residual", codec.config(), codec.weights())
+    (decoded,) = made.decode_batch([streams], ["normal"], 1 << 20)
+    counts = np.abs(decoded["normal"].astype(int) - view)
+    assert counts.max() <= most

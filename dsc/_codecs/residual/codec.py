@@ -20,6 +20,7 @@ from dsc._schemas.group import BESIDE, GROUPED, Lane, link_all
 from dsc.errors import LIST_DAMAGE, BitstreamError, CodecError
 
 BOUNDABLE = (TaskKind.IMAGE, TaskKind.DEPTH, TaskKind.NORMAL)
+OF_INTEGERS = ("normal-palette",)  # codecs whose weights are of a network of integers
 
 
 class ResidualCodec:
@@ -214,11 +215,15 @@ def residual_stream(task: str) -> str:
 def decodes_exactly(codec: Codec, task: Task) -> bool:
     """Tell whether a codec decodes a task to the same integers on every machine.
 
-    What has weights computes in floating point, and so does JPEG XL where it is lossy: images and
+    Networks of pixels compute in floating point, and so does JPEG XL where it is lossy: images and
     normals. AVIF, WebP and JPEG decode as their standards say, depth in JPEG XL is lossless levels.
     """
     lossy_jxl = codec.id == "jxl" and task.kind is not TaskKind.DEPTH
-    return codec.weights() is None and not lossy_jxl
+    return not (_has_floating_weights(codec) or lossy_jxl)
+
+
+def _has_floating_weights(codec: Codec) -> bool:
+    return codec.weights() is not None and codec.id not in OF_INTEGERS
 
 
 def _check_boundable(task: Task, base: Codec) -> None:
@@ -232,7 +237,7 @@ def _check_boundable(task: Task, base: Codec) -> None:
             f"task {task.name}: a bound is for images, depth and normals of 8 or 16 bits, not for "
             f"{task.kind.value} tasks of {task.dtype}"
         )
-    if task.kind is not TaskKind.DEPTH and base.weights() is not None:
+    if task.kind is not TaskKind.DEPTH and _has_floating_weights(base):
         raise CodecError(
             f"task {task.name}: {base.id} computes pixels in floating point, which differ by "
             "more than a count from machine to machine, so that no bound on them can be kept; "

@@ -25,6 +25,7 @@ from dsc.errors import CodecError, UnknownCodecError, UnknownTaskError, UsageErr
 AUTO = "auto"
 FILE_SUFFIX = ".safetensors"
 OF_RECORDINGS = "av1-seq"
+OF_NORMALS = "normal-palette"
 # kinds of tasks whose frames in a recording are coded together
 FILMED = (TaskKind.IMAGE, TaskKind.DEPTH, TaskKind.LABEL)
 
@@ -214,6 +215,9 @@ def default_codec(task: Task, is_packed: bool = True, is_recorded: bool = False)
         return OF_RECORDINGS
     if task.kind is TaskKind.LABEL and can_code("label-context", [task]):
         return "label-context"
+    is_normal = task.kind is TaskKind.NORMAL and is_packed and not is_recorded
+    if is_normal and can_code(OF_NORMALS, [task]):
+        return OF_NORMALS
     if not is_packed and task.kind in (TaskKind.CLASS, TaskKind.VECTOR):
         return "vector"
     return classical_codec(task)

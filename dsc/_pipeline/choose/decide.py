@@ -89,7 +89,7 @@ def decide_coding(
         return Coding(tuple(tasks), codec_set, quality)
     quality = asked_quality(asked, report, tasks)
     rest = [task for task in tasks if task not in automatic]
-    words = choose_codecs(spec, rest, is_recorded=recorded) if rest else {}
+    words = _usual_words(spec, source, rest, asked, recorded) if rest else {}
     usual = {task.name: default_codec(task, is_recorded=recorded) for task in automatic}
     rules = _rules(spec, source, tasks, asked, {**words, **usual})
     choice = _same_question(earlier, quality, effort, asked.tried, automatic)
@@ -142,13 +142,24 @@ def _by_words(
     try:
         if asked.exact:
             words = exact_codecs(spec, source, tasks, effort, recorded)
+            words = without_weights(words, spec, source, tasks, effort, Quality())
         else:
-            words = choose_codecs(spec, tasks, is_recorded=recorded)
-        words = without_weights(words, spec, source, tasks, effort)
+            words = _usual_words(spec, source, tasks, asked, recorded)
         rules = _rules(spec, source, tasks, asked, words)
         return CodecSet.assigned(words, tasks, bounded, effort, access=access, rules=rules)
     except CodecError as error:
         raise UsageError(f"--codec {spec.text or 'unset'}: {error}") from None
+
+
+def _usual_words(
+    spec: Spec, source: Source, tasks: Sequence[Task], asked: CodingOptions, recorded: bool
+) -> dict[str, str]:
+    """Name the codecs that were asked for, and the usual ones of the other tasks."""
+    words = choose_codecs(spec, tasks, is_recorded=recorded)
+    quality = Quality()
+    with suppress(UsageError):  # which is told where all streams are known
+        quality = asked_quality(asked, SourceReport(), tasks)
+    return without_weights(words, spec, source, tasks, Effort.parse(asked.effort), quality)
 
 
 def _rules(

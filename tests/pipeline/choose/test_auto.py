@@ -93,7 +93,8 @@ class JointCodec:
 @pytest.fixture(autouse=True)
 def _few_codecs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Quick ones only: every registered codec is a candidate."""
-    few = {name: registry.CODECS[name] for name in (*CLASSICAL, "label-context", "residual")}
+    usual = (*CLASSICAL, "label-context", "normal-palette", "residual")
+    few = {name: registry.CODECS[name] for name in usual}
     monkeypatch.setattr(registry, "CODECS", few)
 
 
@@ -313,12 +314,7 @@ def test_what_is_below_another_codec_is_encoded_once() -> None:
     assert direct.encode_batch([sample], asked) == [both]
 
 
-def test_normals_as_labels_begin_with_the_picture_that_av1_has_made(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setitem(
-        registry.CODECS, "normal-palette", "dsc._codecs.label.normals:NormalPaletteCodec"
-    )
+def test_normals_as_labels_begin_with_the_picture_that_av1_has_made() -> None:
     memory, (normal,) = Memory(), [task for task in TASKS if task.name == "normal"]
     sample = {"normal": Views().read(0, ["normal"]).arrays["normal"]}
     for word in ("av1", "normal-palette"):

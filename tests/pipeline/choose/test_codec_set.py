@@ -84,11 +84,14 @@ def joint(monkeypatch: pytest.MonkeyPatch) -> type[JointCodec]:
 @pytest.mark.parametrize(
     ("spec", "chosen"),
     [
-        (None, ["av1", "av1", "av1", "label-context", "av1", "plain"]),
-        ("shared-latent", [*["shared-latent"] * 2, "av1", "label-context", "av1", "plain"]),
+        (None, ["av1", "av1", "normal-palette", "label-context", "av1", "plain"]),
+        (
+            "shared-latent",
+            [*["shared-latent"] * 2, "normal-palette", "label-context", "av1", "plain"],
+        ),
         ("png", ["png"] * 5 + ["plain"]),
         ("png,depth=jxl", ["png", "jxl", "png", "png", "png", "plain"]),
-        ("rgb=avif,label=png", ["avif", "av1", "av1", "png", "av1", "plain"]),
+        ("rgb=avif,label=png", ["avif", "av1", "normal-palette", "png", "av1", "plain"]),
         (" depth = png , jxl ", ["jxl", "png", "jxl", "jxl", "jxl", "plain"]),
     ],
 )
