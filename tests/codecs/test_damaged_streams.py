@@ -61,7 +61,7 @@ def labels(dtype: str, kind: str, count: int) -> tuple[bytes, Decoder]:
     codec = make_codec("label-context", [Task(name="label", kind="label", dtype=dtype)])
     array = (some_map(3, 53, 71, count, kind).astype(np.int64) * 211 % 60_001).astype(dtype)
     (coded,) = codec.encode_batch([{"label": array}], Quality(default=100))
-    assert coded["label"][0] == 0, "another method was chosen"
+    assert coded["label"][0] in (0, 4), "another method was chosen"  # CONTEXT, SCAN
 
     def decode(data: bytes) -> np.ndarray:
         return codec.decode_batch([{"label": data}], ["label"], 53 * 71)[0]["label"]
