@@ -22,12 +22,11 @@ from dsc._codecs.base import Sample
 from dsc._codecs.registry import distinct_codecs
 from dsc._pipeline.choose.auto import choose_by_trying, usual_below
 from dsc._pipeline.choose.candidates import list_candidates
-from dsc._pipeline.choose.codec_set import CodecSet
+from dsc._pipeline.choose.codec_set import CodecSet, pixels_of
 from dsc._pipeline.choose.coding import Coding
 from dsc._pipeline.choose.crops import Piece
 from dsc._pipeline.choose.distortion import distortion
 from dsc._pipeline.choose.probe import Probe, Spread
-from dsc._pipeline.choose.quality_search import pixels_of
 from dsc._pipeline.choose.race import Race
 from dsc._pipeline.choose.remembered import Budget, Memory
 from dsc._pipeline.choose.trial import Entry, References, Tried

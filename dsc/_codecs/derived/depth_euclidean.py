@@ -41,7 +41,8 @@ from dsc._codecs.derived.rule import Own
 from dsc._schemas import Task, TaskKind
 
 SCALE_BITS = 24
-LEAST_SCALE, MOST_SCALE = 1 << 12, 1 << 30  # 1/4096 to 64
+MOST_STRETCH = 32  # counts of distance for one of depth: more would leave rays no room
+LEAST_STRETCH = Fraction(1, 4096)
 LEAST_BITS, MOST_BITS = 20, 25  # of a ray's length
 WITHIN, SHARE = 1, 0.99  # of a sample's pixels that have to be within a count
 LOOKED_AT = 1 << 13  # pixels that a field of view is found by
@@ -71,7 +72,7 @@ class _Distance:
                 continue
             for scale in _scales(child, parent):
                 rule = cls(child, parent, scale, _nothing(child, parent, whole))
-                if all(rule._holds(sample) for sample in whole):
+                if rule._is_possible and all(rule._holds(sample) for sample in whole):
                     return rule
         return None
 
@@ -79,9 +80,11 @@ class _Distance:
     def from_params(cls, child: Task, inputs: Sequence[Task], params: Mapping[str, int]) -> Self:
         """Make the rule that counts `scale` 2^-24 for one, and writes `nothing` for nothing."""
         check_fit(cls.id, len(inputs) == 1 and _fits(child, inputs[0]), child, inputs)
-        scale = read_param(cls.id, params, "scale", LEAST_SCALE, MOST_SCALE)
+        scale = read_param(cls.id, params, "scale", 1, 1 << 2 * SCALE_BITS)
         nothing = read_param(cls.id, params, "nothing", 0, dtype_range(child))
-        return cls(child, inputs[0], scale, nothing)
+        rule = cls(child, inputs[0], scale, nothing)
+        check_fit(cls.id, rule._is_possible, child, inputs)
+        return rule
 
     def params(self) -> dict[str, int]:
         """Return the scale in 2^-24, and the value that means nothing."""
@@ -92,8 +95,14 @@ class _Distance:
 
         Each pixel tells in which range the square of the tangent is, for both maps are rounded. The
         middle of where most ranges overlap is taken.
+
+        Raises
+        ------
+        BitstreamError
+            When the maps are not those of the tasks, or differ in size.
         """
-        (parent,) = input_maps(inputs, [self._parent])
+        given = {**inputs, self._child.name: child}
+        parent, child = input_maps(given, [self._parent, self._child])
         rows, columns = part = thinned(child.shape, LOOKED_AT)
         away = offsets(child.shape[0])[rows, None] ** 2 + offsets(child.shape[1])[columns] ** 2
         usable = ~(self._parent.invalid_mask(parent[part]) | self._child.invalid_mask(child[part]))
@@ -116,6 +125,10 @@ class _Distance:
         found = np.minimum(counts, dtype_range(self._child)).astype(self._child.dtype)
         found[self._parent.invalid_mask(parent)] = self._nothing
         return found
+
+    @property
+    def _is_possible(self) -> bool:
+        return LEAST_STRETCH <= self._stretch <= MOST_STRETCH
 
     def _holds(self, sample: Sample) -> bool:
         child = sample[self._child.name]
@@ -203,10 +216,7 @@ def _scales(child: Task, parent: Task) -> Iterator[int]:
     """Yield what may be the scale: the ratio of the units that the tasks claim, and none at all."""
     claimed = Fraction(parent.unit_m or 1.0) / Fraction(child.unit_m or 1.0)
     scale = round(claimed * (1 << SCALE_BITS))
-    if LEAST_SCALE <= scale <= MOST_SCALE:
-        yield scale
-    if scale != 1 << SCALE_BITS:
-        yield 1 << SCALE_BITS
+    yield from dict.fromkeys((max(scale, 1), 1 << SCALE_BITS))
 
 
 def _nothing(child: Task, parent: Task, samples: Sequence[Sample]) -> int:

@@ -78,16 +78,20 @@ def _fits(child: Task, measured: Task) -> bool:
 
 
 def _values(name: str, measured: Task, samples: Sequence[Sample]) -> tuple[int, int] | None:
-    """Return the values where there is a measurement and where there is none."""
-    there, nothing = set[int](), set[int]()
+    """Return the values where there is a measurement and where there is none.
+
+    None where that is not so, or no sample has pixels of both kinds.
+    """
+    there, nothing, tells = set[int](), set[int](), False
     for sample in samples:
         mask = sample[name]
         least, most = int(mask.min()), int(mask.max())
         if not np.isin(mask, (least, most)).all():
             return None
         invalid = measured.invalid_mask(sample[measured.name])
+        tells |= bool(invalid.any()) and not invalid.all()
         there.update(value for value in (least, most) if (mask[~invalid] == value).any())
         nothing.update(value for value in (least, most) if (mask[invalid] == value).any())
-    if len(there) != 1 or len(nothing) != 1 or there == nothing:
+    if not tells or len(there) != 1 or len(nothing) != 1 or there == nothing:
         return None
     return there.pop(), nothing.pop()

@@ -133,8 +133,15 @@ class Reshading:
         }
 
     def fit(self, child: Array, inputs: Mapping[str, Array]) -> Own:
-        """Find the field of view in 1/16384 rad; 0 where nothing tells it."""
-        normal, depth = input_maps(inputs, self._tasks)
+        """Find the field of view in 1/16384 rad; 0 where nothing tells it.
+
+        Raises
+        ------
+        BitstreamError
+            When the maps are not those of the tasks, or differ in size.
+        """
+        given = {**inputs, self._child.name: child}
+        normal, depth, child = input_maps(given, (*self._tasks, self._child))
         shape = depth.shape
         part = thinned(shape, LOOKED_AT)
         normal, depth = (np.ascontiguousarray(array[part]) for array in (normal, depth))

@@ -137,7 +137,7 @@ def test_maps_of_a_shape_that_no_camera_has_are_only_not_found(shape: tuple[int,
     assert DepthZbuffer.find(DEPTH, [EUCLIDEAN], [maps]) is None
     view = widest(shape, 40)
     assert squares(view, shape, 40)
-    if view < MOST_VIEW:
+    if view < MOST_VIEW:  # else any is taken
         with pytest.raises(BitstreamError):
             squares(view + 1, shape, 40)
 
@@ -171,6 +171,12 @@ def test_bad_parameters_and_inputs_are_refused() -> None:
         DepthEuclidean.from_params(EUCLIDEAN, [DEPTH], {"scale": 0, "nothing": 0})
     with pytest.raises(CodecError, match="cannot derive depth_euclidean from nothing"):
         DepthEuclidean.from_params(EUCLIDEAN, [], rule.params())
+    with pytest.raises(BitstreamError, match="fits nothing here"):
+        rule.fit(sample()["depth_euclidean"][1:], sample())
+    with pytest.raises(CodecError, match="cannot derive"):
+        DepthEuclidean.from_params(EUCLIDEAN, [DEPTH], {"scale": 1, "nothing": 0})
+    with pytest.raises(CodecError, match="cannot derive"):
+        DepthZbuffer.from_params(DEPTH, [EUCLIDEAN], {"scale": 1 << 18, "nothing": 0})
     with pytest.raises(BitstreamError, match="0 parameters of a sample"):
         rule.derive(sample(), ())
     with pytest.raises(BitstreamError, match="field of view of 4 rad"):

@@ -57,6 +57,18 @@ def test_one_pixel_that_differs_is_a_no() -> None:
     assert MaskValid.find(MASK, GIVEN, samples) is None
 
 
+def test_constant_masks_of_samples_are_no_evidence() -> None:
+    samples = [
+        {
+            "depth_zbuffer": np.full((4, 4), depth, np.uint16),
+            "mask_valid": np.full((4, 4), mask, "u1"),
+        }
+        for depth, mask in ((HOLE, 0), (900, 255))
+    ]
+    assert MaskValid.find(MASK, [DEPTH], samples) is None
+    assert found(MASK, [*samples, {**view(), "normal": made_up_view((40, 50), 0)["normal"]}])
+
+
 @pytest.mark.parametrize("which", ["all valid", "none valid", "none at all", "other size"])
 def test_samples_that_tell_nothing_are_no_evidence(which: str) -> None:
     sample = view()

@@ -125,6 +125,19 @@ def test_one_channel_and_another_value_for_nothing_come_out_so() -> None:
     assert share_within(derived, sample["reshading"], 2) > 0.98
 
 
+@pytest.mark.parametrize("shape", [(900, 1), (1, 900), (300, 2), (70, 3)])
+def test_maps_of_a_shape_that_no_camera_has_are_only_not_found(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    maps = {
+        "depth_zbuffer": rng.integers(1, 60000, shape).astype(np.uint16),
+        "normal": rng.integers(0, 256, (*shape, 3)).astype(np.uint8),
+        "reshading": rng.integers(0, 256, (*shape, 3)).astype(np.uint8),
+    }
+    assert Reshading.find(RESHADING, [NORMAL, DEPTH], [maps]) is None
+    rule = Reshading(RESHADING, [NORMAL, DEPTH], LAMPS[0], 0)
+    assert rule.derive(maps, rule.fit(maps["reshading"], maps)).shape == maps["reshading"].shape
+
+
 def test_a_fifth_of_a_map_may_be_otherwise() -> None:
     samples = [view(seed) for seed in range(2)]
     rng = np.random.default_rng(0)
@@ -225,6 +238,8 @@ def test_bad_parameters_and_inputs_are_refused() -> None:
     with pytest.raises(CodecError, match="cannot derive reshading from depth_zbuffer, normal"):
         Reshading.from_params(RESHADING, [DEPTH, NORMAL], params)
     sample = view()
+    with pytest.raises(BitstreamError, match="fits nothing here"):
+        rule.fit(sample["reshading"][1:], sample)
     with pytest.raises(BitstreamError, match="no normal"):
         rule.derive({"depth_zbuffer": sample["depth_zbuffer"]}, (9000,))
     with pytest.raises(BitstreamError, match="0 parameters of a sample"):
