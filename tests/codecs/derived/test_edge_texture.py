@@ -49,6 +49,15 @@ def test_the_steepest_edges_overflow_nothing(side: int, sigma: int) -> None:
     assert abs(found.astype(int) - formulas.edge_texture(image, sigma / 1000)).max() <= 1
 
 
+@pytest.mark.skipif(not _kernels.built, reason="the twin takes long")
+def test_a_large_image_has_the_edges_of_its_parts() -> None:
+    image = np.full((3000, 4000, 3), 255, np.uint8)
+    image[2500:2900, 3500:3900] = discs(3, 400, 400)
+    part, alone = edges(image, 3000)[2400:, 3400:], edges(image[2300:, 3300:].copy(), 3000)
+    assert part.any()
+    assert np.array_equal(part, alone[100:, 100:])
+
+
 @pytest.mark.usefixtures("both_kernels")
 @pytest.mark.parametrize("shape", [(1, 1), (1, 30), (30, 1), (2, 2), (3, 3), (40, 51), (97, 8)])
 @pytest.mark.parametrize("sigma", SIGMAS)
