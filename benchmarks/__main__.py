@@ -20,6 +20,8 @@ DATA = os.environ.get("DSC_TEST_DATA", "../shared/data")
 SETS = "nyuv2,7scenes,taskonomy,views"
 CODECS = "av1,normal-palette,independent,jpeg,webp,avif-s4,jxl"
 PARTS = "codecs,compress,stream,max-error,target,auto,workers"
+GEOMETRY = "depth_zbuffer,normal,segment_semantic"
+SHARED = "depth_zbuffer=surfaces,normal=surfaces"
 # by name, in the order of the page; {out} is the folder of results, {data} that of the data sets
 COMMANDS = {
     "picture": "python -m benchmarks.readme_picture",
@@ -45,6 +47,18 @@ COMMANDS = {
     "entropy": "python -m benchmarks.entropy_coding",
     "auto": "python -m benchmarks.auto choices vga",
     "auto-beside": "python -m benchmarks.auto beside --frames 6",
+    "whole-views": "python -m benchmarks.whole_views --views 24",
+    "whole-views-shared": f"python -m benchmarks.whole_views --views 24 --codec {SHARED}",
+    "whole-views-512": f"python -m benchmarks.whole_views --views 24 --size 512 --codec {SHARED}",
+    "whole-views-exact": "python -m benchmarks.whole_views --views 24 --exact",
+    "whole-views-four": f"python -m benchmarks.whole_views --views 24 --tasks rgb,{GEOMETRY} "
+    f"--codec {SHARED},segment_semantic=surfaces",
+    "whole-views-geometry": f"python -m benchmarks.whole_views --views 24 --tasks {GEOMETRY} "
+    "--codec surfaces",
+    "whole-views-filters": "python -m benchmarks.whole_views --views 24 --quality 30,60,90 "
+    "--tasks rgb,edge_texture,keypoints2d",
+    "whole-views-taskonomy": "python -m benchmarks.whole_views --source taskonomy "
+    "--root {data}/taskonomy_native",
     "packs": "python -m benchmarks.read_packs",
     "filter-rows": "python -m benchmarks.filter_rows",
     "fetch": "python -m benchmarks.fetch_bytes --views 768",

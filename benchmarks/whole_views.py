@@ -9,10 +9,11 @@ without loss), the one that takes the fewest bytes at no more distortion than av
 quality; with ``--exact`` it is JPEG XL without loss. "Together" is what ``dsc compress`` makes of
 all tasks at that quality: tasks that follow from others, and geometry that tasks share, among them.
 
-Bytes are payloads a view, their entries in packs and codec files left out on both sides. "Shared"
-is a stream that carries no task. "By itself" is what fetching a task only takes, beside alone. "No
-larger" counts the views in which together takes no more bytes than alone, "free, closer" those in
-which a task takes no bytes at all and is no farther from the source than av1 leaves it.
+Bytes are payloads a view. Entries in packs and the files of codecs, which an archive holds once,
+are left out on both sides, and codecs are chosen as for more views than such a file matters to.
+"Shared" is a stream that carries no task. "By itself" is what fetching a task only takes, beside
+alone. "No larger" counts the views in which together takes no more bytes than alone, "free, closer"
+those in which a task takes no bytes at all and is no farther from the source than av1 leaves it.
 """
 
 import argparse
@@ -31,6 +32,7 @@ from dsc import metrics
 from dsc._bench.markdown import markdown_table
 from dsc._bench.rate_distortion.datasets import ROOM_TASKS
 from dsc._codecs.base import Array, Sample
+from dsc._pipeline.choose import light
 from dsc._pipeline.choose.codec_set import CodecSet, most_pixels
 from dsc._pipeline.choose.codec_spec import can_code
 from dsc._schemas import Quality, Task, TaskKind, required_streams, resolve_tasks
@@ -190,6 +192,7 @@ def compressed(
     """Compress the views as a user would."""
     asked: dict[str, Any] = {"tasks": [task.name for task in tasks], "codec": options.codec}
     asked |= {"exact": True} if options.exact else {"quality": quality}
+    light.MOST = 0  # no codec is left out for the weight of its file
     dsc.compress(source, out, **asked)
     return out
 
