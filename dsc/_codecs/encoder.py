@@ -37,7 +37,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "jpeg-exact": ("libjpeg_turbo", "libjxl", "libwebp", "zstd"),
     "vector": ("brotli",),
     "plain": ("zstandard",),
-    "derived": (),
+    "derived": ("libavif", "libwebp", "zstd", *MASKS),
     "label-context": ("libjxl", "zstd"),
     "normal-palette": ("libavif", "zstd", *MASKS),
     "surfaces": ("libavif", "libjxl", "zstd", *MASKS),

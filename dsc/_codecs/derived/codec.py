@@ -45,7 +45,7 @@ Inputs = Mapping[str, tuple[str, ...]]
 """By name of a task that a rule takes, the streams that decoding it takes."""
 EXACTLY = "exact"  # the entry of a configuration that says that all values come back
 SLACK = 1.05  # times the error of a picture of its own: 0.4 dB, 6 % of a picture's bytes
-FAR = 2.0  # times the error asked for: beyond, a difference takes more bytes than a picture
+FAR = 2.5  # times the error asked for: beyond, a difference takes more bytes than a picture
 CRC = struct.Struct("<I")
 
 
@@ -204,16 +204,17 @@ class DerivedCodec:
         """Return the smallest payload that is no farther from the source than a picture is."""
         stored = self._stored(array, quality)
         decoded = self._decode_stored(stored[1:], array.shape[0] * array.shape[1])
-        aim, ours = (errors_of(self.task, array, found) for found in (decoded, derived))
-        if _are_within(ours, aim, SLACK):
+        aim, ours = (error_of(self.task, array, found) for found in (decoded, derived))
+        if ours <= SLACK * aim:
             return self._derived(own, array)
-        if not _are_within(ours, aim, FAR) or not can_have_difference(self.task):
+        if ours > FAR * aim or not can_have_difference(self.task):
             return stored
 
         def accepts(corrected: Array) -> bool:
-            return _are_within(errors_of(self.task, array, corrected), aim)
+            return error_of(self.task, array, corrected) <= aim
 
-        found = encode_difference(self.task, array, derived, aim[0], accepts, self._effort)
+        counts = root_mean_square(self.task, array, decoded)
+        found = encode_difference(self.task, array, derived, counts, accepts, self._effort)
         if found is None:
             return stored
         return min(stored, _head(DerivedForm.DIFFERENCE, own) + found, key=len)
@@ -322,21 +323,27 @@ def _crc(array: Array) -> int:
     return zlib.crc32(little.tobytes())
 
 
-def _are_within(errors: Sequence[float], others: Sequence[float], times: float = 1.0) -> bool:
-    return all(own <= times * other for own, other in zip(errors, others, strict=True))
-
-
-def errors_of(task: Task, original: Array, decoded: Array) -> tuple[float, ...]:
-    """Return by how much a map is off: root mean square of counts, of depth also mean relative.
+def error_of(task: Task, original: Array, decoded: Array) -> float:
+    """Return by how much a map is off: root mean square of counts, of depth mean relative error.
 
     Infinite where other pixels hold nothing than in the original.
     """
+    if task.kind is not TaskKind.DEPTH:
+        return root_mean_square(task, original, decoded)
+    truth, error = _errors(task, original, decoded)
+    return float(np.mean(error / np.maximum(truth, 1))) if error.size else 0.0
+
+
+def root_mean_square(task: Task, original: Array, decoded: Array) -> float:
+    """Return the root mean square error of counts; see `error_of`."""
+    _, error = _errors(task, original, decoded)
+    return float(np.sqrt(np.mean(error**2))) if error.size else 0.0
+
+
+def _errors(task: Task, original: Array, decoded: Array) -> tuple[Array, Array]:
+    """Return the valid counts, and by how much those decoded are off."""
     invalid = task.invalid_mask(original)
     if not np.array_equal(invalid, task.invalid_mask(decoded)):
-        return (np.inf,) * (1 + (task.kind is TaskKind.DEPTH))
+        return np.ones(1), np.full(1, np.inf)
     truth = original[~invalid].astype(np.float64)
-    error = np.abs(truth - decoded[~invalid].astype(np.float64))
-    rmse = float(np.sqrt(np.mean(error**2))) if error.size else 0.0
-    if task.kind is not TaskKind.DEPTH:
-        return (rmse,)
-    return rmse, float(np.mean(error / np.maximum(truth, 1))) if error.size else 0.0
+    return truth, np.abs(truth - decoded[~invalid].astype(np.float64))

@@ -7,7 +7,7 @@ mean "nothing measured" stay.
 """
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 
@@ -16,11 +16,10 @@ from dsc._codecs.classical.av1 import Av1Codec
 from dsc._schemas import Effort, Task, TaskKind
 
 ZERO = 128
-FINEST = 3.0  # counts of the error asked for are a step: libaom's error is then about one of images
-COARSER = 2  # times that, which is tried too where differences are large
-LOOKS = 5  # encodes a step: a quality is found within 3
-QUALITIES = (4, 96)
-CLOSER = 2  # added to the quality where the last encode, which looks longer, is not as near
+STEPS = 1.2  # a step is the error asked for divided by this: the fewest bytes, within 5 %
+LOOKS = 5  # encodes that look less long: a quality is found within 3
+QUALITIES = (10, 96)
+AROUND = (-2, 0, 2)  # qualities about the one found at which it is encoded as the effort says
 STEP = struct.Struct("<H")
 
 Accepts = Callable[[Array], bool]
@@ -47,12 +46,8 @@ def encode_difference(
     """
     wide = original.astype(np.int64) - derived
     wide[task.invalid_mask(derived)] = 0
-    found = [
-        data
-        for step in dict.fromkeys(_steps(wide, aim))
-        if (data := _search(task, wide, derived, step, accepts, effort)) is not None
-    ]
-    return min(found, key=len, default=None)
+    step = max(1, round(aim / STEPS))
+    return _search(task, wide, derived, step, accepts, effort)
 
 
 def apply_difference(task: Task, data: bytes, derived: Array, max_pixels: int) -> Array:
@@ -76,13 +71,6 @@ def can_have_difference(task: Task) -> bool:
     return task.dtype in ("uint8", "uint16") and task.channels in (1, 3)
 
 
-def _steps(wide: Array, aim: float) -> Iterator[int]:
-    fine = max(1, round(aim / FINEST))
-    yield fine
-    if fine * (ZERO - 1) < np.abs(wide).max():
-        yield COARSER * fine
-
-
 def _search(
     task: Task, wide: Array, derived: Array, step: int, accepts: Accepts, effort: Effort
 ) -> bytes | None:
@@ -95,23 +83,15 @@ def _search(
         decoded = codec.decode_task(own, data, picture.shape[0] * picture.shape[1])
         return STEP.pack(step) + data if accepts(_sum(task, derived, decoded, step)) else None
 
-    low, high = QUALITIES
-    best: bytes | None = None
-    at = high
+    (low, high), best = QUALITIES, None
     for _ in range(LOOKS):
         middle = (low + high) // 2
         data = code(middle, Effort.FAST)
-        if data is None:
-            low = middle
-        else:
-            high = at = middle
-            best = data
-    if best is None:
-        return None
-    for quality in (at, at + CLOSER) if effort is not Effort.FAST else ():
-        data = code(quality, effort)
+        low, high, best = (middle, high, best) if data is None else (low, middle, data)
+    for more in AROUND if best is not None and effort is not Effort.FAST else ():
+        data = code(high + more, effort)
         if data is not None:
-            return min(data, best, key=len)
+            return data
     return best
 
 

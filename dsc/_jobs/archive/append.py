@@ -9,7 +9,8 @@ the manifest that it adds to, so it tells by itself whether it can still be fini
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from dsc._codecs.encoder import check_same_encoder
@@ -23,7 +24,7 @@ from dsc._jobs.archive.tally import OnStart, ShardProgress, Tally, Watch
 from dsc._pipeline.choose.coding import Coding
 from dsc._pipeline.choose.decide import OnChoice, decide_coding
 from dsc._pipeline.choose.race import TrialProgress
-from dsc._pipeline.options import WorkOptions, given
+from dsc._pipeline.options import SourceOptions, WorkOptions, given
 from dsc._pipeline.read.whereabouts import remember
 from dsc._pipeline.write.commit import (
     check_base,
@@ -41,6 +42,8 @@ from dsc._pipeline.write.plan_append import (
     choose_split,
     find_new_samples,
     find_samples,
+    given_parents,
+    known_tasks,
     plan_samples,
     plan_tasks,
     what_to_add,
@@ -52,7 +55,7 @@ from dsc._sources.registry import Source
 from dsc._storage.format.names import PLAN
 from dsc._storage.format.sole_writer import sole_writer
 from dsc._storage.read.archive import Archive
-from dsc.errors import CorruptArchiveError, PlanMismatchError, UsageError
+from dsc.errors import CorruptArchiveError, DscError, PlanMismatchError, UsageError
 
 HERE = WorkOptions()
 
@@ -289,15 +292,27 @@ def _add_tasks(
         wanted.tasks,
         report,
         earlier=left.begun.choice if left.begun else None,
+        known=known_tasks(archive, found, partial(_with_all_tasks, options.data)),
         on_error=on_error,
         on_choice=watch.on_choice,
         on_trial=watch.on_trial,
     ).named()  # the archive has a default of its own
+    found = given_parents(found, coding)
+    if coding.codec_set.given:
+        probed.read.clear()  # without those
     planned = plan_tasks(archive, found, coding, on_error, options.columns.columns)
     plan, coding = planned.plan, planned.coding
     job = Job(plan, archive.root, found.source, coding, on_error, tuple(archive.shards), probed)
     manifest, failed = _do(job, archive, options, watch)
     return AppendReport(manifest, tasks=names, missing=found.missing, failed=failed)
+
+
+def _with_all_tasks(data: SourceOptions) -> Source | None:
+    """Open the data with tasks that were not asked for; None where their files are not clear."""
+    try:
+        return open_data(replace(data, tasks=None))
+    except DscError:
+        return None
 
 
 def _add_samples(

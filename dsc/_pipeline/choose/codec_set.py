@@ -8,7 +8,7 @@ codecs that were made from them.
 
 import hashlib
 import sys
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -53,6 +53,25 @@ class Component:
     tasks: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Standing:
+    """What is there already, and joins no set: tasks of an archive that gets others.
+
+    Attributes
+    ----------
+    tasks
+        Those that samples have as the archive decodes them.
+    streams
+        The archive's stream graph.
+    """
+
+    tasks: tuple[Task, ...] = ()
+    streams: tuple[Stream, ...] = ()
+
+
+NOTHING = Standing()
+
+
 class CodecSet:
     """An ordered list of codecs; see the module.
 
@@ -64,6 +83,8 @@ class CodecSet:
         The stream graph of all of them.
     weights
         Gives the weights file of a record; called when the codec is first needed.
+    given
+        Names of tasks of an archive that these join, which samples have as it decodes them.
 
     Raises
     ------
@@ -72,9 +93,14 @@ class CodecSet:
     """
 
     def __init__(
-        self, records: Sequence[CodecRecord], streams: Sequence[Stream], weights: Weights
+        self,
+        records: Sequence[CodecRecord],
+        streams: Sequence[Stream],
+        weights: Weights,
+        given: Collection[str] = (),
     ) -> None:
         self._records, self._streams, self._weights = tuple(records), tuple(streams), weights
+        self._given = frozenset(given)
         self._made: dict[int, Codec] = {}
         self._bounded: frozenset[str] = frozenset()
         names = [name for record in self._records for name in record.streams]
@@ -103,6 +129,7 @@ class CodecSet:
 
     def _slots_of(self, inputs: Mapping[str, Sequence[str]]) -> dict[str, int]:
         """Return the slot that decodes each input: a copy may have its streams and not the task."""
+        inputs = {name: own for name, own in inputs.items() if name not in self._given}
         lacking = sorted({name for own in inputs.values() for name in own} - self.slots.keys())
         if lacking:
             raise CodecError(
@@ -111,12 +138,12 @@ class CodecSet:
         return {name: self.slots[own[-1]] for name, own in inputs.items()}
 
     @classmethod
-    def of(cls, codecs: Sequence[Codec]) -> Self:
+    def of(cls, codecs: Sequence[Codec], given: Collection[str] = ()) -> Self:
         """Make the set of these codecs, in this order."""
         files = [codec.weights() for codec in codecs]
         records = [_record(codec, data) for codec, data in zip(codecs, files, strict=True)]
         graph = [stream for codec in codecs for stream in codec.streams()]
-        made = cls(records, graph, WeightFiles([data for data in files if data is not None]))
+        made = cls(records, graph, WeightFiles([data for data in files if data is not None]), given)
         made._made = dict(enumerate(codecs))
         return made
 
@@ -167,6 +194,7 @@ class CodecSet:
         make_codec: Callable[[str, Sequence[Task]], Codec] = make,
         access: Access = Access.BALANCED,
         rules: Mapping[str, Rule] | None = None,
+        given: Standing | None = None,
     ) -> Self:
         """Make the codecs named for each task, each by `make_codec`; see `from_spec`.
 
@@ -175,13 +203,15 @@ class CodecSet:
         rules
             By name, the tasks that follow from others, and how. What is named for one of them is
             the codec of maps that the rule does not give.
+        given
+            Tasks of an archive that these join, which samples have as it decodes them.
 
         Raises
         ------
         CodecError
             When a codec cannot code its tasks.
         """
-        rules = {} if rules is None else rules
+        rules, given = rules or {}, given or NOTHING
         codecs: list[Codec] = []
         stored = [task for task in tasks if task.name not in rules]
         for word in dict.fromkeys(words[task.name] for task in stored):
@@ -193,8 +223,9 @@ class CodecSet:
         for task in tasks:
             if task.name in rules:
                 base = at_effort(make_codec(words[task.name], [task]), effort)
-                codecs.append(derived_codec(rules[task.name], base, stored, graph))
-        return cls.of(codecs)._within(bounded)
+                parents, streams = [*given.tasks, *stored], [*given.streams, *graph]
+                codecs.append(derived_codec(rules[task.name], base, parents, streams))
+        return cls.of(codecs, [task.name for task in given.tasks])._within(bounded)
 
     @classmethod
     def from_archive(cls, archive: Archive) -> Self:
@@ -262,7 +293,7 @@ class CodecSet:
         slot = self._task_slot[task]
         if slot not in self._inputs:
             return ""
-        inputs = ", ".join(self._inputs[slot])
+        inputs = ", ".join(self._records[slot].config[INPUTS])
         return f"follows from {self._records[slot].follows}; alone it takes {inputs} too"
 
     def streams(self) -> tuple[Stream, ...]:
@@ -325,7 +356,13 @@ class CodecSet:
                 codec.of_tasks([name], dictionaries[name]) for name in own
             ]
             codecs += [part for part in parts if isinstance(part, Codec)]
-        return type(self).of(codecs)._within(self._bounded)
+        return type(self).of(codecs, self._given)._within(self._bounded)
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """Names of tasks of another archive that tasks of this set follow from."""
+        names = [name for slot in self._inputs for name in self._records[slot].config[INPUTS]]
+        return tuple(dict.fromkeys(name for name in names if name in self._given))
 
     @property
     def group_size(self) -> int:
@@ -409,13 +446,17 @@ class CodecSet:
             places = [at for at, part in enumerate(own) if part]
             if not places:
                 continue
+            names = self._records[slot].config[INPUTS]
             known = [
-                own[at] | {name: samples[at][name] for name in inputs if name in samples[at]}
+                own[at] | {name: samples[at][name] for name in names if name in samples[at]}
                 for at in places
             ]
             with single_thread():
                 pixels = most_pixels(known)
                 given = self._decode_inputs(slot, [coded[at] for at in places], inputs, pixels)
+            for one, sample in zip(given, known, strict=True):
+                one.update({name: sample[name] for name in self._given if name in sample})
+            with single_thread():
                 found = self._dependent(slot).encode_given(known, given, quality)
             for at, streams in zip(places, found, strict=True):
                 self._check_coded(slot, own[at], streams)
@@ -559,7 +600,11 @@ class CodecSet:
                     and (number, task) not in claimed
                 ]
                 continue
-            some = [k for k in range(len(given)) if not all(canvas.has(k, task) for task in own)]
+            some = [
+                k
+                for k in range(len(given))
+                if not all(canvas.has(k, task) or (k, task) in claimed for task in own)
+            ]
             if some:
                 jobs.append(partial(_decode_some, codec, canvas, some, given, own, max_pixels))
         return jobs
@@ -588,9 +633,10 @@ class CodecSet:
             ]
             if not own:
                 continue
-            inputs = {name for task in own for name in self._inputs[self._task_slot[task]]}
-            also = [t for t in tasks if t in inputs and not canvas.has(number, t)]
-            also = [task for task in also if self._is_alone(self._task_slot[task])]
+            inputs = {n: at for t in own for n, at in self._inputs[self._task_slot[t]].items()}
+            whole = {at for at in inputs.values() if not self._is_alone(at)} - self._grouped
+            also = [t for t in tasks if t in inputs or self._task_slot[t] in whole]
+            also = [t for t in also if t not in own and not canvas.has(number, t)]
             claimed |= {(number, task) for task in also}
             wanted = [*also, *own]
             jobs.append(partial(_decode_some, self, canvas, [number], streams, wanted, max_pixels))

@@ -10,10 +10,10 @@ from contextlib import suppress
 from dsc._codecs.derived.rule import Rule
 from dsc._codecs.registry import LOSSLESS, OF_FILES
 from dsc._pipeline.choose.auto import choose_by_trying
-from dsc._pipeline.choose.codec_set import CodecSet
+from dsc._pipeline.choose.codec_set import CodecSet, Standing
 from dsc._pipeline.choose.codec_spec import Spec, choose_codecs, default_codec, is_joint
 from dsc._pipeline.choose.coding import Coding
-from dsc._pipeline.choose.derive import Derive, decodes_alike, find_rules
+from dsc._pipeline.choose.derive import Derive, Known, decodes_alike, find_rules
 from dsc._pipeline.choose.exactly import check_values, exact_codecs
 from dsc._pipeline.choose.light import without_weights
 from dsc._pipeline.choose.race import TrialProgress
@@ -47,6 +47,7 @@ def decide_coding(
     report: SourceReport,
     *,
     earlier: Choice | None = None,
+    known: Known | None = None,
     on_error: str = "fail",
     on_choice: OnChoice | None = None,
     on_trial: TrialProgress | None = None,
@@ -63,6 +64,8 @@ def decide_coding(
         Of the source: says by how much depth is rounded when it is read.
     earlier
         A choice that an earlier run made; taken as it is if it was made for the same question.
+    known
+        Tasks that are there already, in an archive that gets these.
     on_error
         Whether a sample to try on that cannot be read is an error (``fail``) or passed over.
     on_choice, on_trial
@@ -81,7 +84,7 @@ def decide_coding(
         check_values(tasks, report)
     automatic = () if asked.exact else spec.automatic(tasks, tuple(bounds))
     if not automatic:
-        codec_set = _by_words(spec, source, tasks, asked, recorded)
+        codec_set = _by_words(spec, source, tasks, asked, recorded, known)
         _check_fits(codec_set, source, asked)
         shared = [stream.name for stream in codec_set.streams() if not stream.carries]
         quality = asked_quality(asked, report, tasks, shared)
@@ -91,7 +94,7 @@ def decide_coding(
     rest = [task for task in tasks if task not in automatic]
     words = _usual_words(spec, source, rest, asked, recorded) if rest else {}
     usual = {task.name: default_codec(task, is_recorded=recorded) for task in automatic}
-    rules = _rules(spec, source, tasks, asked, {**words, **usual})
+    rules = _rules(spec, source, tasks, asked, {**words, **usual}, known)
     choice = _same_question(earlier, quality, effort, asked.tried, automatic)
     if choice is None:
         choice = choose_by_trying(
@@ -114,8 +117,9 @@ def decide_coding(
     try:
         chosen = {**words, **choice.codecs}
         rules = {n: rule for n, rule in rules.items() if _holds(rule, tasks, chosen)}
+        given = _given(known)
         codec_set = CodecSet.assigned(
-            chosen, tasks, tuple(bounds), effort, access=access, rules=rules
+            chosen, tasks, tuple(bounds), effort, access=access, rules=rules, given=given
         )
     except CodecError as error:
         raise UsageError(f"--codec {spec.text or 'unset'}: {error}") from None
@@ -129,6 +133,7 @@ def _by_words(
     tasks: Sequence[Task],
     asked: CodingOptions,
     recorded: bool,
+    known: Known | None,
 ) -> CodecSet:
     """Make the codecs that were named, and the usual ones of the other tasks.
 
@@ -145,8 +150,11 @@ def _by_words(
             words = without_weights(words, spec, source, tasks, effort, Quality())
         else:
             words = _usual_words(spec, source, tasks, asked, recorded)
-        rules = _rules(spec, source, tasks, asked, words)
-        return CodecSet.assigned(words, tasks, bounded, effort, access=access, rules=rules)
+        rules = _rules(spec, source, tasks, asked, words, known)
+        given = _given(known)
+        return CodecSet.assigned(
+            words, tasks, bounded, effort, access=access, rules=rules, given=given
+        )
     except CodecError as error:
         raise UsageError(f"--codec {spec.text or 'unset'}: {error}") from None
 
@@ -168,6 +176,7 @@ def _rules(
     tasks: Sequence[Task],
     asked: CodingOptions,
     words: Mapping[str, str],
+    known: Known | None,
 ) -> dict[str, Rule]:
     """Find which tasks follow from others; of those that something was asked for, none does."""
     if Derive.parse(asked.derive) is Derive.NEVER:
@@ -175,7 +184,11 @@ def _rules(
     targets = asked.quality.targets if isinstance(asked.quality, Quality) else {}
     promised = {*targets, *Target.parse(asked.target or "", tasks), *_bounds(asked, tasks)}
     kept = {name for name, word in words.items() if word in (*OF_FILES, KEEP)}
-    return find_rules(source, tasks, words, promised | set(spec.chosen) | kept)
+    return find_rules(source, tasks, words, promised | set(spec.chosen) | kept, known)
+
+
+def _given(known: Known | None) -> Standing | None:
+    return None if known is None else Standing(known.tasks, known.streams)
 
 
 def _holds(rule: Rule, tasks: Sequence[Task], words: Mapping[str, str]) -> bool:

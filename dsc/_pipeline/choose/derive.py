@@ -7,14 +7,17 @@ name, or has a target or a bound, is stored.
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import overload
 
 from dsc._codecs.base import Sample
+from dsc._codecs.derived.codec import DerivedCodec
 from dsc._codecs.derived.rule import Rule
 from dsc._codecs.derived.rules import find_rule
 from dsc._codecs.registry import LOSSLESS, NETWORKS, OF_GROUPS
-from dsc._pipeline.choose.codec_spec import FILE_SUFFIX
-from dsc._schemas import Task, TaskKind
+from dsc._pipeline.choose.codec_spec import FILE_SUFFIX, is_joint
+from dsc._schemas import Stream, Task, TaskKind
 from dsc._sources.base import Source, read_sample
 from dsc.errors import SampleError, UsageError
 
@@ -42,36 +45,62 @@ class Derive(StrEnum):
             raise UsageError(f"--derive {text}: say auto or never") from None
 
 
+@dataclass(frozen=True)
+class Known:
+    """Tasks of an archive that new tasks may follow from.
+
+    Attributes
+    ----------
+    tasks
+        Those that decode to the same integers everywhere, for each sample alone.
+    streams
+        The archive's stream graph.
+    source
+        Gives samples with the new tasks and these: as the source has them, and else as the archive
+        decodes them.
+    """
+
+    tasks: tuple[Task, ...]
+    streams: tuple[Stream, ...]
+    source: Source
+
+
 def find_rules(
     source: Source,
     tasks: Sequence[Task],
     words: Mapping[str, str],
     promised: Collection[str],
+    known: Known | None = None,
 ) -> dict[str, Rule]:
     """Find by which rules tasks follow from others.
 
     Parameters
     ----------
     source
-        Gives the samples.
+        Gives the samples; they are read as rules look at them.
     tasks
         Those that are coded, in order.
     words
         The codec of each, as it would be if it were stored.
     promised
         Names of tasks for which a codec, a target or a bound was asked: they are stored.
+    known
+        Tasks that are there already, in an archive that gets these.
 
     Returns
     -------
     dict of str to Rule
         By name of a task that follows.
     """
-    children = [task for task in tasks if task.is_map and task.name not in promised]
-    parents = [task for task in tasks if task.is_map and decodes_alike(task, words[task.name])]
-    if not children or not parents or len(tasks) < 2:
+    maps = [task for task in tasks if task.is_map]
+    children = [t for t in maps if t.name not in promised and _is_alone(words[t.name])]
+    parents = [task for task in maps if decodes_alike(task, words[task.name])]
+    if known is not None:
+        source, parents = known.source, [*parents, *known.tasks]
+    if not any(child.name != parent.name for child in children for parent in parents):
         return {}
     names = list(dict.fromkeys(task.name for task in (*children, *parents)))
-    samples = _some(source, names)
+    samples = _Samples(source, names)
     found = {child.name: find_rule(child, parents, samples) for child in children}
     return _chosen({name: rule for name, rule in found.items() if rule is not None})
 
@@ -79,11 +108,12 @@ def find_rules(
 def _chosen(found: Mapping[str, Rule]) -> dict[str, Rule]:
     """Choose among rules those that hold together: what others follow from is stored.
 
-    Where two tasks follow from one another, the one that fewer others follow from is derived.
+    Where two tasks follow from one another, the one that fewer others follow from is derived, and
+    of two that are even the later one.
     """
     uses = Counter(name for rule in found.values() for name in rule.inputs)
     rules: dict[str, Rule] = {}
-    for child in sorted(found, key=lambda name: uses[name]):
+    for child in sorted([*found][::-1], key=lambda name: uses[name]):
         stored = not any(child in rule.inputs for rule in rules.values())
         if stored and not any(name in rules for name in found[child].inputs):
             rules[child] = found[child]
@@ -92,19 +122,44 @@ def _chosen(found: Mapping[str, Rule]) -> dict[str, Rule]:
 
 def decodes_alike(task: Task, word: str) -> bool:
     """Tell whether a codec gives the same integers on every machine, for each sample alone."""
-    if word.endswith(FILE_SUFFIX) or word in (*NETWORKS, *OF_GROUPS):
+    if word.endswith(FILE_SUFFIX) or word in (*NETWORKS, *OF_GROUPS, DerivedCodec.id):
         return False
     return word in LOSSLESS or word != "jxl" or task.kind is TaskKind.DEPTH
 
 
-def _some(source: Source, names: Sequence[str]) -> list[Sample]:
-    """Read samples spread over the source; those that cannot be read are told of later."""
-    count = min(LOOKED_AT, len(source))
-    found: list[Sample] = []
-    for part in range(count):
-        index = (2 * part + 1) * len(source) // (2 * count)
-        try:
-            found.append(read_sample(source, index, list(names)).arrays)
-        except SampleError:
-            continue
-    return found
+def _is_alone(word: str) -> bool:
+    """Tell whether a codec codes each task of each sample by itself."""
+    return not word.endswith(FILE_SUFFIX) and word not in OF_GROUPS and not is_joint(word)
+
+
+class _Samples(Sequence[Sample]):
+    """Samples spread over a source, each read when it is first looked at.
+
+    Those that cannot be read are empty here, and told of when they are encoded.
+    """
+
+    def __init__(self, source: Source, names: Sequence[str]) -> None:
+        self._source, self._names = source, list(names)
+        self._count = min(LOOKED_AT, len(source))
+        self._read: dict[int, Sample] = {}
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return self._count
+
+    @overload
+    def __getitem__(self, item: int) -> Sample: ...
+    @overload
+    def __getitem__(self, item: slice) -> Sequence[Sample]: ...
+    def __getitem__(self, item: int | slice) -> Sample | Sequence[Sample]:
+        """Return one sample, or several."""
+        if isinstance(item, slice):
+            return [self[part] for part in range(*item.indices(self._count))]
+        part = range(self._count)[item]
+        if part not in self._read:
+            index = (2 * part + 1) * len(self._source) // (2 * self._count)
+            try:
+                self._read[part] = read_sample(self._source, index, self._names).arrays
+            except SampleError:
+                self._read[part] = {}
+        return self._read[part]

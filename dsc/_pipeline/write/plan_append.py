@@ -11,8 +11,9 @@ part of what they say of themselves, and so of the plan.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,8 +21,15 @@ from numpy.typing import NDArray
 
 from dsc._pipeline.choose.codec_set import CodecSet
 from dsc._pipeline.choose.coding import Coding, encoder_versions
+from dsc._pipeline.choose.derive import Known, decodes_alike
 from dsc._pipeline.read.dataset import Dataset
-from dsc._pipeline.write.packing import Sizes, look_at_payloads, pack_streams, resolve_columns
+from dsc._pipeline.write.packing import (
+    Sizes,
+    look_at_payloads,
+    pack_short,
+    pack_streams,
+    resolve_columns,
+)
 from dsc._pipeline.write.plan import (
     Adds,
     Growth,
@@ -32,6 +40,8 @@ from dsc._pipeline.write.plan import (
     next_run,
     runs_of,
 )
+from dsc._pipeline.write.samples import CodedSample, Probed
+from dsc._pipeline.write.sizes import code_here, probe_indices
 from dsc._schemas import (
     Manifest,
     SequencePlace,
@@ -59,6 +69,7 @@ from dsc.errors import SampleError, UnknownTaskError, UsageError
 
 ENCODING = ("kind", "dtype", "channels", "unit_m", "invalid", "classes")  # what must not differ
 ABSENT = -1
+Originals = Callable[[], Source | None]
 
 
 @dataclass(frozen=True)
@@ -163,7 +174,7 @@ def _resolve(
 
 
 def _check_same(own: Task, offered: Task) -> None:
-    differ = [name for name in ENCODING if getattr(own, name) != getattr(offered, name)]
+    differ = differing(own, offered)
     if differ:
         values = ", ".join(
             f"{name} {_short(getattr(own, name))} there and {_short(getattr(offered, name))} here"
@@ -281,12 +292,21 @@ class Matched:
         Gives the arrays.
     indices
         For each sample of the archive its index in the source, or `ABSENT`; int64.
+    parents
+        Names of tasks that samples also have, whatever is asked for, as the archive decodes them.
     """
 
     name: ClassVar[str] = "matched"
 
-    def __init__(self, archive: Archive, source: Source, indices: NDArray[np.int64]) -> None:
-        self._archive, self._source, self._indices = archive, source, indices
+    def __init__(
+        self,
+        archive: Archive,
+        source: Source,
+        indices: NDArray[np.int64],
+        parents: Sequence[str] = (),
+    ) -> None:
+        self._archive, self._source, self.indices = archive, source, indices
+        self._parents = Dataset(archive, list(parents), native=True) if parents else None
         self._maps = {task.name for task in source.tasks if task.is_map}
         self._judge = _judge(archive)
 
@@ -297,7 +317,7 @@ class Matched:
 
     def __len__(self) -> int:
         """Return the number of samples of the archive."""
-        return len(self._indices)
+        return len(self.indices)
 
     def key(self, index: int) -> str:
         """Return the key of a sample."""
@@ -309,7 +329,7 @@ class Matched:
 
     def coded(self, index: int, task: str) -> CodedFrame | None:
         """Return a frame as its video has it; see `dsc._sources.base.CodedSource`."""
-        found = int(self._indices[index])
+        found = int(self.indices[index])
         return None if found == ABSENT else coded_of(self._source, found, task)
 
     def read(self, index: int, tasks: Sequence[str]) -> SourceSample:
@@ -320,12 +340,19 @@ class Matched:
         SampleError
             When a map differs in size from what the archive holds.
         """
-        found = int(self._indices[index])
+        found = int(self.indices[index])
         if found == ABSENT:
             return SourceSample(self.key(index), {}, {})
         sample = read_sample(self._source, found, tasks)
         self._check_size(index, sample)
-        return sample
+        if self._parents is None:
+            return sample
+        decoded = maps_of(self._parents, index)
+        return replace(sample, arrays={**sample.arrays, **decoded})
+
+    def with_parents(self, names: Sequence[str]) -> "Matched":
+        """Return the same samples, with tasks of the archive as it decodes them."""
+        return Matched(self._archive, self._source, self.indices, names)
 
     def _check_size(self, index: int, sample: SourceSample) -> None:
         name = next((name for name in sample.arrays if name in self._maps), None)
@@ -347,8 +374,101 @@ class Matched:
 
     def describe(self) -> dict[str, Any]:
         """Describe the source, and which of its samples are those of the archive."""
-        matched = {"indices_sha256": hashlib.sha256(self._indices.tobytes()).hexdigest()}
+        matched = {"indices_sha256": hashlib.sha256(self.indices.tobytes()).hexdigest()}
         return {**self._source.describe(), "matched": matched}
+
+
+class WithParents(ReindexedSource):
+    """The samples of an archive that a source has, with tasks that the archive has too.
+
+    Those are as the source has them where it does, and else as the archive decodes them.
+
+    Parameters
+    ----------
+    found
+        The samples.
+    parents
+        The archive's tasks.
+    originals
+        Opens the source with all its tasks; called when a sample is read. None where it cannot.
+    """
+
+    name: ClassVar[str] = "with_parents"
+
+    def __init__(
+        self,
+        archive: Archive,
+        found: "FoundSamples",
+        parents: Sequence[Task],
+        originals: Originals,
+    ) -> None:
+        super().__init__(found.present, np.arange(len(found.present)))
+        self._places = np.flatnonzero(found.source.indices != ABSENT)
+        self._parents = {task.name: task for task in parents}
+        self._decoded = Dataset(archive, list(self._parents), native=True)
+        self._open = originals
+
+    @cached_property
+    def _originals(self) -> tuple[Source, dict[str, int], frozenset[str]] | None:
+        """The source with all its tasks, its samples by key, and which parents it has."""
+        source = self._open()
+        if source is None:
+            return None
+        theirs = {task.name: task for task in source.tasks}
+        own = {n for n, t in self._parents.items() if n in theirs and not differing(t, theirs[n])}
+        return source, _by_key(source), frozenset(own)
+
+    def read(self, index: int, tasks: Sequence[str]) -> SourceSample:
+        """Read a sample; see `Source.read`."""
+        there = {task.name for task in self._source.tasks} - self._parents.keys()
+        sample = read_sample(self._source, index, [name for name in tasks if name in there])
+        arrays = dict(sample.arrays)
+        if self._originals is not None:
+            source, indices, own = self._originals
+            wanted = [name for name in tasks if name in own]
+            if wanted and sample.key in indices:
+                arrays |= read_sample(source, indices[sample.key], wanted).arrays
+        if any(name in self._parents and name not in arrays for name in tasks):
+            arrays = maps_of(self._decoded, int(self._places[index])) | arrays
+        return replace(sample, arrays=arrays)
+
+    def describe(self) -> dict[str, Any]:
+        """Describe the source, and which tasks of the archive come beside."""
+        return {**self._source.describe(), "with_parents": list(self._parents)}
+
+
+def maps_of(dataset: Dataset, index: int) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a sample of an archive; a task that it lacks is left out."""
+    sample = dataset[index]
+    names = [task.name for task in dataset.tasks]
+    return {name: sample[name] for name in names if isinstance(sample[name], np.ndarray)}
+
+
+def differing(one: Task, other: Task) -> list[str]:
+    """List what differs between two tasks in what their values mean."""
+    return [name for name in ENCODING if getattr(one, name) != getattr(other, name)]
+
+
+def known_tasks(
+    archive: Archive, found: "FoundSamples", originals: Originals = lambda: None
+) -> Known | None:
+    """Return the tasks of an archive that new ones may follow from; None where there are none.
+
+    Parameters
+    ----------
+    originals
+        Opens the source with all its tasks, where it can.
+    """
+    manifest = archive.manifest
+    codecs = CodecSet.from_archive(archive)
+    usable = [
+        task
+        for task in manifest.tasks
+        if task.is_map and decodes_alike(task, codecs.records()[codecs.slot_of(task.name)].id)
+    ]
+    if not usable:
+        return None
+    return Known(tuple(usable), manifest.streams, WithParents(archive, found, usable, originals))
 
 
 @dataclass(frozen=True)
@@ -375,6 +495,12 @@ class FoundSamples:
     present: Selected
     first: int
     missing: int
+
+
+def given_parents(found: FoundSamples, coding: Coding) -> FoundSamples:
+    """Return the samples with the archive's tasks that the new ones follow from."""
+    names = coding.codec_set.given
+    return replace(found, source=found.source.with_parents(names)) if names else found
 
 
 def find_new_samples(archive: Archive, source: Source, tasks: Sequence[Task]) -> NewSamples:
@@ -519,10 +645,12 @@ def plan_tasks(
     """
     manifest = archive.manifest
     resolved = resolve_columns(columns, coding)
+    coded = _probe(found, coding, on_error)
     packed = list(coding.codec_set.packed())
     payloads = look_at_payloads(found.present, coding, on_error, packed) if packed else {}
     sizes = Sizes(manifest.shard_size, manifest.pack_size, len(archive))
     coding, streams = pack_streams(coding, payloads, sizes, resolved)
+    streams = pack_short(streams, coding.codec_set.dependent_streams, coded, sizes)
     codec_set, choice = coding.codec_set, coding.choice
     twice = {s.name for s in codec_set.streams()} & {s.name for s in manifest.streams}
     if twice:
@@ -553,6 +681,17 @@ def plan_tasks(
         encoder=encoder_versions(codec_set.records(), coding.quality),
     )
     return Planned(plan, coding)
+
+
+def _probe(found: FoundSamples, coding: Coding, on_error: str) -> list[CodedSample]:
+    """Encode some samples of tasks that follow from others, to see how they are packed."""
+    if not coding.codec_set.dependent_streams or coding.codec_set.group_size > 1:
+        return []
+    there = np.flatnonzero(found.source.indices != ABSENT)
+    groups = [range(at, at + 1) for at in map(int, there[probe_indices(len(there))])]
+    probed = Probed()
+    code_here(found.source, coding, on_error, groups, probed, lambda _: None)
+    return list(probed.coded.values())
 
 
 def _check_whole(archive: Archive, codec_set: CodecSet) -> None:

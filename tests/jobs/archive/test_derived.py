@@ -17,6 +17,7 @@ from dsc.errors import CorruptPackError
 from tests import sum_rule
 
 COUNT = 12
+QUALITY = "rgb=95,edges=40"  # at which what follows is nearer than a picture
 KINDS = {"rgb": "image", "edges": "image"}
 LACKING, STRANGE = 1, 4  # not among those that are looked at: without the image; does not follow
 
@@ -51,7 +52,9 @@ def files(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def root(files: Path, tmp_path: Path) -> Path:
-    dsc.compress("folder", tmp_path / "a", root=files, kinds=KINDS, pack=4, shard_size=8)
+    dsc.compress(
+        "folder", tmp_path / "a", root=files, kinds=KINDS, quality=QUALITY, pack=4, shard_size=8
+    )
     return tmp_path / "a"
 
 

@@ -16,6 +16,7 @@ from dsc._storage.read.verify import verify_archive
 from tests import sum_rule
 
 COUNT, LACKING = 40, (7, 39)  # samples without the child
+QUALITY = "rgb=95,edges=40"  # at which what follows is nearer than a picture
 KINDS = {"rgb": "image", "edges": "image"}
 
 
@@ -49,7 +50,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def root(files: Path, tmp_path: Path) -> Path:
-    dsc.compress("folder", tmp_path / "a", root=files, kinds=KINDS, pack=4, shard_size=16)
+    dsc.compress(
+        "folder", tmp_path / "a", root=files, kinds=KINDS, quality=QUALITY, pack=4, shard_size=16
+    )
     return tmp_path / "a"
 
 
@@ -122,8 +125,9 @@ def test_the_bytes_are_the_same_after_a_stop(files: Path, tmp_path: Path) -> Non
             raise StopError
 
     def compress(name: str, **options: object) -> bytes:
-        dsc.compress("folder", tmp_path / name, root=files, kinds=KINDS, pack=4, shard_size=16,
-                     **options)  # fmt: skip
+        sizes = {"pack": 4, "shard_size": 16}
+        given = {"root": files, "kinds": KINDS, "quality": QUALITY}
+        dsc.compress("folder", tmp_path / name, **given, **sizes, **options)
         names = sorted(p for p in (tmp_path / name).rglob("*") if p.is_file())
         return b"".join(
             str(p.relative_to(tmp_path / name)).encode() + p.read_bytes() for p in names
@@ -137,7 +141,9 @@ def test_the_bytes_are_the_same_after_a_stop(files: Path, tmp_path: Path) -> Non
 
 def test_new_samples_are_packed_as_the_old_ones(tmp_path: Path) -> None:
     early = write(tmp_path / "early", range(20))
-    dsc.compress("folder", tmp_path / "a", root=early, kinds=KINDS, pack=4, shard_size=16)
+    dsc.compress(
+        "folder", tmp_path / "a", root=early, kinds=KINDS, quality=QUALITY, pack=4, shard_size=16
+    )
     dsc.append(tmp_path / "a", "folder", root=write(tmp_path / "all", range(COUNT)), kinds=KINDS,
                missing="none")  # fmt: skip
     rows = dsc.open(tmp_path / "a", native=True)

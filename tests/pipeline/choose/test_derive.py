@@ -27,3 +27,7 @@ def test_what_more_tasks_follow_from_is_stored() -> None:
 
 def test_no_task_follows_from_one_that_is_derived() -> None:
     assert chosen(edges="rgb", mask="edges") == {"mask"}
+
+
+def test_of_two_that_are_even_the_first_is_stored() -> None:
+    assert chosen(z="ray", ray="z", edges="rgb") == {"ray", "edges"}
