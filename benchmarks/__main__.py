@@ -39,6 +39,7 @@ COMMANDS = {
     "speed-page": "python -m benchmarks.speed_page --out {out}/speed",
     "effort": "python -m benchmarks.effort --job 16 --out {out}/effort.json",
     "labels": "python -m benchmarks.labels",
+    "exact": "python -m benchmarks.exact",
     "paper": "python -m benchmarks.paper_experiment --steps 1500 --crop 128 --batch 2 "
     "--out {out}/paper --kinds single-task disjoint-latent shared-latent-2023 mixed-latent "
     "independent chained shared-latent",

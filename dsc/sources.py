@@ -4,6 +4,7 @@ A package of your own adds a layout by an entry point of the group ``dsc.sources
 ``examples/third_party_source`` is a whole one.
 """
 
+from dsc._schemas.from_file import with_file
 from dsc._sources.base import (
     CheckedSource,
     IncompleteSource,
@@ -32,5 +33,6 @@ __all__ = [
     "open_source",
     "options_of",
     "source_names",
+    "with_file",
     "write_sample",
 ]

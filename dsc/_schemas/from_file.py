@@ -32,7 +32,17 @@ def _again(array: NDArray[Any], file: bytes | None) -> NDArray[Any]:
 
 
 def with_file(array: NDArray[Any], file: bytes) -> NDArray[Any]:
-    """Return an array that knows its file; the memory is the array's own."""
+    """Return an array that knows its file; the memory is the array's own.
+
+    The codec `jpeg-exact` keeps the JPEG file of such an array, if it decodes to these pixels.
+
+    Parameters
+    ----------
+    array
+        Native values, as the source gives them.
+    file
+        The whole file that they were read from.
+    """
     found = np.asarray(array).view(FileArray)
     found.file = file
     return cast(NDArray[Any], found)

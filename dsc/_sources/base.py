@@ -29,7 +29,8 @@ class SourceSample:
         Unique over the source; 7-bit letters, digits, ``_`` and ``-`` (no dot), at most 80.
     arrays
         Native array by task name; a task that the sample lacks is left out, or None. Of a task
-        that is no map, whatever `Task.to_native` takes: a str, a dict, a number.
+        that is no map, whatever `Task.to_native` takes: a str, a dict, a number. What was read from
+        a JPEG file may know it (`dsc.sources.with_file`), so that the file can be kept.
     source_bytes
         Bytes of the source's files by task (the raw array's bytes where it has no file of its own).
     """

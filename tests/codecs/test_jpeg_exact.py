@@ -5,6 +5,7 @@ import io
 import json
 import pickle
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -317,6 +318,35 @@ def test_coco_comes_back_also_where_it_is_not_turned(tmp_path: Path) -> None:
     assert dsc.open(tmp_path / "a")[2]["image"].shape == (160, 224, 3)
     export(tmp_path / "a", None, tmp_path / "out", to="coco")
     assert hashes(tmp_path / "out", "*.jpg") == hashes(root, "*.jpg")
+
+
+class Pictures:
+    """A source of one's own, which gives the files along."""
+
+    name = "pictures"
+    tasks = (RGB,)
+
+    def __len__(self) -> int:
+        return 3
+
+    def key(self, index: int) -> str:
+        return f"p{index}"
+
+    def read(self, index: int, tasks: Sequence[str]) -> dsc.sources.SourceSample:
+        data = jpeg(index)
+        array = dsc.sources.with_file(imagecodecs.jpeg8_decode(data), data)
+        return dsc.sources.SourceSample(self.key(index), {"rgb": array}, {"rgb": len(data)})
+
+    def describe(self) -> dict[str, Any]:
+        return {"name": self.name, "root": None, "options": {}, "fingerprint": "3"}
+
+
+def test_a_source_of_ones_own_may_give_files_along(tmp_path: Path) -> None:
+    dsc.compress(Pictures(), tmp_path / "a", exact=True)
+    assert [one.id for one in dsc.open(tmp_path / "a").manifest.codecs] == ["jpeg-exact"]
+    export(tmp_path / "a", None, tmp_path / "out")
+    for index in range(3):
+        assert (tmp_path / f"out/rgb/p{index}.jpg").read_bytes() == jpeg(index)
 
 
 # ---- real data
