@@ -170,6 +170,7 @@ PUBLIC = {
         "open_source",
         "options_of",
         "source_names",
+        "with_file",
         "write_sample",
     ],
     "dsc.training": [
