@@ -23,7 +23,7 @@ from dsc._schemas import Quality, Task, TaskKind
 from dsc.errors import CodecError
 
 # Those that encode quickly first, so that a search that ends early has seen most of them.
-SLOW = ("surfaces", "independent", "shared-latent", "chained")
+SLOW = ("normal-palette", "surfaces", "independent", "shared-latent", "chained")
 LOSSY = (TaskKind.IMAGE, TaskKind.DEPTH, TaskKind.NORMAL)
 
 
@@ -119,7 +119,11 @@ def _can_be(candidate: CodecCandidate) -> bool:
     return True
 
 
-def _haste(candidate: CodecCandidate) -> tuple[bool, bool, int]:
-    """Order: the usual codecs, which say what is equal; the others; those that take their time."""
-    is_slow = codec_id_of(candidate.word) in SLOW
-    return not candidate.is_usual, is_slow, len(candidate.tasks)
+def _haste(candidate: CodecCandidate) -> tuple[bool, int, int]:
+    """Order: the usual codecs, which say what is equal; the others; those that take their time.
+
+    Of one codec the most tasks first: what they share is shared by all.
+    """
+    word = codec_id_of(candidate.word)
+    slow = SLOW.index(word) + 1 if word in SLOW else 0
+    return not candidate.is_usual, slow, -len(candidate.tasks)

@@ -175,7 +175,7 @@ def test_a_joint_codec_may_take_one_task_and_another_codec_the_other(
     add_joint(monkeypatch, shared_bytes=10, weight=100)
     listed = list_candidates(MAPS, Quality(), tuple(registry.CODECS))
     joint = [tuple(t.name for t in c.tasks) for c in listed if c.word == "joint"]
-    assert joint == [("rgb",), ("depth",), ("rgb", "depth")]
+    assert joint == [("rgb", "depth"), ("rgb",), ("depth",)]
     assert not [c for c in listed if c.word == "residual"]
 
 

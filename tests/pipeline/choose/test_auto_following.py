@@ -9,8 +9,9 @@ import dsc
 from dsc._codecs.registry import NETWORKS
 from dsc._pipeline.choose.decide import decide_coding
 from dsc._pipeline.options import CodingOptions
+from dsc._schemas import required_streams
 from dsc._schemas.choice import Choice
-from dsc._sources.base import Source, report_of
+from dsc._sources.base import Source, read_sample, report_of
 from dsc._sources.registry import open_source
 from tests.cli.conftest import run_dsc
 
@@ -84,3 +85,24 @@ def test_the_archive_says_what_followed_and_gives_it_back(tmp_path: Path) -> Non
     assert run_dsc("verify", tmp_path / "a", "--deep").code == 0
     again = run_dsc("compress", "taskonomy", *words, "--out", tmp_path / "a")
     assert again.code == 0, again.err
+
+
+def test_geometry_that_tasks_share_is_tried_and_others_may_follow_from_it() -> None:
+    """One sample stands for many, which pay for the codec's file."""
+    tasks = "depth_zbuffer,normal,depth_euclidean,edge_occlusion"
+    many = open_source("sample", n=100_000, size=96, tasks=tasks)
+    wanted = [task for task in many.tasks if task.name in tasks.split(",")]
+    asked = CodingOptions(codec="auto", auto_samples=1, auto_minutes=0)
+    coding = decide_coding(asked, many, wanted, report_of(many))
+    assert coding.choice is not None
+    assert coding.choice.codecs["depth_zbuffer"] == coding.choice.codecs["normal"] == "surfaces"
+    assert set(coding.choice.follows) == FOLLOWING
+    sample = read_sample(many, 0, [task.name for task in wanted]).arrays
+    codecs = coding.codec_set
+    (coded,) = codecs.encode_batch([sample], coding.quality)
+    (decoded,) = codecs.decode_batch([coded], list(FOLLOWING), 96 * 96)
+    for name in FOLLOWING:
+        needed = required_streams(codecs.streams(), [name])
+        assert {"geometry", "depth_zbuffer"} <= set(needed)
+        assert decoded[name].shape == (96, 96)
+    assert len(coded["edge_occlusion"]) < len(coded["depth_zbuffer"])
