@@ -9,9 +9,13 @@ import pytest
 
 from dsc import _kernels
 from dsc._codecs.base import JointCodec
+from dsc._codecs.coding.entropy import SymbolEncoder
+from dsc._codecs.context.scan import encode_scan
+from dsc._codecs.label.palette import index_labels
 from dsc._codecs.registry import codec_from_config, make_codec
+from dsc._codecs.surfaces import encoding
 from dsc._codecs.surfaces.codec import SurfacesCodec
-from dsc._codecs.surfaces.encoding import OWN, PARTED, WHOLE
+from dsc._codecs.surfaces.encoding import BY_ROWS, OWN, PARTED, PARTED_BY_ROWS, WHOLE
 from dsc._codecs.surfaces.partition import Partition
 from dsc._renderer.clevr import render_clevr
 from dsc._renderer.render import render_view
@@ -120,7 +124,7 @@ def test_rooms_take_fewer_bytes_at_no_larger_error(quality: int, share: float) -
 def test_spheres_and_cylinders_are_curves() -> None:
     sample = {name: render_clevr(3, 128, 0, ())[name] for name in NAMES}
     streams = encode(sample)
-    assert streams["normal"][0] in (WHOLE, PARTED)
+    assert streams["normal"][0] != OWN
     picture = alone("av1", NORMAL, sample, 60)[0]
     assert len(streams["normal"]) < 0.4 * len(picture)
 
@@ -135,7 +139,7 @@ def test_each_task_is_read_with_what_it_requires_alone() -> None:
         assert np.array_equal(part[name], whole[name])
     assert list(required_streams(codec.streams(), ["segment_semantic"])) == ["segment_semantic"]
     assert streams["depth_zbuffer"][0] == WHOLE
-    assert streams["normal"][0] == PARTED
+    assert streams["normal"][0] in (PARTED, PARTED_BY_ROWS)
 
 
 def test_noise_falls_back_to_each_tasks_own_codec() -> None:
@@ -218,7 +222,7 @@ def test_holes_come_back_and_tasks_may_have_holes_of_their_own() -> None:
     for task in (DEPTH, NORMAL):
         holes = task.invalid_mask(sample[task.name])
         assert np.array_equal(task.invalid_mask(decoded[task.name]), holes)
-    assert streams["normal"][0] == PARTED
+    assert streams["normal"][0] in (PARTED, PARTED_BY_ROWS)
 
 
 def test_what_is_missing_or_too_large_is_refused() -> None:
@@ -233,6 +237,32 @@ def test_what_is_missing_or_too_large_is_refused() -> None:
         decode({**streams, "geometry": b""}, ["depth_zbuffer"])
     with pytest.raises(BitstreamError, match="unknown form"):
         decode({**streams, "depth_zbuffer": b"\x02" + streams["depth_zbuffer"][1:]})
+
+
+@pytest.mark.parametrize("by_rows", [False, True])
+def test_children_come_by_the_network_or_row_by_row(by_rows: bool, monkeypatch) -> None:
+    numbered = encoding.numbered
+
+    def one_way(model, children):
+        found = index_labels(children)[0]
+        if not by_rows:
+            return found, False
+        order = encode_scan(SymbolEncoder(), found)
+        return np.argsort(order).astype(np.uint16)[found], True
+
+    sample = view(0)
+    usual = encode(sample)
+    monkeypatch.setattr(encoding, "numbered", one_way)
+    streams = encode(sample)
+    assert streams["normal"][0] == (PARTED_BY_ROWS if by_rows else PARTED)
+    assert bool(streams["geometry"][0] & BY_ROWS) == by_rows
+    assert sum(map(len, streams.values())) >= sum(map(len, usual.values()))
+    monkeypatch.setattr(encoding, "numbered", numbered)
+    found, other = decode(streams), decode(usual)
+    assert all(np.array_equal(found[name], other[name]) for name in NAMES)
+    if by_rows:
+        with pytest.raises(BitstreamError):
+            decode({**streams, "geometry": streams["geometry"][:-4]})
 
 
 def test_kernels_and_their_twins_agree() -> None:

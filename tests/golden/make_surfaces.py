@@ -23,7 +23,7 @@ TANGENT = 0.7
 
 
 def cases() -> dict[str, dict[str, np.ndarray]]:
-    """Return a room with a ball and a hole, and the same with depth that is no surface."""
+    """Return a room with a ball and a hole, without surfaces of depth, and with ragged normals."""
     x, y = np.meshgrid(np.linspace(-1, 1, WIDTH), np.linspace(-1, 1, HEIGHT) * HEIGHT / WIDTH)
     ray = np.stack([TANGENT * x, -TANGENT * y, -np.ones_like(x)], axis=-1)
     faces = [((0, 1, 0), 1.2, 1), ((0, -1, 0), 1.3, 2), ((1, 0, 0.3), 1.6, 3), ((-0.2, 0, 1), 4, 3)]
@@ -52,7 +52,12 @@ def cases() -> dict[str, dict[str, np.ndarray]]:
     depth[hole], native[hole], label[hole] = 0, 127, 0
     room = {"depth": depth, "normal": native, "label": label}
     rough = np.random.default_rng(0).integers(500, 4000, depth.shape).astype(np.uint16)
-    return {"room": room, "rough": {**room, "depth": rough}}
+    shelf = np.array([(0, 128, 255), (255, 128, 128)], np.uint8)
+    rows, columns = np.mgrid[:50, :70]
+    ragged = (rows * 7 + columns * columns // 5) % 13 < 4
+    barred = {**room, "normal": native.copy()}
+    barred["normal"][60:110, 20:90] = shelf[ragged.astype(int)]
+    return {"room": room, "rough": {**room, "depth": rough}, "barred": barred}
 
 
 def main() -> None:

@@ -75,11 +75,6 @@ class NormalPaletteCodec(ModelTaskCodec):
         """Return the model file that comes with dsc."""
         return shipped_file()
 
-    @staticmethod
-    def picture_in(data: bytes) -> bytes | None:
-        """Return the picture's stream that a stream holds; None where it holds labels."""
-        return data[1:] if data[0] == NormalForm.PICTURE else None
-
     def refusal(self, task: Task) -> str | None:
         """Refuse what is no map of normals."""
         if task.is_exact:
@@ -90,12 +85,16 @@ class NormalPaletteCodec(ModelTaskCodec):
 
     def encode_task(self, task: Task, array: Array, quality: int) -> bytes:
         """Encode a map in the form that takes fewer bytes at no larger error."""
+        return self.encode_beside(task, array, quality)[0]
+
+    def encode_beside(self, task: Task, array: Array, quality: int) -> tuple[bytes, bytes]:
+        """Return the same, and the picture's stream that it was compared with."""
         asked = Quality(default=quality)
         picture = self._pictures.encode_batch([{task.name: array}], asked)[0][task.name]
         labels = self._encode_labels(task, array, picture)
         if labels is not None:
-            return bytes([NormalForm.LABELS]) + labels
-        return bytes([NormalForm.PICTURE]) + picture
+            return bytes([NormalForm.LABELS]) + labels, picture
+        return bytes([NormalForm.PICTURE]) + picture, picture
 
     def _encode_labels(self, task: Task, array: Array, picture: bytes) -> bytes | None:
         """Encode a map as labels; None where that is no shorter, or has larger errors."""

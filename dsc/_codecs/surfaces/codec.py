@@ -12,16 +12,17 @@ stream that is then read without the others. The bytes, little-endian::
 
     TASK of labels: what `label-context` writes
     geometry: nothing, where no task needs it; else
-        u8   bit i: the i-th label map takes part
+        u8   bit i up to 6: the i-th label map takes part; bit 7: children row by row
         u16  height, width
         ...  words of the entropy coder: children within labels (`dsc._codecs.surfaces.partition`);
              none where there is one class within each
     TASK of depth or normals:
-        u8   form: 0, own codec; 1, surfaces of the partition of ``geometry``; 2, of normals, of a
-             finer one
+        u8   form: 0, own codec; 1, surfaces of the partition of ``geometry``; of normals also 2, of
+             a finer one, and 3, of one whose children come row by row
         ...  the own codec's stream, or words (`dsc._codecs.surfaces.depth`, `.normals`)
 
-The first map of each kind takes part, and up to eight label maps.
+Children that come row by row (`dsc._codecs.context.scan`) are followed by a byte `END` in
+``geometry``. The first map of each kind takes part, and up to seven label maps.
 """
 
 import struct
@@ -34,22 +35,34 @@ import numpy as np
 from dsc._codecs.base import Array, Sample, check_array
 from dsc._codecs.classical.av1 import Av1Codec
 from dsc._codecs.coding.entropy import SymbolDecoder
-from dsc._codecs.context.coder import decode_labels
 from dsc._codecs.context.weights import cached_model, shipped_file
 from dsc._codecs.label.codec import LabelContextCodec
 from dsc._codecs.label.normals import NormalPaletteCodec
-from dsc._codecs.maps.base import NOT_DAMAGE, TaskCodec
+from dsc._codecs.maps.base import MAX_SIDE, NOT_DAMAGE, TaskCodec
 from dsc._codecs.maps.lossy import LossyHeader, from_image
+from dsc._codecs.surfaces.children import get_children
 from dsc._codecs.surfaces.depth import Planes
-from dsc._codecs.surfaces.encoding import OWN, PARTED, WHOLE, Map, SurfaceEncoder, SurfaceStreams
+from dsc._codecs.surfaces.encoding import (
+    BY_ROWS,
+    END,
+    END_SIZE,
+    OWN,
+    PARTED,
+    PARTED_BY_ROWS,
+    WHOLE,
+    Map,
+    SurfaceEncoder,
+    SurfaceStreams,
+)
 from dsc._codecs.surfaces.normals import Directions
 from dsc._codecs.surfaces.partition import Partition
 from dsc._schemas import Effort, Quality, Stream, Task, TaskKind
 from dsc.errors import LIST_DAMAGE, BitstreamError, CodecError, UnknownTaskError
 
 GEOMETRY = "geometry"
-MOST_LABELS = 8
+MOST_LABELS = 7
 HEADER = struct.Struct("<BHH")
+PARTS = (PARTED, PARTED_BY_ROWS)
 
 
 class SurfacesCodec:
@@ -247,13 +260,14 @@ class _Reader:
 
     def _read_surfaces(self, task: Task, data: bytes, partition: Partition) -> Array:
         form, words = data[0], data[1:]
-        if form not in (WHOLE, PARTED) or (form == PARTED and task.kind is TaskKind.DEPTH):
+        if form not in ((WHOLE,) if task.kind is TaskKind.DEPTH else (WHOLE, *PARTS)):
             raise ValueError(f"unknown form {form}")
         if not words:  # the coder would give zeros for ever
             raise ValueError("there are no words")
         decoder = SymbolDecoder(words)
-        if form == PARTED:
-            children = decode_labels(decoder, self._codec._model, *partition.ids.shape)
+        if form != WHOLE:
+            size, by_rows = partition.ids.shape, form == PARTED_BY_ROWS
+            children = get_children(decoder, self._codec._model, size, by_rows)
             partition = partition.refined(children)
         kind = Planes if task.kind is TaskKind.DEPTH else Directions
         found = kind.get(decoder, partition.count)
@@ -282,7 +296,8 @@ class _Reader:
         return self._geometry
 
     def _read_geometry(self, data: bytes) -> Partition:
-        used, height, width = HEADER.unpack_from(data)
+        first, height, width = HEADER.unpack_from(data)
+        used, by_rows = first & ~BY_ROWS, bool(first & BY_ROWS)
         if not 0 < height * width <= self._max_pixels:
             raise ValueError(
                 f"{height}×{width} pixels, at most {self._max_pixels} are expected here"
@@ -301,7 +316,9 @@ class _Reader:
         if not words:
             return labels
         decoder = SymbolDecoder(words)
-        children = decode_labels(decoder, codec._model, height, width)
+        children = get_children(decoder, codec._model, (height, width), by_rows)
+        if by_rows and decoder.get_uniform(1, END_SIZE)[0] != END:
+            raise ValueError("after the children comes no mark of the end")
         decoder.check_end()
         return labels.refined(children)
 
@@ -336,13 +353,12 @@ def _encode_own(
     codec: TaskCodec, task: Task, array: Array, quality: Quality
 ) -> tuple[bytes, bytes]:
     """Return a task's stream by its own codec, and that of its picture."""
+    if isinstance(codec, NormalPaletteCodec):
+        if max(array.shape[:2]) > MAX_SIDE:
+            raise CodecError(f"task {task.name}: a side is longer than {MAX_SIDE}")
+        return codec.encode_beside(task, array, quality.of(task.name))
     own = codec.encode_batch([{task.name: array}], quality)[0][task.name]
-    if not isinstance(codec, NormalPaletteCodec):
-        return own, own
-    picture = NormalPaletteCodec.picture_in(own)
-    if picture is None:
-        picture = codec.pictures.encode_batch([{task.name: array}], quality)[0][task.name]
-    return own, picture
+    return own, own
 
 
 def _invalid(task: Task, array: Array) -> Any:

@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 
 from dsc._codecs.base import Array
 from dsc._codecs.coding.entropy import SymbolEncoder
-from dsc._codecs.context.coder import encode_labels
 from dsc._codecs.context.network import LabelModel
 from dsc._codecs.label.directions import ANGLE_BITS, Errors, angles_between
-from dsc._codecs.label.palette import index_labels
+from dsc._codecs.surfaces.children import numbered, put_children
 from dsc._codecs.surfaces.depth import Planes
 from dsc._codecs.surfaces.fitting import Depths, Fitting
 from dsc._codecs.surfaces.merging import Budget
@@ -26,13 +25,15 @@ from dsc._schemas import Effort
 Bool = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 LEAST_ERROR = 1e-12  # of a budget
-OWN, WHOLE, PARTED = range(3)  # forms of a stream; the numbers stand in bitstreams
+OWN, WHOLE, PARTED, PARTED_BY_ROWS = range(4)  # forms of a stream, as bitstreams have them
+BY_ROWS = 0x80  # of the first byte of ``geometry``
+END, END_SIZE = 0xA5, 1 << 8  # without it, a cut could pass for a map
 DEPTH_PRICES: dict[Effort, tuple[float, ...]] = {
     Effort.FAST: (500,), Effort.DEFAULT: (500, 2000), Effort.BEST: (250, 500, 1000, 4000),
 }  # fmt: skip
 NORMAL_PRICES: dict[Effort, tuple[float, ...]] = {
-    Effort.FAST: (1000,), Effort.DEFAULT: (60, 250, 1000, 4000),
-    Effort.BEST: (30, 60, 120, 250, 500, 1000, 4000),
+    Effort.FAST: (1000,), Effort.DEFAULT: (4, 15, 60, 250, 1000, 4000),
+    Effort.BEST: (2, 4, 8, 15, 30, 60, 120, 250, 500, 1000, 4000, 16000),
 }  # fmt: skip
 STARTS_AT = 250.0
 # low bits of codes and slopes that are left out, the most first
@@ -144,32 +145,29 @@ class SurfaceEncoder:
             nothing if normal is None else normal.invalid,
             inverse,
             None if normal is None else self._normal_budget(normal, 1.0),
+            None if self._depth is None else self._depth_budget(self._depth, 1.0),
         )
 
     def _code_depth(self, fitting: Fitting) -> tuple[Partition, bytes, bytes] | None:
         given = self._depth
         if given is None or not fitting.has_depth:
             return None
-        valid = ~given.invalid
-        original = given.array[valid].astype(np.float64)
-        most = _relative_errors(given.decoded[valid], original)
         best = None
         for price in DEPTH_PRICES[self._effort]:
-            budget = Budget(
-                max(most[0] * original.size, LEAST_ERROR),
-                max(most[1] ** 2 * original.size, LEAST_ERROR),
-                price,
-            )
+            budget = self._depth_budget(given, price)
             found = fitting.fit_depth(self._labels, given.invalid, budget)
-            children = index_labels(self._labels.children(found.partition))[0]
+            children, by_rows = numbered(self._model, self._labels.children(found.partition))
             fitted = found.numbered(self._labels.refined(children))
-            planes = self._coarsest(given, fitted, most)
+            planes = self._coarsest(given, fitted)
             if planes is None:
                 continue
             encoder = SymbolEncoder()
             if children.any():
-                encode_labels(encoder, self._model, children)
-            geometry = self._header + encoder.finish()
+                put_children(encoder, self._model, children, by_rows)
+            if by_rows:
+                encoder.put_uniform(np.array([END], np.int32), END_SIZE)
+            first = self._header[0] | (BY_ROWS if by_rows else 0)
+            geometry = bytes([first]) + self._header[1:] + encoder.finish()
             encoder = SymbolEncoder()
             planes.put(encoder)
             depth = bytes([WHOLE]) + encoder.finish()
@@ -180,10 +178,11 @@ class SurfaceEncoder:
         return best
 
     @staticmethod
-    def _coarsest(given: Map, fitted: Depths, most: tuple[float, float]) -> Planes | None:
+    def _coarsest(given: Map, fitted: Depths) -> Planes | None:
         """Return planes with as many low bits left out as errors allow; None if none are."""
         valid = ~given.invalid
         original = given.array[valid].astype(np.float64)
+        most = _relative_errors(given.decoded[valid], original)
         most_count = int(np.iinfo(given.array.dtype).max)
 
         def at(coarse: int, level: int) -> Planes | None:
@@ -226,7 +225,7 @@ class SurfaceEncoder:
     ) -> bytes | None:
         """Return the normals' stream; None where its errors are too large."""
         fitted, found = fitting.fit_normals(within, self._normal_budget(given, price))
-        children = index_labels(within.children(fitted))[0]
+        children, by_rows = numbered(self._model, within.children(fitted))
         partition = within.refined(children)
         found = found.numbered(fitted, partition)
         picture = found.picture(partition)
@@ -234,10 +233,20 @@ class SurfaceEncoder:
         if not _angle_errors(given, made).is_within(_angle_errors(given, given.decoded)):
             return None
         encoder = SymbolEncoder()
+        form = WHOLE
         if children.any():
-            encode_labels(encoder, self._model, children)
+            put_children(encoder, self._model, children, by_rows)
+            form = PARTED_BY_ROWS if by_rows else PARTED
         found.put(encoder)
-        return bytes([PARTED if children.any() else WHOLE]) + encoder.finish()
+        return bytes([form]) + encoder.finish()
+
+    @staticmethod
+    def _depth_budget(given: Map, price: float) -> Budget:
+        valid = ~given.invalid
+        original = given.array[valid].astype(np.float64)
+        mean, root = _relative_errors(given.decoded[valid], np.maximum(original, 1))
+        count = original.size
+        return Budget(max(mean * count, LEAST_ERROR), max(root**2 * count, LEAST_ERROR), price)
 
     @staticmethod
     def _normal_budget(given: Map, price: float) -> Budget:

@@ -29,7 +29,7 @@ from dsc._codecs.surfaces.normals import (
 )
 from dsc._codecs.surfaces.partition import Int, Partition
 from dsc._codecs.surfaces.pieces import Numbers, first_pieces
-from dsc._codecs.surfaces.splitting import parted, split_curved
+from dsc._codecs.surfaces.splitting import parted_curve, split_bent, split_curved
 
 Bool = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -76,6 +76,7 @@ class Fitting:
         no_normal: Bool,
         inverse: Floats | None,
         normal_budget: Budget | None,
+        depth_budget: Budget | None,
     ) -> "Fitting | None":
         """Find the pieces of maps; None where they are too many.
 
@@ -85,6 +86,8 @@ class Fitting:
             (H, W, 3) uint8, or None, and (H, W) where there is none.
         inverse
             (H, W) inverse depth, 0 where there is none; or None.
+        normal_budget, depth_budget
+            The errors that tasks may have.
         """
         unit = None
         held = labels.ids.astype(np.int64)
@@ -99,6 +102,8 @@ class Fitting:
             return None
         if unit is not None and normal_budget is not None:
             pieces = split_curved(pieces, unit, SPLIT_SHARE * normal_budget.square)
+        if inverse is not None and depth_budget is not None:
+            pieces = split_bent(pieces, inverse, SPLIT_SHARE * depth_budget.square)
         height, width = no_normal.shape
         x, y = (np.arange(1 - n, n, 2) / n for n in (width, height))
         grid = np.meshgrid(x, y)
@@ -188,7 +193,7 @@ class Fitting:
         self, rows: Int, columns: Int, tilt: Tilt, budget: Budget, cost: float
     ) -> Bool | None:
         """Tell which pixels of a curved class are better another class; None where none are."""
-        second = parted(unit_vectors(self._at(rows, columns)), rows, columns)
+        second = parted_curve(unit_vectors(self._at(rows, columns)), rows, columns)
         if min(second.sum(), (~second).sum()) < LEAST_PART:
             return None
         after = sum(

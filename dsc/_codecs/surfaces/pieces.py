@@ -38,16 +38,16 @@ def first_pieces(
     """
     across, down = (_alike(held, normal, inverse, axis) for axis in (1, 0))
     pieces = connected(across, down)
-    if pieces is None or unit is None:
-        return pieces
-    crumb = np.bincount(pieces.ravel())[pieces] < CRUMB
-    for axis, known in ((1, across), (0, down)):
-        first, second = _pair(crumb, axis)
-        known[first & second & _turns(held, unit, inverse, axis)] = True
-    return connected(across, down)
+    if unit is not None:
+        crumb = np.bincount(pieces.ravel())[pieces] < CRUMB
+        for axis, known in ((1, across), (0, down)):
+            first, second = _pair(crumb, axis)
+            known[first & second & _turns(held, unit, inverse, axis)] = True
+        pieces = connected(across, down)
+    return None if int(pieces.max()) >= MOST else pieces
 
 
-def connected(across: Bool, down: Bool) -> Numbers | None:
+def connected(across: Bool, down: Bool) -> Numbers:
     """Find the pieces that neighbours make that belong together.
 
     Parameters
@@ -57,7 +57,8 @@ def connected(across: Bool, down: Bool) -> Numbers | None:
 
     Returns
     -------
-    Numbers from 0, in the order of their first pixels; None where there are more than `MOST`.
+    (H, W)
+        Numbers from 0, in the order of their first pixels.
     """
     height, width = across.shape[0], down.shape[1]
     starts = np.ones((height, width), bool)
@@ -75,8 +76,8 @@ def connected(across: Bool, down: Bool) -> Numbers | None:
         if np.array_equal(least, root):
             break
         root = least
-    values, number = np.unique(root, return_inverse=True)
-    return None if len(values) > MOST else number[runs]
+    number = np.unique(root, return_inverse=True)[1]
+    return np.asarray(number[runs])
 
 
 def _pair(array: Array, axis: int) -> tuple[Array, Array]:

@@ -1,8 +1,11 @@
-"""Curved pieces that one polynomial does not describe are parted in two, by what describes each.
+"""Pieces that one polynomial does not describe are parted in two, by what describes each.
 
-Two balls that touch have normals that turn slowly all over. Pixels are given to the one of two
-polynomials that they are closer to, and these are fitted again, until nothing changes.
+Two balls that touch have normals that turn slowly all over, and on a plane that is bent normals may
+be alike. Pixels are given to the one of two polynomials that they are closer to, and these are
+fitted again, until nothing changes.
 """
+
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +14,14 @@ from dsc._codecs.surfaces.moments import solved, terms
 from dsc._codecs.surfaces.pieces import Numbers
 
 LEAST = 24  # pixels of a piece that is parted
+LEAST_PART = 6
 ROUNDS = 12
 DEPTH = 4  # a piece is parted into 2^4 at most
 GAIN = 0.5  # of the error that must be left at most, or the piece stays whole
 Floats = NDArray[np.float64]
+Places = NDArray[np.integer]
+Fields = Callable[[Numbers, Places, Places], tuple[Floats, Floats]]
+"""Returns the terms (n, k) and the values (n, c) of pixels, by places in the flat map and in it."""
 
 
 def split_curved(pieces: Numbers, unit: Floats, most: float) -> Numbers:
@@ -25,29 +32,56 @@ def split_curved(pieces: Numbers, unit: Floats, most: float) -> Numbers:
     unit
         (H, W, 3) normals, zero where there is none.
     """
-    flat, vectors = pieces.ravel().copy(), unit.reshape(-1, 3)
+    vectors = unit.reshape(-1, 3)
+
+    def fields(at: Numbers, rows: Places, columns: Places) -> tuple[Floats, Floats]:
+        return _basis(rows, columns), vectors[at]
+
+    return _split(pieces, fields, most)
+
+
+def split_bent(pieces: Numbers, inverse: Floats, most: float) -> Numbers:
+    """Part the pieces (H, W) whose error of depth under a plane is above `most`.
+
+    Parameters
+    ----------
+    inverse
+        (H, W) inverse depth, 0 where there is none.
+    """
+    flat = inverse.ravel()
+
+    def fields(at: Numbers, rows: Places, columns: Places) -> tuple[Floats, Floats]:
+        own = flat[at]
+        there = (own > 0)[:, None]
+        scaled = _basis(rows, columns)[:, :3] * (own.mean() / np.where(own > 0, own, 1))[:, None]
+        return np.where(there, scaled, 0), there.astype(np.float64)
+
+    return _split(pieces, fields, most)
+
+
+def _split(pieces: Numbers, fields: Fields, most: float) -> Numbers:
+    flat = pieces.ravel().copy()
     order = np.argsort(flat, kind="stable")
     counts = np.bincount(flat)
     number = len(counts)
-    starts = np.cumsum(counts) - counts
-    todo = []
-    for start, count in zip(starts.tolist(), counts.tolist(), strict=True):
-        if count >= LEAST:
-            at = order[start : start + count]
-            if (vectors[at] != vectors[at[0]]).any():
-                todo.append((at, DEPTH))
+    ends = np.cumsum(counts)
+    todo = [(order[ends[k] - counts[k] : ends[k]], DEPTH) for k in np.flatnonzero(counts >= LEAST)]
     while todo:
         at, left = todo.pop()
-        rows, columns = np.divmod(at, pieces.shape[1])
-        basis = _basis(rows, columns)
-        whole = _errors(basis, vectors[at], np.ones(len(at), bool))
-        if not left or len(at) < LEAST or whole.sum() <= most:
+        if not left or len(at) < LEAST:
             continue
-        second = parted(vectors[at], rows, columns)
-        after = np.minimum(
-            _errors(basis, vectors[at], second), _errors(basis, vectors[at], ~second)
-        )
-        if min(second.sum(), (~second).sum()) < 6 or after.sum() > GAIN * whole.sum():
+        rows, columns = np.divmod(at, pieces.shape[1])
+        basis, values = fields(at, rows, columns)
+        if (values == values[0]).all() and (basis[:, 0] == basis[0, 0]).all():
+            continue
+        whole = _errors(basis, values, np.ones(len(at), bool)).sum()
+        if whole <= most:
+            continue
+        second = parted(basis, values, rows, columns)
+        if min(second.sum(), (~second).sum()) < LEAST_PART:
+            continue
+        after = np.minimum(_errors(basis, values, second), _errors(basis, values, ~second))
+        if after.sum() > GAIN * whole:
             continue
         flat[at[second]] = number
         number += 1
@@ -55,33 +89,35 @@ def split_curved(pieces: Numbers, unit: Floats, most: float) -> Numbers:
     return flat.reshape(pieces.shape)
 
 
-def _basis(rows: NDArray[np.integer], columns: NDArray[np.integer]) -> Floats:
-    scale = max(np.ptp(rows), np.ptp(columns), 1) / 2
-    return terms((columns - columns.mean()) / scale, (rows - rows.mean()) / scale)
-
-
-def _errors(basis: Floats, vectors: Floats, where: NDArray[np.bool_]) -> Floats:
-    """Return the squared error (n,) of a polynomial that is fitted where it is said."""
-    size = 6 if where.sum() >= 18 else 3 if where.sum() >= 9 else 1
-    own = basis[:, :size]
-    fitted = solved(own[where], vectors[where])
-    error: Floats = ((own @ fitted - vectors) ** 2).sum(axis=1)
-    return error
-
-
-def parted(
-    vectors: Floats, rows: NDArray[np.integer], columns: NDArray[np.integer]
-) -> NDArray[np.bool_]:
+def parted_curve(vectors: Floats, rows: Places, columns: Places) -> NDArray[np.bool_]:
     """Tell which of the pixels of a piece, with normals (n, 3), are of its second part."""
-    basis = _basis(rows, columns)
+    return parted(_basis(rows, columns), vectors, rows, columns)
+
+
+def parted(basis: Floats, values: Floats, rows: Places, columns: Places) -> NDArray[np.bool_]:
+    """Tell which of the pixels of a piece are of its second part."""
     along = np.stack([columns - columns.mean(), rows - rows.mean()], axis=1)
     axis = np.linalg.eigh(np.einsum("ni,nj->ij", along, along))[1][:, -1]
     second = along @ axis > 0
     for _ in range(ROUNDS):
-        if min(second.sum(), (~second).sum()) < 6:
+        if min(second.sum(), (~second).sum()) < LEAST_PART:
             break
-        again = _errors(basis, vectors, second) < _errors(basis, vectors, ~second)
+        again = _errors(basis, values, second) < _errors(basis, values, ~second)
         if np.array_equal(again, second):
             break
         second = again
     return np.asarray(second)
+
+
+def _basis(rows: Places, columns: Places) -> Floats:
+    scale = max(int(np.ptp(rows)), int(np.ptp(columns)), 1) / 2
+    return terms((columns - columns.mean()) / scale, (rows - rows.mean()) / scale)
+
+
+def _errors(basis: Floats, values: Floats, where: NDArray[np.bool_]) -> Floats:
+    """Return the squared error (n,) of a polynomial that is fitted where it is said."""
+    count = int(where.sum())
+    size = 6 if count >= 18 else 3 if count >= 9 else 1
+    own = basis[:, :size]
+    error: Floats = ((own @ solved(own[where], values[where]) - values) ** 2).sum(axis=1)
+    return error
