@@ -217,6 +217,9 @@ def _show_info(where: str, opened: "Archive", summary: "Summary") -> None:
     if manifest.source_report is not None:
         for text in manifest.source_report.notes:
             say(text)
+        for found in manifest.source_report.tasks.values():
+            for text in found.warnings:
+                say(f"warning: {text}")
         left_out = manifest.source_report.left_out
         if left_out:
             count = sum(one.files for one in left_out)

@@ -15,6 +15,7 @@ from dsc._jobs.archive.inputs import (
     check_left_out,
     choose_tasks,
     look_at_first,
+    noting_noise,
     only_split,
     open_data,
 )
@@ -204,6 +205,8 @@ def run(options: CompressOptions, watch: Watch = NOBODY) -> Manifest:
                 on_choice=watch.on_choice,
                 on_trial=watch.on_trial,
             )
+            if output.manifest is None:
+                report = noting_noise(source, coding, report, probed.read, options)
             watch.starts(report, coding)
             tally.begin()
             job = _plan(source, coding, options, output, tally, probed, pool)

@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -13,11 +13,13 @@ from dsc._extras import is_installed
 from dsc._jobs.archive.options import CompressOptions
 from dsc._jobs.workers.ray_session import NEEDS_RAY
 from dsc._jobs.workers.verdict import RETRIES, may_pass
+from dsc._pipeline.choose.coding import Coding
 from dsc._pipeline.choose.decide import asks_for_targets, coded_tasks
+from dsc._pipeline.choose.noise import may_be_noisy, noise_warning
 from dsc._pipeline.options import CodingOptions, ShardingOptions, SourceOptions, WorkOptions
 from dsc._pipeline.write.plan import check_split, indices_to_probe
 from dsc._pipeline.write.samples import BATCH_BYTES, advice
-from dsc._schemas import Task, resolve_task, resolve_tasks
+from dsc._schemas import SourceReport, Task, resolve_task, resolve_tasks
 from dsc._sources.base import SourceSample, left_out_of, read_sample, splits_of
 from dsc._sources.registry import Source, open_source, options_of
 from dsc._sources.rendered.further import FURTHER_TASKS
@@ -179,6 +181,40 @@ def look_at_first(
     is_ordered, split = asks_for_targets(options.coding), only_split(options.data)
     indices = indices_to_probe(source, is_ordered, sharding, split) or [0]
     return look_at(source, tasks, indices, options.work.on_error)
+
+
+def noting_noise(
+    source: Source,
+    coding: Coding,
+    report: SourceReport,
+    read: Mapping[int, SourceSample],
+    options: CompressOptions,
+) -> SourceReport:
+    """Return a report that also warns of pictures whose noise decides what a quality means.
+
+    Parameters
+    ----------
+    read
+        The samples that were looked at first; a call that goes on reads them again, so that it
+        ends in the same report.
+    """
+    asked = may_be_noisy(coding)
+    if not asked:
+        return report
+    if not read:
+        try:
+            read = look_at_first(source, coding.tasks, options, options.sharding)
+        except SampleError:  # what is wrong is said by whoever needs the sample
+            return report
+    tasks = dict(report.tasks)
+    for task in asked:
+        images = [one.arrays[task.name] for one in read.values() if task.name in one.arrays]
+        warning = noise_warning(coding, task, images)
+        found = tasks.get(task.name)
+        if warning and found:
+            warnings = (*found.warnings, warning)
+            tasks[task.name] = found.model_copy(update={"warnings": warnings})
+    return report.model_copy(update={"tasks": tasks})
 
 
 def look_at(
