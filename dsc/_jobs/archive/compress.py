@@ -8,6 +8,7 @@ that names what is missing and how to go on, or with nothing touched.
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from dsc._jobs.archive.inputs import (
@@ -15,9 +16,10 @@ from dsc._jobs.archive.inputs import (
     check_left_out,
     choose_tasks,
     look_at_first,
-    noting_noise,
+    noise_warnings,
     only_split,
     open_data,
+    with_warnings,
 )
 from dsc._jobs.archive.local import Job, run_here
 from dsc._jobs.archive.options import CompressOptions
@@ -205,11 +207,13 @@ def run(options: CompressOptions, watch: Watch = NOBODY) -> Manifest:
                 on_choice=watch.on_choice,
                 on_trial=watch.on_trial,
             )
-            if output.manifest is None:
-                report = noting_noise(source, coding, report, probed.read, options)
+            begun = output.plan
+            noise = begun.noise if begun else noise_warnings(coding, probed.read)
+            report = with_warnings(report, noise)
             watch.starts(report, coding)
             tally.begin()
             job = _plan(source, coding, options, output, tally, probed, pool)
+            job = replace(job, plan=job.plan.model_copy(update={"noise": noise}))
             manifest = _finish(job, output, options, tally, report, pool)
             remember(manifest.plan_sha256, job.plan.source)
             return manifest

@@ -183,37 +183,25 @@ def look_at_first(
     return look_at(source, tasks, indices, options.work.on_error)
 
 
-def noting_noise(
-    source: Source,
-    coding: Coding,
-    report: SourceReport,
-    read: Mapping[int, SourceSample],
-    options: CompressOptions,
-) -> SourceReport:
-    """Return a report that also warns of pictures whose noise decides what a quality means.
-
-    Parameters
-    ----------
-    read
-        The samples that were looked at first; a call that goes on reads them again, so that it
-        ends in the same report.
-    """
-    asked = may_be_noisy(coding)
-    if not asked:
-        return report
-    if not read:
-        try:
-            read = look_at_first(source, coding.tasks, options, options.sharding)
-        except SampleError:  # what is wrong is said by whoever needs the sample
-            return report
-    tasks = dict(report.tasks)
-    for task in asked:
+def noise_warnings(coding: Coding, read: Mapping[int, SourceSample]) -> dict[str, str]:
+    """Say what noise does to tasks, by task, from the samples that were looked at first."""
+    found: dict[str, str] = {}
+    for task in may_be_noisy(coding):
         images = [one.arrays[task.name] for one in read.values() if task.name in one.arrays]
         warning = noise_warning(coding, task, images)
-        found = tasks.get(task.name)
-        if warning and found:
-            warnings = (*found.warnings, warning)
-            tasks[task.name] = found.model_copy(update={"warnings": warnings})
+        if warning:
+            found[task.name] = warning
+    return found
+
+
+def with_warnings(report: SourceReport, warnings: Mapping[str, str]) -> SourceReport:
+    """Return a report that also has a warning of some tasks."""
+    tasks = {
+        name: found.model_copy(update={"warnings": (*found.warnings, warnings[name])})
+        if name in warnings
+        else found
+        for name, found in report.tasks.items()
+    }
     return report.model_copy(update={"tasks": tasks})
 
 

@@ -152,6 +152,9 @@ class Growth(Schema):
     runs: tuple[Run, ...] = Field(min_length=1)
 
 
+BESIDE_THE_HASH: Mapping[str, Any] = {"encoder": {}, "noise": {}}
+
+
 class Plan(Schema):
     """What is compressed, and how.
 
@@ -174,6 +177,8 @@ class Plan(Schema):
     encoder
         Versions of the libraries that encode, by name; no part of the hash, because a finished
         archive is the same plan's whatever made it.
+    noise
+        What was said of noisy pictures, by task, for who goes on; no part of the hash either.
     """
 
     format_version: int = FORMAT_VERSION
@@ -191,12 +196,13 @@ class Plan(Schema):
     choice: Choice | None = None
     growth: Growth | None = None
     encoder: Mapping[str, str] = Field(default_factory=dict)
+    noise: Mapping[str, str] = Field(default_factory=dict)
 
     @model_serializer(mode="wrap")
     def _dump(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what was not asked for: plans without it keep their hashes."""
         whole: dict[str, Any] = handler(self)
-        unset: dict[str, Any] = {"choice": None, "growth": None, "splits": {}, "encoder": {}}
+        unset: dict[str, Any] = {"choice": None, "growth": None, "splits": {}, **BESIDE_THE_HASH}
         return {k: v for k, v in whole.items() if k not in unset or v != unset[k]}
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
@@ -213,10 +219,10 @@ class Plan(Schema):
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of the canonical JSON without the encoder."""
-        if not self.encoder:
+        """Hash of the canonical JSON without the encoder and what was said of noise."""
+        if not self.encoder and not self.noise:
             return hashlib.sha256(self.file_bytes).hexdigest()
-        return self.model_copy(update={"encoder": {}}).sha256
+        return self.model_copy(update=BESIDE_THE_HASH).sha256
 
     @cached_property
     def runs(self) -> tuple[Run, ...]:
@@ -479,9 +485,9 @@ def check_same_plan(plan: Plan, old: Plan | Manifest, where: str) -> None:
 
 def differences(plan: Plan, old: Plan | Manifest) -> list[str]:
     """List the fields in which a plan differs from an earlier one, as ``field: old -> new``."""
-    new_json = plan.model_copy(update={"encoder": {}}).model_dump(mode="json")
+    new_json = plan.model_copy(update=BESIDE_THE_HASH).model_dump(mode="json")
     if isinstance(old, Plan):
-        old_json = old.model_copy(update={"encoder": {}}).model_dump(mode="json")
+        old_json = old.model_copy(update=BESIDE_THE_HASH).model_dump(mode="json")
     else:  # a finished archive remembers less, and the rest by hash
         old_json = old.model_dump(mode="json", include={*new_json, "choice"} - {"source"})
         old_json |= {"source": {"name": old.source}}

@@ -1,5 +1,7 @@
 """Noise of pictures is estimated, and told from texture; what it does to a quality is said."""
 
+import json
+
 import imagecodecs
 import numpy as np
 import pytest
@@ -115,19 +117,61 @@ def test_compress_and_info_say_so_in_a_line(tmp_path):
     assert "noise" not in clean.err
 
 
-def test_a_call_that_goes_on_ends_in_the_same_report(tmp_path, monkeypatch):
-    def run(out):
-        source = open_source("rendered", frames=8, size=128, noise=12.0)
-        return compress(source, out, tasks="rgb", shard_size=4, codec="av1")
+def compress_noisy(out):
+    source = open_source("rendered", frames=8, size=128, noise=12.0)
+    return compress(source, out, tasks="rgb", shard_size=4, codec="av1")
 
+
+def stop_at_the_commit(out, monkeypatch):
     def stop(*given):
         raise KeyboardInterrupt
 
-    whole = run(tmp_path / "a")
-    assert whole.source_report.tasks["rgb"].warnings
     with monkeypatch.context() as patch:
         patch.setattr("dsc._jobs.archive.compress.commit", stop)
         with pytest.raises(KeyboardInterrupt):
-            run(tmp_path / "b")
-    run(tmp_path / "b")
+            compress_noisy(out)
+
+
+def test_a_call_that_goes_on_ends_in_the_same_report_and_looks_at_nothing(tmp_path, monkeypatch):
+    whole = compress_noisy(tmp_path / "a")
+    assert whole.source_report.tasks["rgb"].warnings
+    stop_at_the_commit(tmp_path / "b", monkeypatch)
+    monkeypatch.delattr("dsc._jobs.archive.compress.look_at_first")
+    monkeypatch.delattr("dsc._jobs.archive.compress.noise_warnings")
+    compress_noisy(tmp_path / "b")
     assert (tmp_path / "b" / "dsc.json").read_bytes() == (tmp_path / "a" / "dsc.json").read_bytes()
+
+
+def test_a_plan_of_before_that_says_nothing_of_noise_goes_on(tmp_path, monkeypatch):
+    stop_at_the_commit(tmp_path, monkeypatch)
+    path = tmp_path / ".dsc" / "plan.json"
+    plan = json.loads(path.read_bytes())
+    assert list(plan.pop("noise")) == ["rgb"]
+    path.write_text(json.dumps(plan))
+    manifest = compress_noisy(tmp_path)
+    assert manifest.source_report.tasks["rgb"].warnings == ()
+    assert run_dsc("verify", tmp_path).code == 0
+
+
+ODD = {
+    "one pixel": np.full((1, 1, 3), 99),
+    "three rows": np.random.default_rng(0).integers(0, 256, (3, 200, 3)),
+    "black": np.zeros((64, 80, 3)),
+    "flat and gray": np.full((64, 80), 130),
+    "textured": np.kron(np.random.default_rng(0).integers(60, 200, (20, 24)), np.ones((5, 5)))[
+        ..., None
+    ].repeat(3, 2),
+    "textured and gray": np.add.outer(np.arange(90) ** 2 % 97, np.arange(120) ** 2 % 89) + 20,
+    "16 bits": np.random.default_rng(0).normal(30000, 3000, (80, 96)),
+}
+
+
+@pytest.mark.parametrize("case", ODD)
+def test_odd_pictures_give_no_warning(case, tmp_path):
+    (tmp_path / "data" / "picture").mkdir(parents=True)
+    image = ODD[case].astype(np.uint16 if case == "16 bits" else np.uint8)
+    imagecodecs.imwrite(str(tmp_path / "data" / "picture" / "a.png"), image)
+    done = run_dsc("compress", "folder", "--root", tmp_path / "data", "--out", tmp_path / "out")
+    assert done.code == 0, done.err
+    assert "noise" not in done.err
+    assert dsc.open(tmp_path / "out")[0]["picture"].shape == image.shape

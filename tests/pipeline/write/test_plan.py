@@ -106,6 +106,11 @@ def test_a_changed_plan_keeps_nothing_of_the_old_ones_hash_and_shards() -> None:
     assert (changed.sha256, changed.shards) == (fresh.sha256, 3)
     assert changed.sha256 != plan.sha256
     assert plan.model_copy(update={"encoder": {"jxl": "9"}}).sha256 == plan.sha256
+    warned = plan.model_copy(update={"noise": {"rgb": "noise"}})
+    assert warned.sha256 == plan.sha256
+    assert Plan.from_json(warned.to_json()).noise == {"rgb": "noise"}
+    check_same_plan(warned, plan, "here")
+    assert "noise" not in plan.to_json()
 
 
 @pytest.mark.parametrize(
