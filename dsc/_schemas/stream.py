@@ -89,8 +89,10 @@ class CodecRecord(Schema):
         if not isinstance(rule, str) or not isinstance(inputs, dict):
             return ""
         params = self.config.get("params")
-        told = map(_told, *zip(*params.items(), strict=True)) if params else ()
-        return f"{', '.join(inputs)}: {', '.join([rule.partition('@')[0], *told])}"
+        ways = params if isinstance(params, list) else [params or {}]
+        told = [", ".join(_told(*one) for one in way.items()) for way in ways]
+        words = filter(None, [rule.partition("@")[0], " or ".join(filter(None, told))])
+        return f"{', '.join(inputs)}: {', '.join(words)}"
 
 
 def _told(name: str, value: int) -> str:

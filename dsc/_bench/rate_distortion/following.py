@@ -5,6 +5,7 @@ from is coded by the usual codec of its kind, at the same quality. So a task's o
 adds to these, and its bits alone hold them.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
@@ -13,8 +14,8 @@ from dsc._bench.environment import package_version
 from dsc._bench.rate_distortion.candidates import DERIVED, ComparedCodec, code_hash
 from dsc._bench.rate_distortion.datasets import BenchSet
 from dsc._codecs.base import Array, Sample
-from dsc._codecs.derived.rule import Rule
-from dsc._codecs.derived.rules import rule_class
+from dsc._codecs.derived.rules import rule_of
+from dsc._codecs.derived.ways import FoundRule
 from dsc._pipeline.choose.codec_set import CodecSet
 from dsc._pipeline.choose.codec_spec import choose_codecs
 from dsc._pipeline.choose.derive import find_rules
@@ -22,18 +23,18 @@ from dsc._schemas import Quality, Stream, Task
 
 
 @dataclass(frozen=True)
-class FoundRule:
-    """How a task follows from others: the rule's id, what it takes, its parameters."""
+class NotedRule:
+    """How a task follows from others: the rule's id, what it takes, its parameters as JSON."""
 
     task: str
     rule: str
     inputs: tuple[str, ...]
-    params: tuple[tuple[str, int], ...]
+    params: str
 
-    def made(self, tasks: Mapping[str, Task]) -> Rule:
+    def made(self, tasks: Mapping[str, Task]) -> FoundRule:
         """Make the rule."""
         inputs = [tasks[name] for name in self.inputs]
-        return rule_class(self.rule).from_params(tasks[self.task], inputs, dict(self.params))
+        return rule_of(self.rule, tasks[self.task], inputs, json.loads(self.params))
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class FollowingTasks(ComparedCodec):
         What follows there.
     """
 
-    rules: tuple[FoundRule, ...] = ()
+    rules: tuple[NotedRule, ...] = ()
 
     @classmethod
     def found(cls, name: str, data: BenchSet) -> Self:
@@ -85,7 +86,7 @@ class FollowingTasks(ComparedCodec):
             "versions": {part: package_version(part) for part in ("dsc", "imagecodecs")},
         }
 
-    def _there(self, tasks: Sequence[Task]) -> list[FoundRule]:
+    def _there(self, tasks: Sequence[Task]) -> list[NotedRule]:
         names = {task.name for task in tasks}
         return [rule for rule in self.rules if names.issuperset((rule.task, *rule.inputs))]
 
@@ -123,5 +124,5 @@ def on_set(candidates: Sequence[ComparedCodec], data: BenchSet) -> tuple[Compare
     )
 
 
-def _noted(task: str, rule: Rule) -> FoundRule:
-    return FoundRule(task, rule.id, tuple(rule.inputs), tuple(sorted(rule.params().items())))
+def _noted(task: str, rule: FoundRule) -> NotedRule:
+    return NotedRule(task, rule.id, tuple(rule.inputs), json.dumps(rule.params(), sort_keys=True))

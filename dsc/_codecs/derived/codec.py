@@ -34,8 +34,9 @@ from dsc._codecs.derived.difference import (
     can_have_difference,
     encode_difference,
 )
-from dsc._codecs.derived.rule import Own, Rule
-from dsc._codecs.derived.rules import rule_class
+from dsc._codecs.derived.rule import Own
+from dsc._codecs.derived.rules import rule_of
+from dsc._codecs.derived.ways import FoundRule
 from dsc._codecs.maps.base import NOT_DAMAGE
 from dsc._codecs.registry import codec_from_config
 from dsc._schemas import Effort, Quality, Stream, Task, TaskKind
@@ -84,7 +85,12 @@ class DerivedCodec:
     id: ClassVar[str] = "derived"
 
     def __init__(
-        self, rule: Rule, inputs: Inputs, tasks: Sequence[Task], base: Codec, exact: bool = False
+        self,
+        rule: FoundRule,
+        inputs: Inputs,
+        tasks: Sequence[Task],
+        base: Codec,
+        exact: bool = False,
     ) -> None:
         if len(base.tasks) != 1 or tuple(inputs) != rule.inputs:
             raise CodecError(f"derived: {rule.id} takes {', '.join(rule.inputs)}, one task follows")
@@ -115,7 +121,7 @@ class DerivedCodec:
             rule_id, params = str(config["rule"]), config["params"]
         except (KeyError, TypeError, AttributeError, IndexError, ValidationError) as error:
             raise CodecError(f"derived: not a configuration of this codec: {error}") from None
-        rule = rule_class(rule_id).from_params(base.tasks[0], tasks, params)
+        rule = rule_of(rule_id, base.tasks[0], tasks, params)
         streams = {name: inputs.get(name, ()) for name in rule.inputs}
         return cls(rule, streams, tasks, base, bool(config.get(EXACTLY)))
 

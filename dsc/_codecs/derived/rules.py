@@ -5,13 +5,14 @@ that does what `Rule` says, under its `id`. An archive names its rules by id, so
 always means dsc's own, and an id that two packages declare is refused.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import cast
 
 from dsc import _plugins
 from dsc._codecs.base import Sample
 from dsc._codecs.derived.rule import Rule
+from dsc._codecs.derived.ways import FoundRule, LookedAt, Params, Ways, find_ways
 from dsc._schemas import Task
 from dsc.errors import UnknownCodecError, UsageError
 
@@ -64,8 +65,26 @@ def rule_class(rule_id: str) -> type[Rule]:
     return cast(type[Rule], found)
 
 
-def find_rule(child: Task, parents: Sequence[Task], samples: Sequence[Sample]) -> Rule | None:
+def rule_of(rule_id: str, child: Task, inputs: Sequence[Task], params: Params) -> FoundRule:
+    """Make the rule that an archive describes, or its ways where it has a list of parameters.
+
+    Raises
+    ------
+    UnknownCodecError, UsageError
+        As `rule_class` does.
+    CodecError
+        When there is no such rule for these tasks and parameters.
+    """
+    rule = rule_class(rule_id)
+    if isinstance(params, Mapping):
+        return rule.from_params(child, inputs, params)
+    return Ways.from_params(rule, child, inputs, params)
+
+
+def find_rule(child: Task, parents: Sequence[Task], samples: Sequence[Sample]) -> FoundRule | None:
     """Find the first rule, in the order of `rule_names`, by which a task follows from others.
+
+    Where none holds on all samples, the first that holds on most, in one way or several.
 
     Parameters
     ----------
@@ -77,8 +96,13 @@ def find_rule(child: Task, parents: Sequence[Task], samples: Sequence[Sample]) -
         Native originals of the child and the parents, by task name.
     """
     others = [task for task in parents if task.name != child.name]
-    for rule_id in rule_names():
-        found = rule_class(rule_id).find(child, others, samples)
+    possible = []
+    for rule in map(rule_class, rule_names()):
+        looked_at = LookedAt(samples)
+        found = rule.find(child, others, looked_at)
         if found is not None:
             return found
-    return None
+        if looked_at.any:
+            possible.append(rule)
+    ways = (find_ways(rule, child, others, samples) for rule in possible)
+    return next((found for found in ways if found is not None), None)

@@ -18,7 +18,7 @@ costs depends most on the quality below it, and where the bound is tight, on the
 from collections.abc import Mapping, Sequence
 from math import inf
 
-from dsc._codecs.derived.rule import Rule
+from dsc._codecs.derived.ways import FoundRule
 from dsc._codecs.registry import distinct_codecs
 from dsc._pipeline.choose.candidates import CodecCandidate, list_candidates
 from dsc._pipeline.choose.codec_spec import OF_RECORDINGS, classical_codec, default_codec
@@ -49,7 +49,7 @@ def choose_by_trying(
     access: Access = Access.BALANCED,
     on_error: str = "fail",
     report: TrialProgress | None = None,
-    follows: Mapping[str, Rule] | None = None,
+    follows: Mapping[str, FoundRule] | None = None,
 ) -> Choice:
     """Choose a codec for each task.
 
@@ -125,7 +125,7 @@ def usual_below(task: Task, is_recorded: bool = False) -> tuple[str, ...]:
 
 
 def _kept_alike(
-    candidates: Sequence[CodecCandidate], follows: Mapping[str, Rule]
+    candidates: Sequence[CodecCandidate], follows: Mapping[str, FoundRule]
 ) -> tuple[list[CodecCandidate], dict[str, str]]:
     """Leave out what decodes a task that others follow from differently elsewhere; say why."""
     kept, refused = [], {}
@@ -147,7 +147,7 @@ def _kept_alike(
     return kept, refused
 
 
-def _told(follows: Mapping[str, Rule]) -> dict[str, str]:
+def _told(follows: Mapping[str, FoundRule]) -> dict[str, str]:
     """Say what each task follows from, and by which rule."""
     return {name: f"{', '.join(rule.inputs)} by {rule.id}" for name, rule in follows.items()}
 

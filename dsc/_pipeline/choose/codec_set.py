@@ -29,7 +29,7 @@ from dsc._codecs.base import (
 )
 from dsc._codecs.canvas import Canvas, PlacedGroupCodec
 from dsc._codecs.derived.codec import EXACTLY, DerivedCodec
-from dsc._codecs.derived.rule import Rule
+from dsc._codecs.derived.ways import FoundRule
 from dsc._codecs.maps.base import TaskCodec
 from dsc._codecs.registry import LOSSLESS, codec_from_config
 from dsc._pipeline.choose.codec_spec import Spec, choose_codecs, is_joint, make
@@ -193,7 +193,7 @@ class CodecSet:
         effort: Effort = Effort.DEFAULT,
         make_codec: Callable[[str, Sequence[Task]], Codec] = make,
         access: Access = Access.BALANCED,
-        rules: Mapping[str, Rule] | None = None,
+        rules: Mapping[str, FoundRule] | None = None,
         given: Standing | None = None,
     ) -> Self:
         """Make the codecs named for each task, each by `make_codec`; see `from_spec`.
@@ -789,7 +789,7 @@ def single_thread() -> Iterator[None]:
 
 
 def derived_codec(
-    rule: Rule, base: Codec, tasks: Sequence[Task], streams: Sequence[Stream]
+    rule: FoundRule, base: Codec, tasks: Sequence[Task], streams: Sequence[Stream]
 ) -> DerivedCodec:
     """Make the codec of a task that follows from others.
 

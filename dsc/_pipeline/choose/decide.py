@@ -7,7 +7,7 @@ and becomes a `Coding`: every later step takes that value.
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
-from dsc._codecs.derived.rule import Rule
+from dsc._codecs.derived.ways import FoundRule
 from dsc._codecs.registry import LOSSLESS, OF_FILES
 from dsc._pipeline.choose.auto import choose_by_trying
 from dsc._pipeline.choose.codec_set import CodecSet, Standing
@@ -177,7 +177,7 @@ def _rules(
     asked: CodingOptions,
     words: Mapping[str, str],
     known: Known | None,
-) -> dict[str, Rule]:
+) -> dict[str, FoundRule]:
     """Find which tasks follow from others; of those that something was asked for, none does."""
     if Derive.parse(asked.derive) is Derive.NEVER:
         return {}
@@ -191,7 +191,7 @@ def _given(known: Known | None) -> Standing | None:
     return None if known is None else Standing(known.tasks, known.streams)
 
 
-def _holds(rule: Rule, tasks: Sequence[Task], words: Mapping[str, str]) -> bool:
+def _holds(rule: FoundRule, tasks: Sequence[Task], words: Mapping[str, str]) -> bool:
     """Tell whether what a rule takes is coded so that it is the same everywhere."""
     return all(decodes_alike(task, words[task.name]) for task in tasks if task.name in rule.inputs)
 

@@ -13,8 +13,8 @@ from typing import overload
 
 from dsc._codecs.base import Sample
 from dsc._codecs.derived.codec import DerivedCodec
-from dsc._codecs.derived.rule import Rule
 from dsc._codecs.derived.rules import find_rule
+from dsc._codecs.derived.ways import FoundRule
 from dsc._codecs.registry import LOSSLESS, NETWORKS, OF_GROUPS
 from dsc._pipeline.choose.codec_spec import FILE_SUFFIX, is_joint
 from dsc._schemas import Stream, Task, TaskKind
@@ -71,7 +71,7 @@ def find_rules(
     words: Mapping[str, str],
     promised: Collection[str],
     known: Known | None = None,
-) -> dict[str, Rule]:
+) -> dict[str, FoundRule]:
     """Find by which rules tasks follow from others.
 
     Parameters
@@ -89,7 +89,7 @@ def find_rules(
 
     Returns
     -------
-    dict of str to Rule
+    dict of str to FoundRule
         By name of a task that follows.
     """
     maps = [task for task in tasks if task.is_map]
@@ -105,14 +105,14 @@ def find_rules(
     return _chosen({name: rule for name, rule in found.items() if rule is not None})
 
 
-def _chosen(found: Mapping[str, Rule]) -> dict[str, Rule]:
+def _chosen(found: Mapping[str, FoundRule]) -> dict[str, FoundRule]:
     """Choose among rules those that hold together: what others follow from is stored.
 
     Where two tasks follow from one another, the one that fewer others follow from is derived, and
     of two that are even the later one.
     """
     uses = Counter(name for rule in found.values() for name in rule.inputs)
-    rules: dict[str, Rule] = {}
+    rules: dict[str, FoundRule] = {}
     for child in sorted([*found][::-1], key=lambda name: uses[name]):
         stored = not any(child in rule.inputs for rule in rules.values())
         if stored and not any(name in rules for name in found[child].inputs):

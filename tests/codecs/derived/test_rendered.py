@@ -58,7 +58,7 @@ def test_a_task_that_follows_is_found(name: str) -> None:
 def test_originals_of_other_views_do_not_follow(name: str) -> None:
     mixed = [{**view, name: other[name]} for view, other in zip(views(), views()[1:], strict=False)]
     assert find_rule(DOMAINS[name], PARENTS, mixed) is None
-    assert find_rule(DOMAINS[name], PARENTS, [*views(), *mixed]) is None
+    assert find_rule(DOMAINS[name], PARENTS, [views()[0], *mixed]) is None
 
 
 def test_what_is_rendered_itself_does_not_follow() -> None:
