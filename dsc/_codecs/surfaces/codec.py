@@ -77,6 +77,7 @@ class SurfacesCodec:
     """
 
     id: ClassVar[str] = "surfaces"
+    effort_before: ClassVar[Effort | None] = Effort.DEFAULT
 
     def __init__(
         self, tasks: Sequence[Task], weights: bytes, effort: Effort = Effort.DEFAULT

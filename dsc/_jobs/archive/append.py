@@ -292,6 +292,7 @@ def _add_tasks(
         wanted.tasks,
         report,
         earlier=left.begun.choice if left.begun else None,
+        begun=left.begun.codecs if left.begun else None,
         known=known_tasks(archive, found, partial(_with_all_tasks, options.data)),
         on_error=on_error,
         on_choice=watch.on_choice,

@@ -19,6 +19,7 @@ from dsc._jobs.archive.inputs import (
     noise_warnings,
     only_split,
     open_data,
+    reader_of_first,
     with_warnings,
 )
 from dsc._jobs.archive.local import Job, run_here
@@ -203,6 +204,8 @@ def run(options: CompressOptions, watch: Watch = NOBODY) -> Manifest:
                 tasks,
                 report,
                 earlier=output.choice,
+                begun=output.codecs,
+                read=reader_of_first(source, tasks, probed.read),
                 on_error=options.work.on_error,
                 on_choice=watch.on_choice,
                 on_trial=watch.on_trial,

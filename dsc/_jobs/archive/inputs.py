@@ -8,13 +8,14 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from dsc._codecs.base import check_array
+from dsc._codecs.base import Array, check_array
 from dsc._extras import is_installed
 from dsc._jobs.archive.options import CompressOptions
 from dsc._jobs.workers.ray_session import NEEDS_RAY
 from dsc._jobs.workers.verdict import RETRIES, may_pass
 from dsc._pipeline.choose.coding import Coding
 from dsc._pipeline.choose.decide import asks_for_targets, coded_tasks
+from dsc._pipeline.choose.derive import ReadFirst
 from dsc._pipeline.choose.noise import may_be_noisy, noise_warning
 from dsc._pipeline.options import CodingOptions, ShardingOptions, SourceOptions, WorkOptions
 from dsc._pipeline.write.plan import check_split, indices_to_probe
@@ -231,6 +232,34 @@ def look_at(
             break
         found[index] = sample
     return found
+
+
+def reader_of_first(
+    source: Source, tasks: Sequence[Task], read: dict[int, SourceSample]
+) -> ReadFirst:
+    """Return what reads samples before there is a plan, and keeps them for whoever encodes them.
+
+    A sample that is broken is empty, and told of when it is encoded.
+
+    Parameters
+    ----------
+    read
+        Those that were read already, by index. It gets the others, up to 64 MiB in all.
+    """
+
+    def get(index: int) -> Mapping[str, Array]:
+        sample = read.get(index)
+        if sample is None:
+            try:
+                sample = _hold(source, tasks, index)
+            except SampleError:
+                return {}
+            held = (array for one in (*read.values(), sample) for array in one.arrays.values())
+            if sum(array.nbytes for array in held) <= BATCH_BYTES:
+                read[index] = sample
+        return sample.arrays
+
+    return get
 
 
 def _hold(source: Source, tasks: Sequence[Task], index: int) -> SourceSample:

@@ -17,7 +17,7 @@ from dsc._pipeline.options import ShardingOptions
 from dsc._pipeline.write.leftovers import clear_work, remove_leftovers, strangers
 from dsc._pipeline.write.plan import Plan, check_same_plan
 from dsc._pipeline.write.shard_job import JobRecord, check_record
-from dsc._schemas import Manifest
+from dsc._schemas import CodecRecord, Manifest
 from dsc._schemas.choice import Choice
 from dsc._storage.files.place import absolute
 from dsc._storage.files.root import Root
@@ -42,6 +42,12 @@ class Output:
         """How the codecs were chosen there, where that was left to dsc."""
         found = self.manifest or self.plan
         return found.choice if found else None
+
+    @property
+    def codecs(self) -> tuple[CodecRecord, ...] | None:
+        """The codecs there; None where nothing is."""
+        found = self.manifest or self.plan
+        return found.codecs if found else None
 
     def sharding(self, asked: ShardingOptions) -> ShardingOptions:
         """Return the sizes asked for, and where none are asked for, those in use there."""

@@ -289,12 +289,19 @@ class CodecSet:
         return self._records[self._task_slot[task]].label
 
     def follows(self, task: str) -> str:
-        """Say what a task follows from, and what reading it takes beside its own; ``""`` else."""
+        """Say what a task follows from, and what reading it takes beside its own; ``""`` else.
+
+        Many parameters are for ``dsc info``.
+        """
         slot = self._task_slot[task]
         if slot not in self._inputs:
             return ""
-        inputs = ", ".join(self._records[slot].config[INPUTS])
-        return f"follows from {self._records[slot].follows}; alone it takes {inputs} too"
+        record = self._records[slot]
+        inputs, params = ", ".join(record.config[INPUTS]), record.config["params"]
+        told = record.follows
+        if isinstance(params, dict) and len(params) > 1:
+            told = f"{inputs}: {record.config['rule'].partition('@')[0]}"
+        return f"follows from {told}; alone it takes {inputs} too"
 
     def streams(self) -> tuple[Stream, ...]:
         """Return the stream graph of all codecs."""

@@ -4,8 +4,9 @@ What is asked (`dsc._pipeline.options.CodingOptions`) is read here, against the 
 and becomes a `Coding`: every later step takes that value.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 
 from dsc._codecs.derived.ways import FoundRule
 from dsc._codecs.registry import LOSSLESS, OF_FILES
@@ -13,7 +14,7 @@ from dsc._pipeline.choose.auto import choose_by_trying
 from dsc._pipeline.choose.codec_set import CodecSet, Standing
 from dsc._pipeline.choose.codec_spec import Spec, choose_codecs, default_codec, is_joint
 from dsc._pipeline.choose.coding import Coding
-from dsc._pipeline.choose.derive import Derive, Known, decodes_alike, find_rules
+from dsc._pipeline.choose.derive import Derive, Known, ReadFirst, decodes_alike, find_rules
 from dsc._pipeline.choose.exactly import check_values, exact_codecs
 from dsc._pipeline.choose.light import without_weights
 from dsc._pipeline.choose.race import TrialProgress
@@ -23,6 +24,7 @@ from dsc._schemas import (
     Access,
     Bound,
     BoundKind,
+    CodecRecord,
     Effort,
     Quality,
     SourceReport,
@@ -38,6 +40,7 @@ from dsc.errors import CodecError, UnknownTaskError, UsageError
 KEEP = "keep"
 EXACTLY = Quality(default=100)  # of archives in which nothing is lost: it means nothing
 OnChoice = Callable[[Choice], None]
+FindRules = Callable[..., dict[str, FoundRule]]
 
 
 def decide_coding(
@@ -48,6 +51,8 @@ def decide_coding(
     *,
     earlier: Choice | None = None,
     known: Known | None = None,
+    begun: Iterable[CodecRecord] | None = None,
+    read: ReadFirst | None = None,
     on_error: str = "fail",
     on_choice: OnChoice | None = None,
     on_trial: TrialProgress | None = None,
@@ -66,6 +71,10 @@ def decide_coding(
         A choice that an earlier run made; taken as it is if it was made for the same question.
     known
         Tasks that are there already, in an archive that gets these.
+    begun
+        The codecs of an earlier call that this one goes on with, whose rules are taken.
+    read
+        Reads samples from which rules are found; see `find_rules`.
     on_error
         Whether a sample to try on that cannot be read is an error (``fail``) or passed over.
     on_choice, on_trial
@@ -77,6 +86,7 @@ def decide_coding(
         When an option cannot be honoured.
     """
     spec = Spec.parse(asked.codec, [task.name for task in tasks])
+    find = partial(_rules, spec, source, tasks, asked, known=known, read=read, begun=begun)
     bounds = _bounds(asked, tasks)
     effort = Effort.parse(asked.effort)
     access, recorded = Access.parse(asked.access), is_recorded(source)
@@ -84,7 +94,7 @@ def decide_coding(
         check_values(tasks, report)
     automatic = () if asked.exact else spec.automatic(tasks, tuple(bounds))
     if not automatic:
-        codec_set = _by_words(spec, source, tasks, asked, recorded, known)
+        codec_set = _by_words(spec, source, tasks, asked, recorded, known, find)
         _check_fits(codec_set, source, asked)
         shared = [stream.name for stream in codec_set.streams() if not stream.carries]
         quality = asked_quality(asked, report, tasks, shared)
@@ -94,7 +104,7 @@ def decide_coding(
     rest = [task for task in tasks if task not in automatic]
     words = _usual_words(spec, source, rest, asked, recorded) if rest else {}
     usual = {task.name: default_codec(task, is_recorded=recorded) for task in automatic}
-    rules = _rules(spec, source, tasks, asked, {**words, **usual}, known)
+    rules = find(words={**words, **usual})
     choice = _same_question(earlier, quality, effort, asked.tried, automatic)
     if choice is None:
         choice = choose_by_trying(
@@ -134,6 +144,7 @@ def _by_words(
     asked: CodingOptions,
     recorded: bool,
     known: Known | None,
+    find: FindRules,
 ) -> CodecSet:
     """Make the codecs that were named, and the usual ones of the other tasks.
 
@@ -150,7 +161,7 @@ def _by_words(
             words = without_weights(words, spec, source, tasks, effort, Quality())
         else:
             words = _usual_words(spec, source, tasks, asked, recorded)
-        rules = _rules(spec, source, tasks, asked, words, known)
+        rules = find(words=words)
         given = _given(known)
         return CodecSet.assigned(
             words, tasks, bounded, effort, access=access, rules=rules, given=given
@@ -175,8 +186,11 @@ def _rules(
     source: Source,
     tasks: Sequence[Task],
     asked: CodingOptions,
+    *,
     words: Mapping[str, str],
     known: Known | None,
+    read: ReadFirst | None,
+    begun: Iterable[CodecRecord] | None,
 ) -> dict[str, FoundRule]:
     """Find which tasks follow from others; of those that something was asked for, none does."""
     if Derive.parse(asked.derive) is Derive.NEVER:
@@ -184,7 +198,7 @@ def _rules(
     targets = asked.quality.targets if isinstance(asked.quality, Quality) else {}
     promised = {*targets, *Target.parse(asked.target or "", tasks), *_bounds(asked, tasks)}
     kept = {name for name, word in words.items() if word in (*OF_FILES, KEEP)}
-    return find_rules(source, tasks, words, promised | set(spec.chosen) | kept, known)
+    return find_rules(source, tasks, words, promised | {*spec.chosen} | kept, known, read, begun)
 
 
 def _given(known: Known | None) -> Standing | None:

@@ -6,22 +6,25 @@ name, or has a target or a bound, is stored.
 """
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import overload
 
-from dsc._codecs.base import Sample
+from dsc._codecs.base import INPUTS, Sample
 from dsc._codecs.derived.codec import DerivedCodec
-from dsc._codecs.derived.rules import find_rule
+from dsc._codecs.derived.rules import find_rule, rule_of
 from dsc._codecs.derived.ways import FoundRule
 from dsc._codecs.registry import LOSSLESS, NETWORKS, OF_GROUPS
 from dsc._pipeline.choose.codec_spec import FILE_SUFFIX, is_joint
-from dsc._schemas import Stream, Task, TaskKind
+from dsc._schemas import CodecRecord, Stream, Task, TaskKind
 from dsc._sources.base import Source, read_sample
 from dsc.errors import SampleError, UsageError
 
 LOOKED_AT = 8  # samples, in the middles of equal parts of the source
+
+ReadFirst = Callable[[int], Sample]
+"""Gives the arrays of a sample by its index, before there is a plan; none where it is broken."""
 
 
 class Derive(StrEnum):
@@ -71,6 +74,8 @@ def find_rules(
     words: Mapping[str, str],
     promised: Collection[str],
     known: Known | None = None,
+    read: ReadFirst | None = None,
+    begun: Iterable[CodecRecord] | None = None,
 ) -> dict[str, FoundRule]:
     """Find by which rules tasks follow from others.
 
@@ -86,6 +91,11 @@ def find_rules(
         Names of tasks for which a codec, a target or a bound was asked: they are stored.
     known
         Tasks that are there already, in an archive that gets these.
+    read
+        Reads samples of all tasks, unless there are some already.
+    begun
+        The codecs of an earlier call that this one goes on with: their rules are taken, and no
+        sample is looked at.
 
     Returns
     -------
@@ -96,13 +106,47 @@ def find_rules(
     children = [t for t in maps if t.name not in promised and _is_alone(words[t.name])]
     parents = [task for task in maps if decodes_alike(task, words[task.name])]
     if known is not None:
-        source, parents = known.source, [*parents, *known.tasks]
+        source, parents, read = known.source, [*parents, *known.tasks], None
     if not any(child.name != parent.name for child in children for parent in parents):
         return {}
+    if begun is not None:
+        return _rules_of(begun, children, parents)
     names = list(dict.fromkeys(task.name for task in (*children, *parents)))
-    samples = _Samples(source, names)
-    found = {child.name: find_rule(child, parents, samples) for child in children}
-    return _chosen({name: rule for name, rule in found.items() if rule is not None})
+    return _found(children, parents, _Samples(len(source), read or _reader(source, names)))
+
+
+def _found(
+    children: Sequence[Task], parents: Sequence[Task], samples: Sequence[Sample]
+) -> dict[str, FoundRule]:
+    """Find rules that hold together, for as many tasks as there are."""
+    tasks = {child.name: child for child in children}
+    found = {name: find_rule(child, parents, samples) for name, child in tasks.items()}
+    known = {name: rule for name, rule in found.items() if rule is not None}
+    rules = _chosen(known)
+    for name in [name for name in known if name not in rules]:
+        if not any(other in rules for other in known[name].inputs):
+            stored = [task for task in parents if task.name not in (name, *rules)]
+            users = [child for child, rule in rules.items() if name in rule.inputs]
+            again = {child: find_rule(tasks[child], stored, samples) for child in users}
+            if all(again.values()):  # from others than this one, which then follows as well
+                rules |= {child: rule for child, rule in again.items() if rule is not None}
+                rules[name] = known[name]
+    return {name: rules[name] for name in known if name in rules}
+
+
+def _rules_of(
+    records: Iterable[CodecRecord], children: Sequence[Task], parents: Sequence[Task]
+) -> dict[str, FoundRule]:
+    """Return the rules by which codecs were made for these tasks."""
+    named, usable = {task.name: task for task in children}, {task.name for task in parents}
+    rules: dict[str, FoundRule] = {}
+    for record in records:
+        child = named.get(record.streams[0]) if record.id == DerivedCodec.id else None
+        if child is not None and usable.issuperset(record.config[INPUTS]):
+            inputs = [Task.model_validate(task) for task in record.config["input_tasks"]]
+            rule, params = record.config["rule"], record.config["params"]
+            rules[child.name] = rule_of(rule, child, inputs, params)
+    return rules
 
 
 def _chosen(found: Mapping[str, FoundRule]) -> dict[str, FoundRule]:
@@ -132,16 +176,24 @@ def _is_alone(word: str) -> bool:
     return not word.endswith(FILE_SUFFIX) and word not in OF_GROUPS and not is_joint(word)
 
 
+def _reader(source: Source, names: Sequence[str]) -> ReadFirst:
+    """Read tasks of a source; what cannot be read is told of when it is encoded."""
+
+    def read(index: int) -> Sample:
+        try:
+            return read_sample(source, index, names).arrays
+        except SampleError:
+            return {}
+
+    return read
+
+
 class _Samples(Sequence[Sample]):
-    """Samples spread over a source, each read when it is first looked at.
+    """Samples spread over a source, each read when it is first looked at."""
 
-    Those that cannot be read are empty here, and told of when they are encoded.
-    """
-
-    def __init__(self, source: Source, names: Sequence[str]) -> None:
-        self._source, self._names = source, list(names)
-        self._count = min(LOOKED_AT, len(source))
-        self._read: dict[int, Sample] = {}
+    def __init__(self, size: int, read: ReadFirst) -> None:
+        self._size, self._count = size, min(LOOKED_AT, size)
+        self._read, self._there = read, dict[int, Sample]()
 
     def __len__(self) -> int:
         """Return how many there are."""
@@ -156,10 +208,6 @@ class _Samples(Sequence[Sample]):
         if isinstance(item, slice):
             return [self[part] for part in range(*item.indices(self._count))]
         part = range(self._count)[item]
-        if part not in self._read:
-            index = (2 * part + 1) * len(self._source) // (2 * self._count)
-            try:
-                self._read[part] = read_sample(self._source, index, self._names).arrays
-            except SampleError:
-                self._read[part] = {}
-        return self._read[part]
+        if part not in self._there:
+            self._there[part] = self._read((2 * part + 1) * self._size // (2 * self._count))
+        return self._there[part]
