@@ -44,6 +44,7 @@ Sample = dict[str, np.ndarray]
 class OwnStreams(CodecConformance):
     """Samples of noise, which fall back: tasks are then read without ``geometry``."""
 
+    sizes = (*CodecConformance.sizes, (3, 200))
     sees_every_cut = False  # as `av1`
 
     def stream_and_task(self, codec):
@@ -198,6 +199,87 @@ def test_tasks_may_differ_in_size() -> None:
     assert decode(streams)["normal"].shape == (64, 128, 3)
 
 
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (3, 200), (127, 31)])
+def test_narrow_and_odd_maps_come_back_as_surfaces(size: tuple[int, int]) -> None:
+    rows, columns = np.indices(size)
+    left = columns < size[1] // 2
+    sample = {
+        "depth_zbuffer": np.where(left, 700, 1500 + 2 * rows).astype(np.uint16),
+        "normal": np.where(left[..., None], (0, 128, 128), (128, 255, 128)).astype(np.uint8),
+        "segment_semantic": np.where(left, 3, 9).astype(np.uint8),
+    }
+    streams = encode(sample, 30)
+    assert streams["normal"][0] != OWN
+    decoded = decode(streams)
+    assert np.array_equal(decoded["segment_semantic"], sample["segment_semantic"])
+    for task in (DEPTH, NORMAL):
+        picture = alone("av1", task, sample, 30)[1]
+        allowed = errors(task, sample[task.name], picture)
+        found = errors(task, sample[task.name], decoded[task.name])
+        assert all(a <= b * 1.001 + 1e-7 for a, b in zip(found, allowed, strict=True))
+
+
+@pytest.mark.parametrize("pair", [(DEPTH, NORMAL), (DEPTH, LABEL), (NORMAL, LABEL)])
+def test_two_of_three_tasks_share_surfaces(pair: tuple[Task, Task]) -> None:
+    sample = view(7, 96)
+    codec = make_codec("surfaces", pair)
+    given = {task.name: sample[task.name] for task in pair}
+    (streams,) = codec.encode_batch([given], Quality(default=60))
+    geometric = [task for task in pair if task is not LABEL]
+    assert any(streams[task.name][0] != OWN for task in geometric)
+    assert sum(map(len, streams.values())) <= 2 + sum(
+        len(alone(OWN_CODEC[task.name], task, sample, 60)[0]) for task in pair
+    )
+    names = [task.name for task in pair]
+    (decoded,) = codec.decode_batch([streams], names, 1 << 20)
+    for task in geometric:
+        found = errors(task, sample[task.name], decoded[task.name])
+        allowed = errors(task, sample[task.name], alone("av1", task, sample, 60)[1])
+        assert all(a <= b * 1.001 + 1e-7 for a, b in zip(found, allowed, strict=True))
+    if LABEL in pair:
+        assert np.array_equal(decoded[LABEL.name], sample[LABEL.name])
+
+
+@pytest.mark.parametrize("nothing", [(DEPTH,), (NORMAL,), (DEPTH, NORMAL)])
+def test_nothing_anywhere_in_a_map_leaves_the_others_surfaces(nothing: tuple[Task, ...]) -> None:
+    sample = view(0, 96)
+    for task in nothing:
+        sample[task.name] = np.full_like(sample[task.name], task.invalid[0])
+    streams = encode(sample)
+    decoded = decode(streams)
+    for task in (DEPTH, NORMAL):
+        holes = task.invalid_mask(sample[task.name])
+        assert np.array_equal(task.invalid_mask(decoded[task.name]), holes)
+    assert np.array_equal(decoded["segment_semantic"], sample["segment_semantic"])
+    if nothing == (DEPTH,):
+        assert streams["normal"][0] != OWN
+
+
+def test_labels_of_more_values_than_a_partition_has_fall_back() -> None:
+    size = 264  # 69,696 pixels, each with a label of its own
+    labels = np.arange(size * size, dtype=np.int32).reshape(size, size)
+    sample = {**view(0, size), "instance": labels}
+    codec = make_codec("surfaces", [DEPTH, NORMAL, INSTANCE])
+    given = {task.name: sample[task.name] for task in codec.tasks}
+    (streams,) = codec.encode_batch([given], Quality(default=30))
+    assert streams["geometry"] == b""
+    assert streams["depth_zbuffer"][0] == streams["normal"][0] == OWN
+    (decoded,) = codec.decode_batch([streams], list(given), 1 << 20)
+    assert np.array_equal(decoded["instance"], labels)
+
+
+def test_no_sample_takes_more_than_its_own_codecs_and_a_byte_a_task() -> None:
+    rng = np.random.default_rng(5)
+    for index in range(3):
+        sample = view(index, 64)
+        noise = rng.normal(0, 30 * index, (64, 64)).astype(np.int64)
+        sample["depth_zbuffer"] = (sample["depth_zbuffer"] + noise).clip(1, 65000).astype(np.uint16)
+        sample["normal"] = (sample["normal"] + rng.integers(0, 1 + index, (64, 64, 3))).clip(0, 255)
+        sample["normal"] = sample["normal"].astype(np.uint8)
+        own = [len(alone(OWN_CODEC[task.name], task, sample, 60)[0]) for task in TASKS]
+        assert sum(map(len, encode(sample).values())) <= sum(own) + 2
+
+
 def test_several_label_maps_take_part() -> None:
     sample = view(7)
     instance = sample["segment_semantic"].astype(np.int32) * 1000 - 5
@@ -312,7 +394,7 @@ def test_damage_is_refused_or_gives_what_was_asked_for() -> None:
     rng = np.random.default_rng(17)
     refused = 0
     for round_ in range(150 if _kernels.in_use() else 15):
-        name = ("geometry", "depth_zbuffer", "normal")[round_ % 3]
+        name = ("geometry", "depth_zbuffer", "normal", "segment_semantic")[round_ % 4]
         changed = bytearray(streams[name])
         for _ in range(int(rng.integers(1, 4))):
             changed[int(rng.integers(len(changed)))] ^= 1 << int(rng.integers(8))
@@ -325,7 +407,7 @@ def test_damage_is_refused_or_gives_what_was_asked_for() -> None:
         else:
             assert found["depth_zbuffer"].dtype == np.uint16
             assert found["normal"].shape[2:] == (3,)
-    assert refused > 60 * (150 if _kernels.in_use() else 15) / 100
+    assert refused > 55 * (150 if _kernels.in_use() else 15) / 100
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in GOLDEN.glob("*.json")))

@@ -15,7 +15,7 @@ CRUMB = 12  # pixels; smaller pieces of one normal may be of something curved
 TURN_DEG = 25.0  # between neighbours on something curved
 BEND = 0.004  # relative: how much less straight than its surroundings inverse depth may go on
 STEP = 0.06  # relative: how far depth may differ between neighbours on something curved
-MOST = 6000  # pieces above which a map is not made of surfaces
+MOST = 2000  # pieces above which a map is not made of surfaces; rooms have up to 800
 
 Bool = NDArray[np.bool_]
 Floats = NDArray[np.float64]

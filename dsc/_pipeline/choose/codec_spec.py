@@ -186,7 +186,7 @@ def choose_codecs(
     if general and rest and not taken:
         raise UsageError(
             f"--codec {spec.text}: {general} codes none of {', '.join(task.name for task in rest)}"
-            + _what_is_exact(rest, general)
+            + (_what_is_exact(rest, general) or _what_it_lacks(rest, general))
         )
     for task in rest:
         usual = default_codec(task, is_packed, is_recorded)
@@ -204,6 +204,17 @@ def _what_is_exact(tasks: Sequence[Task], word: str) -> str:
         f"; {', '.join(guessed)} may hold ids and must come back exactly: if it holds pictures, "
         f"say --kinds {name}=image, or --codec {name}={word}"
     )
+
+
+def _what_it_lacks(tasks: Sequence[Task], word: str) -> str:
+    """Say why a codec that takes several tasks together takes none of these."""
+    if not is_joint(word):
+        return ""
+    try:
+        make(word, tasks)
+    except CodecError as error:
+        return f": {error}"
+    return ""
 
 
 def default_codec(task: Task, is_packed: bool = True, is_recorded: bool = False) -> str:

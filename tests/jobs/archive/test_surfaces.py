@@ -9,7 +9,7 @@ import pytest
 import dsc
 from dsc._renderer.render import render_view
 from dsc._storage.read.archive import Archive
-from dsc.errors import UsageError
+from dsc.errors import CorruptArchiveError, UsageError
 
 COUNT, LATER, LACKING = 4, 6, 2  # one sample has no normals
 TASKS = ("depth_zbuffer", "normal", "segment_semantic")
@@ -26,8 +26,8 @@ def write(root: Path, first: int, last: int) -> None:
                 (root / task / f"{n:02d}.png").write_bytes(data)
 
 
-def compress(root: Path, out: Path) -> None:
-    dsc.compress("folder", out, root=root, kinds=KINDS, codec="surfaces", pack=4)
+def compress(root: Path, out: Path, **more: object) -> None:
+    dsc.compress("folder", out, root=root, kinds=KINDS, codec="surfaces", pack=4, **more)
 
 
 @pytest.fixture
@@ -69,8 +69,51 @@ def test_an_archive_grows_as_it_began(files: Path, tmp_path: Path) -> None:
                 np.testing.assert_array_equal(one[task], other[task])
 
 
+def test_workers_write_the_same_bytes(files: Path, tmp_path: Path) -> None:
+    compress(files, tmp_path / "one")
+    compress(files, tmp_path / "two", workers=2)
+    written = [path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*.*")]
+    assert len(written) > 4
+    for path in written:
+        assert (tmp_path / "one" / path).read_bytes() == (tmp_path / "two" / path).read_bytes()
+
+
+def test_errors_may_be_bounded_and_aimed_at(files: Path, tmp_path: Path) -> None:
+    compress(files, tmp_path / "bounded", max_error="depth_zbuffer=3counts")
+    compress(files, tmp_path / "aimed", target="depth_zbuffer=2%")
+    native = dsc.open(tmp_path / "bounded", native=True)
+    aimed = dsc.open(tmp_path / "aimed", native=True)
+    relative = []
+    for n in range(COUNT):
+        path = files / "depth_zbuffer" / f"{n:02d}.png"
+        depth = imagecodecs.png_decode(path.read_bytes()).astype(np.int64)
+        assert np.abs(native[n]["depth_zbuffer"].astype(np.int64) - depth).max() <= 3
+        relative.append(np.mean(np.abs(aimed[n]["depth_zbuffer"] - depth) / depth))
+    assert 0.001 < max(relative) <= 0.02
+    alone = dsc.open(tmp_path / "bounded", native=True, tasks=["depth_zbuffer"])
+    for one, other in zip(alone, native, strict=True):
+        np.testing.assert_array_equal(one["depth_zbuffer"], other["depth_zbuffer"])
+
+
+def test_a_damaged_byte_of_what_tasks_share_is_seen(files: Path, tmp_path: Path) -> None:
+    compress(files, tmp_path / "a")
+    payload = dict(Archive.open(tmp_path / "a").payloads(0, ["geometry"]))["geometry"]
+    assert payload
+    (path,) = (tmp_path / "a" / "geometry").glob("*.tar")
+    data = path.read_bytes()
+    start = data.index(payload)
+    for at in (start, start + len(payload) // 2, start + len(payload) - 1):
+        path.write_bytes(data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :])
+        with pytest.raises(CorruptArchiveError):
+            dsc.open(tmp_path / "a")[0]
+    path.write_bytes(data)
+    assert dsc.open(tmp_path / "a")[0]["normal"] is not None
+
+
 def test_one_map_alone_is_refused(files: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="surfaces codes none of segment_semantic"):
+    with pytest.raises(
+        UsageError, match=r"surfaces codes none of segment_semantic: .* two or more maps"
+    ):
         dsc.compress(
             "folder", tmp_path / "a", root=files, kinds=KINDS, tasks=["segment_semantic"],
             codec="surfaces",
