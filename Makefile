@@ -13,8 +13,8 @@ OUT ?= out
 
 # what has to come out alike in both environments, and what only the second one can run
 SAME = tests/codecs/test_same_everywhere.py tests/codecs/test_classical_golden.py \
-	tests/codecs/test_label_golden.py tests/codecs/test_exact.py tests/codecs/test_av1.py \
-	tests/codecs/derived \
+	tests/codecs/test_label_golden.py tests/codecs/test_exact.py tests/codecs/test_values.py \
+	tests/codecs/test_av1.py tests/codecs/derived \
 	tests/codecs/test_research.py tests/test_architecture.py
 
 export OMP_NUM_THREADS ?= 1

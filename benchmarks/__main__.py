@@ -40,6 +40,7 @@ COMMANDS = {
     "effort": "python -m benchmarks.effort --job 16 --out {out}/effort.json",
     "labels": "python -m benchmarks.labels",
     "exact": "python -m benchmarks.exact",
+    "exact-depth": "python -m benchmarks.exact_depth",
     "paper": "python -m benchmarks.paper_experiment --steps 1500 --crop 128 --batch 2 "
     "--out {out}/paper --kinds single-task disjoint-latent shared-latent-2023 mixed-latent "
     "independent chained shared-latent",

@@ -298,6 +298,17 @@ def scan_encode(labels: NDArray[np.uint16], order: NDArray[np.uint16]) -> tuple[
 def scan_decode(words: Words, state: NDArray[np.uint64], labels: NDArray[np.uint16]) -> int:
     """Read a map (H, W) into `labels`; return how many labels it has."""
 
+def values_encode(values: NDArray[np.uint16], holes: NDArray[np.bool_] | None) -> bytes:
+    """Return the intervals (n, 2) uint32 of a map (H, W), but of its holes."""
+
+def values_decode(
+    words: Words,
+    state: NDArray[np.uint64],
+    values: NDArray[np.uint16],
+    holes: NDArray[np.bool_] | None,
+) -> None:
+    """Read a map (H, W) into `values`; holes get what is predicted there."""
+
 Learned = tuple[NDArray[np.generic], ...]
 
 def follow_encode(

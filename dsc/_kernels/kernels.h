@@ -40,6 +40,7 @@ extern PyMethodDef label_methods[];
 extern PyMethodDef label_model_methods[];
 extern PyMethodDef raster_methods[];
 extern PyMethodDef scan_methods[];
+extern PyMethodDef values_methods[];
 extern PyMethodDef follow_methods[];
 extern PyMethodDef track_methods[];
 extern PyMethodDef palette_methods[];

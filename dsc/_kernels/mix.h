@@ -15,7 +15,7 @@
 #define MOST_WEIGHT (8 << WEIGHT_BITS)
 #define RATE 80
 
-#define MOST_MIXED 4
+#define MOST_MIXED 7
 #define TRUSTS 6 /* a weight of each chance for each of so many ranges of what was seen */
 
 typedef struct {
@@ -62,11 +62,16 @@ static inline void mix_open(MixTables *tables) {
 }
 
 /* Moves the chance of a pattern towards what was seen. */
-static inline void counts_learn(const MixTables *tables, Counts counts, uint32_t pattern, int bit) {
+static inline void counts_learn_until(const MixTables *tables, Counts counts, uint32_t pattern,
+                                      int bit, int most) {
     uint64_t chance = counts.chance[pattern], share = tables->share[counts.seen[pattern]];
     uint32_t step = (uint32_t)((bit ? ANS_ONE - chance : chance) * share >> 16);
     counts.chance[pattern] = (uint32_t)chance + (bit ? step : 0 - step);
-    counts.seen[pattern] += counts.seen[pattern] < MOST_SEEN;
+    counts.seen[pattern] += counts.seen[pattern] < most;
+}
+
+static inline void counts_learn(const MixTables *tables, Counts counts, uint32_t pattern, int bit) {
+    counts_learn_until(tables, counts, pattern, bit, MOST_SEEN);
 }
 
 /* Writes an interval. */
@@ -126,9 +131,11 @@ static inline int code_two(const MixTables *tables, Port *port, Counts first, ui
 }
 
 /* Codes a decision under what n patterns have learned, mixed by the weights that each has for what it
- * has seen, `TRUSTS` a pattern. */
+ * has seen, `TRUSTS` a pattern, which learn at `rate`; a pattern that has seen `most` decisions no
+ * longer learns more slowly. */
 static inline int code_mixed(const MixTables *tables, Port *port, Counts counts,
-                             const uint32_t *patterns, int n, int32_t *weights, int bit) {
+                             const uint32_t *patterns, int n, int32_t *weights, int most,
+                             int rate, int bit) {
     int32_t logits[MOST_MIXED], *own[MOST_MIXED];
     int64_t sum = 0;
     for (int k = 0; k < n; k++) {
@@ -138,10 +145,10 @@ static inline int code_mixed(const MixTables *tables, Port *port, Counts counts,
     }
     int32_t chance = chance_of_logit(mix_within(sum >> WEIGHT_BITS, FARTHEST));
     bit = port_code(port, (uint32_t)chance << (ANS_BITS - MIX_BITS), bit);
-    int32_t error = ((bit << MIX_BITS) - chance) * RATE;
+    int32_t error = ((bit << MIX_BITS) - chance) * rate;
     for (int k = 0; k < n; k++) {
         *own[k] = mix_within(*own[k] + ((logits[k] * (int64_t)error) >> WEIGHT_BITS), MOST_WEIGHT);
-        counts_learn(tables, counts, patterns[k], bit);
+        counts_learn_until(tables, counts, patterns[k], bit, most);
     }
     return bit;
 }

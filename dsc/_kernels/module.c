@@ -25,6 +25,7 @@ static PyMethodDef *const TABLES[] = {
     label_model_methods,
     raster_methods,
     scan_methods,
+    values_methods,
     follow_methods,
     track_methods,
     palette_methods,

@@ -90,7 +90,8 @@ static int code_pattern(Scan *scan, uint32_t pattern, int bit) {
 
 static int code_patterns(Scan *scan, const uint32_t *patterns, uint32_t set, int bit) {
     int32_t *weights = scan->weights + set * MIXED * TRUSTS;
-    return code_mixed(&scan->tables, &scan->port, scan->counts, patterns, MIXED, weights, bit);
+    return code_mixed(&scan->tables, &scan->port, scan->counts, patterns, MIXED, weights, MOST_SEEN,
+                      RATE, bit);
 }
 
 static uint32_t hashed(uint32_t key) {

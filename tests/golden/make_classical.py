@@ -11,6 +11,7 @@ code. A format that changes on purpose gets a new case beside the old one.
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import imagecodecs
 import numpy as np
@@ -62,6 +63,10 @@ def exact_cases() -> list[tuple[Task, np.ndarray]]:
     counts = np.rint(np.kron(slope, np.ones((4, 4))) * 8).astype(np.uint16)
     grown = np.kron(slope, np.ones((2, 2))) + rng.normal(0, 0.1, (38, 52))
     tile = rng.integers(0, 200, (10, 6, 3)).repeat(2, axis=1)
+    fine = rng.normal(0, 0.4, (57, 78))
+    disparity = np.rint(np.kron(slope, np.ones((3, 3))) * 2 + fine)
+    depth = np.rint(9e4 / disparity).astype(np.uint16)
+    depth[9:30, 20:50], depth[40:44] = 0, 65535
     arrays = {
         "constant": np.full((19, 26, 2), -7, np.int32),
         "planes": np.stack([broken, -broken], axis=2),
@@ -70,11 +75,17 @@ def exact_cases() -> list[tuple[Task, np.ndarray]]:
         "image_half": np.stack([grown, -grown / 9], axis=2).astype(np.float16),
         "palette": counts.astype(np.float32) / 256,
         "webp": np.tile(tile, (2, 3, 1))[:19, :26].astype(np.uint8),
+        "values": depth,
+        "values_dense": np.rint(np.kron(slope, np.ones((3, 3))) + fine).astype(np.uint8),
+        "values_wide": depth.astype(np.float32) / 1000,
     }
     found = []
     for name, array in arrays.items():
         channels = 1 if array.ndim == 2 else array.shape[2]
-        task = Task(name=name, kind="array", dtype=str(array.dtype), channels=channels)
+        made: dict[str, Any] = {"kind": "array"}
+        if name in ("values", "values_wide"):
+            made = {"kind": "disparity", "invalid": (0,)}
+        task = Task(name=name, dtype=str(array.dtype), channels=channels, **made)
         found.append((task, array))
     return found
 

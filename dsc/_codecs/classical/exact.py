@@ -4,7 +4,7 @@ For disparity, optical flow and every map whose values must come back and that n
 (H, W) or (H, W, C), integers of 8 to 64 bits and floats of 16 to 64, NaN with its payload and -0.0
 included. A stream's bytes, little-endian::
 
-    u8   method         CONSTANT, PLANES, JPEG_XL, PALETTE or WEBP
+    u8   method         CONSTANT, PLANES, JPEG_XL, PALETTE, WEBP or VALUES
     u16  height, width
     ...                 the method's data
 
@@ -20,19 +20,29 @@ order as one plane; then the JPEG XL file of their places in that list. That hol
 numbers in floats, millimetres divided by 1,000, and ids in 32 bits, in the bytes that the integers
 would take. WEBP: a lossless image file of words of 8 bits, (H, W, 3) as it is and (H, W) as three
 equal channels, tried where pixels mostly repeat; drawn scenes may take a seventh less than in JPEG
-XL. The smallest is kept.
+XL. VALUES, of words (H, W) of 8 or 16 bits, or of any bits where a list of them has places of 16:
+row by row under chances that learn (`dsc._codecs.context.values`), of depth 0.6 to 0.9 of JPEG
+XL's bytes (``python -m benchmarks.exact_depth``); ``varint`` number of the different words and,
+unless it is 0, ``varint`` bytes and the list of them as above, whose places then are the values;
+``varint`` bytes and the mask of holes (`dsc._codecs.context.mask`), none where there are no holes,
+else followed by the word that they have; words of the entropy coder, and in them after the values
+the byte `END`. The smallest is kept.
 """
 
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dsc import _kernels
 from dsc._codecs.base import Array
+from dsc._codecs.coding.entropy import SymbolDecoder, SymbolEncoder
 from dsc._codecs.coding.varint import pack_varint, unpack_varint
+from dsc._codecs.context.mask import decode_mask, encode_mask
+from dsc._codecs.context.values import decode_values, encode_values
 from dsc._codecs.maps.base import HEADER, MAX_SIDE, TaskCodec
 from dsc._schemas import Effort, Task
 
@@ -42,6 +52,11 @@ JPEG_XL_EFFORTS: Mapping[Effort, Sequence[int]] = {
 }  # fmt: skip
 WEBP_METHOD, WEBP_SIDE = 4, 16383  # libwebp's effort of 6 takes ten times as long for 2 % less
 MOST_WORDS = 1 << 16
+SPARSE = 2  # words that lie farther apart on the mean are listed
+MOST_LEARNED = 1 << 21  # pixels; writing takes some 35 bytes of memory a bit that is written
+MOST_BITS = 4  # a pixel, beyond which there is little to learn, and much to decide
+FEW_BYTES = 1 << 10  # which are never too many
+END, END_SIZE = 0xA5, 1 << 8
 SCOUTED = 1 << 14  # values that tell whether a map may have a palette
 
 
@@ -53,6 +68,13 @@ class ExactMethod(IntEnum):
     JPEG_XL = 2
     PALETTE = 3
     WEBP = 4
+    VALUES = 5
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self:
+        raise ValueError(
+            f"method {value} is not known here; a newer dsc wrote it, or it is damaged"
+        )
 
 
 class ExactCodec(TaskCodec):
@@ -78,6 +100,8 @@ class ExactCodec(TaskCodec):
             method, body = ExactMethod.CONSTANT, _little(words[0, 0])
         else:
             bodies = _bodies(words, JPEG_XL_EFFORTS[self.effort])
+            if self.effort is not Effort.FAST and _may_learn(words, bodies):
+                bodies[ExactMethod.VALUES] = _write_values(words, _hole_of(task, array, words))
             method = min(bodies, key=lambda name: (len(bodies[name]), name))
             body = bodies[method]
         return HEADER.pack(method, *array.shape[:2]) + body
@@ -125,6 +149,8 @@ def _read(method: ExactMethod, body: bytes, shape: tuple[int, ...], dtype: np.dt
         return _read_image(body, shape, dtype)
     if method is ExactMethod.WEBP:
         return _read_webp(body, shape, dtype)
+    if method is ExactMethod.VALUES:
+        return _read_values(body, shape, dtype)
     last, start = unpack_varint(body)
     length, start = unpack_varint(body, start)
     if last >= MOST_WORDS or length > len(body) - start:
@@ -135,6 +161,87 @@ def _read(method: ExactMethod, body: bytes, shape: tuple[int, ...], dtype: np.dt
     if int(places.max()) > last:
         raise ValueError(f"value {places.max()} of a list of {last + 1}")
     return np.asarray(values[places])
+
+
+def _may_learn(words: Array, bodies: Mapping[ExactMethod, bytes]) -> bool:
+    """Tell whether words can be coded row by row, in little memory, and are no mere noise."""
+    if words.ndim != 2 or words.size > MOST_LEARNED or not _kernels.in_use():
+        return False
+    if words.dtype.itemsize > 2 and ExactMethod.PALETTE not in bodies:
+        return False
+    fewest = min(len(body) for body in bodies.values())
+    return fewest <= max(FEW_BYTES, MOST_BITS * words.size // 8)
+
+
+def _hole_of(task: Task, array: Array, words: Array) -> Any:
+    """Return the word of the invalid value that most pixels of a map have; None if none has one."""
+    counts = {value: int(np.count_nonzero(array == value)) for value in task.invalid}
+    value = max(counts, key=lambda one: counts[one], default=None)
+    if value is None or not counts[value]:
+        return None
+    return words[array == value][0]
+
+
+def _write_values(words: Array, hole: Any) -> bytes:
+    """Return the data of method VALUES.
+
+    Parameters
+    ----------
+    words
+        (H, W) of at most `MOST_WORDS` different ones, of which one at least is no hole.
+    hole
+        Their word, or None.
+    """
+    holes = None if hole is None else words == hole
+    listed = np.unique(words if holes is None else words[~holes])
+    front, values = pack_varint(0), words
+    is_dense = int(listed[-1] - listed[0]) < SPARSE * len(listed)
+    if words.dtype.itemsize > 2 or not is_dense:
+        packed = pack_planes(listed[None, None])
+        front = pack_varint(len(listed)) + pack_varint(len(packed)) + packed
+        values = np.searchsorted(listed, words)
+    mask = b"" if holes is None else encode_mask(holes)
+    encoder = SymbolEncoder()
+    encode_values(encoder, np.ascontiguousarray(values, np.uint16), holes)
+    encoder.put_uniform(np.array([END], np.int32), END_SIZE)
+    word = b"" if hole is None else _little(hole)
+    return front + pack_varint(len(mask)) + mask + word + encoder.finish()
+
+
+def _read_values(body: bytes, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    if len(shape) != 2:
+        raise ValueError(f"rows of {shape[2]} channels")
+    count, start = unpack_varint(body)
+    listed = None
+    if count:
+        length, start = unpack_varint(body, start)
+        if count > MOST_WORDS or length > len(body) - start:
+            raise ValueError(f"a list of {count} values in {length} bytes is not there")
+        listed = unpack_planes(body[start : start + length], (1, 1, count), dtype)[0, 0]
+        start += length
+    length, start = unpack_varint(body, start)
+    holes, hole = None, np.zeros((), dtype)
+    if length:
+        end = start + length + dtype.itemsize
+        if end > len(body):
+            raise ValueError(f"a mask of {length} bytes is not there")
+        holes = decode_mask(body[start : start + length], shape[0], shape[1])
+        hole = np.frombuffer(body[:end], dtype.newbyteorder("<"), 1, start + length)[0]
+        start = end
+    decoder = SymbolDecoder(body[start:])
+    values = decode_values(decoder, shape[0], shape[1], holes)
+    if decoder.get_uniform(1, END_SIZE)[0] != END:
+        raise ValueError("after the values comes no mark of the end")
+    decoder.check_end()
+    if holes is not None:
+        values[holes] = 0
+    most = int(values.max())
+    if most >= (count or min(1 << 8 * dtype.itemsize, MOST_WORDS)):
+        raise ValueError(f"value {most} is beyond those that there are")
+    words: Array = values.astype(dtype) if listed is None else listed[values]
+    if holes is not None:
+        words[holes] = hole
+    return words
 
 
 def _few(words: Array) -> Array | None:

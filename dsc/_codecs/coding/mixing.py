@@ -70,12 +70,12 @@ class Counts:
         """As the kernels take them."""
         return self.chance, self.seen
 
-    def learn(self, pattern: int, bit: int) -> None:
-        """Move the chance of a pattern towards what was seen."""
+    def learn(self, pattern: int, bit: int, most: int = MOST_SEEN) -> None:
+        """Move the chance of a pattern towards what was seen, `most` decisions at most."""
         chance, seen = int(self.chance[pattern]), int(self.seen[pattern])
         step = (ONE - chance if bit else chance) * SHARE[seen] >> 16
         self.chance[pattern] = chance + step if bit else chance - step
-        self.seen[pattern] = min(seen + 1, MOST_SEEN)
+        self.seen[pattern] = min(seen + 1, most)
 
 
 def chance_of_logit(logit: int) -> int:
@@ -127,7 +127,13 @@ def code_two(
 
 
 def code_mixed(
-    port: Port, counts: Counts, patterns: Sequence[int], weights: NDArray[np.int32], bit: int
+    port: Port,
+    counts: Counts,
+    patterns: Sequence[int],
+    weights: NDArray[np.int32],
+    bit: int,
+    most: int = MOST_SEEN,
+    rate: int = RATE,
 ) -> int:
     """Code a decision under what several patterns have learned; return it.
 
@@ -135,17 +141,21 @@ def code_mixed(
     ----------
     weights
         (patterns, `TRUSTS`): of each pattern one for each range of what it has seen.
+    most
+        Decisions after which a pattern no longer learns more slowly.
+    rate
+        At which weights learn.
     """
     logits = [LOGIT[int(counts.chance[pattern]) >> DOWN] for pattern in patterns]
     own = [TRUST[int(counts.seen[pattern])] for pattern in patterns]
     mixed = sum(logit * int(weights[k, own[k]]) for k, logit in enumerate(logits))
     chance = chance_of_logit(_within(mixed >> WEIGHT_BITS, FARTHEST))
     bit = port(chance << DOWN, bit)
-    error = ((bit << MIX_BITS) - chance) * RATE
+    error = ((bit << MIX_BITS) - chance) * rate
     for k, logit in enumerate(logits):
         moved = int(weights[k, own[k]]) + (logit * error >> WEIGHT_BITS)
         weights[k, own[k]] = _within(moved, MOST_WEIGHT)
-        counts.learn(patterns[k], bit)
+        counts.learn(patterns[k], bit, most)
     return bit
 
 
