@@ -4,19 +4,30 @@ What is asked (`dsc._pipeline.options.CodingOptions`) is read here, against the 
 and becomes a `Coding`: every later step takes that value.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 
+from dsc._codecs.base import Sample
 from dsc._codecs.derived.ways import FoundRule
 from dsc._codecs.registry import LOSSLESS, OF_FILES
 from dsc._pipeline.choose.auto import choose_by_trying
 from dsc._pipeline.choose.codec_set import CodecSet, Standing
 from dsc._pipeline.choose.codec_spec import Spec, choose_codecs, default_codec, is_joint
 from dsc._pipeline.choose.coding import Coding
-from dsc._pipeline.choose.derive import Derive, Known, ReadFirst, decodes_alike, find_rules
+from dsc._pipeline.choose.derive import (
+    Derive,
+    Known,
+    ReadFirst,
+    Samples,
+    decodes_alike,
+    find_rules,
+    reader,
+)
 from dsc._pipeline.choose.exactly import check_values, exact_codecs
 from dsc._pipeline.choose.light import without_weights
+from dsc._pipeline.choose.paying import rules_that_pay
 from dsc._pipeline.choose.race import TrialProgress
 from dsc._pipeline.choose.recorded import check_kept, check_recorded, is_recorded, predicted
 from dsc._pipeline.options import CodingOptions
@@ -93,13 +104,19 @@ def decide_coding(
     if asked.exact:
         check_values(tasks, report)
     automatic = () if asked.exact else spec.automatic(tasks, tuple(bounds))
+    assigned = partial(_assigned, spec, tasks, asked, known)
+    paying = known is None and begun is None  # those of an earlier call have been tried
+    first = _first_samples(source, tasks, read) if paying else ()
     if not automatic:
-        codec_set = _by_words(spec, source, tasks, asked, recorded, known, find)
+        words, rules = _by_words(spec, source, tasks, asked, recorded, find)
+        codec_set = assigned(words, rules)
         _check_fits(codec_set, source, asked)
         shared = [stream.name for stream in codec_set.streams() if not stream.carries]
         quality = asked_quality(asked, report, tasks, shared)
         _check_kept(spec, quality)
-        return Coding(tuple(tasks), codec_set, quality)
+        coding = Coding(tuple(tasks), codec_set, quality)
+        kept = rules_that_pay(coding, rules, first)
+        return coding if kept == rules else replace(coding, codec_set=assigned(words, kept))
     quality = asked_quality(asked, report, tasks)
     rest = [task for task in tasks if task not in automatic]
     words = _usual_words(spec, source, rest, asked, recorded) if rest else {}
@@ -122,19 +139,20 @@ def decide_coding(
             report=on_trial,
             follows=rules,
         )
+    chosen = {**words, **choice.codecs}
+    rules = {n: rule for n, rule in rules.items() if _holds(rule, tasks, chosen)}
+    codec_set = assigned(chosen, rules)
+    _check_fits(codec_set, source, asked)
+    coding = Coding(tuple(tasks), codec_set, quality.having(choice.quality), choice)
+    kept = rules_that_pay(coding, rules, first)
+    told = {name: text for name, text in choice.follows.items() if name in kept}
+    choice = choice.model_copy(update={"follows": told})
+    if kept != rules:
+        coding = replace(coding, codec_set=assigned(chosen, kept))
+    coding = replace(coding, choice=choice)
     if on_choice is not None:
         on_choice(choice)
-    try:
-        chosen = {**words, **choice.codecs}
-        rules = {n: rule for n, rule in rules.items() if _holds(rule, tasks, chosen)}
-        given = _given(known)
-        codec_set = CodecSet.assigned(
-            chosen, tasks, tuple(bounds), effort, access=access, rules=rules, given=given
-        )
-    except CodecError as error:
-        raise UsageError(f"--codec {spec.text or 'unset'}: {error}") from None
-    _check_fits(codec_set, source, asked)
-    return Coding(tuple(tasks), codec_set, quality.having(choice.quality), choice)
+    return coding
 
 
 def _by_words(
@@ -143,31 +161,64 @@ def _by_words(
     tasks: Sequence[Task],
     asked: CodingOptions,
     recorded: bool,
-    known: Known | None,
     find: FindRules,
-) -> CodecSet:
-    """Make the codecs that were named, and the usual ones of the other tasks.
+) -> tuple[dict[str, str], dict[str, FoundRule]]:
+    """Name the codecs that were named, and the usual ones of the other tasks; and find rules.
 
     Raises
     ------
     UsageError
         When a codec cannot code a task given to it by name.
     """
-    effort, access = Effort.parse(asked.effort), Access.parse(asked.access)
-    bounded = tuple(_bounds(asked, tasks))
-    try:
+    effort = Effort.parse(asked.effort)
+    with _explained(spec):
         if asked.exact:
             words = exact_codecs(spec, source, tasks, effort, recorded)
             words = without_weights(words, spec, source, tasks, effort, Quality())
         else:
             words = _usual_words(spec, source, tasks, asked, recorded)
-        rules = find(words=words)
-        given = _given(known)
+        return words, find(words=words)
+
+
+def _assigned(
+    spec: Spec,
+    tasks: Sequence[Task],
+    asked: CodingOptions,
+    known: Known | None,
+    words: Mapping[str, str],
+    rules: Mapping[str, FoundRule],
+) -> CodecSet:
+    """Make the codecs of all tasks.
+
+    Raises
+    ------
+    UsageError
+        When a codec cannot code a task.
+    """
+    effort, access = Effort.parse(asked.effort), Access.parse(asked.access)
+    bounded, given = tuple(_bounds(asked, tasks)), _given(known)
+    with _explained(spec):
         return CodecSet.assigned(
             words, tasks, bounded, effort, access=access, rules=rules, given=given
         )
+
+
+@contextmanager
+def _explained(spec: Spec) -> Iterator[None]:
+    """Say which option a codec was asked for by, where it cannot code a task."""
+    try:
+        yield
     except CodecError as error:
         raise UsageError(f"--codec {spec.text or 'unset'}: {error}") from None
+
+
+def _first_samples(
+    source: Source, tasks: Sequence[Task], read: ReadFirst | None
+) -> Iterator[Sample]:
+    """Yield the samples that rules are found on, those far apart first."""
+    samples = Samples(len(source), read or reader(source, [task.name for task in tasks]))
+    order = range(len(samples))
+    yield from (samples[place] for place in (*order[::2], *order[1::2]))
 
 
 def _usual_words(

@@ -112,7 +112,7 @@ def find_rules(
     if begun is not None:
         return _rules_of(begun, children, parents)
     names = list(dict.fromkeys(task.name for task in (*children, *parents)))
-    return _found(children, parents, _Samples(len(source), read or _reader(source, names)))
+    return _found(children, parents, Samples(len(source), read or reader(source, names)))
 
 
 def _found(
@@ -176,7 +176,7 @@ def _is_alone(word: str) -> bool:
     return not word.endswith(FILE_SUFFIX) and word not in OF_GROUPS and not is_joint(word)
 
 
-def _reader(source: Source, names: Sequence[str]) -> ReadFirst:
+def reader(source: Source, names: Sequence[str]) -> ReadFirst:
     """Read tasks of a source; what cannot be read is told of when it is encoded."""
 
     def read(index: int) -> Sample:
@@ -188,7 +188,7 @@ def _reader(source: Source, names: Sequence[str]) -> ReadFirst:
     return read
 
 
-class _Samples(Sequence[Sample]):
+class Samples(Sequence[Sample]):
     """Samples spread over a source, each read when it is first looked at."""
 
     def __init__(self, size: int, read: ReadFirst) -> None:

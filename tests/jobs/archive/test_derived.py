@@ -103,6 +103,17 @@ def test_never_stores_every_task(files: Path, tmp_path: Path) -> None:
     assert "derived" not in {record.id for record in Archive.open(tmp_path / "a").manifest.codecs}
 
 
+@pytest.mark.parametrize("asked", [{"quality": "rgb=5,edges=95"}, {"target": "rgb=18dB"}])
+def test_what_would_be_stored_anyway_requires_no_other_task(
+    files: Path, tmp_path: Path, asked: dict[str, str]
+) -> None:
+    dsc.compress("folder", tmp_path / "a", root=files, kinds=KINDS, **asked)
+    dsc.compress("folder", tmp_path / "b", root=files, kinds=KINDS, derive="never", **asked)
+    streams = Archive.open(tmp_path / "a").manifest.streams
+    assert required_streams(streams, ["edges"]) == ("edges",)
+    assert streams == Archive.open(tmp_path / "b").manifest.streams
+
+
 def test_what_is_asked_for_by_name_is_stored(files: Path, tmp_path: Path) -> None:
     asked = ({"codec": "edges=exact"}, {"target": "edges=40dB"}, {"max_error": "edges=5"})
     for n, options in enumerate(asked):
