@@ -289,13 +289,21 @@ def raster_intervals(mask: NDArray[np.bool_], intervals: Words) -> None:
 def raster_decode(words: Words, state: NDArray[np.uint64], mask: NDArray[np.bool_]) -> None:
     """Read a mask (H, W) row by row; `state` is (state, words left)."""
 
-def scan_encode(labels: NDArray[np.uint16], order: NDArray[np.uint16]) -> tuple[bytes, int]:
+def scan_encode(
+    labels: NDArray[np.uint16], order: NDArray[np.uint16], levels: NDArray[np.uint16] = ...
+) -> tuple[bytes, int]:
     """Return the intervals (n, 2) uint32 of a map (H, W), and how many labels it has.
 
-    `order` (65534,) gets the number of each of them, in the order in which they are met.
+    `order` (65534,) gets the number of each of them, in the order in which they are met. `levels`
+    (n, H, W) are known: each is of regions of the one before, and labels of regions of the last.
     """
 
-def scan_decode(words: Words, state: NDArray[np.uint64], labels: NDArray[np.uint16]) -> int:
+def scan_decode(
+    words: Words,
+    state: NDArray[np.uint64],
+    labels: NDArray[np.uint16],
+    levels: NDArray[np.uint16] = ...,
+) -> int:
     """Read a map (H, W) into `labels`; return how many labels it has."""
 
 def values_encode(values: NDArray[np.uint16], holes: NDArray[np.bool_] | None) -> bytes:

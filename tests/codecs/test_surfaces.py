@@ -9,13 +9,11 @@ import pytest
 
 from dsc import _kernels
 from dsc._codecs.base import JointCodec
-from dsc._codecs.coding.entropy import SymbolEncoder
-from dsc._codecs.context.scan import encode_scan
-from dsc._codecs.label.palette import index_labels
 from dsc._codecs.registry import codec_from_config, make_codec
 from dsc._codecs.surfaces import encoding
+from dsc._codecs.surfaces.children import Way, shortest
 from dsc._codecs.surfaces.codec import SurfacesCodec
-from dsc._codecs.surfaces.encoding import BY_ROWS, OWN, PARTED, PARTED_BY_ROWS, WHOLE
+from dsc._codecs.surfaces.encoding import FLAGS, FORMS, OWN, WHOLE
 from dsc._codecs.surfaces.partition import Partition
 from dsc._renderer.clevr import render_clevr
 from dsc._renderer.render import render_view
@@ -140,7 +138,7 @@ def test_each_task_is_read_with_what_it_requires_alone() -> None:
         assert np.array_equal(part[name], whole[name])
     assert list(required_streams(codec.streams(), ["segment_semantic"])) == ["segment_semantic"]
     assert streams["depth_zbuffer"][0] == WHOLE
-    assert streams["normal"][0] in (PARTED, PARTED_BY_ROWS)
+    assert streams["normal"][0] > WHOLE
 
 
 def test_noise_falls_back_to_each_tasks_own_codec() -> None:
@@ -286,7 +284,7 @@ def test_several_label_maps_take_part() -> None:
     instance[:, 64:] += 100_000
     codec = make_codec("surfaces", [*TASKS, INSTANCE])
     (streams,) = codec.encode_batch([{**sample, "instance": instance}], Quality(default=60))
-    assert streams["geometry"][0] == 0b11
+    assert streams["geometry"][0] & 0b11_1111 == 0b11
     names = [task.name for task in codec.tasks]
     (decoded,) = codec.decode_batch([streams], names, 1 << 20)
     assert np.array_equal(decoded["instance"], instance)
@@ -304,7 +302,7 @@ def test_holes_come_back_and_tasks_may_have_holes_of_their_own() -> None:
     for task in (DEPTH, NORMAL):
         holes = task.invalid_mask(sample[task.name])
         assert np.array_equal(task.invalid_mask(decoded[task.name]), holes)
-    assert streams["normal"][0] in (PARTED, PARTED_BY_ROWS)
+    assert streams["normal"][0] > WHOLE
 
 
 def test_what_is_missing_or_too_large_is_refused() -> None:
@@ -321,30 +319,45 @@ def test_what_is_missing_or_too_large_is_refused() -> None:
         decode({**streams, "depth_zbuffer": b"\x02" + streams["depth_zbuffer"][1:]})
 
 
-@pytest.mark.parametrize("by_rows", [False, True])
-def test_children_come_by_the_network_or_row_by_row(by_rows: bool, monkeypatch) -> None:
-    numbered = encoding.numbered
-
-    def one_way(model, children):
-        found = index_labels(children)[0]
-        if not by_rows:
-            return found, False
-        order = encode_scan(SymbolEncoder(), found)
-        return np.argsort(order).astype(np.uint16)[found], True
-
+@pytest.mark.parametrize("way", list(Way))
+def test_a_finer_partition_comes_in_any_way(way: Way, monkeypatch) -> None:
     sample = view(0)
     usual = encode(sample)
-    monkeypatch.setattr(encoding, "numbered", one_way)
+
+    def one_way(model, levels, finer, ways):
+        return shortest(model, levels, finer, [way])
+
+    monkeypatch.setattr(encoding, "shortest", one_way)
     streams = encode(sample)
-    assert streams["normal"][0] == (PARTED_BY_ROWS if by_rows else PARTED)
-    assert bool(streams["geometry"][0] & BY_ROWS) == by_rows
+    assert streams["normal"][0] == FORMS[way]
+    assert streams["geometry"][0] == 1 | FLAGS[way]
     assert sum(map(len, streams.values())) >= sum(map(len, usual.values()))
-    monkeypatch.setattr(encoding, "numbered", numbered)
-    found, other = decode(streams), decode(usual)
-    assert all(np.array_equal(found[name], other[name]) for name in NAMES)
-    if by_rows:
+    decoded = decode(streams)
+    for task in (DEPTH, NORMAL):
+        allowed = errors(task, sample[task.name], alone("av1", task, sample, 60)[1])
+        ours = errors(task, sample[task.name], decoded[task.name])
+        assert all(a <= b * 1.001 + 1e-7 for a, b in zip(ours, allowed, strict=True))
+    if way is not Way.NETWORK:
         with pytest.raises(BitstreamError):
             decode({**streams, "geometry": streams["geometry"][:-4]})
+
+
+def test_seven_label_maps_leave_no_flag_for_one_way() -> None:
+    more = [LABEL.model_copy(update={"name": f"label{n}"}) for n in range(7)]
+    codec, sample = make_codec("surfaces", [DEPTH, NORMAL, *more]), view(0, 96)
+    given = {task.name: sample["segment_semantic"] for task in more}
+    given |= {"depth_zbuffer": sample["depth_zbuffer"], "normal": sample["normal"]}
+    (streams,) = codec.encode_batch([given], Quality(default=60))
+    assert streams["geometry"][0] & 0x7F == 0x7F
+    (decoded,) = codec.decode_batch([streams], list(given), 1 << 20)
+    assert all(np.array_equal(decoded[task.name], given[task.name]) for task in more)
+    for task in (DEPTH, NORMAL):
+        allowed = errors(task, sample[task.name], alone("av1", task, sample, 60)[1])
+        ours = errors(task, sample[task.name], decoded[task.name])
+        assert all(a <= b * 1.001 + 1e-7 for a, b in zip(ours, allowed, strict=True))
+    of_one = encode(sample)
+    with pytest.raises(BitstreamError, match="label maps"):
+        decode({**of_one, "geometry": b"\xc1" + of_one["geometry"][1:]})
 
 
 def test_kernels_and_their_twins_agree() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from dsc._codecs.registry import make_codec
+from dsc._renderer.render import render_view
 from dsc._schemas import Quality, Task
 from tests.golden.make_label import sha256
 
@@ -23,7 +24,10 @@ TANGENT = 0.7
 
 
 def cases() -> dict[str, dict[str, np.ndarray]]:
-    """Return a room with a ball and a hole, without surfaces of depth, and with ragged normals."""
+    """Return a room with a ball and a hole, and variants of it.
+
+    One is without surfaces of depth, and one has ragged normals. The last is a rendered view.
+    """
     x, y = np.meshgrid(np.linspace(-1, 1, WIDTH), np.linspace(-1, 1, HEIGHT) * HEIGHT / WIDTH)
     ray = np.stack([TANGENT * x, -TANGENT * y, -np.ones_like(x)], axis=-1)
     faces = [((0, 1, 0), 1.2, 1), ((0, -1, 0), 1.3, 2), ((1, 0, 0.3), 1.6, 3), ((-0.2, 0, 1), 4, 3)]
@@ -57,7 +61,16 @@ def cases() -> dict[str, dict[str, np.ndarray]]:
     ragged = (rows * 7 + columns * columns // 5) % 13 < 4
     barred = {**room, "normal": native.copy()}
     barred["normal"][60:110, 20:90] = shelf[ragged.astype(int)]
-    return {"room": room, "rough": {**room, "depth": rough}, "barred": barred}
+    view = render_view(1, 128)
+    far = view["depth_zbuffer"]
+    furnished = {
+        "depth": np.where(far == 65535, 0, far).astype(np.uint16),
+        "normal": view["normal"],
+        "label": view["segment_semantic"],
+    }
+    return {
+        "room": room, "rough": {**room, "depth": rough}, "barred": barred, "furnished": furnished
+    }  # fmt: skip
 
 
 def main() -> None:
@@ -79,7 +92,8 @@ def main() -> None:
             (ROOT / f"{name}.{stream}.bin").write_bytes(data)
         (ROOT / f"{name}.json").write_text(json.dumps(expected, indent=1, sort_keys=True) + "\n")
         sizes = ", ".join(f"{stream} {len(data)}" for stream, data in streams.items())
-        print(f"written {name}: {sizes}; forms {streams['depth'][0]}, {streams['normal'][0]}")
+        forms = ", ".join(f"{stream} {data[0]:#04x}" for stream, data in streams.items())
+        print(f"written {name}: {sizes}; forms {forms}")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ These are the twins of ``dsc/_kernels/scan.c``.
 """
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dsc import _kernels
 from dsc._codecs.coding.entropy import AnsReader, SymbolDecoder, SymbolEncoder
@@ -97,7 +98,7 @@ def encode_scan(encoder: SymbolEncoder, labels: Ids) -> Ids:
     numbers = np.zeros(1 << 16, np.uint16)
     numbers[order] = np.arange(len(order))
     port = Writing()
-    _Walk(port, labels.shape).code(numbers[labels])
+    Walk(port, labels.shape).code(numbers[labels])
     encoder.put_intervals(np.array(port.intervals, np.uint32))
     return order
 
@@ -112,7 +113,7 @@ def decode_scan(decoder: SymbolDecoder, height: int, width: int) -> Ids:
     """
     if not _kernels.in_use():
         reader = AnsReader(decoder)
-        walk = _Walk(reading(reader), (height, width))
+        walk = Walk(reading(reader), (height, width))
         walk.code(None)
         reader.keep()
         return walk.map
@@ -127,7 +128,7 @@ def decode_scan(decoder: SymbolDecoder, height: int, width: int) -> Ids:
 # ---- the twin of the compiled kernel
 
 
-class _Walk:
+class Walk:
     """A map that is written to a port, or read from one.
 
     Parameters
@@ -139,9 +140,7 @@ class _Walk:
     def __init__(self, port: Port, size: tuple[int, ...]) -> None:
         self._port, self._size = port, size
         self._grid = np.zeros((size[0] + ABOVE, size[1] + LEFT + RIGHT), np.uint16)
-        self._counts = Counts.start(PATTERNS)
-        first = np.array(QUARTERS, np.int32) * FIRST_WEIGHT // 4
-        self._weights = np.broadcast_to(first, (SETS, MIXED, TRUSTS)).copy()
+        self._counts, self._weights = Counts.start(PATTERNS), first_weights()
         self._known = 1
 
     @property
@@ -152,12 +151,18 @@ class _Walk:
     def code(self, truth: Ids | None) -> None:
         """Code all pixels; (H, W) `truth` is given when writing."""
         for y in range(self._size[0]):
-            row = self._grid[y + ABOVE]
-            row[:LEFT] = self._grid[y + ABOVE - 1, LEFT]
+            self._begin_row(y)
             x = 0
             while x < self._size[1]:
                 x = self._code_at(y, x, None if truth is None else truth[y])
-            row[:LEFT], row[-RIGHT:] = row[LEFT], row[-RIGHT - 1]
+            self._end_row(y)
+
+    def _begin_row(self, y: int) -> None:
+        self._grid[y + ABOVE, :LEFT] = self._grid[y + ABOVE - 1, LEFT]
+
+    def _end_row(self, y: int) -> None:
+        row = self._grid[y + ABOVE]
+        row[:LEFT], row[-RIGHT:] = row[LEFT], row[-RIGHT - 1]
 
     def _code_at(self, y: int, x: int, truth: Ids | None) -> int:
         """Code the pixel of a row, or a run from it on; return where the next one is."""
@@ -230,19 +235,24 @@ class _Walk:
         first, above, right = (self._look(y, x, place) for place in ((0, -1), (-1, 0), (-1, 1)))
         alike = self._alike(y, x, AROUND, first)
         nearest = alike & ((1 << NEAREST) - 1)
-        shape = self._alike(y, x, ((-1, 1), (-1, -1), (-2, 0)), above)
-        shape |= self._alike(y, x, ((-1, 2), (-2, 1)), right) << 3
-        shape |= (self._look(y, x, (0, -2)) == self._look(y, x, (-1, -1))) << 5
+        shape = self._shape(y, x)
         pair = first * 2_654_435_769 + above * 2_246_822_507 + right * 3_266_489_909
         patterns = (
             NEAR + (shape << 6 | alike & 63),
             WIDE + ((shape & 7) << NEAREST | nearest),
-            FAR + _hashed(alike),
-            PAIRS + _hashed(pair + nearest * 668_265_263),
+            FAR + hashed(alike),
+            PAIRS + hashed(pair + nearest * 668_265_263),
         )
         if self._mixed(patterns, (shape & 1) << 3 | alike & 7, label == first):
             return first
         return self._code_other(y, x, alike, 0, label)
+
+    def _shape(self, y: int, x: int) -> int:
+        """Return which pixels near one are like one another."""
+        above, right = self._look(y, x, (-1, 0)), self._look(y, x, (-1, 1))
+        shape = self._alike(y, x, ((-1, 1), (-1, -1), (-2, 0)), above)
+        shape |= self._alike(y, x, ((-1, 2), (-2, 1)), right) << 3
+        return shape | (self._look(y, x, (0, -2)) == self._look(y, x, (-1, -1))) << 5
 
     def _code_other(self, y: int, x: int, alike: int, calm: int, label: int) -> int:
         """Code a label unlike that on the left; `alike` says which neighbours are like that."""
@@ -255,8 +265,8 @@ class _Walk:
             same = sum((other == one) << j for j, other in enumerate(offered))
             patterns = (
                 OFFERED + (rank << 11 | 1 << (len(offered) - 1 - k) | same >> (k + 1)),
-                FAR + _hashed(1 << 31 | rank << 22 | nearest << 11 | same),
-                PAIRS + _hashed(first * 40_503 + one * 2_246_822_507 + 1),
+                FAR + hashed(1 << 31 | rank << 22 | nearest << 11 | same),
+                PAIRS + hashed(first * 40_503 + one * 2_246_822_507 + 1),
                 TURNS + (k << 5 | rank << 3 | alike & 7),
             )
             if self._mixed(patterns, FIRST_SETS + rank * 8 + (same & 7), label == one):
@@ -279,7 +289,14 @@ class _Walk:
         return node - (1 << bits)
 
 
-def _hashed(key: int) -> int:
+def first_weights() -> NDArray[np.int32]:
+    """Return the weights of patterns before anything is seen."""
+    first = np.array(QUARTERS, np.int32) * FIRST_WEIGHT // 4
+    return np.broadcast_to(first, (SETS, MIXED, TRUSTS)).copy()
+
+
+def hashed(key: int) -> int:
+    """Return the place of a key among the patterns of its kind."""
     key = key * 2_654_435_761 & _WORD
     key ^= key >> 15
     return (key * 2_246_822_519 & _WORD) >> (32 - HASH_BITS)

@@ -1,8 +1,15 @@
-"""Maps of children as symbols: by the network of `label-context`, or row by row.
+"""A finer partition as symbols, in the way that takes the fewest.
 
-What is learned from the map itself wins where a region has many small parts; the network where few
-edges are long. Children are numbered in the order in which the one or the other meets them.
+- As a map of children (`Partition.children`), by the network of `label-context`: where few edges
+  are long.
+- As that map row by row (`dsc._codecs.context.scan`): where a region has many small parts.
+- Within the coarser partition, row by row (`dsc._codecs.context.within`): where edges go on, or end
+  at known ones. Classes are then numbered in the order in which they are met.
 """
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
 
@@ -11,36 +18,78 @@ from dsc._codecs.context.coder import decode_labels, encode_labels
 from dsc._codecs.context.lattice import Ids
 from dsc._codecs.context.network import LabelModel
 from dsc._codecs.context.scan import decode_scan, encode_scan
+from dsc._codecs.context.within import as_met, decode_within, encode_within
 from dsc._codecs.label.palette import index_labels
+from dsc._codecs.surfaces.partition import Partition
 
 
-def numbered(model: LabelModel, children: Ids) -> tuple[Ids, bool]:
-    """Return children (H, W) as they are numbered in the fewest bytes, and whether row by row."""
-    found = index_labels(children)[0]
-    if not found.any():
-        return found, False
-    by_network, by_rows = SymbolEncoder(), SymbolEncoder()
-    encode_labels(by_network, model, found)
-    order = encode_scan(by_rows, found)
-    if len(by_network.finish()) <= len(by_rows.finish()):
-        return found, False
-    number = np.empty(len(order), np.uint16)
-    number[order] = np.arange(len(order))
-    return np.asarray(number[found]), True
+class Way(IntEnum):
+    """How a finer partition comes."""
+
+    NETWORK = 0
+    ROWS = 1
+    WITHIN = 2
 
 
-def put_children(encoder: SymbolEncoder, model: LabelModel, children: Ids, by_rows: bool) -> None:
-    """Write what `numbered` gave."""
-    if by_rows:
-        encode_scan(encoder, children)
-    else:
-        encode_labels(encoder, model, children)
+@dataclass(frozen=True)
+class Finer:
+    """A partition that is finer than another, as it is coded.
+
+    Attributes
+    ----------
+    partition
+        With its classes numbered as a reader numbers them.
+    way
+        How it is coded; None where it parts nothing, and nothing is coded.
+    symbols
+        (H, W) what is coded.
+    """
+
+    partition: Partition
+    way: Way | None
+    symbols: Ids
+
+    def put(self, encoder: SymbolEncoder, model: LabelModel, levels: Sequence[Partition]) -> None:
+        """Write it within the last of some partitions, each finer than the one before."""
+        if self.way is Way.WITHIN:
+            encode_within(encoder, [one.ids for one in levels], self.symbols)
+        elif self.way is Way.ROWS:
+            encode_scan(encoder, self.symbols)
+        elif self.way is Way.NETWORK:
+            encode_labels(encoder, model, self.symbols)
 
 
-def get_children(
-    decoder: SymbolDecoder, model: LabelModel, size: tuple[int, ...], by_rows: bool
-) -> Ids:
-    """Read a map (H, W); anything raised is damage."""
-    if by_rows:
-        return decode_scan(decoder, size[0], size[1])
-    return decode_labels(decoder, model, size[0], size[1])
+def shortest(
+    model: LabelModel, levels: Sequence[Partition], finer: Partition, ways: Sequence[Way]
+) -> Finer:
+    """Return a partition finer than the last of some, in the way that takes the fewest bytes."""
+    coarse = levels[-1]
+    if finer.count == coarse.count:
+        return Finer(coarse, None, np.zeros_like(coarse.ids))
+    children = coarse.children(finer)
+    found = []
+    for way in ways:
+        if way is Way.WITHIN:
+            ids = as_met(finer.ids)
+            one = Finer(Partition(ids, finer.count), way, ids)
+        else:
+            symbols = as_met(children) if way is Way.ROWS else index_labels(children)[0]
+            one = Finer(coarse.refined(symbols), way, symbols)
+        encoder = SymbolEncoder()
+        one.put(encoder, model, levels)
+        found.append((len(encoder.finish()), way, one))
+    return min(found, key=lambda each: each[:2])[2]
+
+
+def read_finer(
+    decoder: SymbolDecoder, model: LabelModel, levels: Sequence[Partition], way: Way
+) -> Partition:
+    """Read a partition finer than the last of some; anything raised is damage."""
+    coarse = levels[-1]
+    height, width = coarse.ids.shape
+    if way is Way.WITHIN:
+        ids = decode_within(decoder, [one.ids for one in levels])
+        return Partition(ids, int(ids.max()) + 1)
+    if way is Way.ROWS:
+        return coarse.refined(decode_scan(decoder, height, width))
+    return coarse.refined(decode_labels(decoder, model, height, width))

@@ -12,17 +12,19 @@ stream that is then read without the others. The bytes, little-endian::
 
     TASK of labels: what `label-context` writes
     geometry: nothing, where no task needs it; else
-        u8   bit i up to 6: the i-th label map takes part; bit 7: children row by row
+        u8   bit i: the i-th label map takes part; bit 7: children row by row; bit 6, where there
+             are six label maps at most: within, row by row
         u16  height, width
         ...  words of the entropy coder: children within labels (`dsc._codecs.surfaces.partition`);
              none where there is one class within each
     TASK of depth or normals:
-        u8   form: 0, own codec; 1, surfaces of the partition of ``geometry``; of normals also 2, of
-             a finer one, and 3, of one whose children come row by row
+        u8   form: 0, own codec; 1, surfaces of the partition of ``geometry``; of normals also, of
+             a finer one, 2, 3 where its children come row by row, and 4 where it comes within
         ...  the own codec's stream, or words (`dsc._codecs.surfaces.depth`, `.normals`)
 
-Children that come row by row (`dsc._codecs.context.scan`) are followed by a byte `END` in
-``geometry``. The first map of each kind takes part, and up to seven label maps.
+The three ways are those of `dsc._codecs.surfaces.children`; the last two are followed by a byte
+`END` in ``geometry``. What comes within has levels: the partition of labels and, where ``geometry``
+has words, its own. The first map of each kind takes part, and up to seven label maps.
 """
 
 import struct
@@ -40,15 +42,14 @@ from dsc._codecs.label.codec import LabelContextCodec
 from dsc._codecs.label.normals import NormalPaletteCodec
 from dsc._codecs.maps.base import MAX_SIDE, NOT_DAMAGE, TaskCodec
 from dsc._codecs.maps.lossy import LossyHeader, from_image
-from dsc._codecs.surfaces.children import get_children
+from dsc._codecs.surfaces.children import Way, read_finer
 from dsc._codecs.surfaces.depth import Planes
 from dsc._codecs.surfaces.encoding import (
-    BY_ROWS,
     END,
     END_SIZE,
+    FLAGS,
+    FORMS,
     OWN,
-    PARTED,
-    PARTED_BY_ROWS,
     WHOLE,
     Map,
     SurfaceEncoder,
@@ -62,7 +63,7 @@ from dsc.errors import LIST_DAMAGE, BitstreamError, CodecError, UnknownTaskError
 GEOMETRY = "geometry"
 MOST_LABELS = 7
 HEADER = struct.Struct("<BHH")
-PARTS = (PARTED, PARTED_BY_ROWS)
+WAYS = {form: way for way, form in FORMS.items() if way is not None}
 
 
 class SurfacesCodec:
@@ -201,8 +202,14 @@ class SurfacesCodec:
             labels = Partition.of(maps, size)
         except ValueError:
             return SurfaceStreams()
-        header = HEADER.pack(used, *size)
-        return SurfaceEncoder(self._model, self.effort, labels, depth, normal, header).encode()
+        header, ways = HEADER.pack(used, *size), self._ways()
+        encoder = SurfaceEncoder(self._model, self.effort, labels, depth, normal, header, ways)
+        return encoder.encode()
+
+    def _ways(self) -> tuple[Way, ...]:
+        """Return how the partition of ``geometry`` may come: one flag is that of the last label."""
+        count = len(self._labels)
+        return tuple(way for way in Way if not FLAGS[way] or FLAGS[way] >> count)
 
     # ---- decoding
 
@@ -230,6 +237,7 @@ class _Reader:
         self._codec, self._streams, self._max_pixels = codec, streams, max_pixels
         self._found: dict[str, Array] = {}
         self._geometry: Partition | None = None
+        self._levels: list[Partition] = []
 
     def read(self, name: str) -> Array:
         """Decode a task.
@@ -261,15 +269,13 @@ class _Reader:
 
     def _read_surfaces(self, task: Task, data: bytes, partition: Partition) -> Array:
         form, words = data[0], data[1:]
-        if form not in ((WHOLE,) if task.kind is TaskKind.DEPTH else (WHOLE, *PARTS)):
+        if form != WHOLE and (task.kind is TaskKind.DEPTH or form not in WAYS):
             raise ValueError(f"unknown form {form}")
         if not words:  # the coder would give zeros for ever
             raise ValueError("there are no words")
         decoder = SymbolDecoder(words)
         if form != WHOLE:
-            size, by_rows = partition.ids.shape, form == PARTED_BY_ROWS
-            children = get_children(decoder, self._codec._model, size, by_rows)
-            partition = partition.refined(children)
+            partition = read_finer(decoder, self._codec._model, self._levels, WAYS[form])
         kind = Planes if task.kind is TaskKind.DEPTH else Directions
         found = kind.get(decoder, partition.count)
         decoder.check_end()
@@ -298,7 +304,10 @@ class _Reader:
 
     def _read_geometry(self, data: bytes) -> Partition:
         first, height, width = HEADER.unpack_from(data)
-        used, by_rows = first & ~BY_ROWS, bool(first & BY_ROWS)
+        way = next(
+            (one for one in reversed(self._codec._ways()) if first & FLAGS[one]), Way.NETWORK
+        )
+        used = first & ~FLAGS[way]
         if not 0 < height * width <= self._max_pixels:
             raise ValueError(
                 f"{height}×{width} pixels, at most {self._max_pixels} are expected here"
@@ -314,14 +323,16 @@ class _Reader:
         if any(one.shape[:2] != (height, width) for one in maps):
             raise ValueError(f"labels are not of {height}×{width} pixels")
         labels, words = Partition.of(maps, (height, width)), data[HEADER.size :]
+        self._levels = [labels]
         if not words:
             return labels
         decoder = SymbolDecoder(words)
-        children = get_children(decoder, codec._model, (height, width), by_rows)
-        if by_rows and decoder.get_uniform(1, END_SIZE)[0] != END:
+        finer = read_finer(decoder, codec._model, [labels], way)
+        self._levels.append(finer)
+        if way is not Way.NETWORK and decoder.get_uniform(1, END_SIZE)[0] != END:
             raise ValueError("after the children comes no mark of the end")
         decoder.check_end()
-        return labels.refined(children)
+        return finer
 
     @staticmethod
     def _damaged(name: str, data: bytes, error: Exception) -> BitstreamError:

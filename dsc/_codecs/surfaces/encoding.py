@@ -5,7 +5,7 @@ task's own codec leaves at the same quality, and where the streams of all tasks 
 shorter.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ from dsc._codecs.base import Array
 from dsc._codecs.coding.entropy import SymbolEncoder
 from dsc._codecs.context.network import LabelModel
 from dsc._codecs.label.directions import ANGLE_BITS, Errors, angles_between
-from dsc._codecs.surfaces.children import numbered, put_children
+from dsc._codecs.surfaces.children import Way, shortest
 from dsc._codecs.surfaces.depth import Planes
 from dsc._codecs.surfaces.fitting import Depths, Fitting
 from dsc._codecs.surfaces.merging import Budget
@@ -25,8 +25,9 @@ from dsc._schemas import Effort
 Bool = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 LEAST_ERROR = 1e-12  # of a budget
-OWN, WHOLE, PARTED, PARTED_BY_ROWS = range(4)  # forms of a stream, as bitstreams have them
-BY_ROWS = 0x80  # of the first byte of ``geometry``
+OWN, WHOLE, PARTED, PARTED_BY_ROWS, PARTED_WITHIN = range(5)  # forms of a stream, as stored
+FORMS = {None: WHOLE, Way.NETWORK: PARTED, Way.ROWS: PARTED_BY_ROWS, Way.WITHIN: PARTED_WITHIN}
+FLAGS = {None: 0, Way.NETWORK: 0, Way.ROWS: 0x80, Way.WITHIN: 0x40}  # in ``geometry``, at first
 END, END_SIZE = 0xA5, 1 << 8  # without it, a cut could pass for a map
 DEPTH_PRICES: dict[Effort, tuple[float, ...]] = {
     Effort.FAST: (500,), Effort.DEFAULT: (500, 2000), Effort.BEST: (250, 500, 1000, 4000),
@@ -91,6 +92,8 @@ class SurfaceEncoder:
         The partition that labels make.
     header
         What the stream ``geometry`` begins with.
+    ways
+        How its finer partition may come.
     """
 
     def __init__(
@@ -101,9 +104,10 @@ class SurfaceEncoder:
         depth: Map | None,
         normal: Map | None,
         header: bytes,
+        ways: Sequence[Way],
     ) -> None:
         self._model, self._effort, self._labels = model, effort, labels
-        self._depth, self._normal, self._header = depth, normal, header
+        self._depth, self._normal, self._header, self._ways = depth, normal, header, ways
 
     def encode(self) -> SurfaceStreams:
         """Return the streams that take the fewest bytes together."""
@@ -156,17 +160,16 @@ class SurfaceEncoder:
         for price in DEPTH_PRICES[self._effort]:
             budget = self._depth_budget(given, price)
             found = fitting.fit_depth(self._labels, given.invalid, budget)
-            children, by_rows = numbered(self._model, self._labels.children(found.partition))
-            fitted = found.numbered(self._labels.refined(children))
+            finer = shortest(self._model, [self._labels], found.partition, self._ways)
+            fitted = found.numbered(finer.partition)
             planes = self._coarsest(given, fitted)
             if planes is None:
                 continue
             encoder = SymbolEncoder()
-            if children.any():
-                put_children(encoder, self._model, children, by_rows)
-            if by_rows:
+            finer.put(encoder, self._model, [self._labels])
+            if finer.way in (Way.ROWS, Way.WITHIN):
                 encoder.put_uniform(np.array([END], np.int32), END_SIZE)
-            first = self._header[0] | (BY_ROWS if by_rows else 0)
+            first = self._header[0] | FLAGS[finer.way]
             geometry = bytes([first]) + self._header[1:] + encoder.finish()
             encoder = SymbolEncoder()
             planes.put(encoder)
@@ -225,20 +228,19 @@ class SurfaceEncoder:
     ) -> bytes | None:
         """Return the normals' stream; None where its errors are too large."""
         fitted, found = fitting.fit_normals(within, self._normal_budget(given, price))
-        children, by_rows = numbered(self._model, within.children(fitted))
-        partition = within.refined(children)
+        is_finer = within.count > self._labels.count
+        levels = [self._labels, within] if is_finer else [self._labels]
+        finer = shortest(self._model, levels, fitted, tuple(Way))
+        partition = finer.partition
         found = found.numbered(fitted, partition)
         picture = found.picture(partition)
         made = given.finish(picture, found.nothing(partition))
         if not _angle_errors(given, made).is_within(_angle_errors(given, given.decoded)):
             return None
         encoder = SymbolEncoder()
-        form = WHOLE
-        if children.any():
-            put_children(encoder, self._model, children, by_rows)
-            form = PARTED_BY_ROWS if by_rows else PARTED
+        finer.put(encoder, self._model, levels)
         found.put(encoder)
-        return bytes([form]) + encoder.finish()
+        return bytes([FORMS[finer.way]]) + encoder.finish()
 
     @staticmethod
     def _depth_budget(given: Map, price: float) -> Budget:

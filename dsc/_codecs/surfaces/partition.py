@@ -1,11 +1,9 @@
 """Partitions of a map, each finer than the one before: labels, surfaces of depth, and of normals.
 
-A finer partition is coded as a map of *children*: which part of its coarser region a pixel is of.
-Where a region has one part the map says nothing, and boundaries that are known already are not told
-again. The map is coded as `label-context` codes label maps, by its model or row by row, with
-children numbered in the order in which they are met; a map that parts nothing has no symbols at
-all. The classes of the finer partition are the pairs of region and child that there are, in
-ascending order.
+A finer partition is coded within the coarser one, or as a map of *children*: which part of its
+coarser region a pixel is of (`dsc._codecs.surfaces.children`). Where it parts nothing there are no
+symbols at all. Classes of what comes as children are the pairs of region and child that there are,
+in ascending order.
 """
 
 from collections.abc import Sequence
