@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from dsc import _kernels
+from dsc._codecs.classical.exact import ExactMethod, _write_values, to_words
 from dsc._codecs.coding.entropy import SymbolDecoder, SymbolEncoder, build_tables
 from dsc._codecs.context.coder import encode_labels
 from dsc._codecs.context.mask import (
@@ -29,6 +30,7 @@ from dsc._codecs.context.mask import (
     encode_mask,
 )
 from dsc._codecs.context.weights import shipped_model
+from dsc._codecs.maps.base import HEADER
 from dsc._codecs.registry import make_codec
 from dsc._codecs.residual.coder import decode_planes, encode_planes
 from dsc._codecs.residual.map import decode_residual, encode_residual, steps_of
@@ -111,6 +113,24 @@ def residual(margin: int) -> tuple[bytes, Decoder]:
     return data, decode
 
 
+def rows() -> tuple[bytes, Decoder]:
+    """Values row by row: a list, a mask of holes, words."""
+    task = Task(name="depth", kind="depth", dtype="uint16", unit_m=0.001, invalid=(0, 65535))
+    codec = make_codec("exact", [task])
+    disparity = 60 + np.random.default_rng(8).integers(-1, 2, (53, 71)).cumsum(axis=1) % 90
+    depth = (60_000 // disparity).astype(np.uint16)
+    depth[ragged_mask(53, 71)] = 0
+    words = to_words(depth)
+    body = _write_values(words, words.dtype.type(0))
+    data = HEADER.pack(ExactMethod.VALUES, *depth.shape) + body
+
+    def decode(data: bytes) -> np.ndarray:
+        return codec.decode_batch([{"depth": data}], ["depth"], depth.size)[0]["depth"]
+
+    assert np.array_equal(decode(data), depth)
+    return data, decode
+
+
 CODERS: dict[str, Callable[[], tuple[bytes, Decoder]]] = {
     "symbols": symbols,
     "regions": lambda: labels("uint8", "regions", 12),
@@ -122,6 +142,7 @@ CODERS: dict[str, Callable[[], tuple[bytes, Decoder]]] = {
     "mask, rows": lambda: mask_by(ROWS),
     "planes": lambda: planes(2),
     "rough planes": lambda: planes(200),
+    "rows": rows,
     "residual": lambda: residual(0),
     "residual, margin": lambda: residual(1),
 }

@@ -25,7 +25,7 @@ from tests.kernels import use_kernels
 from tests.places import DATA
 
 DEPTH = Task(name="depth", kind="depth", dtype="uint16", unit_m=0.001, invalid=(0, 65535))
-needs_kernels = pytest.mark.skipif(not _kernels.built, reason="the kernels were not built")
+needs_kernels = pytest.mark.skipif(not _kernels.in_use(), reason="no compiled kernels in use")
 
 
 def some_maps() -> dict[str, np.ndarray]:
