@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dsc._codecs.base import Array
+from dsc._codecs.classical.png import png_file
 from dsc._codecs.maps.base import ImageCodec, PictureFile
 from dsc._codecs.registry import codec_class
 from dsc._pipeline.choose.codec_set import CodecSet
@@ -332,4 +333,4 @@ def _image(task: Task, pixels: RGB, whole: bool) -> Image:
     if soft and not whole:
         data = imagecodecs.webp_encode(pixels, level=WEBP_LEVEL, lossless=False, numthreads=1)
         return Image("image/webp", bytes(data))
-    return Image("image/png", bytes(imagecodecs.png_encode(pixels, level=PNG_LEVEL)))
+    return Image("image/png", png_file(pixels, PNG_LEVEL))

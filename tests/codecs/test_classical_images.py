@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from dsc._codecs.classical.jxl import butteraugli_distance
+from dsc._codecs.classical.png import png_file
 from dsc._codecs.registry import make_codec
 from dsc._schemas import Effort, Quality, Task
 from dsc.errors import BitstreamError, CodecError
@@ -140,6 +141,21 @@ def test_labels_are_lossless_at_any_quality(codec_id, quality):
     for task in (LABEL, LABEL16, COLOURS):
         labels = make_sample([task], (64, 64))[task.name]
         assert np.array_equal(coded(codec_id, task, labels, quality)[1], labels)
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 5])
+@pytest.mark.parametrize("height", [1, 96, 130, 500])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_png_files_of_narrow_maps_are_whole(width, height, dtype):
+    """Their rows' filters are as many bytes as their values, which do not get smaller."""
+    rng = np.random.default_rng(width)
+    for shape in ((height, width), (height, width, 3)):
+        noise = rng.integers(0, np.iinfo(dtype).max + 1, shape).astype(dtype)
+        for level in (1, 6, 9):
+            assert np.array_equal(imagecodecs.png_decode(png_file(noise, level)), noise)
+    task = LABEL if dtype == np.uint8 else LABEL16
+    labels = rng.integers(0, np.iinfo(dtype).max + 1, (height, width)).astype(dtype)
+    assert np.array_equal(coded("png", task, labels, 60)[1], labels)
 
 
 REFUSED = [

@@ -26,9 +26,7 @@ class PngCodec(ImageCodec):
 
     def write_image(self, image: Array, task: Task, quality: int | None) -> bytes:
         """Write a PNG file."""
-        import imagecodecs
-
-        return bytes(imagecodecs.png_encode(image, level=LEVELS[self.effort]))
+        return png_file(image, LEVELS[self.effort])
 
     def read_image(self, data: bytes, out: Array) -> Array:
         """Read a PNG file into `out`."""
@@ -38,3 +36,19 @@ class PngCodec(ImageCodec):
             raise ValueError("the PNG file does not end with IEND: it was cut")
         read: Array = imagecodecs.png_decode(data, out=out)
         return read
+
+
+def png_file(image: Array, level: int) -> bytes:
+    """Return the PNG file of an image (H, W) or (H, W, C) of 8 or 16 bits; levels are zlib's.
+
+    The room for it is asked for here: imagecodecs 2026.3 leaves too little where a row is a few
+    pixels, and then writes a part of the file without a word.
+    """
+    import imagecodecs
+
+    rows = image.nbytes + len(image)  # each begins with its filter
+    room = rows + rows // 4 + rows // 256 + 4096
+    data = bytes(imagecodecs.png_encode(image, level=level, out=room))
+    if not data.endswith(END):
+        raise ValueError(f"imagecodecs wrote {len(data)} bytes of a PNG file and not its end")
+    return data

@@ -15,6 +15,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from dsc._codecs.classical.png import png_file
 from dsc._schemas import Manifest, Task, TaskKind
 from dsc._schemas.from_file import file_of
 from dsc._sources.meaning.endings import JSON_ENDINGS, MEDIA_TYPES
@@ -167,7 +168,7 @@ def picture_bytes(array: NDArray[Any], name: str, quality: int = QUALITY) -> byt
     if name == "webp":
         rgb = np.repeat(array[..., None], 3, axis=2) if array.ndim == 2 else array
         return bytes(imagecodecs.webp_encode(rgb, level=quality))
-    return bytes(imagecodecs.png_encode(array, level=PNG_LEVEL))
+    return png_file(array, PNG_LEVEL)
 
 
 def _is_pictured(array: NDArray[Any]) -> bool:

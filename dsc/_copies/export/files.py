@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dsc._codecs.classical.png import png_file
 from dsc._codecs.registry import OF_FILES
 from dsc._copies.export.encode import ENDINGS, KEPT, Encoder
 from dsc._copies.export.target import (
@@ -187,9 +188,7 @@ def _is_8_bit(manifest: Manifest) -> bool:
 def file_bytes(array: NDArray[Any], path: str) -> bytes:
     """Return the file of an array: PNG, ``.npy`` or the bytes themselves by the path's ending."""
     if path.endswith(".png"):
-        import imagecodecs
-
-        return bytes(imagecodecs.png_encode(array, level=PNG_LEVEL))
+        return png_file(array, PNG_LEVEL)
     if not path.endswith(".npy"):
         return array.tobytes()
     buffer = io.BytesIO()

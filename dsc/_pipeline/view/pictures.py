@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dsc._codecs.classical.png import png_file
 from dsc._pipeline.metrics import angles_deg, peak_of
 from dsc._pipeline.read.values import time_text
 from dsc._schemas import Task, TaskKind
@@ -195,7 +196,7 @@ def _picture(title: str, caption: str, pixels: RGB, level: int | None) -> Pictur
     import imagecodecs
 
     if level is None:
-        kind, data = "png", bytes(imagecodecs.png_encode(pixels, level=9))
+        kind, data = "png", png_file(pixels, 9)
     else:
         kind, data = "webp", bytes(imagecodecs.webp_encode(pixels, level=level, lossless=False))
     uri = f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"

@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from dsc._codecs.classical.png import png_file
 from dsc._renderer.render import SCENE_CLASSES, SEMANTIC_CLASSES, render_view
 from dsc._schemas import Task, resolve_tasks
 from dsc._sources.base import SourceSample, find_task
@@ -196,10 +197,8 @@ def _write_view(source: SampleSource, root: Path, tasks: Sequence[Task], index: 
 def as_file(array: NDArray[Any]) -> bytes:
     """Return the file that a data set would keep an array in: a PNG of a map, else .npy."""
     if array.ndim > 1:
-        import imagecodecs
-
         # zlib's usual level, as a dataset's own files have it: a lower one would flatter us
-        return bytes(imagecodecs.png_encode(array, level=6))
+        return png_file(array, 6)
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     return buffer.getvalue()
