@@ -76,7 +76,9 @@ def _show(where: str, found: "AppendReport", summary: "Summary") -> None:
         say(f"{where}: nothing to add: it has all {counted(found.there, 'sample')} of the source")
     else:
         new = counted(found.samples, "sample")
-        what = new if found.samples else f"task {', '.join(found.tasks)}"
+        what = (
+            new if found.samples else f"task{'s' * (len(found.tasks) > 1)} {', '.join(found.tasks)}"
+        )
         say(f"{where}: {what} added, generation {found.manifest.generation}")
         if found.there:
             say(f"there already: {counted(found.there, 'sample')} of the source")

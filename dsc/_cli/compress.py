@@ -1,5 +1,6 @@
 """``dsc compress``: a dataset in, an archive out."""
 
+import os
 import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -62,13 +63,14 @@ def compress(options: CompressOptions, json_: JsonOption = False) -> None:
     note_lists(options.data)
     with whole("compress", "samples", "looking at the data") as shown:
         run(options, watch(by_info(shown.report), trying(shown), json_))
-    _report(options.place, json_)
+    _report(options, json_)
 
 
-def _report(out: str, as_json: bool) -> None:
+def _report(options: CompressOptions, as_json: bool) -> None:
     from dsc._pipeline.read.summary import summarise
     from dsc._storage.read.archive import Archive
 
+    out = options.place
     archive = Archive.open(out)
     summary = summarise(archive)
     failed = [sample for shard in archive.shards for sample in shard.failed]
@@ -81,19 +83,22 @@ def _report(out: str, as_json: bool) -> None:
         "reached": [one.model_dump(mode="json") for one in archive.manifest.reached],
         "choice": archive.manifest.choice and archive.manifest.choice.model_dump(mode="json"),
     }
-    emit(as_json, value, lambda: _show(out, summary, archive.manifest))
+    check = "--deep"
+    if options.coding.exact:
+        check = f"--against {shlex.quote(os.fspath(options.data.root or archive.manifest.source))}"
+    emit(as_json, value, lambda: _show(out, summary, archive.manifest, check))
     if failed:
         list_failed(failed, len(archive))
         raise typer.Exit(1)
 
 
-def _show(out: str, summary: "Summary", manifest: "Manifest") -> None:
+def _show(out: str, summary: "Summary", manifest: "Manifest", check: str) -> None:
     show_summary(out, summary)
     show_reached(manifest)
     tasks = [row for row in summary.rows if row.source_bytes is not None]
     task = min(tasks, key=lambda row: row.kind != "depth").name  # any will do, depth is the usual
     place, name = shlex.quote(out), archive_name(out)
     say("Next:")
-    say(f"  dsc verify {place} --deep")
+    say(f"  dsc verify {place} {check}")
     say(f"  dsc serve {place}")
     say(f"  dsc fetch {place} --tasks {task} --out {shlex.quote(f'{name}-{task}')}")

@@ -81,25 +81,29 @@ class CodecRecord(Schema):
 
     @property
     def follows(self) -> str:
-        """Say what tasks follow from, by which rule: ``rgb: edge_texture, sigma 3``; ``""`` else.
+        """Say what tasks follow from, and how: ``rgb by edge_texture, sigma 3``; ``""`` else.
 
         A parameter whose name ends in a number is in as many parts: ``sigma_1000`` of 3000 is 3.
+        The others are integers of the arithmetic, which mean nothing to people; the manifest has
+        them.
         """
         rule, inputs = self.config.get("rule"), self.config.get("inputs")
         if not isinstance(rule, str) or not isinstance(inputs, dict):
             return ""
         params = self.config.get("params")
         ways = params if isinstance(params, list) else [params or {}]
-        told = [", ".join(_told(*one) for one in way.items()) for way in ways]
-        words = filter(None, [rule.partition("@")[0], " or ".join(filter(None, told))])
-        return f"{', '.join(inputs)}: {', '.join(words)}"
+        told = [", ".join(filter(None, map(_told, way, way.values()))) for way in ways]
+        how = " or ".join(filter(None, dict.fromkeys(told)))
+        if len(ways) > 1 and len(set(told)) < len(ways):
+            how = f"in {len(ways)} ways"
+        words = filter(None, [rule.partition("@")[0], how])
+        return f"{', '.join(sorted(inputs))} by {', '.join(words)}"
 
 
 def _told(name: str, value: int) -> str:
     word, _, parts = name.rpartition("_")
-    if word and parts.isdecimal() and int(parts):
-        return f"{word} {value / int(parts):g}"
-    return f"{name} {value}"
+    is_in_parts = word and parts.isdecimal() and int(parts)
+    return f"{word} {value / int(parts):g}" if is_in_parts else ""
 
 
 def carrying_streams(streams: Iterable[Stream], task: str) -> tuple[str, ...]:

@@ -21,8 +21,8 @@ def show_comparison(found: "Comparison") -> None:
             say(f"{one.task}: {one.detail}")
     if not found.is_in_order:
         say("the source has these samples in another order")
-    _keys(found.archive_only, found.archive_keys, "of the archive are not in the source")
-    _keys(found.source_only, found.source_keys, "of the source are not in the archive")
+    _keys(found.archive_only, found.archive_keys, "only in the archive")
+    _keys(found.source_only, found.source_keys, "only in the source")
     for text in found.unreadable:
         say(text)
     more = found.n_unreadable - len(found.unreadable)
@@ -30,6 +30,9 @@ def show_comparison(found: "Comparison") -> None:
         say(f"and {more} more that the source cannot read")
     if found.ok:
         lossy = [one.task for one in found.tasks if one.verdict == "lossy"]
+        if lossy and len(lossy) == len(found.tasks):
+            say("every task is lossy: what comes back is as near to the source as the table says")
+            return
         but = f", but for {', '.join(lossy)}" if lossy else ""
         say(f"the archive gives its source back, value for value{but}")
     else:

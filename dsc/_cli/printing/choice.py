@@ -18,7 +18,7 @@ TRIALS = ("tasks", "codec", "quality", "distortion", "bytes a sample", "codec fi
 def show_choice(choice: "Choice") -> None:
     """Print the table that codecs were chosen from."""
     for name, text in choice.follows.items():
-        say(f"not tried: {name}: follows from {text}")
+        say(f"not tried: {name}: follows from {text.partition('@')[0]}")
     if not choice.trials:
         return
     matched = [f"{name} {_measured(choice, name, v)}" for name, v in choice.reference.items()]

@@ -27,11 +27,15 @@ def show_summary(where: str, summary: "Summary") -> None:
     show_table(COLUMNS, [*(_cells(row) for row in summary.rows), total], total=True)
     codec = f"codec weights {bytes_text(summary.codec_bytes)} (once), " * bool(summary.codec_bytes)
     say(f"beside the streams: {codec}keys and manifest {bytes_text(summary.other_bytes)}")
-    follows = any(row.follows for row in summary.rows)
-    say(f"alone: what fetching this task only costs{', with what it follows from' * follows}")
+    takes_more = any(row.alone_bytes > row.stored_bytes for row in summary.rows)
+    say(
+        f"alone: what fetching this task only costs{', with all that it is read with' * takes_more}"
+    )
     for row in summary.rows:
         if row.follows:
             say(f"{row.name} follows from {row.follows}")
+        elif row.needed_by:
+            say(f"{row.name}: no task here, but read for {', '.join(row.needed_by)}")
     missing = [f"{row.name} {row.missing}" for row in summary.rows if row.missing]
     if missing:
         say(f"samples that lack a task: {', '.join(missing)}")

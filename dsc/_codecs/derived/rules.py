@@ -53,8 +53,9 @@ def rule_class(rule_id: str) -> type[Rule]:
     found = _plugins.load_plugin(_plugins.RULES, rule_id)
     if found is None:
         raise UnknownCodecError(
-            f"unknown rule {rule_id!r}; known: {', '.join(rule_names())}; an archive that names it "
-            "needs the package that brings it, or a newer dsc"
+            f"this archive has a task that is computed by the rule {rule_id!r}, which this dsc has "
+            f"not and no installed package brings (known: {', '.join(rule_names())}); install the "
+            "package that brings it, or a newer dsc; other tasks can be read: name them (--tasks)"
         )
     lacking = [name for name in MEMBERS if not callable(getattr(found, name, None))]
     own_id = getattr(found, "id", None)

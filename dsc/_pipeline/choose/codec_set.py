@@ -289,19 +289,13 @@ class CodecSet:
         return self._records[self._task_slot[task]].label
 
     def follows(self, task: str) -> str:
-        """Say what a task follows from, and what reading it takes beside its own; ``""`` else.
-
-        Many parameters are for ``dsc info``.
-        """
+        """Say what a task follows from, and what fetching it fetches too; ``""`` else."""
         slot = self._task_slot[task]
         if slot not in self._inputs:
             return ""
         record = self._records[slot]
-        inputs, params = ", ".join(record.config[INPUTS]), record.config["params"]
-        told = record.follows
-        if isinstance(params, dict) and len(params) > 1:
-            told = f"{inputs}: {record.config['rule'].partition('@')[0]}"
-        return f"follows from {told}; alone it takes {inputs} too"
+        inputs = ", ".join(sorted(record.config[INPUTS]))
+        return f"follows from {record.follows}; fetching it fetches {inputs} too"
 
     def streams(self) -> tuple[Stream, ...]:
         """Return the stream graph of all codecs."""

@@ -28,7 +28,7 @@ from dsc._sources.base import Source, read_sample
 from dsc._sources.registry import open_source, reopen
 from dsc._storage.files.place import absolute
 from dsc._storage.read.archive import Archive
-from dsc.errors import DscError, SampleError, UsageError
+from dsc.errors import DscError, SampleError, SourceNotFoundError, UsageError
 
 BATCH = 8
 LISTED = 8  # keys and errors that a result spells out
@@ -320,7 +320,8 @@ def _difference(original: Array | None, decoded: Array | None) -> str:
     bits = f"u{original.itemsize}"
     apart = np.argwhere(original.reshape(-1).view(bits) != decoded.reshape(-1).view(bits))[:, 0]
     at = np.unravel_index(int(apart[0]), original.shape) if original.ndim else ()
-    where = f" at {', '.join(map(str, at))}" if at else ""
+    names = ("row ", "column ", "channel ") if 1 < original.ndim < 4 else ("",) * original.ndim
+    where = f" at {', '.join(f'{name}{n}' for name, n in zip(names, at, strict=False))}" * bool(at)
     return (
         f"{len(apart)} of {original.size} values differ, the first{where}: "
         f"{original[at]} in the source, {decoded[at]} here"
@@ -373,7 +374,9 @@ def _at(manifest: Manifest, place: str, known: Sequence[Mapping[str, Any]]) -> I
 
     Raises
     ------
-    UsageError, DscError
+    SourceNotFoundError
+        When there is no such place.
+    UsageError
         When it can be opened as none of them.
     """
     noted = [one for one in known if one.get("root") == absolute(place)]
@@ -383,6 +386,11 @@ def _at(manifest: Manifest, place: str, known: Sequence[Mapping[str, Any]]) -> I
     made = [(manifest.source, manifest.source_report)]
     made += [(one.source, one.source_report) for one in manifest.appended]
     asked = [(name, dict(report.options) if report else {}) for name, report in made]
+    if "://" not in place and not any(map(place.__contains__, "*?{[")) and not Path(place).exists():
+        raise SourceNotFoundError(
+            f"--against {place}: there is no such file or directory; give the place where the data "
+            "of this archive lie"
+        )
     opened, failure = 0, None
     for at, (name, options) in enumerate(asked):
         if (name, options) in asked[:at]:
@@ -395,4 +403,7 @@ def _at(manifest: Manifest, place: str, known: Sequence[Mapping[str, Any]]) -> I
         opened += 1
         yield source
     if not opened and failure is not None:
-        raise UsageError(f"--against {place}: {failure}") from failure
+        raise UsageError(
+            f"--against {place}: {failure}; give the directory, file or URL where the data of this "
+            "archive lie, in the layout that they had"
+        ) from failure

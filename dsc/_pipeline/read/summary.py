@@ -35,7 +35,9 @@ class SummaryRow:
     missing
         Samples without it.
     follows
-        What it is computed from, and how: ``rgb: edge_texture, sigma 3``; ``""`` where it is not.
+        What it is computed from, and how: ``rgb by edge_texture, sigma 3``; ``""`` where it is not.
+    needed_by
+        Of a stream that is no task's own: tasks that are decoded with it.
     """
 
     name: str
@@ -47,6 +49,7 @@ class SummaryRow:
     alone_bytes: int
     missing: int
     follows: str = ""
+    needed_by: tuple[str, ...] = ()
 
     @property
     def ratio(self) -> float | None:
@@ -138,7 +141,13 @@ def _stream_rows(archive: Archive) -> list[SummaryRow]:
 
 
 def _stream_row(archive: Archive, stream: Stream) -> SummaryRow:
-    totals = archive.manifest.totals[stream.name]
+    manifest = archive.manifest
+    totals = manifest.totals[stream.name]
+    needed_by = [
+        task.name
+        for task in manifest.tasks
+        if stream.name in required_streams(manifest.streams, [task.name])
+    ]
     return SummaryRow(
         name=stream.name,
         kind="stream",
@@ -148,6 +157,7 @@ def _stream_row(archive: Archive, stream: Stream) -> SummaryRow:
         stored_bytes=totals.stored_bytes,
         alone_bytes=totals.stored_bytes,
         missing=totals.n_missing,
+        needed_by=tuple(needed_by),
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from dsc._codecs.base import check_array
+from dsc._codecs.derived.rules import rule_class
 from dsc._codecs.registry import check_there, codec_class
 from dsc._pipeline.read.dataset import Dataset
 from dsc._schemas import Task, carrying_streams
@@ -45,7 +46,8 @@ def verify_deep(url: str, *, progress: DecodeProgress | None = None) -> list[Pro
     ArchiveNotFoundError
         When there is no archive at all.
     UnknownCodecError
-        When a codec of the archive is not there: nothing then says whether its streams are whole.
+        When a codec or rule of the archive is not there: nothing then says whether its streams are
+        whole.
     MissingPackageError
         Likewise, when it is a network and torch is not installed.
     """
@@ -58,6 +60,8 @@ def verify_deep(url: str, *, progress: DecodeProgress | None = None) -> list[Pro
     for record in archive.manifest.codecs:
         check_there(record.id, f"{url} needs")
         codec_class(record.id)  # what it needs and is not installed is no damage
+        if isinstance(record.config.get("rule"), str):
+            rule_class(record.config["rule"])  # of another package, likewise
     together = Dataset(archive, native=True)
     alone = {task.name: Dataset(archive, [task.name], native=True) for task in together.tasks}
     problems: dict[Problem, None] = {}

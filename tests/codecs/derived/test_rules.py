@@ -5,11 +5,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+import imagecodecs
 import numpy as np
 import pytest
 
+import dsc
 from dsc._codecs.derived.rule import Own, Rule
 from dsc._codecs.derived.rules import RULES, find_rule, rule_class, rule_names
+from dsc._pipeline.read.verify import verify_deep
 from dsc._schemas import Task, TaskKind
 from dsc._sources.base import read_sample
 from dsc._sources.registry import open_source
@@ -76,7 +79,7 @@ def test_a_rule_of_our_own_is_registered_under_its_id(rule_id: str) -> None:
 
 
 def test_an_unknown_rule_is_refused_and_the_known_ones_are_listed() -> None:
-    with pytest.raises(UnknownCodecError, match=r"unknown rule 'sharpen@1'; known: .*newer dsc"):
+    with pytest.raises(UnknownCodecError, match=r"the rule 'sharpen@1', .*known: .*newer dsc"):
         rule_class("sharpen@1")
 
 
@@ -92,6 +95,25 @@ def test_a_rule_of_another_package_is_found_by_its_values(
     assert (rule.id, rule.inputs, rule.params()) == ("negative@1", ("light",), {})
     assert np.array_equal(rule.derive(samples[0], ()), samples[0]["dark"])
     assert find_rule(IMAGE, [INVERSE], [{"light": light, "dark": light}]) is None
+
+
+def test_deep_verification_says_once_that_a_rule_is_not_there(
+    install: Callable[[str, str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noise = np.random.default_rng(0)
+    for n in range(2):
+        light = noise.integers(0, 255, (16, 16)).astype(np.uint8)
+        for name, values in (("light", light), ("dark", 255 - light)):
+            (tmp_path / "data" / name).mkdir(parents=True, exist_ok=True)
+            path = tmp_path / "data" / name / f"{n}.png"
+            path.write_bytes(imagecodecs.png_encode(values))
+    kinds = {"light": "image", "dark": "image"}
+    install("dsc-negative", f"negative@1 = {MODULE}:Negative")
+    dsc.compress("folder", tmp_path / "a", root=tmp_path / "data", kinds=kinds, exact=True)
+    assert verify_deep(str(tmp_path / "a")) == []
+    monkeypatch.undo()
+    with pytest.raises(UnknownCodecError, match=r"the rule 'negative@1', which this dsc has not"):
+        verify_deep(str(tmp_path / "a"))
 
 
 def test_a_rule_under_another_id_is_refused(install: Callable[[str, str], None]) -> None:

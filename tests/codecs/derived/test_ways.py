@@ -61,7 +61,7 @@ def test_parts_of_a_set_follow_each_in_its_own_way() -> None:
 def test_people_are_told_all_ways() -> None:
     codec = codec_of(drawn([0.5, 3, 3]))
     record = CodecRecord(id="derived", config=codec.config())
-    assert record.follows == "rgb: edge_texture, sigma 3 or sigma 0.5"
+    assert record.follows == "rgb by edge_texture, sigma 3 or sigma 0.5"
 
 
 @pytest.mark.parametrize("strange", [0, 3, 7])

@@ -54,15 +54,17 @@ def test_workers_write_the_same_bytes(root: Path, tmp_path: Path) -> None:
 
 def test_the_command_line_says_what_follows_from_what(root: Path, tmp_path: Path) -> None:
     shown = run_dsc("info", root)
-    assert "edge_texture follows from rgb: edge_texture, sigma 3" in shown.out
+    assert "edge_texture follows from rgb by edge_texture, sigma 3" in shown.out
     assert "derived (" in shown.out
+    dsc.fetch(root, ["edge_texture"], tmp_path / "one")
+    assert "rgb: no task here, but read for edge_texture" in run_dsc("info", tmp_path / "one").out
     rows = {row["name"]: row for row in json.loads(run_dsc("info", root, "--json").out)["rows"]}
     both = rows["rgb"]["stored_bytes"] + rows["keypoints2d"]["stored_bytes"]
     assert rows["keypoints2d"]["alone_bytes"] == both
     assert "edge_texture follows from rgb" in (root / "README.md").read_text(encoding="utf-8")
     words = ("--views", 2, "--size", SIZE, "--tasks", "rgb,edge_texture")
     ran = run_dsc("compress", "taskonomy", *words, "--out", tmp_path / "a")
-    assert "follows from rgb: edge_texture, sigma 3; alone it takes rgb too" in ran.err
+    assert "follows from rgb by edge_texture, sigma 3; fetching it fetches rgb too" in ran.err
     ran = run_dsc("compress", "taskonomy", *words, "--derive", "never", "--out", tmp_path / "b")
     assert "follows" not in ran.err
 
