@@ -1,5 +1,6 @@
 """Rules by id: dsc's own, and those of installed packages by their entry points."""
 
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 import dsc
 from dsc._codecs.derived.rule import Own, Rule
-from dsc._codecs.derived.rules import RULES, find_rule, rule_class, rule_names
+from dsc._codecs.derived.rules import MEMBERS, RULES, find_rule, rule_class, rule_names
 from dsc._pipeline.read.verify import verify_deep
 from dsc._schemas import Task, TaskKind
 from dsc._sources.base import read_sample
@@ -114,6 +115,24 @@ def test_deep_verification_says_once_that_a_rule_is_not_there(
     monkeypatch.undo()
     with pytest.raises(UnknownCodecError, match=r"the rule 'negative@1', which this dsc has not"):
         verify_deep(str(tmp_path / "a"))
+
+
+def test_the_rule_of_the_page_finds_and_gives_gray() -> None:
+    page = (Path(__file__).parents[3] / "docs/derived.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(compile(block, "derived.md", "exec"), names)
+    (declared,) = re.findall(r'^"(.*)" = "my_rules:(.*)"$', page, re.MULTILINE)
+    assert names[declared[1]].id == declared[0]
+    assert all(callable(getattr(names[declared[1]], name)) for name in MEMBERS)
+    rgb = np.random.default_rng(0).integers(0, 256, (8, 9, 3)).astype(np.uint8)
+    gray = np.round(rgb @ (0.299, 0.587, 0.114)).astype(np.uint8)
+    tasks = [Task(name="rgb", kind=TaskKind.IMAGE, dtype="uint8", channels=3), INVERSE]
+    rule = names["Luminance"].find(INVERSE, tasks, [{"rgb": rgb, "dark": gray}, {"rgb": rgb}])
+    assert (rule.inputs, rule.params(), rule.fit(gray, {"rgb": rgb})) == (("rgb",), {}, ())
+    again = type(rule).from_params(INVERSE, tasks[:1], {})
+    assert np.array_equal(again.derive({"rgb": rgb}, ()), gray)
+    assert names["Luminance"].find(INVERSE, tasks, [{"rgb": rgb, "dark": 255 - gray}]) is None
 
 
 def test_a_rule_under_another_id_is_refused(install: Callable[[str, str], None]) -> None:
