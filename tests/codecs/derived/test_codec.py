@@ -184,3 +184,24 @@ def test_a_configuration_that_is_none_is_refused(lacking: str) -> None:
 def test_it_is_not_named() -> None:
     with pytest.raises(CodecError, match="--derive"):
         DerivedCodec.for_tasks([EDGES])
+
+
+class FloatRule(sum_rule.PlainSumRule):
+    """A float32 map: 0 where the sum is below 300, NaN elsewhere."""
+
+    def derive(self, inputs: Mapping[str, Array], own: tuple[int, ...]) -> Array:
+        lacks = np.maximum(300 - self._sum(inputs).astype(np.float32), 0)
+        return np.where(lacks > 0, lacks, np.float32("nan")) * np.float32(0)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_floats_are_compared_bit_by_bit(sign: int) -> None:
+    task = Task(name="edges", kind=TaskKind.ARRAY, dtype="float32")
+    rule = FloatRule("rgb", 7)
+    codec = DerivedCodec(rule, {"rgb": ("rgb",)}, [RGB], ExactCodec.for_tasks([task]), exact=True)
+    rgb = image() // 8
+    child = rule.derive({"rgb": rgb}, ()) * np.float32(sign)
+    payload = coded(codec, child, rgb, rgb)
+    assert forms(payload) is (DerivedForm.EXACT if sign > 0 else DerivedForm.STORED)
+    (found,) = codec.decode_given([{"edges": payload}], [{"rgb": rgb}], ["edges"], PIXELS)
+    assert found["edges"].tobytes() == child.tobytes()
