@@ -27,7 +27,11 @@ COMMANDS = {
     "picture": "python -m benchmarks.readme_picture",
     "bounds": "python -m benchmarks.bounds --frames 6",
     "masks": "python -m benchmarks.masks",
-    "surfaces": "python -m benchmarks.surfaces",
+    "surfaces": "python -m benchmarks.surfaces --sets rooms clevr",
+    "surfaces-512": "python -m benchmarks.surfaces --sets rooms clevr --quality 60 --size 512 "
+    "--views 12",
+    "surfaces-real": "python -m benchmarks.surfaces --sets nyuv2 nyuv2+normals taskonomy+normals "
+    "7scenes+normals --quality 60 --views 4",
     "rd": f"dsc bench rd --sets {SETS} --codecs {CODECS} --samples 6 --views 12 --workers 2 "
     "--out {out}/rd",
     "family": "python -m benchmarks.family --views 500 --steps 6000 --out {out}/family",
@@ -55,6 +59,8 @@ COMMANDS = {
     "whole-views-exact": "python -m benchmarks.whole_views --views 24 --exact",
     "whole-views-four": f"python -m benchmarks.whole_views --views 24 --tasks rgb,{GEOMETRY} "
     f"--codec {SHARED},segment_semantic=surfaces",
+    "whole-views-four-512": "python -m benchmarks.whole_views --views 12 --size 512 --tasks "
+    f"rgb,{GEOMETRY} --codec {SHARED},segment_semantic=surfaces",
     "whole-views-geometry": f"python -m benchmarks.whole_views --views 24 --tasks {GEOMETRY} "
     "--codec surfaces",
     "whole-views-filters": "python -m benchmarks.whole_views --views 24 --quality 30,60,90 "

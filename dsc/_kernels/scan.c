@@ -46,10 +46,11 @@ typedef struct {
     uint16_t *grid;   /* the region of each pixel, inside the margins of the labels */
     uint8_t *state;   /* of each region, whether it is met, and whether it has one label */
     uint8_t *parted;  /* when writing, whether it has several */
+    uint16_t *first;  /* the first of its labels */
     uint32_t *labels; /* how many labels of it are met */
-    uint16_t *first;  /* the first of them */
-    uint16_t *next;   /* of each label, the next one of its region */
-    uint16_t *last;   /* of each region */
+    uint32_t *room;   /* and how many its list has room for */
+    uint16_t **lists; /* of each region, its labels as they were met */
+    uint16_t *place;  /* of each label, its place in the list of its region */
 } Within;
 
 typedef struct {
@@ -137,11 +138,21 @@ static uint16_t new_label(Scan *scan, uint16_t region) {
     }
     uint16_t label = (uint16_t)scan->known++;
     if (!within) return label;
-    if (within->labels[region]++)
-        within->next[within->last[region]] = label;
-    else
-        within->first[region] = label;
-    within->last[region] = label;
+    uint32_t met = within->labels[region];
+    if (met == within->room[region]) {
+        uint32_t room = met ? 2 * met : 4;
+        uint16_t *grown = realloc(within->lists[region], room * sizeof *grown);
+        if (!grown) {
+            scan->port.failed = 1;
+            return 0;
+        }
+        within->lists[region] = grown;
+        within->room[region] = room;
+    }
+    if (!met) within->first[region] = label;
+    within->lists[region][met] = label;
+    within->place[label] = (uint16_t)met;
+    within->labels[region]++;
     return label;
 }
 
@@ -191,9 +202,7 @@ static uint16_t code_name_within(Scan *scan, uint16_t region, uint32_t asked, ui
         return new_label(scan, region);
     int bits = 0;
     while ((met - 1) >> bits) bits++;
-    uint16_t one = within->first[region];
-    if (scan->number)
-        for (; at < met && one != label; at++) one = within->next[one];
+    if (scan->number) at = within->place[label];
     for (int k = bits - 1; k >= 0; k--)
         node = node << 1 | (uint32_t)code_pattern(scan, NAMES + node, at >> k & 1);
     node -= UINT32_C(1) << bits;
@@ -201,9 +210,7 @@ static uint16_t code_name_within(Scan *scan, uint16_t region, uint32_t asked, ui
         scan->damage = "a label that was not met";
         return 0;
     }
-    one = within->first[region];
-    while (node--) one = within->next[one];
-    return one;
+    return within->lists[region][node];
 }
 
 /* Codes a label that is not that on the left, if it is of the region. */
@@ -464,8 +471,10 @@ static void within_close(Within *within) {
     free(within->parted);
     free(within->labels);
     free(within->first);
-    free(within->next);
-    free(within->last);
+    free(within->room);
+    for (int64_t k = 0; within->lists && k < REGIONS_MOST; k++) free(within->lists[k]);
+    free(within->lists);
+    free(within->place);
 }
 
 /* Lays the regions (height, width) out as the labels are, one where none are given, and tells which
@@ -509,11 +518,12 @@ static void code_within(Scan *scan, Within *within, const uint16_t *levels, int6
     within->parted = malloc(REGIONS_MOST);
     within->labels = malloc(REGIONS_MOST * sizeof *within->labels);
     within->first = calloc(REGIONS_MOST, sizeof *within->first);
-    within->next = calloc(REGIONS_MOST, sizeof *within->next);
-    within->last = calloc(REGIONS_MOST, sizeof *within->last);
+    within->room = calloc(REGIONS_MOST, sizeof *within->room);
+    within->lists = calloc(REGIONS_MOST, sizeof *within->lists);
+    within->place = calloc(REGIONS_MOST, sizeof *within->place);
     int failed = !scan->number || !scan->order || !within->grid || !within->state ||
-                 !within->parted || !within->labels || !within->first || !within->next ||
-                 !within->last;
+                 !within->parted || !within->labels || !within->first || !within->room ||
+                 !within->lists || !within->place;
     for (int64_t k = 0; k < n && !failed && !scan->damage; k++) {
         lay(scan, k ? levels + (k - 1) * size : NULL, levels + k * size);
         code_rows(scan, levels + k * size);
