@@ -38,6 +38,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "vector": ("brotli",),
     "plain": ("zstandard",),
     "derived": ("libavif", "libwebp", "zstd", *MASKS),
+    "label-scan": ("libjxl", "zstd"),
     "label-context": ("libjxl", "zstd"),
     "normal-palette": ("libavif", "zstd", *MASKS),
     "surfaces": ("libavif", "libjxl", "zstd", *MASKS),

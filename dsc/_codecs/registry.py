@@ -39,6 +39,7 @@ CODECS: dict[str, str] = {
     "plain": "dsc._codecs.classical.plain:PlainCodec",
     "residual": "dsc._codecs.residual.codec:ResidualCodec",
     "derived": "dsc._codecs.derived.codec:DerivedCodec",
+    "label-scan": "dsc._codecs.label.scan:LabelScanCodec",
     "label-context": "dsc._codecs.label.codec:LabelContextCodec",
     "normal-palette": "dsc._codecs.label.normals:NormalPaletteCodec",
     "surfaces": "dsc._codecs.surfaces.codec:SurfacesCodec",
@@ -68,7 +69,8 @@ OF_FILES: dict[str, str] = {"jpeg-exact": "exact"}
 
 # Codecs that give every map back bit for bit, whatever quality is asked for.
 LOSSLESS = (
-    "raw", "png", "jxl-lossless", "label-context", "vector", "plain", "exact", "jpeg-exact", "keep",
+    "raw", "png", "jxl-lossless", "label-scan", "label-context", "vector", "plain", "exact",
+    "jpeg-exact", "keep",
 )  # fmt: skip
 
 MEMBERS = (

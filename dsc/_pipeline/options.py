@@ -522,7 +522,7 @@ class CodingOptions:
             "shared-latent,label=png; or a codec file: my.safetensors. With auto, dsc tries all "
             "of them on samples of the data and takes the cheapest at equal distortion. Default: "
             "av1-seq for images, depth and labels of recordings, else av1 for images, normals and "
-            "depth, label-context for label maps, exact for what no "
+            "depth, label-context (of few samples label-scan) for label maps, exact for what no "
             "image format holds.",
             metavar="SPEC",
             is_first=True,

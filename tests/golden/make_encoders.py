@@ -42,6 +42,7 @@ def cases() -> Iterator[tuple[str, str, int]]:
     for codec in LOSSLESS:
         for task in (*MAPS, "segment_semantic"):
             yield codec, task, 100
+    yield "label-scan", "segment_semantic", 100
     yield "label-context", "segment_semantic", 100
 
 

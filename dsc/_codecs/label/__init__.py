@@ -1,5 +1,5 @@
 """Label maps without loss, and normals of few directions as label maps.
 
-- `codec`: `label-context`. `palette`: labels numbered, and their names.
+- `scan`: `label-scan`. `codec`: `label-context`. `palette`: labels numbered, and their names.
 - `normals`: `normal-palette`. `directions`: which normals are merged.
 """

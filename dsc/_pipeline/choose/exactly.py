@@ -27,7 +27,7 @@ from dsc._sources.base import Source
 from dsc.errors import UsageError
 
 OF_JPEG, OF_VIDEO = "jpeg-exact", "keep"
-OF_LABELS = ("label-context", "exact")
+OF_LABELS = ("label-context", "label-scan", "exact")
 
 
 def exact_codecs(

@@ -19,7 +19,7 @@ from dsc.errors import CodecError, SampleError
 MOST = 4096  # samples; with more, a file costs less than a few bytes a sample
 LOOKED_AT = 4
 # codecs with weights, and what may stand for them
-HEAVY = {"label-context": ("exact", "jxl"), "normal-palette": ("av1",)}
+HEAVY = {"label-context": ("label-scan", "exact", "jxl"), "normal-palette": ("av1",)}
 # a codec that takes up to half a second to tell what it saves of a sample: it is not looked at for
 # fewer samples, nor where the file is more than so many bytes a pixel, of which it saves a third
 SLOW, FEWEST, MOST_SAVED = "normal-palette", 64, 1 / 32

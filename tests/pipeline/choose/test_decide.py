@@ -43,7 +43,11 @@ def test_each_task_has_its_codec_its_quality_and_what_is_promised_of_it() -> Non
 
 def test_where_nothing_is_asked_the_usual_codec_codes_at_the_usual_quality() -> None:
     coding = decide()
-    assert codecs_of(coding) == ["av1", "av1", "exact"]  # for few samples no codec with weights
+    assert codecs_of(coding) == [
+        "av1",
+        "av1",
+        "label-scan",
+    ]  # for few samples no codec with weights
     assert coding.quality == Quality(default=60)
     assert coding.named().quality.tasks == dict.fromkeys(("rgb", "depth", "label"), 60)
     assert not coding.encoder().is_searching

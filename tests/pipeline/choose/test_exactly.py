@@ -97,7 +97,11 @@ def test_videos_are_kept(tmp_path: Path) -> None:
 
 def test_the_choice_is_the_same_again() -> None:
     one, two = decide(), decide(codec="auto")
-    assert codecs_of(one) == codecs_of(two) == {"rgb": "exact", "depth": "exact", "label": "exact"}
+    assert (
+        codecs_of(one)
+        == codecs_of(two)
+        == {"rgb": "exact", "depth": "exact", "label": "label-scan"}
+    )
     assert one.codec_set.records() == two.codec_set.records()
     assert one.quality == Quality(default=100)
     assert one.choice is None
