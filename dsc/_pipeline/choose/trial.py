@@ -136,10 +136,7 @@ class Tried:
         if is_searched:
             self._search(part, wanted, exactly)
         coded = self._encode(part)
-        for task in self.candidate.tasks:
-            if not is_lossy(task):
-                self._check_identical(task, part, coded)
-        means = self._means(part, coded)
+        means = self._decoded(part, coded)
         by_piece = np.zeros(len(pieces))
         by_piece[there] = [
             np.mean([sum(len(data) + ENTRY_BYTES for data in one.values()) for one in own])
@@ -199,12 +196,21 @@ class Tried:
         coding = Coding(self.candidate.tasks, self._codecs, quality)
         return [coded.payloads for coded in coding.encoder().encode(part)]
 
-    def _means(self, part: Groups, coded: Sequence[Mapping[str, bytes]]) -> dict[str, float]:
-        """Return the mean distortion of each lossy task, and take the time of decoding."""
+    def _decoded(self, part: Groups, coded: Sequence[Mapping[str, bytes]]) -> dict[str, float]:
+        """Decode every task: the mean distortion of each lossy one, and the time of all.
+
+        Raises
+        ------
+        CodecError
+            When a task that is lossless comes back changed.
+        """
         began_s, found = time.perf_counter(), {}
-        for task in filter(is_lossy, self.candidate.tasks):
-            metric = self._probe.metric(task)
-            found[task.name] = measure(self._codecs, task, metric, part, coded)
+        for task in self.candidate.tasks:
+            if is_lossy(task):
+                metric = self._probe.metric(task)
+                found[task.name] = measure(self._codecs, task, metric, part, coded)
+            else:
+                self._check_identical(task, part, coded)
         self._decode_s += time.perf_counter() - began_s
         self._decoded_pixels += sum(pixels_of(one) for group in part for one in group if one)
         return found

@@ -153,6 +153,8 @@ def test_every_candidate_is_as_good_as_the_reference_and_the_cheapest_one_wins()
                 assert trial.distortion[name] <= choice.reference[name] + 1e-9
     assert classical_codec(RGB) in {trial.codec for trial in whole}
     assert {trial.codec for trial in choice.trials if trial.tasks == ("label",)} >= {"png", "jxl"}
+    decode_mpix_s = [t.decode_mpix_s for t in choice.trials if t.tasks == ("label",)]
+    assert all(0 < speed < 1_000 for speed in decode_mpix_s)  # maps are decoded, too
 
 
 def test_a_joint_codec_is_taken_where_all_its_streams_and_its_file_pay(
