@@ -29,7 +29,7 @@ export class Overview {
       [bytes(whole.stored_bytes), "stored"],
       [ratio, "smaller"],
     ];
-    if (whole.codec_bytes) figures.push([bytes(whole.codec_bytes), "codec weights"]);
+    if (whole.codec_bytes) figures.push([bytes(whole.codec_bytes), "codec files"]);
     if (whole.n_failed) figures.push([number(whole.n_failed), "unreadable"]);
     const top = make("div", { class: "figures" });
     for (const [value, label] of figures) {

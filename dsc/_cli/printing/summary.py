@@ -25,8 +25,10 @@ def show_summary(where: str, summary: "Summary") -> None:
         "",
     ]
     show_table(COLUMNS, [*(_cells(row) for row in summary.rows), total], total=True)
-    codec = f"codec weights {bytes_text(summary.codec_bytes)} (once), " * bool(summary.codec_bytes)
+    codec = f"codec files {bytes_text(summary.codec_bytes)} (once), " * bool(summary.codec_bytes)
     say(f"beside the streams: {codec}keys and manifest {bytes_text(summary.other_bytes)}")
+    for line in _heavy_files(summary) if summary.has_heavy_files else ():
+        say(line)
     takes_more = any(row.alone_bytes > row.stored_bytes for row in summary.rows)
     say(
         f"alone: what fetching this task only costs{', with all that it is read with' * takes_more}"
@@ -39,6 +41,17 @@ def show_summary(where: str, summary: "Summary") -> None:
     missing = [f"{row.name} {row.missing}" for row in summary.rows if row.missing]
     if missing:
         say(f"samples that lack a task: {', '.join(missing)}")
+
+
+def _heavy_files(summary: "Summary") -> tuple[str, str]:
+    """Say what codec files that are much beside the streams mean, and what to do."""
+    share = 100 * summary.codec_bytes / summary.stored_bytes
+    return (
+        f"warning: the codec files are {share:.0f} % of the streams, and the ratios leave them "
+        f"out: with them, all are {ratio_text(summary.whole_ratio)}",
+        f"    from {summary.fewest_samples:,} samples like these on they are a tenth or less; "
+        "without --codec, dsc takes codecs without a file where that is fewer bytes",
+    )
 
 
 def _cells(row: "SummaryRow") -> list[str]:

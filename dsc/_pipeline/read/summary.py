@@ -2,16 +2,20 @@
 
 A stream that carries one task is counted with the task; one that several tasks need (``shared``)
 has a row of its own. Files beside the streams (codec weights, keys, manifest) are counted apart,
-because they do not grow with the samples, or hardly.
+because they do not grow with the samples, or hardly. No ratio counts them, so a summary says where
+the codec files are much beside the streams (`Summary.has_heavy_files`).
 """
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from math import ceil
 from typing import Any
 
 from dsc._schemas import Stream, carrying_streams, required_streams
 from dsc._schemas.rate import rate_here
 from dsc._storage.read.archive import Archive
+
+LITTLE = 10  # codec files of at most one part in so many of the streams need no word
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,23 @@ class Summary:
     def ratio(self) -> float | None:
         """Source bytes by stored bytes of all streams."""
         return _ratio(self.source_bytes, self.stored_bytes)
+
+    @property
+    def whole_ratio(self) -> float | None:
+        """Source bytes by those of all streams and of the codec files."""
+        return _ratio(self.source_bytes, self.stored_bytes + self.codec_bytes)
+
+    @property
+    def has_heavy_files(self) -> bool:
+        """Whether the codec files are more than a tenth of the streams."""
+        return self.stored_bytes > 0 and LITTLE * self.codec_bytes > self.stored_bytes
+
+    @property
+    def fewest_samples(self) -> int:
+        """From how many samples like these on the codec files are at most a tenth."""
+        if not self.stored_bytes:
+            return 0
+        return ceil(LITTLE * self.codec_bytes * self.samples / self.stored_bytes)
 
     def to_json(self) -> dict[str, Any]:
         """Return the same as JSON, ratios included."""
