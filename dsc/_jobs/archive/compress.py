@@ -15,8 +15,8 @@ from dsc._jobs.archive.inputs import (
     check_asked,
     check_left_out,
     choose_tasks,
+    first_warnings,
     look_at_first,
-    noise_warnings,
     only_split,
     open_data,
     reader_of_first,
@@ -211,12 +211,12 @@ def run(options: CompressOptions, watch: Watch = NOBODY) -> Manifest:
                 on_trial=watch.on_trial,
             )
             begun = output.plan
-            noise = begun.noise if begun else noise_warnings(coding, probed.read)
-            report = with_warnings(report, noise)
+            warnings = begun.noise if begun else first_warnings(coding, probed.read)
+            report = with_warnings(report, warnings)
             watch.starts(report, coding)
             tally.begin()
             job = _plan(source, coding, options, output, tally, probed, pool)
-            job = replace(job, plan=job.plan.model_copy(update={"noise": noise}))
+            job = replace(job, plan=job.plan.model_copy(update={"noise": warnings}))
             manifest = _finish(job, output, options, tally, report, pool)
             remember(manifest.plan_sha256, job.plan.source)
             return manifest

@@ -16,6 +16,7 @@ from dsc._jobs.workers.verdict import RETRIES, may_pass
 from dsc._pipeline.choose.coding import Coding
 from dsc._pipeline.choose.decide import asks_for_targets, coded_tasks
 from dsc._pipeline.choose.derive import ReadFirst
+from dsc._pipeline.choose.exactly import no_files_warning
 from dsc._pipeline.choose.noise import may_be_noisy, noise_warning
 from dsc._pipeline.options import CodingOptions, ShardingOptions, SourceOptions, WorkOptions
 from dsc._pipeline.write.plan import check_split, indices_to_probe
@@ -184,15 +185,19 @@ def look_at_first(
     return look_at(source, tasks, indices, options.work.on_error)
 
 
-def noise_warnings(coding: Coding, read: Mapping[int, SourceSample]) -> dict[str, str]:
-    """Say what noise does to tasks, by task, from the samples that were looked at first."""
-    found: dict[str, str] = {}
-    for task in may_be_noisy(coding):
-        images = [one.arrays[task.name] for one in read.values() if task.name in one.arrays]
-        warning = noise_warning(coding, task, images)
-        if warning:
-            found[task.name] = warning
-    return found
+def first_warnings(coding: Coding, read: Mapping[int, SourceSample]) -> dict[str, str]:
+    """Say what the samples that were looked at first tell of how tasks are coded, by task.
+
+    That is what noise does to pictures, and that there are no files to keep.
+    """
+
+    def first(task: Task) -> list[Array]:
+        return [one.arrays[task.name] for one in read.values() if task.name in one.arrays]
+
+    words = coding.codec_set.codec_name
+    kept = {t.name: no_files_warning(t, words(t.name), first(t)) for t in coding.tasks}
+    noise = {t.name: noise_warning(coding, t, first(t)) for t in may_be_noisy(coding)}
+    return {name: warning for name, warning in (kept | noise).items() if warning}
 
 
 def with_warnings(report: SourceReport, warnings: Mapping[str, str]) -> SourceReport:

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dsc._codecs.base import Sample
-from dsc._codecs.registry import LOSSLESS
+from dsc._codecs.base import Array, Sample
+from dsc._codecs.registry import LOSSLESS, OF_FILES
 from dsc._pipeline.choose.codec_spec import (
     AUTO,
     OF_RECORDINGS,
@@ -73,6 +73,25 @@ def check_values(tasks: Sequence[Task], report: SourceReport) -> None:
             f"({report.tasks[first.name].stored}); --kinds {first.name}=array keeps them as they "
             "are, or leave the task out with --tasks"
         )
+
+
+def no_files_warning(task: Task, word: str, arrays: Sequence[Array]) -> str | None:
+    """Say that a codec that keeps files has none to keep, where it is so.
+
+    Parameters
+    ----------
+    word
+        The task's codec.
+    arrays
+        Of some samples, as the source gives them.
+    """
+    if word not in OF_FILES or not arrays or any(file_of(one) is not None for one in arrays):
+        return None
+    looked_at = f"{len(arrays)} sample{'s' * (len(arrays) != 1)} looked at"
+    return (
+        f"{task.name}: no JPEG files ({looked_at}); {word} keeps JPEG files, and codes other "
+        f"pictures as {OF_FILES[word]} does"
+    )
 
 
 def _is_rounded(task: Task, report: SourceReport) -> bool:

@@ -178,7 +178,8 @@ class Plan(Schema):
         Versions of the libraries that encode, by name; no part of the hash, because a finished
         archive is the same plan's whatever made it.
     noise
-        What was said of noisy pictures, by task, for who goes on; no part of the hash either.
+        What was said of noisy pictures, and of files that are none, by task, for who goes on; no
+        part of the hash either.
     """
 
     format_version: int = FORMAT_VERSION
@@ -219,7 +220,7 @@ class Plan(Schema):
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of the canonical JSON without the encoder and what was said of noise."""
+        """Hash of the canonical JSON without the encoder and what was warned of."""
         if not self.encoder and not self.noise:
             return hashlib.sha256(self.file_bytes).hexdigest()
         return self.model_copy(update=BESIDE_THE_HASH).sha256

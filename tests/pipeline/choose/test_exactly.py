@@ -84,6 +84,26 @@ def test_files_of_every_kind_come_back_and_jpeg_as_files(tmp_path: Path) -> None
         assert (tmp_path / "back/rgb" / path.name).read_bytes() == path.read_bytes()
 
 
+@pytest.mark.parametrize("jpegs", [0, 1])
+def test_a_codec_of_jpeg_files_says_where_there_are_none(jpegs: int, tmp_path: Path) -> None:
+    root = tmp_path / "in"
+    (root / "rgb").mkdir(parents=True)
+    picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
+    for n in range(3):
+        (root / f"rgb/{n}.png").write_bytes(imagecodecs.png_encode(picture))
+    for n in range(jpegs):
+        (root / f"rgb/{n}.png").unlink()
+        (root / f"rgb/{n}.jpg").write_bytes(imagecodecs.jpeg8_encode(picture, level=85))
+    words = ("--root", root, "--codec", "rgb=jpeg-exact", "--kinds", "rgb=image")
+    ran = run_dsc("compress", "folder", *words, "--out", tmp_path / "a")
+    assert ran.code == 0, ran.err
+    line = (
+        "warning: rgb: no JPEG files (3 samples looked at); jpeg-exact keeps JPEG files, and codes "
+        "other pictures as exact does"
+    )
+    assert (line in ran.err) == (line in run_dsc("info", tmp_path / "a").out) == (not jpegs)
+
+
 def test_videos_are_kept(tmp_path: Path) -> None:
     pytest.importorskip("av", reason="videos are read by PyAV")
     pytest.importorskip("pyarrow")

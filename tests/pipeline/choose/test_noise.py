@@ -137,7 +137,7 @@ def test_a_call_that_goes_on_ends_in_the_same_report_and_looks_at_nothing(tmp_pa
     assert whole.source_report.tasks["rgb"].warnings
     stop_at_the_commit(tmp_path / "b", monkeypatch)
     monkeypatch.delattr("dsc._jobs.archive.compress.look_at_first")
-    monkeypatch.delattr("dsc._jobs.archive.compress.noise_warnings")
+    monkeypatch.delattr("dsc._jobs.archive.compress.first_warnings")
     compress_noisy(tmp_path / "b")
     assert (tmp_path / "b" / "dsc.json").read_bytes() == (tmp_path / "a" / "dsc.json").read_bytes()
 
