@@ -67,6 +67,8 @@ COMMANDS = {
     "--tasks rgb,edge_texture,keypoints2d",
     "whole-views-taskonomy": "python -m benchmarks.whole_views --source taskonomy "
     "--root {data}/taskonomy_native",
+    "derived-filters": "python -m benchmarks.derived_filters --every 6",
+    "derived-geometry": "python -m benchmarks.derived_geometry",
     "packs": "python -m benchmarks.read_packs",
     "filter-rows": "python -m benchmarks.filter_rows",
     "fetch": "python -m benchmarks.fetch_bytes --views 768",
