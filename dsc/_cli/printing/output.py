@@ -62,6 +62,12 @@ def columns() -> int:
     return shutil.get_terminal_size().columns if sys.stderr.isatty() else LOG_COLUMNS
 
 
+def table_width(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    """Return how many columns of a terminal a table takes."""
+    widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
+    return sum(widths) + 3 * len(widths) + 1
+
+
 def note_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table of texts on stderr."""
     _print_table(_table(columns, rows, total=False, numbers=False), to_stderr=True)

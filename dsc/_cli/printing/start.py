@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from dsc import _kernels
 from dsc._cli.printing.choice import show_choice
-from dsc._cli.printing.output import columns, note, note_table
+from dsc._cli.printing.output import columns, note, note_table, table_width
 from dsc._cli.printing.text import counted
 
 if TYPE_CHECKING:
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from dsc._schemas import SourceReport, Task
 
 COLUMNS = ("task", "kind", "stored as", "unit", "nothing is", "samples", "codec", "loss", "why")
-MOST_LETTERS = 40  # of what a task is stored as
-WIDE = 150  # columns that a table with reasons needs; a log or a pipe has as many as it wants
+MOST_LETTERS = 26  # of what a task is stored as
+WIDE = 120  # columns that the table may take, in a log as well; a narrower terminal gets lines
 LISTED = 20  # entries of what is left out; --json and the manifest have all
 
 
@@ -32,10 +32,13 @@ def show_start(report: "SourceReport", tasks: "Sequence[Task]", codec_set: "Code
     """Print the table of tasks, the choices made for all files, what is left out, and warnings."""
     rows = [_row(report, task, codec_set) for task in tasks]
     if columns() >= WIDE:
-        note_table(COLUMNS, rows)
+        _note_table(rows)
     else:
         for row in rows:
             _note_lines(row)
+    for task in tasks:
+        if follows := codec_set.follows(task.name):
+            note(f"{task.name} {follows}")
     for text in report.notes:
         note(text)
     if report.complete < report.samples:
@@ -69,13 +72,26 @@ def show_warnings(report: "SourceReport", tasks: "Sequence[Task]") -> None:
             note(f"warning: {text}")
 
 
+def _note_table(rows: "Sequence[tuple[str, ...]]") -> None:
+    """Print a table of tasks; where it is too wide, reasons stand under it."""
+    if table_width(COLUMNS, rows) <= WIDE:
+        note_table(COLUMNS, rows)
+        return
+    note_table(COLUMNS[:-1], [row[:-1] for row in rows])
+    for reason in dict.fromkeys(row[-1] for row in rows if row[-1]):
+        named = [row[0] for row in rows if row[-1] == reason]
+        of = ", ".join(named) if len(named) < len(rows) else "all"
+        note(f"why ({of}): {reason}")
+
+
 def _note_lines(row: tuple[str, ...]) -> None:
     """Print a task on a narrow terminal: a line of what it is, and one of why."""
     name, kind, stored, unit, nothing, samples, codec, loss, why = row
     facts = [kind, stored, unit and f"{unit} a count", nothing and f"nothing is {nothing}"]
     facts += [counted(int(samples), "sample"), f"{codec}, {loss}"]
     note(f"{name}: {'; '.join(fact for fact in facts if fact)}")
-    note(f"    {why}")
+    if why:
+        note(f"    {why}")
 
 
 def _short(stored: str) -> str:
@@ -94,5 +110,5 @@ def _row(report: "SourceReport", task: "Task", codec_set: "CodecSet") -> tuple[s
         str(found.samples if found else report.samples),
         codec_set.codec_name(task.name),
         "exact" if codec_set.is_exact(task) else "lossy",
-        "; ".join(filter(None, (found.why if found else "", codec_set.follows(task.name)))),
+        found.why if found else "",
     )

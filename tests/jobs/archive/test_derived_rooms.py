@@ -64,9 +64,29 @@ def test_the_command_line_says_what_follows_from_what(root: Path, tmp_path: Path
     assert "edge_texture follows from rgb" in (root / "README.md").read_text(encoding="utf-8")
     words = ("--views", 2, "--size", SIZE, "--tasks", "rgb,edge_texture")
     ran = run_dsc("compress", "taskonomy", *words, "--out", tmp_path / "a")
-    assert "follows from rgb by edge_texture, sigma 3; fetching it fetches rgb too" in ran.err
+    line = "edge_texture follows from rgb by edge_texture, sigma 3; fetching it fetches rgb too"
+    assert line in ran.err.splitlines()
     ran = run_dsc("compress", "taskonomy", *words, "--derive", "never", "--out", tmp_path / "b")
     assert "follows" not in ran.err
+
+
+def test_reasons_have_a_column_where_there_is_room(tmp_path: Path) -> None:
+    words = ("--views", 1, "--size", 48, "--tasks", "rgb,depth")
+    ran = run_dsc("compress", "taskonomy", *words, "--out", tmp_path / "a")
+    (head,) = (line.split() for line in ran.err.splitlines() if line.startswith("  task "))
+    assert head[-1] == "why"
+    assert ran.err.count("the source's own") == 2
+
+
+def test_the_table_of_tasks_is_at_most_120_columns_wide(tmp_path: Path) -> None:
+    words = ("--views", 1, "--size", SIZE, "--tasks", f"{TASKS},reshading,normal")
+    ran = run_dsc("compress", "taskonomy", *words, "--out", tmp_path / "a")
+    (head,) = (line for line in ran.err.splitlines() if line.startswith("  task "))
+    assert "codec" in head
+    assert max(map(len, ran.err.splitlines())) <= 120
+    reshading = "reshading follows from depth_zbuffer, normal by reshading; fetching it fetches "
+    assert f"{reshading}depth_zbuffer, normal too" in ran.err.splitlines()
+    assert "why (all): the source's own" in ran.err.splitlines()  # for which there is no room
 
 
 def test_a_new_task_follows_from_what_is_there(tmp_path: Path) -> None:
