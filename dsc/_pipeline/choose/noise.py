@@ -63,15 +63,17 @@ def noise_warning(coding: Coding, task: Task, images: Sequence[Array]) -> str | 
     reached = _reached_db(task, image, quality, _codec_of(coding, task))
     if reached >= MUCH_DB:
         return None
+    where = "in the calmest parts" + " of the green channel" * (image.ndim == 3)
     return (
-        f"{task.name}: noise of about {amount:.0f} counts of 255, which quality {quality} smooths "
-        f"away: pictures come back at about {reached:.0f} dB, where clean ones come nearer; if the "
-        f"noise matters, --target {task.name}={TARGET_DB}dB keeps it, in several times the bytes"
+        f"{task.name}: noise of about {amount:.0f} counts of 255 {where}, which quality {quality} "
+        f"smooths away: pictures come back at about {reached:.0f} dB, where clean ones come "
+        f"nearer; if the noise matters, --target {task.name}={TARGET_DB}dB keeps it, in several "
+        "times the bytes"
     )
 
 
 def noise_of(image: Array) -> float | None:
-    """Estimate the standard deviation of a picture's noise.
+    """Estimate the standard deviation of a picture's noise, of green where it has channels.
 
     Returns
     -------

@@ -1,6 +1,7 @@
 """Noise of pictures is estimated, and told from texture; what it does to a quality is said."""
 
 import json
+import re
 
 import imagecodecs
 import numpy as np
@@ -74,13 +75,29 @@ def test_black_and_white_are_no_noise():
 def test_a_noisy_recording_is_warned_of_and_a_clean_one_is_not():
     said = noise_warning(coding(), RGB, views(2, noise=10.0))
     assert said is not None
-    assert said.startswith("rgb: noise of about ")
+    assert re.match(
+        r"rgb: noise of about \d+ counts of 255 in the calmest parts of the green channel, which",
+        said,
+    )
     assert "quality 60" in said
     assert "--target rgb=34dB" in said
     assert noise_warning(coding(), RGB, views(2)) is None
     assert noise_warning(coding("97"), RGB, views(2, noise=10.0)) is None  # little is lost
     assert noise_warning(coding(), RGB, [*views(1, noise=10.0), *views(2)]) is None  # one of three
     assert noise_warning(coding(), RGB, []) is None
+
+
+def test_the_words_say_which_channel_was_measured():
+    """Green is noisy here, red and blue are not; a gray picture has no channels."""
+    clean = views(2)
+    green = [np.dstack([one[..., 0], noisy(one[..., 1], 10), one[..., 2]]) for one in clean]
+    assert noise_of(green[0]) == pytest.approx(10, rel=0.25)
+    red = np.dstack([noisy(clean[0][..., 0], 10), clean[0][..., 1:]])
+    assert noise_of(red) is None
+    gray = Task(name="gray", kind="image", dtype="uint8", channels=1)
+    asked = Coding((gray,), CodecSet.from_spec(None, [gray]), Quality())
+    said = noise_warning(asked, gray, [one[..., 1] for one in green])
+    assert "counts of 255 in the calmest parts, which" in str(said)
 
 
 def test_only_pictures_that_are_coded_with_loss_are_looked_at():
