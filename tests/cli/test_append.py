@@ -133,3 +133,16 @@ def test_the_test_frames_of_nyuv2_and_then_its_labels_join_the_training_frames(
                 decoded = imagecodecs.imread(tmp_path / "files" / folder / f"{name}.png")
                 original = imagecodecs.imread(data_root / "nyuv2" / folder / f"{name}.png")
                 np.testing.assert_array_equal(decoded, original)
+
+
+def test_a_quality_that_is_the_same_for_all_is_said_once(dsc: Command, tmp_path: Path) -> None:
+    where = tmp_path / "a"
+    assert (
+        dsc("compress", "sample", "--views", 2, *SAMPLE, "--tasks", "rgb", "--out", where).code == 0
+    )
+    for task, quality in (("depth", 60), ("normals", 80)):
+        words = ("--views", 2, *SAMPLE, "--tasks", task, "--quality", quality)
+        assert dsc("append", where, "taskonomy", *words).code == 0
+        shown = dsc("info", where).out
+        assert f"quality 60{', normal 80' * (quality == 80)}; " in shown
+        assert "zbuffer 60" not in shown

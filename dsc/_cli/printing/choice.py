@@ -50,8 +50,9 @@ def show_reached(manifest: "Manifest") -> None:
 
 
 def quality_text(quality: "Quality") -> str:
-    """Spell a quality: the default, then what differs by task."""
-    own = [f"{name} {value}" for name, value in quality.tasks.items()]
+    """Spell a quality: the default, then what differs from it by task."""
+    tasks = quality.tasks.items()
+    own = [f"{name} {value}" for name, value in tasks if value != quality.default]
     own += [f"{name} to {target}" for name, target in quality.targets.items()]
     own += [f"{name} within {bound}" for name, bound in quality.max_error.items()]
     return ", ".join([str(quality.default), *own])
