@@ -83,6 +83,11 @@ def codec_names() -> tuple[str, ...]:
     return (*CODECS, *_plugins.plugin_names(_plugins.CODECS, CODECS))
 
 
+def nameable_codecs() -> tuple[str, ...]:
+    """List the ids that may be asked for: all but those around another codec."""
+    return tuple(name for name in codec_names() if name not in AROUND)
+
+
 def is_codec(codec_id: str) -> bool:
     """Tell whether there is a codec of that id, dsc's own or an installed package's."""
     return codec_id in CODECS or codec_id in codec_names()

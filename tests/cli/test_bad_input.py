@@ -433,3 +433,13 @@ def test_lists_beside_the_data_are_spoken_of_where_nothing_says_what_splits_are(
     ran = dsc(*words, tmp_path / "two", "--split-file", "test.txt,train.txt")
     assert ran.code == 0
     assert "if these list" not in ran.err
+
+
+def test_an_unknown_codec_gets_the_names_that_can_be_given(dsc: Command, tmp_path: Path) -> None:
+    words = ("compress", "taskonomy", "--views", 1, "--size", 32, "--out", tmp_path / "a")
+    ran = dsc(*words, "--codec", "nosuch")
+    assert ran.code == 2
+    known = " ".join(ran.err.split()).partition("known: ")[2].split(", ")
+    assert {"av1", "jpeg-exact", "surfaces", "auto"} <= set(known)
+    assert not {"derived", "residual"} & set(known)
+    assert dsc(*words, "--codec", "residual").code == 2

@@ -18,7 +18,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from dsc._codecs.base import Codec, JointCodec
-from dsc._codecs.registry import codec_class, codec_names, is_codec, make_codec
+from dsc._codecs.registry import codec_class, is_codec, make_codec, nameable_codecs
 from dsc._schemas import Task, TaskKind, resolve_task
 from dsc.errors import CodecError, UnknownCodecError, UnknownTaskError, UsageError
 
@@ -301,7 +301,7 @@ def codec_id_of(word: str) -> str:
     """
     if not word.endswith(FILE_SUFFIX):
         if not is_codec(word):
-            known = ", ".join(codec_names())
+            known = ", ".join(nameable_codecs())
             raise UnknownCodecError(
                 f"unknown codec {word!r}; known: {known}, {AUTO}, or a codec file (*{FILE_SUFFIX})"
             )
@@ -317,7 +317,7 @@ def codec_id_of(word: str) -> str:
     if not is_codec(found):
         raise UnknownCodecError(
             f"--codec {word}: a file of kind {metadata.get('kind')!r}, which is no codec known "
-            f"here ({', '.join(codec_names())}); give a file that `dsc train` exported"
+            f"here ({', '.join(nameable_codecs())}); give a file that `dsc train` exported"
         )
     return found
 
