@@ -42,6 +42,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "label-context": ("libjxl", "zstd"),
     "normal-palette": ("libavif", "zstd", *MASKS),
     "surfaces": ("libavif", "libjxl", "zstd", *MASKS),
+    "surfaces-scan": ("libavif", "libjxl", "zstd", *MASKS),
     "independent": LEARNED,
     "shared-latent": LEARNED,
     "chained": LEARNED,

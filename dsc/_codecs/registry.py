@@ -43,6 +43,7 @@ CODECS: dict[str, str] = {
     "label-context": "dsc._codecs.label.codec:LabelContextCodec",
     "normal-palette": "dsc._codecs.label.normals:NormalPaletteCodec",
     "surfaces": "dsc._codecs.surfaces.codec:SurfacesCodec",
+    "surfaces-scan": "dsc._codecs.surfaces.codec:SurfacesScanCodec",
     "independent": "dsc._codecs.learned.codec:IndependentCodec",
     "shared-latent": "dsc._codecs.learned.codec:SharedLatentCodec",
     "chained": "dsc._codecs.learned.codec:ChainedCodec",

@@ -55,6 +55,12 @@ class TestSurfaces(OwnStreams):
         return make_codec("surfaces", TASKS)
 
 
+class TestSurfacesScan(OwnStreams):
+    @pytest.fixture
+    def codec(self):
+        return make_codec("surfaces-scan", TASKS)
+
+
 class TestSurfacesWithoutLabels(OwnStreams):
     @pytest.fixture
     def codec(self):
@@ -118,6 +124,35 @@ def test_rooms_take_fewer_bytes_at_no_larger_error(quality: int, share: float) -
         ours += sum(map(len, streams.values()))
         theirs += sum(len(alone(OWN_CODEC[task.name], task, sample, quality)[0]) for task in TASKS)
     assert ours < share * theirs
+
+
+@pytest.mark.parametrize("index", [0, 7])
+def test_without_weights_they_take_few_bytes_more(index: int) -> None:
+    sample, sizes = view(index, 192), {}
+    for word in ("surfaces", "surfaces-scan"):
+        codec = make_codec(word, TASKS)
+        streams = encode(sample, codec=codec)
+        again = codec_from_config(word, codec.config(), codec.weights())
+        (decoded,) = again.decode_batch([streams], NAMES, 1 << 20)
+        assert np.array_equal(decoded["segment_semantic"], sample["segment_semantic"])
+        assert streams["depth_zbuffer"][0] != OWN != streams["normal"][0]
+        for task in (DEPTH, NORMAL):
+            found = errors(task, sample[task.name], decoded[task.name])
+            allowed = errors(task, sample[task.name], alone("av1", task, sample, 60)[1])
+            assert all(a <= b * 1.001 + 1e-7 for a, b in zip(found, allowed, strict=True))
+        sizes[word] = sum(map(len, streams.values()))
+    assert codec.weights() is None
+    assert sizes["surfaces-scan"] < 1.2 * sizes["surfaces"]
+
+
+def test_without_weights_what_the_network_wrote_is_refused() -> None:
+    sample = view(0)
+    streams = encode(sample, codec=make_codec("surfaces-scan", TASKS))
+    geometry = bytes([streams["geometry"][0] & 0x3F]) + streams["geometry"][1:]
+    with pytest.raises(BitstreamError, match="by the network takes a model file"):
+        make_codec("surfaces-scan", TASKS).decode_batch(
+            [{**streams, "geometry": geometry}], ["depth_zbuffer"], 1 << 20
+        )
 
 
 def test_spheres_and_cylinders_are_curves() -> None:

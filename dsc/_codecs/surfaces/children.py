@@ -31,6 +31,11 @@ class Way(IntEnum):
     WITHIN = 2
 
 
+def ways_with(model: LabelModel | None) -> tuple[Way, ...]:
+    """Return the ways that there are, without the network where there is no model."""
+    return tuple(way for way in Way if model is not None or way is not Way.NETWORK)
+
+
 @dataclass(frozen=True)
 class Finer:
     """A partition that is finer than another, as it is coded.
@@ -49,18 +54,20 @@ class Finer:
     way: Way | None
     symbols: Ids
 
-    def put(self, encoder: SymbolEncoder, model: LabelModel, levels: Sequence[Partition]) -> None:
+    def put(
+        self, encoder: SymbolEncoder, model: LabelModel | None, levels: Sequence[Partition]
+    ) -> None:
         """Write it within the last of some partitions, each finer than the one before."""
         if self.way is Way.WITHIN:
             encode_within(encoder, [one.ids for one in levels], self.symbols)
         elif self.way is Way.ROWS:
             encode_scan(encoder, self.symbols)
-        elif self.way is Way.NETWORK:
+        elif self.way is Way.NETWORK and model is not None:
             encode_labels(encoder, model, self.symbols)
 
 
 def shortest(
-    model: LabelModel, levels: Sequence[Partition], finer: Partition, ways: Sequence[Way]
+    model: LabelModel | None, levels: Sequence[Partition], finer: Partition, ways: Sequence[Way]
 ) -> Finer:
     """Return a partition finer than the last of some, in the way that takes the fewest bytes."""
     coarse = levels[-1]
@@ -82,7 +89,7 @@ def shortest(
 
 
 def read_finer(
-    decoder: SymbolDecoder, model: LabelModel, levels: Sequence[Partition], way: Way
+    decoder: SymbolDecoder, model: LabelModel | None, levels: Sequence[Partition], way: Way
 ) -> Partition:
     """Read a partition finer than the last of some; anything raised is damage."""
     coarse = levels[-1]
@@ -92,4 +99,6 @@ def read_finer(
         return Partition(ids, int(ids.max()) + 1)
     if way is Way.ROWS:
         return coarse.refined(decode_scan(decoder, height, width))
+    if model is None:
+        raise ValueError("a partition by the network takes a model file")
     return coarse.refined(decode_labels(decoder, model, height, width))

@@ -40,9 +40,10 @@ from dsc._codecs.coding.entropy import SymbolDecoder
 from dsc._codecs.context.weights import cached_model, shipped_file
 from dsc._codecs.label.codec import LabelContextCodec
 from dsc._codecs.label.normals import NormalPaletteCodec
+from dsc._codecs.label.scan import LabelScanCodec
 from dsc._codecs.maps.base import MAX_SIDE, NOT_DAMAGE, TaskCodec
 from dsc._codecs.maps.lossy import LossyHeader, from_image
-from dsc._codecs.surfaces.children import Way, read_finer
+from dsc._codecs.surfaces.children import Way, read_finer, ways_with
 from dsc._codecs.surfaces.depth import Planes
 from dsc._codecs.surfaces.encoding import (
     END,
@@ -81,20 +82,20 @@ class SurfacesCodec:
     effort_before: ClassVar[Effort | None] = Effort.DEFAULT
 
     def __init__(
-        self, tasks: Sequence[Task], weights: bytes, effort: Effort = Effort.DEFAULT
+        self, tasks: Sequence[Task], weights: bytes | None, effort: Effort = Effort.DEFAULT
     ) -> None:
         self.tasks, self._weights, self.effort = tuple(tasks), weights, effort
         if self.supported(self.tasks) != self.tasks:
             listed = ", ".join(f"{task.name} ({task.kind.value})" for task in self.tasks)
             raise CodecError(
-                "surfaces codes two or more maps together: one of depth, one of 8-bit normals, "
+                f"{self.id} codes two or more maps together: one of depth, one of 8-bit normals, "
                 f"up to {MOST_LABELS} of labels, and not these alone; not {listed}. Code others "
                 "apart, e.g. --codec surfaces,TASK=av1"
             )
         self._own: dict[str, TaskCodec] = {
             task.name: _own_codec(task, weights).at_effort(effort) for task in self.tasks
         }
-        self._model = cached_model(weights)
+        self._model = None if weights is None else cached_model(weights)
         self._labels = [task for task in self.tasks if task.kind is TaskKind.LABEL]
         self._depth = next((t for t in self.tasks if t.kind is TaskKind.DEPTH), None)
         self._normal = next((t for t in self.tasks if t.kind is TaskKind.NORMAL), None)
@@ -121,9 +122,13 @@ class SurfacesCodec:
         """Make the codec that an archive describes."""
         if weights is None:
             raise CodecError("surfaces needs its weights file, the archive names none")
+        return cls._of(config, weights)
+
+    @classmethod
+    def _of(cls, config: Mapping[str, Any], weights: bytes | None) -> Self:
         said = config.get("effort", Effort.DEFAULT)
         if said not in tuple(Effort):
-            raise CodecError(f"surfaces: effort {said!r} is none of {', '.join(Effort)}")
+            raise CodecError(f"{cls.id}: effort {said!r} is none of {', '.join(Effort)}")
         return cls(LabelContextCodec.tasks_of(config), weights, Effort(said))
 
     def at_effort(self, effort: Effort) -> Self:
@@ -135,8 +140,8 @@ class SurfacesCodec:
         known: dict[str, Any] = {"tasks": [task.model_dump(mode="json") for task in self.tasks]}
         return known if self.effort is Effort.DEFAULT else {**known, "effort": str(self.effort)}
 
-    def weights(self) -> bytes:
-        """Return the model file of labels."""
+    def weights(self) -> bytes | None:
+        """Return the model file of labels, where there is one."""
         return self._weights
 
     def streams(self) -> tuple[Stream, ...]:
@@ -209,7 +214,7 @@ class SurfacesCodec:
     def _ways(self) -> tuple[Way, ...]:
         """Return how the partition of ``geometry`` may come: one flag is that of the last label."""
         count = len(self._labels)
-        return tuple(way for way in Way if not FLAGS[way] or FLAGS[way] >> count)
+        return tuple(way for way in ways_with(self._model) if not FLAGS[way] or FLAGS[way] >> count)
 
     # ---- decoding
 
@@ -220,7 +225,7 @@ class SurfacesCodec:
         for name in tasks:
             if name not in self._own:
                 known = ", ".join(self._own)
-                raise UnknownTaskError(f"surfaces does not code {name!r} here, only {known}")
+                raise UnknownTaskError(f"{self.id} does not code {name!r} here, only {known}")
         return [self._decode(given, tasks, max_pixels) for given in streams]
 
     def _decode(
@@ -228,6 +233,26 @@ class SurfacesCodec:
     ) -> dict[str, Array]:
         reader = _Reader(self, streams, max_pixels)
         return {name: reader.read(name) for name in tasks if streams.get(name) is not None}
+
+
+class SurfacesScanCodec(SurfacesCodec):
+    """`surfaces` without a file of weights: for sets that are too small to pay for it.
+
+    Labels are those of `label-scan`, normals that are no planes those of `av1`, and no partition
+    comes by the network.
+    """
+
+    id: ClassVar[str] = "surfaces-scan"
+
+    @classmethod
+    def for_tasks(cls, tasks: Sequence[Task]) -> Self:
+        """Make the codec for these tasks."""
+        return cls(tasks, None)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], weights: bytes | None) -> Self:
+        """Make the codec that an archive describes; there are no weights."""
+        return cls._of(config, None)
 
 
 class _Reader:
@@ -342,7 +367,9 @@ class _Reader:
         )
 
 
-def _own_codec(task: Task, weights: bytes) -> TaskCodec:
+def _own_codec(task: Task, weights: bytes | None) -> TaskCodec:
+    if weights is None:
+        return (LabelScanCodec if task.kind is TaskKind.LABEL else Av1Codec)([task])
     if task.kind is TaskKind.LABEL:
         return LabelContextCodec([task], weights)
     if task.kind is TaskKind.NORMAL:

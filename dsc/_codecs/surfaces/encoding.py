@@ -15,7 +15,7 @@ from dsc._codecs.base import Array
 from dsc._codecs.coding.entropy import SymbolEncoder
 from dsc._codecs.context.network import LabelModel
 from dsc._codecs.label.directions import ANGLE_BITS, Errors, angles_between
-from dsc._codecs.surfaces.children import Way, shortest
+from dsc._codecs.surfaces.children import Way, shortest, ways_with
 from dsc._codecs.surfaces.depth import Planes
 from dsc._codecs.surfaces.fitting import Depths, Fitting
 from dsc._codecs.surfaces.merging import Budget
@@ -98,7 +98,7 @@ class SurfaceEncoder:
 
     def __init__(
         self,
-        model: LabelModel,
+        model: LabelModel | None,
         effort: Effort,
         labels: Partition,
         depth: Map | None,
@@ -230,7 +230,7 @@ class SurfaceEncoder:
         fitted, found = fitting.fit_normals(within, self._normal_budget(given, price))
         is_finer = within.count > self._labels.count
         levels = [self._labels, within] if is_finer else [self._labels]
-        finer = shortest(self._model, levels, fitted, tuple(Way))
+        finer = shortest(self._model, levels, fitted, ways_with(self._model))
         partition = finer.partition
         found = found.numbered(fitted, partition)
         picture = found.picture(partition)
