@@ -89,6 +89,7 @@ class Race:
             live = self._left(live, entries)
             if self._is_over(entries, live):
                 break
+        entries = [entry for entry in entries if entry.candidate in self._last]  # none is refused
         best = self._best(entries)
         if best is None:
             raise self._nobody()
@@ -126,7 +127,7 @@ class Race:
                 self._tell(len(live) - at - 1)
             entries.append(entry)
             kept.append(tried)
-            self._last[tried.candidate] = entry
+        self._last |= {entry.candidate: entry for entry in entries}  # of whole stages only
         return entries, kept
 
     def _left(self, live: list[Tried], entries: list[Entry]) -> list[Tried]:

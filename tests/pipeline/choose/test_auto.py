@@ -26,6 +26,7 @@ from dsc._pipeline.choose.crops import CROP_PIXELS, crop
 from dsc._pipeline.choose.probe import Probe, Spread
 from dsc._pipeline.choose.race import UNTRIED, Race, is_beaten
 from dsc._pipeline.choose.remembered import Budget, Memory
+from dsc._pipeline.choose.trial import Tried
 from dsc._pipeline.metrics import measure
 from dsc._pipeline.options import CodingOptions
 from dsc._schemas import Bound, Quality, Stream, Target, Task
@@ -356,6 +357,32 @@ def test_the_time_may_be_over_after_a_whole_stage(monkeypatch: pytest.MonkeyPatc
     assert stages == [0, 1, 2]
     assert short.stage == 1
     assert {name for trial in best for name in trial.tasks} == {"rgb", "depth", "label"}
+
+
+def test_the_time_may_be_over_within_a_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was measured of it counts for nothing: rows and choice are of the last whole stage."""
+    tried, measured = Race._try_all, Tried.measure
+    whole: dict[str, int] = {}
+
+    def stop(self: Race, live: Any, stage: int, may_stop: bool) -> Any:
+        def once(one: Tried, pieces: Any, **given: Any) -> Any:
+            found = measured(one, pieces, **given)
+            whole[one.candidate.word] = stage
+            if stage == 2:
+                self.budget = Budget(0.0)
+            return found
+
+        monkeypatch.setattr(Tried, "measure", once)
+        return tried(self, live, stage, may_stop)
+
+    monkeypatch.setattr(Race, "_try_all", stop)
+    choice = choose_by_trying(LargeViews(n=6), MAPS, Quality(), 6)
+    assert choice.is_cut_short
+    assert 2 in whole.values()
+    assert set(choice.codecs) == {"rgb", "depth", "label"}
+    chosen = [trial for trial in choice.trials if trial.is_chosen]
+    assert {name for trial in chosen for name in trial.tasks} == {"rgb", "depth", "label"}
+    assert {trial.samples for trial in choice.trials if not trial.is_crop} == {1}
 
 
 class LargeViews(Views):
