@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from dsc._cli.printing.output import say, show_table
-from dsc._cli.printing.text import bytes_text
+from dsc._cli.printing.text import bytes_text, counted
 
 if TYPE_CHECKING:
     from dsc._schemas import Manifest, Quality
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from dsc._schemas.reached import Reached
 
 TRIALS = ("tasks", "codec", "quality", "distortion", "bytes a sample", "codec file",
-          "encode", "decode", "samples", "")  # fmt: skip
+          "encode", "decode", "on", "")  # fmt: skip
 
 
 def show_choice(choice: "Choice") -> None:
@@ -23,10 +23,15 @@ def show_choice(choice: "Choice") -> None:
         return
     matched = [f"{name} {_measured(choice, name, v)}" for name, v in choice.reference.items()]
     most = max((trial.samples for trial in choice.trials), default=0)
-    say(f"codecs tried on up to {most} sample{'s' * (most != 1)}" + _at_equal(matched))
-    rows = [_cells(choice, trial) for trial in choice.trials]
+    say(f"codecs tried on up to {counted(most, 'sample')}{_at_equal(matched)}")
+    rows = [_cells(choice, trial) for trial in _by_samples(choice.trials)]
     used = [at for at in range(len(TRIALS)) if any(row[at] for row in rows)]
     show_table([TRIALS[at] for at in used], [[row[at] for at in used] for row in rows])
+    if len({(trial.samples, trial.is_crop) for trial in choice.trials}) > 1:
+        say(
+            "rows on fewer samples, or on crops, were dropped early, and compare only with rows on "
+            "the same samples"
+        )
     for name, reason in choice.refused.items():
         say(f"out: {name}: {reason}")
     if choice.is_cut_short:
@@ -58,6 +63,12 @@ def quality_text(quality: "Quality") -> str:
     return ", ".join([str(quality.default), *own])
 
 
+def _by_samples(trials: "Sequence[Trial]") -> "list[Trial]":
+    """Sort the trials of the same tasks by what they were measured on, most first: the chosen's."""
+    place = {tasks: at for at, tasks in enumerate(dict.fromkeys(one.tasks for one in trials))}
+    return sorted(trials, key=lambda one: (place[one.tasks], one.is_crop, -one.samples))
+
+
 def _at_equal(matched: Sequence[str]) -> str:
     return f", each at least as good as the usual one: {', '.join(matched)}" if matched else ""
 
@@ -74,7 +85,7 @@ def _cells(choice: "Choice", trial: "Trial") -> list[str]:
         bytes_text(trial.weights_bytes) if trial.weights_bytes else "",
         _speed(trial.encode_mpix_s),
         _speed(trial.decode_mpix_s),
-        f"{'crops of ' * trial.is_crop}{trial.samples}",
+        f"{'crops of ' * trial.is_crop}{counted(trial.samples, 'sample')}",
         "chosen" if trial.is_chosen else "",
     ]
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import dsc
+from dsc._cli.printing.choice import show_choice
 from dsc._codecs import registry
 from dsc._pipeline.choose import decide
 from dsc._pipeline.choose.auto import choose_by_trying
@@ -30,7 +31,7 @@ from dsc._pipeline.choose.trial import Tried
 from dsc._pipeline.metrics import measure
 from dsc._pipeline.options import CodingOptions
 from dsc._schemas import Bound, Quality, Stream, Target, Task
-from dsc._schemas.choice import Choice
+from dsc._schemas.choice import Choice, Trial
 from dsc._sources.base import SourceSample, report_of
 from dsc._storage.read.verify import verify_archive
 from dsc.errors import SampleError, UnknownCodecError, UsageError
@@ -522,6 +523,34 @@ def test_the_command_line_shows_what_it_decided_from(tmp_path: Path) -> None:
     assert value["choice"]["codecs"]["rgb"] in CLASSICAL
     assert value["reached"][0]["worst"] >= 30
     assert "--target" in run_dsc("compress", "--help").out
+
+
+def test_rows_stand_with_those_measured_on_the_same_samples(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Crops scaled up look cheaper than whole samples, and are no better."""
+    rows = {
+        "avif": {"sample_bytes": 90, "samples": 4, "is_crop": True},
+        "webp": {"sample_bytes": 95, "samples": 2},
+        "av1": {"sample_bytes": 100, "samples": 4, "is_chosen": True},
+        "jxl": {"sample_bytes": 130, "samples": 4},
+    }
+    trials = [Trial(tasks=("rgb",), codec=word, **row) for word, row in rows.items()]
+    label = Trial(tasks=("label",), codec="png", sample_bytes=9, samples=4, is_chosen=True)
+    choice = Choice(asked=Quality(), samples=4, metric={}, reference={}, quality={},
+                    codecs={"rgb": "av1", "label": "png"}, trials=(label, *trials))  # fmt: skip
+    show_choice(choice)
+    out = capsys.readouterr().out
+    lines = [line.split() for line in out.splitlines() if "exact" in line]
+    assert [line[1] for line in lines] == ["png", "av1", "jxl", "webp", "avif"]
+    on = [" ".join(line[line.index("B") + 1 :]) for line in lines]
+    assert on[1:] == ["4 samples chosen", "4 samples", "2 samples", "crops of 4 samples"]
+    said = "were dropped early, and compare only with rows on the same samples"
+    assert f"rows on fewer samples, or on crops, {said}" in out
+    show_choice(choice.model_copy(update={"trials": (label, *trials[2:])}))
+    out = capsys.readouterr().out
+    assert "chosen: rgb=av1" in out
+    assert "dropped early" not in out
 
 
 # ---- the option
