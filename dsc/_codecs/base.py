@@ -141,6 +141,31 @@ class AccessCodec(Protocol):
 
 
 @runtime_checkable
+class LearningCodec(Protocol):
+    """A codec whose `config` holds what samples of the data have in common.
+
+    It is learnt before the first sample is coded. What `for_tasks` makes knows nothing.
+    """
+
+    def learning(self, samples: Sequence[Sample], count: int) -> Self:
+        """Return this codec with what some of `count` samples have in common, where it pays.
+
+        Equal samples give an equal codec.
+        """
+        ...
+
+    def knowing(self, config: Mapping[str, Any]) -> Self:
+        """Return this codec with what a configuration of its kind holds of samples, if anything.
+
+        Raises
+        ------
+        CodecError
+            When it is no such configuration.
+        """
+        ...
+
+
+@runtime_checkable
 class GroupCodec(Protocol):
     """A codec that codes samples of a recording together, and decodes any of them.
 

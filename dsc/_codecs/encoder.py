@@ -72,6 +72,8 @@ ASKED = {
     "zstd": "zstd_version",
 }
 INSIDE = (*ASKED, "libaom")  # of imagecodecs
+BY_CONFIG = {"starts": "zlib"}  # the library of what a codec's configuration may hold
+OF_PYTHON = ("zlib",)
 
 
 def encoder_of(codecs: Iterable[CodecRecord]) -> dict[str, str]:
@@ -82,6 +84,7 @@ def encoder_of(codecs: Iterable[CodecRecord]) -> dict[str, str]:
     names = {"imagecodecs"}
     for record in codecs:
         names |= _libraries(record.id)
+        names |= {library for key, library in BY_CONFIG.items() if key in record.config}
         base = record.config.get("base")
         if isinstance(base, dict):
             names |= set(LIBRARIES.get(str(base.get("id")), ()))
@@ -123,11 +126,15 @@ def effort_text(codecs: Iterable[CodecRecord]) -> str:
 
 @lru_cache(maxsize=64)
 def library_version(name: str) -> str:
-    """Return the version of a package, or of a library inside imagecodecs; ``none`` without it."""
+    """Return the version of a package, or of a library inside another; ``none`` without it."""
     if name == "libaom":
         from dsc._codecs.sequence import libaom
 
         return libaom.version() if libaom.is_there() else "none"
+    if name in OF_PYTHON:
+        import zlib
+
+        return zlib.ZLIB_RUNTIME_VERSION
     if name not in ASKED:
         from importlib.metadata import PackageNotFoundError, version
 
@@ -179,7 +186,7 @@ def check_same_encoder(here: Encoder, begun: Encoder, where: str, restart: str) 
     packages = [
         f"'{name}=={begun[name]}'"
         for name in differ
-        if name not in (*INSIDE, SEARCH) and begun.get(name, "none") != "none"
+        if name not in (*INSIDE, *OF_PYTHON, SEARCH) and begun.get(name, "none") != "none"
     ]
     install = f"install what began it (pip install {' '.join(packages)}), or " if packages else ""
     raise PlanMismatchError(

@@ -14,13 +14,19 @@ import pytest
 
 from dsc._codecs.context.mask import decode_mask
 from dsc._codecs.registry import codec_from_config
-from dsc._schemas import TaskKind
+from dsc._schemas import Task, TaskKind
 from tests.codecs.test_classical import TASKS
 from tests.golden import make_classical
 from tests.places import ROOT as REPOSITORY
 
 ROOT = REPOSITORY / "tests" / "golden" / "classical"
-OWN_CASES = {"exact": make_classical.exact_cases, "jpeg-exact": make_classical.jpeg_cases}
+
+
+def jpeg_cases() -> list[tuple[Task, np.ndarray]]:
+    return [*make_classical.jpeg_cases(), *make_classical.jpeg_start_cases()]
+
+
+OWN_CASES = {"exact": make_classical.exact_cases, "jpeg-exact": jpeg_cases}
 CASES = [
     f"{codec_id}/{task.name}"
     for codec_id, tasks in TASKS.items()
@@ -76,10 +82,8 @@ def test_the_goldens_of_exact_cover_its_methods():
 
 
 def test_the_goldens_of_kept_files_cover_their_forms():
-    forms = [
-        read(f"jpeg-exact/{task.name}", ".bin")[0] & 3 for task, _ in make_classical.jpeg_cases()
-    ]
-    assert forms == [0, 1, 2]
+    forms = [read(f"jpeg-exact/{task.name}", ".bin")[0] for task, _ in jpeg_cases()]
+    assert forms == [0, 1, 2, 32 + 2, 32 + 1]
 
 
 def test_every_golden_file_belongs_to_a_test():

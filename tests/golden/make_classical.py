@@ -16,9 +16,10 @@ from typing import Any
 import imagecodecs
 import numpy as np
 
+from dsc._codecs.classical.file_starts import starts_of
 from dsc._codecs.context.mask import ROWS, encode_mask
 from dsc._codecs.context.raster import encode_rows
-from dsc._codecs.registry import make_codec
+from dsc._codecs.registry import codec_from_config, make_codec
 from dsc._schemas import Quality, Task, TaskKind
 from dsc._schemas.from_file import with_file
 from tests.codecs import test_classical as tasks
@@ -41,6 +42,8 @@ def main() -> None:
         write_case("exact", task, array)
     for task, array in jpeg_cases():
         write_case("jpeg-exact", task, array)
+    for task, array in jpeg_start_cases():
+        write_case("jpeg-exact", task, array, learnt_starts())
     rng = np.random.default_rng(2)
     ragged = rng.normal(size=(60, 80)).cumsum(0).cumsum(1) > 0
     box = np.zeros((60, 80), bool)
@@ -104,9 +107,35 @@ def jpeg_cases() -> list[tuple[Task, np.ndarray]]:
     return found
 
 
-def write_case(codec_id: str, task: Task, original: np.ndarray) -> None:
-    """Encode one task's array and write what it decodes to."""
+def jpeg_start_cases() -> list[tuple[Task, np.ndarray]]:
+    """Return pictures of whose files `jpeg-exact` knows the start, in both forms of files."""
+    found = []
+    for name, size in (("file_after_start", SIZE), ("repacked_after_start", (80, 100))):
+        picture = make_sample([tasks.RGB], size, seed=6)["rgb"]
+        file = bytes(imagecodecs.jpeg8_encode(picture, level=95))
+        task = Task(name=name, kind="image", dtype="uint8", channels=3)
+        found.append((task, with_file(imagecodecs.jpeg8_decode(file), file)))
+    return found
+
+
+def learnt_starts() -> dict[str, str]:
+    """Return what a configuration of `jpeg-exact` has of files like those of the cases."""
+    picture = make_sample([tasks.RGB], (40, 60), seed=7)["rgb"]
+    file = bytes(imagecodecs.jpeg8_encode(picture, level=95))
+    packed = bytes(imagecodecs.jpegxl_encode_jpeg(file, numthreads=1))
+    return {"starts": starts_of([[file, packed]]).to_text()}
+
+
+def write_case(
+    codec_id: str, task: Task, original: np.ndarray, learnt: dict[str, str] | None = None
+) -> None:
+    """Encode one task's array and write what it decodes to.
+
+    What a codec has learnt of other files is put into its configuration.
+    """
     codec = make_codec(codec_id, [task])
+    if learnt:
+        codec = codec_from_config(codec_id, codec.config() | learnt, None)
     streams = codec.encode_batch([{task.name: original}], Quality(default=QUALITY))
     (decoded,) = codec.decode_batch(streams, [task.name], original.size)
     array = decoded[task.name]

@@ -70,7 +70,7 @@ def codestream(data: bytes) -> tuple[bytes, bool]:
     if data.startswith(BARE):
         return data[2:HEAD_BYTES], False
     stream, recompressed = b"", False
-    for kind, start, stop in _boxes(data):
+    for kind, start, stop in boxes(data):
         recompressed |= kind == b"jbrd"
         if kind in (b"jxlc", b"jxlp") and len(stream) < HEAD_BYTES:
             stream += data[start + 4 * (kind == b"jxlp") : min(stop, start + HEAD_BYTES)]
@@ -90,7 +90,14 @@ def read_size(bits: Bits) -> tuple[int, int]:
     return height, 8 * (bits.take(5) + 1) if small else bits.u32(_SIZE)
 
 
-def _boxes(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+def boxes(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield the boxes of a file: the kind, and where the content begins and stops.
+
+    Raises
+    ------
+    ValueError
+        When one ends before it begins.
+    """
     place = 0
     while place + 8 <= len(data):
         size, start = int.from_bytes(data[place : place + 4], "big"), place + 8

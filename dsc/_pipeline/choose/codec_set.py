@@ -341,6 +341,15 @@ class CodecSet:
         """Names of the streams of tasks that follow from other codecs' tasks."""
         return tuple(name for name, slot in self.slots.items() if slot in self._inputs)
 
+    def changed(self, change: Callable[[Codec, Sequence[str]], Codec]) -> Self:
+        """Return the same with other codecs, each made of a codec and its streams' names."""
+        before = [self.codec(slot) for slot in range(len(self._records))]
+        pairs = zip(before, self._records, strict=True)
+        after = [change(codec, record.streams) for codec, record in pairs]
+        if all(one is other for one, other in zip(before, after, strict=True)):
+            return self
+        return type(self).of(after, self._given)._within(self._bounded)
+
     def with_dictionaries(self, dictionaries: Mapping[str, bytes]) -> Self:
         """Return the same, with a codec of its own for each stream that has a dictionary's file."""
         if not dictionaries:

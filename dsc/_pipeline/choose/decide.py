@@ -26,6 +26,7 @@ from dsc._pipeline.choose.derive import (
     reader,
 )
 from dsc._pipeline.choose.exactly import check_values, exact_codecs
+from dsc._pipeline.choose.learn import with_learnt
 from dsc._pipeline.choose.light import without_weights
 from dsc._pipeline.choose.paying import rules_that_pay
 from dsc._pipeline.choose.race import TrialProgress
@@ -83,9 +84,10 @@ def decide_coding(
     known
         Tasks that are there already, in an archive that gets these.
     begun
-        The codecs of an earlier call that this one goes on with, whose rules are taken.
+        The codecs of an earlier call that this one goes on with: their rules are taken, and what
+        they know of samples.
     read
-        Reads samples from which rules are found; see `find_rules`.
+        Reads samples from which rules are found, and codecs learn; see `find_rules`.
     on_error
         Whether a sample to try on that cannot be read is an error (``fail``) or passed over.
     on_choice, on_trial
@@ -105,6 +107,7 @@ def decide_coding(
         check_values(tasks, report)
     automatic = () if asked.exact else spec.automatic(tasks, tuple(bounds))
     assigned = partial(_assigned, spec, tasks, asked, known)
+    learning = partial(with_learnt, source=source, read=read, begun=begun)
     paying = known is None and begun is None  # those of an earlier call have been tried
     first = _first_samples(source, tasks, read) if paying else ()
     if not automatic:
@@ -116,7 +119,8 @@ def decide_coding(
         _check_kept(spec, quality)
         coding = Coding(tuple(tasks), codec_set, quality)
         kept = rules_that_pay(coding, rules, first)
-        return coding if kept == rules else replace(coding, codec_set=assigned(words, kept))
+        codec_set = codec_set if kept == rules else assigned(words, kept)
+        return replace(coding, codec_set=learning(codec_set))
     quality = asked_quality(asked, report, tasks)
     rest = [task for task in tasks if task not in automatic]
     words = _usual_words(spec, source, rest, asked, recorded) if rest else {}
@@ -147,9 +151,8 @@ def decide_coding(
     kept = rules_that_pay(coding, rules, first)
     told = {name: text for name, text in choice.follows.items() if name in kept}
     choice = choice.model_copy(update={"follows": told})
-    if kept != rules:
-        coding = replace(coding, codec_set=assigned(chosen, kept))
-    coding = replace(coding, choice=choice)
+    codec_set = codec_set if kept == rules else assigned(chosen, kept)
+    coding = replace(coding, codec_set=learning(codec_set), choice=choice)
     if on_choice is not None:
         on_choice(choice)
     return coding
