@@ -26,6 +26,8 @@ from dsc._codecs.classical.jpeg_exact import CUT, HEAD, LARGE, JpegExactCodec, K
 from dsc._codecs.encoder import encoder_of, encoder_text
 from dsc._codecs.registry import codec_from_config, make_codec
 from dsc._copies.export.run import export
+from dsc._pipeline.choose.codec_set import CodecSet
+from dsc._pipeline.choose.learn import with_learnt
 from dsc._schemas import CodecRecord, Quality, Task
 from dsc._schemas.from_file import file_of
 from dsc._sources.meaning.decode import read_array
@@ -41,6 +43,7 @@ from tests.codecs.test_jpeg_exact import (
     jpeg,
     task_of,
 )
+from tests.jobs.sources import PixelSource
 
 THUMB = (48, 64)
 MIXED = {
@@ -337,10 +340,24 @@ def test_workers_and_a_second_run_write_the_same(folder: Path, tmp_path: Path) -
         dsc.compress("folder", out, root=folder, exact=True, workers=workers, shard_size=7)
     assert hashes(one, "*.tar") == hashes(two, "*.tar")
     assert dsc.open(one).manifest == dsc.open(two).manifest
-    (next(two.rglob("*.tar"))).unlink()
     before = (one / "dsc.json").read_bytes()
     dsc.compress("folder", one, root=folder, exact=True, shard_size=7)
     assert (one / "dsc.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("knows", [True, False])
+def test_what_was_begun_is_finished_with_what_it_knew(knows: bool) -> None:
+    first = learnt() if knows else JpegExactCodec([RGB])
+    begun = CodecSet.of([first]).records()
+
+    def unread(index: int) -> dict[str, np.ndarray]:
+        raise AssertionError(f"sample {index} is read")
+
+    fresh = CodecSet.of([JpegExactCodec([RGB])])
+    found = with_learnt(fresh, PixelSource(n=100), unread, begun)
+    assert found.records() == begun
+    samples = [{"rgb": array_of(jpeg(n, size=THUMB))} for n in range(100)]
+    assert with_learnt(fresh, PixelSource(n=100), samples.__getitem__).records() != fresh.records()
 
 
 def test_an_archive_without_starts_stays_so(
