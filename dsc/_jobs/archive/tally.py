@@ -44,7 +44,9 @@ class Watch:
     def starts(self, report: SourceReport, coding: Coding) -> None:
         """Say that the work begins."""
         if self.on_start is not None:
-            self.on_start(report, coding.tasks, coding.codec_set)
+            nearly = (f"{task} {why}" for task, why in coding.nearly.items())
+            told = report.model_copy(update={"notes": (*nearly, *report.notes)})
+            self.on_start(told, coding.tasks, coding.codec_set)
 
 
 class Tally:

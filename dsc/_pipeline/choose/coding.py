@@ -5,8 +5,8 @@ that join others. The plan, the shard jobs, the probe of sizes and the trials of
 it is; nobody after that asks again what an option meant.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 from dsc._codecs.base import Sample
@@ -45,12 +45,15 @@ class Coding:
         Of each task its quality, 1 to 100, its target and its bound.
     choice
         The measurements that the codecs were chosen by, where that was left to dsc.
+    nearly
+        Why tasks are stored that a rule gives from others, by task; for people, and kept nowhere.
     """
 
     tasks: tuple[Task, ...]
     codec_set: CodecSet
     quality: Quality
     choice: Choice | None = None
+    nearly: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of_archive(cls, archive: Archive) -> Self:

@@ -23,7 +23,9 @@ from dsc._pipeline.choose.derive import (
     Samples,
     decodes_alike,
     find_rules,
+    find_unlike,
     reader,
+    saves_too_little,
 )
 from dsc._pipeline.choose.exactly import check_values, exact_codecs
 from dsc._pipeline.choose.learn import with_learnt
@@ -120,7 +122,8 @@ def decide_coding(
         coding = Coding(tuple(tasks), codec_set, quality)
         kept = rules_that_pay(coding, rules, first)
         codec_set = codec_set if kept == rules else assigned(words, kept)
-        return replace(coding, codec_set=learning(codec_set))
+        nearly = _nearly(spec, source, tasks, asked, words, rules, kept, read) if paying else {}
+        return replace(coding, codec_set=learning(codec_set), nearly=nearly)
     quality = asked_quality(asked, report, tasks)
     rest = [task for task in tasks if task not in automatic]
     words = _usual_words(spec, source, rest, asked, recorded) if rest else {}
@@ -152,7 +155,8 @@ def decide_coding(
     told = {name: text for name, text in choice.follows.items() if name in kept}
     choice = choice.model_copy(update={"follows": told})
     codec_set = codec_set if kept == rules else assigned(chosen, kept)
-    coding = replace(coding, codec_set=learning(codec_set), choice=choice)
+    nearly = _nearly(spec, source, tasks, asked, chosen, rules, kept, read) if paying else {}
+    coding = replace(coding, codec_set=learning(codec_set), choice=choice, nearly=nearly)
     if on_choice is not None:
         on_choice(choice)
     return coding
@@ -249,10 +253,36 @@ def _rules(
     """Find which tasks follow from others; of those that something was asked for, none does."""
     if Derive.parse(asked.derive) is Derive.NEVER:
         return {}
+    promised = _promised(spec, tasks, asked, words)
+    return find_rules(source, tasks, words, promised, known, read, begun)
+
+
+def _promised(
+    spec: Spec, tasks: Sequence[Task], asked: CodingOptions, words: Mapping[str, str]
+) -> set[str]:
+    """Name the tasks that are stored because something was asked for them, or files are kept."""
     targets = asked.quality.targets if isinstance(asked.quality, Quality) else {}
     promised = {*targets, *Target.parse(asked.target or "", tasks), *_bounds(asked, tasks)}
     kept = {name for name, word in words.items() if word in (*OF_FILES, KEEP)}
-    return find_rules(source, tasks, words, promised | {*spec.chosen} | kept, known, read, begun)
+    return promised | {*spec.chosen} | kept
+
+
+def _nearly(
+    spec: Spec,
+    source: Source,
+    tasks: Sequence[Task],
+    asked: CodingOptions,
+    words: Mapping[str, str],
+    rules: Mapping[str, FoundRule],
+    kept: Mapping[str, FoundRule],
+    read: ReadFirst | None,
+) -> dict[str, str]:
+    """Say why tasks are stored that rules give: of rules that do not pay, or may not be used."""
+    if Derive.parse(asked.derive) is Derive.NEVER:
+        return {}
+    told = {name: saves_too_little(rule) for name, rule in rules.items() if name not in kept}
+    promised = _promised(spec, tasks, asked, words)
+    return told | find_unlike(source, tasks, words, promised | {*told}, kept, read)
 
 
 def _given(known: Known | None) -> Standing | None:

@@ -115,6 +115,62 @@ def find_rules(
     return _found(children, parents, Samples(len(source), read or reader(source, names)))
 
 
+def find_unlike(
+    source: Source,
+    tasks: Sequence[Task],
+    words: Mapping[str, str],
+    promised: Collection[str],
+    rules: Mapping[str, FoundRule],
+    read: ReadFirst | None = None,
+) -> dict[str, str]:
+    """Say which tasks would follow if those that they follow from decoded alike everywhere.
+
+    Parameters
+    ----------
+    source, tasks, words, promised, read
+        As `find_rules` takes them.
+    rules
+        What it found.
+
+    Returns
+    -------
+    dict of str to str
+        Why a task is stored that a rule gives, by its name.
+    """
+    maps = [task for task in tasks if task.is_map]
+    unlike = {task.name for task in maps if not decodes_alike(task, words[task.name])}
+    used = {name for rule in rules.values() for name in rule.inputs}
+    children = [
+        task
+        for task in maps
+        if task.name not in {*promised, *rules, *used} and _is_alone(words[task.name])
+    ]
+    if not unlike or not children:
+        return {}
+    stored = [task for task in maps if task.name not in rules]
+    samples = Samples(len(source), read or reader(source, [task.name for task in maps]))
+    told = {}
+    for child in children:
+        rule = find_rule(child, stored, samples)
+        held = [name for name in rule.inputs if name in unlike] if rule is not None else []
+        if rule is not None and held:
+            told[child.name] = (
+                f"{_would_follow(rule)}: {held[0]} by {words[held[0]]} does not decode the same on "
+                "every machine"
+            )
+    return told
+
+
+def saves_too_little(rule: FoundRule) -> str:
+    """Say why a task is stored that a rule gives for nearly as many bytes."""
+    return f"{_would_follow(rule)}: that saves too few bytes here"
+
+
+def _would_follow(rule: FoundRule) -> str:
+    name = rule.id.partition("@")[0]
+    return f"would follow from {', '.join(rule.inputs)} by {name}, and is stored"
+
+
 def _found(
     children: Sequence[Task], parents: Sequence[Task], samples: Sequence[Sample]
 ) -> dict[str, FoundRule]:

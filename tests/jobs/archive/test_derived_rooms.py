@@ -89,6 +89,22 @@ def test_the_table_of_tasks_is_at_most_120_columns_wide(tmp_path: Path) -> None:
     assert "why (all): the source's own" in ran.err.splitlines()  # for which there is no room
 
 
+def test_a_task_that_nearly_follows_is_stored_with_a_reason(tmp_path: Path) -> None:
+    words = ("compress", "taskonomy", "--views", 1, "--size", SIZE, "--out", tmp_path / "a")
+    low = ("--tasks", "depth_zbuffer,edge_occlusion", "--quality", 5)
+    ran = run_dsc(*words, *low)
+    line = "edge_occlusion would follow from depth_zbuffer by edge_occlusion, and is stored: that"
+    assert f"{line} saves too few bytes here" in ran.err.splitlines()
+    assert not derived(tmp_path / "a")
+    tasks = ("--tasks", "rgb,edge_texture", "--overwrite")
+    ran = run_dsc(*words, *tasks, "--codec", "rgb=jxl")
+    line = "edge_texture would follow from rgb by edge_texture, and is stored: rgb by jxl does not"
+    assert f"{line} decode the same on every machine" in ran.err.splitlines()
+    assert not derived(tmp_path / "a")
+    for more in (("--derive", "never"), ("--codec", "edge_texture=av1"), ()):
+        assert "would follow" not in run_dsc(*words, *tasks, *more).err
+
+
 def test_a_new_task_follows_from_what_is_there(tmp_path: Path) -> None:
     out = tmp_path / "a"
     dsc.compress("taskonomy", out, sample=3, size=SIZE, tasks="rgb", quality=80)
