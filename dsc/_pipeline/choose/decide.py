@@ -6,10 +6,9 @@ and becomes a `Coding`: every later step takes that value.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property
 
-from dsc._codecs.base import Sample
 from dsc._codecs.derived.ways import FoundRule
 from dsc._codecs.registry import LOSSLESS, OF_FILES
 from dsc._pipeline.choose.auto import choose_by_trying
@@ -54,7 +53,6 @@ from dsc.errors import CodecError, UnknownTaskError, UsageError
 KEEP = "keep"
 EXACTLY = Quality(default=100)  # of archives in which nothing is lost: it means nothing
 OnChoice = Callable[[Choice], None]
-FindRules = Callable[..., dict[str, FoundRule]]
 
 
 def decide_coding(
@@ -100,193 +98,203 @@ def decide_coding(
     UsageError
         When an option cannot be honoured.
     """
-    spec = Spec.parse(asked.codec, [task.name for task in tasks])
-    find = partial(_rules, spec, source, tasks, asked, known=known, read=read, begun=begun)
-    bounds = _bounds(asked, tasks)
-    effort = Effort.parse(asked.effort)
-    access, recorded = Access.parse(asked.access), is_recorded(source)
+    question = _Question(asked, source, tuple(tasks), report, known, begun, read)
     if asked.exact:
         check_values(tasks, report)
-    automatic = () if asked.exact else spec.automatic(tasks, tuple(bounds))
-    assigned = partial(_assigned, spec, tasks, asked, known)
-    learning = partial(with_learnt, source=source, read=read, begun=begun)
-    paying = known is None and begun is None  # those of an earlier call have been tried
-    first = _first_samples(source, tasks, read) if paying else ()
+    automatic = () if asked.exact else question.spec.automatic(tasks, tuple(question.bounds))
     if not automatic:
-        words, rules = _by_words(spec, source, tasks, asked, recorded, find)
-        codec_set = assigned(words, rules)
-        _check_fits(codec_set, source, asked)
-        shared = [stream.name for stream in codec_set.streams() if not stream.carries]
-        quality = asked_quality(asked, report, tasks, shared)
-        _check_kept(spec, quality)
-        coding = Coding(tuple(tasks), codec_set, quality)
-        kept = rules_that_pay(coding, rules, first)
-        codec_set = codec_set if kept == rules else assigned(words, kept)
-        nearly = _nearly(spec, source, tasks, asked, words, rules, kept, read) if paying else {}
-        return replace(coding, codec_set=learning(codec_set), nearly=nearly)
-    quality = asked_quality(asked, report, tasks)
+        return _by_words(question)
+    return _by_trying(question, automatic, earlier, on_error, on_choice, on_trial)
+
+
+@dataclass(frozen=True)
+class _Question:
+    """What is asked of which tasks, and where samples come from; see `decide_coding`."""
+
+    asked: CodingOptions
+    source: Source
+    tasks: tuple[Task, ...]
+    report: SourceReport
+    known: Known | None
+    begun: Iterable[CodecRecord] | None
+    read: ReadFirst | None
+
+    @cached_property
+    def spec(self) -> Spec:
+        return Spec.parse(self.asked.codec, [task.name for task in self.tasks])
+
+    @cached_property
+    def bounds(self) -> dict[str, Bound]:
+        return _bounds(self.asked, self.tasks)
+
+    @cached_property
+    def effort(self) -> Effort:
+        return Effort.parse(self.asked.effort)
+
+    @cached_property
+    def access(self) -> Access:
+        return Access.parse(self.asked.access)
+
+    @cached_property
+    def is_recorded(self) -> bool:
+        return is_recorded(self.source)
+
+    @property
+    def may_derive(self) -> bool:
+        return Derive.parse(self.asked.derive) is not Derive.NEVER
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing is there yet whose rules were tried."""
+        return self.known is None and self.begun is None
+
+    def words(self) -> dict[str, str]:
+        """Name the codecs that were asked for, and the usual ones of the other tasks."""
+        if not self.asked.exact:
+            return self.usual_words(self.tasks)
+        words = exact_codecs(self.spec, self.source, self.tasks, self.effort, self.is_recorded)
+        return without_weights(words, self.spec, self.source, self.tasks, self.effort, Quality())
+
+    def usual_words(self, tasks: Sequence[Task]) -> dict[str, str]:
+        """Name the codecs of some tasks, where values need not come back."""
+        words = choose_codecs(self.spec, tasks, is_recorded=self.is_recorded)
+        quality = Quality()
+        with suppress(UsageError):  # which is told where all streams are known
+            quality = asked_quality(self.asked, SourceReport(), tasks)
+        return without_weights(words, self.spec, self.source, tasks, self.effort, quality)
+
+    def rules(self, words: Mapping[str, str]) -> dict[str, FoundRule]:
+        """Find which tasks follow from others; of those that something was asked for, none does."""
+        if not self.may_derive:
+            return {}
+        promised = self._promised(words)
+        return find_rules(
+            self.source, self.tasks, words, promised, self.known, self.read, self.begun
+        )
+
+    def _promised(self, words: Mapping[str, str]) -> set[str]:
+        """Name the tasks that are stored: something was asked for them, or files are kept."""
+        quality = self.asked.quality
+        targets = quality.targets if isinstance(quality, Quality) else {}
+        searched = Target.parse(self.asked.target or "", self.tasks)
+        kept = {name for name, word in words.items() if word in (*OF_FILES, KEEP)}
+        return {*targets, *searched, *self.bounds, *self.spec.chosen, *kept}
+
+    def codecs(self, words: Mapping[str, str], rules: Mapping[str, FoundRule]) -> CodecSet:
+        """Make the codecs of all tasks, and refuse those that do not fit the source."""
+        known = self.known
+        given = None if known is None else Standing(known.tasks, known.streams)
+        with self.explained():
+            made = CodecSet.assigned(
+                words, self.tasks, tuple(self.bounds), self.effort,
+                access=self.access, rules=rules, given=given,
+            )  # fmt: skip
+        _check_fits(made, self.source, self.asked)
+        return made
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Say which option a codec was asked for by, where it cannot code a task."""
+        try:
+            yield
+        except CodecError as error:
+            raise UsageError(f"--codec {self.spec.text or 'unset'}: {error}") from None
+
+    def paying(self, coding: Coding, rules: dict[str, FoundRule]) -> dict[str, FoundRule]:
+        """Return the rules that save bytes; those of an earlier call have been tried."""
+        if not self.is_new:
+            return rules
+        samples = Samples(len(self.source), self.read or reader(self.source, self._names))
+        order = range(len(samples))
+        far_first = (samples[place] for place in (*order[::2], *order[1::2]))
+        return rules_that_pay(coding, rules, far_first)
+
+    @property
+    def _names(self) -> list[str]:
+        return [task.name for task in self.tasks]
+
+    def settled(
+        self,
+        coding: Coding,
+        words: Mapping[str, str],
+        rules: Mapping[str, FoundRule],
+        kept: Mapping[str, FoundRule],
+    ) -> Coding:
+        """Return a coding with the rules that are kept, and codecs that know the samples."""
+        codecs = coding.codec_set if kept == rules else self.codecs(words, kept)
+        codecs = with_learnt(codecs, source=self.source, read=self.read, begun=self.begun)
+        return replace(coding, codec_set=codecs, nearly=self._nearly(words, rules, kept))
+
+    def _nearly(
+        self,
+        words: Mapping[str, str],
+        rules: Mapping[str, FoundRule],
+        kept: Mapping[str, FoundRule],
+    ) -> dict[str, str]:
+        """Say why tasks are stored that rules give: they do not pay, or may not be used."""
+        if not self.is_new or not self.may_derive:
+            return {}
+        told = {name: saves_too_little(rule) for name, rule in rules.items() if name not in kept}
+        promised = self._promised(words) | {*told}
+        return told | find_unlike(self.source, self.tasks, words, promised, kept, self.read)
+
+
+def _by_words(question: _Question) -> Coding:
+    """Decide where each codec is named, or the usual one of its task's kind."""
+    with question.explained():
+        words = question.words()
+        rules = question.rules(words)
+    codecs = question.codecs(words, rules)
+    shared = [stream.name for stream in codecs.streams() if not stream.carries]
+    quality = asked_quality(question.asked, question.report, question.tasks, shared)
+    _check_kept(question.spec, quality)
+    coding = Coding(question.tasks, codecs, quality)
+    return question.settled(coding, words, rules, question.paying(coding, rules))
+
+
+def _by_trying(
+    question: _Question,
+    automatic: Sequence[Task],
+    earlier: Choice | None,
+    on_error: str,
+    on_choice: OnChoice | None,
+    on_trial: TrialProgress | None,
+) -> Coding:
+    """Decide where some tasks' codecs are left to trying."""
+    asked, tasks = question.asked, question.tasks
+    quality = asked_quality(asked, question.report, tasks)
     rest = [task for task in tasks if task not in automatic]
-    words = _usual_words(spec, source, rest, asked, recorded) if rest else {}
-    usual = {task.name: default_codec(task, is_recorded=recorded) for task in automatic}
-    rules = find(words={**words, **usual})
-    choice = _same_question(earlier, quality, effort, asked.tried, automatic)
+    words = question.usual_words(rest) if rest else {}
+    usual = {t.name: default_codec(t, is_recorded=question.is_recorded) for t in automatic}
+    rules = question.rules({**words, **usual})
+    choice = _same_question(earlier, quality, question.effort, asked.tried, automatic)
     if choice is None:
+        bounded = [task.name for task in tasks if task.is_map and task.name in question.bounds]
         choice = choose_by_trying(
-            source,
+            question.source,
             automatic,
             quality,
             asked.tried,
             asked.minutes,
-            words=spec.extra,
+            words=question.spec.extra,
             excluded=[word for word in dict.fromkeys(words.values()) if is_joint(word)],
-            effort=effort,
-            access=access,
-            below=spec.below([task.name for task in tasks if task.is_map and task.name in bounds]),
+            effort=question.effort,
+            access=question.access,
+            below=question.spec.below(bounded),
             on_error=on_error,
             report=on_trial,
             follows=rules,
         )
     chosen = {**words, **choice.codecs}
-    rules = {n: rule for n, rule in rules.items() if _holds(rule, tasks, chosen)}
-    codec_set = assigned(chosen, rules)
-    _check_fits(codec_set, source, asked)
-    coding = Coding(tuple(tasks), codec_set, quality.having(choice.quality), choice)
-    kept = rules_that_pay(coding, rules, first)
+    rules = {name: rule for name, rule in rules.items() if _holds(rule, tasks, chosen)}
+    coding = Coding(tasks, question.codecs(chosen, rules), quality.having(choice.quality), choice)
+    kept = question.paying(coding, rules)
     told = {name: text for name, text in choice.follows.items() if name in kept}
     choice = choice.model_copy(update={"follows": told})
-    codec_set = codec_set if kept == rules else assigned(chosen, kept)
-    nearly = _nearly(spec, source, tasks, asked, chosen, rules, kept, read) if paying else {}
-    coding = replace(coding, codec_set=learning(codec_set), choice=choice, nearly=nearly)
+    coding = replace(question.settled(coding, chosen, rules, kept), choice=choice)
     if on_choice is not None:
         on_choice(choice)
     return coding
-
-
-def _by_words(
-    spec: Spec,
-    source: Source,
-    tasks: Sequence[Task],
-    asked: CodingOptions,
-    recorded: bool,
-    find: FindRules,
-) -> tuple[dict[str, str], dict[str, FoundRule]]:
-    """Name the codecs that were named, and the usual ones of the other tasks; and find rules.
-
-    Raises
-    ------
-    UsageError
-        When a codec cannot code a task given to it by name.
-    """
-    effort = Effort.parse(asked.effort)
-    with _explained(spec):
-        if asked.exact:
-            words = exact_codecs(spec, source, tasks, effort, recorded)
-            words = without_weights(words, spec, source, tasks, effort, Quality())
-        else:
-            words = _usual_words(spec, source, tasks, asked, recorded)
-        return words, find(words=words)
-
-
-def _assigned(
-    spec: Spec,
-    tasks: Sequence[Task],
-    asked: CodingOptions,
-    known: Known | None,
-    words: Mapping[str, str],
-    rules: Mapping[str, FoundRule],
-) -> CodecSet:
-    """Make the codecs of all tasks.
-
-    Raises
-    ------
-    UsageError
-        When a codec cannot code a task.
-    """
-    effort, access = Effort.parse(asked.effort), Access.parse(asked.access)
-    bounded, given = tuple(_bounds(asked, tasks)), _given(known)
-    with _explained(spec):
-        return CodecSet.assigned(
-            words, tasks, bounded, effort, access=access, rules=rules, given=given
-        )
-
-
-@contextmanager
-def _explained(spec: Spec) -> Iterator[None]:
-    """Say which option a codec was asked for by, where it cannot code a task."""
-    try:
-        yield
-    except CodecError as error:
-        raise UsageError(f"--codec {spec.text or 'unset'}: {error}") from None
-
-
-def _first_samples(
-    source: Source, tasks: Sequence[Task], read: ReadFirst | None
-) -> Iterator[Sample]:
-    """Yield the samples that rules are found on, those far apart first."""
-    samples = Samples(len(source), read or reader(source, [task.name for task in tasks]))
-    order = range(len(samples))
-    yield from (samples[place] for place in (*order[::2], *order[1::2]))
-
-
-def _usual_words(
-    spec: Spec, source: Source, tasks: Sequence[Task], asked: CodingOptions, recorded: bool
-) -> dict[str, str]:
-    """Name the codecs that were asked for, and the usual ones of the other tasks."""
-    words = choose_codecs(spec, tasks, is_recorded=recorded)
-    quality = Quality()
-    with suppress(UsageError):  # which is told where all streams are known
-        quality = asked_quality(asked, SourceReport(), tasks)
-    return without_weights(words, spec, source, tasks, Effort.parse(asked.effort), quality)
-
-
-def _rules(
-    spec: Spec,
-    source: Source,
-    tasks: Sequence[Task],
-    asked: CodingOptions,
-    *,
-    words: Mapping[str, str],
-    known: Known | None,
-    read: ReadFirst | None,
-    begun: Iterable[CodecRecord] | None,
-) -> dict[str, FoundRule]:
-    """Find which tasks follow from others; of those that something was asked for, none does."""
-    if Derive.parse(asked.derive) is Derive.NEVER:
-        return {}
-    promised = _promised(spec, tasks, asked, words)
-    return find_rules(source, tasks, words, promised, known, read, begun)
-
-
-def _promised(
-    spec: Spec, tasks: Sequence[Task], asked: CodingOptions, words: Mapping[str, str]
-) -> set[str]:
-    """Name the tasks that are stored because something was asked for them, or files are kept."""
-    targets = asked.quality.targets if isinstance(asked.quality, Quality) else {}
-    promised = {*targets, *Target.parse(asked.target or "", tasks), *_bounds(asked, tasks)}
-    kept = {name for name, word in words.items() if word in (*OF_FILES, KEEP)}
-    return promised | {*spec.chosen} | kept
-
-
-def _nearly(
-    spec: Spec,
-    source: Source,
-    tasks: Sequence[Task],
-    asked: CodingOptions,
-    words: Mapping[str, str],
-    rules: Mapping[str, FoundRule],
-    kept: Mapping[str, FoundRule],
-    read: ReadFirst | None,
-) -> dict[str, str]:
-    """Say why tasks are stored that rules give: of rules that do not pay, or may not be used."""
-    if Derive.parse(asked.derive) is Derive.NEVER:
-        return {}
-    told = {name: saves_too_little(rule) for name, rule in rules.items() if name not in kept}
-    promised = _promised(spec, tasks, asked, words)
-    return told | find_unlike(source, tasks, words, promised | {*told}, kept, read)
-
-
-def _given(known: Known | None) -> Standing | None:
-    return None if known is None else Standing(known.tasks, known.streams)
 
 
 def _holds(rule: FoundRule, tasks: Sequence[Task], words: Mapping[str, str]) -> bool:
