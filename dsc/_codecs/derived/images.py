@@ -31,7 +31,7 @@ def gray_of(image: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Return the gray values (H, W) of an image (H, W, 3): thousandths of a level, 0 to `WHITE`."""
     gray = np.zeros(image.shape[:2], np.int64)
     for channel, weight in enumerate(GRAY):
-        gray += image[..., channel] * np.int64(weight)
+        gray += image[..., channel].astype(np.int64) * weight  # NumPy 1 would multiply in 16 bits
     return gray
 
 
