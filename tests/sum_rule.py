@@ -69,3 +69,14 @@ class PlainSumRule(SumRule):
     def fit(self, child: Array, inputs: Mapping[str, Array]) -> tuple[int, ...]:
         """Return nothing."""
         return ()
+
+
+def image(n: int) -> Array:
+    """Draw an image (32, 48, 3) of flat squares."""
+    rng = np.random.default_rng(n)
+    return np.repeat(np.repeat(rng.integers(30, 220, (4, 6, 3)), 8, 0), 8, 1).astype(np.uint8)
+
+
+def child(n: int) -> Array:
+    """Return what follows from `image` by `PlainSumRule`."""
+    return (7 * image(n).astype(np.uint16).sum(-1)).astype(np.uint16)

@@ -61,6 +61,13 @@ static inline void mix_open(MixTables *tables) {
     for (; next < MIX_ONE; next++) tables->logit[next] = FARTHEST;
 }
 
+/* Spreads keys over 2^bits places. */
+static inline uint32_t mix_hash(uint32_t key, int bits) {
+    key *= UINT32_C(2654435761);
+    key ^= key >> 15;
+    return key * UINT32_C(2246822519) >> (32 - bits);
+}
+
 /* Moves the chance of a pattern towards what was seen. */
 static inline void counts_learn_until(const MixTables *tables, Counts counts, uint32_t pattern,
                                       int bit, int most) {

@@ -116,11 +116,8 @@ code_patterns(Scan *scan, const uint32_t *patterns, uint32_t set, int bit) {
                       RATE, bit);
 }
 
-static uint32_t hashed(uint32_t key) {
-    key *= UINT32_C(2654435761);
-    key ^= key >> 15;
-    return key * UINT32_C(2246822519) >> (32 - HASH_BITS);
-}
+/* The place of a key among the patterns of its kind. */
+static inline uint32_t hashed(uint32_t key) { return mix_hash(key, HASH_BITS); }
 
 /* ---- regions */
 

@@ -72,11 +72,8 @@ static void values_close(Values *values) {
     free(values->port.intervals);
 }
 
-static uint32_t hashed(uint32_t key) {
-    key *= UINT32_C(2654435761);
-    key ^= key >> 15;
-    return key * UINT32_C(2246822519) >> (32 - HASH_BITS);
-}
+/* The place of a key among the patterns of its kind. */
+static inline uint32_t hashed(uint32_t key) { return mix_hash(key, HASH_BITS); }
 
 static int decide(Values *values, uint32_t decision, int bit) {
     uint32_t patterns[MIXED];

@@ -29,6 +29,7 @@ WEIGHT_BITS = 16
 FIRST_WEIGHT = 23_000  # 0.35
 MOST_WEIGHT = 8 << WEIGHT_BITS
 RATE = 80
+WORD = 0xFFFFFFFF
 TRUST_FROM = (0, 1, 3, 8, 24, 100)  # decisions seen from which a pattern has its next weight
 TRUSTS = len(TRUST_FROM)
 SHARE = [655_360 // (10 * n + 18) for n in range(MOST_SEEN + 1)]  # of 2^16
@@ -76,6 +77,13 @@ class Counts:
         step = (ONE - chance if bit else chance) * SHARE[seen] >> 16
         self.chance[pattern] = chance + step if bit else chance - step
         self.seen[pattern] = min(seen + 1, most)
+
+
+def hash_key(key: int, bits: int) -> int:
+    """Spread keys over 2^bits places: a key's, for its lowest 32 bits."""
+    key = key * 2_654_435_761 & WORD
+    key ^= key >> 15
+    return (key * 2_246_822_519 & WORD) >> (32 - bits)
 
 
 def chance_of_logit(logit: int) -> int:

@@ -30,6 +30,7 @@ from dsc._codecs.coding.mixing import (
     Writing,
     code_mixed,
     code_one,
+    hash_key,
     reading,
 )
 from dsc._codecs.context.escapes import MAX_LABELS
@@ -72,7 +73,6 @@ FIRST_SETS = 16
 SETS = FIRST_SETS + 32
 FIRST_WEIGHT = 19_000  # 0.29, of patterns that are neither new nor well known
 QUARTERS = (0, 2, 3, 4, 5, 6)  # of it, by what a pattern has seen
-_WORD = 0xFFFFFFFF
 
 
 def encode_scan(encoder: SymbolEncoder, labels: Ids) -> Ids:
@@ -297,6 +297,4 @@ def first_weights() -> NDArray[np.int32]:
 
 def hashed(key: int) -> int:
     """Return the place of a key among the patterns of its kind."""
-    key = key * 2_654_435_761 & _WORD
-    key ^= key >> 15
-    return (key * 2_246_822_519 & _WORD) >> (32 - HASH_BITS)
+    return hash_key(key, HASH_BITS)

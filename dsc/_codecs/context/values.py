@@ -19,7 +19,16 @@ from numpy.typing import NDArray
 
 from dsc import _kernels
 from dsc._codecs.coding.entropy import AnsReader, SymbolDecoder, SymbolEncoder
-from dsc._codecs.coding.mixing import ONE, TRUSTS, Counts, Port, Writing, code_mixed, reading
+from dsc._codecs.coding.mixing import (
+    ONE,
+    TRUSTS,
+    Counts,
+    Port,
+    Writing,
+    code_mixed,
+    hash_key,
+    reading,
+)
 from dsc.errors import BitstreamError
 
 SIDE = 4  # rows above the map and columns beside it that are read
@@ -37,7 +46,6 @@ LAST_BITS = 6
 HIGH = BITS + LAST_BITS + 1
 MOST_BITS = 16
 TOP = 0xFFFF
-_WORD = 0xFFFFFFFF
 _AMOUNTS = (2, 4, 8, 16, 40, 120)
 
 Values = NDArray[np.uint16]
@@ -205,6 +213,4 @@ def _packed(values: tuple[int, ...], most: int, bits: int) -> int:
 
 
 def _hashed(key: int) -> int:
-    key = key * 2_654_435_761 & _WORD
-    key ^= key >> 15
-    return (key * 2_246_822_519 & _WORD) >> (32 - HASH_BITS)
+    return hash_key(key, HASH_BITS)

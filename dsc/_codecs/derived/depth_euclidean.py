@@ -7,6 +7,7 @@ child one of the parent is, for the two may have other units. Of Omnidata's anno
 96f5a09d864f; its maps come out within one count.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import ClassVar, Self
@@ -49,7 +50,7 @@ LOOKED_AT = 1 << 13  # pixels that a field of view is found by
 SPREAD = 8  # counts between the least and the most of a map that is evidence
 
 
-class _Distance:
+class _Distance(ABC):
     """What both ways have in common: `scale` counts of the child, in 2^-24, are one of the parent.
 
     Where the input has no value the child has `nothing`.
@@ -144,17 +145,17 @@ class _Distance:
         return np.rint(np.sqrt(rows[:, None] + columns)).astype(np.int64), bits
 
     @property
+    @abstractmethod
     def _stretch(self) -> Fraction:
         """How many counts of distance one of depth is where the two are the same."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _stretched(self, child: Array, parent: Array) -> tuple[Array, Array]:
         """Return how long pixels' rays are at least and at most, child and parent being (n,)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _counts(self, parent: Array, view: int) -> Int64:
         """Return the child's counts of pixels."""
-        raise NotImplementedError
 
 
 class DepthEuclidean(_Distance):

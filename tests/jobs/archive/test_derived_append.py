@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 import dsc
-from dsc._codecs.base import Array
 from dsc._codecs.derived import rules
 from dsc._schemas import required_streams
 from dsc._storage.read.archive import Archive
 from dsc._storage.read.verify import verify_archive
 from dsc.errors import UsageError
 from tests import sum_rule
+from tests.sum_rule import child, image
 
 COUNT = 10
 KINDS = {"rgb": "image", "edges": "image"}
@@ -23,15 +23,6 @@ KINDS = {"rgb": "image", "edges": "image"}
 @pytest.fixture(autouse=True)
 def _sums(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rules, "RULES", {sum_rule.PLAIN_ID: sum_rule.PLAIN_WHERE})
-
-
-def image(n: int) -> Array:
-    rng = np.random.default_rng(n)
-    return np.repeat(np.repeat(rng.integers(30, 220, (4, 6, 3)), 8, 0), 8, 1).astype(np.uint8)
-
-
-def child(n: int) -> Array:
-    return (7 * image(n).astype(np.uint16).sum(-1)).astype(np.uint16)
 
 
 def write(root: Path, numbers: Sequence[int], *tasks: str) -> Path:

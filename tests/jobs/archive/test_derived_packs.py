@@ -14,6 +14,7 @@ from dsc._schemas.stream import Compressed
 from dsc._storage.read.archive import Archive
 from dsc._storage.read.verify import verify_archive
 from tests import sum_rule
+from tests.sum_rule import child, image
 
 COUNT, LACKING = 40, (7, 39)  # samples without the child
 QUALITY = "rgb=95,edges=40"  # at which what follows is nearer than a picture
@@ -23,15 +24,6 @@ KINDS = {"rgb": "image", "edges": "image"}
 @pytest.fixture(autouse=True)
 def _sums(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rules, "RULES", {sum_rule.PLAIN_ID: sum_rule.PLAIN_WHERE})
-
-
-def image(n: int) -> Array:
-    rng = np.random.default_rng(n)
-    return np.repeat(np.repeat(rng.integers(30, 220, (4, 6, 3)), 8, 0), 8, 1).astype(np.uint8)
-
-
-def child(n: int) -> Array:
-    return (7 * image(n).astype(np.uint16).sum(-1)).astype(np.uint16)
 
 
 def write(root: Path, numbers: Sequence[int], tasks: Sequence[str] = ("rgb", "edges")) -> Path:
