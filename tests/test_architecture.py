@@ -23,7 +23,7 @@ FRONT_DOOR = "front door"  # all that users import
 FLOORS = (
     ("errors", "version", "_hashing", "_kernels"),
     ("_extras", "_plugins", "_schemas"),
-    ("_renderer", "_codecs", "_storage", "_transforms", "_columns"),
+    ("_renderer", "_backbones", "_codecs", "_storage", "_transforms", "_columns"),
     ("_files",),
     ("_sources",),
     ("_pipeline",),
@@ -36,6 +36,7 @@ FLOORS = (
 )
 # Inside a room likewise, one file or inner room after the other.
 INNER = {
+    "_backbones": "base pictures staged efficientnet registry",
     "_codecs": (
         "latents base canvas registry split coding context maps classical label sequence derived "
         "surfaces encoder residual restored learned"

@@ -6,12 +6,14 @@
   of it. `choice`: how codecs were chosen. `effort`: how long encoders may look for fewer bytes.
   `access`: how much of a recording one frame takes.
 - `source`: what a source found. `sequence`: where a sample stands in a recording.
+- `extractor`: the backbone that computed a task.
 - `group`: samples that are coded together. `size`: bytes as people write them.
 - `base`: what all share.
 """
 
 from dsc._schemas.access import Access
 from dsc._schemas.effort import Effort
+from dsc._schemas.extractor import EMBEDDING, Extractor, Preprocessing
 from dsc._schemas.kind import BLOBS, EXACT_KINDS, NUMBERS, TaskKind
 from dsc._schemas.manifest import (
     FORMAT_VERSION,
@@ -31,6 +33,7 @@ from dsc._schemas.task import DType, Task, resolve_task, resolve_tasks
 
 __all__ = [
     "BLOBS",
+    "EMBEDDING",
     "EXACT_KINDS",
     "FORMAT_VERSION",
     "NUMBERS",
@@ -40,12 +43,14 @@ __all__ = [
     "CodecRecord",
     "DType",
     "Effort",
+    "Extractor",
     "FailedSample",
     "FileRecord",
     "LeftOut",
     "Manifest",
     "Metric",
     "Origin",
+    "Preprocessing",
     "Quality",
     "SequencePlace",
     "ShardRecord",

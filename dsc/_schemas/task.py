@@ -13,6 +13,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 
 from dsc import _kernels
 from dsc._schemas.base import Schema
+from dsc._schemas.extractor import Extractor
 from dsc._schemas.kind import BLOBS, EXACT_KINDS, METRICS, NUMBERS, TaskKind
 from dsc._schemas.values import blob_value, native_blob, native_numbers, native_time
 from dsc.errors import UnknownTaskError
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 MAX_AXES, MAX_AXIS = 8, 1 << 24  # of a matrix
 MEDIA_TYPE = r"^[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+$"
-LATER = ("exact", "shape", "media_type")  # fields that came later
+LATER = ("exact", "shape", "media_type", "extractor")  # fields that came later
 
 
 SAME_AS_RGB = ("color", "colour", "leftimg8bit")
@@ -80,6 +81,8 @@ class Task(Schema):
         Lengths of the axes of a matrix; -1 where they differ from sample to sample.
     media_type
         What kind of file `bytes` are, e.g. ``audio/wav``, where the source knows.
+    extractor
+        The backbone that computed the values, where one did.
 
     Raises
     ------
@@ -100,6 +103,7 @@ class Task(Schema):
         default=(), max_length=MAX_AXES
     )
     media_type: str | None = Field(default=None, pattern=MEDIA_TYPE, max_length=127)
+    extractor: Extractor | None = None
 
     @model_validator(mode="after")
     def _check_kind(self) -> Self:
