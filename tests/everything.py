@@ -21,9 +21,12 @@ TASKS = (
     Task(name="taken", kind="time", dtype="int64", channels=0),
     Task(name="pose", kind="matrix", dtype="float64", shape=(4, 4)),
     Task(name="boxes", kind="matrix", dtype="float32", shape=(-1, 4)),
+    Task(name="block", kind="feature", dtype="float16", channels=4, shape=(4, 2, 3)),
+    Task(name="sized", kind="feature", dtype="float32", channels=2, shape=(2, -1, -1)),
     Task(name="gains", kind="vector", dtype="float32", channels=3),
 )
 VALUES = tuple(task.name for task in TASKS if not task.is_map)
+COLUMNS = tuple(task.name for task in TASKS if not task.is_spatial)
 
 
 class EverythingSource:
@@ -67,6 +70,8 @@ def values(index: int) -> dict[str, Any]:
         "taken": 1_700_000_000_000_000_000 + index * 33_333_333,
         "pose": np.vstack([rng.normal(size=(3, 4)), [0, 0, 0, 1]]),
         "boxes": None if lacks else rng.random((index % 3, 4), np.float32),
+        "block": rng.normal(size=(4, 2, 3)).astype(np.float16),
+        "sized": rng.normal(size=(2, 1 + index % 3, 2)).astype(np.float32),
         "gains": rng.random(3, np.float32),
     }
 

@@ -16,6 +16,8 @@ drops odd rows, and quality is searched for by these values. They are held to sc
 | rmse_m | metres | lower | Eigen, Puhrsch, Fergus 2014 |
 | delta_1.25 | share with max(d / g, g / d) < 1.25 | higher | Ladicky, Shi, Pollefeys 2014 |
 | mean_angle_deg | degrees | lower | Fouhey, Gupta, Hebert 2013 |
+| rel_sq_error | sum of (d - g)² / sum of g² | lower | |
+| cosine_distance | 1 - d · g / (abs(d) abs(g)), 0 to 2 | lower | |
 | identical, invalid_exact | 1 or 0 | higher | |
 """
 
@@ -39,6 +41,8 @@ HIGHER_IS_BETTER = {
     "rmse_m": False,
     "delta_1.25": True,
     "mean_angle_deg": False,
+    "rel_sq_error": False,
+    "cosine_distance": False,
     "identical": True,
     "invalid_exact": True,
 }
@@ -49,6 +53,8 @@ _NAMES = {
     "rmse_m": "RMSE",
     "delta_1.25": "δ < 1.25",
     "mean_angle_deg": "mean angle",
+    "rel_sq_error": "relative squared error",
+    "cosine_distance": "cosine distance",
     "identical": "identical",
     "invalid_exact": "invalid mask exact",
 }
@@ -80,7 +86,8 @@ def measure(task: Task, original: Array, decoded: Array) -> dict[str, float]:
         Value by name: of images ``psnr_db`` (dB) and ``ms_ssim`` (0 to 1); of depth ``absrel``
         (a share, not percent), ``rmse_m`` (metres), ``delta_1.25`` (a share) and
         ``invalid_exact`` (1 or 0); of normals ``mean_angle_deg`` (degrees) and
-        ``invalid_exact``; of exact tasks ``identical`` (1 or 0).
+        ``invalid_exact``; of feature maps ``rel_sq_error`` and ``cosine_distance``; of exact
+        tasks ``identical`` (1 or 0).
 
     Raises
     ------
@@ -93,6 +100,7 @@ def measure(task: Task, original: Array, decoded: Array) -> dict[str, float]:
         TaskKind.IMAGE: _measure_image,
         TaskKind.DEPTH: _measure_depth,
         TaskKind.NORMAL: _measure_normal,
+        TaskKind.FEATURE: _measure_numbers,
     }
     if task.kind in by_kind and not task.is_exact:
         return by_kind[task.kind](task, original, decoded)
@@ -240,6 +248,26 @@ def angles_deg(original: Array, decoded: Array) -> Float:
     return degrees
 
 
+def rel_sq_error(original: Array, decoded: Array) -> float:
+    """Return sum (d - g)² / sum g² over all numbers; 0 when equal, inf where only g is 0."""
+    truth, found = original.astype(np.float64), decoded.astype(np.float64)
+    error, power = float(np.sum((found - truth) ** 2)), float(np.sum(truth**2))
+    return error / power if power else math.inf if error else 0.0
+
+
+def cosine_distance(original: Array, decoded: Array) -> float:
+    """Return 1 less the cosine of the angle between all numbers as vectors, 0 to 2.
+
+    0 when equal; 1 where only one of them has no length.
+    """
+    truth, found = (one.astype(np.float64).ravel() for one in (original, decoded))
+    lengths = [float(np.linalg.norm(one)) for one in (truth, found)]
+    if not all(lengths):
+        return float(any(lengths))
+    half_chord = np.linalg.norm(truth / lengths[0] - found / lengths[1]) ** 2 / 2
+    return float(half_chord)  # 1 - cos loses all digits of small angles
+
+
 def identical(original: Array, decoded: Array) -> float:
     """Return 1.0 when dtype, shape and every value agree (NaN with NaN), else 0.0."""
     same_values = np.array_equal(original, decoded, equal_nan=original.dtype.kind == "f")
@@ -273,6 +301,13 @@ def _measure_normal(task: Task, original: Array, decoded: Array) -> dict[str, fl
     return {
         "mean_angle_deg": mean_angle_deg(task.to_physical(original), task.to_physical(decoded)),
         "invalid_exact": _same_mask(task, original, decoded),
+    }
+
+
+def _measure_numbers(task: Task, original: Array, decoded: Array) -> dict[str, float]:
+    return {
+        "rel_sq_error": rel_sq_error(original, decoded),
+        "cosine_distance": cosine_distance(original, decoded),
     }
 
 

@@ -14,7 +14,7 @@
 from dsc._schemas.access import Access
 from dsc._schemas.effort import Effort
 from dsc._schemas.extractor import EMBEDDING, Extractor, Preprocessing
-from dsc._schemas.kind import BLOBS, EXACT_KINDS, NUMBERS, TaskKind
+from dsc._schemas.kind import BLOBS, EXACT_KINDS, NUMBERS, SHAPED, TaskKind
 from dsc._schemas.manifest import (
     FORMAT_VERSION,
     FailedSample,
@@ -29,14 +29,16 @@ from dsc._schemas.sequence import SequencePlace
 from dsc._schemas.source import LeftOut, Origin, SourceReport, TaskReport, WholeFile
 from dsc._schemas.stream import CodecRecord, Stream, carrying_streams, required_streams
 from dsc._schemas.target import Bound, BoundKind, Metric, Target
-from dsc._schemas.task import DType, Task, resolve_task, resolve_tasks
+from dsc._schemas.task import FEATURE_DTYPES, DType, Task, resolve_task, resolve_tasks
 
 __all__ = [
     "BLOBS",
     "EMBEDDING",
     "EXACT_KINDS",
+    "FEATURE_DTYPES",
     "FORMAT_VERSION",
     "NUMBERS",
+    "SHAPED",
     "Access",
     "Bound",
     "BoundKind",

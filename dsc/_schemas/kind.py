@@ -21,6 +21,7 @@ class TaskKind(StrEnum):
     TEXT = "text"  # UTF-8; native: its bytes, uint8 (N,)
     JSON = "json"  # one JSON value; native: the bytes of its text, uint8 (N,)
     BYTES = "bytes"  # any file: sound, point clouds; native: uint8 (N,)
+    FEATURE = "feature"  # feature map of a frozen backbone; (C, h, w) float16 or float32
 
 
 EXACT_KINDS = (TaskKind.LABEL, TaskKind.DISPARITY, TaskKind.FLOW, TaskKind.ARRAY)
@@ -31,15 +32,23 @@ BLOBS = (TaskKind.TEXT, TaskKind.JSON, TaskKind.BYTES)
 
 NUMBERS = (
     TaskKind.CLASS, TaskKind.VECTOR, TaskKind.SCALAR, TaskKind.TIME, TaskKind.MATRIX,
+    TaskKind.FEATURE,
 )  # fmt: skip
 """Kinds of numbers that are not one a pixel."""
 
-LATER_KINDS = (*BLOBS, TaskKind.SCALAR, TaskKind.TIME, TaskKind.MATRIX)
+SHAPED = (TaskKind.MATRIX, TaskKind.FEATURE)
+"""Kinds of numbers whose task says of which shape."""
+
+LOSSY_NUMBERS = (TaskKind.FEATURE,)
+"""Kinds of numbers that codecs may round, unless all is to be exact."""
+
+LATER_KINDS = (*BLOBS, TaskKind.SCALAR, TaskKind.TIME, TaskKind.MATRIX, TaskKind.FEATURE)
 """Kinds that archives of format version 1 do not have."""
 
 METRICS: dict[TaskKind, tuple[str, ...]] = dict.fromkeys(TaskKind, ("identical",)) | {
     TaskKind.IMAGE: ("psnr_db", "ms_ssim"),
     TaskKind.DEPTH: ("absrel", "rmse_m", "delta_1.25"),
     TaskKind.NORMAL: ("mean_angle_deg",),
+    TaskKind.FEATURE: ("rel_sq_error", "cosine_distance"),
 }
 """Names of the distortion metrics that fit a kind."""

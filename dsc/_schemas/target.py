@@ -29,6 +29,8 @@ class Metric(StrEnum):
     ABSREL = "absrel"
     RMSE = "rmse_m"
     ANGLE = "mean_angle_deg"
+    RELATIVE = "rel_sq_error"
+    COSINE = "cosine_distance"
 
     @property
     def higher_is_better(self) -> bool:
@@ -44,6 +46,7 @@ _UNITS: dict[TaskKind, tuple[tuple[str, Metric, float], ...]] = {
         *((unit, Metric.RMSE, metres) for unit, metres in _METRES.items()),
     ),
     TaskKind.NORMAL: (("deg", Metric.ANGLE, 1.0), ("°", Metric.ANGLE, 1.0)),
+    TaskKind.FEATURE: (("rel", Metric.RELATIVE, 1.0), ("cos", Metric.COSINE, 1.0)),
 }
 
 
@@ -71,7 +74,8 @@ class Target(Schema):
         """Read ``rgb=38dB,depth=0.5%,normal=1deg``; task names may be aliases.
 
         Units: of images ``dB`` (PSNR) and ``msssim``, of depth ``%`` (AbsRel) and ``m``, ``cm``,
-        ``mm`` (root mean square error), of normals ``deg`` (mean angle).
+        ``mm`` (root mean square error), of normals ``deg`` (mean angle), of feature maps ``rel``
+        (squared error as a share of the squares) and ``cos`` (1 less the cosine).
 
         Raises
         ------
@@ -178,6 +182,8 @@ def measured_text(metric: str, value: float) -> str:
         "absrel": f"{100 * value:.4g} %",
         "rmse_m": f"{value:.4g} m",
         "mean_angle_deg": f"{value:.3g} deg",
+        "rel_sq_error": f"{value:.4g} rel",
+        "cosine_distance": f"{value:.4g} cos",
     }.get(metric, f"{value:.4g}")
 
 

@@ -7,6 +7,7 @@ trainer wants: metres, unit vectors.
 
 import re
 from collections.abc import Sequence
+from math import prod
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
@@ -14,7 +15,15 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 from dsc import _kernels
 from dsc._schemas.base import Schema
 from dsc._schemas.extractor import Extractor
-from dsc._schemas.kind import BLOBS, EXACT_KINDS, METRICS, NUMBERS, TaskKind
+from dsc._schemas.kind import (
+    BLOBS,
+    EXACT_KINDS,
+    LOSSY_NUMBERS,
+    METRICS,
+    NUMBERS,
+    SHAPED,
+    TaskKind,
+)
 from dsc._schemas.values import blob_value, native_blob, native_numbers, native_time
 from dsc.errors import UnknownTaskError
 
@@ -26,6 +35,7 @@ if TYPE_CHECKING:
 MAX_AXES, MAX_AXIS = 8, 1 << 24  # of a matrix
 MEDIA_TYPE = r"^[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+$"
 LATER = ("exact", "shape", "media_type", "extractor")  # fields that came later
+FEATURE_DTYPES = ("float16", "float32")
 
 
 SAME_AS_RGB = ("color", "colour", "leftimg8bit")
@@ -65,7 +75,8 @@ class Task(Schema):
     dtype
         NumPy dtype of the native array.
     channels
-        1 for (H, W) arrays, 3 for (H, W, 3); 0 for a class, scalar or time; length of a vector.
+        1 for (H, W) arrays, 3 for (H, W, 3); 0 for a class, scalar or time; length of a vector;
+        C of feature maps.
     unit_m
         Metres a count (depth only).
     valid_range
@@ -78,7 +89,8 @@ class Task(Schema):
     exact
         Whether an image is coded without loss, because its values may be ids.
     shape
-        Lengths of the axes of a matrix; -1 where they differ from sample to sample.
+        Lengths of the axes of a matrix, or of feature maps, (C, h, w); -1 where they differ from
+        sample to sample.
     media_type
         What kind of file `bytes` are, e.g. ``audio/wav``, where the source knows.
     extractor
@@ -115,11 +127,25 @@ class Task(Schema):
             raise ValueError(f"task {self.name}: a time is int64 nanoseconds of no channel")
         if self.kind is TaskKind.SCALAR and self.channels != 0:
             raise ValueError(f"task {self.name}: a scalar has channels 0, not {self.channels}")
-        if (self.kind is TaskKind.MATRIX) != bool(self.shape):
-            raise ValueError(f"task {self.name}: a matrix, and nothing else, has a shape")
+        if (self.kind in SHAPED) != bool(self.shape):
+            raise ValueError(
+                f"task {self.name}: a matrix and a feature map have a shape, and nothing else has"
+            )
+        if self.kind is TaskKind.FEATURE:
+            self._check_feature()
         if self.media_type is not None and self.kind is not TaskKind.BYTES:
             raise ValueError(f"task {self.name}: only bytes have a media type")
         return self
+
+    def _check_feature(self) -> None:
+        if self.dtype not in FEATURE_DTYPES:
+            known = " or ".join(FEATURE_DTYPES)
+            raise ValueError(f"task {self.name}: feature maps are {known}, not {self.dtype}")
+        if len(self.shape) != 3 or self.channels < 1 or self.shape[0] != self.channels:
+            raise ValueError(
+                f"task {self.name}: feature maps of {self.channels} channels have the shape "
+                f"({self.channels}, h, w), not {self.shape}"
+            )
 
     @model_serializer(mode="wrap")
     def _dump(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -143,6 +169,16 @@ class Task(Schema):
         return self.kind not in NUMBERS and self.kind not in BLOBS
 
     @property
+    def is_spatial(self) -> bool:
+        """Whether values lie on a grid over a picture: maps, and feature maps."""
+        return self.is_map or self.kind is TaskKind.FEATURE
+
+    @property
+    def may_lose(self) -> bool:
+        """Whether a codec may give other values back than it was given."""
+        return not self.is_exact and (self.is_map or self.kind in LOSSY_NUMBERS)
+
+    @property
     def is_blob(self) -> bool:
         """Whether a native array is bytes, as many as each sample has: text, JSON, a file."""
         return self.kind in BLOBS
@@ -158,6 +194,27 @@ class Task(Schema):
         if self.is_blob:
             return (-1,)
         return self.shape or ((self.channels,) if self.channels else ())
+
+    def pixels(self, shape: Sequence[int]) -> int:
+        """Return how many pixels a native array of some shape has, or positions a feature map."""
+        if not self.is_spatial:
+            return 0
+        height, width = shape[1:] if self.kind is TaskKind.FEATURE else shape[:2]
+        return height * width
+
+    def most_values(self, max_pixels: int) -> int:
+        """Return how many numbers a native array holds at most; 1 where nothing says it.
+
+        Parameters
+        ----------
+        max_pixels
+            Of the largest map.
+        """
+        if self.is_map:
+            return max_pixels * max(self.channels, 1)
+        if self.is_spatial and self.varies:
+            return max_pixels * self.channels
+        return prod(abs(length) for length in self.value_shape)
 
     @property
     def varies(self) -> bool:

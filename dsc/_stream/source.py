@@ -144,12 +144,12 @@ class StreamSource:
 
     @property
     def frame_bytes(self) -> int:
-        """The most bytes that the decoded maps of a sample take, about."""
+        """The most bytes that the decoded maps and feature maps of a sample take, about."""
         pixels = self.archive.manifest.max_pixels
         return sum(
-            pixels * task.channels * (np.dtype(task.dtype).itemsize if task.is_physical else 4)
+            task.most_values(pixels) * (np.dtype(task.dtype).itemsize if task.is_physical else 4)
             for task in self.tasks
-            if task.is_map
+            if task.is_spatial
         )
 
     @property

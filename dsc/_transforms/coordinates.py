@@ -114,6 +114,7 @@ def finished(
     h, w = next(iter(sample[name].shape[:2] for name in maps))
     if moved.shape == (h, w, 3) and np.array_equal(moved, coordinates(h, w)):
         return Sample.like({**sample, **images}, sample)
+    meaning.check_features(sample, what)
     reading = Reading.of(moved, h, w)
     if reading.matrix is None:
         _check_none_turns(sample, maps, meaning, what)

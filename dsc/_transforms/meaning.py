@@ -123,6 +123,25 @@ class Meaning:
         is_called = name.lower() in INTRINSICS or "intrinsic" in name.lower()
         return name in self.intrinsics or (is_called and value.size in CAMERA_SIZES)
 
+    def check_features(self, sample: Mapping[str, Any], what: str) -> None:
+        """Refuse to move a sample with feature maps, which are of the picture as it was.
+
+        Raises
+        ------
+        UsageError
+            Naming the task, and what to do.
+        """
+        tasks: Mapping[str, Task] = getattr(sample, "tasks", {})
+        for name in sample:
+            task = tasks.get(without_frame(name))
+            if task is None or task.kind is not TaskKind.FEATURE or task.name in self.leave:
+                continue
+            raise UsageError(
+                f"{what}: {named(sample)}: {name} is a feature map of the whole picture, and the "
+                "picture's crop or mirror image has another one: stream features without this "
+                f"transform, or say Meaning(leave=[{task.name!r}])"
+            )
+
     def is_pose(self, name: str, value: Any) -> bool:
         """Tell whether a value may be a pose, which a mirror would change."""
         name = without_frame(name)

@@ -66,6 +66,7 @@ class Move:
         UsageError
             When some cannot be made right; the message says which, and what to do.
         """
+        meaning.check_features(sample, self.what)
         out = dict(sample)
         cameras = {
             name: value

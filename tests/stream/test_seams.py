@@ -291,7 +291,7 @@ def rows(task: Task, *arrays: Any) -> list[dict[str, Any]]:
 WIDER = {"uint16": torch.int32, "uint32": torch.int64, "uint64": torch.int64}
 
 
-ONE_DTYPE = ("depth", "normal", "text", "json", "bytes", "time")  # or floats, made of any
+ONE_DTYPE = ("depth", "normal", "text", "json", "bytes", "time", "feature")  # or floats
 
 
 @pytest.mark.parametrize("kind", [k for k in TaskKind if k not in ONE_DTYPE])

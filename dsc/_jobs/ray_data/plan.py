@@ -100,5 +100,4 @@ class ReadPlan:
     def _array_bytes(self, task: Task) -> int:
         physical = not self.native and task.kind in (TaskKind.DEPTH, TaskKind.NORMAL)
         value = 4 if physical else np.dtype(task.dtype).itemsize
-        pixels = self.source.archive.manifest.max_pixels if task.is_map else 1
-        return pixels * max(task.channels, 1) * value
+        return task.most_values(self.source.archive.manifest.max_pixels) * value

@@ -282,7 +282,7 @@ class CodecSet:
         if task.is_step_coded and task.name in self._bounded:
             return False
         lossless = record.id in LOSSLESS or record.config.get(EXACTLY) is True
-        return task.is_exact or not task.is_map or lossless
+        return not task.may_lose or lossless
 
     def codec_name(self, task: str) -> str:
         """Name the codec of a task, for people."""

@@ -10,10 +10,20 @@ from collections.abc import Sequence
 import numpy as np
 
 from dsc._codecs.base import Array
-from dsc._pipeline.metrics import absrel, mean_angle_deg, ms_ssim, peak_of, psnr_db, rmse_m
+from dsc._pipeline.metrics import (
+    absrel,
+    cosine_distance,
+    mean_angle_deg,
+    ms_ssim,
+    peak_of,
+    psnr_db,
+    rel_sq_error,
+    rmse_m,
+)
 from dsc._schemas import Metric, Target, Task
 
 EXACT_DB = 100.0  # what identical images count as in a mean of PSNRs
+SQUARED = (Metric.MS_SSIM, Metric.RELATIVE, Metric.COSINE)  # grow as the square of an error
 HAIR_DB = 1e-9  # by which a target is missed at least that is missed by rounding alone
 
 
@@ -30,7 +40,13 @@ def distortion(task: Task, metric: Metric, original: Array, decoded: Array) -> f
         measure = psnr_db if metric is Metric.PSNR else ms_ssim
         return measure(original, decoded, peak_of(task))
     truth, found = task.to_physical(original), task.to_physical(decoded)
-    by_metric = {Metric.ABSREL: absrel, Metric.RMSE: rmse_m, Metric.ANGLE: mean_angle_deg}
+    by_metric = {
+        Metric.ABSREL: absrel,
+        Metric.RMSE: rmse_m,
+        Metric.ANGLE: mean_angle_deg,
+        Metric.RELATIVE: rel_sq_error,
+        Metric.COSINE: cosine_distance,
+    }
     return by_metric[metric](truth, found)
 
 
@@ -45,12 +61,13 @@ def mean_distortion(values: Sequence[float]) -> float:
 def level_db(metric: Metric, value: float) -> float:
     """Return a distortion in decibels, more being better; infinite where nothing differs.
 
-    PSNR as it is, -10 log10 of what MS-SSIM lacks of 1, -20 log10 of an error.
+    PSNR as it is, -10 log10 of what MS-SSIM lacks of 1 and of what grows as the square of an error,
+    -20 log10 of an error.
     """
     if metric is Metric.PSNR:
         return value
     left = 1.0 - value if metric is Metric.MS_SSIM else value
-    scale = 10.0 if metric is Metric.MS_SSIM else 20.0
+    scale = 10.0 if metric in SQUARED else 20.0
     return -scale * math.log10(left) if left > 0 else math.inf
 
 

@@ -118,7 +118,7 @@ def _named(spec: Spec, tasks: Sequence[Task]) -> dict[str, str]:
         named |= {task.name: spec.general for task in taken}
     for task in tasks:
         word = named.get(task.name, "exact")
-        if not (word in LOSSLESS or task.is_exact or not task.is_map):
+        if task.may_lose and word not in LOSSLESS:
             raise UsageError(
                 f"--exact: --codec {task.name}={word} is lossy; leave it out, or name one of "
                 f"{', '.join(name for name in LOSSLESS if can_code(name, [task]))}"

@@ -80,7 +80,7 @@ class ArchiveColumns:
     @property
     def names(self) -> list[str]:
         """The columns, as messages list them."""
-        tasks = [task.name for task in self._tasks.values() if not task.is_map]
+        tasks = [task.name for task in self._tasks.values() if not task.is_spatial]
         return tasks + [name for name in self._pseudo if not name.startswith("_")]
 
     def of(self, shard: int | None) -> "ShardColumns":
@@ -147,7 +147,7 @@ class ArchiveColumns:
     def _task_column(self, task: Task, shard: int | None) -> Column:
         if shard is None:
             return _without_samples(task)
-        if task.is_map:
+        if task.is_spatial:
             there = self._there(task, shard)
             return NumberColumn(np.zeros(len(there), np.int64), there, "map", task.name)
         streams = required_streams(self.archive.manifest.streams, [task.name])
@@ -315,8 +315,8 @@ def _of_arrays(task: Task, arrays: Sequence[NDArray[Any] | None]) -> Column:
 
 def _without_samples(task: Task) -> Column:
     none = np.zeros(0, bool)
-    if task.is_map or task.kind is TaskKind.BYTES:
-        return NumberColumn(np.zeros(0), none, "map" if task.is_map else "bytes", task.name)
+    if task.is_spatial or task.kind is TaskKind.BYTES:
+        return NumberColumn(np.zeros(0), none, "map" if task.is_spatial else "bytes", task.name)
     if task.varies:
         return coded([], task.kind.value if task.is_blob else "array", task.name)
     return _numbers(task, _no_values(task), none)

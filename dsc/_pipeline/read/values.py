@@ -83,7 +83,7 @@ def summarise_values(
     tasks: Sequence[str] | str | None = None,
     progress: Progress | None = None,
 ) -> list[ValueSummary]:
-    """Sum up the tasks of an archive that are no maps.
+    """Sum up the tasks of an archive that are neither maps nor feature maps.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def summarise_values(
     samples
         How many are looked at, at least; 0 for all.
     tasks
-        Names or aliases; None for all. Maps among them are passed over.
+        Names or aliases; None for all. Maps and feature maps are passed over.
     progress
         Called with (columns of a shard read, columns in all).
 
@@ -105,7 +105,7 @@ def summarise_values(
     """
     manifest = archive.manifest
     names = resolve_tasks(tasks, [task.name for task in manifest.tasks])
-    wanted = [task for task in manifest.tasks if task.name in names and not task.is_map]
+    wanted = [task for task in manifest.tasks if task.name in names and not task.is_spatial]
     shards = _shards(archive, samples)
     reader = ArchiveColumns(archive, PackReader(archive))
     found = []

@@ -132,6 +132,6 @@ def _misfit(dataset: Dataset, task: Task, array: NDArray[Any]) -> str | None:
         task.to_physical(array)  # text may be no text
     except (DscError, ValueError) as error:
         return str(error)
-    pixels = array.shape[0] * array.shape[1] if task.is_map else 0
+    pixels = task.pixels(array.shape)
     most = dataset.manifest.max_pixels
     return f"task {task.name}: {pixels} pixels, the manifest says {most}" if pixels > most else None

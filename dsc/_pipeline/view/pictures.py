@@ -83,7 +83,17 @@ def value_text(task: Task, value: Array) -> str:
     if task.kind is TaskKind.VECTOR and task.classes:
         order = np.argsort(value)[::-1][:3]
         return ", ".join(f"{_class_name(task, int(at))} {float(value[at]):.3g}" for at in order)
+    if task.kind is TaskKind.FEATURE:
+        return _feature_text(value)
     return np.array2string(value, precision=6, threshold=32, max_line_width=1 << 16)
+
+
+def _feature_text(value: Array) -> str:
+    size = " × ".join(map(str, value.shape))
+    numbers = value.astype(np.float64)
+    mean_square = float(np.mean(numbers**2))
+    least, most = float(numbers.min()), float(numbers.max())
+    return f"{size}, {least:.3g} to {most:.3g}, root mean square {math.sqrt(mean_square):.3g}"
 
 
 def _blob_text(task: Task, value: Array) -> str:

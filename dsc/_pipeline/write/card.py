@@ -15,6 +15,7 @@ CATEGORIES = {
     TaskKind.DEPTH: "depth-estimation",
     TaskKind.LABEL: "image-segmentation",
     TaskKind.CLASS: "image-classification",
+    TaskKind.FEATURE: "image-feature-extraction",
 }
 TAGS = {TaskKind.DEPTH: "depth", TaskKind.NORMAL: "surface-normals", TaskKind.LABEL: "segmentation"}
 SIZES = ("1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B", "100B", "1T")

@@ -258,15 +258,15 @@ def _at_fault(
 
 
 def _coded(source: Source, coding: Coding, item: _Item) -> CodedSample:
-    names = [t.name for t in coding.tasks if t.is_map and t.name in item.arrays]
-    shapes = [item.arrays[name].shape for name in names if name not in item.kept]
-    shapes += [(frame.height, frame.width) for frame in item.kept.values()]
+    coded = [t for t in coding.tasks if t.name in item.arrays and t.name not in item.kept]
+    pixels = [task.pixels(item.arrays[task.name].shape) for task in coded]
+    pixels += [frame.height * frame.width for frame in item.kept.values()]
     origin, place = _origin(source, coding, item.index), place_of(source, item.index)
     done = CodedSample(item.index, item.key, origin=origin, place=place, group=item.group)
     if item.error is not None:
         return replace(done, error=item.error)
-    pixels = max((height * width for height, width, *_ in shapes), default=0)
-    return replace(done, coded=item.coded, source_bytes=item.source_bytes, pixels=pixels)
+    most = max(pixels, default=0)
+    return replace(done, coded=item.coded, source_bytes=item.source_bytes, pixels=most)
 
 
 def _origin(source: Source, coding: Coding, index: int) -> Origin | None:

@@ -23,7 +23,7 @@ from dsc._schemas import Task, TaskKind
 from dsc._schemas.task import spelled
 from dsc._sources.file_table import FileTable
 from dsc._sources.folder.layout import PICTURE, FilePlace, Layout
-from dsc._sources.meaning.decide import Meaning, Stated
+from dsc._sources.meaning.decide import Meaning, Stated, numbers_task
 from dsc._sources.meaning.endings import UNKNOWN_TYPE, Family, family_of, media_type
 from dsc._sources.meaning.evidence import PROBES
 from dsc._sources.meaning.names import split_affix
@@ -213,8 +213,8 @@ def native_field(data: bytes, task: Task, where: str) -> NDArray[Any]:
         ) from None
 
 
-def matrix_meaning(tree: FileTree, table: FileTable, name: str) -> Meaning:
-    """Say what matrices files hold: dtype, and the axes that all have; -1 where they differ.
+def matrix_meaning(tree: FileTree, table: FileTable, name: str, kind: str) -> Meaning:
+    """Say what matrices or feature maps files hold: dtype and axes; -1 where lengths differ.
 
     Every local file is looked at; of remote ones, a few.
 
@@ -242,15 +242,15 @@ def matrix_meaning(tree: FileTree, table: FileTable, name: str) -> Meaning:
         raise failure or SampleError(f"task {name} has no file")
     if len(found) > 1:
         said = ", ".join(f"{where} {dtype} of {n} axes" for (dtype, n), where in found.items())
-        raise UsageError(f"--kinds {name}=matrix: {said}; say --kinds {name}=bytes")
+        raise UsageError(f"--kinds {name}={kind}: {said}; say --kinds {name}=bytes")
     [(dtype, _)] = found
     sizes = map(set, zip(*sorted(shapes), strict=True))
     shape = tuple(own.pop() if len(own) == 1 else -1 for own in sizes)
     if not shape:
-        raise UsageError(f"--kinds {name}=matrix: each file is one number; say {name}=scalar")
+        raise UsageError(f"--kinds {name}={kind}: each file is one number; say {name}=scalar")
     kept = "uint8" if dtype == "bool" else dtype
-    task = Task.model_validate({"name": name, "kind": "matrix", "dtype": kept, "shape": shape})
-    return Meaning(task, "stated: matrix", min(shapes), dtype)
+    task = numbers_task(name, kind, kept, shape, next(iter(found.values())))
+    return Meaning(task, f"stated: {kind}", min(shapes), dtype)
 
 
 def read_matrix(data: bytes, where: str) -> NDArray[Any]:
@@ -273,7 +273,7 @@ def read_matrix(data: bytes, where: str) -> NDArray[Any]:
 
 
 def native_matrix(data: bytes, task: Task, where: str) -> NDArray[Any]:
-    """Return the native array of a matrix.
+    """Return the native array of a matrix or feature map.
 
     Raises
     ------
@@ -286,5 +286,5 @@ def native_matrix(data: bytes, task: Task, where: str) -> NDArray[Any]:
         raise
     except ValueError as error:
         raise SampleError(
-            f"{where}: not the matrix that task {task.name} holds ({error})"
+            f"{where}: not the {task.kind.value} that task {task.name} holds ({error})"
         ) from None

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dsc._files.formats import can_read
 from dsc._files.passed_over import printable
 from dsc._files.tree import FileTree, nothing_found
-from dsc._schemas import LeftOut, Task, TaskKind
+from dsc._schemas import SHAPED, LeftOut, Task, TaskKind
 from dsc._schemas.task import spelled
 from dsc._sources.file_source import FileSource, example_of, probe_task
 from dsc._sources.file_table import FileTable
@@ -198,7 +198,7 @@ class FolderSource(FileSource):
         return read_times(self.tree, self.table.paths(index).values(), self._times)
 
     def _decode(self, data: bytes, task: Task, path: str, where: str) -> NDArray[Any]:
-        if task.kind is TaskKind.MATRIX:
+        if task.kind in SHAPED:
             return native_matrix(data, task, where)
         if self._is_value(task):
             return native_field(data, task, where)
@@ -209,7 +209,7 @@ class FolderSource(FileSource):
         return task.is_blob or self.meanings[task.name].stored == BYTES
 
     def _check_file(self, task: Task, path: str, key: str) -> tuple[int, int] | None:
-        if task.kind is not TaskKind.MATRIX and not self._is_value(task):
+        if task.kind not in SHAPED and not self._is_value(task):
             return super()._check_file(task, path, key)
         self._decode(self.tree.read(path), task, path, f"sample {key}: {self.tree.where(path)}")
         return None
@@ -298,8 +298,8 @@ def _meanings(
     for name in sorted(table.files, key=lambda name: (name in fields, *_task_order(name))):
         where = tree.where(table.some_paths(name, 1)[0])
         stated = options.stated(name, layout.known.get(name, Stated()))
-        if stated.kind == "matrix":
-            found.append(matrix_meaning(tree, table, name))
+        if stated.kind in SHAPED:
+            found.append(matrix_meaning(tree, table, name, stated.kind))
             continue
         if _is_value(name, stated, table, fields):
             found.append(field_meaning(tree, table, name, stated))

@@ -25,10 +25,11 @@ between | image or label map, exact |
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
-from dsc._schemas import Task, TaskKind
+from dsc._schemas import FEATURE_DTYPES, Task, TaskKind
 from dsc._sources.meaning.decode import Conversion
 from dsc._sources.meaning.evidence import KNOWN_DTYPES, SIGNED, Evidence
 from dsc._sources.meaning.names import is_about_depth, is_about_light, kind_of_name
@@ -40,7 +41,7 @@ DEPTH_UNIT_M = 1 / 1000  # of Kinect, RealSense, ScanNet, 7-Scenes and most 16-b
 KINDS = (
     "image", "rgb", "depth", "normal", "label", "class", "vector", "disparity", "flow", "array",
 )  # fmt: skip
-VALUE_KINDS = ("text", "json", "bytes", "scalar", "time", "matrix")  # of what is no picture
+VALUE_KINDS = ("text", "json", "bytes", "scalar", "time", "matrix", "feature")  # no pictures
 MAPS = ("depth", "normal", "label", "disparity", "flow", "array", "image", "rgb")
 FAR = 1000  # depth of floating point beyond this is often a sky's, or no depth
 ROOM_M = (0.3, 25.0)  # where the 95th percentile of a room's depth lies
@@ -127,7 +128,7 @@ def decide(name: str, found: Evidence, stated: Stated, where: str) -> Meaning:
         no known scale, or when there is alpha and nobody has said what to do with it.
     """
     kind = stated.kind or kind_of_name(name)
-    if kind in ("matrix", "scalar") and found.dtype in KNOWN_DTYPES:
+    if kind in ("matrix", "scalar", "feature") and found.dtype in KNOWN_DTYPES:
         return _as_stated(name, kind, found, where)
     if kind in VALUE_KINDS:
         raise UsageError(
@@ -224,9 +225,34 @@ def _as_stated(name: str, kind: str, found: Evidence, where: str) -> Meaning:
         raise UsageError(f"{where}: shape {found.shape} is no scalar; say --kinds {name}=matrix")
     if kind == "matrix" and not found.shape:
         raise UsageError(f"{where}: one number is no matrix; say --kinds {name}=scalar")
-    shape = {"channels": 0} if kind == "scalar" else {"shape": found.shape}
-    task = Task.model_validate({"name": name, "kind": kind, "dtype": dtype} | shape)
+    task = numbers_task(name, kind, dtype, found.shape, where)
     return Meaning(task, f"stated: {kind}", found.shape, found.dtype)
+
+
+def numbers_task(name: str, kind: str, dtype: str, shape: tuple[int, ...], where: str) -> Task:
+    """Make the task of a scalar, matrices or feature maps.
+
+    Parameters
+    ----------
+    shape
+        Of each; -1 where a length differs.
+    where
+        A file, for messages.
+
+    Raises
+    ------
+    UsageError
+        When feature maps are not of two float dtypes, (C, h, w).
+    """
+    sized: dict[str, Any] = {"channels": 0} if kind == "scalar" else {"shape": shape}
+    if kind == "feature":
+        if len(shape) != 3 or shape[0] < 1 or dtype not in FEATURE_DTYPES:
+            raise UsageError(
+                f"--kinds {name}=feature: {where} is {dtype} {shape}; feature maps are "
+                f"{' or '.join(FEATURE_DTYPES)} (C, h, w), of one C: say --kinds {name}=matrix"
+            )
+        sized["channels"] = shape[0]
+    return Task.model_validate({"name": name, "kind": kind, "dtype": dtype} | sized)
 
 
 def _without_alpha(name: str, found: Evidence, stated: Stated, where: str) -> Evidence:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from dsc._codecs.classical.jpeg_file import MAGIC as JPEG
 from dsc._files.formats import read_content, read_pixels
 from dsc._files.formats.single_array import HDF5, holds_one, read_one
-from dsc._schemas import Task, TaskKind
+from dsc._schemas import SHAPED, Task, TaskKind
 from dsc._schemas.from_file import with_file
 from dsc._sources.meaning.evidence import Evidence, alike, as_vectors, is_nothing, look
 from dsc._sources.meaning.units import FileUnit, coarse_enough
@@ -155,7 +155,7 @@ def fit_to_task(
     SampleError
         When dtype, shape or values do not fit.
     """
-    if task.kind in (TaskKind.MATRIX, TaskKind.SCALAR):
+    if task.kind in (*SHAPED, TaskKind.SCALAR):
         return _numbers(array, task, where)
     if not task.is_map:
         array = array.reshape(_flat_shape(array, task))

@@ -148,6 +148,8 @@ def _arrays(field: Field, probes: Sequence[Probe], kind: str | None) -> Meaning:
         task |= {"kind": "vector", "channels": shape[0]}
     elif shape and kind in (None, "matrix"):
         task |= {"kind": "matrix", "shape": shape}
+    elif len(shape) == 3 and kind == "feature":
+        task |= {"kind": "feature", "shape": shape, "channels": shape[0]}
     else:
         raise ValueError(f"shape {shape} is no {kind}")
     odd = field.family is Family.NUMBERS and any(

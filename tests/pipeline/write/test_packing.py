@@ -17,7 +17,7 @@ from dsc._storage.read.archive import Archive
 from dsc._storage.read.pack_reader import PackReader
 from dsc._storage.read.verify import verify_archive
 from dsc.errors import UnknownTaskError, UsageError
-from tests.everything import TASKS, VALUES, EverythingSource, same, values
+from tests.everything import COLUMNS, TASKS, VALUES, EverythingSource, same, values
 
 WORDS = [
     a + b + c
@@ -219,7 +219,7 @@ def values_of_23(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Arch
     return Archive.open(root)
 
 
-@pytest.mark.parametrize("task", [name for name in VALUES if name != "sound"])
+@pytest.mark.parametrize("task", [name for name in COLUMNS if name != "sound"])
 def test_a_column_is_read_at_once(values_of_23: Archive, task: str) -> None:
     columns = ArchiveColumns(values_of_23, PackReader(values_of_23))
     found = [columns.read(task, shard) for shard in range(3)]
