@@ -86,6 +86,7 @@ _PUBLIC = {
 
 
 _MODULES = (
+    "backbones",
     "codecs",
     "metrics",
     "ray_data",

@@ -22,7 +22,7 @@ FRONT_DOOR = "front door"  # all that users import
 # From the ground up: a room imports only from rooms of the lines before its own.
 FLOORS = (
     ("errors", "version", "_hashing", "_kernels"),
-    ("_extras", "_plugins", "_schemas"),
+    ("_extras", "_plugins", "_schemas", "_threads"),
     ("_renderer", "_backbones", "_codecs", "_storage", "_transforms", "_columns"),
     ("_files",),
     ("_sources",),
@@ -36,7 +36,7 @@ FLOORS = (
 )
 # Inside a room likewise, one file or inner room after the other.
 INNER = {
-    "_backbones": "base pictures staged efficientnet registry",
+    "_backbones": "base pictures staged efficientnet registry extract",
     "_codecs": (
         "latents base canvas registry split coding context maps classical label sequence derived "
         "surfaces encoder residual restored learned"
@@ -44,8 +44,8 @@ INNER = {
     "_storage": "files format cache read",
     "_files": "formats directories passed_over likely local remote packed tree",
     "_sources": (
-        "base reindexed keys meaning sequences splits registry file_table report file_source rows "
-        "hdf5 folder webdataset coco lerobot taskonomy nyuv2 rendered"
+        "base reindexed computed keys meaning sequences splits registry file_table report file_source "
+        "rows hdf5 folder webdataset coco lerobot taskonomy nyuv2 rendered"
     ),
     "_pipeline": "metrics options choose read write view",
     "_copies": "contents target download stores bring hub fetch pull push export",

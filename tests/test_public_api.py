@@ -40,6 +40,18 @@ PUBLIC = {
         "stream",
         "unpack",
     ],
+    "dsc.backbones": [
+        "Backbone",
+        "Extractor",
+        "Layer",
+        "Preprocessing",
+        "StagedBackbone",
+        "backbone_names",
+        "extract",
+        "load_backbone",
+        "load_extractor",
+        "prepare",
+    ],
     "dsc.codecs": [
         "AdaptableCodec",
         "Array",

@@ -64,7 +64,7 @@ def _sized(planes: Tensor, preprocessing: Preprocessing, stride: int) -> Tensor:
     if min(height, width) < stride:
         raise UsageError(
             f"a picture of {width} x {height} pixels is smaller than the network's stride of "
-            f"{stride}; leave it out, or resize it before"
+            f"{stride}; resize it before"
         )
     if preprocessing.side is None:
         fill = (0, -width % stride, 0, -height % stride)

@@ -133,7 +133,10 @@ def _parameters(leaf: "Leaf") -> Iterator[inspect.Parameter]:
     known, default = leaf.option, leaf.default
     if not known.name.startswith("-"):
         argument = typer.Argument(help=known.help, metavar=known.name)
-        yield _parameter(leaf.name, Annotated[known.kind, argument], inspect.Parameter.empty)
+        if default is MISSING:
+            yield _parameter(leaf.name, Annotated[known.kind, argument], inspect.Parameter.empty)
+        else:
+            yield _parameter(leaf.name, Annotated[known.kind | None, argument], default)
         return
     declared = typer.Option(
         known.name,

@@ -29,6 +29,8 @@ def found_at(data: SourceOptions) -> SourceOptions:
     UsageError
         When the layout is unknown, or there is nothing in the usual places.
     """
+    if data.source is None:
+        return data
     source, root = str(data.source), None if data.root is None else os.fspath(data.root)
     return replace(data, root=_find(source, root, data.sample))
 

@@ -86,17 +86,23 @@ class Helps:
         self.texts = texts
 
 
-def leaves(kind: type) -> Iterator[Leaf]:
-    """Yield the options of a dataclass and of its parts, in their order."""
+def leaves(kind: type, usual: Any = MISSING) -> Iterator[Leaf]:
+    """Yield the options of a dataclass and of its parts, in their order.
+
+    Parameters
+    ----------
+    usual
+        A value of it whose options are the defaults, where the dataclass has others.
+    """
     for one in fields(kind):
         known, helps = _declared(one)
+        default = one.default if usual is MISSING else getattr(usual, one.name)
         if is_dataclass(_kind(one)):
-            for leaf in leaves(_kind(one)):
-                default = getattr(one.default, leaf.name, leaf.default)
+            for leaf in leaves(_kind(one), default):
                 text = helps.get(leaf.name, leaf.option.help)
-                yield Leaf(leaf.name, replace(leaf.option, help=text), default)
+                yield replace(leaf, option=replace(leaf.option, help=text))
         elif known is not None:
-            yield Leaf(one.name, known, one.default)
+            yield Leaf(one.name, known, default)
 
 
 def gather(kind: type[T], values: Mapping[str, Any]) -> T:
@@ -146,7 +152,8 @@ def _gathered(kind: type[T], values: Mapping[str, Any], others: dict[str, Any]) 
     made: dict[str, Any] = {}
     for one in fields(kind):  # type: ignore[arg-type]
         if is_dataclass(_kind(one)):
-            usual = {} if one.default is MISSING else vars(one.default)
+            usual = {leaf.name: leaf.default for leaf in leaves(_kind(one), one.default)}
+            usual = {name: value for name, value in usual.items() if value is not MISSING}
             made[one.name] = _gathered(_kind(one), {**usual, **values}, others)
         elif one.name == OTHERS:
             made[one.name] = dict(others)
@@ -367,13 +374,59 @@ class LayoutOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ComputeOptions:
+    """Which tasks a frozen network computes of pictures; see `dsc._jobs.archive.computing`.
+
+    Attributes
+    ----------
+    embed
+        Backbones whose embeddings are tasks, with commas; each may have the task's name before it.
+    of
+        The task whose pictures they see; None for rgb, or the only image there is.
+    side
+        Pixels of the square that pictures are resized to, or ``own``; None for what the backbone
+        was trained with.
+    """
+
+    embed: Annotated[
+        str | None,
+        Option(
+            "--embed",
+            "Also compute an embedding of each picture, a vector by which pictures are searched, "
+            "compared and classified: efficientnet-lite0, or a backbone that another package "
+            "adds. The task is called embedding, or as you say: looks=efficientnet-lite0.",
+            metavar="[TASK=]NAME",
+            is_first=True,
+        ),
+    ] = None
+    of: Annotated[
+        str | None,
+        Option(
+            "--of",
+            "The task whose pictures --embed sees. Default: rgb, or the only image there is.",
+            metavar="TASK",
+        ),
+    ] = None
+    side: Annotated[
+        str | int | None,
+        Option(
+            "--side",
+            "Width and height that --embed sees pictures at, in pixels, or own for the size that "
+            "each has. Default: what the backbone was trained with.",
+            metavar="PX|own",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class SourceOptions:
     """Which dataset, where it lies, and what of it is wanted.
 
     Attributes
     ----------
     source
-        Name of a layout (`dsc._sources.registry`), or an open source.
+        Name of a layout (`dsc._sources.registry`), or an open source; None for the archive's own
+        samples, where an append computes something of them.
     tasks
         Names or aliases; None for all.
     root
@@ -383,7 +436,7 @@ class SourceOptions:
     """
 
     source: Annotated[
-        "str | Source",
+        "str | Source | None",
         Option(
             "SOURCE",
             "What kind of data it is: taskonomy (Omnidata too), nyuv2, folder (your own files), "
@@ -483,6 +536,7 @@ class SourceOptions:
             metavar="RULE",
         ),
     ] = None
+    compute: ComputeOptions = field(default=ComputeOptions())
     layout: LayoutOptions = field(default=LayoutOptions())
 
 

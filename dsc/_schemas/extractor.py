@@ -61,3 +61,10 @@ class Extractor(Schema):
     layer: str = Field(min_length=1, max_length=200)
     of: str = Field(pattern=r"^[a-z0-9][a-z0-9_]*$", max_length=48)
     preprocessing: Preprocessing
+
+    def __str__(self) -> str:
+        """Say what it is, for people."""
+        side = self.preprocessing.side
+        seen = "its own size" if side is None else f"{side} pixels"
+        where = "" if self.layer == EMBEDDING else f", {self.layer},"
+        return f"{self.backbone}{where} ({self.weights_sha256[:12]}) from {self.of} at {seen}"

@@ -17,7 +17,8 @@ From a directory to tasks, in the order in which it happens:
 6. A sample is read: `dsc._files.formats` turns the bytes of a file into an array, and
    `meaning.decode` that into the native array of its task. `file_source` does so for all layouts
    of separate files.
-7. `report` says what was found, decided and left out.
+7. What backbones compute of its pictures comes beside (`computed`).
+8. `report` says what was found, decided and left out.
 
 `rendered` needs no files: it renders its samples with `dsc._renderer`.
 """

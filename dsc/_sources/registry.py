@@ -11,7 +11,9 @@ from pkgutil import resolve_name
 from typing import Any
 
 from dsc import _plugins
+from dsc._schemas import Task
 from dsc._sources.base import Source, SourceSample
+from dsc._sources.computed import COMPUTED, with_computed
 from dsc._sources.sequences.source import SEQUENCED, in_sequences
 from dsc._sources.splits.rules import SplitRules
 from dsc._sources.splits.source import PARTED, part
@@ -121,7 +123,7 @@ def source_from_description(description: Mapping[str, Any]) -> Source:
 
 
 def reopen(description: Mapping[str, Any]) -> Source:
-    """Open what `Source.describe` described, as it is now, ordered and parted as it was.
+    """Open what `Source.describe` described, as it is now, ordered, parted, computed as it was.
 
     Raises
     ------
@@ -133,7 +135,10 @@ def reopen(description: Mapping[str, Any]) -> Source:
     sequenced, parted = description.get(SEQUENCED), description.get(PARTED)
     if sequenced is not None:
         source = in_sequences(source, sequenced.get("by"))
-    return source if parted is None else part(source, SplitRules.parse(**parted), root)
+    if parted is not None:
+        source = part(source, SplitRules.parse(**parted), root)
+    computed = [Task.model_validate(task) for task in description.get(COMPUTED, ())]
+    return with_computed(source, computed)
 
 
 def _spelled(option: str) -> str:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from dsc._codecs.base import LatentCodec
 from dsc._codecs.coding.entropy import ESCAPE_BITS, PRECISION, SymbolDecoder, Tables
 from dsc._codecs.coding.steps import step_elements
-from dsc._pipeline.choose.codec_set import single_thread
+from dsc._threads import single_thread
 from dsc.errors import CodecError
 
 Float = NDArray[np.float64]

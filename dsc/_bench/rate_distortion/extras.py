@@ -11,8 +11,8 @@ from dsc._bench.rate_distortion.datasets import BenchSet
 from dsc._bench.rate_distortion.speed import measure_speed
 from dsc._bench.store import Store
 from dsc._codecs.base import LatentCodec
-from dsc._pipeline.choose.codec_set import single_thread
 from dsc._schemas import Quality, Task
+from dsc._threads import single_thread
 
 CHANNEL_SAMPLES = 4
 Channels = dict[str, dict[str, list[float]]]  # bits a pixel by stream and part, a list by channel

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from dsc._bench.rate_distortion.candidates import Coder, ComparedCodec
 from dsc._bench.rate_distortion.datasets import BenchSet
-from dsc._pipeline.choose.codec_set import single_thread
 from dsc._pipeline.metrics import measure, peak_of, psnr_db
 from dsc._schemas import Quality, Task, TaskKind, carrying_streams, required_streams
+from dsc._threads import single_thread
 from dsc.errors import DscError, SampleError
 
 Array = NDArray[Any]

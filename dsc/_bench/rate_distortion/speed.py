@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from dsc._bench.rate_distortion.candidates import Coder, ComparedCodec
 from dsc._bench.rate_distortion.datasets import BenchSet
 from dsc._codecs.base import LatentCodec
-from dsc._pipeline.choose.codec_set import single_thread
 from dsc._schemas import Quality, Task
+from dsc._threads import single_thread
 
 Samples = Sequence[Mapping[str, NDArray[Any]]]
 

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from dsc._bench.sequences.contenders import Contender, Groups, most_pixels
 from dsc._bench.sequences.recording import Clip
 from dsc._bench.speed.clock import processor_s
-from dsc._pipeline.choose.codec_set import single_thread
 from dsc._pipeline.metrics import measure, peak_of
 from dsc._schemas import Task, TaskKind
 from dsc._schemas.group import whole
+from dsc._threads import single_thread
 
 Array = NDArray[Any]
 Point = dict[str, float]

@@ -11,9 +11,9 @@ import numpy as np
 from dsc._bench.speed.clock import LEAST_S, seconds_of
 from dsc._bench.speed.contenders import Contender, baseline_of
 from dsc._bench.speed.frames import Kind
-from dsc._pipeline.choose.codec_set import single_thread
 from dsc._pipeline.metrics import MeanMetrics, measure, peak_of, psnr_db
 from dsc._schemas import TaskKind
+from dsc._threads import single_thread
 
 
 @dataclass

@@ -15,7 +15,15 @@ from typing import Any
 
 from dsc._codecs.encoder import check_same_encoder
 from dsc._jobs.archive.compress import NOBODY, explained, make_shards
-from dsc._jobs.archive.inputs import check_asked, check_left_out, look_at, open_data, rendering
+from dsc._jobs.archive.computing import asked_names, check_computable, computing, computing_as
+from dsc._jobs.archive.inputs import (
+    check_asked,
+    check_left_out,
+    look_at,
+    open_data,
+    rendering,
+    with_asked,
+)
 from dsc._jobs.archive.local import Job
 from dsc._jobs.archive.options import AppendOptions
 from dsc._jobs.archive.output import finished_shards, writable
@@ -34,6 +42,7 @@ from dsc._pipeline.write.commit import (
     tasks_without_data,
 )
 from dsc._pipeline.write.leftovers import clear_work, remove_leftovers
+from dsc._pipeline.write.own import OwnSamples
 from dsc._pipeline.write.plan import Adds, Plan, differences
 from dsc._pipeline.write.plan_append import (
     Wanted,
@@ -114,7 +123,7 @@ class Left:
 
 def append(
     archive: str | os.PathLike[str],
-    source: str | Source,
+    source: str | Source | None = None,
     *,
     tasks: Sequence[str] | str | None = None,
     root: str | os.PathLike[str] | None = None,
@@ -136,6 +145,9 @@ def append(
     split_rest: str | None = None,
     cut_sequences: bool = False,
     sequence_by: str | None = None,
+    embed: str | None = None,
+    of: str | None = None,
+    side: int | str | None = None,
     workers: int = 0,
     address: str | None = None,
     on_error: str = "fail",
@@ -154,7 +166,8 @@ def append(
     archive
         Directory or fsspec URL of the archive.
     source
-        The dataset, as in `dsc.compress`. Samples are told apart by their keys.
+        The dataset, as in `dsc.compress`. Samples are told apart by their keys. None for the
+        archive's own samples, of whose pictures `embed` computes.
     tasks
         Tasks that the archive has, or None for all of them: samples whose keys it lacks are added,
         coded as the others. Tasks that it lacks: they are added to the samples that are there; a
@@ -199,6 +212,13 @@ def append(
     sequence_by
         What makes samples frames of recordings, as in `dsc.compress`; those of a recording that the
         archive has go on with it.
+    embed
+        Backbones whose embeddings are added, as in `dsc.compress`: of the source's pictures, or
+        without one, of those that the archive decodes.
+    of
+        The task whose pictures `embed` sees, as in `dsc.compress`.
+    side
+        At which size it sees them, as in `dsc.compress`.
     workers
         Worker processes on this machine; 0 works in this process.
     address
@@ -245,21 +265,30 @@ def run(options: AppendOptions, watch: Watch = NOBODY) -> AppendReport:
     options.check()
     root = writable(options.archive, "")
     archive = Archive.open(root)  # a place without an archive gets no lock
-    own = [task.name for task in archive.manifest.tasks]
-    source = open_data(rendering(options.data, own))
+    source = _open(archive, options.data)
     check_left_out(options.data, source)
     report = report_of(source)
     with sole_writer(root, "dsc append"):
         done = _append(Archive.open(root), source, options, report, watch)
-    if not done.is_empty and done.manifest.appended:
+    if not done.is_empty and done.manifest.appended and options.data.source is not None:
         remember(done.manifest.appended[-1].plan_sha256, source.describe())
     return done
+
+
+def _open(archive: Archive, data: SourceOptions) -> Source:
+    """Open what is added: data, or what is computed of the archive's own samples."""
+    if data.source is None:
+        return computing(OwnSamples(archive), data.compute)
+    tasks = archive.manifest.tasks
+    return computing_as(open_data(rendering(data, [task.name for task in tasks])), tasks)
 
 
 def _append(
     archive: Archive, source: Source, options: AppendOptions, report: SourceReport, watch: Watch
 ) -> AppendReport:
-    wanted = what_to_add(archive, source, options.data.tasks)
+    named = asked_names(options.data.compute)
+    tasks = named if named and options.data.tasks is None else with_asked(options.data)
+    wanted = what_to_add(archive, source, tasks)
     left = look(archive, options.restart)
     names = tuple(task.name for task in wanted.tasks)
     if wanted.adds is Adds.TASKS or set(names) == set(left.added):
@@ -310,6 +339,8 @@ def _add_tasks(
 
 def _with_all_tasks(data: SourceOptions) -> Source | None:
     """Open the data with tasks that were not asked for; None where their files are not clear."""
+    if data.source is None:
+        return None
     try:
         return open_data(replace(data, tasks=None))
     except DscError:
@@ -332,6 +363,7 @@ def _add_samples(
     if not len(samples.source):
         return AppendReport(manifest, there=samples.there, untouched=untouched)
     _check_for_samples(options, wanted.tasks)
+    check_computable(wanted.tasks)
     if options.missing == "error":
         check_complete(archive, wanted)
         _check_each(samples.source, [task.name for task in wanted.tasks])

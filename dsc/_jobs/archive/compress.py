@@ -74,6 +74,9 @@ def compress(
     split_rest: str | None = None,
     cut_sequences: bool = False,
     sequence_by: str | None = None,
+    embed: str | None = None,
+    of: str | None = None,
+    side: int | str | None = None,
     workers: int = 0,
     address: str | None = None,
     on_error: str = "fail",
@@ -145,6 +148,15 @@ def compress(
         What makes samples frames of recordings: ``"dir"``, ``"{sequence}/frame-{frame}"``, a
         regular expression of their names with groups ``sequence``, ``frame`` and ``time``, or
         ``"none"``; as the layout says where None.
+    embed
+        Backbones whose embeddings of the pictures are tasks too, as in
+        ``"looks=efficientnet-lite0"``; without a name before it, the task is ``embedding``. A
+        backbone is one of `dsc.backbones.backbone_names`.
+    of
+        The task whose pictures `embed` sees; by default rgb, or the only image there is.
+    side
+        Pixels of the square that `embed` sees pictures at, or ``"own"``; by default what the
+        backbone was trained with.
     workers
         Worker processes on this machine; 0 works in this process. Where this process has a
         connection to Ray, its workers are used instead. A script that defines the source itself

@@ -10,6 +10,7 @@ from typing import Any
 
 from dsc._codecs.base import Array, check_array
 from dsc._extras import is_installed
+from dsc._jobs.archive.computing import asked_names, computing
 from dsc._jobs.archive.options import CompressOptions
 from dsc._jobs.workers.ray_session import NEEDS_RAY
 from dsc._jobs.workers.verdict import RETRIES, may_pass
@@ -47,6 +48,7 @@ def check_asked(data: SourceOptions, coding: CodingOptions, work: WorkOptions) -
     """
     work.check()
     coding.check()
+    asked_names(data.compute)
     if rules_of(data) is None and data.split is not None:
         check_split(data.split)
     if data.sequence_by is not None:
@@ -78,7 +80,7 @@ def only_split(data: SourceOptions) -> str | None:
 
 
 def open_data(data: SourceOptions) -> Source:
-    """Open the dataset, its recordings in order, and parted into splits where that is stated.
+    """Open the dataset, its recordings in order, parted into splits and computed of as is stated.
 
     Raises
     ------
@@ -90,12 +92,14 @@ def open_data(data: SourceOptions) -> Source:
     source = in_sequences(_open(data, root, rules is None), data.sequence_by)
     if rules is None and data.split and splits_of(source) and not _chooses_split(data):
         rules = SplitRules({}, chosen=(data.split,))
-    return part(source, rules, root)
+    return computing(part(source, rules, root), data.compute)
 
 
 def _open(data: SourceOptions, root: str | None, may_choose: bool) -> Source:
     """Open the dataset as its layout has it; it may choose a split, where nothing parts it anew."""
     told = data.layout.told()
+    if data.source is None:
+        raise UsageError("no source: name a layout, or give an open source")
     if not isinstance(data.source, str):
         given = {"root": root, "sample": data.sample, **told}
         extra = [name for name, value in given.items() if value is not None]
@@ -112,7 +116,7 @@ def _open(data: SourceOptions, root: str | None, may_choose: bool) -> Source:
     if root is not None:
         raise UsageError(f"--views {data.sample} renders views, --root {root} reads them")
     name = "clevr" if data.source == "clevr" else "sample"
-    return open_source(name, None, **{"n": data.sample, "tasks": data.tasks, **told})
+    return open_source(name, None, **{"n": data.sample, "tasks": _readable(data), **told})
 
 
 def _chooses_split(data: SourceOptions) -> bool:
@@ -122,9 +126,17 @@ def _chooses_split(data: SourceOptions) -> bool:
 
 def _chosen(data: SourceOptions, may_choose: bool) -> dict[str, Any]:
     """Return what a layout is asked for, as far as it can choose: tasks, and a split."""
-    wanted = {"tasks": data.tasks, "split": data.split if may_choose else None}
+    wanted = {"tasks": _readable(data), "split": data.split if may_choose else None}
     known = options_of(str(data.source))
     return {name: value for name, value in wanted.items() if value and name in known}
+
+
+def _readable(data: SourceOptions) -> Sequence[str] | str | None:
+    """Return what a layout must be able to read: the tasks, and pictures that are computed of."""
+    if data.tasks is None or not asked_names(data.compute):
+        return data.tasks
+    named = data.tasks.split(",") if isinstance(data.tasks, str) else data.tasks
+    return [*named, data.compute.of or "rgb"]
 
 
 def rendering(data: SourceOptions, own: Sequence[str]) -> SourceOptions:
@@ -170,10 +182,18 @@ def choose_tasks(data: SourceOptions, coding: CodingOptions, source: Source) -> 
         When the source lacks one; the message lists those it has.
     """
     found = {task.name: task for task in source.tasks}
-    chosen = [found[name] for name in resolve_tasks(data.tasks, list(found))]
+    chosen = [found[name] for name in resolve_tasks(with_asked(data), list(found))]
     if not chosen:
         raise UsageError(f"no task to compress; found: {', '.join(found) or 'none'}")
     return coded_tasks(coding, chosen, list(found))
+
+
+def with_asked(data: SourceOptions) -> Sequence[str] | str | None:
+    """Return the tasks that are asked for, those that are computed among them; None for all."""
+    if data.tasks is None:
+        return None
+    named = data.tasks.split(",") if isinstance(data.tasks, str) else data.tasks
+    return [*named, *asked_names(data.compute)]
 
 
 def look_at_first(

@@ -15,6 +15,7 @@ from dsc._pipeline.options import (
     SourceOptions,
     WorkOptions,
     gather,
+    given,
     spelled,
 )
 from dsc.errors import UsageError
@@ -94,12 +95,14 @@ class AppendOptions:
     data: Annotated[
         SourceOptions,
         Helps(
+            source="What kind of data it is, as of dsc compress: taskonomy, folder, ... Without "
+            "it, --embed computes of the pictures that the archive has.",
             tasks="Tasks that the archive lacks, with commas: they are added to the samples that "
             "are there. Default: the archive's own, for new samples.",
             split="Split of the new samples, which may be a new one; of nyuv2, test and train "
             "choose the frames. Default: the archive's, if it has one only.",
         ),
-    ]
+    ] = field(default=SourceOptions(source=None))
     missing: Annotated[
         str,
         Option(
@@ -131,8 +134,25 @@ class AppendOptions:
 
     def check(self) -> None:
         """Refuse what an append cannot do, with a `UsageError`."""
+        if self.data.source is None:
+            self._check_own()
         if self.missing not in MISSING_TASKS:
             raise UsageError(f"--missing {self.missing}: {' or '.join(MISSING_TASKS)}")
+
+    def _check_own(self) -> None:
+        """Refuse what says something of data, where the archive's own samples are the data."""
+        computing = given(self.data.compute)
+        if not computing:
+            raise UsageError(
+                "what is to be added? SOURCE says what kind of data it is, as of dsc compress; or "
+                "--embed efficientnet-lite0 computes embeddings of the pictures that are there"
+            )
+        told = [name for name in given(self.data) if name not in computing]
+        if told:
+            raise UsageError(
+                f"{', '.join(told)}: without SOURCE, {computing[0]} sees the archive's own "
+                "pictures; leave these options out, or name the data before them"
+            )
 
     def again(self) -> str:
         """Say how to go on: the command, without ``--restart``, which would begin anew."""

@@ -7,9 +7,7 @@ codecs that were made from them.
 """
 
 import hashlib
-import sys
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self
@@ -39,6 +37,7 @@ from dsc._schemas.stream import Compressed
 from dsc._storage.format.dictionary import read_dictionary
 from dsc._storage.format.pack import Packing
 from dsc._storage.read.archive import Archive
+from dsc._threads import single_thread
 from dsc.errors import CodecError, UnknownTaskError, UsageError
 
 Weights = Callable[[CodecRecord], bytes | None]
@@ -781,21 +780,6 @@ class WeightFiles:
     def __call__(self, record: CodecRecord) -> bytes | None:
         """Return the file that a record names."""
         return self._files[record.weights_sha256] if record.weights_sha256 else None
-
-
-@contextmanager
-def single_thread() -> Iterator[None]:
-    """Hold torch to one thread: sums of floats, and so bytes, depend on how many there are."""
-    torch = sys.modules.get("torch")
-    if torch is None:
-        yield
-        return
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def derived_codec(

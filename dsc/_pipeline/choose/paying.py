@@ -12,8 +12,8 @@ from contextlib import suppress
 from dsc._codecs.base import Sample
 from dsc._codecs.derived.codec import DerivedCodec, DerivedForm
 from dsc._codecs.derived.ways import FoundRule
-from dsc._pipeline.choose.codec_set import single_thread
 from dsc._pipeline.choose.coding import Coding
+from dsc._threads import single_thread
 from dsc.errors import CodecError
 
 LOOKED_AT = 4  # samples of a task

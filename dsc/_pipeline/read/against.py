@@ -42,6 +42,7 @@ class Verdict(StrEnum):
     DIFFERS = "differs"
     LOSSY = "lossy"
     NOT_COMPARED = "not compared"
+    COMPUTED = "computed"
 
 
 @dataclass(frozen=True)
@@ -292,6 +293,8 @@ class _Compared:
         )
 
     def _verdict(self) -> Verdict:
+        if self.task.extractor is not None:
+            return Verdict.COMPUTED
         if not self.is_comparable or not self.samples:
             return Verdict.NOT_COMPARED
         if self.apart or (self.is_exact and (self.differing or self.files_equal < self.files)):
@@ -299,6 +302,8 @@ class _Compared:
         return Verdict.EQUAL if self.is_exact else Verdict.LOSSY
 
     def _why_not(self) -> str:
+        if self.task.extractor is not None:
+            return f"computed by {self.task.extractor}; it is no part of the source"
         name = self.task.name
         others = [one.there[name] for one in self.beside if name in one.there]
         if not others:

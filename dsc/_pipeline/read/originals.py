@@ -206,8 +206,11 @@ def _open(manifest: Manifest, root: str) -> Source:
 
 
 def has_encoding(task: Task, other: Task | None) -> bool:
-    """Tell whether a source's task is encoded as an archive's, so that values can be compared."""
-    if other is None:
+    """Tell whether a source's task is encoded as an archive's, so that values can be compared.
+
+    What a backbone computed is no source's: it may have seen decoded pictures, on another machine.
+    """
+    if other is None or task.extractor is not None:
         return False
     return all(
         getattr(task, name) == getattr(other, name)

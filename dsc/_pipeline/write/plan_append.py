@@ -174,6 +174,12 @@ def _resolve(
 
 
 def _check_same(own: Task, offered: Task) -> None:
+    if own.extractor != offered.extractor:
+        raise UsageError(
+            f"task {own.name} of the archive was {_made(own)}, that of the source "
+            f"{_made(offered)}, and their numbers mean different things; leave the source's out "
+            f"with --ignore {own.name}, or give it a name of its own"
+        )
     differ = differing(own, offered)
     if differ:
         values = ", ".join(
@@ -203,6 +209,10 @@ def _check_counts(archive: Archive, source: Source, names: Sequence[str]) -> Non
                     f"task {name}: the archive counts {units[0] or 'something else'} and the "
                     f"source {units[1] or 'something else'}: convert the source's column"
                 )
+
+
+def _made(task: Task) -> str:
+    return "made elsewhere" if task.extractor is None else f"computed by {task.extractor}"
 
 
 def _short(value: object) -> str:

@@ -13,9 +13,10 @@ import pytest
 from dsc._codecs import registry
 from dsc._codecs.classical.png import PngCodec
 from dsc._codecs.classical.vector import VectorCodec
-from dsc._pipeline.choose.codec_set import CodecSet, single_thread
+from dsc._pipeline.choose.codec_set import CodecSet
 from dsc._pipeline.choose.codec_spec import Spec, choose_codecs
 from dsc._schemas import Quality, Stream, Task, TaskKind
+from dsc._threads import single_thread
 from dsc.errors import CodecError, UnknownCodecError, UnknownTaskError, UsageError
 from tests.jobs.sources import DEPTH, LABEL, RGB, PixelSource
 
