@@ -44,8 +44,8 @@ INNER = {
     "_storage": "files format cache read",
     "_files": "formats directories passed_over likely local remote packed tree",
     "_sources": (
-        "base reindexed computed keys meaning sequences splits registry file_table report file_source "
-        "rows hdf5 folder webdataset coco lerobot taskonomy nyuv2 rendered"
+        "base reindexed computed keys meaning sequences splits registry file_table report "
+        "file_source rows hdf5 folder webdataset coco lerobot taskonomy nyuv2 rendered"
     ),
     "_pipeline": "metrics options choose read write view",
     "_copies": "contents target download stores bring hub fetch pull push export",

@@ -18,8 +18,12 @@ class StagedBackbone:
 
     Parameters
     ----------
-    name, weights_sha256, preprocessing
-        As `Backbone` has them.
+    name
+        As it is asked for.
+    weights_sha256
+        Hash of its weights.
+    preprocessing
+        What its training expects of a picture.
     stages
         The network by name of what each stage gives: of `layers`, and ``embedding``, the last but
         ``logits``.
