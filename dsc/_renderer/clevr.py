@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dsc._renderer.render import Film, render_scene
 from dsc._renderer.solids import Light, Material, Rng, Scene, Shape, Solid, Vector, pick
-from dsc._renderer.trace import Camera
+from dsc._renderer.trace import Camera, trace
 
 CLEVR_CLASSES = ("void", "ground", "cube", "sphere", "cylinder")
 
@@ -33,6 +33,7 @@ _COLORS = (
     (129, 74, 25), (129, 38, 192), (41, 208, 208), (255, 238, 51),
 )  # fmt: skip
 _SHAPES: tuple[Shape, ...] = ("box", "sphere", "cylinder")
+_FIRST_SOLID = CLEVR_CLASSES.index("cube")
 _FIRST_LABEL = 100  # of solids, above the labels that the renderer gives floor and walls
 _PATTERNS = ("noise", "stripes", "checker", "dots", "marble")
 
@@ -59,9 +60,7 @@ def render_clevr(
         ``rgb``, ``depth_zbuffer`` (valid everywhere) and ``normal`` as `render_view` returns them;
         ``segment_semantic`` uint8 (H, W), see `CLEVR_CLASSES`.
     """
-    rng = np.random.Generator(np.random.PCG64([seed, index, 1]))
-    scene = _scene(rng)
-    camera = _camera(rng)
+    scene, camera, rng = _drawn(index, seed)
     film = Film(
         exposure=rng.uniform(0.27, 0.33),
         tint=np.ones(3),
@@ -71,8 +70,42 @@ def render_clevr(
     )
     maps = render_scene(scene, camera, film, size, further)
     label = maps["segment_semantic"].astype(np.int16)
-    maps["segment_semantic"] = np.maximum(label - _FIRST_LABEL + 2, 1).astype(np.uint8)
+    maps["segment_semantic"] = np.maximum(label - _FIRST_LABEL + _FIRST_SOLID, 1).astype(np.uint8)
     return maps
+
+
+def clevr_boxes(index: int, size: int = 256, seed: int = 0) -> NDArray[np.int64]:
+    """Return the boxes around what is seen of each solid of a view.
+
+    Parameters
+    ----------
+    index, size, seed
+        As of `render_clevr`.
+
+    Returns
+    -------
+    NDArray
+        int64 (K, 5): left, top, right and bottom in pixels, the last two beyond the solid's last
+        column and row; and its label, see `CLEVR_CLASSES`. Solids that are hidden have none.
+    """
+    scene, camera, _ = _drawn(index, seed)
+    row, column = (a.ravel() for a in np.mgrid[:size, :size])
+    x, y = (((a + 0.5) * (2 / size) - 1).astype(np.float32) for a in (column, row))
+    _, owner = trace(scene, camera, x, y, camera.rays(x, y))
+    boxes = []
+    for number, solid in enumerate(scene.solids):
+        seen = owner == number
+        if seen.any():
+            low = column[seen].min(), row[seen].min()
+            high = column[seen].max() + 1, row[seen].max() + 1
+            boxes.append([*low, *high, solid.label - _FIRST_LABEL + _FIRST_SOLID])
+    return np.array(boxes, np.int64).reshape(-1, 5)
+
+
+def _drawn(index: int, seed: int) -> tuple[Scene, Camera, Rng]:
+    rng = np.random.Generator(np.random.PCG64([seed, index, 1]))
+    scene = _scene(rng)
+    return scene, _camera(rng), rng
 
 
 def _scene(rng: Rng) -> Scene:

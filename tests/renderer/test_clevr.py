@@ -7,7 +7,7 @@ import pytest
 
 from dsc._jobs.archive.compress import compress
 from dsc._pipeline.read.dataset import Dataset
-from dsc._renderer.clevr import CLEVR_CLASSES, _camera, _place, render_clevr
+from dsc._renderer.clevr import CLEVR_CLASSES, _camera, _place, clevr_boxes, render_clevr
 from dsc._sources.registry import open_source
 from dsc.errors import UsageError
 
@@ -118,3 +118,21 @@ def test_it_is_a_source_that_compresses(tmp_path) -> None:
 def test_counts_and_sizes_out_of_range_are_refused(options: dict[str, int]) -> None:
     with pytest.raises(UsageError):
         open_source("clevr", **options)
+
+
+def test_boxes_are_those_of_what_is_seen() -> None:
+    for index in range(4):
+        labels = view(index, 96)["segment_semantic"]
+        boxes = clevr_boxes(index, 96)
+        first = CLEVR_CLASSES.index("cube")
+        covered = np.zeros(labels.shape, bool)
+        for left, top, right, bottom, label in boxes:
+            inside = labels[top:bottom, left:right] == label
+            # each side of a box touches its solid
+            assert inside[0].any()
+            assert inside[-1].any()
+            assert inside[:, 0].any()
+            assert inside[:, -1].any()
+            covered[top:bottom, left:right] = True
+        assert covered[labels >= first].all()
+    assert clevr_boxes(0, 96, seed=1).tolist() != clevr_boxes(0, 96).tolist()

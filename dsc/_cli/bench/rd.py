@@ -184,7 +184,7 @@ def rd(
         sets=found,
         candidates=candidates,
         optional=not codecs,
-        qualities=_qualities(qualities),
+        qualities=parse_qualities(qualities),
         fewer=quick and not qualities,
         operating=operating,
         at=_distortions(at),
@@ -229,7 +229,7 @@ def open_sets(
     return found
 
 
-def _qualities(text: str | None) -> tuple[int, ...] | None:
+def parse_qualities(text: str | None) -> tuple[int, ...] | None:
     from dsc.errors import UsageError
 
     if text is None:

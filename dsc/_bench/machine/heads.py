@@ -1,0 +1,141 @@
+"""Small heads on frozen features, as users train them: ridge regression, and a dense trunk.
+
+The dense trunk takes feature maps of two layers (stride 16 and the deepest, which follows from it):
+group norms, 1×1 convolutions to a common width, then two depthwise 5×5 convolutions with 1×1
+behind. Training is a function of data and seed.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dsc._bench.machine.pictures import Array
+
+WIDTH, KERNEL, GROUPS = 96, 5, 8
+LEAST_STEPS = 20  # a warm-up of a tenth of fewer would be none
+RIDGE = 0.01  # of the features' mean square
+
+
+class Trunk(nn.Module):
+    """From two feature maps to one, (B, `WIDTH`, h, w) of the finer.
+
+    Parameters
+    ----------
+    channels, deeper
+        C of both maps; multiples of `GROUPS`.
+    upsampled
+        Whether the result is twice as fine.
+    """
+
+    def __init__(self, channels: int, deeper: int, upsampled: bool = False) -> None:
+        super().__init__()
+        self.fine = _into(channels)
+        self.deep = _into(deeper)
+        self.finer = nn.ConvTranspose2d(WIDTH, WIDTH, 2, 2) if upsampled else nn.Identity()
+        self.mixing = nn.Sequential(*_mix(), *_mix(), nn.Dropout2d(0.1))
+
+    def forward(self, fine: Tensor, deep: Tensor) -> Tensor:
+        """Join the maps (B, channels, h, w) and (B, deeper, h / 2, w / 2)."""
+        found = self.fine(fine)
+        found = found + functional.interpolate(self.deep(deep), found.shape[2:], mode="bilinear")
+        joined: Tensor = self.mixing(self.finer(functional.relu(found)))
+        return joined
+
+
+def _into(channels: int) -> nn.Sequential:
+    return nn.Sequential(nn.GroupNorm(GROUPS, channels), nn.Conv2d(channels, WIDTH, 1))
+
+
+def _mix() -> list[nn.Module]:
+    depthwise = nn.Conv2d(WIDTH, WIDTH, KERNEL, padding=KERNEL // 2, groups=WIDTH)
+    return [depthwise, nn.Conv2d(WIDTH, WIDTH, 1), nn.ReLU()]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How a head is trained: AdamW, a warm-up of a tenth, then a cosine down to nothing."""
+
+    epochs: int = 24
+    batch: int = 8
+    rate: float = 2e-3
+    decay: float = 0.05
+
+
+def train_head(
+    head: nn.Module,
+    loss_of: Callable[[nn.Module, Tensor], Tensor],
+    count: int,
+    schedule: Schedule,
+    seed: int,
+) -> nn.Module:
+    """Train a head; the same data, seed and threads give the same head.
+
+    Parameters
+    ----------
+    loss_of
+        The loss of the head on samples by number, int64 (B,).
+    count
+        How many samples there are.
+
+    Returns
+    -------
+    nn.Module
+        The head, in evaluation mode.
+    """
+    order = torch.Generator().manual_seed(seed)
+    steps = max(schedule.epochs * -(-count // schedule.batch), LEAST_STEPS)
+    optimizer = torch.optim.AdamW(head.parameters(), schedule.rate, weight_decay=schedule.decay)
+    rates = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, schedule.rate, total_steps=steps, pct_start=0.1
+    )
+    head.train()
+    for numbers in _batches(count, schedule, order):
+        optimizer.zero_grad()
+        loss_of(head, numbers).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        rates.step()
+    return head.eval()
+
+
+def _batches(count: int, schedule: Schedule, order: torch.Generator) -> Iterator[Tensor]:
+    for _ in range(schedule.epochs):
+        yield from torch.split(torch.randperm(count, generator=order), schedule.batch)
+
+
+def seeded(make: Callable[[], nn.Module], seed: int) -> nn.Module:
+    """Make a module whose first weights depend on the seed alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return make()
+
+
+class Ridge:
+    """Ridge regression from embeddings to one-hot classes: a linear probe in closed form.
+
+    Parameters
+    ----------
+    embeddings
+        float32 (N, D).
+    classes
+        int (N,), from 0.
+    count
+        How many classes there are.
+    """
+
+    def __init__(self, embeddings: Array, classes: Array, count: int) -> None:
+        values = np.asarray(embeddings, np.float64)
+        targets = np.eye(count)[np.asarray(classes)]
+        self._mean, self._level = values.mean(axis=0), targets.mean(axis=0)
+        centred = values - self._mean
+        gram = centred.T @ centred
+        gram[np.diag_indices_from(gram)] += RIDGE * np.trace(gram) / len(gram) + 1e-9
+        self._weights = np.linalg.solve(gram, centred.T @ (targets - self._level))
+
+    def classes(self, embeddings: Array) -> Array:
+        """Return the likeliest classes int64 (N,)."""
+        scores = (np.asarray(embeddings, np.float64) - self._mean) @ self._weights + self._level
+        return np.asarray(scores.argmax(axis=1))
