@@ -26,7 +26,7 @@ def initialise_klt(model: ConditionalModel, planes: Mapping[str, Tensor]) -> Non
     spec = model.spec
     for name, m in spec.modalities.items():
         x = F.pixel_unshuffle(planes[name], 8)
-        basis_8 = _principal(x, m.width_8)
+        basis_8 = principal_directions(x, m.width_8)
         analysis, synthesis = model.analysis[name], model.synthesis[name]
         set_pointwise(analysis.stem, basis_8)
         exit_rows = basis_8.T
@@ -34,7 +34,7 @@ def initialise_klt(model: ConditionalModel, planes: Mapping[str, Tensor]) -> Non
             exit_rows = exit_rows[refined_order(m.channels)]
         set_pointwise(synthesis.exit, exit_rows)
         features = torch.einsum("oc,bchw->bohw", basis_8, x)
-        basis_16 = _principal(F.pixel_unshuffle(features, 2), m.latents)
+        basis_16 = principal_directions(F.pixel_unshuffle(features, 2), m.latents)
         set_pointwise(analysis.down, basis_16)
         set_pointwise(synthesis.up, basis_16.T)
         eye = torch.eye(m.latents)
@@ -80,7 +80,7 @@ def set_pointwise(layer: torch.nn.Module, weight: Tensor) -> None:
     layer.bias.zero_()
 
 
-def _principal(x: Tensor, count: int) -> Tensor:
+def principal_directions(x: Tensor, count: int) -> Tensor:
     """Return the `count` leading principal directions (count, C) of (B, C, H, W)."""
     rows = x.permute(0, 2, 3, 1).reshape(-1, x.shape[1]).double()
     vectors: Tensor = torch.linalg.eigh(rows.T @ rows).eigenvectors
