@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dsc._training.research.mpa.batches import Schedule, to_planes
-from dsc._training.research.mpa.blocks import Block
+from dsc._training.research.mpa.blocks import PathBlock
 from dsc._training.research.mpa.codec import CodecSpec, Decoded, MultiPathCodec, rate_lambda
 from dsc._training.research.mpa.levels import (
     LEVELS,
@@ -59,7 +59,7 @@ def small_codec(awake: float = 0.1) -> MultiPathCodec:
     codec = MultiPathCodec(SMALL)
     codec.initialise(to_planes(pictures()))
     for module in codec.modules():
-        if isinstance(module, Block):
+        if isinstance(module, PathBlock):
             nn.init.normal_(module.main.project.weight, std=awake)
             nn.init.normal_(module.mixer.weight, std=awake / 5)
     return codec.eval()

@@ -45,7 +45,7 @@ class Aside:
     mask: Tensor
 
 
-class Block(nn.Module):
+class PathBlock(nn.Module):
     """A residual block: a depthwise convolution, then main and side paths.
 
     The depthwise convolution, which all paths share, stands where the paper has neighbourhood
@@ -85,7 +85,7 @@ class Stage(nn.Module):
     def __init__(self, channels: int, blocks: int) -> None:
         super().__init__()
         self.channels = channels
-        self.blocks = nn.ModuleList(Block(channels) for _ in range(blocks))
+        self.blocks = nn.ModuleList(PathBlock(channels) for _ in range(blocks))
         self.splits = nn.ModuleDict()
 
     def add_path(self, name: str, kind: str, fractions: Tensor) -> None:
@@ -123,5 +123,5 @@ class Stage(nn.Module):
         return x, [] if aside is None else [aside.mask]
 
 
-def _as_block(module: nn.Module) -> Block:
-    return cast(Block, module)
+def _as_block(module: nn.Module) -> PathBlock:
+    return cast(PathBlock, module)
