@@ -1,6 +1,7 @@
 """Every benchmark can be started, and one command runs all that docs/benchmarks.md shows."""
 
 import importlib
+import json
 import re
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from benchmarks import __main__ as figures
 from tests.places import ROOT
+from tests.replay.class_pictures import make_pictures, write_folder
 
 MODULES = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py"))
 
@@ -57,3 +59,26 @@ def test_it_says_what_failed_and_runs_nothing_twice(
     assert (tmp_path / "good.txt").read_text() == "42\n"
     assert figures.main() == 1
     assert "good: in " in capfd.readouterr().out
+
+
+def test_the_benchmark_of_decoder_paths_makes_its_tables(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mpa = pytest.importorskip("benchmarks.mpa", reason="it needs torch", exc_type=ImportError)
+    for name, test, side in (("cifar100", "test", 32), ("tiny_imagenet40", "val", 64)):
+        for part, seed in (("train", 0), (test, 1)):
+            pictures = make_pictures(classes=3, per_class=8, side=side, seed=seed)
+            write_folder(tmp_path / name / part, pictures)
+    kept = tmp_path / "mpa.json"
+    mpa.main(["--quick", "--seeds", "1", "--data", str(tmp_path), "--out", str(kept)])
+    printed = capsys.readouterr().out
+    for path in (mpa.MAIN, *mpa.ARMS):
+        assert printed.count(f"\n| {path} | ") >= 1
+    (seed,) = json.loads(kept.read_text())["seeds"].values()
+    assert seed["same_bits"] is seed["same_weights"] is True
+    rates = {tuple(at["bpp"] for at in path.values()) for path in seed["paths"].values()}
+    assert len(rates) == 1, "a path changed the rate"
+    mpa.main(["--quick", "--seeds", "1", "--show", "--out", str(kept)])
+    assert printed.endswith(capsys.readouterr().out)
+    with pytest.raises(SystemExit):
+        mpa.main(["--out", str(kept)])

@@ -55,7 +55,9 @@ def test_a_task_of_feature_maps_is_checked(changed, message):
 
 def test_feature_maps_are_no_pixels_but_have_a_size():
     sized = FEATURE.model_copy(update={"shape": (6, -1, -1)})
-    assert not FEATURE.is_map and FEATURE.is_spatial and FEATURE.may_lose
+    assert not FEATURE.is_map
+    assert FEATURE.is_spatial
+    assert FEATURE.may_lose
     assert (FEATURE.varies, sized.varies) == (False, True)
     assert FEATURE.pixels((6, 4, 5)) == 20
     assert (FEATURE.most_values(1000), sized.most_values(1000)) == (120, 6000)
