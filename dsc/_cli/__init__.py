@@ -3,9 +3,9 @@
 Nothing heavy is imported before a command runs, and of the commands only the one that was called
 (`lazy`), so that help is quick.
 
-- Commands: `compress`, `append`, `train` (its options: `train_options`), `view`, `serve`, `fetch`,
-  `export`; `push` and ``pull`` in `push`; ``info``, ``ls`` and ``verify`` in `inspection`; `replay`
-  and `bench` have commands of their own.
+- Commands: `compress`, `append`, `train` (its options: `train_options`), `search`, `view`, `serve`,
+  `fetch`, `export`; `push` and ``pull`` in `push`; ``info``, ``ls`` and ``verify`` in `inspection`;
+  `replay` and `bench` have commands of their own.
 - `options`: how options become parameters, and those that several commands have. `source_data`:
   where a dataset lies that nobody gave the place of.
 - `printing`: what is shown. `failure`: errors become a message and an exit code.

@@ -58,6 +58,11 @@ COMMANDS = {
         "dsc._cli.inspection",
         "List an archive's samples by index and key, its recordings, its shards, or its files.",
     ),
+    "search": Listed(
+        "Look",
+        "dsc._cli.search",
+        "Find the samples of an archive that are most like a picture, or like one of its samples.",
+    ),
     "verify": Listed(
         "Look",
         "dsc._cli.inspection",

@@ -13,8 +13,8 @@ from dsc._bench.machine.pictures import Array, PictureSet
 from dsc._bench.rate_distortion.candidates import USUAL_QUALITIES, Coder, ComparedCodec
 from dsc._bench.speed.clock import processor_s
 from dsc._codecs.registry import OF_GROUPS
-from dsc._pipeline.choose.codec_set import single_thread
 from dsc._schemas import Quality, Task, TaskKind
+from dsc._threads import single_thread
 from dsc.errors import CodecError, UsageError
 
 UNCOMPRESSED = "uncompressed"

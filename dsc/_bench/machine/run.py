@@ -36,9 +36,9 @@ from dsc._bench.machine.seen import Seen, SeenCache
 from dsc._bench.machine.tables import markdown
 from dsc._bench.rate_distortion.candidates import ComparedCodec
 from dsc._bench.store import Store
-from dsc._pipeline.choose.codec_set import single_thread
 from dsc._sources.base import Source
 from dsc._storage.files.writable import check_folder
+from dsc._threads import single_thread
 from dsc.errors import UsageError
 
 POINTS, SEEN = "points.jsonl", "seen"

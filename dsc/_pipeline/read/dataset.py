@@ -15,6 +15,7 @@ from typing import Any, Self, overload
 
 import numpy as np
 
+from dsc._codecs.base import Array
 from dsc._columns.column import Ints
 from dsc._columns.where import Predicate
 from dsc._pipeline.read.ahead import DecodedAhead
@@ -23,8 +24,10 @@ from dsc._pipeline.read.decoded_cache import DecodedCache
 from dsc._pipeline.read.decoding import Decoded, SampleDecoder
 from dsc._pipeline.read.epoch import SharedEpoch
 from dsc._pipeline.read.nearest import NEAREST, NEAREST_KEY, check_on_damage
+from dsc._pipeline.read.search import Neighbours, Query, find_nearest, query_vectors
 from dsc._pipeline.read.selection import Selection, Subset, all_of, choose, nothing_chosen
 from dsc._pipeline.read.sequences import Recording, recordings
+from dsc._pipeline.read.vectors import find_vectors, read_units
 from dsc._pipeline.read.window import WindowOption, Windows, WindowSpec, no_window_complete
 from dsc._pipeline.read.windowed import FrameReader
 from dsc._schemas import (
@@ -445,6 +448,59 @@ class Dataset:
         self._after_fork()
         places = [SamplePlace(*self._archive.locate(self._index(index))) for index in indices]
         return self._samples.read(places)
+
+    def nearest(self, query: Query, k: int = 10, task: str | None = None) -> Neighbours:
+        """Find the samples whose embeddings are most like a picture's, a vector's or a sample's.
+
+        Of the archive only the embeddings are read, and all those of this dataset's samples, so
+        several queries at once take hardly longer than one. A sample without one is never found.
+
+        Parameters
+        ----------
+        query
+            A picture, uint8 (H, W, 3) or (H, W), or the path of its file: the backbone that
+            computed the embeddings computes its own. One vector (N,) or several (Q, N). Or the key
+            of a sample of the archive, which does not find itself.
+        k
+            How many samples.
+        task
+            Name of the embedding, where there are several; it need not be among those opened.
+
+        Raises
+        ------
+        UsageError
+            When the archive has no embedding, or several and none is named; when the query has
+            another length, NaN or zeros alone; when the backbone here has other weights than what
+            computed the embeddings.
+        MissingPackageError
+            When what the backbone needs is not installed.
+        UnknownSampleError
+            When there is no sample of that key.
+        SampleError, OSError
+            When the file of a picture cannot be read.
+        """
+        if k < 1:
+            raise UsageError(f"nearest(k={k}): at least 1")
+        self._after_fork()
+        archive, reader = self._archive, PackReader(self._archive, self._cache)
+        compared = find_vectors(archive, task)
+        among = np.zeros(len(archive), bool)
+        among[self.indices] = True
+        if isinstance(query, str):
+            own = archive.index_of(query)
+            query = self._vector(own, query, compared)
+            among[own] = False
+        queries = query_vectors(query, compared)
+        found = find_nearest(read_units(archive, reader, compared, among), queries, k)
+        return Neighbours.of(archive, self._chosen, *found)
+
+    def _vector(self, index: int, key: str, task: Task) -> Array:
+        """Read the vector of one sample of the archive."""
+        found = Dataset(self._archive, [task.name], True, self._cache)[index][task.name]
+        if found is None:
+            raise UsageError(f"{self._archive.root.url}: sample {key} has no {task.name}")
+        vector: Array = found
+        return vector
 
     def _index(self, index: int) -> int:
         """Return the index in the archive of a sample of this dataset."""
