@@ -30,7 +30,7 @@ _QUALITIES = {
 
 
 @dataclass(frozen=True)
-class Coded:
+class Carried:
     """What came back of some pictures.
 
     Attributes
@@ -71,7 +71,7 @@ class Carrier(Protocol):
         """Say in JSON what decides its bytes."""
         ...
 
-    def code(self, data: PictureSet, quality: int) -> Coded:
+    def code(self, data: PictureSet, quality: int) -> Carried:
         """Encode and decode every picture."""
         ...
 
@@ -90,9 +90,9 @@ class Uncompressed:
         """Say that nothing decides."""
         return {"id": UNCOMPRESSED}
 
-    def code(self, data: PictureSet, quality: int) -> Coded:
+    def code(self, data: PictureSet, quality: int) -> Carried:
         """Return the pictures, and the bytes of their pixels."""
-        return Coded(data.pictures, [one.nbytes for one in data.pictures], 0.0, 0.0)
+        return Carried(data.pictures, [one.nbytes for one in data.pictures], 0.0, 0.0)
 
 
 class Pixels:
@@ -114,12 +114,12 @@ class Pixels:
         """Say in JSON what decides its bytes."""
         return self._codec.identity([RGB])
 
-    def code(self, data: PictureSet, quality: int) -> Coded:
+    def code(self, data: PictureSet, quality: int) -> Carried:
         """Encode and decode every picture."""
         return coded_by(self._coder, RGB.name, data.pictures, quality)
 
 
-def coded_by(coder: Coder, task: str, values: Sequence[Array], quality: int) -> Coded:
+def coded_by(coder: Coder, task: str, values: Sequence[Array], quality: int) -> Carried:
     """Encode and decode values of one task, one after the other, on one thread."""
     sizes, found = [], []
     encode_s = decode_s = 0.0
@@ -134,7 +134,7 @@ def coded_by(coder: Coder, task: str, values: Sequence[Array], quality: int) -> 
             sizes.append(sum(len(payload) for payload in streams.values()))
             found.append(decoded[task])
             encode_s, decode_s = encode_s + between - start, decode_s + end - between
-    return Coded(found, sizes, encode_s, decode_s)
+    return Carried(found, sizes, encode_s, decode_s)
 
 
 def carriers_of(codecs: Sequence[ComparedCodec], network: Network) -> list[Carrier]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from dsc._bench.machine.carriers import Carrier, Coded
+from dsc._bench.machine.carriers import Carried, Carrier
 from dsc._bench.machine.network import PIXELS, Network
 from dsc._bench.machine.pictures import Array, PictureSet
 from dsc._bench.speed.clock import processor_s
@@ -96,7 +96,7 @@ class SeenCache:
         }
 
 
-def look(network: Network, coded: Coded, enters: str, side: int | None) -> Seen:
+def look(network: Network, coded: Carried, enters: str, side: int | None) -> Seen:
     """Bring what was decoded to the network's layer, or keep the embeddings that it is."""
     start = processor_s()
     if enters == PIXELS:
