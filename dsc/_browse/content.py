@@ -20,7 +20,7 @@ from dsc._pipeline.metrics import metric_text
 from dsc._pipeline.read.dataset import Dataset
 from dsc._pipeline.read.summary import summarise
 from dsc._pipeline.view.pictures import value_text
-from dsc._schemas import Task, TaskKind
+from dsc._schemas import VECTORS, Task, TaskKind
 from dsc._storage.files.place import redact
 from dsc._storage.read.archive import Archive
 from dsc.errors import BitstreamError, CorruptArchiveError, DscError, MissingTaskError, UsageError
@@ -325,7 +325,7 @@ def _long(task: Task, array: Array) -> dict[str, Any]:
         return {"text": text[:MOST_TEXT], "cut": len(text) > MOST_TEXT, "form": form}
     if task.kind is TaskKind.VECTOR and task.classes and array.size:
         return {"text": _ranked(task, array), "form": "numbers"}
-    if task.kind in (TaskKind.MATRIX, TaskKind.VECTOR) and array.size:
+    if task.kind in (TaskKind.MATRIX, *VECTORS) and array.size:
         text = _rows(array)
         return {"text": text[:MOST_TEXT], "cut": len(text) > MOST_TEXT, "form": "numbers"}
     return {"text": value_text(task, array), "form": "value"}

@@ -142,10 +142,20 @@ class AccessCodec(Protocol):
 
 @runtime_checkable
 class LearningCodec(Protocol):
-    """A codec whose `config` holds what samples of the data have in common.
+    """A codec whose `config`, or weights file, holds what samples of the data have in common.
 
     It is learnt before the first sample is coded. What `for_tasks` makes knows nothing.
+
+    Attributes
+    ----------
+    tasks
+        The tasks that it codes.
+    learns_from
+        Samples that it is given at most.
     """
+
+    tasks: tuple[Task, ...]
+    learns_from: ClassVar[int]
 
     def learning(self, samples: Sequence[Sample], count: int) -> Self:
         """Return this codec with what some of `count` samples have in common, where it pays.
@@ -156,6 +166,8 @@ class LearningCodec(Protocol):
 
     def knowing(self, config: Mapping[str, Any]) -> Self:
         """Return this codec with what a configuration of its kind holds of samples, if anything.
+
+        What a weights file holds is learnt again, from the same samples.
 
         Raises
         ------
@@ -262,9 +274,9 @@ class DependentCodec(Protocol):
 
 @runtime_checkable
 class PackedCodec(Protocol):
-    """A codec that leaves compression to the packs, which see many samples together.
+    """A codec whose payloads packs put together: they compress them, or are spared small headers.
 
-    Its weights file, if it has one, is a dictionary that all packs of its streams refer to.
+    Its weights file may hold a dictionary that all packs of its streams refer to.
     """
 
     tasks: tuple[Task, ...]

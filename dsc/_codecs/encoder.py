@@ -37,6 +37,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "jpeg-exact": ("libjpeg_turbo", "libjxl", "libwebp", "zstd"),
     "vector": ("brotli",),
     "plain": ("zstandard",),
+    "embedding": (),
     "derived": ("libavif", "libwebp", "zstd", *MASKS),
     "label-scan": ("libjxl", "zstd"),
     "label-context": ("libjxl", "zstd"),
@@ -56,8 +57,8 @@ UNSAID = {
     "normal-palette": Effort.BEST,
 }
 WITHOUT_EFFORT = (
-    "raw", "vector", "plain", "residual", "derived", "keep", "independent", "shared-latent",
-    "chained",
+    "raw", "vector", "plain", "embedding", "residual", "derived", "keep", "independent",
+    "shared-latent", "chained",
 )  # fmt: skip
 PACKAGES = ("torch", "av")
 SEARCH = "quality-search"  # dsc's own way to find qualities, beside the packages

@@ -37,6 +37,7 @@ CODECS: dict[str, str] = {
     "jpeg-exact": "dsc._codecs.classical.jpeg_exact:JpegExactCodec",
     "vector": "dsc._codecs.classical.vector:VectorCodec",
     "plain": "dsc._codecs.classical.plain:PlainCodec",
+    "embedding": "dsc._codecs.embedding.codec:EmbeddingCodec",
     "residual": "dsc._codecs.residual.codec:ResidualCodec",
     "derived": "dsc._codecs.derived.codec:DerivedCodec",
     "label-scan": "dsc._codecs.label.scan:LabelScanCodec",

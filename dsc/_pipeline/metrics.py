@@ -86,8 +86,8 @@ def measure(task: Task, original: Array, decoded: Array) -> dict[str, float]:
         Value by name: of images ``psnr_db`` (dB) and ``ms_ssim`` (0 to 1); of depth ``absrel``
         (a share, not percent), ``rmse_m`` (metres), ``delta_1.25`` (a share) and
         ``invalid_exact`` (1 or 0); of normals ``mean_angle_deg`` (degrees) and
-        ``invalid_exact``; of feature maps ``rel_sq_error`` and ``cosine_distance``; of exact
-        tasks ``identical`` (1 or 0).
+        ``invalid_exact``; of feature maps and embeddings ``rel_sq_error`` and
+        ``cosine_distance``; of exact tasks ``identical`` (1 or 0).
 
     Raises
     ------
@@ -101,6 +101,7 @@ def measure(task: Task, original: Array, decoded: Array) -> dict[str, float]:
         TaskKind.DEPTH: _measure_depth,
         TaskKind.NORMAL: _measure_normal,
         TaskKind.FEATURE: _measure_numbers,
+        TaskKind.EMBEDDING: _measure_numbers,
     }
     if task.kind in by_kind and not task.is_exact:
         return by_kind[task.kind](task, original, decoded)

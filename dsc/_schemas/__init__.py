@@ -14,7 +14,7 @@
 from dsc._schemas.access import Access
 from dsc._schemas.effort import Effort
 from dsc._schemas.extractor import EMBEDDING, Extractor, Preprocessing
-from dsc._schemas.kind import BLOBS, EXACT_KINDS, NUMBERS, SHAPED, TaskKind
+from dsc._schemas.kind import BLOBS, EXACT_KINDS, NUMBERS, SHAPED, VECTORS, TaskKind
 from dsc._schemas.manifest import (
     FORMAT_VERSION,
     FailedSample,
@@ -39,6 +39,7 @@ __all__ = [
     "FORMAT_VERSION",
     "NUMBERS",
     "SHAPED",
+    "VECTORS",
     "Access",
     "Bound",
     "BoundKind",

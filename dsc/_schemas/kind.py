@@ -12,6 +12,7 @@ class TaskKind(StrEnum):
     LABEL = "label"  # label map; (H, W) or (H, W, 3) colour code; lossless, always
     CLASS = "class"  # one integer; shape ()
     VECTOR = "vector"  # a few floats; shape (N,)
+    EMBEDDING = "embedding"  # floats that stand for a picture, with loss; shape (N,)
     DISPARITY = "disparity"  # counts or pixels of disparity; (H, W); exact, invalid values
     FLOW = "flow"  # optical flow as the source has it; (H, W, C); exact
     ARRAY = "array"  # any other numbers a pixel; (H, W) or (H, W, C); exact
@@ -32,17 +33,20 @@ BLOBS = (TaskKind.TEXT, TaskKind.JSON, TaskKind.BYTES)
 
 NUMBERS = (
     TaskKind.CLASS, TaskKind.VECTOR, TaskKind.SCALAR, TaskKind.TIME, TaskKind.MATRIX,
-    TaskKind.FEATURE,
+    TaskKind.FEATURE, TaskKind.EMBEDDING,
 )  # fmt: skip
 """Kinds of numbers that are not one a pixel."""
 
 SHAPED = (TaskKind.MATRIX, TaskKind.FEATURE)
 """Kinds of numbers whose task says of which shape."""
 
-LOSSY_NUMBERS = (TaskKind.FEATURE,)
+VECTORS = (TaskKind.VECTOR, TaskKind.EMBEDDING)
+"""Kinds of as many numbers as `Task.channels` says."""
+
+LOSSY_NUMBERS = (TaskKind.FEATURE, TaskKind.EMBEDDING)
 """Kinds of numbers that codecs may round, unless all is to be exact."""
 
-LATER_KINDS = (*BLOBS, TaskKind.SCALAR, TaskKind.TIME, TaskKind.MATRIX, TaskKind.FEATURE)
+LATER_KINDS = (*BLOBS, TaskKind.SCALAR, TaskKind.TIME, TaskKind.MATRIX, *LOSSY_NUMBERS)
 """Kinds that archives of format version 1 do not have."""
 
 METRICS: dict[TaskKind, tuple[str, ...]] = dict.fromkeys(TaskKind, ("identical",)) | {
@@ -50,5 +54,6 @@ METRICS: dict[TaskKind, tuple[str, ...]] = dict.fromkeys(TaskKind, ("identical",
     TaskKind.DEPTH: ("absrel", "rmse_m", "delta_1.25"),
     TaskKind.NORMAL: ("mean_angle_deg",),
     TaskKind.FEATURE: ("rel_sq_error", "cosine_distance"),
+    TaskKind.EMBEDDING: ("cosine_distance", "rel_sq_error"),
 }
 """Names of the distortion metrics that fit a kind."""

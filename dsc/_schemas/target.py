@@ -47,6 +47,7 @@ _UNITS: dict[TaskKind, tuple[tuple[str, Metric, float], ...]] = {
     ),
     TaskKind.NORMAL: (("deg", Metric.ANGLE, 1.0), ("°", Metric.ANGLE, 1.0)),
     TaskKind.FEATURE: (("rel", Metric.RELATIVE, 1.0), ("cos", Metric.COSINE, 1.0)),
+    TaskKind.EMBEDDING: (("cos", Metric.COSINE, 1.0), ("rel", Metric.RELATIVE, 1.0)),
 }
 
 
@@ -74,8 +75,9 @@ class Target(Schema):
         """Read ``rgb=38dB,depth=0.5%,normal=1deg``; task names may be aliases.
 
         Units: of images ``dB`` (PSNR) and ``msssim``, of depth ``%`` (AbsRel) and ``m``, ``cm``,
-        ``mm`` (root mean square error), of normals ``deg`` (mean angle), of feature maps ``rel``
-        (squared error as a share of the squares) and ``cos`` (1 less the cosine).
+        ``mm`` (root mean square error), of normals ``deg`` (mean angle), of feature maps and
+        embeddings ``rel`` (squared error as a share of the squares) and ``cos`` (1 less the
+        cosine).
 
         Raises
         ------
@@ -90,7 +92,7 @@ class Target(Schema):
             if not units:
                 raise UsageError(
                     f"--target {part}: {task.name} is a {task.kind.value} task, which is always "
-                    "lossless; leave it out"
+                    f"lossless; leave it out{_or_embedding(task)}"
                 )
             value, unit = _number(part, "--target", written, [name for name, _, _ in units])
             metric, scale = next((m, s) for n, m, s in units if n.lower() == unit)
@@ -170,7 +172,7 @@ class Bound(Schema):
         return cls(kind=BoundKind.COUNTS, value=value)
 
 
-_EXAMPLE = "write for example --target rgb=38dB,depth=0.5%,normal=1deg"
+_EXAMPLE = "write for example --target rgb=38dB,depth=0.5%,normal=1deg,clip=0.01cos"
 _BOUND_EXAMPLE = "write for example --max-error depth=1%, depth=5mm or rgb=2"
 
 
@@ -185,6 +187,11 @@ def measured_text(metric: str, value: float) -> str:
         "rel_sq_error": f"{value:.4g} rel",
         "cosine_distance": f"{value:.4g} cos",
     }.get(metric, f"{value:.4g}")
+
+
+def _or_embedding(task: Task) -> str:
+    is_vector = task.kind is TaskKind.VECTOR and task.dtype.startswith("float")
+    return f", or say --kinds {task.name}=embedding if its values may change" if is_vector else ""
 
 
 def _parts(text: str, option: str, tasks: Sequence[Task]) -> list[tuple[str, Task, str]]:

@@ -75,8 +75,8 @@ class Task(Schema):
     dtype
         NumPy dtype of the native array.
     channels
-        1 for (H, W) arrays, 3 for (H, W, 3); 0 for a class, scalar or time; length of a vector;
-        C of feature maps.
+        1 for (H, W) arrays, 3 for (H, W, 3); 0 for a class, scalar or time; length of a vector
+        or embedding; C of feature maps.
     unit_m
         Metres a count (depth only).
     valid_range
@@ -133,6 +133,11 @@ class Task(Schema):
             )
         if self.kind is TaskKind.FEATURE:
             self._check_feature()
+        if self.kind is TaskKind.EMBEDDING and not (self.channels and "float" in self.dtype):
+            raise ValueError(
+                f"task {self.name}: an embedding is floats, at least one, not {self.channels} of "
+                f"{self.dtype}"
+            )
         if self.media_type is not None and self.kind is not TaskKind.BYTES:
             raise ValueError(f"task {self.name}: only bytes have a media type")
         return self

@@ -25,6 +25,7 @@ from dsc._sources.base import (
 from dsc._sources.reindexed import ReindexedSource
 from dsc.errors import SampleError, UsageError
 
+KEPT_BYTES = 16 << 20  # of values that were looked at before there is a plan
 COMPUTED = "computed"  # the entry of a description that says what
 
 
@@ -44,6 +45,7 @@ class ComputedSource(ReindexedSource):
     def __init__(self, source: Source, computed: Sequence[Task]) -> None:
         super().__init__(source, np.arange(len(source)))
         self._computed = {task.name: task for task in computed}
+        self._kept: dict[tuple[int, str], NDArray[np.float32]] = {}
         self._extractors = {t.name: t.extractor for t in computed if t.extractor is not None}
 
     @property
@@ -63,7 +65,7 @@ class ComputedSource(ReindexedSource):
         pictures = [one.of for one in wanted.values()]
         sample = read_sample(self._source, self._at(index), list(dict.fromkeys([*own, *pictures])))
         found = {
-            name: _compute(sample, name, one)
+            name: self._compute(index, sample, name)
             for name, one in wanted.items()
             if sample.arrays.get(one.of) is not None
         }
@@ -100,6 +102,19 @@ class ComputedSource(ReindexedSource):
         computed = [task.model_dump(mode="json") for task in self._computed.values()]
         return {**self._source.describe(), COMPUTED: computed}
 
+    def _compute(self, index: int, sample: SourceSample, name: str) -> NDArray[np.float32]:
+        """Compute the values of a task, or return those that were computed before."""
+        kept = self._kept.get((index, name))
+        if kept is not None:
+            return kept.copy()
+        found = _extracted(sample, name, self._extractors[name])
+        if len(self._kept) * found.nbytes < KEPT_BYTES:
+            self._kept[index, name] = found
+        return found.copy()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_kept": {}}
+
     def _needed(self, name: str) -> str:
         """Return the task of the source that a task takes: itself, or its pictures."""
         return self._extractors[name].of if name in self._extractors else name
@@ -116,7 +131,7 @@ def with_computed(source: Source, tasks: Sequence[Task]) -> Source:
     return ComputedSource(source, tasks) if tasks else source
 
 
-def _compute(sample: SourceSample, name: str, extractor: Extractor) -> NDArray[np.float32]:
+def _extracted(sample: SourceSample, name: str, extractor: Extractor) -> NDArray[np.float32]:
     from dsc._backbones.extract import extract  # brings torch
     from dsc._backbones.registry import load_extractor
 

@@ -372,6 +372,10 @@ def _vector(task: Task, size: tuple[int, int], rng: np.random.Generator) -> Arra
     return (score / score.sum()).astype(task.dtype)
 
 
+def _embedding(task: Task, size: tuple[int, int], rng: np.random.Generator) -> Array:
+    return np.maximum(rng.normal(-0.2, 0.4, task.channels), 0).astype(task.dtype)
+
+
 def _array(task: Task, size: tuple[int, int], rng: np.random.Generator) -> Array:
     planes = np.stack([_surface(size, rng) for _ in range(task.channels)], axis=2)
     dtype = np.dtype(task.dtype)
@@ -389,6 +393,7 @@ _MAKERS: dict[TaskKind, Any] = {
     TaskKind.LABEL: _label,
     TaskKind.CLASS: _class,
     TaskKind.VECTOR: _vector,
+    TaskKind.EMBEDDING: _embedding,
     TaskKind.DISPARITY: _array,
     TaskKind.FLOW: _array,
     TaskKind.ARRAY: _array,

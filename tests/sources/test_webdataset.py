@@ -184,7 +184,7 @@ def test_arrays_are_maps_where_a_name_or_a_picture_says_so(tmp_path: Path) -> No
     write_samples(tmp_path / "a.tar", [("1", files)])
     source = open_source("webdataset", str(tmp_path))
     assert {task.name: task.kind.value for task in source.tasks} == {
-        "image": "image", "height": "array", "flow": "flow", "embedding": "vector",
+        "image": "image", "height": "array", "flow": "flow", "embedding": "embedding",
         "tokens": "matrix", "score": "scalar", "flags": "bytes", "complex": "bytes",
     }  # fmt: skip
     found = source.read(0, ["tokens", "score", "embedding"]).arrays

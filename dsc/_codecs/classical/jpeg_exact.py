@@ -60,6 +60,7 @@ class JpegExactCodec(TaskCodec):
 
     id: ClassVar[str] = "jpeg-exact"
     effort_before: ClassVar[Effort | None] = Effort.DEFAULT
+    learns_from: ClassVar[int] = 8
 
     def __init__(self, tasks: Sequence[Task]) -> None:
         super().__init__(tasks)

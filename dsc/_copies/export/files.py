@@ -37,7 +37,7 @@ from dsc._copies.export.target import (
     write_named,
 )
 from dsc._pipeline.read.dataset import Dataset
-from dsc._schemas import Manifest, Origin, Task, TaskKind
+from dsc._schemas import VECTORS, Manifest, Origin, Task, TaskKind
 from dsc._schemas.from_file import file_of
 from dsc._schemas.sample import Sample
 from dsc._sources.folder.placing import CLASS_TASK
@@ -288,7 +288,7 @@ class _Writer:
             return file_bytes(np.dstack([array, alpha]), path)
         shape = self._shapes.get(name, ())
         if not task.is_map and not task.is_blob and np.prod(shape, dtype=np.int64) == array.size:
-            array = array.reshape(shape) if task.kind is TaskKind.VECTOR else array
+            array = array.reshape(shape) if task.kind in VECTORS else array
         if path.endswith(".png") and task.is_map:
             turns = self._is_turned and task.kind is TaskKind.DEPTH and array.dtype == np.uint16
             return file_bytes((array << 3) | (array >> 13) if turns else array, path)

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc._copies.export.files import file_bytes
-from dsc._schemas import SHAPED, Manifest, Task, TaskKind
+from dsc._schemas import SHAPED, VECTORS, Manifest, Task, TaskKind
 from dsc._schemas.from_file import file_of
 from dsc._sources.rows.arrow import (
     Known,
@@ -222,7 +222,7 @@ def _number_cell(kind: Any, task: Task) -> Cell | None:
 
 def array_like(task: Task) -> bool:
     """Tell whether a task that is no map has more than one number."""
-    return task.kind in (TaskKind.VECTOR, *SHAPED)
+    return task.kind in (*VECTORS, *SHAPED)
 
 
 # columns by kind

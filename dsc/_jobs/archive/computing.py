@@ -120,7 +120,7 @@ def _embedding(name: str, backbone: str, of: str, asked: ComputeOptions) -> Task
     extractor = make_extractor(backbone, of, side=asked.side)
     size = load_backbone(backbone).embedding_size
     return Task(
-        name=name, kind=TaskKind.VECTOR, dtype="float32", channels=size, extractor=extractor
+        name=name, kind=TaskKind.EMBEDDING, dtype="float32", channels=size, extractor=extractor
     )
 
 

@@ -236,6 +236,8 @@ def default_codec(task: Task, is_packed: bool = True, is_recorded: bool = False)
 
 def classical_codec(task: Task) -> str:
     """Return the classical codec that is best for a task's kind."""
+    if task.kind is TaskKind.EMBEDDING:
+        return "embedding"
     if not task.is_map:
         return "plain"
     channels = (1,) if task.kind is TaskKind.DEPTH else (1, 3)

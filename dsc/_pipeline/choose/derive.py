@@ -247,8 +247,8 @@ def reader(source: Source, names: Sequence[str]) -> ReadFirst:
 class Samples(Sequence[Sample]):
     """Samples spread over a source, each read when it is first looked at."""
 
-    def __init__(self, size: int, read: ReadFirst) -> None:
-        self._size, self._count = size, min(LOOKED_AT, size)
+    def __init__(self, size: int, read: ReadFirst, most: int = LOOKED_AT) -> None:
+        self._size, self._count = size, min(most, size)
         self._read, self._there = read, dict[int, Sample]()
 
     def __len__(self) -> int:

@@ -16,7 +16,6 @@ from dsc._pipeline.choose.codec_spec import (
     OF_RECORDINGS,
     Spec,
     can_code,
-    classical_codec,
     takes,
 )
 from dsc._pipeline.choose.light import mean_bytes, some_samples
@@ -26,7 +25,7 @@ from dsc._schemas.from_file import file_of
 from dsc._sources.base import Source
 from dsc.errors import UsageError
 
-OF_JPEG, OF_VIDEO = "jpeg-exact", "keep"
+OF_JPEG, OF_VIDEO, OF_NUMBERS = "jpeg-exact", "keep", "plain"
 OF_LABELS = ("label-context", "label-scan", "exact")
 
 
@@ -131,7 +130,7 @@ def _smallest(
 ) -> str:
     """Return the codec of one task."""
     if not task.is_map:
-        return classical_codec(task)
+        return OF_NUMBERS
     files = [file_of(one[task.name]) for one in samples if task.name in one]
     if any(file is not None for file in files) and can_code(OF_JPEG, [task]):
         return OF_JPEG

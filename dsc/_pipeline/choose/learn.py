@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from dsc._codecs.base import Codec, LearningCodec
 from dsc._pipeline.choose.codec_set import CodecSet
-from dsc._pipeline.choose.derive import ReadFirst, Samples, reader
+from dsc._pipeline.choose.derive import LOOKED_AT, ReadFirst, Samples, reader
 from dsc._schemas import CodecRecord
 from dsc._sources.base import Source
 
@@ -29,7 +29,7 @@ def with_learnt(
         Reads samples of all tasks, unless there are some already.
     begun
         The codecs of an earlier call that this one goes on with: what they know is taken, and no
-        sample is looked at.
+        sample is looked at, but for what a weights file holds, which is learnt anew.
     """
     there = None if begun is None else {record.streams: record for record in begun}
 
@@ -38,10 +38,14 @@ def with_learnt(
             return codec
         if there is not None:
             earlier = there.get(tuple(streams))
-            same = earlier is not None and earlier.id == codec.id
-            return codec.knowing(earlier.config) if earlier is not None and same else codec
+            if earlier is None or earlier.id != codec.id:
+                return codec
+            if earlier.weights_sha256 is None:
+                return codec.knowing(earlier.config)
         names = [task.name for task in codec.tasks]
-        samples = Samples(len(source), read or reader(source, names))
+        own = reader(source, names)  # whoever takes many samples has no use for their other tasks
+        many = codec.learns_from > LOOKED_AT
+        samples = Samples(len(source), own if many else read or own, codec.learns_from)
         return codec.learning(samples, len(source))
 
     return codec_set.changed(learnt)

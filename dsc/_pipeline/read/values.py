@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from dsc._columns.column import Column, TableColumn
 from dsc._pipeline.read.columns import ArchiveColumns
 from dsc._pipeline.read.originals import spread
-from dsc._schemas import Task, TaskKind, carrying_streams, resolve_tasks
+from dsc._schemas import VECTORS, Task, TaskKind, carrying_streams, resolve_tasks
 from dsc._storage.read.archive import Archive
 from dsc._storage.read.pack_reader import PackReader
 
@@ -228,7 +228,7 @@ class _Collected:
             return
         flat = np.concatenate([part.reshape(-1) for part in self._parts])
         found.numbers = _numbers(flat)
-        channels = self._task.channels if self._task.kind is TaskKind.VECTOR else 0
+        channels = self._task.channels if self._task.kind in VECTORS else 0
         if 1 < channels <= 16:
             rows = np.concatenate(self._parts)
             names = [_class_name(self._task, at) for at in range(channels)]

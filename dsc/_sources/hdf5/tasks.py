@@ -138,7 +138,7 @@ class TaskFinder:
         if dataset.item.files:
             return probe(read_bytes(self._files, cell, where), where)
         array, _ = read_cell(self._files, cell, where, indexes=True)
-        if stated.kind == "vector":
+        if stated.kind in ("vector", "embedding"):
             return look(array.reshape(-1), format="hdf5")
         if array.ndim == 3 and self._is_first(name, dataset, array.shape):
             self.first.add(name)

@@ -21,6 +21,7 @@ between | image or label map, exact |
 | name says nothing; 16 bits, one channel | image, exact |
 | other numbers a pixel | array, exact |
 | one number; a few, or a small matrix | class; vector |
+| name says embedding, 64 floats or more | embedding |
 """
 
 from collections.abc import Mapping
@@ -31,6 +32,7 @@ import numpy as np
 
 from dsc._schemas import FEATURE_DTYPES, Task, TaskKind
 from dsc._sources.meaning.decode import Conversion
+from dsc._sources.meaning.embeddings import embedding_words, is_embedding
 from dsc._sources.meaning.evidence import KNOWN_DTYPES, SIGNED, Evidence
 from dsc._sources.meaning.names import is_about_depth, is_about_light, kind_of_name
 from dsc._sources.meaning.units import FileUnit, coarse_enough
@@ -39,9 +41,11 @@ from dsc.errors import UsageError
 ALPHA = "_alpha"  # what follows the name of a task, in that of its alpha
 DEPTH_UNIT_M = 1 / 1000  # of Kinect, RealSense, ScanNet, 7-Scenes and most 16-bit depth files
 KINDS = (
-    "image", "rgb", "depth", "normal", "label", "class", "vector", "disparity", "flow", "array",
+    "image", "rgb", "depth", "normal", "label", "class", "vector", "embedding", "disparity", "flow",
+    "array",
 )  # fmt: skip
 VALUE_KINDS = ("text", "json", "bytes", "scalar", "time", "matrix", "feature")  # no pictures
+VECTOR_KINDS = ("vector", "embedding")
 MAPS = ("depth", "normal", "label", "disparity", "flow", "array", "image", "rgb")
 FAR = 1000  # depth of floating point beyond this is often a sky's, or no depth
 ROOM_M = (0.3, 25.0)  # where the 95th percentile of a room's depth lies
@@ -141,7 +145,7 @@ def decide(name: str, found: Evidence, stated: Stated, where: str) -> Meaning:
         )
     if not found.is_map and not (kind in MAPS and len(found.shape) in (2, 3)):
         return _numbers(name, found, stated, where)
-    if kind in ("class", "vector"):
+    if kind in ("class", *VECTOR_KINDS):
         raise UsageError(f"{where}: shape {found.shape} is a map, not a {kind}")
     if found.alpha and kind not in (WITH_ALPHA if not found.palette else (None, *WITH_ALPHA)):
         found, conversion = _without_alpha(name, found, stated, where), Conversion(alpha="drop")
@@ -199,23 +203,31 @@ def _numbers(name: str, found: Evidence, stated: Stated, where: str) -> Meaning:
     """One number, a few, or a small matrix, which becomes a vector row by row."""
     length = int(np.prod(found.shape, dtype=np.int64))
     kind, dtype = stated.kind, WIDER.get(found.dtype, found.dtype)
-    if kind is None:
+    if kind is None and is_embedding(name, dtype, length):
+        kind = "embedding"
+    elif kind is None:
         kind = "vector" if found.shape or found.is_float else "class"
-    if kind not in ("class", "vector") or (kind == "class" and length != 1):
+    if kind not in ("class", *VECTOR_KINDS) or (kind == "class" and length != 1):
         raise UsageError(
             f"{where}: shape {found.shape} cannot be {kind}; it holds no map: "
             f"say --kinds {name}=class or {name}=vector"
         )
     if kind == "class" and found.is_float:
         raise UsageError(f"{where}: {found.dtype} cannot be a class; say --kinds {name}=vector")
+    if kind == "embedding" and not found.is_float:
+        raise UsageError(
+            f"{where}: {found.dtype} cannot be an embedding, which is floats; say --kinds "
+            f"{name}=vector"
+        )
     what = "one number" if length == 1 else f"{length} numbers"
+    what = f"named like embeddings, {what}" if kind == "embedding" else what
     task = Task.model_validate(
         {"name": name, "kind": kind, "dtype": dtype, "classes": stated.classes}
         | {"channels": 0 if kind == "class" else length}
     )
-    return Meaning(
-        task, f"stated: {stated.kind}" if stated.kind else what, found.shape, found.dtype
-    )
+    words = () if stated.kind else embedding_words(name, kind, dtype, length)
+    why = f"stated: {stated.kind}" if stated.kind else what
+    return Meaning(task, why, found.shape, found.dtype, warnings=words)
 
 
 def _as_stated(name: str, kind: str, found: Evidence, where: str) -> Meaning:

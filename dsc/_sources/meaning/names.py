@@ -41,8 +41,9 @@ _LIGHT = (
     "shading", "reshading", "edge*", "keypoint*", "curvature*", "thermal", "infrared", "ir", "nir",
     "reflectance", "irradiance", "roughness", "specular",
 )  # fmt: skip
+_EMBEDDINGS = ("embedding*", "embed", "embeds")
 _PICTURES = (
-    *_LIGHT, "pose*", "camera*", "embedding*", "caption*", "intrinsic*", "extrinsic*",
+    *_LIGHT, *_EMBEDDINGS, "pose*", "camera*", "caption*", "intrinsic*", "extrinsic*",
     "confidence*", "matte*", "alpha*", "saliency", "velodyne*", "lidar*",
 )  # fmt: skip
 SPLITS = {
@@ -143,6 +144,11 @@ def split_of(parts: Iterable[str]) -> str:
 def is_about_light(name: str) -> bool:
     """Tell whether a name says that its values are light, or drawn from it."""
     return any(_is(word, _LIGHT) for word in _words(name))
+
+
+def names_embedding(name: str) -> bool:
+    """Tell whether a name says that its values are embeddings."""
+    return any(_is(word, _EMBEDDINGS) for word in _words(name))
 
 
 def _words(name: str) -> list[str]:

@@ -33,6 +33,7 @@ from dsc._sources.meaning.decide import (
     decide,
 )
 from dsc._sources.meaning.decode import Conversion, probe
+from dsc._sources.meaning.embeddings import embedding_words, is_embedding
 from dsc._sources.meaning.evidence import PROBES, Evidence, look, merge
 from dsc._sources.meaning.names import kind_of_name
 from dsc._sources.meaning.options import TaskOptions
@@ -214,8 +215,11 @@ class FormFinder:
                 f"{one.task}: named like a map, but of another size than the pictures beside it; "
                 "kept as a matrix, exactly",
             )
+        dtype = _dtype(leaf_of(kind))
+        if len(shape) == 1 and _embeds(one.task, dtype, shape[0], stated):
+            return Form.LISTS, _embedding(one, kind, dtype, shape[0], stated), False
         task = Task.model_validate(
-            {"name": one.task, "kind": "matrix", "dtype": _dtype(leaf_of(kind)), "shape": shape}
+            {"name": one.task, "kind": "matrix", "dtype": dtype, "shape": shape}
         )
         spelt = "×".join("any" if n < 0 else str(n) for n in shape)
         why = f"lists of numbers, {spelt}"
@@ -257,6 +261,27 @@ class FormFinder:
         if not meaning.task.is_map:
             raise UsageError(f"column {one.name}: cannot be {stated.kind}")
         return Form.LISTS, meaning, first
+
+
+def _embeds(name: str, dtype: str, length: int, stated: Stated) -> bool:
+    """Tell whether lists of numbers are an embedding: stated, or by its name."""
+    if stated.kind is None:
+        return is_embedding(name, dtype, length)
+    return stated.kind == "embedding"
+
+
+def _embedding(one: Given, kind: Any, dtype: str, length: int, stated: Stated) -> Meaning:
+    if length < 1 or not dtype.startswith("float"):
+        raise UsageError(
+            f"column {one.name}: {kind} cannot be an embedding, which is as many floats in every "
+            f"row; say --kinds {one.task}=matrix"
+        )
+    task = Task.model_validate(
+        {"name": one.task, "kind": "embedding", "dtype": dtype, "channels": length}
+    )
+    words = () if stated.kind else embedding_words(one.task, "embedding", dtype, length)
+    why = f"stated: {stated.kind}" if stated.kind else f"named like embeddings, {length} numbers"
+    return Meaning(task, why, (length,), str(kind), warnings=words)
 
 
 def _spelt(one: Given, first: bool) -> str:

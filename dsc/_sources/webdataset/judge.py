@@ -12,8 +12,9 @@ import numpy as np
 
 from dsc._files.formats import read_content
 from dsc._schemas import Task, TaskKind
-from dsc._sources.meaning.decide import MAPS, Meaning, Stated, check_invalid, decide
+from dsc._sources.meaning.decide import MAPS, VECTOR_KINDS, Meaning, Stated, check_invalid, decide
 from dsc._sources.meaning.decode import probe
+from dsc._sources.meaning.embeddings import embedding_words, is_embedding
 from dsc._sources.meaning.endings import (
     CLASS_ENDINGS,
     PICKLES,
@@ -144,8 +145,9 @@ def _arrays(field: Field, probes: Sequence[Probe], kind: str | None) -> Meaning:
     task: dict[str, Any] = {"name": field.name, "dtype": dtype}
     if not shape and kind in (None, "scalar"):
         task |= {"kind": "scalar", "channels": 0}
-    elif len(shape) == 1 and kind in (None, "vector") and 0 < shape[0] <= MOST_NUMBERS:
-        task |= {"kind": "vector", "channels": shape[0]}
+    elif len(shape) == 1 and kind in (None, *VECTOR_KINDS) and 0 < shape[0] <= MOST_NUMBERS:
+        named = "embedding" if is_embedding(field.name, dtype, shape[0]) else "vector"
+        task |= {"kind": kind or named, "channels": shape[0]}
     elif shape and kind in (None, "matrix"):
         task |= {"kind": "matrix", "shape": shape}
     elif len(shape) == 3 and kind == "feature":
@@ -160,7 +162,9 @@ def _arrays(field: Field, probes: Sequence[Probe], kind: str | None) -> Meaning:
         "back the numbers, in other bytes",
     )
     made = _task(task)
-    return Meaning(made, _why(field, kind), found[0].shape, dtype, warnings=warnings if odd else ())
+    words = embedding_words(made.name, made.kind, dtype, made.channels) if kind is None else ()
+    warnings = (*(warnings if odd else ()), *words)
+    return Meaning(made, _why(field, kind), found[0].shape, dtype, warnings=warnings)
 
 
 def _whole(field: Field, probes: Sequence[Probe]) -> Meaning:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc._files.formats.single_array import read_one
-from dsc._schemas import SHAPED, Task, TaskKind
+from dsc._schemas import SHAPED, VECTORS, Task, TaskKind
 from dsc._sources.meaning.decode import UNCHANGED, Conversion, read_array
 from dsc._sources.meaning.endings import JSON_ENDINGS
 from dsc.errors import SampleError
@@ -64,9 +64,9 @@ def parse(data: bytes, kind: TaskKind, ending: str, where: str) -> Any:
     if last in JSON_ENDINGS:
         return json.loads(data)
     text = data.decode().strip()
-    if kind in (TaskKind.VECTOR, *SHAPED):
+    if kind in (*VECTORS, *SHAPED):
         found = read_one(data, where)
-        return found.ravel() if kind is TaskKind.VECTOR else found
+        return found.ravel() if kind in VECTORS else found
     if _WHOLE.fullmatch(text):
         return int(text)
     return text if kind is TaskKind.TIME else float(text)

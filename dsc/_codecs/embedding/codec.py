@@ -1,0 +1,318 @@
+"""The codec `embedding`: vectors of floats, each component off by at most a step.
+
+A payload, little-endian::
+
+    u8   level     of the step (`steps`), or 0
+    ...            level 0: the vector as it is, or nothing where all of it is 0. Else words of the
+                   entropy coder, without the zero bytes at their end: the number of the scale,
+                   under the prior's table or, where it has none, uniform from -8800 to 8800; the
+                   symbols of all components, each under the table of its class; of levels above
+                   100 their lower bits, uniform
+
+A symbol k is what a component has off its centre, in steps, to the nearest whole number. Of levels
+above 100 it is written as the nearest multiple of 2^b, under the tables, and b lower bits, the
+higher half of them below it. It comes back as centre + (k ± 1/16) · step: farther from the centre
+by a sixteenth of a step, because values that are rounded to 0 take from a vector's length, and a
+classifier misses that. These are binary64 operations, each rounded once, and the same everywhere.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load
+
+from dsc._codecs.base import Array, Sample
+from dsc._codecs.coding.entropy import ESCAPE_OFFSET, SymbolDecoder, SymbolEncoder
+from dsc._codecs.coding.weights_file import facts_of, save_with_facts
+from dsc._codecs.embedding.learn import FEWEST, priors_of
+from dsc._codecs.embedding.prior import Prior
+from dsc._codecs.embedding.steps import (
+    MOST_SCALE,
+    level_within,
+    low_bits,
+    root_mean_square,
+    scale_number,
+    scale_of,
+    step_of,
+    table_step,
+)
+from dsc._codecs.maps.base import TaskCodec
+from dsc._schemas import Quality, Task, TaskKind
+from dsc._schemas.quality import DEFAULT_QUALITY
+from dsc.errors import CodecError
+
+KIND = "dsc embedding 1"
+AS_IT_IS = 0  # the level of a vector that no step holds, or that has no direction
+OUTWARDS = 16  # of a step, by how much less than a whole one of so many parts
+ROOM = 0.5 + 1 / OUTWARDS  # steps by which a component may be off
+CHUNK_BITS = 16  # of lower bits that are coded at once
+HUGE = 1e100  # of a component, from which on its vector is not learnt from
+TRIED = 64  # vectors that what was learnt is tried on
+
+
+@dataclass(frozen=True)
+class Symbols:
+    """A vector as it is coded.
+
+    Attributes
+    ----------
+    level
+        Of the step.
+    scale
+        Number of the vector's scale.
+    values
+        (N,) int64, one a component.
+    """
+
+    level: int
+    scale: int
+    values: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, values: NDArray[np.float64], level: int, scale: int) -> Self | None:
+        """Round what components have off their centres; None where that is no symbols' range."""
+        step = step_of(level) * scale_of(scale)
+        if step == 0 or not math.isfinite(step):
+            return None if values.any() else cls(level, scale, np.zeros(len(values), np.int64))
+        rounded = np.rint(values / step)
+        if np.abs(rounded).max() >= ESCAPE_OFFSET - 1 << low_bits(level):
+            return None
+        return cls(level, scale, rounded.astype(np.int64))
+
+    def parted(self, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the nearest multiples of 2^count, and what lies from half of it below them on."""
+        raised = self.values + (1 << count >> 1)
+        high = raised >> count
+        return high, raised - (high << count)
+
+    def restored(self, prior: Prior, dtype: str) -> Array:
+        """Return the vector that these symbols stand for."""
+        step = step_of(self.level) * scale_of(self.scale)
+        parts = OUTWARDS * self.values + np.sign(self.values)
+        with np.errstate(all="ignore"):  # what overflows is no vector that was coded
+            return (prior.centre() + parts * (step / OUTWARDS)).astype(dtype)
+
+
+class EmbeddingCodec(TaskCodec):
+    """Vectors with loss, at any quality; a bound on the error of a component is kept."""
+
+    id: ClassVar[str] = "embedding"
+    learns_from: ClassVar[int] = 1024
+    _bound: float | None = None
+
+    def __init__(self, tasks: Sequence[Task], priors: Mapping[str, Prior] | None = None) -> None:
+        super().__init__(tasks)
+        self.priors = dict(priors or {})
+        self._unlearnt = Prior.unlearnt()
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], weights: bytes | None) -> Self:
+        """Make the codec that an archive describes.
+
+        Raises
+        ------
+        CodecError
+            When the configuration or the weights file is none of this codec.
+        """
+        tasks = cls.tasks_of(config)
+        return cls(tasks, None if weights is None else _read_priors(tasks, weights))
+
+    def weights(self) -> bytes | None:
+        """Return the file of what was learnt of embeddings; None where nothing was."""
+        if not self.priors:
+            return None
+        tensors = {
+            f"{name}.{part}": array
+            for name, prior in self.priors.items()
+            for part, array in prior.tensors().items()
+        }
+        facts = {name: prior.facts() for name, prior in self.priors.items()}
+        return save_with_facts(tensors, {"kind": KIND, "tasks": facts})
+
+    def learning(self, samples: Sequence[Sample], count: int) -> Self:
+        """Return this codec with what vectors have in common, where knowing it takes fewer bytes.
+
+        Parameters
+        ----------
+        samples
+            Some samples of the data, far apart.
+        count
+            How many samples the data has.
+        """
+        learnt = {task.name: self._learnt(task, samples, count) for task in self.tasks}
+        return type(self)(self.tasks, {name: one for name, one in learnt.items() if one})
+
+    def _learnt(self, task: Task, samples: Sequence[Sample], count: int) -> Prior | None:
+        """Return the prior that takes the fewest bytes, its own among them; None for none."""
+        vectors = [one[task.name] for one in samples if task.name in one]
+        known = np.array([v for v in vectors if float(np.abs(v).max()) < HUGE], np.float64)
+        if len(known) < FEWEST:
+            return None
+        tried = known[1::2][:TRIED].astype(task.dtype)
+
+        def bytes_of(prior: Prior | None) -> float:
+            codec = type(self)([task], {task.name: prior} if prior else None)
+            coded = [len(codec.encode_task(task, one, DEFAULT_QUALITY)) for one in tried]
+            return count * sum(coded) / len(coded) + len(codec.weights() or b"")
+
+        half = [None, *priors_of(known[::2], count)]
+        best = min(range(len(half)), key=lambda at: bytes_of(half[at]))
+        return [None, *priors_of(known, count)][best]
+
+    def knowing(self, config: Mapping[str, Any]) -> Self:
+        """Return this codec as it is: what it knows is in its weights file."""
+        return self
+
+    def packed_dtype(self, stream: str) -> str | None:
+        """Return None: payloads are no numbers; packs put many of them together."""
+        return None
+
+    def of_tasks(self, tasks: Sequence[str], dictionary: bytes | None) -> Self:
+        """Return this codec for some of its tasks; a dictionary saves nothing here."""
+        other = copy(self)
+        other.tasks = tuple(task for task in self.tasks if task.name in tasks)
+        other._task = {task.name: task for task in other.tasks}
+        other.priors = {name: one for name, one in self.priors.items() if name in tasks}
+        return other
+
+    def refusal(self, task: Task) -> str | None:
+        """Refuse what is no embedding."""
+        if task.kind is TaskKind.VECTOR and task.dtype.startswith("float"):
+            return f"changes values a little; say --kinds {task.name}=embedding if it may"
+        if task.kind is not TaskKind.EMBEDDING:
+            return f"codes embeddings, not {task.kind.value} tasks"
+        return None
+
+    def encode_batch(self, samples: Sequence[Sample], quality: Quality) -> list[dict[str, bytes]]:
+        """Encode samples; of a task with a bound, at the coarsest step that keeps it."""
+        coders = {
+            task: self._within(quality.max_error[task.name].value)
+            if task.name in quality.max_error
+            else self
+            for task in self.tasks
+        }
+        return [
+            {
+                task.name: coder._encode(task, sample[task.name], quality.of(task.name))
+                for task, coder in coders.items()
+                if task.name in sample
+            }
+            for sample in samples
+        ]
+
+    def _within(self, bound: float) -> Self:
+        """Return this codec with a bound on the error, which says the level in place of quality."""
+        other = copy(self)
+        other._bound = bound
+        return other
+
+    def encode_task(self, task: Task, array: Array, quality: int) -> bytes:
+        """Encode a vector; as it is where no step keeps what is promised."""
+        if not array.any():
+            return bytes([AS_IT_IS])
+        prior = self._prior(task)
+        values = _finite(task, array) - prior.centre()
+        scale = scale_number(root_mean_square(values))
+        level, most = quality, step_of(quality) * scale_of(scale)
+        if self._bound is not None:
+            level, most = level_within(self._bound / ROOM, scale), self._bound
+        symbols = Symbols.of(values, level, scale)
+        if symbols is not None:
+            error = np.abs(symbols.restored(prior, task.dtype).astype(np.float64) - array)
+            if (error <= most).all():
+                return bytes([level]) + _write(symbols, prior)
+        return bytes([AS_IT_IS]) + array.astype(_stored(task)).tobytes()
+
+    def decode_task(self, task: Task, data: bytes, max_pixels: int) -> Array:
+        """Decode a vector."""
+        level, body = data[0], data[1:]
+        if level == AS_IT_IS:
+            stored = _stored(task)
+            if not body:
+                return np.zeros(task.channels, task.dtype)
+            if len(body) != task.channels * stored.itemsize:
+                raise ValueError(f"{len(body)} bytes of {task.channels} values {task.dtype}")
+            return np.frombuffer(body, stored).astype(task.dtype)
+        prior = self._prior(task)
+        found = _read(level, body, prior, task.channels).restored(prior, task.dtype)
+        if not np.isfinite(found).all():
+            raise ValueError("a component is not finite")
+        return found
+
+    def _prior(self, task: Task) -> Prior:
+        return self.priors.get(task.name, self._unlearnt)
+
+
+def _finite(task: Task, array: Array) -> NDArray[np.float64]:
+    """Return a vector in binary64; refuse one that is not finite."""
+    odd = np.flatnonzero(~np.isfinite(array))
+    if len(odd):
+        raise ValueError(
+            f"component {odd[0]} is {array[odd[0]]}, and nothing is near that; --kinds "
+            f"{task.name}=vector keeps such vectors exactly, --on-error skip leaves them out"
+        )
+    return array.astype(np.float64)
+
+
+def _write(symbols: Symbols, prior: Prior) -> bytes:
+    encoder, count = SymbolEncoder(), low_bits(symbols.level)
+    tables = prior.scale_tables
+    if tables is None:
+        encoder.put_uniform(np.array([symbols.scale + MOST_SCALE]), 2 * MOST_SCALE + 1)
+    else:
+        encoder.put(np.array([symbols.scale], np.int32), np.zeros(1, np.uint8), tables)
+    high, low = symbols.parted(count)
+    numbers = prior.numbers(len(high))
+    encoder.put(high.astype(np.int32), numbers, prior.tables(table_step(symbols.level)))
+    for shift, bits in _chunks(count):
+        encoder.put_uniform((low >> shift & (1 << bits) - 1).astype(np.int32), 1 << bits)
+    return encoder.finish().rstrip(b"\0")
+
+
+def _read(level: int, body: bytes, prior: Prior, components: int) -> Symbols:
+    if body.endswith(b"\0"):
+        raise ValueError("zero bytes follow the last word")
+    decoder, count = SymbolDecoder(body + bytes(-len(body) % 4)), low_bits(level)
+    tables = prior.scale_tables
+    if tables is None:
+        scale = int(decoder.get_uniform(1, 2 * MOST_SCALE + 1)[0]) - MOST_SCALE
+    else:
+        scale = int(decoder.get(np.zeros(1, np.uint8), tables)[0])
+    high = decoder.get(prior.numbers(components), prior.tables(table_step(level)))
+    values = high.astype(np.int64) << count
+    for shift, bits in _chunks(count):
+        values += decoder.get_uniform(components, 1 << bits).astype(np.int64) << shift
+    decoder.check_end()
+    return Symbols(level, scale, values - (1 << count >> 1))
+
+
+def _chunks(count: int) -> list[tuple[int, int]]:
+    """Return where groups of bits begin, and how many each has."""
+    return [(at, min(CHUNK_BITS, count - at)) for at in range(0, count, CHUNK_BITS)]
+
+
+def _stored(task: Task) -> np.dtype[Any]:
+    return np.dtype(task.dtype).newbyteorder("<")
+
+
+def _read_priors(tasks: Sequence[Task], weights: bytes) -> dict[str, Prior]:
+    try:
+        facts, tensors = facts_of(weights, KIND)["tasks"], load(weights)
+        return {
+            task.name: Prior.of(_own(tensors, task.name), facts[task.name], task.channels)
+            for task in tasks
+            if task.name in facts
+        }
+    except (KeyError, TypeError, ValueError, SafetensorError) as error:
+        raise CodecError(f"embedding: not a weights file of this codec: {error}") from None
+
+
+def _own(tensors: Mapping[str, Array], name: str) -> dict[str, Array]:
+    pairs = [(key.rpartition("."), array) for key, array in tensors.items()]
+    return {part: array for (task, _, part), array in pairs if task == name}
