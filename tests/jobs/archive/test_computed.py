@@ -17,6 +17,7 @@ from dsc._backbones.registry import load_backbone
 from dsc._bench.server import serve
 from dsc._jobs.archive.append import append
 from dsc._jobs.archive.compress import compress
+from dsc._pipeline.metrics import cosine_distance
 from dsc._schemas import Task, TaskKind
 from dsc._sources.base import SourceSample
 from dsc._storage.read.verify import verify_archive
@@ -180,7 +181,14 @@ def test_named_tasks_come_with_the_embeddings_of_pictures_that_are_not_kept(
     tmp_path: Path,
 ) -> None:
     two = Pictures(n=3, only=("rgb", "gray"))
-    compress(two, tmp_path / "a", tasks="gray", of="rgb", **SMALL, **SIZES | {"codec": "gray=png"})
+    compress(
+        two,
+        tmp_path / "a",
+        tasks="gray",
+        of="rgb",
+        **SMALL,
+        **SIZES | {"codec": "gray=png,embedding=plain"},
+    )
     assert [task.name for task in dsc.open(tmp_path / "a").tasks] == ["gray", "embedding"]
     assert np.array_equal(dsc.open(tmp_path / "a")[1]["embedding"], embedding(1))
 
@@ -223,8 +231,8 @@ def test_vectors_made_elsewhere_are_not_taken_for_an_archives_own(
 
 def test_originals_give_other_embeddings_than_decoded_pictures(tmp_path: Path) -> None:
     compress(Pictures(n=3), tmp_path / "a", codec="rgb=jpeg", quality=20)
-    append(tmp_path / "a", **SMALL)
-    append(tmp_path / "a", Pictures(n=3), embed=f"original={LITE0}", side=32)
+    append(tmp_path / "a", **SMALL, exact=True)
+    append(tmp_path / "a", Pictures(n=3), embed=f"original={LITE0}", side=32, exact=True)
     sample = dsc.open(tmp_path / "a")[1]
     assert np.array_equal(sample["original"], embedding(1))
     assert not np.array_equal(sample["embedding"], sample["original"])
@@ -233,8 +241,8 @@ def test_originals_give_other_embeddings_than_decoded_pictures(tmp_path: Path) -
 def test_two_backbones_pictures_or_sides_have_a_task_each(tmp_path: Path) -> None:
     two = Pictures(n=3, only=("rgb", "gray"))
     compress(two, tmp_path / "a", **SIZES | {"codec": "rgb=png,gray=png"})
-    append(tmp_path / "a", **SMALL)
-    append(tmp_path / "a", embed=f"of_gray={LITE0}", of="gray", side="own")
+    append(tmp_path / "a", **SMALL, exact=True)
+    append(tmp_path / "a", embed=f"of_gray={LITE0}", of="gray", side="own", exact=True)
     sample = dsc.open(tmp_path / "a")[2]
     assert np.array_equal(sample["embedding"], embedding(2))
     assert np.array_equal(sample["of_gray"], embedding(2, "gray", "own"))
@@ -319,7 +327,7 @@ def test_the_command_line_makes_proves_and_exports_them(archive: Path, tmp_path:
     ran = run_dsc("export", archive, "--out", tmp_path / "files", "--tasks", "embedding")
     assert ran.code == 0, ran.err
     found = np.load(next((tmp_path / "files").rglob("*p004*")))
-    assert np.allclose(found, embedding(4), atol=0.05)
+    assert 0 < cosine_distance(embedding(4), found) < 0.15  # at quality 60
 
 
 def test_what_is_computed_counts_for_no_proof_against_the_source(tmp_path: Path) -> None:
