@@ -107,7 +107,7 @@ class Size:
     path_steps: int
 
 
-FULL = Size(8000, 2400, 600, judge_steps=1500, shared_steps=1500, path_steps=400)
+FULL = Size(8000, 2400, 400, judge_steps=1000, shared_steps=1200, path_steps=300)
 QUICK = Size(64, 48, 16, judge_steps=3, shared_steps=3, path_steps=2)
 
 

@@ -10,12 +10,13 @@ from torch import Tensor, nn
 
 from dsc._training.research.mpa.batches import Schedule, to_planes
 from dsc._training.research.mpa.blocks import PathBlock
-from dsc._training.research.mpa.codec import CodecSpec, Decoded, MultiPathCodec, rate_lambda
+from dsc._training.research.mpa.codec import Decoded, MultiPathCodec
 from dsc._training.research.mpa.levels import (
     LEVELS,
     LevelGain,
     decoder_fraction,
     encoder_fraction,
+    rate_lambda,
 )
 from dsc._training.research.mpa.losses import (
     AnswerDivergence,
@@ -30,6 +31,7 @@ from dsc._training.research.mpa.paths import (
     side_path,
     split_by_score,
 )
+from dsc._training.research.mpa.spec import CodecSpec
 from dsc._training.research.mpa.task_networks import IGNORED, TaskNetwork, fit
 from dsc._training.research.mpa.training import train_path, train_shared
 from dsc.errors import UnknownTaskError, UsageError
@@ -354,4 +356,4 @@ def test_bad_input_is_refused_and_named() -> None:
         with pytest.raises(UsageError, match="bottleneck, inverted, or lora-RANK"):
             codec.add_task("seg", kind)
     with pytest.raises(UsageError, match="200 latents: at most 192"):
-        MultiPathCodec(CodecSpec(latents=200))
+        CodecSpec(latents=200)

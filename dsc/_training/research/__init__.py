@@ -1,6 +1,7 @@
-"""The networks of "Multi-Modal Multi-Task Data Compression" (Alvandian, Bachmann), to compare with.
+"""Networks of papers, to compare with and to learn from; they write no archives.
 
-They are built on compressai's layers, are trained for one rate each, and write no archives. This is
-the only package that imports compressai; nothing imports it but by a name in
-`dsc._training.networks.NETWORKS`.
+Those of "Multi-Modal Multi-Task Data Compression" (Alvandian, Bachmann) are built on compressai's
+layers and are trained for one rate each; nothing imports them but by a name in
+`dsc._training.networks.NETWORKS`. This is the only package that imports compressai. `mpa` is a
+codec whose one bitstream several decoder paths read, in plain torch.
 """

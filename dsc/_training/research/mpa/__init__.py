@@ -6,9 +6,9 @@ one for each task (a side path). Which positions of the picture go through which
 and by one number that the caller sets.
 
 - `levels`: the eight levels of rate, and what part of the positions goes the main way.
-- `paths`: main and side paths, the predictor of scores, the split.
-- `blocks`: blocks and stages with several paths.
-- `codec`: `MultiPathCodec`: pictures to latents and back, and what they cost.
+- `paths`: main and side paths, the predictor of scores, the split. `blocks`: what has them.
+- `spec`, `transforms`, `entropy`: how large a codec is, and its parts.
+- `codec`: `MultiPathCodec`: pictures to latents and back by a task's path, and what they cost.
 - `losses`: squared error, distance of features, divergence of a task network's answers.
 - `task_networks`: small networks that look at decoded pictures. `batches`: what a step sees.
 - `training`: the first stage trains all that tasks share; the second one task's paths and nothing

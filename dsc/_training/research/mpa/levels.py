@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from dsc.errors import UsageError
 
 LEVELS = 8
+LAMBDAS = 0.0006, 0.055  # of the first and the last level, geometric between them
 
 
 def check_level(level: Tensor, what: str = "level") -> None:
@@ -41,6 +42,12 @@ def decoder_fraction(slider: Tensor) -> Tensor:
     1 - (q_task - 1) / 7: at 1 all do, and the task's own path is not seen; at 8 none does.
     """
     return 1 - (slider - 1) / (LEVELS - 1)
+
+
+def rate_lambda(level: Tensor) -> Tensor:
+    """Return λ (B,), what 255² · MSE is worth in bits a pixel at levels (B,)."""
+    low, high = LAMBDAS
+    return low * (high / low) ** ((level - 1) / (LEVELS - 1))
 
 
 def at_level(table: Tensor, level: Tensor) -> Tensor:

@@ -191,7 +191,8 @@ def split_by_score(scores: Tensor, fraction: Tensor) -> Tensor:
     """
     flat = scores.flatten(1)
     order = flat.argsort(dim=1, descending=True, stable=True)
-    rank = torch.empty_like(order).scatter_(1, order, torch.arange(flat.shape[1]).expand_as(order))
+    places = torch.arange(flat.shape[1], device=flat.device).expand_as(order)
+    rank = torch.empty_like(order).scatter_(1, order, places)
     count = (fraction * flat.shape[1]).round()
     return (rank < count[:, None]).view_as(scores)
 

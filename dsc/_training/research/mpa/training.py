@@ -14,8 +14,13 @@ from torch import Tensor
 
 from dsc._training.divergence import DivergenceWatch
 from dsc._training.research.mpa.batches import Schedule, draw, to_planes
-from dsc._training.research.mpa.codec import MultiPathCodec, rate_lambda
-from dsc._training.research.mpa.levels import LEVELS, decoder_fraction, encoder_fraction
+from dsc._training.research.mpa.codec import MultiPathCodec
+from dsc._training.research.mpa.levels import (
+    LEVELS,
+    decoder_fraction,
+    encoder_fraction,
+    rate_lambda,
+)
 from dsc._training.research.mpa.losses import Term, weighed
 from dsc._training.research.mpa.paths import ratio_loss
 from dsc._training.schedule import lr_share
