@@ -77,6 +77,10 @@ COMMANDS = {
     "webdataset": "python -m benchmarks.webdataset",
     "workers": "python -m benchmarks.workers --frames 300 --seconds 0 --rounds 1",
     "stream": "dsc bench stream --out {out}/stream",
+    "machine": "dsc bench machine --tasks classification,probes,detection --out {out}/machine",
+    "machine-segmentation": "dsc bench machine --tasks segmentation --codecs av1 "
+    "--qualities 30,45 --seeds 3 --out {out}/machine-segmentation",
+    "without-pixels": "python -m benchmarks.without_pixels",
     "sequences": "dsc bench sequences --out {out}/sequences",
     "sequence-epoch": "python -m benchmarks.sequence_epoch",
     "depth-from-rgb": "python examples/depth_from_rgb.py --seeds 3",

@@ -26,6 +26,7 @@ RUN_BY = {
     "docs/derived.md": "tests/codecs/derived/test_rules.py",
     "docs/recordings.md": "tests/pipeline/read/test_sequences.py",
     "docs/streaming.md": "tests/examples/test_guide.py",
+    "docs/training_without_pixels.md": "tests/examples/test_without_pixels.py",
     "docs/replay.md": "tests/replay/buffer/test_replay_doc.py",
     "docs/replay_select.md": "tests/replay/selection/test_selection_doc.py",
     "docs/codec_that_keeps_learning.md": "tests/replay/experiment/test_keeps_learning_doc.py",

@@ -10,8 +10,9 @@ import torch
 from dsc._backbones.base import Layer
 from dsc._backbones.registry import load_backbone
 from dsc._bench.machine import datasets
-from dsc._bench.machine.carriers import ANCHOR, Uncompressed, carriers_of
+from dsc._bench.machine.carriers import ANCHOR, Uncompressed
 from dsc._bench.machine.classification import compare
+from dsc._bench.machine.contenders import carriers_of
 from dsc._bench.machine.datasets import class_numbers, nyu_table, own_set, scenes
 from dsc._bench.machine.detection import boxes_of, overlap, precision_of, targets
 from dsc._bench.machine.heads import Ridge, Schedule, seeded, train_head

@@ -8,18 +8,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from dsc._bench.machine.network import PIXELS, Network
+from dsc._bench.machine.network import PIXELS
+from dsc._bench.machine.operations import mmac_of
 from dsc._bench.machine.pictures import Array, PictureSet
 from dsc._bench.rate_distortion.candidates import USUAL_QUALITIES, Coder, ComparedCodec
 from dsc._bench.speed.clock import processor_s
-from dsc._codecs.registry import OF_GROUPS
 from dsc._schemas import Quality, Task, TaskKind
+from dsc._schemas.quality import DEFAULT_QUALITY
 from dsc._threads import single_thread
-from dsc.errors import CodecError, UsageError
 
 UNCOMPRESSED = "uncompressed"
 ANCHOR = "av1"
-CODECS = "jpeg,webp,avif,av1"
 RGB = Task(name="rgb", kind=TaskKind.IMAGE, dtype="uint8", channels=3)
 # from about 0.1 bpp to where machines see no difference any more; each codec's scale is its own
 _QUALITIES = {
@@ -75,6 +74,14 @@ class Carrier(Protocol):
         """Encode and decode every picture."""
         ...
 
+    def shared_bytes(self, data: PictureSet) -> int:
+        """Return the size of what all pictures share: weights, and what was learnt of them."""
+        ...
+
+    def codec_mmac(self, data: PictureSet) -> float:
+        """Count the operations of the codec's own networks to encode and decode a picture."""
+        ...
+
 
 class Uncompressed:
     """The pictures as they are: what everything else is held to."""
@@ -93,6 +100,14 @@ class Uncompressed:
     def code(self, data: PictureSet, quality: int) -> Carried:
         """Return the pictures, and the bytes of their pixels."""
         return Carried(data.pictures, [one.nbytes for one in data.pictures], 0.0, 0.0)
+
+    def shared_bytes(self, data: PictureSet) -> int:
+        """Return 0: pictures share nothing."""
+        return 0
+
+    def codec_mmac(self, data: PictureSet) -> float:
+        """Return 0: nothing is coded."""
+        return 0.0
 
 
 class Pixels:
@@ -118,6 +133,15 @@ class Pixels:
         """Encode and decode every picture."""
         return coded_by(self._coder, RGB.name, data.pictures, quality)
 
+    def shared_bytes(self, data: PictureSet) -> int:
+        """Return the size of the codec's weights."""
+        return len(self._coder.weights() or b"")
+
+    def codec_mmac(self, data: PictureSet) -> float:
+        """Count the operations of the codec's own networks to encode and decode a picture."""
+        last = data.pictures[-1:]
+        return mmac_of(lambda: coded_by(self._coder, RGB.name, last, DEFAULT_QUALITY))
+
 
 def coded_by(coder: Coder, task: str, values: Sequence[Array], quality: int) -> Carried:
     """Encode and decode values of one task, one after the other, on one thread."""
@@ -135,23 +159,3 @@ def coded_by(coder: Coder, task: str, values: Sequence[Array], quality: int) -> 
             found.append(decoded[task])
             encode_s, decode_s = encode_s + between - start, decode_s + end - between
     return Carried(found, sizes, encode_s, decode_s)
-
-
-def carriers_of(codecs: Sequence[ComparedCodec], network: Network) -> list[Carrier]:
-    """Make the carriers that are compared, the uncompressed pictures first.
-
-    Raises
-    ------
-    UsageError
-        When a codec codes neither pictures nor what the network makes of them.
-    """
-    return [Uncompressed(), *(_carrier(codec) for codec in codecs)]
-
-
-def _carrier(codec: ComparedCodec) -> Carrier:
-    if codec.codec in OF_GROUPS:
-        raise UsageError(f"--codecs {codec.name}: codes groups of frames, no single pictures")
-    try:
-        return Pixels(codec)
-    except CodecError as error:
-        raise UsageError(f"--codecs {codec.name}: no codec of pictures: {error}") from error

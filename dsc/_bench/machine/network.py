@@ -14,7 +14,7 @@ from dsc._schemas.extractor import EMBEDDING
 from dsc.errors import UsageError
 
 PIXELS, LOGITS = "pixels", "logits"
-BATCH = 16
+BATCH = 8
 FEATURE_STRIDE = 16
 
 

@@ -7,99 +7,32 @@ both under hashes of what decides them, so that a run that was stopped goes on.
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from dsc._backbones.registry import load_backbone
-from dsc._bench.environment import environment, package_version
-from dsc._bench.machine.carriers import Carrier, Uncompressed, carriers_of
-from dsc._bench.machine.classification import answers, compare
+from dsc._bench.environment import environment
+from dsc._bench.machine.contenders import carriers_of
 from dsc._bench.machine.datasets import (
     CLASSIFICATION,
-    PROBES,
-    TASKS,
     own_set,
     sets_of,
 )
-from dsc._bench.machine.dense import DENSE, DenseHeads
-from dsc._bench.machine.heads import Schedule
+from dsc._bench.machine.measuring import TaskBench
 from dsc._bench.machine.network import Network
-from dsc._bench.machine.operations import network_mmac, reader_mmac
-from dsc._bench.machine.pictures import Array, PictureSet
+from dsc._bench.machine.options import MachineOptions, check_tasks
+from dsc._bench.machine.pictures import PictureSet
 from dsc._bench.machine.plots import draw
-from dsc._bench.machine.probes import embeddings_of, measure_probe
-from dsc._bench.machine.seen import Seen, SeenCache
+from dsc._bench.machine.seen import SeenCache
 from dsc._bench.machine.tables import markdown
-from dsc._bench.rate_distortion.candidates import ComparedCodec
 from dsc._bench.store import Store
-from dsc._sources.base import Source
 from dsc._storage.files.writable import check_folder
 from dsc._threads import single_thread
 from dsc.errors import UsageError
 
 POINTS, SEEN = "points.jsonl", "seen"
-QUICK_QUALITIES = (15, 60)
-QUICK_SCHEDULE = Schedule(epochs=12, batch=4)
-
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class MachineOptions:
-    """What is measured.
-
-    Attributes
-    ----------
-    tasks
-        Of `TASKS`.
-    codecs
-        What pictures are stored by.
-    data
-        Folder of the staged sets.
-    source
-        A user's own data instead.
-    qualities
-        Of all codecs; None for each one's usual ones.
-    samples
-        Pictures of each part of a set at most; None for all.
-    seeds
-        How many heads are trained for each figure of a dense task.
-    retrain
-        Whether dense heads are trained again with what was stored.
-    quick
-        64 small rendered pictures, two qualities, short training.
-    backbone, layer
-        The network, and where in it features are stored; None for the last layer of stride 16.
-    fresh
-        Whether earlier results are thrown away.
-    """
-
-    tasks: Sequence[str]
-    codecs: Sequence[ComparedCodec]
-    data: Path
-    source: Source | None = None
-    qualities: Sequence[int] | None = None
-    samples: int | None = None
-    seeds: int = 1
-    retrain: bool = True
-    quick: bool = False
-    backbone: str = "efficientnet-lite0"
-    layer: str | None = None
-    fresh: bool = False
-
-    @property
-    def schedule(self) -> Schedule:
-        """How heads are trained."""
-        return QUICK_SCHEDULE if self.quick else Schedule()
-
-    @property
-    def asked(self) -> Sequence[int] | None:
-        """The qualities of all codecs."""
-        return QUICK_QUALITIES if self.quick and not self.qualities else self.qualities
 
 
 @dataclass(frozen=True)
@@ -123,19 +56,6 @@ class MachineResult:
     def to_json(self) -> dict[str, Any]:
         """Return everything but the names of files."""
         return {"version": 1, "environment": dict(self.environment), "parts": list(self.parts)}
-
-
-def check_tasks(names: Sequence[str]) -> None:
-    """Refuse tasks that there are none of.
-
-    Raises
-    ------
-    UsageError
-        When one is unknown, or there is none.
-    """
-    unknown = [name for name in names if name not in TASKS]
-    if unknown or not names:
-        raise UsageError(f"--tasks: no {', '.join(unknown) or 'task'}; known: {', '.join(TASKS)}")
 
 
 def run_machine(
@@ -171,7 +91,7 @@ def run_machine(
     store, cache = Store(out / POINTS, options.fresh), SeenCache(out / SEEN, network)
     with single_thread():
         benches = [
-            _Bench(task, data, network, carriers, options, cache)
+            TaskBench(task, data, network, carriers, options, cache)
             for task, data in _sets(options, network, note)
         ]
         if not benches:
@@ -181,22 +101,18 @@ def run_machine(
 
 
 def _measured(
-    benches: Sequence["_Bench"], store: Store, progress: Progress
+    benches: Sequence[TaskBench], store: Store, progress: Progress
 ) -> Iterator[dict[str, Any]]:
-    total = sum(bench.count for bench in benches)
-    done = 0
+    total, done = sum(bench.count for bench in benches), 0
+
+    def step() -> None:
+        nonlocal done
+        done += 1
+        progress(done, total)
+
     for bench in benches:
-        rows: dict[str, dict[str, Any]] = {}
-        for carrier, quality in bench.todo():
-            point = store.get_or_make(
-                bench.identity(carrier, quality),
-                lambda c=carrier, q=quality: bench.point(c, q),  # type: ignore[misc]  # noqa: B023
-            )
-            row = rows.setdefault(carrier.name, {"name": carrier.name, "enters": carrier.enters})
-            row.setdefault("points", []).append(point)
-            done += 1
-            progress(done, total)
-        yield bench.described() | {"rows": list(rows.values())}
+        rows = [bench.row(carrier, store, step) for carrier in bench.carriers]
+        yield bench.described() | {"rows": rows}
 
 
 def _sets(
@@ -223,112 +139,6 @@ def _sets_of(task: str, options: MachineOptions, network: Network) -> list[Pictu
     if options.source is not None:
         return [own_set(task, options.source, network.backbone, options.samples)]
     return list(sets_of(task, options.data, network.backbone, options.samples, options.quick))
-
-
-class _Bench:
-    """One task on one set."""
-
-    def __init__(
-        self,
-        task: str,
-        data: PictureSet,
-        network: Network,
-        carriers: Sequence[Carrier],
-        options: MachineOptions,
-        cache: SeenCache,
-    ) -> None:
-        self._task, self._data, self._network = task, data, network
-        self._options, self._cache = options, cache
-        self._carriers = carriers
-
-    def todo(self) -> Iterator[tuple[Carrier, int]]:
-        """Yield what is measured."""
-        for carrier in self._carriers:
-            for quality in carrier.qualities(self._options.asked):
-                yield carrier, quality
-
-    @property
-    def count(self) -> int:
-        """How many points there are."""
-        return sum(1 for _ in self.todo())
-
-    def identity(self, carrier: Carrier, quality: int) -> dict[str, Any]:
-        """Say in JSON what decides a point."""
-        found: dict[str, Any] = {
-            "task": self._task,
-            "seen": dict(self._cache.identity(carrier, quality, self._data)),
-            "truth": self._data.truth_digest,
-            "torch": package_version("torch"),
-        }
-        if self._task in DENSE:
-            found["heads"] = asdict(self._options.schedule) | {"seeds": self._options.seeds}
-            found["retrain"] = self._options.retrain
-        return found
-
-    def point(self, carrier: Carrier, quality: int) -> dict[str, Any]:
-        """Measure a point."""
-        seen = self._cache.get(carrier, quality, self._data)
-        sizes = seen.payload_bytes[self._data.train :]
-        return {
-            "quality": quality,
-            "bytes": float(sizes.mean()),
-            "bpp": float(8 * sizes.sum() / self._data.pixels),
-            "encode_ms": 1000 * seen.encode_s,
-            "read_ms": 1000 * seen.read_s,
-            "metrics": self._metrics(carrier, seen),
-        }
-
-    def described(self) -> dict[str, Any]:
-        """Say in JSON what was measured on what."""
-        data = self._data
-        picture = data.pictures[-1]
-        parts = network_mmac(self._network, picture, data.side)
-        layer = self._network.layer.name
-        readers = {one.enters: reader_mmac(parts, one.enters, layer) for one in self._carriers}
-        return {
-            "task": self._task,
-            "data": data.name,
-            "title": data.title,
-            "pictures": len(data.pictures) - data.train,
-            "train": data.train,
-            "size": "{1}×{0}".format(*picture.shape),
-            "source_bpp": data.source_bpp,
-            "seeds": self._options.seeds,
-            "operations": {"network": parts, "reader": readers},
-        }
-
-    def _metrics(self, carrier: Carrier, seen: Seen) -> dict[str, Any]:
-        if self._task == CLASSIFICATION:
-            measured = replace(
-                seen,
-                values=seen.values[self._data.train :],
-                payload_bytes=seen.payload_bytes[self._data.train :],
-            )
-            found = answers(self._network, measured)
-            return dict(compare(self._answers, found, self._data.measured_truth()))
-        if self._task == PROBES:
-            found = embeddings_of(self._network, seen)
-            return dict(measure_probe(self._data, self._embeddings, found))
-        again = self._options.retrain and not isinstance(carrier, Uncompressed)
-        return self._heads.measure(seen, range(self._options.seeds), again)
-
-    @cached_property
-    def _heads(self) -> DenseHeads:
-        schedule = self._options.schedule
-        return DenseHeads(self._task, self._network, self._data, lambda: self._reference, schedule)
-
-    @cached_property
-    def _reference(self) -> Seen:
-        return self._cache.get(Uncompressed(), 100, self._data)
-
-    @cached_property
-    def _answers(self) -> Array:
-        seen = self._reference
-        return answers(self._network, replace(seen, values=seen.values[self._data.train :]))
-
-    @cached_property
-    def _embeddings(self) -> Array:
-        return np.asarray(embeddings_of(self._network, self._reference))
 
 
 def _environment(network: Network) -> dict[str, Any]:

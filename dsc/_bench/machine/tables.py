@@ -181,10 +181,11 @@ def operations_table(part: Part) -> str:
     for row in part["rows"]:
         enters = row["enters"]
         before = whole - readers[enters] if enters != "pixels" else 0.0
-        codec = row.get("codec_mmac")
-        spelt = "" if codec is None else number(codec)
-        rows.append([row["name"], _place(enters), number(before), spelt, number(readers[enters])])
-    head = ["", "what is stored", "encoder's network, MMAC", "codec", "reader's network"]
+        counts = [before, row["codec_mmac"], readers[enters]]
+        shared = f"{row['shared_bytes']:,}" if row["shared_bytes"] else ""
+        rows.append([row["name"], _place(enters), *map(number, counts), shared])
+    head = ["", "what is stored", "encoder's network, MMAC", "codec's networks",
+            "reader's network", "shared by all pictures, bytes"]  # fmt: skip
     return markdown_table(head, rows)
 
 

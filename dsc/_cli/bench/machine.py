@@ -137,7 +137,8 @@ def machine(
       # your own pictures; in a folder a class, probes too
       dsc bench machine --out mine --root /data/pictures --samples 500
     """
-    from dsc._bench.machine.run import MachineOptions, run_machine
+    from dsc._bench.machine.options import MachineOptions
+    from dsc._bench.machine.run import run_machine
     from dsc._bench.machine.tables import markdown
     from dsc._bench.rate_distortion.candidates import parse_candidates
     from dsc._cli.bench.rd import parse_qualities

@@ -1,0 +1,150 @@
+"""One task on one set: what is measured of every carrier and quality, and kept."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from dsc._bench.environment import package_version
+from dsc._bench.machine.carriers import Carrier, Uncompressed
+from dsc._bench.machine.classification import answers, compare
+from dsc._bench.machine.datasets import CLASSIFICATION, PROBES
+from dsc._bench.machine.dense import DENSE, DenseHeads
+from dsc._bench.machine.network import Network
+from dsc._bench.machine.operations import network_mmac, reader_mmac
+from dsc._bench.machine.options import MachineOptions
+from dsc._bench.machine.pictures import Array, PictureSet
+from dsc._bench.machine.probes import embeddings_of, measure_probe
+from dsc._bench.machine.seen import Seen, SeenCache
+from dsc._bench.store import Store
+from dsc._schemas.extractor import EMBEDDING
+
+
+class TaskBench:
+    """One task on one set.
+
+    Parameters
+    ----------
+    task, data
+        What is measured, on what.
+    network
+        What looks.
+    carriers
+        What pictures may be stored by; a dense task takes none that stores embeddings.
+    cache
+        What was seen of coded pictures.
+    """
+
+    def __init__(
+        self,
+        task: str,
+        data: PictureSet,
+        network: Network,
+        carriers: Sequence[Carrier],
+        options: MachineOptions,
+        cache: SeenCache,
+    ) -> None:
+        self._task, self._data, self._network = task, data, network
+        self._options, self._cache = options, cache
+        dense = task in DENSE  # goes on from maps, and from no embedding
+        self.carriers = [one for one in carriers if not dense or one.enters != EMBEDDING]
+
+    @property
+    def count(self) -> int:
+        """How many points there are."""
+        return sum(len(one.qualities(self._options.asked)) for one in self.carriers)
+
+    def row(self, carrier: Carrier, store: Store, step: Callable[[], None]) -> dict[str, Any]:
+        """Measure what is not there yet of a carrier."""
+        points = []
+        for quality in carrier.qualities(self._options.asked):
+            known = self._identity(carrier, quality)
+            points.append(store.get_or_make(known, lambda q=quality: self._point(carrier, q)))  # type: ignore[misc]
+            step()
+        known = {"what": "carrier"} | self._identity(carrier, 0)
+        row = store.get_or_make(known, lambda: self._carrier(carrier))
+        return {"name": carrier.name, "enters": carrier.enters} | row | {"points": points}
+
+    def described(self) -> dict[str, Any]:
+        """Say in JSON what was measured on what."""
+        data = self._data
+        picture = data.pictures[-1]
+        parts = network_mmac(self._network, picture, data.side)
+        layer = self._network.layer.name
+        readers = {one.enters: reader_mmac(parts, one.enters, layer) for one in self.carriers}
+        return {
+            "task": self._task,
+            "data": data.name,
+            "title": data.title,
+            "pictures": len(data.pictures) - data.train,
+            "train": data.train,
+            "size": "{1}×{0}".format(*picture.shape),
+            "source_bpp": data.source_bpp,
+            "seeds": self._options.seeds,
+            "operations": {"network": parts, "reader": readers},
+        }
+
+    def _identity(self, carrier: Carrier, quality: int) -> dict[str, Any]:
+        found: dict[str, Any] = {
+            "task": self._task,
+            "seen": dict(self._cache.identity(carrier, quality, self._data)),
+            "truth": self._data.truth_digest,
+            "torch": package_version("torch"),
+        }
+        if self._task in DENSE:
+            found["heads"] = asdict(self._options.schedule) | {"seeds": self._options.seeds}
+            found["retrain"] = self._options.retrain
+        return found
+
+    def _point(self, carrier: Carrier, quality: int) -> dict[str, Any]:
+        seen = self._cache.get(carrier, quality, self._data)
+        sizes = seen.payload_bytes[self._data.train :]
+        return {
+            "quality": quality,
+            "bytes": float(sizes.mean()),
+            "bpp": float(8 * sizes.sum() / self._data.pixels),
+            "encode_ms": 1000 * seen.encode_s,
+            "read_ms": 1000 * seen.read_s,
+            "metrics": self._metrics(carrier, seen),
+        }
+
+    def _carrier(self, carrier: Carrier) -> dict[str, Any]:
+        return {
+            "shared_bytes": carrier.shared_bytes(self._data),
+            "codec_mmac": carrier.codec_mmac(self._data),
+        }
+
+    def _metrics(self, carrier: Carrier, seen: Seen) -> dict[str, Any]:
+        if self._task == CLASSIFICATION:
+            measured = replace(
+                seen,
+                values=seen.values[self._data.train :],
+                payload_bytes=seen.payload_bytes[self._data.train :],
+            )
+            found = answers(self._network, measured)
+            return dict(compare(self._answers, found, self._data.measured_truth()))
+        if self._task == PROBES:
+            found = embeddings_of(self._network, seen)
+            return dict(measure_probe(self._data, self._embeddings, found))
+        again = self._options.retrain and not isinstance(carrier, Uncompressed)
+        return self._heads.measure(seen, range(self._options.seeds), again)
+
+    @cached_property
+    def _heads(self) -> DenseHeads:
+        schedule = self._options.schedule
+        return DenseHeads(self._task, self._network, self._data, lambda: self._reference, schedule)
+
+    @cached_property
+    def _reference(self) -> Seen:
+        return self._cache.get(Uncompressed(), 100, self._data)
+
+    @cached_property
+    def _answers(self) -> Array:
+        seen = self._reference
+        return answers(self._network, replace(seen, values=seen.values[self._data.train :]))
+
+    @cached_property
+    def _embeddings(self) -> Array:
+        return np.asarray(embeddings_of(self._network, self._reference))
