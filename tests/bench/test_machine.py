@@ -1,6 +1,7 @@
 """What machines lose: answers, heads and boxes are held as papers define it; rates are real."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -98,9 +99,41 @@ def test_what_was_seen_counts_real_bytes_and_is_kept(network: Network, tmp_path:
 
 
 def test_codecs_that_code_no_single_pictures_are_refused(network: Network) -> None:
-    for name, message in (("av1-seq", "groups of frames"), ("label-context", "no codec of")):
+    for name, message in (
+        ("av1-seq", "groups of frames"),
+        ("label-context", "codes neither pictures"),
+    ):
         with pytest.raises(UsageError, match=message):
             carriers_of(parse_candidates(name), network)
+
+
+def test_embeddings_are_stored_in_place_of_pictures(network: Network, tmp_path: Path) -> None:
+    (_, carrier) = carriers_of(parse_candidates("embedding"), network)
+    data = pictures(40, 32)
+    assert carrier.enters == EMBEDDING
+    cache = SeenCache(tmp_path, network)
+    raw, coarse, fine = (
+        cache.get(one, quality, data)
+        for one, quality in ((Uncompressed(), 100), (carrier, 10), (carrier, 100))
+    )
+    assert not fine.has_maps
+    assert coarse.payload_bytes.mean() < fine.payload_bytes.mean() < 4 * 1280
+    exact = network.embeddings(raw.values)
+    errors = [np.abs(one.values - exact).mean() for one in (fine, coarse)]
+    assert 0 < errors[0] < errors[1] < exact.std()
+
+
+def test_what_is_learnt_is_learnt_from_what_trains_alone(network: Network) -> None:
+    data = pictures(40, 32)
+    turned = (*data.pictures[: data.train], *(255 - one for one in data.pictures[data.train :]))
+    carriers = [carriers_of(parse_candidates("embedding"), network)[1] for _ in range(2)]
+    sizes = [
+        carrier.shared_bytes(one)
+        for carrier, one in zip(carriers, (data, replace(data, pictures=turned)), strict=True)
+    ]
+    assert sizes[0] == sizes[1] > 0
+    first, second = (one.code(replace(data, pictures=turned), 50).payload_bytes for one in carriers)
+    assert first == second
 
 
 def test_kl_is_of_the_reference_and_unknown_classes_do_not_count() -> None:

@@ -12,7 +12,7 @@ from tests.cli.conftest import Command
 @pytest.mark.slow
 def test_quick_measures_every_task_without_data(dsc: Command, tmp_path: Path) -> None:
     out = tmp_path / "bench"
-    ran = dsc("bench", "machine", "--quick", "--out", out, "--codecs", "jpeg,av1",
+    ran = dsc("bench", "machine", "--quick", "--out", out, "--codecs", "jpeg,av1,embedding",
               "--no-retrain", "--json")  # fmt: skip
     assert ran.code == 0, ran.err
     found = json.loads((out / "machine.json").read_text())
@@ -20,10 +20,11 @@ def test_quick_measures_every_task_without_data(dsc: Command, tmp_path: Path) ->
     for part in found["parts"]:
         assert part["pictures"] + part["train"] == 64
         rows = {row["name"]: row["points"] for row in part["rows"]}
-        assert list(rows) == ["uncompressed", "jpeg", "av1"]
+        dense = part["task"] in ("segmentation", "detection")
+        assert list(rows) == ["uncompressed", "jpeg", "av1", *([] if dense else ["embedding"])]
         for points in (rows["jpeg"], rows["av1"]):
             assert points[0]["bpp"] < points[1]["bpp"]
-    whole, *_, last = found["parts"][0]["rows"]
+    whole, *_, last, _ = found["parts"][0]["rows"]
     assert whole["points"][0]["metrics"] == {"kl": pytest.approx(0, abs=1e-6), "agreement": 1.0}
     assert last["points"][0]["metrics"]["kl"] > last["points"][1]["metrics"]["kl"] > 0
     text = (out / "machine.md").read_text()

@@ -52,7 +52,8 @@ SamplesOption = Annotated[
 CodecsOption = Annotated[
     str,
     typer.Option(
-        help="What pictures are stored by, with commas: ID, ID@FILE, LABEL=ID@FILE.",
+        help="What is stored of pictures, with commas: ID, ID@FILE, LABEL=ID@FILE; codecs of "
+        "pictures, of feature maps, of embeddings (for tasks that need no places).",
         metavar="A,B",
         rich_help_panel=CODECS,
     ),
@@ -111,7 +112,7 @@ def machine(
     source: SourceOption = None,
     tasks: TasksOption = "classification,probes,segmentation,detection",
     samples: SamplesOption = 0,
-    codecs: CodecsOption = "jpeg,webp,avif,av1",
+    codecs: CodecsOption = "jpeg,webp,avif,av1,embedding",
     qualities: QualitiesOption = None,
     backbone: BackboneOption = "efficientnet-lite0",
     layer: LayerOption = None,
