@@ -15,8 +15,9 @@ from dsc._bench.machine.carriers import ANCHOR, Uncompressed
 from dsc._bench.machine.classification import compare
 from dsc._bench.machine.contenders import carriers_of
 from dsc._bench.machine.datasets import class_numbers, nyu_table, own_set, scenes
+from dsc._bench.machine.dense import DenseHeads
 from dsc._bench.machine.detection import boxes_of, overlap, precision_of, targets
-from dsc._bench.machine.heads import Ridge, Schedule, seeded, train_head
+from dsc._bench.machine.heads import Ridge, Schedule, seeded, train
 from dsc._bench.machine.network import PIXELS, Network
 from dsc._bench.machine.operations import mmac_of, network_mmac, reader_mmac
 from dsc._bench.machine.pictures import (
@@ -28,7 +29,7 @@ from dsc._bench.machine.pictures import (
     resized_labels,
 )
 from dsc._bench.machine.probes import measure_probe
-from dsc._bench.machine.seen import SeenCache
+from dsc._bench.machine.seen import SeenCache, look
 from dsc._bench.machine.segmentation import confusion, scores_of
 from dsc._bench.machine.tables import bpp_at_kl, equal_table
 from dsc._bench.rate_distortion.candidates import parse_candidates
@@ -169,16 +170,37 @@ def test_a_head_is_a_function_of_data_and_seed() -> None:
     x = torch.linspace(-1, 1, 16)[:, None]
 
     def trained(seed: int) -> torch.Tensor:
-        def loss(head: torch.nn.Module, at: torch.Tensor) -> torch.Tensor:
-            return (head(x[at]) - x[at] ** 2).square().mean()
+        def loss(found: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
+            return (found - x[at] ** 2).square().mean()
 
-        head = seeded(lambda: torch.nn.Linear(1, 1), seed)
-        return train_head(head, loss, len(x), Schedule(epochs=2), seed)(x).detach()
+        head = seeded(lambda: torch.nn.Sequential(torch.nn.Linear(1, 8), torch.nn.Dropout()), seed)
+        train(head, lambda at: head(x[at]), loss, len(x), Schedule(epochs=2), seed)
+        assert not head.training
+        return head(x).detach()
 
     before = torch.random.get_rng_state()
     assert torch.equal(trained(1), trained(1))
     assert not torch.equal(trained(1), trained(2))
     assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_a_tuned_network_is_a_copy_and_sees_what_it_learned(network: Network) -> None:
+    data = pictures(8)
+    labels = tuple(np.full((64, 64), at % 2, np.uint8) for at in range(8))
+    data = replace(data, truth=labels, classes=("even", "odd"))
+    seen = look(network, Uncompressed().code(data, 100), PIXELS, None)
+    before = {key: one.clone() for key, one in state_of(network).items()}
+    heads = DenseHeads("segmentation", network, data, lambda: seen, Schedule(epochs=3))
+    (plain,), (tuned,) = heads.as_they_are(seen, [0]), heads.tuned(seen, data.pictures, [0])
+    assert tuned != plain
+    assert all(torch.equal(one, before[key]) for key, one in state_of(network).items())
+    assert not any(
+        one.requires_grad for one in network.backbone.tail("stem", "block15").parameters()
+    )
+
+
+def state_of(network: Network) -> dict[str, torch.Tensor]:
+    return network.backbone.tail("stem", "block15").state_dict()
 
 
 def test_miou_is_of_all_pixels_and_leaves_out_what_is_ignored_or_nowhere() -> None:

@@ -1,34 +1,42 @@
-"""Dense tasks: heads trained with uncompressed pictures, or again with what was stored.
+"""Dense tasks: heads trained with uncompressed pictures, again with what was stored, or tuned.
 
-The same for segmentation and detection, which differ in head, loss and measure.
+The same for segmentation and detection, which differ in head, loss and measure. "Tuned" means that
+the network learns, too: a copy of it, but for its first layer, trained on decoded pictures together
+with the head that was retrained on them.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
-from torch import nn
+import numpy as np
+import torch
+from torch import Tensor, nn
 
 from dsc._bench.machine.datasets import DETECTION, SEGMENTATION
-from dsc._bench.machine.detection import average_precision, train_detection
-from dsc._bench.machine.heads import Schedule
+from dsc._bench.machine.detection import average_precision, centre_loss, detection_head
+from dsc._bench.machine.heads import Loss, Schedule, seeded, train
 from dsc._bench.machine.network import Network
-from dsc._bench.machine.pictures import PictureSet
+from dsc._bench.machine.pictures import Array, PictureSet
 from dsc._bench.machine.seen import Seen
-from dsc._bench.machine.segmentation import mean_iou, train_segmentation
+from dsc._bench.machine.segmentation import mean_iou, segmentation_head, segmentation_loss
+
+TUNING = Schedule(epochs=4, rate=2e-4)
 
 
 @dataclass(frozen=True)
 class DenseTask:
-    """How heads of a task are trained and held."""
+    """How heads of a task are made, trained and held."""
 
-    train: Callable[[Network, PictureSet, Seen, Schedule, int], nn.Module]
+    head: Callable[[Network, PictureSet], nn.Module]
+    loss: Callable[[Network, PictureSet], Loss]
     measure: Callable[[Network, PictureSet, Seen, Any], dict[str, float]]
 
 
 DENSE = {
-    SEGMENTATION: DenseTask(train_segmentation, mean_iou),
-    DETECTION: DenseTask(train_detection, average_precision),
+    SEGMENTATION: DenseTask(segmentation_head, segmentation_loss, mean_iou),
+    DETECTION: DenseTask(detection_head, centre_loss, average_precision),
 }
 
 
@@ -37,8 +45,12 @@ class DenseHeads:
 
     Parameters
     ----------
+    task
+        Of `DENSE`.
     reference
         What the network sees of uncompressed pictures.
+    schedule
+        How heads are trained.
     """
 
     def __init__(
@@ -54,12 +66,41 @@ class DenseHeads:
         self._schedule = schedule
         self._heads: dict[int, nn.Module] = {}
 
-    def measure(self, seen: Seen, seeds: Sequence[int], retrain: bool) -> dict[str, Any]:
-        """Return ``as_is`` and ``retrained``: what the task is measured by, a list over seeds."""
-        found = {"as_is": [self._held(seen, self._head(seed)) for seed in seeds]}
-        if retrain:
-            found["retrained"] = [self._held(seen, self._trained(seen, seed)) for seed in seeds]
+    def as_they_are(self, seen: Seen, seeds: Sequence[int]) -> list[dict[str, float]]:
+        """Measure heads that were trained with uncompressed pictures, one a seed."""
+        return [self._held(seen, self._head(seed)) for seed in seeds]
+
+    def retrained(self, seen: Seen, seeds: Sequence[int]) -> list[dict[str, float]]:
+        """Measure heads that were trained with what was stored."""
+        return [self._held(seen, self._trained(seen, seed)) for seed in seeds]
+
+    def tuned(
+        self, seen: Seen, decoded: Sequence[Array], seeds: Sequence[int]
+    ) -> list[dict[str, float]]:
+        """Measure networks that learned from decoded pictures, with their heads."""
+        found = []
+        for seed in seeds:
+            network = TunedNetwork(self._network)
+            joint = nn.ModuleList([*network.parts, self._trained(seen, seed)])
+            self._tune(network, joint, decoded, seed)
+            own = replace(seen, values=network.maps(decoded, self._data.side))
+            found.append(self._task.measure(network, self._data, own, joint[-1]))
         return found
+
+    def _tune(
+        self, network: "TunedNetwork", joint: nn.ModuleList, decoded: Sequence[Array], seed: int
+    ) -> None:
+        first, rest, head = joint
+        side = self._data.side
+
+        def answer(numbers: Tensor) -> Tensor:
+            pictures = [decoded[int(at)] for at in numbers]
+            fine = first(network.stem(pictures, side))
+            return cast(Tensor, head(fine, rest(fine)))
+
+        loss = self._task.loss(self._network, self._data)
+        schedule = replace(TUNING, epochs=min(TUNING.epochs, self._schedule.epochs))
+        train(joint, answer, loss, self._data.train, schedule, seed)
 
     def _held(self, seen: Seen, head: nn.Module) -> dict[str, float]:
         return self._task.measure(self._network, self._data, seen, head)
@@ -70,4 +111,38 @@ class DenseHeads:
         return self._heads[seed]
 
     def _trained(self, seen: Seen, seed: int) -> nn.Module:
-        return self._task.train(self._network, self._data, seen, self._schedule, seed)
+        maps = seen.values[: self._data.train]
+        pair = (np.asarray(maps, np.float32), self._network.deeper(maps))
+        fine, deep = (torch.from_numpy(one) for one in pair)
+        head = seeded(lambda: self._task.head(self._network, self._data), seed)
+        loss = self._task.loss(self._network, self._data)
+        train(head, lambda at: head(fine[at], deep[at]), loss, len(maps), self._schedule, seed)
+        return head
+
+
+class TunedNetwork(Network):
+    """A copy of a network that may learn, but for its first layer."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__(network.backbone, network.layer.name)
+        tail = network.backbone.tail
+        spans = (self._stem, self.layer.name), (self.layer.name, self.deepest.name)
+        self.parts = [deepcopy(tail(*span)).requires_grad_(True) for span in spans]
+
+    @property
+    def _stem(self) -> str:
+        return self.backbone.layers[0].name
+
+    def stem(self, pictures: Sequence[Array], side: int | None) -> Tensor:
+        """Return what its first layer makes of pictures, without gradients."""
+        return self.backbone.features(self.prepared(pictures, side), self._stem).clone()
+
+    def maps(self, pictures: Sequence[Array], side: int | None) -> Array:
+        """Return feature maps float16 (N, C, h, w) at its layer, of uint8 pictures."""
+        with torch.inference_mode():
+            found = [self.parts[0](self.stem([one], side)).half().numpy() for one in pictures]
+        return np.concatenate(found)
+
+    def deeper(self, maps: Array) -> Array:
+        """Return feature maps float32 (N, C, h, w) of its deepest layer, from its layer's."""
+        return self._through(self.parts[1], maps)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dsc._bench.machine.heads import WIDTH, Schedule, Trunk, seeded, train_head
+from dsc._bench.machine.heads import WIDTH, Loss, Trunk
 from dsc._bench.machine.network import Network
 from dsc._bench.machine.pictures import Array, PictureSet
 from dsc._bench.machine.seen import Seen
@@ -40,23 +40,18 @@ class DetectionHead(nn.Module):
         return cast(Tensor, self.out(self.trunk(fine, deep)))
 
 
-def train_detection(
-    network: Network, data: PictureSet, seen: Seen, schedule: Schedule, seed: int
-) -> DetectionHead:
-    """Train a head on the training pictures of what was seen."""
-    maps = seen.values[: data.train]
-    fine, deep = (torch.from_numpy(np.asarray(a, np.float32)) for a in (maps, network.deeper(maps)))
-    size = (2 * fine.shape[2], 2 * fine.shape[3])
+def detection_head(network: Network, data: PictureSet) -> DetectionHead:
+    """Make a head of a network's layer for the classes of a set."""
+    return DetectionHead(network.layer.channels, network.deepest.channels, len(data.classes))
+
+
+def centre_loss(network: Network, data: PictureSet) -> Loss:
+    """Return `detection_loss` of what a head answers to training pictures."""
     stride, classes = network.layer.stride // 2, len(data.classes)
-    drawn = [targets(boxes, classes, size, stride) for boxes in data.truth[: data.train]]
+    height, width = (-(-side // stride) for side in data.pictures[0].shape[:2])
+    drawn = [targets(boxes, classes, (height, width), stride) for boxes in data.truth[: data.train]]
     wanted = torch.from_numpy(np.stack(drawn))
-
-    def loss(head: nn.Module, numbers: Tensor) -> Tensor:
-        return detection_loss(head(fine[numbers], deep[numbers]), wanted[numbers], classes)
-
-    channels = (network.layer.channels, network.deepest.channels)
-    head = seeded(lambda: DetectionHead(*channels, classes), seed)
-    return cast(DetectionHead, train_head(head, loss, data.train, schedule, seed))
+    return lambda found, numbers: detection_loss(found, wanted[numbers], classes)
 
 
 def targets(boxes: Array, classes: int, size: tuple[int, int], stride: int) -> Array:

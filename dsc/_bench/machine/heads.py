@@ -16,6 +16,7 @@ from torch.nn import functional
 from dsc._bench.machine.pictures import Array
 
 WIDTH, KERNEL, GROUPS = 96, 5, 8
+Loss = Callable[[Tensor, Tensor], Tensor]  # of a head's answers to samples by number, int64 (B,)
 LEAST_STEPS = 20  # a warm-up of a tenth of fewer would be none
 RIDGE = 0.01  # of the features' mean square
 
@@ -65,40 +66,41 @@ class Schedule:
     decay: float = 0.05
 
 
-def train_head(
-    head: nn.Module,
-    loss_of: Callable[[nn.Module, Tensor], Tensor],
+def train(
+    module: nn.Module,
+    answer: Callable[[Tensor], Tensor],
+    loss: Loss,
     count: int,
     schedule: Schedule,
     seed: int,
-) -> nn.Module:
-    """Train a head; the same data, seed and threads give the same head.
+) -> None:
+    """Train a module; the same data, seed and threads give the same weights.
 
     Parameters
     ----------
-    loss_of
-        The loss of the head on samples by number, int64 (B,).
+    module
+        What is trained; in evaluation mode afterwards.
+    answer
+        Its answers to samples by number, int64 (B,).
     count
         How many samples there are.
-
-    Returns
-    -------
-    nn.Module
-        The head, in evaluation mode.
     """
     order = torch.Generator().manual_seed(seed)
     steps = max(schedule.epochs * -(-count // schedule.batch), LEAST_STEPS)
-    optimizer = torch.optim.AdamW(head.parameters(), schedule.rate, weight_decay=schedule.decay)
+    free = [one for one in module.parameters() if one.requires_grad]
+    optimizer = torch.optim.AdamW(free, schedule.rate, weight_decay=schedule.decay)
     rates = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, schedule.rate, total_steps=steps, pct_start=0.1
     )
-    head.train()
-    for numbers in _batches(count, schedule, order):
-        optimizer.zero_grad()
-        loss_of(head, numbers).backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        rates.step()
-    return head.eval()
+    module.train()
+    with torch.random.fork_rng(devices=[]):  # which places are dropped
+        torch.manual_seed(seed)
+        for numbers in _batches(count, schedule, order):
+            optimizer.zero_grad()
+            loss(answer(numbers), numbers).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            rates.step()
+    module.eval()
 
 
 def _batches(count: int, schedule: Schedule, order: torch.Generator) -> Iterator[Tensor]:

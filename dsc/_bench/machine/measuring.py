@@ -12,7 +12,7 @@ from dsc._bench.machine.carriers import Carrier, Uncompressed
 from dsc._bench.machine.classification import answers, compare
 from dsc._bench.machine.datasets import CLASSIFICATION, PROBES
 from dsc._bench.machine.dense import DENSE, DenseHeads
-from dsc._bench.machine.network import Network
+from dsc._bench.machine.network import PIXELS, Network
 from dsc._bench.machine.operations import network_mmac, reader_mmac
 from dsc._bench.machine.options import MachineOptions
 from dsc._bench.machine.pictures import Array, PictureSet
@@ -96,6 +96,7 @@ class TaskBench:
         if self._task in DENSE:
             found["heads"] = asdict(self._options.schedule) | {"seeds": self._options.seeds}
             found["retrain"] = self._options.retrain
+            found |= {"tune": True} if self._options.tune else {}
         return found
 
     def _point(self, carrier: Carrier, quality: int) -> dict[str, Any]:
@@ -107,7 +108,7 @@ class TaskBench:
             "bpp": float(8 * sizes.sum() / self._data.pixels),
             "encode_ms": 1000 * seen.encode_s,
             "read_ms": 1000 * seen.read_s,
-            "metrics": self._metrics(carrier, seen),
+            "metrics": self._metrics(carrier, quality, seen),
         }
 
     def _carrier(self, carrier: Carrier) -> dict[str, Any]:
@@ -116,7 +117,7 @@ class TaskBench:
             "codec_mmac": carrier.codec_mmac(self._data),
         }
 
-    def _metrics(self, carrier: Carrier, seen: Seen) -> dict[str, Any]:
+    def _metrics(self, carrier: Carrier, quality: int, seen: Seen) -> dict[str, Any]:
         if self._task == CLASSIFICATION:
             measured = replace(
                 seen,
@@ -128,8 +129,19 @@ class TaskBench:
         if self._task == PROBES:
             found = embeddings_of(self._network, seen)
             return dict(measure_probe(self._data, self._embeddings, found))
-        again = self._options.retrain and not isinstance(carrier, Uncompressed)
-        return self._heads.measure(seen, range(self._options.seeds), again)
+        return self._dense(carrier, quality, seen)
+
+    def _dense(self, carrier: Carrier, quality: int, seen: Seen) -> dict[str, Any]:
+        seeds = range(self._options.seeds)
+        found = {"as_is": self._heads.as_they_are(seen, seeds)}
+        if isinstance(carrier, Uncompressed):
+            return found
+        if self._options.retrain:
+            found["retrained"] = self._heads.retrained(seen, seeds)
+        if self._options.tune and carrier.enters == PIXELS:
+            decoded = carrier.code(self._data, quality).values
+            found["tuned"] = self._heads.tuned(seen, decoded, seeds)
+        return found
 
     @cached_property
     def _heads(self) -> DenseHeads:

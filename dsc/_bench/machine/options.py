@@ -36,6 +36,8 @@ class MachineOptions:
         How many heads are trained for each figure of a dense task.
     retrain
         Whether dense heads are trained again with what was stored.
+    tune
+        Whether the network learns from decoded pictures as well, for dense tasks.
     quick
         64 small rendered pictures, two qualities, short training.
     backbone, layer
@@ -52,6 +54,7 @@ class MachineOptions:
     samples: int | None = None
     seeds: int = 1
     retrain: bool = True
+    tune: bool = False
     quick: bool = False
     backbone: str = "efficientnet-lite0"
     layer: str | None = None

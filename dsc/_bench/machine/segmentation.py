@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dsc._bench.machine.heads import WIDTH, Schedule, Trunk, seeded, train_head
+from dsc._bench.machine.heads import WIDTH, Loss, Trunk
 from dsc._bench.machine.network import Network
 from dsc._bench.machine.pictures import IGNORED, Array, PictureSet
 from dsc._bench.machine.seen import Seen
@@ -31,27 +31,22 @@ class SegmentationHead(nn.Module):
         return cast(Tensor, self.scores(self.trunk(fine, deep)))
 
 
-def train_segmentation(
-    network: Network, data: PictureSet, seen: Seen, schedule: Schedule, seed: int
-) -> SegmentationHead:
-    """Train a head on the training pictures of what was seen."""
-    maps = seen.values[: data.train]
-    fine, deep = (torch.from_numpy(np.asarray(a, np.float32)) for a in (maps, network.deeper(maps)))
+def segmentation_head(network: Network, data: PictureSet) -> SegmentationHead:
+    """Make a head of a network's layer for the classes of a set."""
+    channels, deeper = network.layer.channels, network.deepest.channels
+    return SegmentationHead(channels, deeper, len(data.classes))
+
+
+def segmentation_loss(network: Network, data: PictureSet) -> Loss:
+    """Return the cross entropy of pixels, of what a head answers to training pictures."""
     labels = torch.from_numpy(np.stack(data.truth[: data.train])).long()[:, ::FINER, ::FINER]
 
-    def loss(head: nn.Module, numbers: Tensor) -> Tensor:
+    def loss(scores: Tensor, numbers: Tensor) -> Tensor:
         wanted = labels[numbers]
-        scores = head(fine[numbers], deep[numbers])
         larger = functional.interpolate(scores, wanted.shape[1:], mode="bilinear")
         return functional.cross_entropy(larger, wanted, ignore_index=IGNORED)
 
-    head = seeded(lambda: _head(network, data), seed)
-    return cast(SegmentationHead, train_head(head, loss, data.train, schedule, seed))
-
-
-def _head(network: Network, data: PictureSet) -> SegmentationHead:
-    channels, deeper = network.layer.channels, network.deepest.channels
-    return SegmentationHead(channels, deeper, len(data.classes))
+    return loss
 
 
 def mean_iou(

@@ -27,8 +27,9 @@ METHOD = """\
 What a frozen network and heads on it lose by compression, over real bits: payloads as an archive
 holds them. All see the same pictures, sized as the network takes them; a rate is of their pixels.
 *KL* is of the classifier's answers to those to uncompressed pictures, mean in nats; *agreement* the
-share of equal first answers. *As they are*: heads trained with uncompressed pictures; *retrained*:
-with what was stored. *Read* is processor time of one thread from bytes to where heads begin.
+share of equal first answers. Heads *as they are* were trained with uncompressed pictures,
+*retrained* ones with what was stored; *tuned*: the network learned from decoded pictures, too.
+*Read* is processor time of one thread from bytes to where heads begin.
 
 An accuracy over bits says nothing by itself: who knows the question stores the answer, ten bits for
 one of a thousand classes. It matters where heads are not known when pictures are encoded: so
@@ -91,6 +92,7 @@ def _columns(part: Part) -> list[tuple[str, Callable[[Mapping[str, Any]], str]]]
     return [
         (f"{MEASURES[lead]}, heads as they are", lambda m: _over_seeds(m.get("as_is"), lead)),
         ("retrained", lambda m: _over_seeds(m.get("retrained"), lead)),
+        ("network tuned, too", lambda m: _over_seeds(m.get("tuned"), lead)),
     ]
 
 

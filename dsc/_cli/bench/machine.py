@@ -95,6 +95,15 @@ RetrainOption = Annotated[
         rich_help_panel=RUN,
     ),
 ]
+TuneOption = Annotated[
+    bool,
+    typer.Option(
+        "--tune",
+        help="Also let a copy of the network learn from decoded pictures, for segmentation and "
+        "detection: minutes for each figure.",
+        rich_help_panel=RUN,
+    ),
+]
 QuickOption = Annotated[
     bool,
     typer.Option(
@@ -118,6 +127,7 @@ def machine(
     layer: LayerOption = None,
     seeds: SeedsOption = 1,
     retrain: RetrainOption = True,
+    tune: TuneOption = False,
     quick: QuickOption = False,
     fresh: FreshOption = False,
     json_: JsonOption = False,
@@ -153,6 +163,7 @@ def machine(
         samples=samples or None,
         seeds=seeds,
         retrain=retrain,
+        tune=tune,
         quick=quick,
         backbone=backbone,
         layer=layer,
