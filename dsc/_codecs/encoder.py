@@ -38,6 +38,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "vector": ("brotli",),
     "plain": ("zstandard",),
     "embedding": (),
+    "feature-klt": (),
     "derived": ("libavif", "libwebp", "zstd", *MASKS),
     "label-scan": ("libjxl", "zstd"),
     "label-context": ("libjxl", "zstd"),
@@ -57,8 +58,8 @@ UNSAID = {
     "normal-palette": Effort.BEST,
 }
 WITHOUT_EFFORT = (
-    "raw", "vector", "plain", "embedding", "residual", "derived", "keep", "independent",
-    "shared-latent", "chained",
+    "raw", "vector", "plain", "embedding", "feature-klt", "residual", "derived", "keep",
+    "independent", "shared-latent", "chained",
 )  # fmt: skip
 PACKAGES = ("torch", "av")
 SEARCH = "quality-search"  # dsc's own way to find qualities, beside the packages

@@ -38,6 +38,7 @@ CODECS: dict[str, str] = {
     "vector": "dsc._codecs.classical.vector:VectorCodec",
     "plain": "dsc._codecs.classical.plain:PlainCodec",
     "embedding": "dsc._codecs.embedding.codec:EmbeddingCodec",
+    "feature-klt": "dsc._codecs.klt.codec:FeatureKltCodec",
     "residual": "dsc._codecs.residual.codec:ResidualCodec",
     "derived": "dsc._codecs.derived.codec:DerivedCodec",
     "label-scan": "dsc._codecs.label.scan:LabelScanCodec",

@@ -376,6 +376,12 @@ def _embedding(task: Task, size: tuple[int, int], rng: np.random.Generator) -> A
     return np.maximum(rng.normal(-0.2, 0.4, task.channels), 0).astype(task.dtype)
 
 
+def _feature(task: Task, size: tuple[int, int], rng: np.random.Generator) -> Array:
+    planes = np.stack([_surface(size, rng) - 0.5 for _ in range(task.channels)])
+    mixed = rng.normal(size=(task.channels, task.channels)) @ planes.reshape(task.channels, -1)
+    return (mixed.reshape(planes.shape) + rng.normal(0, 0.1, planes.shape)).astype(task.dtype)
+
+
 def _array(task: Task, size: tuple[int, int], rng: np.random.Generator) -> Array:
     planes = np.stack([_surface(size, rng) for _ in range(task.channels)], axis=2)
     dtype = np.dtype(task.dtype)
@@ -394,6 +400,7 @@ _MAKERS: dict[TaskKind, Any] = {
     TaskKind.CLASS: _class,
     TaskKind.VECTOR: _vector,
     TaskKind.EMBEDDING: _embedding,
+    TaskKind.FEATURE: _feature,
     TaskKind.DISPARITY: _array,
     TaskKind.FLOW: _array,
     TaskKind.ARRAY: _array,

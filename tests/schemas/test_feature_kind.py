@@ -141,3 +141,35 @@ def test_a_later_file_of_other_channels_is_named(tmp_path):
     np.save(root / "feature" / "1.npy", features(5, 3, 4))
     with pytest.raises(SampleError, match=r"1\.npy: not the feature.*\(5, 3, 4\), expected"):
         source.read(1, ["feature"])
+
+
+def test_features_are_coded_with_loss_until_a_target_holds(tmp_path):
+    rng = np.random.default_rng(0)
+    waves = np.cos(np.linspace(0, 3, 12))[:, None] * np.cos(np.linspace(0, 2, 9))
+    arrays = [
+        (rng.normal(size=(6, 1, 1)) * waves + rng.normal(0, 0.1, (6, 12, 9))).astype(np.float16)
+        for _ in range(24)
+    ]
+    root, out = folder(tmp_path / "in", arrays), tmp_path / "out"
+    words = ("folder", "--root", root, "--kinds", "feature=feature", "--target", "feature=0.05rel")
+    ran = run_dsc("compress", *words, "--out", out)
+    assert ran.code == 0, ran.err
+    archive = dsc.open(out)
+    assert archive.manifest.codecs[0].id == "feature-klt"
+    errors = [rel_sq_error(one, archive[k]["feature"]) for k, one in enumerate(arrays)]
+    assert 0.02 < max(errors) <= 0.05
+    assert run_dsc("verify", out).code == 0
+    assert "feature-klt" in run_dsc("info", out).out
+    batch = next(iter(dsc.stream(out, batch_size=24)))["feature"]
+    assert (batch.shape, batch.dtype) == ((24, 6, 12, 9), torch.float16)
+
+
+def test_what_is_not_finite_names_sample_and_value(tmp_path):
+    arrays = [features() for _ in range(3)]
+    arrays[1][2, 3, 4] = np.inf
+    root = folder(tmp_path / "in", arrays)
+    words = ("folder", "--root", root, "--kinds", "feature=feature", "--out", tmp_path / "out")
+    ran = run_dsc("compress", *words)
+    assert ran.code != 0
+    assert "channel 2, row 3, column 4 is inf" in " ".join(ran.err.split())
+    assert "sample 1" in " ".join(ran.err.split())

@@ -60,7 +60,9 @@ def save_with_facts(tensors: Mapping[str, NDArray[np.generic]], facts: Mapping[s
     from run to run.
     """
     metadata = {"dsc": json.dumps(dict(facts), sort_keys=True)}
-    return bytes(safetensors.numpy.save(dict(sorted(tensors.items())), metadata))
+    # safetensors writes memory as it lies, whatever the strides
+    whole = {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}
+    return bytes(safetensors.numpy.save(whole, metadata))
 
 
 def facts_of(data: bytes, kind: str) -> dict[str, Any]:

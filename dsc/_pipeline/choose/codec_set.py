@@ -762,8 +762,9 @@ def _decode_some(
 
 
 def pixels_of(sample: Sample) -> int:
-    """Return the most pixels that a map of a sample has."""
-    return max(a.shape[0] * a.shape[1] if a.ndim > 1 else 1 for a in sample.values())
+    """Return the most pixels that a map of a sample has, or positions a feature map."""
+    sides = [side for a in sample.values() if a.ndim > 1 for side in (a.shape[:2], a.shape[-2:])]
+    return max((height * width for height, width in sides), default=1)
 
 
 def most_pixels(group: Sequence[Sample]) -> int:

@@ -26,6 +26,7 @@ AUTO = "auto"
 FILE_SUFFIX = ".safetensors"
 OF_RECORDINGS = "av1-seq"
 OF_NORMALS = "normal-palette"
+OF_NUMBERS = {TaskKind.EMBEDDING: "embedding", TaskKind.FEATURE: "feature-klt"}
 # kinds of tasks whose frames in a recording are coded together
 FILMED = (TaskKind.IMAGE, TaskKind.DEPTH, TaskKind.LABEL)
 
@@ -236,10 +237,8 @@ def default_codec(task: Task, is_packed: bool = True, is_recorded: bool = False)
 
 def classical_codec(task: Task) -> str:
     """Return the classical codec that is best for a task's kind."""
-    if task.kind is TaskKind.EMBEDDING:
-        return "embedding"
     if not task.is_map:
-        return "plain"
+        return OF_NUMBERS.get(task.kind, "plain")
     channels = (1,) if task.kind is TaskKind.DEPTH else (1, 3)
     if task.dtype not in ("uint8", "uint16") or task.channels not in channels:
         return "exact"

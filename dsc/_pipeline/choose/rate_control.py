@@ -134,6 +134,8 @@ class RateControl:
 
     def _look_ahead(self, samples: Sequence[Sample]) -> None:
         """Search on crops of samples, if they are large: encodes take a tenth of the time."""
+        if not all(self._tasks[name].is_map for sample in samples for name in sample):
+            return
         piece = crop(samples)
         if piece.scale < LARGE:
             return
