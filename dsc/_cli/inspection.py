@@ -1,6 +1,7 @@
 """``dsc info``, ``dsc ls``, ``dsc verify``: what is in an archive, and whether it is intact."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +18,7 @@ from dsc._cli.selecting import SelectionArguments
 
 if TYPE_CHECKING:
     from dsc._pipeline.read.distortion import Distortion
+    from dsc._pipeline.read.duplicates import Duplicates
     from dsc._pipeline.read.sequences import Recording
     from dsc._pipeline.read.summary import Summary
     from dsc._pipeline.read.values import ValueSummary
@@ -54,6 +56,21 @@ ValuesOption = Annotated[
         "times, lengths and examples of texts.",
     ),
 ]
+DuplicatesOption = Annotated[
+    bool,
+    typer.Option(
+        "--duplicates",
+        help="Also compare the embeddings of all samples, two by two: groups of near-duplicates, "
+        "and how many samples of a split have one in another.",
+    ),
+]
+AboveOption = Annotated[
+    float | None,
+    typer.Option(
+        help="The least cosine similarity of near-duplicates, 0 to 1. Default: 0.9.",
+        metavar="COSINE",
+    ),
+]
 SamplesOption = Annotated[
     int | None,
     typer.Option(
@@ -80,15 +97,17 @@ def info(
     archive: ArchiveArgument,
     distortion: DistortionOption = False,
     values: ValuesOption = False,
+    duplicates: DuplicatesOption = False,
     samples: SamplesOption = None,
     source_root: SourceRootOption = None,
     tasks: TasksOption = None,
+    above: AboveOption = None,
     json_: JsonOption = False,
 ) -> None:
     """Show what an archive holds: tasks, streams, codecs, splits, sizes.
 
     Only the manifest and the shard records are read, so it is quick over a
-    network too; --distortion and --values read samples as well.
+    network too; --distortion, --values and --duplicates read samples as well.
 
     [bold]Examples[/bold]
 
@@ -96,15 +115,20 @@ def info(
       dsc info https://example.org/taskonomy-dsc --json
       dsc info demo --distortion --samples 200
       dsc info demo --values --tasks scene,caption
+      # do train and test share pictures?
+      dsc info demo --duplicates --above 0.95
     """
     from dsc._pipeline.read.summary import summarise
     from dsc._storage.read.archive import Archive
     from dsc.errors import UsageError
 
-    sampled = {"--samples": samples, "--source-root": source_root, "--tasks": tasks}
+    sampled = {"--samples": samples, "--source-root": source_root}
+    sampled |= {} if duplicates else {"--tasks": tasks}
     given = [name for name, value in sampled.items() if value is not None]
     if given and not (distortion or values):
         raise UsageError(f"{', '.join(given)}: for --distortion or --values; give one of them, too")
+    if above is not None and not duplicates:
+        raise UsageError("--above: for --duplicates; give it, too")
     opened = Archive.open(archive)
     summary = summarise(opened)
     manifest = opened.manifest
@@ -119,11 +143,15 @@ def info(
         value["recordings"] = [one.to_json() for one in recorded]
     measured = _measure(opened, samples, source_root, tasks) if distortion else None
     found = _values(opened, samples, tasks) if values else None
+    alike = _duplicates(archive, above, tasks) if duplicates else None
     if measured is not None:
         value["distortion"] = measured.to_json()
     if found is not None:
         value["values"] = [one.to_json() for one in found]
-    emit(json_, value, lambda: _show_all(archive, opened, summary, measured, found, recorded))
+    if alike is not None:
+        value["duplicates"] = alike.to_json()
+    read = Sampled(measured, found, alike)
+    emit(json_, value, lambda: _show_all(archive, opened, summary, read, recorded))
 
 
 def _measure(
@@ -146,23 +174,41 @@ def _values(opened: "Archive", samples: int | None, tasks: str | None) -> "list[
         return summarise_values(opened, samples=count, tasks=tasks, progress=report)
 
 
+def _duplicates(archive: str, above: float | None, task: str | None) -> "Duplicates":
+    from dsc._pipeline.read.dataset import Dataset
+    from dsc._pipeline.read.duplicates import ABOVE
+
+    return Dataset.open(archive, tasks=[]).duplicates(ABOVE if above is None else above, task)
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """What was found in samples, as far as that was asked for."""
+
+    distortion: "Distortion | None"
+    values: "list[ValueSummary] | None"
+    duplicates: "Duplicates | None"
+
+
 def _show_all(
     where: str,
     opened: "Archive",
     summary: "Summary",
-    measured: "Distortion | None",
-    values: "list[ValueSummary] | None",
+    read: Sampled,
     recorded: "list[Recording] | None",
 ) -> None:
+    from dsc._cli.printing.duplicates import show_duplicates
     from dsc._cli.printing.sampled import show_distortion, show_values
 
     _show_info(where, opened, summary)
     if recorded:
         _show_recordings(recorded)
-    if values is not None:
-        show_values(values)
-    if measured is not None:
-        show_distortion(measured)
+    if read.values is not None:
+        show_values(read.values)
+    if read.distortion is not None:
+        show_distortion(read.distortion)
+    if read.duplicates is not None:
+        show_duplicates(read.duplicates)
 
 
 def _recordings(opened: "Archive") -> "list[Recording] | None":

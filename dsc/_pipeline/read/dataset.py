@@ -22,12 +22,13 @@ from dsc._pipeline.read.ahead import DecodedAhead
 from dsc._pipeline.read.at_rate import streams_read
 from dsc._pipeline.read.decoded_cache import DecodedCache
 from dsc._pipeline.read.decoding import Decoded, SampleDecoder
+from dsc._pipeline.read.duplicates import ABOVE, Duplicates, check_above, find_duplicates
 from dsc._pipeline.read.epoch import SharedEpoch
 from dsc._pipeline.read.nearest import NEAREST, NEAREST_KEY, check_on_damage
 from dsc._pipeline.read.search import Neighbours, Query, find_nearest, query_vectors
 from dsc._pipeline.read.selection import Selection, Subset, all_of, choose, nothing_chosen
 from dsc._pipeline.read.sequences import Recording, recordings
-from dsc._pipeline.read.vectors import find_vectors, read_units
+from dsc._pipeline.read.vectors import Vectors, find_vectors, read_units
 from dsc._pipeline.read.window import WindowOption, Windows, WindowSpec, no_window_complete
 from dsc._pipeline.read.windowed import FrameReader
 from dsc._schemas import (
@@ -466,6 +467,12 @@ class Dataset:
         task
             Name of the embedding, where there are several; it need not be among those opened.
 
+        Returns
+        -------
+        Neighbours
+            ``keys``, ``indices`` in this dataset and cosine ``similarities``, arrays (k,), best
+            first; (Q, k) of several queries.
+
         Raises
         ------
         UsageError
@@ -482,17 +489,55 @@ class Dataset:
         if k < 1:
             raise UsageError(f"nearest(k={k}): at least 1")
         self._after_fork()
-        archive, reader = self._archive, PackReader(self._archive, self._cache)
-        compared = find_vectors(archive, task)
-        among = np.zeros(len(archive), bool)
-        among[self.indices] = True
+        compared = find_vectors(self._archive, task)
+        own = None
         if isinstance(query, str):
-            own = archive.index_of(query)
+            own = self._archive.index_of(query)
             query = self._vector(own, query, compared)
-            among[own] = False
         queries = query_vectors(query, compared)
-        found = find_nearest(read_units(archive, reader, compared, among), queries, k)
-        return Neighbours.of(archive, self._chosen, *found)
+        found = find_nearest(self._units(compared, own), queries, k)
+        return Neighbours.of(self._archive, self._chosen, *found)
+
+    def duplicates(self, above: float = ABOVE, task: str | None = None) -> Duplicates:
+        """Find the samples that are near-duplicates by their embeddings.
+
+        Every pair is compared, so the time grows with the square of the samples: 100,000 take some
+        ten minutes on one core. Of the archive only the embeddings are read, all of which are held
+        in memory.
+
+        Parameters
+        ----------
+        above
+            The least cosine similarity of a pair, above 0, 1 at most. Samples that hang together
+            by such pairs are a group.
+        task
+            Name of the embedding, where there are several; it need not be among those opened.
+
+        Returns
+        -------
+        Duplicates
+            Its ``groups``, each with ``keys``, ``indices`` in this dataset and ``splits``; and
+            ``across``, how many samples of a split are in a group with some of another.
+
+        Raises
+        ------
+        UsageError
+            When the archive has no embedding, or several and none is named, or the threshold is
+            out of range.
+        """
+        check_above(above)
+        self._after_fork()
+        compared = find_vectors(self._archive, task)
+        units = self._units(compared)
+        return find_duplicates(self._archive, units, self.indices, compared.name, above)
+
+    def _units(self, task: Task, without: int | None = None) -> Iterator[Vectors]:
+        """Read the vectors of these samples, but for one, at its index in the archive."""
+        among = np.zeros(len(self._archive), bool)
+        among[self.indices] = True
+        if without is not None:
+            among[without] = False
+        return read_units(self._archive, PackReader(self._archive, self._cache), task, among)
 
     def _vector(self, index: int, key: str, task: Task) -> Array:
         """Read the vector of one sample of the archive."""
