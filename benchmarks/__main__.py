@@ -43,6 +43,7 @@ COMMANDS = {
     "speed-page": "python -m benchmarks.speed_page --out {out}/speed",
     "effort": "python -m benchmarks.effort --job 16 --out {out}/effort.json",
     "labels": "python -m benchmarks.labels",
+    "near-duplicates": "python -m benchmarks.near_duplicates",
     "exact": "python -m benchmarks.exact",
     "exact-depth": "python -m benchmarks.exact_depth",
     "paper": "python -m benchmarks.paper_experiment --steps 1500 --crop 128 --batch 2 "

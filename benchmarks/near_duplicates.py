@@ -10,7 +10,8 @@ view. Data are found through DSC_TEST_DATA.
 
 import argparse
 import os
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,15 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
+import dsc
 from dsc._backbones.extract import extract, make_extractor
 from dsc._pipeline.read.vectors import unit
+from dsc.schemas import Task, TaskKind
+from dsc.sources import SourceSample
 
 Picture = NDArray[np.uint8]
 Units = NDArray[np.float32]
-LEVELS = (0.98, 0.95, 0.9, 0.85, 0.8)
+LEVELS = (0.95, 0.9, 0.85, 0.8, 0.75, 0.7)
 
 
 def jpeg(picture: Picture, quality: int) -> Picture:
@@ -68,6 +72,29 @@ COPIES: dict[str, Callable[[Picture], Picture]] = {
 }
 
 
+class Vectored:
+    """Vectors as a source, to be stored as an archive stores them."""
+
+    name = "vectored"
+
+    def __init__(self, vectors: Units) -> None:
+        self.vectors = vectors
+        kind, size = TaskKind.EMBEDDING, vectors.shape[1]
+        self.tasks = (Task(name="embedding", kind=kind, dtype="float32", channels=size),)
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def key(self, index: int) -> str:
+        return f"v{index:06d}"
+
+    def read(self, index: int, tasks: Sequence[str]) -> SourceSample:
+        return SourceSample(self.key(index), dict.fromkeys(tasks, self.vectors[index]), {})
+
+    def describe(self) -> dict[str, Any]:
+        return {"name": self.name, "root": None, "options": {}, "fingerprint": None}
+
+
 def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--every", type=int, default=2, help="photographs that are copied")
@@ -76,31 +103,42 @@ def main(words: Sequence[str] | None = None) -> None:
     asked = parser.parse_args(words)
     photographs = read(asked.data / "natural", "*.JPEG")
     embed = embedder(asked.backbone)
-    units = embed(photographs)
-    print(f"| copy | {' | '.join(f'from {level}' for level in LEVELS)} | least | median |")
-    print("| --- " * (len(LEVELS) + 3) + "|")
-    for name, copy in COPIES.items():
-        copies = embed([copy(picture) for picture in photographs[:: asked.every]])
-        found = np.einsum("ij,ij->i", copies, units[:: asked.every])
+    copied = photographs[:: asked.every]
+    sets = {name: embed([copy(one) for one in copied]) for name, copy in COPIES.items()}
+    sets |= {
+        "photographs": embed(photographs),
+        "frames of rooms": embed(read(asked.data / "nyuv2/nyu_images", "*.jpg")),
+        "frames of one clip": embed(read(asked.data / "sevenscenes_clip", "*.color.jpg")),
+    }
+    for quality in (None, 80, 60):
+        print(f"\n{'as computed' if quality is None else f'stored at quality {quality}'}\n")
+        show(sets if quality is None else stored(sets, quality), asked.every)
+
+
+def show(sets: Mapping[str, Units], every: int) -> None:
+    """Print both tables."""
+    heads = " | ".join(f"from {level}" for level in LEVELS)
+    print(f"| copy | {heads} | least | median |\n" + "| --- " * (len(LEVELS) + 3) + "|")
+    for name in COPIES:
+        found = np.einsum("ij,ij->i", sets[name], sets["photographs"][::every])
         shares = [f"{np.mean(found >= level):.0%}" for level in LEVELS]
         print(f"| {name} | {' | '.join(shares)} | {found.min():.2f} | {np.median(found):.2f} |")
-    print(
-        "\n| pairs of different pictures | of |",
-        " | ".join(f"from {x}" for x in LEVELS),
-        "| most |",
-    )
+    print(f"\n| pairs of different pictures | of | {heads} | most |")
     print("| --- " * (len(LEVELS) + 3) + "|")
-    others = {
-        "photographs": units,
-        "frames of rooms (NYUv2)": embed(read(asked.data / "nyuv2/nyu_images", "*.jpg")),
-        "frames of one clip (7-Scenes)": embed(
-            read(asked.data / "sevenscenes_clip", "*.color.jpg")
-        ),
-    }
-    for name, own in others.items():
-        found = (own @ own.T)[np.triu_indices(len(own), 1)]
+    for name in [name for name in sets if name not in COPIES]:
+        found = (sets[name] @ sets[name].T)[np.triu_indices(len(sets[name]), 1)]
         counts = " | ".join(f"{int(np.sum(found >= level)):,}" for level in LEVELS)
         print(f"| {name} | {len(found):,} | {counts} | {found.max():.2f} |")
+
+
+def stored(sets: Mapping[str, Units], quality: int) -> dict[str, Units]:
+    """Return vectors as they come back from an archive of all of them."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "vectors"
+        dsc.compress(Vectored(np.concatenate(list(sets.values()))), out, quality=quality)
+        found = unit(np.stack([sample["embedding"] for sample in dsc.open(out)]))
+    ends = np.cumsum([len(vectors) for vectors in sets.values()])
+    return dict(zip(sets, np.split(found, ends[:-1]), strict=True))
 
 
 def read(folder: Path, pattern: str) -> list[Picture]:

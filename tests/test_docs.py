@@ -23,6 +23,7 @@ PAGES = [
 RUN_BY = {
     "README.md": "tests/test_docs.py",
     "docs/quickstart.md": "tests/test_docs.py",
+    "docs/embeddings.md": "tests/examples/test_embeddings_page.py",
     "docs/derived.md": "tests/codecs/derived/test_rules.py",
     "docs/recordings.md": "tests/pipeline/read/test_sequences.py",
     "docs/streaming.md": "tests/examples/test_guide.py",

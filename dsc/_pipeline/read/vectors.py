@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 
 from dsc._columns.column import Ints, Mask, NumberColumn
 from dsc._pipeline.read.columns import ArchiveColumns
-from dsc._schemas import EMBEDDING, Task, TaskKind
+from dsc._schemas import EMBEDDING, Task
+from dsc._schemas.kind import VECTORS
 from dsc._storage.read.archive import Archive
 from dsc._storage.read.pack_reader import PackReader
 from dsc.errors import UsageError
 
 Floats = NDArray[np.float32]
-KINDS = (TaskKind.VECTOR,)
 MAKE = "dsc append {} --embed efficientnet-lite0"
 
 
@@ -47,7 +47,7 @@ def find_vectors(archive: Archive, name: str | None = None) -> Task:
         When there is none, or several and none is named.
     """
     url, tasks = archive.root.url, archive.manifest.tasks
-    there = {task.name: task for task in tasks if task.kind in KINDS}
+    there = {task.name: task for task in tasks if task.kind in VECTORS}
     if name is not None and name in there:
         return there[name]
     listed = ", ".join(there)
