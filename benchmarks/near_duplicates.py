@@ -86,12 +86,15 @@ class Vectored:
         return len(self.vectors)
 
     def key(self, index: int) -> str:
+        """Return the key of a vector."""
         return f"v{index:06d}"
 
     def read(self, index: int, tasks: Sequence[str]) -> SourceSample:
+        """Return a vector."""
         return SourceSample(self.key(index), dict.fromkeys(tasks, self.vectors[index]), {})
 
     def describe(self) -> dict[str, Any]:
+        """Say that nobody need open it again."""
         return {"name": self.name, "root": None, "options": {}, "fingerprint": None}
 
 

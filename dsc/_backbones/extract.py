@@ -89,6 +89,24 @@ def extract(extractor: Extractor, picture: NDArray[Any]) -> NDArray[np.float32]:
     return values
 
 
+def shape_of(extractor: Extractor) -> tuple[int, ...]:
+    """Return the shape of what an extractor computes; -1 where it differs from picture to picture.
+
+    Raises
+    ------
+    UsageError
+        When the backbone here is another one.
+    """
+    backbone = load_extractor(extractor)
+    if extractor.layer == EMBEDDING:
+        return (backbone.embedding_size,)
+    side = extractor.preprocessing.side
+    if side is None:
+        channels = {layer.name: layer.channels for layer in backbone.layers}
+        return (channels[extractor.layer], -1, -1)
+    return extract(extractor, np.zeros((side, side, 3), np.uint8)).shape
+
+
 def stride_of(backbone: Backbone) -> int:
     """Return the largest stride of a backbone's layers, in pixels; 1 of one that has none."""
     return max((layer.stride for layer in backbone.layers), default=1)

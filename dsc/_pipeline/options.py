@@ -381,6 +381,8 @@ class ComputeOptions:
     ----------
     embed
         Backbones whose embeddings are tasks, with commas; each may have the task's name before it.
+    features
+        Backbones and layers whose feature maps are tasks, likewise.
     of
         The task whose pictures they see; None for rgb, or the only image there is.
     side
@@ -399,11 +401,22 @@ class ComputeOptions:
             is_first=True,
         ),
     ] = None
+    features: Annotated[
+        str | None,
+        Option(
+            "--features",
+            "Also compute feature maps of each picture at a layer of a backbone, to train heads "
+            "on: efficientnet-lite0:block10. The task is called features, or as you say: "
+            "deep=efficientnet-lite0:block15.",
+            metavar="[TASK=]NAME:LAYER",
+        ),
+    ] = None
     of: Annotated[
         str | None,
         Option(
             "--of",
-            "The task whose pictures --embed sees. Default: rgb, or the only image there is.",
+            "The task whose pictures --embed and --features see. Default: rgb, or the only image "
+            "there is.",
             metavar="TASK",
         ),
     ] = None
@@ -411,8 +424,9 @@ class ComputeOptions:
         str | int | None,
         Option(
             "--side",
-            "Width and height that --embed sees pictures at, in pixels, or own for the size that "
-            "each has. Default: what the backbone was trained with.",
+            "Width and height that --embed and --features see pictures at, in pixels, or own for "
+            "the size that each has, filled up to whole strides. Default: what the backbone was "
+            "trained with.",
             metavar="PX|own",
         ),
     ] = None

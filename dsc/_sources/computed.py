@@ -45,7 +45,7 @@ class ComputedSource(ReindexedSource):
     def __init__(self, source: Source, computed: Sequence[Task]) -> None:
         super().__init__(source, np.arange(len(source)))
         self._computed = {task.name: task for task in computed}
-        self._kept: dict[tuple[int, str], NDArray[np.float32]] = {}
+        self._kept: dict[tuple[int, str], NDArray[Any]] = {}
         self._extractors = {t.name: t.extractor for t in computed if t.extractor is not None}
 
     @property
@@ -102,12 +102,12 @@ class ComputedSource(ReindexedSource):
         computed = [task.model_dump(mode="json") for task in self._computed.values()]
         return {**self._source.describe(), COMPUTED: computed}
 
-    def _compute(self, index: int, sample: SourceSample, name: str) -> NDArray[np.float32]:
+    def _compute(self, index: int, sample: SourceSample, name: str) -> NDArray[Any]:
         """Compute the values of a task, or return those that were computed before."""
         kept = self._kept.get((index, name))
         if kept is not None:
             return kept.copy()
-        found = _extracted(sample, name, self._extractors[name])
+        found = _extracted(sample, self._computed[name], self._extractors[name])
         if len(self._kept) * found.nbytes < KEPT_BYTES:
             self._kept[index, name] = found
         return found.copy()
@@ -131,14 +131,18 @@ def with_computed(source: Source, tasks: Sequence[Task]) -> Source:
     return ComputedSource(source, tasks) if tasks else source
 
 
-def _extracted(sample: SourceSample, name: str, extractor: Extractor) -> NDArray[np.float32]:
+def _extracted(sample: SourceSample, task: Task, extractor: Extractor) -> NDArray[Any]:
     from dsc._backbones.extract import extract  # brings torch
     from dsc._backbones.registry import load_extractor
 
     load_extractor(extractor)  # what is amiss with it is no fault of the sample
+    where = f"sample {sample.key}, task {task.name}, of {extractor.of}"
     try:
-        return extract(extractor, sample.arrays[extractor.of])
+        found = extract(extractor, sample.arrays[extractor.of])
     except UsageError as error:
-        raise SampleError(
-            f"sample {sample.key}, task {name}, of {extractor.of}: {error}"
-        ) from error
+        raise SampleError(f"{where}: {error}") from error
+    with np.errstate(over="ignore"):
+        values: NDArray[Any] = found.astype(task.dtype)
+    if not np.isfinite(values).all():
+        raise SampleError(f"{where}: NaN, or a number that {task.dtype} cannot hold")
+    return values

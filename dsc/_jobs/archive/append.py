@@ -146,6 +146,7 @@ def append(
     cut_sequences: bool = False,
     sequence_by: str | None = None,
     embed: str | None = None,
+    features: str | None = None,
     of: str | None = None,
     side: int | str | None = None,
     workers: int = 0,
@@ -167,7 +168,7 @@ def append(
         Directory or fsspec URL of the archive.
     source
         The dataset, as in `dsc.compress`. Samples are told apart by their keys. None for the
-        archive's own samples, of whose pictures `embed` computes.
+        archive's own samples, of whose pictures `embed` and `features` compute.
     tasks
         Tasks that the archive has, or None for all of them: samples whose keys it lacks are added,
         coded as the others. Tasks that it lacks: they are added to the samples that are there; a
@@ -215,10 +216,12 @@ def append(
     embed
         Backbones whose embeddings are added, as in `dsc.compress`: of the source's pictures, or
         without one, of those that the archive decodes.
+    features
+        Layers whose feature maps are added, likewise, as in `dsc.compress`.
     of
-        The task whose pictures `embed` sees, as in `dsc.compress`.
+        The task whose pictures both see, as in `dsc.compress`.
     side
-        At which size it sees them, as in `dsc.compress`.
+        At which size they see them, as in `dsc.compress`.
     workers
         Worker processes on this machine; 0 works in this process.
     address

@@ -75,6 +75,7 @@ def compress(
     cut_sequences: bool = False,
     sequence_by: str | None = None,
     embed: str | None = None,
+    features: str | None = None,
     of: str | None = None,
     side: int | str | None = None,
     workers: int = 0,
@@ -152,11 +153,14 @@ def compress(
         Backbones whose embeddings of the pictures are tasks too, as in
         ``"looks=efficientnet-lite0"``; without a name before it, the task is ``embedding``. A
         backbone is one of `dsc.backbones.backbone_names`.
+    features
+        Backbones and layers whose feature maps are tasks too, as in
+        ``"efficientnet-lite0:block10"``; without a name before it, the task is ``features``.
     of
-        The task whose pictures `embed` sees; by default rgb, or the only image there is.
+        The task whose pictures both see; by default rgb, or the only image there is.
     side
-        Pixels of the square that `embed` sees pictures at, or ``"own"``; by default what the
-        backbone was trained with.
+        Pixels of the square that both see pictures at, or ``"own"``; by default what the backbone
+        was trained with.
     workers
         Worker processes on this machine; 0 works in this process. Where this process has a
         connection to Ray, its workers are used instead. A script that defines the source itself

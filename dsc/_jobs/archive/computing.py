@@ -5,12 +5,17 @@ An archive whose task was computed by a backbone gets the same of new samples, b
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from dsc._pipeline.options import ComputeOptions
 from dsc._schemas import EMBEDDING, Extractor, Task, TaskKind
 from dsc._sources.base import Source
 from dsc._sources.computed import with_computed
 from dsc.errors import UsageError
+
+FEATURES = "features"
+"""The usual name of a task of feature maps."""
 
 TASK_NAME = re.compile(r"[a-z0-9][a-z0-9_]{0,47}")
 
@@ -23,7 +28,7 @@ def asked_names(asked: ComputeOptions) -> tuple[str, ...]:
     UsageError
         When the options cannot be understood.
     """
-    return tuple(name for name, _ in _parts(asked))
+    return tuple(one.name for one in _parts(asked))
 
 
 def computing(source: Source, asked: ComputeOptions) -> Source:
@@ -41,14 +46,14 @@ def computing(source: Source, asked: ComputeOptions) -> Source:
     """
     there = {task.name: task for task in source.tasks}
     made = []
-    for name, backbone in _parts(asked):
-        task = _embedding(name, backbone, _pictures(source.tasks, asked.of), asked)
-        if name not in there:
+    for one in _parts(asked):
+        task = _task(one, _pictures(source.tasks, asked.of, one.option), asked.side)
+        if one.name not in there:
             made.append(task)
-        elif there[name].extractor != task.extractor:
+        elif there[one.name].extractor != task.extractor:
             raise UsageError(
-                f"there is a task {name} already, {_whence(there[name])}; call this one otherwise: "
-                f"--embed NAME={backbone}"
+                f"there is a task {one.name} already, {_whence(there[one.name])}; call this one "
+                f"otherwise: {one.spelled}"
             )
     return with_computed(source, made)
 
@@ -89,42 +94,74 @@ def check_computable(tasks: Sequence[Task]) -> None:
         load_extractor(extractor)
 
 
-def _parts(asked: ComputeOptions) -> Iterator[tuple[str, str]]:
-    """Yield name of the task and of the backbone."""
-    if asked.embed is None:
+@dataclass(frozen=True)
+class _Asked:
+    """One task that is to be computed: its name, and what computes it."""
+
+    name: str
+    backbone: str
+    layer: str
+
+    @property
+    def option(self) -> str:
+        """The option by which it is asked for."""
+        return "--embed" if self.layer == EMBEDDING else "--features"
+
+    @property
+    def spelled(self) -> str:
+        """The option by which it is asked for under another name."""
+        layer = "" if self.layer == EMBEDDING else f":{self.layer}"
+        return f"{self.option} NAME={self.backbone}{layer}"
+
+
+def _parts(asked: ComputeOptions) -> list[_Asked]:
+    """List what is to be computed."""
+    if asked.embed is asked.features is None:
         if asked.of is not None or asked.side is not None:
-            raise UsageError("--of and --side say what --embed sees; give it, too")
-        return
-    seen = set()
-    for part in asked.embed.split(","):
-        name, _, backbone = part.strip().rpartition("=")
-        name = name.strip() or EMBEDDING
-        if not backbone or not TASK_NAME.fullmatch(name):
+            raise UsageError("--of and --side say what --embed and --features see; give one, too")
+        return []
+    found = [*_named("--embed", asked.embed), *_named("--features", asked.features)]
+    for at, one in enumerate(found):
+        if one.name in (other.name for other in found[:at]):
+            raise UsageError(f"two tasks would be called {one.name}; name one: {one.spelled}")
+    return found
+
+
+def _named(option: str, value: str | None) -> Iterator[_Asked]:
+    """Read one of the two options: ``[TASK=]BACKBONE``, or ``[TASK=]BACKBONE:LAYER``."""
+    embeds = option == "--embed"
+    for part in [] if value is None else value.split(","):
+        name, _, whole = part.strip().rpartition("=")
+        backbone, layer = (whole, EMBEDDING) if embeds else _halves(whole)
+        name = name.strip() or (EMBEDDING if embeds else FEATURES)
+        if not (backbone and layer and TASK_NAME.fullmatch(name)):
+            form = "BACKBONE" if embeds else "BACKBONE:LAYER"
+            example = "looks=efficientnet-lite0" if embeds else "deep=efficientnet-lite0:block15"
             raise UsageError(
-                f"--embed {asked.embed}: write BACKBONE or TASK=BACKBONE, the task of a to z, 0 to "
-                "9 and _; for example looks=efficientnet-lite0"
+                f"{option} {value}: write {form} or TASK={form}, the task of a to z, 0 to 9 and _; "
+                f"for example {example}"
             )
-        if name in seen:
-            raise UsageError(
-                f"--embed {asked.embed}: two tasks would be called {name}; name one otherwise: "
-                f"{name}2={backbone}"
-            )
-        seen.add(name)
-        yield name, backbone
+        yield _Asked(name, backbone, layer)
 
 
-def _embedding(name: str, backbone: str, of: str, asked: ComputeOptions) -> Task:
-    from dsc._backbones.extract import make_extractor  # brings torch
-    from dsc._backbones.registry import load_backbone
-
-    extractor = make_extractor(backbone, of, side=asked.side)
-    size = load_backbone(backbone).embedding_size
-    return Task(
-        name=name, kind=TaskKind.EMBEDDING, dtype="float32", channels=size, extractor=extractor
-    )
+def _halves(whole: str) -> tuple[str, str]:
+    backbone, _, layer = whole.rpartition(":")
+    return backbone, layer
 
 
-def _pictures(tasks: Sequence[Task], of: str | None) -> str:
+def _task(one: _Asked, of: str, side: int | str | None) -> Task:
+    """Return the task that is asked for, as the backbone here computes it."""
+    from dsc._backbones.extract import make_extractor, shape_of  # brings torch
+
+    extractor = make_extractor(one.backbone, of, one.layer, side)
+    shape = shape_of(extractor)
+    own: dict[str, Any] = {"kind": TaskKind.EMBEDDING, "dtype": "float32"}
+    if one.layer != EMBEDDING:
+        own = {"kind": TaskKind.FEATURE, "dtype": "float16", "shape": shape}
+    return Task(name=one.name, channels=shape[0], extractor=extractor, **own)
+
+
+def _pictures(tasks: Sequence[Task], of: str | None, option: str) -> str:
     """Return the task whose pictures a backbone sees."""
     known = {task.name: task for task in tasks}
     usable = [task.name for task in tasks if task.kind is TaskKind.IMAGE and task.dtype == "uint8"]
@@ -133,13 +170,13 @@ def _pictures(tasks: Sequence[Task], of: str | None) -> str:
     if of is not None:
         what = f"{known[of].kind.value} {known[of].dtype}" if of in known else "not there"
         raise UsageError(
-            f"--of {of}: it is {what}; --embed sees 8-bit pictures: {', '.join(usable) or 'none'}"
+            f"--of {of}: it is {what}; {option} sees 8-bit pictures: {', '.join(usable) or 'none'}"
         )
     if not usable:
         found = ", ".join(f"{task.name} ({task.kind.value} {task.dtype})" for task in tasks)
-        raise UsageError(f"--embed sees 8-bit pictures, and there are none: {found or 'no task'}")
+        raise UsageError(f"{option} sees 8-bit pictures, and there are none: {found or 'no task'}")
     if "rgb" not in usable and len(usable) > 1:
-        raise UsageError(f"--embed: there are the pictures {', '.join(usable)}; choose with --of")
+        raise UsageError(f"{option}: there are the pictures {', '.join(usable)}; choose with --of")
     return "rgb" if "rgb" in usable else usable[0]
 
 

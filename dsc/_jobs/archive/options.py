@@ -96,7 +96,7 @@ class AppendOptions:
         SourceOptions,
         Helps(
             source="What kind of data it is, as of dsc compress: taskonomy, folder, ... Without "
-            "it, --embed computes of the pictures that the archive has.",
+            "it, --embed and --features compute of the pictures that the archive has.",
             tasks="Tasks that the archive lacks, with commas: they are added to the samples that "
             "are there. Default: the archive's own, for new samples.",
             split="Split of the new samples, which may be a new one; of nyuv2, test and train "

@@ -253,12 +253,19 @@ def test_two_backbones_pictures_or_sides_have_a_task_each(tmp_path: Path) -> Non
     [
         (("rgb",), {"embed": "nope"}, "no backbone 'nope'; known: efficientnet-lite0"),
         (("rgb",), {"embed": f"Bad={LITE0}"}, "the task of a to z, 0 to 9 and _"),
-        (("rgb",), {"embed": f"{LITE0},{LITE0}"}, f"two tasks .* embedding2={LITE0}"),
+        (("rgb",), {"embed": f"{LITE0},{LITE0}"}, f"two tasks .*: --embed NAME={LITE0}"),
         (("rgb",), {"embed": f"rgb={LITE0}"}, "a task rgb already, which the data brings"),
         (("rgb",), {"embed": LITE0, "side": "12"}, "--side 12: 32 .* to 8192 pixels, or own"),
         (("rgb",), {"embed": LITE0, "side": "big"}, "--side big"),
         (("rgb",), {"embed": LITE0, "of": "left"}, "--of left: it is not there; .* rgb"),
-        (("rgb",), {"side": 64}, "--of and --side say what --embed sees"),
+        (("rgb",), {"side": 64}, "--of and --side say what --embed and --features see"),
+        (("rgb",), {"features": LITE0}, "write BACKBONE:LAYER or TASK=BACKBONE:LAYER"),
+        (("rgb",), {"features": f"{LITE0}:top"}, "no layer 'top'; it has embedding, stem, block0"),
+        (
+            ("rgb",),
+            {"features": f"embedding={LITE0}:stem", "embed": LITE0},
+            f"two tasks .* embedding; name one: --features NAME={LITE0}:stem",
+        ),
         (("deep",), {"embed": LITE0}, r"8-bit pictures, and there are none: deep \(image uint16\)"),
         (("rgb", "deep"), {"embed": LITE0, "of": "deep"}, "--of deep: it is image uint16"),
     ],
@@ -370,3 +377,25 @@ def test_a_source_is_opened_again_with_what_is_computed(tmp_path: Path) -> None:
     assert again.describe() == source.describe()
     other = replace(ComputeOptions(**SMALL), side=64)
     assert computing(open_source("sample", n=2, size=32), other).describe() != source.describe()
+
+
+def test_feature_maps_are_computed_at_a_layer_at_one_size_or_each_pictures_own(
+    archive: Path,
+) -> None:
+    append(archive, features=f"{LITE0}:block10", side=64, exact=True)
+    append(archive, features=f"own={LITE0}:block4", side="own", exact=True)
+    opened = dsc.open(archive)
+    tasks = {task.name: task for task in opened.tasks}
+    assert (tasks["features"].kind, tasks["features"].shape) == (TaskKind.FEATURE, (112, 4, 4))
+    assert tasks["own"].shape == (40, -1, -1)
+    sample = opened[4]
+    extractor = make_extractor(LITE0, "rgb", "block10", 64)
+    wanted = extract(extractor, picture(4, TASKS["rgb"])).astype(np.float16)
+    assert np.array_equal(sample["features"], wanted)
+    assert sample["own"].shape == (40, 64 // 8, 64 // 8)  # 40 × 48, filled up to whole strides
+    assert opened[2]["own"] is None
+    asked = {"batch_size": 4, "output": "numpy", "missing": "skip", "split": "train"}
+    (batch,) = dsc.stream(archive, tasks="features", **asked)
+    assert batch["features"].shape == (4, 112, 4, 4)
+    append(archive, Pictures(n=9, lacking=(2,)), split="val")
+    assert dsc.open(archive)["p008"]["features"].shape == (112, 4, 4)
