@@ -86,6 +86,7 @@ COMMANDS = {
     "sequence-epoch": "python -m benchmarks.sequence_epoch",
     "depth-from-rgb": "python examples/depth_from_rgb.py --seeds 3",
     "latents": "python examples/train_on_latents.py --data {data}/tiny_imagenet40",
+    "machine-path": "python -m benchmarks.machine_path",
     "replay": "python -m benchmarks.replay --out {out}/replay-results",
     "small-images": "python -m benchmarks.small_images",
     "replay-buffer": "python -m benchmarks.replay_buffer",

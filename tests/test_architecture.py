@@ -39,7 +39,7 @@ INNER = {
     "_backbones": "base pictures staged efficientnet registry extract",
     "_codecs": (
         "latents base canvas registry split coding context maps classical label sequence derived "
-        "surfaces embedding klt encoder residual restored learned"
+        "surfaces embedding klt encoder residual restored machine learned"
     ),
     "_storage": "files format cache read",
     "_files": "formats directories passed_over likely local remote packed tree",

@@ -74,7 +74,7 @@ class Backbone(Protocol):
         Parameters
         ----------
         layer
-            Where the features were taken.
+            Where the features were taken; ``input``: prepared pictures (B, 3, H, W).
         to
             A later layer, ``embedding``, or ``logits`` where the network has a classifier.
 

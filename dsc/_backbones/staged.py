@@ -10,7 +10,7 @@ from dsc._backbones.base import Layer
 from dsc._schemas.extractor import EMBEDDING, Preprocessing
 from dsc.errors import UsageError
 
-LOGITS = "logits"
+INPUT, LOGITS = "input", "logits"
 
 
 class StagedBackbone:
@@ -76,6 +76,8 @@ class StagedBackbone:
             return cast(Tensor, whole(pictures.contiguous(memory_format=torch.channels_last)))
 
     def _place(self, name: str) -> int:
+        if name == INPUT:
+            return -1
         if name not in self._order:
             raise UsageError(
                 f"backbone {self.name} has no layer {name!r}; it has {', '.join(self._order)}"

@@ -118,6 +118,7 @@ def info(
       # do train and test share pictures?
       dsc info demo --duplicates --above 0.95
     """
+    from dsc._pipeline.read.paths import paths_of
     from dsc._pipeline.read.summary import summarise
     from dsc._storage.read.archive import Archive
     from dsc.errors import UsageError
@@ -137,6 +138,7 @@ def info(
         **summary.to_json(),
         "manifest": manifest.model_dump(mode="json"),
         "shards": len(opened.shards),
+        "machine_paths": [str(path) for path in paths_of(opened)],
     }
     recorded = _recordings(opened)
     if recorded is not None:
@@ -252,6 +254,7 @@ def _show_info(where: str, opened: "Archive", summary: "Summary") -> None:
     ]
     if columns:
         say(f"columns, read with one request a shard: {', '.join(columns)}")
+    _show_paths(opened)
     made = f"format {manifest.format_version}, generation {manifest.generation}"
     say(f"written by {manifest.created_by}, {made}, plan {manifest.plan_sha256[:12]}")
     say(f"encoded by {encoder_text(manifest.encoder) if manifest.encoder else 'unknown versions'}")
@@ -290,6 +293,15 @@ def _show_info(where: str, opened: "Archive", summary: "Summary") -> None:
     show_reached(manifest)
     if manifest.choice is not None:
         show_choice(manifest.choice)
+
+
+def _show_paths(opened: "Archive") -> None:
+    from dsc._pipeline.read.paths import paths_of
+    from dsc._schemas.machine_path import PATHS
+
+    found = [f"{path} for {PATHS[path.path]}" for path in paths_of(opened)]
+    if found:
+        say(f"machine paths, which --tasks takes where files are decoded: {', '.join(found)}")
 
 
 def _task_row(task: "Task") -> list[str]:

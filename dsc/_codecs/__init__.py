@@ -4,7 +4,8 @@
   libraries whose versions decide the bytes.
 - One map a bitstream: `maps` is what these share (the header, how a quality becomes an error of
   depth, invalid pixels), `classical` has the image formats, `label` label maps and normals of few
-  directions, `residual` the bound on every pixel, `restored` pictures improved after decoding.
+  directions, `residual` the bound on every pixel, `restored` pictures improved after decoding,
+  `machine` pictures corrected for what a network sees.
 - `learned`: all tasks in one network. `latents`: its integers as samples and batches. `split`: its
   decoder without its encoder.
 - `derived`: maps computed from other tasks' maps.

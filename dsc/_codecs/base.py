@@ -105,6 +105,16 @@ class Codec(Protocol):
         ...
 
 
+class Decoder(Protocol):
+    """The half of a codec that reads."""
+
+    def decode_batch(
+        self, streams: Sequence[Mapping[str, bytes]], tasks: Sequence[str], max_pixels: int
+    ) -> list[dict[str, Array]]:
+        """Decode as `Codec.decode_batch` does."""
+        ...
+
+
 @runtime_checkable
 class JointCodec(Protocol):
     """A codec class that codes several tasks together; others are made for one task each."""

@@ -15,6 +15,7 @@ from dsc._copies.bring import CopyProgress, bring
 from dsc._copies.contents import of_tasks, whole
 from dsc._copies.target import Target, look_at
 from dsc._schemas import Manifest, resolve_tasks
+from dsc._schemas.machine_path import stored_words
 from dsc._schemas.rate import Rate, parse_rate, streams_at
 from dsc._storage.files.place import redact
 from dsc._storage.files.root import Root
@@ -147,7 +148,7 @@ def wanted_streams(
     """
     available = [task.name for task in archive.manifest.tasks]
     try:
-        asked = resolve_tasks(tasks, available)
+        asked = resolve_tasks(stored_words(tasks), available)
     except UnknownTaskError as error:
         raise UnknownTaskError(f"{archive.root.url}: {error}") from None
     if not asked:

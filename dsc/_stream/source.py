@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from dsc._pipeline.read.at_rate import streams_read
 from dsc._pipeline.read.frame_index import FrameIndex
+from dsc._pipeline.read.paths import find_tasks
 from dsc._pipeline.read.selection import Selection, ShardFilter, all_of, choose, nothing_chosen
 from dsc._pipeline.read.window import Windows, WindowSpec, no_window_complete
-from dsc._schemas import Task, resolve_tasks
+from dsc._schemas import Task
 from dsc._schemas.rate import Rate
 from dsc._storage.files.root import Root
 from dsc._storage.read.archive import Archive
@@ -94,12 +95,8 @@ class StreamSource:
         UnknownTaskError, UsageError
             When it lacks a task or a split, or the selection cannot be made.
         """
-        archive = Archive.open(Root(url, timeout_s=timeout_s))
+        archive, names = find_tasks(Archive.open(Root(url, timeout_s=timeout_s)), tasks)
         known = {task.name: task for task in archive.manifest.tasks}
-        try:
-            names = resolve_tasks(tasks, list(known))
-        except UnknownTaskError as error:
-            raise UnknownTaskError(f"{archive.root.url}: {error}") from None
         if not names:
             raise UnknownTaskError(f"{archive.root.url}: no task to read; found: {list(known)}")
         selection = selection or Selection()

@@ -21,7 +21,7 @@ from dsc._codecs.restored.network import (
 from dsc._codecs.restored.weights import load_network, save_network, shipped_file
 from dsc._schemas import Quality, Task
 from dsc._training.models.restored import (
-    _corrections,
+    corrections,
     make_examples,
     reduce_photographs,
     train,
@@ -260,7 +260,7 @@ def test_training_computes_what_the_network_does(examples) -> None:
     with torch.no_grad():
         exact = network(pixels, some.quantiser)
         rounded, real = (
-            _corrections(network, pixels, some.quantiser, rounded=rounded)
+            corrections(network, pixels, some.quantiser, rounded=rounded)
             for rounded in (True, False)
         )
     assert exact.abs().max() >= 2

@@ -18,7 +18,7 @@ Image File Format v1.1 (boxes); AV1 Codec ISO Media File Format Binding, 2.3 (``
 import struct
 from dataclasses import dataclass
 
-OBU_SEQUENCE, OBU_TEMPORAL_DELIMITER, OBU_FRAME = 1, 2, 6
+OBU_SEQUENCE, OBU_TEMPORAL_DELIMITER, OBU_FRAME_HEADER, OBU_FRAME = 1, 2, 3, 6
 IDENTITY_BIT = 0x80
 DESCRIPTION_BITS = 24  # primaries, transfer and matrix, a byte each
 SRGB = 0x010D00  # with which the header says less of the rest (AV1 5.5.2)
@@ -39,6 +39,10 @@ class SequenceHeader:
         8, 10 or 12.
     monochrome
         One plane only.
+    superblock
+        Side in pixels, 64 or 128.
+    may_upscale
+        Whether frames say if they are scaled up in decoding.
     """
 
     profile: int
@@ -47,6 +51,8 @@ class SequenceHeader:
     height: int
     bits: int
     monochrome: bool
+    superblock: int = 64
+    may_upscale: bool = False
 
 
 def bare(avif: bytes) -> bytes:
@@ -164,7 +170,7 @@ def plain_sequence(payload: bytes) -> bytes:
     """
     bits = Bits(payload)
     try:
-        _read_sequence(bits)
+        read_sequence(bits)
         if not bits.take(1) or bits.take(DESCRIPTION_BITS) == SRGB:
             return payload
     except ValueError:
@@ -184,7 +190,7 @@ def plain_header(payload: bytes) -> SequenceHeader | None:
         When it is not of a still picture.
     """
     bits = Bits(payload)
-    header = _read_sequence(bits)
+    header = read_sequence(bits)
     described = bits.take(1) and bits.take(DESCRIPTION_BITS)
     if described == SRGB and not header.monochrome:
         return header  # in full range, without a bit for it
@@ -192,10 +198,10 @@ def plain_header(payload: bytes) -> SequenceHeader | None:
 
 
 def _parse_sequence(payload: bytes) -> SequenceHeader:
-    return _read_sequence(Bits(payload))
+    return read_sequence(Bits(payload))
 
 
-def _read_sequence(bits: "Bits") -> SequenceHeader:
+def read_sequence(bits: "Bits") -> SequenceHeader:
     """Read a reduced still picture header (AV1 5.5.1) as far as the colour configuration."""
     profile, still, reduced = bits.take(3), bits.take(1), bits.take(1)
     if not still or not reduced or profile > 2:
@@ -203,11 +209,15 @@ def _read_sequence(bits: "Bits") -> SequenceHeader:
     level = bits.take(5)
     width_bits, height_bits = bits.take(4) + 1, bits.take(4) + 1
     width, height = bits.take(width_bits) + 1, bits.take(height_bits) + 1
-    bits.take(6)  # superblock size, intra tools, super-resolution, CDEF, restoration
+    superblock = 128 if bits.take(1) else 64
+    bits.take(2)  # intra tools
+    may_upscale = bool(bits.take(1))
+    bits.take(2)  # CDEF, restoration
     high = bits.take(1)
     twelve = bits.take(1) if profile == 2 and high else 0
     monochrome = bool(bits.take(1)) if profile != 1 else False
-    return SequenceHeader(profile, level, width, height, 12 if twelve else 8 + 2 * high, monochrome)
+    depth = 12 if twelve else 8 + 2 * high
+    return SequenceHeader(profile, level, width, height, depth, monochrome, superblock, may_upscale)
 
 
 class Bits:

@@ -6,8 +6,8 @@ are the same on every machine, in any batch and for any number of threads
 (`dsc._codecs.coding.integer`): a restored picture is as certain as a decoded one.
 
 How coarsely a picture was quantised goes in as one more plane, so that one network serves all
-qualities, and scales the correction: a fine quantiser leaves little to restore, and below
-`FIRST_QUANTISER` pictures stay as they are.
+qualities, and scales the correction: a fine quantiser leaves little to restore, and below a
+network's first one pictures stay as they are.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,8 @@ MIDDLE_QUANTISER, QUANTISER_UNIT = 31, 2
 SHIFT = 6
 MOST = 255
 MOST_FINE = 2047  # of the last layer, whose results are quarters of a gray level at full scale
-FIRST_QUANTISER = 33  # of 62
+FIRST_QUANTISER, LAST_QUANTISER = 33, 62
+WHOLE = 64  # parts that the strength of a correction is given in
 CHUNK_PIXELS = 1 << 16  # that go through the network at once; four times as many take twice as long
 
 
@@ -43,11 +44,14 @@ class Shape:
         Channels of the layers.
     blocks
         How many there are.
+    first_quantiser
+        The finest one whose pictures are corrected.
     """
 
     stride: int
     width: int
     blocks: int
+    first_quantiser: int = FIRST_QUANTISER
 
 
 class RestorationNetwork(nn.Module):
@@ -92,7 +96,8 @@ class RestorationNetwork(nn.Module):
 
     def scaled(self, x: Tensor, quantiser: Tensor) -> Tensor:
         """Turn what the last layer gives into corrections, not yet rounded."""
-        scale = (quantiser.to(x.dtype) - (FIRST_QUANTISER - 1)).clamp_min(0).view(-1, 1, 1, 1)
+        beyond = quantiser.to(x.dtype) - (self.shape.first_quantiser - 1)
+        scale = beyond.clamp_min(0).view(-1, 1, 1, 1)
         return F.pixel_shuffle(x, self.shape.stride) * (scale * 2.0**-7)
 
     def layers(self) -> list[tuple[str, IntegerConv]]:
@@ -103,7 +108,10 @@ class RestorationNetwork(nn.Module):
 
 @torch.inference_mode()
 def restore(
-    network: RestorationNetwork, pictures: NDArray[np.uint8], quantisers: NDArray[np.uint8]
+    network: RestorationNetwork,
+    pictures: NDArray[np.uint8],
+    quantisers: NDArray[np.uint8],
+    strength: int = WHOLE,
 ) -> NDArray[np.uint8]:
     """Restore pictures of one size.
 
@@ -115,6 +123,8 @@ def restore(
         (B, H, W, 3)
     quantisers
         (B,)
+    strength
+        Share of each correction that is made, in 64ths.
     """
     height, width = pictures.shape[1:3]
     chunk = max(1, CHUNK_PIXELS // (height * width))
@@ -126,6 +136,8 @@ def restore(
         padded = F.pad(pixels, (0, -width % stride, 0, -height % stride), mode="replicate")
         padded = padded.contiguous(memory_format=torch.channels_last)
         found = network(padded, torch.from_numpy(quantisers[part]))[..., :height, :width]
+        if strength != WHOLE:
+            found = round_half_up(found * (strength / WHOLE))
         restored = (pixels + found).clamp_(0, MOST).to(torch.uint8)
         out[part] = restored.permute(0, 2, 3, 1).numpy()
     return out

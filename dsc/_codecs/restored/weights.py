@@ -1,4 +1,4 @@
-"""The weights file of `av1-small-restored`: a safetensors of int8 weights and int16 biases.
+"""Weights files of restoring networks: a safetensors of int8 weights and int16 biases.
 
 All layers' numbers follow one another in two tensors, so that names take few bytes; its metadata
 holds the network's sizes and a hash of what it must give for a fixed input. Whoever loads the file
@@ -24,7 +24,13 @@ from dsc._codecs.coding.weights_file import (
     facts_of,
     save_with_facts,
 )
-from dsc._codecs.restored.network import RestorationNetwork, Shape, restore
+from dsc._codecs.restored.network import (
+    FIRST_QUANTISER,
+    LAST_QUANTISER,
+    RestorationNetwork,
+    Shape,
+    restore,
+)
 from dsc.errors import BitstreamError
 
 KIND = "dsc av1-small-restored 1"
@@ -33,13 +39,15 @@ MAX_BIAS = (1 << 15) - 1
 MOST_BLOCKS = 64
 
 
-def save_network(network: RestorationNetwork, card: dict[str, str]) -> bytes:
+def save_network(network: RestorationNetwork, card: dict[str, str], kind: str = KIND) -> bytes:
     """Turn a trained network into a weights file; it is frozen by this call.
 
     Parameters
     ----------
     card
         Facts about the training, for people.
+    kind
+        What the file is for, with the number of its form.
 
     Raises
     ------
@@ -56,8 +64,8 @@ def save_network(network: RestorationNetwork, card: dict[str, str]) -> bytes:
         weights.append(layer.weight.numpy().astype(np.int8).ravel())
         biases.append(bias.astype(np.int16))
     facts = {
-        "kind": KIND,
-        "shape": [network.shape.stride, network.shape.width, network.shape.blocks],
+        "kind": kind,
+        "shape": _sizes(network.shape),
         "self_test": self_test_hash(network),
         "card": card,
     }
@@ -66,8 +74,8 @@ def save_network(network: RestorationNetwork, card: dict[str, str]) -> bytes:
     )
 
 
-def load_network(data: bytes) -> RestorationNetwork:
-    """Read a weights file and run its self-test.
+def load_network(data: bytes, kind: str = KIND) -> RestorationNetwork:
+    """Read a weights file of a kind and run its self-test.
 
     Raises
     ------
@@ -77,11 +85,11 @@ def load_network(data: bytes) -> RestorationNetwork:
         When this machine does not reproduce the integers that the file promises.
     """
     try:
-        shape, promised = _facts(data)
+        shape, promised = _facts(data, kind)
         network = RestorationNetwork(shape)
         _fill(network, safetensors.numpy.load(data))
     except (KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
-        raise BitstreamError(f"not a weights file of av1-small-restored: {error}") from None
+        raise BitstreamError(f"not a weights file of kind {kind}: {error}") from None
     network.to(memory_format=torch.channels_last)
     check_self_test("the restoring network gives", self_test_hash(network), promised)
     return network
@@ -93,9 +101,9 @@ def shipped_file() -> bytes:
 
 
 @lru_cache(maxsize=4)
-def cached_network(data: bytes) -> RestorationNetwork:
+def cached_network(data: bytes, kind: str = KIND) -> RestorationNetwork:
     """Read a weights file, once."""
-    return load_network(data)
+    return load_network(data, kind)
 
 
 def self_test_hash(network: RestorationNetwork) -> str:
@@ -113,13 +121,20 @@ def self_test_hash(network: RestorationNetwork) -> str:
     return digest.hexdigest()
 
 
-def _facts(data: bytes) -> tuple[Shape, str]:
-    facts = facts_of(data, KIND)
-    stride, width, blocks = (int(size) for size in facts["shape"])
-    fits = stride in (1, 2, 4, 8) and 0 < width <= MAX_FAN_IN and 0 < blocks <= MOST_BLOCKS
-    if not fits or 3 * stride**2 * width > len(data):
-        raise ValueError(f"sizes {stride}, {width}, {blocks}")
-    return Shape(stride, width, blocks), str(facts["self_test"])
+def _sizes(shape: Shape) -> list[int]:
+    """Return a shape's numbers; the first quantiser where it is not what goes without saying."""
+    sizes = [shape.stride, shape.width, shape.blocks]
+    return sizes if shape.first_quantiser == FIRST_QUANTISER else [*sizes, shape.first_quantiser]
+
+
+def _facts(data: bytes, kind: str) -> tuple[Shape, str]:
+    facts = facts_of(data, kind)
+    shape = Shape(*(int(size) for size in facts["shape"]))
+    fits = shape.stride in (1, 2, 4, 8) and 0 < shape.width <= MAX_FAN_IN
+    fits = fits and 0 < shape.blocks <= MOST_BLOCKS and 0 < shape.first_quantiser <= LAST_QUANTISER
+    if not fits or 3 * shape.stride**2 * shape.width > len(data):
+        raise ValueError(f"sizes {_sizes(shape)}")
+    return shape, str(facts["self_test"])
 
 
 def _fill(network: RestorationNetwork, tensors: dict[str, NDArray[np.generic]]) -> None:

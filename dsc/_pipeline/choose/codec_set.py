@@ -10,12 +10,13 @@ import hashlib
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from dsc._codecs.base import (
     INPUTS,
     Array,
     Codec,
+    Decoder,
     DependentCodec,
     GroupCodec,
     KeepingCodec,
@@ -26,13 +27,16 @@ from dsc._codecs.base import (
     group_size_of,
 )
 from dsc._codecs.canvas import Canvas, PlacedGroupCodec
+from dsc._codecs.classical.avif import AvifCodec
 from dsc._codecs.derived.codec import EXACTLY, DerivedCodec
 from dsc._codecs.derived.ways import FoundRule
 from dsc._codecs.maps.base import TaskCodec
 from dsc._codecs.registry import LOSSLESS, codec_from_config
+from dsc._extras import needing
 from dsc._pipeline.choose.codec_spec import Spec, choose_codecs, is_joint, make
 from dsc._schemas import Access, CodecRecord, Effort, Quality, Stream, Task, required_streams
 from dsc._schemas.group import Linked, lanes_of, link_all, whole
+from dsc._schemas.machine_path import MachinePath
 from dsc._schemas.stream import Compressed
 from dsc._storage.format.dictionary import read_dictionary
 from dsc._storage.format.pack import Packing
@@ -101,6 +105,8 @@ class CodecSet:
         self._records, self._streams, self._weights = tuple(records), tuple(streams), weights
         self._given = frozenset(given)
         self._made: dict[int, Codec] = {}
+        self._paths: tuple[MachinePath, ...] = ()
+        self._path_decoders: dict[int, Decoder] = {}
         self._bounded: frozenset[str] = frozenset()
         names = [name for record in self._records for name in record.streams]
         twice = sorted({name for name in names if names.count(name) > 1})
@@ -231,6 +237,7 @@ class CodecSet:
         """Make the codecs that an archive was written with."""
         manifest = archive.manifest
         made = cls(manifest.codecs, manifest.streams, archive.codec_file)
+        made._paths = archive.paths
         return made._within(manifest.quality.max_error)
 
     def _within(self, bounded: Iterable[str]) -> Self:
@@ -239,7 +246,7 @@ class CodecSet:
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_made": {}}
+        return self.__dict__ | {"_made": {}, "_path_decoders": {}}
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -316,6 +323,17 @@ class CodecSet:
             made = codec_from_config(record.id, record.config, self._weights(record))
             self._made[slot] = made
         return self._made[slot]
+
+    def _decoder(self, slot: int) -> Decoder:
+        """Return what decodes the streams of a slot: its codec, or that with machine paths."""
+        paths = [path for path in self._paths if self._task_slot[path.task] == slot]
+        if not paths:
+            return self.codec(slot)
+        if slot not in self._path_decoders:
+            with needing("torch", f"machine path {paths[0]}"):
+                from dsc._codecs.machine.decoder import PathDecoder
+            self._path_decoders[slot] = PathDecoder(cast(AvifCodec, self.codec(slot)), paths)
+        return self._path_decoders[slot]
 
     def packing(self, stream: Stream) -> Packing | None:
         """Return how packs compress the payloads of a stream; None where they do not."""
@@ -527,7 +545,7 @@ class CodecSet:
             if slot in self._inputs:
                 found = self._decode_dependents(slot, streams, given, own, decoded, max_pixels)
             else:
-                found = self.codec(slot).decode_batch(given, own, max_pixels)
+                found = self._decoder(slot).decode_batch(given, own, max_pixels)
             for sample, arrays in zip(decoded, found, strict=True):
                 sample.update(arrays)
         return decoded
@@ -592,7 +610,7 @@ class CodecSet:
         for slot, own, given in self._shares(streams, tasks):
             if slot in self._inputs:
                 continue
-            codec = self.codec(slot)
+            codec = self._decoder(slot)
             if slot in self._grouped:
                 jobs += [
                     partial(_decode_group, codec, canvas, numbers, given, task, max_pixels)
@@ -682,7 +700,7 @@ class CodecSet:
         )
 
     def _is_alone(self, slot: int) -> bool:
-        codec = self.codec(slot)
+        codec = self._decoder(slot)
         return isinstance(codec, TaskCodec) and codec.decodes_alone
 
     def _shares(
@@ -729,7 +747,7 @@ def _decode_one(
 
 
 def _decode_group(
-    codec: Codec,
+    codec: Decoder,
     canvas: Canvas,
     numbers: Mapping[int, bytes],
     streams: Sequence[Mapping[str, bytes]],
@@ -748,7 +766,7 @@ def _decode_group(
 
 
 def _decode_some(
-    codec: "Codec | CodecSet",
+    codec: Decoder,
     canvas: Canvas,
     numbers: Sequence[int],
     streams: Sequence[Mapping[str, bytes]],

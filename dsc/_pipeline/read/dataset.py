@@ -25,6 +25,7 @@ from dsc._pipeline.read.decoding import Decoded, SampleDecoder
 from dsc._pipeline.read.duplicates import ABOVE, Duplicates, check_above, find_duplicates
 from dsc._pipeline.read.epoch import SharedEpoch
 from dsc._pipeline.read.nearest import NEAREST, NEAREST_KEY, check_on_damage
+from dsc._pipeline.read.paths import find_tasks
 from dsc._pipeline.read.search import Neighbours, Query, find_nearest, query_vectors
 from dsc._pipeline.read.selection import Selection, Subset, all_of, choose, nothing_chosen
 from dsc._pipeline.read.sequences import Recording, recordings
@@ -36,7 +37,6 @@ from dsc._schemas import (
     Origin,
     SequencePlace,
     Task,
-    resolve_tasks,
 )
 from dsc._schemas.group import Linked
 from dsc._schemas.rate import Rate
@@ -51,7 +51,6 @@ from dsc.errors import (
     BitstreamError,
     CorruptArchiveError,
     UnknownSampleError,
-    UnknownTaskError,
     UsageError,
 )
 
@@ -66,8 +65,8 @@ class Dataset:
     archive
         The archive.
     tasks
-        Names or aliases of the tasks to read, in order (a list, or text with commas); None for
-        all.
+        Names or aliases of the tasks to read, in order (a list, or text with commas), machine
+        paths (``rgb:cls``) among them; None for all.
     native
         Return the integers of the source's files instead of metres and unit vectors.
     cache
@@ -95,11 +94,8 @@ class Dataset:
         rate: Rate = 1,
         on_damage: str = "fail",
     ) -> None:
+        archive, names = find_tasks(archive, tasks)
         found = {task.name: task for task in archive.manifest.tasks}
-        try:
-            names = resolve_tasks(tasks, list(found))
-        except UnknownTaskError as error:
-            raise UnknownTaskError(f"{archive.root.url}: {error}") from None
         self.native, self._on_damage = native, check_on_damage(on_damage)
         self.tasks: tuple[Task, ...] = tuple(found[name] for name in names)
         self._by_name = {task.name: task for task in self.tasks}
@@ -146,7 +142,8 @@ class Dataset:
             A path, ``http(s)://`` or any other fsspec URL.
         tasks
             Names or aliases of the tasks to read, in order (a list, or text with commas); None for
-            all.
+            all. ``rgb:cls`` is the picture as networks that classify see it best, under the name
+            ``rgb_cls``; ``rgb:cls:0.5`` makes half of the correction. See docs/machine_paths.md.
         native
             Return the integers of the source's files instead of metres and unit vectors.
         cache

@@ -12,14 +12,15 @@ from itertools import accumulate
 from typing import Any, overload
 
 from dsc._pipeline.read.decoding import SampleDecoder
-from dsc._schemas import Stream, carrying_streams, required_streams, resolve_tasks
+from dsc._pipeline.read.paths import find_tasks
+from dsc._schemas import Stream, carrying_streams, required_streams
 from dsc._schemas.rate import layers_of
 from dsc._storage.files.place import absolute, redact
 from dsc._storage.format.pack import decode_pack
 from dsc._storage.read.archive import Archive
 from dsc._storage.read.pack_reader import PackReader
 from dsc._storage.read.samples import Payloads, SamplePlace, SampleReader
-from dsc.errors import BitstreamError, UnknownSampleError, UnknownTaskError, UsageError
+from dsc.errors import BitstreamError, UnknownSampleError, UsageError
 
 KEY, INDEX, URL, PACK = "__key__", "__index__", "__url__", ".pack"
 OWN = (KEY, INDEX, URL)
@@ -72,12 +73,8 @@ def decode(
     CorruptPackError, BitstreamError
         When a pack or bitstream is damaged; when it is called.
     """
-    opened = Archive.open(absolute(os.fspath(archive)))
-    try:
-        names = resolve_tasks(tasks, [task.name for task in opened.manifest.tasks])
-    except UnknownTaskError as error:
-        raise UnknownTaskError(f"{redact(opened.root.url)}: {error}") from None
-    return StockDecoder(opened, None if tasks is None else tuple(names), native)
+    opened, names = find_tasks(Archive.open(absolute(os.fspath(archive))), tasks)
+    return StockDecoder(opened, None if tasks is None else names, native)
 
 
 class StockDecoder:

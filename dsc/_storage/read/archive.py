@@ -18,6 +18,7 @@ from dsc._schemas import (
     carrying_streams,
 )
 from dsc._schemas.group import BESIDE, lanes_of
+from dsc._schemas.machine_path import MachinePath, carrying
 from dsc._schemas.stream import Compressed
 from dsc._storage.files.root import CONNECTIONS, Root
 from dsc._storage.format.dictionary import read_dictionary
@@ -59,10 +60,18 @@ class Archive:
         What it is; shards in order of split and number.
     lanes
         The streams whose payloads lie in groups.
+    paths
+        Machine paths that are read of its streams, beside the tasks that are there.
     """
 
-    def __init__(self, root: Root, manifest: Manifest, shards: tuple[ShardRecord, ...]) -> None:
-        self.root, self.manifest, self.shards = root, manifest, shards
+    def __init__(
+        self,
+        root: Root,
+        manifest: Manifest,
+        shards: tuple[ShardRecord, ...],
+        paths: tuple[MachinePath, ...] = (),
+    ) -> None:
+        self.root, self.manifest, self.shards, self.paths = root, manifest, shards, paths
         self._starts = list(accumulate((shard.samples for shard in shards), initial=0))
         self._slots = {
             stream: slot for slot, codec in enumerate(manifest.codecs) for stream in codec.streams
@@ -129,6 +138,21 @@ class Archive:
         other.root = self.root.fresh()
         other._idx, other._key_index = dict(self._idx), self._key_index
         return other
+
+    def with_paths(self, paths: Sequence[MachinePath]) -> Self:
+        """Return the same archive with tasks of machine paths, which is told to nobody but here.
+
+        Parameters
+        ----------
+        paths
+            Of tasks that are there, no two of one name.
+        """
+        tasks = {task.name: task for task in self.manifest.tasks}
+        own = [tasks[path.task].model_copy(update={"name": path.name}) for path in paths]
+        streams = [carrying(stream, paths) for stream in self.manifest.streams]
+        more = {"tasks": (*self.manifest.tasks, *own), "streams": tuple(streams)}
+        manifest = self.manifest.model_copy(update=more)
+        return type(self)(self.root, manifest, self.shards, tuple(paths))
 
     def __len__(self) -> int:
         return self._starts[-1]

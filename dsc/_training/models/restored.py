@@ -149,7 +149,7 @@ def train(
         rounded = step >= FLOAT_SHARE * steps
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * _schedule(step, steps)
-        restored = decoded + _corrections(network, decoded, quantiser, rounded=rounded)
+        restored = decoded + corrections(network, decoded, quantiser, rounded=rounded)
         error = (restored - wanted).square().mean(dim=(1, 2, 3))
         loss = (error * weight).mean()
         optimizer.zero_grad()
@@ -163,7 +163,7 @@ def train(
     return network
 
 
-def _corrections(
+def corrections(
     network: RestorationNetwork, pixels: Tensor, quantiser: Tensor, *, rounded: bool
 ) -> Tensor:
     """Return what the network gives, exactly so if `rounded`, with gradients that end at a limit.
