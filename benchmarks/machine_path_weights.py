@@ -34,7 +34,7 @@ from dsc._codecs.restored.weights import save_network
 from dsc._schemas.machine_path import PATHS
 from dsc._training.models.machine_path import (
     SHAPE,
-    Examples,
+    CodedPictures,
     State,
     TaskNetwork,
     Terms,
@@ -88,7 +88,7 @@ def _colours(picture: Array) -> Array:
     return np.repeat(picture[..., None], 3, 2) if picture.ndim == 2 else picture
 
 
-def examples_of(path: str, data: Path, work: Path, seed: int) -> Examples:
+def examples_of(path: str, data: Path, work: Path, seed: int) -> CodedPictures:
     """Code the pictures that a path learns from, or read what was coded."""
     kept = work / f"examples-{seed}.npz"
     if not kept.is_file():
@@ -99,7 +99,7 @@ def examples_of(path: str, data: Path, work: Path, seed: int) -> Examples:
             np.savez(target, **vars(make_examples(pictures, 1, seed)))
         part.replace(kept)
     with np.load(kept) as file:
-        found = Examples(**file)
+        found = CodedPictures(**file)
     return found.part(ROOMS) if path == "seg" else found
 
 

@@ -10,9 +10,9 @@ from dsc._codecs.machine.paths import KIND
 from dsc._codecs.restored.network import RestorationNetwork, Shape, restore
 from dsc._codecs.restored.weights import load_network, save_network
 from dsc._training.models.machine_path import (
-    Answer,
-    Examples,
+    CodedPictures,
     State,
+    TaskAnswer,
     Terms,
     divergence,
     loss_of,
@@ -26,25 +26,25 @@ SHAPE = Shape(stride=4, width=8, blocks=1, first_quantiser=12)
 STEPS = 12
 
 
-def teacher(pictures: Tensor) -> Answer:
-    """Answer by contrasts between neighbours, and by the mean colours of quarters."""
+def teacher(pictures: Tensor) -> TaskAnswer:
+    """TaskAnswer by contrasts between neighbours, and by the mean colours of quarters."""
     across = pictures[..., 1:] - pictures[..., :-1]
     colours = torch.nn.functional.adaptive_avg_pool2d(pictures, 2).flatten(1)
-    return Answer(colours / 64, (across / 16,))
+    return TaskAnswer(colours / 64, (across / 16,))
 
 
 @pytest.fixture(scope="module")
-def examples() -> Examples:
+def examples() -> CodedPictures:
     pictures = [make_sample([RGB], (176, 176), seed, holes=False)["rgb"] for seed in range(4)]
     return make_examples(pictures, each=2, seed=0)
 
 
-def learn(examples: Examples, steps: int = STEPS, state: State | None = None) -> bytes:
+def learn(examples: CodedPictures, steps: int = STEPS, state: State | None = None) -> bytes:
     network = train(examples, teacher, steps, state=state or State.first(SHAPE, 0))
     return save_network(network, {}, KIND)
 
 
-def test_examples_are_what_av1_makes_of_pictures(examples: Examples) -> None:
+def test_examples_are_what_av1_makes_of_pictures(examples: CodedPictures) -> None:
     assert examples.wanted.shape == examples.decoded.shape == (8, 176, 176, 3)
     assert (examples.wanted != examples.decoded).any(axis=(1, 2, 3)).all()
     assert examples.quantiser.min() > 12
@@ -54,7 +54,7 @@ def test_training_takes_off_what_the_network_minds() -> None:
     rng = np.random.default_rng(0)
     wanted = np.repeat(np.repeat(rng.integers(30, 220, (8, 20, 20, 3)), 8, 1), 8, 2)
     decoded = (wanted * 0.8 + 20).astype(np.uint8)  # less contrast
-    examples = Examples(wanted.astype(np.uint8), decoded, np.full(8, 50, np.uint8))
+    examples = CodedPictures(wanted.astype(np.uint8), decoded, np.full(8, 50, np.uint8))
     network = load_network(learn(examples, 60), KIND)
     corrected = restore(network, decoded, examples.quantiser)
 
@@ -65,11 +65,11 @@ def test_training_takes_off_what_the_network_minds() -> None:
     assert loss(corrected) < 0.7 * loss(decoded)
 
 
-def test_the_same_training_gives_the_same_file(examples: Examples) -> None:
+def test_the_same_training_gives_the_same_file(examples: CodedPictures) -> None:
     assert learn(examples) == learn(examples)
 
 
-def test_a_training_goes_on_as_if_it_had_not_stopped(examples: Examples) -> None:
+def test_a_training_goes_on_as_if_it_had_not_stopped(examples: CodedPictures) -> None:
     begun = State.first(SHAPE, 0)
     train(examples, teacher, STEPS, state=begun, until=5)
     again = State.first(SHAPE, 1)
@@ -87,8 +87,8 @@ def test_divergence_is_of_answers_and_of_places() -> None:
 
 
 def test_terms_weigh_what_they_name() -> None:
-    truth = Answer(torch.zeros(1, 2), (torch.ones(1, 4),))
-    found = Answer(torch.tensor([[1.0, 0.0]]), (torch.zeros(1, 4),))
+    truth = TaskAnswer(torch.zeros(1, 2), (torch.ones(1, 4),))
+    found = TaskAnswer(torch.tensor([[1.0, 0.0]]), (torch.zeros(1, 4),))
     answer = loss_of(Terms(answer=1, features=0), truth, found).item()
     features = loss_of(Terms(answer=0, features=1), truth, found).item()
     assert (answer > 0, features) == (True, 1.0)

@@ -42,7 +42,7 @@ Pictures = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Examples:
+class CodedPictures:
     """Pictures before and after `av1`.
 
     Attributes
@@ -57,13 +57,13 @@ class Examples:
     decoded: Pictures
     quantiser: NDArray[np.uint8]
 
-    def part(self, chosen: slice) -> "Examples":
+    def part(self, chosen: slice) -> "CodedPictures":
         """Return some of them."""
-        return Examples(self.wanted[chosen], self.decoded[chosen], self.quantiser[chosen])
+        return CodedPictures(self.wanted[chosen], self.decoded[chosen], self.quantiser[chosen])
 
 
 @dataclass(frozen=True)
-class Answer:
+class TaskAnswer:
     """What a task network makes of pictures.
 
     Attributes
@@ -78,7 +78,7 @@ class Answer:
     features: tuple[Tensor, ...]
 
 
-Teacher = Callable[[Tensor], Answer]
+Teacher = Callable[[Tensor], TaskAnswer]
 """A frozen task network: pictures (B, 3, H, W), 0 to 255, to an answer; gradients pass."""
 
 
@@ -106,14 +106,14 @@ class TaskNetwork:
             torch.tensor(values).view(1, 3, 1, 1) for values in (scale.mean, scale.std)
         )
 
-    def __call__(self, pictures: Tensor) -> Answer:
+    def __call__(self, pictures: Tensor) -> TaskAnswer:
         """Look at pictures (B, 3, H, W), 0 to 255."""
         x = ((pictures - self._mean) / self._std).contiguous(memory_format=torch.channels_last)
         features = []
         for stage in self._stages:
             x = stage(x)
             features.append(x)
-        return Answer(self._answer(*features), tuple(features))
+        return TaskAnswer(self._answer(*features), tuple(features))
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class Terms:
     pixels: float = 0.02
 
 
-def make_examples(pictures: Sequence[Pictures], each: int, seed: int) -> Examples:
+def make_examples(pictures: Sequence[Pictures], each: int, seed: int) -> CodedPictures:
     """Code every picture (side, side, 3) a number of times, at random qualities."""
     rng = np.random.default_rng(seed)
     codec = Av1Codec([RGB])
@@ -148,7 +148,7 @@ def make_examples(pictures: Sequence[Pictures], each: int, seed: int) -> Example
         (found,) = codec.decode_batch([streams], [RGB.name], pixels)
         decoded.append(found[RGB.name])
         quantisers.append(quantiser_of(codec, streams[RGB.name]))
-    return Examples(np.stack(chosen), np.stack(decoded), np.array(quantisers, np.uint8))
+    return CodedPictures(np.stack(chosen), np.stack(decoded), np.array(quantisers, np.uint8))
 
 
 @dataclass
@@ -197,7 +197,7 @@ class State:
 
 
 def train(
-    examples: Examples,
+    examples: CodedPictures,
     teacher: Teacher,
     steps: int,
     seed: int = 0,
@@ -248,7 +248,7 @@ def train(
     return state.network
 
 
-def loss_of(terms: Terms, truth: Answer, found: Answer) -> Tensor:
+def loss_of(terms: Terms, truth: TaskAnswer, found: TaskAnswer) -> Tensor:
     """Return what a task network's error costs of each picture, (B,)."""
     loss = terms.answer * divergence(truth.logits, found.logits)
     for wanted, feature in zip(truth.features, found.features, strict=True):
@@ -275,7 +275,7 @@ def _schedule(step: int, steps: int) -> float:
     return rise * (0.505 + 0.495 * math.cos(math.pi * step / steps))
 
 
-def _batch(examples: Examples, step: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+def _batch(examples: CodedPictures, step: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
     """Cut the crops of a step: wanted and decoded pixels (B, 3, H, W), quantisers (B,)."""
     rng = np.random.default_rng([seed, step])
     count, side = examples.wanted.shape[:2]
