@@ -26,6 +26,7 @@ RUN_BY = {
     "docs/embeddings.md": "tests/examples/test_embeddings_page.py",
     "docs/derived.md": "tests/codecs/derived/test_rules.py",
     "docs/recordings.md": "tests/pipeline/read/test_sequences.py",
+    "docs/machine_paths.md": "tests/pipeline/read/test_paths.py",
     "docs/streaming.md": "tests/examples/test_guide.py",
     "docs/training_without_pixels.md": "tests/examples/test_without_pixels.py",
     "docs/replay.md": "tests/replay/buffer/test_replay_doc.py",

@@ -1,7 +1,9 @@
 """Machine paths of archives: nothing is stored for them, and what is stored reads as it did."""
 
 import hashlib
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from dsc._pipeline.read.dataset import Dataset
 from dsc._schemas.machine_path import PATHS
 from dsc.errors import UnknownTaskError, UsageError
 from tests.cli.conftest import run_dsc
+from tests.places import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +73,15 @@ def test_the_command_line_exports_and_fetches_what_a_path_takes(archive: Path, t
     assert not (tmp_path / "copy" / "depth_zbuffer").exists()
     assert np.array_equal(copy[0]["rgb_cls"], dsc.open(archive, "rgb:cls")[0]["rgb_cls"])
     assert run_dsc("verify", tmp_path / "copy", "--deep").code == 0
+
+
+def test_the_loop_of_the_page_runs(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (ROOT / "docs" / "machine_paths.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    monkeypatch.chdir(archive.parent)
+    known: dict[str, Any] = {}
+    exec(compile(block, "machine_paths.md", "exec"), known)
+    assert known["batch"]["rgb_cls"].shape[1:] == (3, 64, 64)
 
 
 def test_info_says_which_paths_there_are(archive: Path) -> None:
