@@ -51,10 +51,12 @@ def test_what_is_measured_is_not_measured_again_unless_asked(
     assert len(looks) == 3  # uncompressed, and two qualities
     assert dsc(*words, "--tasks", "classification").code == 0
     assert len(looks) == 3
-    assert dsc(*words, "--tasks", "segmentation").code == 0  # of the same pictures
-    assert len(looks) == 3
-    assert dsc(*words, "--tasks", "classification", "--fresh").code == 0
+    assert dsc(*words, "--tasks", "segmentation").code == 0  # also of pictures that train
     assert len(looks) == 6
+    assert dsc(*words, "--tasks", "detection").code == 0  # of the same pictures
+    assert len(looks) == 6
+    assert dsc(*words, "--tasks", "classification", "--fresh").code == 0
+    assert len(looks) == 9
 
 
 @pytest.mark.parametrize(

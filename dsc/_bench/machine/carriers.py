@@ -57,10 +57,13 @@ class Carrier(Protocol):
         Shown in tables; unique.
     enters
         Where in the network what is decoded goes in: `PIXELS`, a layer, or the embedding.
+    learns
+        Whether its bytes depend on the pictures that train.
     """
 
     name: str
     enters: str
+    learns: bool
 
     def qualities(self, asked: Sequence[int] | None) -> tuple[int, ...]:
         """Return the qualities that are measured."""
@@ -88,6 +91,7 @@ class Uncompressed:
 
     name = UNCOMPRESSED
     enters = PIXELS
+    learns = False
 
     def qualities(self, asked: Sequence[int] | None) -> tuple[int, ...]:
         """Return one quality, whatever is asked."""
@@ -114,6 +118,7 @@ class Pixels:
     """Pictures coded by an image codec."""
 
     enters = PIXELS
+    learns = False
 
     def __init__(self, codec: ComparedCodec) -> None:
         self.name = codec.name

@@ -66,6 +66,7 @@ class Extracted:
         self.enters = EMBEDDING if task.kind is TaskKind.EMBEDDING else network.layer.name
         self._codec, self._network, self._task = codec, network, task
         self._coder = codec.make([task])
+        self.learns = isinstance(self._coder, LearningCodec)
         self._ready: tuple[str, list[Array], Coder] | None = None
 
     def qualities(self, asked: Sequence[int] | None) -> tuple[int, ...]:

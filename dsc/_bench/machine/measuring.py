@@ -1,7 +1,7 @@
 """One task on one set: what is measured of every carrier and quality, and kept."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import cached_property
 from typing import Any
 
@@ -78,7 +78,7 @@ class TaskBench:
             "task": self._task,
             "data": data.name,
             "title": data.title,
-            "pictures": len(data.pictures) - data.train,
+            "pictures": data.count,
             "train": data.train,
             "size": "{1}×{0}".format(*picture.shape),
             "source_bpp": data.source_bpp,
@@ -100,8 +100,8 @@ class TaskBench:
         return found
 
     def _point(self, carrier: Carrier, quality: int) -> dict[str, Any]:
-        seen = self._cache.get(carrier, quality, self._data)
-        sizes = seen.payload_bytes[self._data.train :]
+        seen = self._seen(carrier, quality)
+        sizes = seen.payload_bytes[-self._data.count :]
         return {
             "quality": quality,
             "bytes": float(sizes.mean()),
@@ -111,6 +111,14 @@ class TaskBench:
             "metrics": self._metrics(carrier, quality, seen),
         }
 
+    def _seen(self, carrier: Carrier, quality: int) -> Seen:
+        """Return what was seen; where nothing is trained, of the pictures that are measured."""
+        if self._task != CLASSIFICATION:
+            return self._cache.get(carrier, quality, self._data)
+        if carrier.learns:
+            return self._cache.get(carrier, quality, self._data).measured(self._data)
+        return self._cache.get(carrier, quality, self._data.measured())
+
     def _carrier(self, carrier: Carrier) -> dict[str, Any]:
         return {
             "shared_bytes": carrier.shared_bytes(self._data),
@@ -119,12 +127,7 @@ class TaskBench:
 
     def _metrics(self, carrier: Carrier, quality: int, seen: Seen) -> dict[str, Any]:
         if self._task == CLASSIFICATION:
-            measured = replace(
-                seen,
-                values=seen.values[self._data.train :],
-                payload_bytes=seen.payload_bytes[self._data.train :],
-            )
-            found = answers(self._network, measured)
+            found = answers(self._network, seen)
             return dict(compare(self._answers, found, self._data.measured_truth()))
         if self._task == PROBES:
             found = embeddings_of(self._network, seen)
@@ -150,12 +153,11 @@ class TaskBench:
 
     @cached_property
     def _reference(self) -> Seen:
-        return self._cache.get(Uncompressed(), 100, self._data)
+        return self._seen(Uncompressed(), 100)
 
     @cached_property
     def _answers(self) -> Array:
-        seen = self._reference
-        return answers(self._network, replace(seen, values=seen.values[self._data.train :]))
+        return answers(self._network, self._reference)
 
     @cached_property
     def _embeddings(self) -> Array:

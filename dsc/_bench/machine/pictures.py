@@ -76,9 +76,23 @@ class PictureSet:
         return found.hexdigest()
 
     @property
+    def count(self) -> int:
+        """How many are measured."""
+        return len(self.pictures) - self.train
+
+    @property
     def pixels(self) -> int:
         """Pixels of those that are measured."""
         return sum(one.shape[0] * one.shape[1] for one in self.pictures[self.train :])
+
+    def measured(self) -> "PictureSet":
+        """Return those that are measured, without those that train."""
+        return replace(
+            self,
+            pictures=self.pictures[self.train :],
+            truth=self.truth[self.train :],
+            train=0,
+        )
 
     def measured_truth(self) -> list[Any]:
         """Return what is known of those that are measured."""

@@ -6,7 +6,7 @@ which changes answers by less than a thousandth of what codecs do.
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,11 @@ class Seen:
     payload_bytes: Array
     encode_s: float
     read_s: float
+
+    def measured(self, data: PictureSet) -> "Seen":
+        """Return it without the pictures that train."""
+        values, sizes = (one[data.train :] for one in (self.values, self.payload_bytes))
+        return replace(self, values=values, payload_bytes=sizes)
 
     @property
     def has_maps(self) -> bool:
