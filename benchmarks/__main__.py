@@ -79,8 +79,8 @@ COMMANDS = {
     "workers": "python -m benchmarks.workers --frames 300 --seconds 0 --rounds 1",
     "stream": "dsc bench stream --out {out}/stream",
     "machine": "dsc bench machine --tasks classification,probes,detection --out {out}/machine",
-    "machine-segmentation": "dsc bench machine --tasks segmentation --codecs av1 "
-    "--qualities 30,45 --seeds 3 --out {out}/machine-segmentation",
+    "machine-segmentation": "dsc bench machine --tasks segmentation "
+    "--codecs av1:30,feature-klt:41 --seeds 3 --out {out}/machine-segmentation",
     "without-pixels": "python -m benchmarks.without_pixels",
     "sequences": "dsc bench sequences --out {out}/sequences",
     "sequence-epoch": "python -m benchmarks.sequence_epoch",

@@ -20,6 +20,7 @@ from dsc._bench.machine.detection import boxes_of, overlap, precision_of, target
 from dsc._bench.machine.heads import Ridge, Schedule, seeded, train
 from dsc._bench.machine.network import PIXELS, Network
 from dsc._bench.machine.operations import mmac_of, network_mmac, reader_mmac
+from dsc._bench.machine.options import parse_codecs
 from dsc._bench.machine.pictures import (
     IGNORED,
     UNKNOWN,
@@ -135,6 +136,30 @@ def test_what_is_learnt_is_learnt_from_what_trains_alone(network: Network) -> No
     assert sizes[0] == sizes[1] > 0
     first, second = (one.code(replace(data, pictures=turned), 50).payload_bytes for one in carriers)
     assert first == second
+
+
+def test_a_codec_may_have_qualities_of_its_own() -> None:
+    codecs, own = parse_codecs("av1:30:60, mine=jpeg:5,webp")
+    assert [codec.name for codec in codecs] == ["av1", "mine", "webp"]
+    assert own == {"av1": (30, 60), "mine": (5,)}
+    with pytest.raises(UsageError, match="1 to 100"):
+        parse_codecs("av1:0")
+
+
+def test_feature_maps_are_stored_in_place_of_pictures(network: Network, tmp_path: Path) -> None:
+    (_, carrier) = carriers_of(parse_candidates("feature-klt"), network)
+    data = pictures(4)
+    cache = SeenCache(tmp_path, network)
+    raw, coarse, fine = (
+        cache.get(one, quality, data)
+        for one, quality in ((Uncompressed(), 100), (carrier, 30), (carrier, 100))
+    )
+    assert (fine.at, fine.values.shape) == ("block10", raw.values.shape)
+    assert coarse.payload_bytes.mean() < fine.payload_bytes.mean()
+    errors = [
+        np.square(one.values.astype(np.float32) - raw.values).mean() for one in (fine, coarse)
+    ]
+    assert 0 < errors[0] < errors[1]
 
 
 def test_kl_is_of_the_reference_and_unknown_classes_do_not_count() -> None:

@@ -54,12 +54,12 @@ class TaskBench:
     @property
     def count(self) -> int:
         """How many points there are."""
-        return sum(len(one.qualities(self._options.asked)) for one in self.carriers)
+        return sum(len(self._qualities(one)) for one in self.carriers)
 
     def row(self, carrier: Carrier, store: Store, step: Callable[[], None]) -> dict[str, Any]:
         """Measure what is not there yet of a carrier."""
         points = []
-        for quality in carrier.qualities(self._options.asked):
+        for quality in self._qualities(carrier):
             known = self._identity(carrier, quality)
             points.append(store.get_or_make(known, lambda q=quality: self._point(carrier, q)))  # type: ignore[misc]
             step()
@@ -85,6 +85,10 @@ class TaskBench:
             "seeds": self._options.seeds,
             "operations": {"network": parts, "reader": readers},
         }
+
+    def _qualities(self, carrier: Carrier) -> Sequence[int]:
+        own = self._options.own_qualities.get(carrier.name)
+        return sorted(set(own)) if own else carrier.qualities(self._options.asked)
 
     def _identity(self, carrier: Carrier, quality: int) -> dict[str, Any]:
         found: dict[str, Any] = {

@@ -1,16 +1,18 @@
 """What ``dsc bench machine`` is asked for."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dsc._bench.machine.datasets import TASKS
 from dsc._bench.machine.heads import Schedule
-from dsc._bench.rate_distortion.candidates import ComparedCodec
+from dsc._bench.rate_distortion.candidates import ComparedCodec, parse_candidates
 from dsc._sources.base import Source
 from dsc.errors import UsageError
 
 QUICK_QUALITIES = (15, 60)
+_CODEC = re.compile(r"(?P<codec>.+?)(?P<qualities>(?::\d+)*)")
 QUICK_SCHEDULE = Schedule(epochs=12, batch=4)
 
 
@@ -30,6 +32,8 @@ class MachineOptions:
         A user's own data instead.
     qualities
         Of all codecs; None for each one's usual ones.
+    own_qualities
+        Of some codecs, by their names, instead.
     samples
         Pictures of each part of a set at most; None for all.
     seeds
@@ -51,6 +55,7 @@ class MachineOptions:
     data: Path
     source: Source | None = None
     qualities: Sequence[int] | None = None
+    own_qualities: Mapping[str, Sequence[int]] = field(default_factory=dict)
     samples: int | None = None
     seeds: int = 1
     retrain: bool = True
@@ -69,6 +74,31 @@ class MachineOptions:
     def asked(self) -> Sequence[int] | None:
         """The qualities of all codecs."""
         return QUICK_QUALITIES if self.quick and not self.qualities else self.qualities
+
+
+def parse_codecs(text: str) -> tuple[list[ComparedCodec], dict[str, Sequence[int]]]:
+    """Read codecs with commas, each with qualities of its own behind colons where it has any.
+
+    Returns
+    -------
+    codecs
+        As `parse_candidates` reads them.
+    qualities
+        By the codecs' names.
+
+    Raises
+    ------
+    UsageError, UnknownCodecError
+        When one cannot be read or is unknown.
+    """
+    parts = [_CODEC.fullmatch(part.strip()) for part in text.split(",") if part.strip()]
+    found = [(match["codec"], match["qualities"]) for match in parts if match]
+    codecs = parse_candidates(",".join(codec for codec, _ in found))
+    numbers = [tuple(int(one) for one in own.split(":") if one) for _, own in found]
+    for codec, own in zip(codecs, numbers, strict=True):
+        if not all(1 <= quality <= 100 for quality in own):
+            raise UsageError(f"--codecs {codec.name}: qualities are whole numbers from 1 to 100")
+    return codecs, {codec.name: own for codec, own in zip(codecs, numbers, strict=True) if own}
 
 
 def check_tasks(names: Sequence[str]) -> None:

@@ -52,8 +52,9 @@ SamplesOption = Annotated[
 CodecsOption = Annotated[
     str,
     typer.Option(
-        help="What is stored of pictures, with commas: ID, ID@FILE, LABEL=ID@FILE; codecs of "
-        "pictures, of feature maps, of embeddings (for tasks that need no places).",
+        help="What is stored of pictures, with commas: ID, ID@FILE, LABEL=ID@FILE, each "
+        "with qualities of its own behind it (av1:30:60); codecs of pictures, of feature maps, of "
+        "embeddings (for tasks that need no places).",
         metavar="A,B",
         rich_help_panel=CODECS,
     ),
@@ -121,7 +122,7 @@ def machine(
     source: SourceOption = None,
     tasks: TasksOption = "classification,probes,segmentation,detection",
     samples: SamplesOption = 0,
-    codecs: CodecsOption = "jpeg,webp,avif,av1,embedding",
+    codecs: CodecsOption = "jpeg,webp,avif,av1,feature-klt,embedding",
     qualities: QualitiesOption = None,
     backbone: BackboneOption = "efficientnet-lite0",
     layer: LayerOption = None,
@@ -144,22 +145,24 @@ def machine(
     [bold]Examples[/bold]
 
       dsc bench machine --out bench --quick
-      dsc bench machine --out bench --tasks segmentation --seeds 3
+      dsc bench machine --out bench --tasks segmentation --seeds 3 \
+          --codecs av1:30,feature-klt:41
       # your own pictures; in a folder a class, probes too
       dsc bench machine --out mine --root /data/pictures --samples 500
     """
-    from dsc._bench.machine.options import MachineOptions
+    from dsc._bench.machine.options import MachineOptions, parse_codecs
     from dsc._bench.machine.run import run_machine
     from dsc._bench.machine.tables import markdown
-    from dsc._bench.rate_distortion.candidates import parse_candidates
     from dsc._cli.bench.rd import parse_qualities
 
+    chosen, own = parse_codecs(codecs)
     options = MachineOptions(
         tasks=[task.strip() for task in tasks.split(",") if task.strip()],
-        codecs=parse_candidates(codecs),
+        codecs=chosen,
         data=data or Path(os.environ.get("DSC_TEST_DATA") or "../shared/data"),
         source=_own(source, root),
         qualities=parse_qualities(qualities),
+        own_qualities=own,
         samples=samples or None,
         seeds=seeds,
         retrain=retrain,
