@@ -3,11 +3,11 @@
     python -m benchmarks.machine_path
     python -m benchmarks.machine_path --also pixels=FILE   # further weights files, as rows
 
-Pictures that no path learned from: the photographs of `natural/` at even places, NYUv2's test
-frames and Tiny-ImageNet's validation pictures. A row is a path of the same bytes; `rgb` is what
+Pictures that no path learned from: the photographs of `natural/` at even places, and NYUv2's test
+frames. A row is a path of the same bytes; `rgb` is what
 people see. KL is the mean divergence, in nats, from the answers to the pictures that were never
 coded; the ratio is beside `rgb`'s. Networks: EfficientNet-Lite0 and a head on its features for
-NYUv2's 13 classes, which the paths learned by; and a small classifier that no path knows.
+NYUv2's 13 classes, which the paths learned by.
 """
 
 import argparse
@@ -24,7 +24,7 @@ import torch
 
 from benchmarks.machine_path_weights import BACKBONE, head_of
 from dsc._backbones.registry import load_backbone
-from dsc._bench.machine.carriers import RGB, Coded
+from dsc._bench.machine.carriers import RGB, Carried
 from dsc._bench.machine.classification import answers, compare
 from dsc._bench.machine.datasets import nyuv2, photographs
 from dsc._bench.machine.network import PIXELS, Network
@@ -40,8 +40,8 @@ from dsc._codecs.restored.weights import load_network
 from dsc._schemas import Quality
 from dsc._schemas.machine_path import PATHS
 
-QUALITIES = (1, 15, 30, 45, 60, 75, 90)
-DENSE_QUALITIES = (1, 30, 60)
+QUALITIES = (15, 30, 45, 60, 75)
+DENSE_QUALITIES = (30, 60)
 SLIDER = (0, 16, 32, 48, 64)  # in 64ths
 SLIDER_QUALITY = 30
 PEOPLE = "rgb"
@@ -84,8 +84,24 @@ class Bitstreams:
         return [restore(network, p[None], q[None], strength)[0] for p, q in pairs]
 
 
-def code(pictures: Sequence[Array], quality: int) -> Bitstreams:
-    """Code pictures by `av1`."""
+def code(data: PictureSet, quality: int, work: Path) -> Bitstreams:
+    """Code the pictures of a set by `av1`, or read what was coded."""
+    kept = work / f"{data.name}-{quality}-{data.digest[:12]}.npz"
+    if not kept.is_file():
+        coded = _coded(data.pictures, quality)
+        part = kept.with_suffix(".part")
+        with part.open("wb") as target:
+            np.savez(
+                target, pictures=np.stack(coded.pictures), quantisers=coded.quantisers,
+                payload_bytes=np.array(coded.payload_bytes),
+            )  # fmt: skip
+        part.replace(kept)
+    with np.load(kept) as file:
+        sizes = tuple(file["payload_bytes"].tolist())
+        return Bitstreams(tuple(file["pictures"]), file["quantisers"], sizes)
+
+
+def _coded(pictures: Sequence[Array], quality: int) -> Bitstreams:
     codec = Av1Codec([RGB])
     payloads, decoded = [], []
     for picture in pictures:
@@ -105,7 +121,7 @@ def psnr_db(pictures: Sequence[Array], originals: Sequence[Array]) -> float:
 
 
 def see(network: Network, pictures: Sequence[Array], side: int | None) -> Seen:
-    return look(network, Coded(pictures, [1] * len(pictures), 0, 0), PIXELS, side)
+    return look(network, Carried(pictures, [1] * len(pictures), 0, 0), PIXELS, side)
 
 
 def measured(data: PictureSet) -> PictureSet:
@@ -123,13 +139,13 @@ def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> N
         print(f"| {' | '.join(cells)} |", flush=True)
 
 
-def classify(network: Network, data: PictureSet, paths: Paths) -> None:
+def classify(network: Network, data: PictureSet, paths: Paths, work: Path) -> None:
     """Show what the classifier makes of photographs, by quality and path, and of the slider."""
     reference = answers(network, see(network, data.pictures, data.side))
     whole = compare(reference, reference, data.truth)
     rows: list[list[Any]] = []
     for quality in QUALITIES:
-        coded = code(data.pictures, quality)
+        coded = code(data, quality, work)
         before = coded.digest
         plain: dict[str, float] = {}
         for name, path in {PEOPLE: None, **paths}.items():
@@ -149,12 +165,12 @@ def classify(network: Network, data: PictureSet, paths: Paths) -> None:
         f"{data.title}: {len(data.pictures)} unseen, uncompressed {100 * whole['top1']:.1f} %",
         columns, rows,
     )  # fmt: skip
-    slide(network, data, reference, paths)
+    slide(network, data, reference, paths, work)
 
 
-def slide(network: Network, data: PictureSet, reference: Array, paths: Paths) -> None:
+def slide(network: Network, data: PictureSet, reference: Array, paths: Paths, work: Path) -> None:
     """Show what each strength of a path gives, at one quality."""
-    coded = code(data.pictures, SLIDER_QUALITY)
+    coded = code(data, SLIDER_QUALITY, work)
     rows = []
     for strength in SLIDER:
         pictures = coded.along(paths["cls"], strength)
@@ -167,14 +183,16 @@ def slide(network: Network, data: PictureSet, reference: Array, paths: Paths) ->
     show(f"The slider of cls at quality {SLIDER_QUALITY}", columns, rows)
 
 
-def segment(network: Network, data: PictureSet, head: SegmentationHead, paths: Paths) -> None:
+def segment(
+    network: Network, data: PictureSet, head: SegmentationHead, paths: Paths, work: Path
+) -> None:
     """Show what the segmentation head makes of frames, by quality and path."""
     reference = see(network, data.pictures, data.side)
     whole = mean_iou(network, data, reference, head)
     logits = scores(network, head, reference)
     rows: list[list[Any]] = []
     for quality in DENSE_QUALITIES:
-        coded = code(data.pictures, quality)
+        coded = code(data, quality, work)
         plain = 0.0
         for name, path in {PEOPLE: None, **paths}.items():
             seen = see(network, coded.along(path), data.side)
@@ -205,7 +223,9 @@ def scores(network: Network, head: SegmentationHead, seen: Seen) -> Array:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", default=os.environ.get("DSC_TEST_DATA", "../shared/data"))
-    parser.add_argument("--work", default="machine_path_work", help="where the head is kept")
+    parser.add_argument(
+        "--work", default="machine_path_work", help="where what is coded is kept, and the head"
+    )
     parser.add_argument("--samples", type=int, help="photographs and frames of each half at most")
     parser.add_argument("--parts", default="classify,segment")
     parser.add_argument("--also", nargs="*", default=[], metavar="NAME=FILE")
@@ -221,10 +241,10 @@ def main() -> None:
     open_set = partial(photographs, data / "natural", backbone, args.samples)
     for part in args.parts.split(","):
         if part == "classify":
-            classify(network, measured(open_set()), paths)
+            classify(network, measured(open_set()), paths, work)
         else:
             frames = measured(nyuv2(data / "nyuv2", args.samples))
-            segment(network, frames, head_of(backbone, data, work, 0), paths)
+            segment(network, frames, head_of(backbone, data, work, 0), paths, work)
 
 
 if __name__ == "__main__":

@@ -22,13 +22,16 @@ import torch
 
 from dsc._backbones.base import Backbone
 from dsc._backbones.registry import load_backbone
-from dsc._bench.machine.carriers import Coded
-from dsc._bench.machine.datasets import nyuv2
+from dsc._bench.machine import heads
+from dsc._bench.machine.datasets import NYU_CLASSES, nyuv2
 from dsc._bench.machine.heads import Schedule
-from dsc._bench.machine.network import PIXELS, Network
+from dsc._bench.machine.network import Network
 from dsc._bench.machine.pictures import Array, resized
-from dsc._bench.machine.seen import look
-from dsc._bench.machine.segmentation import SegmentationHead, train_segmentation
+from dsc._bench.machine.segmentation import (
+    SegmentationHead,
+    segmentation_head,
+    segmentation_loss,
+)
 from dsc._codecs.machine.paths import KIND
 from dsc._codecs.restored.weights import save_network
 from dsc._schemas.machine_path import PATHS
@@ -107,12 +110,17 @@ def head_of(backbone: Backbone, data: Path, work: Path, seed: int) -> Segmentati
     """Train a segmentation head on uncompressed frames, or read what was trained."""
     network, kept = Network(backbone), work / f"head-{seed}.pt"
     if kept.is_file():
-        frames_head = SegmentationHead(network.layer.channels, network.deepest.channels, 13)
-        frames_head.load_state_dict(torch.load(kept, weights_only=True))
-        return frames_head.eval()
+        channels, deeper = network.layer.channels, network.deepest.channels
+        known = SegmentationHead(channels, deeper, len(NYU_CLASSES))
+        known.load_state_dict(torch.load(kept, weights_only=True))
+        return known.eval()
     frames = nyuv2(data / "nyuv2", None)
-    seen = look(network, Coded(frames.pictures, [1] * len(frames.pictures), 0, 0), PIXELS, None)
-    head = train_segmentation(network, frames, seen, Schedule(), seed)
+    maps = network.maps(frames.pictures[: frames.train], None)
+    pair = np.asarray(maps, np.float32), network.deeper(maps)
+    fine, deep = (torch.from_numpy(values) for values in pair)
+    head = heads.seeded(lambda: segmentation_head(network, frames), seed)
+    loss = segmentation_loss(network, frames)
+    heads.train(head, lambda at: head(fine[at], deep[at]), loss, len(fine), Schedule(), seed)
     torch.save(head.state_dict(), kept)
     return head
 
