@@ -114,8 +114,12 @@ def main(words: Sequence[str] | None = None) -> None:
         "frames of one clip": embed(read(asked.data / "sevenscenes_clip", "*.color.jpg")),
     }
     for quality in (None, 80, 60):
-        print(f"\n{'as computed' if quality is None else f'stored at quality {quality}'}\n")
-        show(sets if quality is None else stored(sets, quality), asked.every)
+        own, size = (sets, 4.0 * sets["photographs"].shape[1])
+        if quality is not None:
+            own, size = stored(sets, quality)
+        how = "as computed" if quality is None else f"stored at quality {quality}"
+        print(f"\n{how}, {size:,.0f} bytes each\n")
+        show(own, asked.every)
 
 
 def show(sets: Mapping[str, Units], every: int) -> None:
@@ -134,14 +138,16 @@ def show(sets: Mapping[str, Units], every: int) -> None:
         print(f"| {name} | {len(found):,} | {counts} | {found.max():.2f} |")
 
 
-def stored(sets: Mapping[str, Units], quality: int) -> dict[str, Units]:
-    """Return vectors as they come back from an archive of all of them."""
+def stored(sets: Mapping[str, Units], quality: int) -> tuple[dict[str, Units], float]:
+    """Return vectors as they come back from an archive of all of them, and bytes a vector."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "vectors"
         dsc.compress(Vectored(np.concatenate(list(sets.values()))), out, quality=quality)
-        found = unit(np.stack([sample["embedding"] for sample in dsc.open(out)]))
+        opened = dsc.open(out)
+        size = opened.manifest.totals["embedding"].payload_bytes / len(opened)
+        found = unit(np.stack([sample["embedding"] for sample in opened]))
     ends = np.cumsum([len(vectors) for vectors in sets.values()])
-    return dict(zip(sets, np.split(found, ends[:-1]), strict=True))
+    return dict(zip(sets, np.split(found, ends[:-1]), strict=True)), size
 
 
 def read(folder: Path, pattern: str) -> list[Picture]:

@@ -27,6 +27,7 @@ EXTRAS = {  # the extra of dsc that brings a package
     "s3fs": "s3",
     "scipy": "bench",
     "tensorboard": "train",
+    "timm": "timm",
     "torch": "torch",
     "torchvision": "transforms",
 }

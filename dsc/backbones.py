@@ -14,6 +14,7 @@ from dsc._backbones.extract import extract
 from dsc._backbones.pictures import prepare
 from dsc._backbones.registry import backbone_names, load_backbone, load_extractor
 from dsc._backbones.staged import StagedBackbone
+from dsc._backbones.weights import hash_weights
 from dsc._schemas.extractor import Extractor, Preprocessing
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "StagedBackbone",
     "backbone_names",
     "extract",
+    "hash_weights",
     "load_backbone",
     "load_extractor",
     "prepare",

@@ -36,7 +36,7 @@ FLOORS = (
 )
 # Inside a room likewise, one file or inner room after the other.
 INNER = {
-    "_backbones": "base pictures staged efficientnet registry extract",
+    "_backbones": "base weights pictures staged efficientnet timm_models registry extract",
     "_codecs": (
         "latents base canvas registry split coding context maps classical label sequence derived "
         "surfaces embedding klt encoder residual restored machine learned"

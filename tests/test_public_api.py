@@ -48,6 +48,7 @@ PUBLIC = {
         "StagedBackbone",
         "backbone_names",
         "extract",
+        "hash_weights",
         "load_backbone",
         "load_extractor",
         "prepare",

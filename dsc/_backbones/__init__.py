@@ -2,5 +2,8 @@
 
 - `base`: what a backbone is. `registry`: those there are, by name.
 - `staged`: a backbone that is a chain of stages, any of which can be left and gone on from.
-- `efficientnet`: EfficientNet-Lite0. `pictures`: from 8-bit pictures to a network's input.
+- `efficientnet`: EfficientNet-Lite0. `timm_models`: models of timm. `weights`: what they are known
+  by.
+- `pictures`: from 8-bit pictures to a network's input. `extract`: the values of a task that a
+  backbone computes.
 """

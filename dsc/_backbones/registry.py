@@ -1,5 +1,7 @@
 """Backbones by name. Those of other packages are entry points of the group ``dsc.backbones``.
 
+``timm:NAME`` is a model of timm, where that is installed.
+
 An entry point names what makes a backbone: called without arguments, it returns what does as
 `dsc._backbones.base.Backbone` says. A name of dsc's own always means dsc's own.
 """
@@ -12,6 +14,7 @@ from dsc._backbones.base import Backbone
 from dsc._schemas.extractor import Extractor
 from dsc.errors import UsageError
 
+TIMM = "timm:"
 BACKBONES: dict[str, str] = {
     "efficientnet-lite0": "dsc._backbones.efficientnet:efficientnet_lite0",
 }
@@ -37,9 +40,14 @@ def load_backbone(name: str) -> Backbone:
         module, _, maker = BACKBONES[name].partition(":")
         own: Backbone = getattr(import_module(module), maker)()
         return own
+    if name.startswith(TIMM):
+        from dsc._backbones.timm_models import timm_backbone
+
+        return timm_backbone(name)
     make = _plugins.load_plugin(_plugins.BACKBONES, name)
     if make is None:
-        raise UsageError(f"no backbone {name!r}; known: {', '.join(backbone_names())}")
+        known = ", ".join(backbone_names())
+        raise UsageError(f"no backbone {name!r}; known: {known}; {TIMM}NAME for models of timm")
     package = _plugins.plugin_package(_plugins.BACKBONES, name)
     found = make() if callable(make) else make
     if not isinstance(found, Backbone) or found.name != name:

@@ -67,7 +67,8 @@ DuplicatesOption = Annotated[
 AboveOption = Annotated[
     float | None,
     typer.Option(
-        help="The least cosine similarity of near-duplicates, 0 to 1. Default: 0.9.",
+        help="The least cosine similarity of near-duplicates, 0 to 1. Default: 0.9, or 0.8 of "
+        "embeddings kept at a quality below 80.",
         metavar="COSINE",
     ),
 ]
@@ -178,9 +179,8 @@ def _values(opened: "Archive", samples: int | None, tasks: str | None) -> "list[
 
 def _duplicates(archive: str, above: float | None, task: str | None) -> "Duplicates":
     from dsc._pipeline.read.dataset import Dataset
-    from dsc._pipeline.read.duplicates import ABOVE
 
-    return Dataset.open(archive, tasks=[]).duplicates(ABOVE if above is None else above, task)
+    return Dataset.open(archive, tasks=[]).duplicates(above, task)
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,10 @@
 It stands for any network that torch can run; what makes it is all that the package declares.
 """
 
-import hashlib
-from collections.abc import Mapping
-
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from dsc.backbones import Layer, Preprocessing, StagedBackbone
+from dsc.backbones import Layer, Preprocessing, StagedBackbone, hash_weights
 
 SIDE, PART = 64, 16
 
@@ -24,18 +21,9 @@ def make_bright() -> StagedBackbone:
     stages = {"parts": parts, "embedding": nn.Flatten()}
     return StagedBackbone(
         "bright",
-        hash_of(parts.state_dict()),
+        hash_weights(parts.state_dict()),
         Preprocessing(side=SIDE, mean=(127.5,) * 3, std=(127.5,) * 3),
         stages,
         [Layer("parts", channels=4, stride=PART)],
         embedding_size=4 * (SIDE // PART) ** 2,
     )
-
-
-def hash_of(weights: Mapping[str, Tensor]) -> str:
-    """Hash weights: other ones make another backbone, whose numbers mean something else."""
-    digest = hashlib.sha256()
-    for name, values in sorted(weights.items()):
-        digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
-        digest.update(values.numpy().tobytes())
-    return digest.hexdigest()

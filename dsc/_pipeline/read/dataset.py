@@ -22,7 +22,7 @@ from dsc._pipeline.read.ahead import DecodedAhead
 from dsc._pipeline.read.at_rate import streams_read
 from dsc._pipeline.read.decoded_cache import DecodedCache
 from dsc._pipeline.read.decoding import Decoded, SampleDecoder
-from dsc._pipeline.read.duplicates import ABOVE, Duplicates, check_above, find_duplicates
+from dsc._pipeline.read.duplicates import Duplicates, find_duplicates, threshold
 from dsc._pipeline.read.epoch import SharedEpoch
 from dsc._pipeline.read.nearest import NEAREST, NEAREST_KEY, check_on_damage
 from dsc._pipeline.read.paths import find_tasks
@@ -495,7 +495,7 @@ class Dataset:
         found = find_nearest(self._units(compared, own), queries, k)
         return Neighbours.of(self._archive, self._chosen, *found)
 
-    def duplicates(self, above: float = ABOVE, task: str | None = None) -> Duplicates:
+    def duplicates(self, above: float | None = None, task: str | None = None) -> Duplicates:
         """Find the samples that are near-duplicates by their embeddings.
 
         Every pair is compared, so the time grows with the square of the samples: 100,000 take some
@@ -506,7 +506,8 @@ class Dataset:
         ----------
         above
             The least cosine similarity of a pair, above 0, 1 at most. Samples that hang together
-            by such pairs are a group.
+            by such pairs are a group. None for 0.9, or 0.8 of embeddings kept at a quality below
+            80, which makes copies less alike.
         task
             Name of the embedding, where there are several; it need not be among those opened.
 
@@ -522,11 +523,11 @@ class Dataset:
             When the archive has no embedding, or several and none is named, or the threshold is
             out of range.
         """
-        check_above(above)
         self._after_fork()
         compared = find_vectors(self._archive, task)
+        least = threshold(above, self.manifest, compared.name)
         units = self._units(compared)
-        return find_duplicates(self._archive, units, self.indices, compared.name, above)
+        return find_duplicates(self._archive, units, self.indices, compared.name, least)
 
     def _units(self, task: Task, without: int | None = None) -> Iterator[Vectors]:
         """Read the vectors of these samples, but for one, at its index in the archive."""

@@ -4,8 +4,9 @@ Every pair is compared, by cosine similarity; samples that hang together by pair
 are a group (single linkage). All vectors are held in memory, 4 bytes a number, and the time grows
 with the square of the samples: 100,000 vectors of 1280 numbers take some ten minutes on one core.
 
-The usual threshold was measured with EfficientNet-Lite0 on 215 photographs, and copies of them; see
-``docs/embeddings.md``.
+The usual thresholds were measured with EfficientNet-Lite0 on copies of photographs and on pictures
+that are no copies (``docs/embeddings.md``). They depend on how well vectors are kept: at quality 60
+what is lost takes a tenth off the similarity of two copies, at 80 a hundredth.
 """
 
 from collections import Counter
@@ -18,10 +19,12 @@ import numpy as np
 
 from dsc._columns.column import Ints
 from dsc._pipeline.read.vectors import Floats, Vectors
+from dsc._schemas import Manifest
 from dsc._storage.read.archive import Archive
 from dsc.errors import UsageError
 
-ABOVE = 0.9
+FINE, COARSE = 0.9, 0.8  # usual thresholds: of vectors as computed, and of those coded coarsely
+LEAST_FINE = 80  # quality
 ROWS, COLUMNS = 1024, 8192  # of similarities that are held at once
 
 
@@ -101,17 +104,29 @@ class Duplicates:
         }
 
 
-def check_above(above: float) -> float:
-    """Return a threshold, refusing one that no cosine can be told by.
+def threshold(above: float | None, manifest: Manifest, task: str) -> float:
+    """Return the least similarity of a pair: the one asked for, or what is usual for a task.
 
     Raises
     ------
     UsageError
         When it is not above 0, or above 1.
     """
+    if above is None:
+        return COARSE if _is_coarse(manifest, task) else FINE
     if not 0 < above <= 1:
         raise UsageError(f"--above {above:g}: a cosine similarity, more than 0 and 1 at most")
     return above
+
+
+def _is_coarse(manifest: Manifest, task: str) -> bool:
+    """Tell whether vectors were coded at a quality that changes similarities much."""
+    own = {stream.name for stream in manifest.streams if task in stream.carries}
+    records = [record for record in manifest.codecs if own & set(record.streams)]
+    quality = manifest.quality
+    if task in quality.targets or task in quality.max_error:
+        return False
+    return any(one.id == "embedding" for one in records) and quality.of(task) < LEAST_FINE
 
 
 def find_duplicates(

@@ -1,6 +1,7 @@
 """Near-duplicates are those that all pairs give, and splits that share some are told of."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,8 +11,9 @@ from dsc._pipeline.read import duplicates
 from dsc._pipeline.read.duplicates import linked
 from dsc._pipeline.read.vectors import unit
 from dsc.errors import UsageError
+from dsc.schemas import TaskKind
 from tests.cli.conftest import run_dsc
-from tests.pipeline.read.test_search import THERE, Vectored
+from tests.pipeline.read.test_search import RGB, THERE, VECTOR, Vectored
 
 
 def brute_force(units: np.ndarray, above: float) -> list[list[int]]:
@@ -92,6 +94,26 @@ def test_the_command_line_tells_of_leakage(archive: Path) -> None:
 def test_thresholds_that_are_none_are_refused(archive: Path, above: float) -> None:
     with pytest.raises(UsageError, match="a cosine similarity"):
         dsc.open(archive).duplicates(above)
+
+
+@pytest.mark.parametrize(
+    ("asked", "usual"),
+    [
+        ({}, 0.8),
+        ({"quality": 80}, 0.9),
+        ({"quality": "80,looks=60"}, 0.8),
+        ({"target": "looks=0.01cos"}, 0.9),
+        ({"exact": True}, 0.9),
+    ],
+)
+def test_the_usual_threshold_is_lower_for_vectors_that_lost_more(
+    tmp_path: Path, asked: dict[str, Any], usual: float
+) -> None:
+    class Lossy(Copied):
+        tasks = (RGB, VECTOR.model_copy(update={"kind": TaskKind.EMBEDDING}))
+
+    dsc.compress(Lossy(), tmp_path / "lossy", tasks="looks", **asked)
+    assert dsc.open(tmp_path / "lossy").duplicates().above == usual
 
 
 def test_options_that_say_nothing_are_refused(archive: Path) -> None:
