@@ -48,6 +48,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "independent": LEARNED,
     "shared-latent": LEARNED,
     "chained": LEARNED,
+    "feature-learned": ("torch",),
 }
 # what codecs were written at whose configuration says no effort, where that is not DEFAULT
 UNSAID = {
@@ -59,7 +60,7 @@ UNSAID = {
 }
 WITHOUT_EFFORT = (
     "raw", "vector", "plain", "embedding", "feature-klt", "residual", "derived", "keep",
-    "independent", "shared-latent", "chained",
+    "independent", "shared-latent", "chained", "feature-learned",
 )  # fmt: skip
 PACKAGES = ("torch", "av")
 SEARCH = "quality-search"  # dsc's own way to find qualities, beside the packages

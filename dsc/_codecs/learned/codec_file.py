@@ -12,7 +12,7 @@ came with, so the SHA-256 of the part names the decoder.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 
@@ -26,7 +26,13 @@ from numpy.typing import NDArray
 from dsc._codecs.coding.entropy import Tables, build_tables
 from dsc._codecs.coding.integer import IntegerConv
 from dsc._codecs.coding.weights_file import BIAS_LIMIT, LIMIT, check_self_test, metadata_of
-from dsc._codecs.learned.network.entropy import Z_BUCKETS, Z_LIMIT, HyperPrior, scale_table
+from dsc._codecs.learned.network.entropy import (
+    Z_BUCKETS,
+    Z_LIMIT,
+    HyperPrior,
+    StreamEntropy,
+    scale_table,
+)
 from dsc._codecs.learned.network.model import ConditionalModel
 from dsc._codecs.learned.network.spec import ModelSpec
 from dsc._schemas.base import canonical_json
@@ -99,7 +105,7 @@ def export_codec(model: ConditionalModel, card: dict[str, str]) -> bytes:
         if name not in tensors and ".prior." not in name:
             tensors[name] = value.detach().numpy().astype(np.float16)
     tables = {"scale": gaussian_tables()}
-    tables |= {f"hyper.{s}": _hyper_tables(e.prior) for s, e in model.entropy.items()}
+    tables |= {f"hyper.{s}": hyper_tables_of(e.prior) for s, e in model.entropy.items()}
     for name, table in tables.items():
         tensors[f"tables.{name}.frequencies"] = table.frequencies
         tensors[f"tables.{name}.offsets"] = table.offsets
@@ -158,10 +164,10 @@ def fill_model(model: ConditionalModel, data: bytes) -> tuple[Tables, dict[str, 
     whole = not read_metadata(data)["kind"].endswith(DECODER_MARK)
     try:
         tensors = safetensors.torch.load(data)
-        hyper = {name: _tables(tensors, f"hyper.{name}") for name in model.entropy}
-        scale = _tables(tensors, "scale")
+        hyper = {name: read_tables(tensors, f"hyper.{name}") for name in model.entropy}
+        scale = read_tables(tensors, "scale")
         state = {name: t.float() for name, t in tensors.items() if not name.startswith("tables.")}
-        _check_integers(model, state)
+        check_integers(model, state)
         kept = {
             name: own
             for name, own in model.state_dict().items()
@@ -235,25 +241,45 @@ def read_metadata(data: bytes) -> dict[str, str]:
 def self_test_hash(model: ConditionalModel) -> str:
     """Hash the integers that all integer networks give for a fixed input."""
     digest = hashlib.sha256()
-    spec, shape = model.spec, (2, 5, 9)  # batch, and an odd size of ẑ
-    quality = torch.tensor([7, 93])
-    size = (shape[1] * 4 - 3, shape[2] * 4 - 1)
-    z = _fixed_integers((2, spec.hyper_latents, *shape[1:]), Z_LIMIT)
+    spec = model.spec
     for name, entropy in model.entropy.items():
-        required = spec.requires(name)
-        context = _fixed_integers((2, sum(map(spec.latents, required)), *size), LIMIT)
-        qualities = quality[:, None].expand(2, len(required))
-        given = (context, qualities) if required else (None, None)
-        start = entropy.synthesis(z, quality, size, *given)
-        known = _fixed_integers((2, spec.latents(name), *size), LIMIT)
-        for step in range(entropy.count):
-            for part in entropy.predict(step, start, known):
-                integers = part.to(torch.int32).contiguous().cpu().numpy()
-                digest.update(integers.astype("<i4").tobytes())
+        required = [spec.latents(other) for other in spec.requires(name)]
+        hash_entropy(digest, entropy, spec.latents(name), spec.hyper_latents, required)
     return digest.hexdigest()
 
 
-def _fixed_integers(shape: tuple[int, ...], limit: int) -> torch.Tensor:
+def hash_entropy(
+    digest: "hashlib._Hash",
+    entropy: StreamEntropy,
+    latents: int,
+    hyper_latents: int,
+    required: Sequence[int] = (),
+) -> None:
+    """Add the integers that one entropy model's networks give for a fixed input.
+
+    Parameters
+    ----------
+    latents, hyper_latents
+        Channels of y and of ẑ.
+    required
+        Channels of the latents of the streams that it requires.
+    """
+    shape = (2, 5, 9)  # batch, and an odd size of ẑ
+    quality = torch.tensor([7, 93])
+    size = (shape[1] * 4 - 3, shape[2] * 4 - 1)
+    z = fixed_integers((2, hyper_latents, *shape[1:]), Z_LIMIT)
+    context = fixed_integers((2, sum(required), *size), LIMIT)
+    qualities = quality[:, None].expand(2, len(required))
+    given = (context, qualities) if required else (None, None)
+    start = entropy.synthesis(z, quality, size, *given)
+    known = fixed_integers((2, latents, *size), LIMIT)
+    for step in range(entropy.count):
+        for part in entropy.predict(step, start, known):
+            integers = part.to(torch.int32).contiguous().cpu().numpy()
+            digest.update(integers.astype("<i4").tobytes())
+
+
+def fixed_integers(shape: tuple[int, ...], limit: int) -> torch.Tensor:
     """Fill a tensor from a fixed linear congruence: the same integers everywhere, for ever."""
     count = int(np.prod(shape))
     steps = np.arange(1, count + 1, dtype=np.uint64)
@@ -262,7 +288,14 @@ def _fixed_integers(shape: tuple[int, ...], limit: int) -> torch.Tensor:
     return torch.from_numpy(integers.astype(np.float32)).reshape(shape)
 
 
-def _check_integers(model: ConditionalModel, state: dict[str, torch.Tensor]) -> None:
+def check_integers(model: torch.nn.Module, state: Mapping[str, torch.Tensor]) -> None:
+    """Check that the weights of integer layers are within what float32 is exact in.
+
+    Raises
+    ------
+    ValueError, KeyError
+        When one is not, or is lacking.
+    """
     for name, layer in model.named_modules():
         if isinstance(layer, IntegerConv):
             if state[f"{name}.weight"].abs().max() > LIMIT:
@@ -271,7 +304,14 @@ def _check_integers(model: ConditionalModel, state: dict[str, torch.Tensor]) -> 
                 raise ValueError(f"{name}: a bias is beyond ±{BIAS_LIMIT}")
 
 
-def _tables(tensors: dict[str, torch.Tensor], name: str) -> Tables:
+def read_tables(tensors: Mapping[str, torch.Tensor], name: str) -> Tables:
+    """Read the tables of one name from a file's tensors.
+
+    Raises
+    ------
+    ValueError, KeyError
+        When they are lacking, or are none.
+    """
     frequencies = tensors[f"tables.{name}.frequencies"].numpy().astype(np.uint32)
     offsets = tensors[f"tables.{name}.offsets"].numpy().astype(np.int64)
     lows = tensors[f"tables.{name}.lows"].numpy().astype(np.int32)
@@ -294,7 +334,8 @@ def gaussian_tables() -> Tables:
 
 
 @torch.no_grad()
-def _hyper_tables(prior: HyperPrior) -> Tables:
+def hyper_tables_of(prior: HyperPrior) -> Tables:
+    """Make the tables of ẑ: one for each quality bucket and channel."""
     bucket = torch.arange(Z_BUCKETS)
     channels = prior.weight.shape[1]
     z = torch.arange(-Z_LIMIT, Z_LIMIT + 1, dtype=torch.float32)

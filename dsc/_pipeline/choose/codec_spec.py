@@ -11,7 +11,7 @@ codec for all tasks cannot take, goes to the default for its kind (`default_code
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -308,7 +308,7 @@ def codec_id_of(word: str) -> str:
             )
         return word
     metadata = _file_metadata(word)
-    kind = str(metadata.get("kind", "")).split()
+    kind = _kind_of(metadata).split()
     found = kind[1] if len(kind) == 3 and kind[0] == "dsc" else ""
     if not is_codec(found):  # one kind of file for several codecs: the model says which
         try:
@@ -317,10 +317,19 @@ def codec_id_of(word: str) -> str:
             found = ""
     if not is_codec(found):
         raise UnknownCodecError(
-            f"--codec {word}: a file of kind {metadata.get('kind')!r}, which is no codec known "
+            f"--codec {word}: a file of kind {_kind_of(metadata)!r}, which is no codec known "
             f"here ({', '.join(nameable_codecs())}); give a file that `dsc train` exported"
         )
     return found
+
+
+def _kind_of(metadata: Mapping[str, str]) -> str:
+    """Return the kind that a file says, in an entry of its own or among its facts; else ``""``."""
+    try:
+        facts = json.loads(metadata.get("dsc", "{}"))
+    except ValueError:
+        facts = {}
+    return str(metadata.get("kind") or (isinstance(facts, dict) and facts.get("kind")) or "")
 
 
 def _file_metadata(path: str) -> dict[str, str]:

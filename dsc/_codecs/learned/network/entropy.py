@@ -6,7 +6,7 @@ Hyper-analysis and prior are floating point: only the encoder and training use t
 and export the other.
 """
 
-from typing import NamedTuple, cast
+from typing import NamedTuple, Protocol, cast
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +16,6 @@ from dsc._codecs.coding.integer import BIAS_UNIT, IntegerConv, clamp_through, ro
 from dsc._codecs.coding.steps import StepNetwork, take_step
 from dsc._codecs.coding.weights_file import LIMIT
 from dsc._codecs.learned.network.layers import GatedBlock, pointwise
-from dsc._codecs.learned.network.spec import ModelSpec
 
 MEAN_STEPS = 16  # the mean of a latent is coded in sixteenths of a quantiser step
 MEAN_LIMIT = 4095
@@ -24,6 +23,19 @@ SCALE_LEVELS = 64
 SCALE_MIN, SCALE_MAX = 0.11, 128.0
 Z_LIMIT = 31
 Z_BUCKETS = 4  # quality ranges, each with its own tables for z
+
+
+class EntropySizes(Protocol):
+    """Sizes of an entropy model; see `dsc._codecs.learned.network.spec.ModelSpec`."""
+
+    @property
+    def hyper_width(self) -> int: ...
+
+    @property
+    def hyper_latents(self) -> int: ...
+
+    @property
+    def context_steps(self) -> int: ...
 
 
 class StreamEntropy(nn.Module):
@@ -37,7 +49,7 @@ class StreamEntropy(nn.Module):
         Channels of the latents of the streams that it requires.
     """
 
-    def __init__(self, spec: ModelSpec, latents: int, required: tuple[int, ...]) -> None:
+    def __init__(self, spec: EntropySizes, latents: int, required: tuple[int, ...]) -> None:
         super().__init__()
         self.count = spec.context_steps
         if latents % self.count:

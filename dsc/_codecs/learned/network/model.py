@@ -68,14 +68,16 @@ class Guide:
 
 
 class Gain(nn.Module):
-    """Gain vectors by quality, interpolated geometrically between anchors."""
+    """Gain vectors by quality, interpolated geometrically between anchors.
 
-    def __init__(self, channels: int, lambda_range: tuple[float, float], data_channels: int):
+    Parameters
+    ----------
+    step
+        Quantiser steps to start with, of all channels, (ANCHORS,).
+    """
+
+    def __init__(self, channels: int, step: Tensor) -> None:
         super().__init__()
-        quality = torch.linspace(0, 1, ANCHORS)
-        lam = lambda_range[0] * (lambda_range[1] / lambda_range[0]) ** quality
-        # high-resolution optimum of a uniform quantiser: step² / 12 = 0.72 c / (255² λ)
-        step = (12 * 0.72 * data_channels / (255.0**2 * lam)).sqrt()
         self.log_gain = nn.Parameter((-step.log())[:, None].repeat(1, channels))
 
     def forward(self, quality: Tensor) -> Tensor:
@@ -85,6 +87,16 @@ class Gain(nn.Module):
         part = (position - low)[:, None]
         log_gain = self.log_gain[low] * (1 - part) + self.log_gain[low + 1] * part
         return log_gain.exp()[:, :, None, None]
+
+
+def start_of_steps(lambda_range: tuple[float, float], data_channels: int) -> Tensor:
+    """Return the quantiser steps that are best at high resolution, (ANCHORS,).
+
+    Of a uniform quantiser: step² / 12 = 0.72 c / (255² λ).
+    """
+    quality = torch.linspace(0, 1, ANCHORS)
+    lam = lambda_range[0] * (lambda_range[1] / lambda_range[0]) ** quality
+    return (12 * 0.72 * data_channels / (255.0**2 * lam)).sqrt()
 
 
 class ConditionalModel(nn.Module):
@@ -100,7 +112,10 @@ class ConditionalModel(nn.Module):
         names = [*sizes, SHARED] if spec.is_joint else [*sizes]
         like = {SHARED: sizes.get("depth") or next(iter(sizes.values()))} | dict(sizes)
         self.gain = modules(
-            {n: Gain(spec.latents(n), like[n].lambda_range, like[n].channels) for n in names}
+            {
+                n: Gain(spec.latents(n), start_of_steps(like[n].lambda_range, like[n].channels))
+                for n in names
+            }
         )
         self.entropy = modules(
             {n: StreamEntropy(spec, spec.latents(n), self._required_latents(n)) for n in names}
