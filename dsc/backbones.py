@@ -12,7 +12,7 @@ need("torch", "dsc.backbones")
 from dsc._backbones.base import Backbone, Layer
 from dsc._backbones.extract import extract
 from dsc._backbones.pictures import prepare
-from dsc._backbones.registry import backbone_names, load_backbone, load_extractor
+from dsc._backbones.registry import backbone_names, load_backbone, load_extractor, tail_of
 from dsc._backbones.staged import StagedBackbone
 from dsc._backbones.weights import hash_weights
 from dsc._schemas.extractor import Extractor, Preprocessing
@@ -29,4 +29,5 @@ __all__ = [
     "load_backbone",
     "load_extractor",
     "prepare",
+    "tail_of",
 ]

@@ -52,6 +52,7 @@ PUBLIC = {
         "load_backbone",
         "load_extractor",
         "prepare",
+        "tail_of",
     ],
     "dsc.codecs": [
         "AdaptableCodec",

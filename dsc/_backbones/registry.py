@@ -9,8 +9,11 @@ An entry point names what makes a backbone: called without arguments, it returns
 from functools import cache
 from importlib import import_module
 
+from torch import nn
+
 from dsc import _plugins
 from dsc._backbones.base import Backbone
+from dsc._schemas import Task
 from dsc._schemas.extractor import Extractor
 from dsc.errors import UsageError
 
@@ -71,3 +74,31 @@ def load_extractor(extractor: Extractor) -> Backbone:
             f"{extractor.weights_sha256[:12]}; install the version that the archive was made with"
         )
     return backbone
+
+
+def tail_of(task: Task, to: str = "logits") -> nn.Module:
+    """Return the frozen rest of the network behind a task that it computed.
+
+    It takes feature maps, float32 (B, C, h, w), and lets gradients through to them.
+
+    Parameters
+    ----------
+    task
+        Of an archive: feature maps.
+    to
+        A later layer, ``embedding``, or ``logits`` where the network has a classifier.
+
+    Raises
+    ------
+    UsageError
+        When no backbone computed the task, its weights here are others, or nothing is behind it.
+    MissingPackageError
+        When the package that brings the weights is not installed.
+    """
+    made = task.extractor
+    if made is None:
+        raise UsageError(
+            f"task {task.name}: its source does not say what network it is of: take the rest of "
+            "the network from where the features are from"
+        )
+    return load_extractor(made).tail(made.layer, to)

@@ -14,7 +14,15 @@
 from dsc._schemas.access import Access
 from dsc._schemas.effort import Effort
 from dsc._schemas.extractor import EMBEDDING, Extractor, Preprocessing
-from dsc._schemas.kind import BLOBS, EXACT_KINDS, NUMBERS, SHAPED, VECTORS, TaskKind
+from dsc._schemas.kind import (
+    BLOBS,
+    EXACT_KINDS,
+    LOSSY_NUMBERS,
+    NUMBERS,
+    SHAPED,
+    VECTORS,
+    TaskKind,
+)
 from dsc._schemas.manifest import (
     FORMAT_VERSION,
     FailedSample,
@@ -37,6 +45,7 @@ __all__ = [
     "EXACT_KINDS",
     "FEATURE_DTYPES",
     "FORMAT_VERSION",
+    "LOSSY_NUMBERS",
     "NUMBERS",
     "SHAPED",
     "VECTORS",

@@ -18,7 +18,7 @@ from dsc._pipeline.read.decoded_cache import DecodedCache
 from dsc._pipeline.read.decoding import Decoded, SampleDecoder, SamplePayloads
 from dsc._pipeline.read.nearest import NEAREST, NEAREST_KEY
 from dsc._pipeline.read.windowed import WindowedSamples
-from dsc._schemas import Task, TaskKind, resolve_task
+from dsc._schemas import LOSSY_NUMBERS, Task, TaskKind, resolve_task
 from dsc._schemas.group import Lane
 from dsc._schemas.sample import NO_WINDOWS, Sample
 from dsc._schemas.task import ALIASES
@@ -220,6 +220,10 @@ class Feed:
             name for name, task in self._tasks.items()
             if options.native and task.kind is TaskKind.DEPTH
         )  # fmt: skip
+        self._features = frozenset(
+            name for name, task in self._tasks.items()
+            if options.decode == "features" and task.kind in LOSSY_NUMBERS
+        )  # fmt: skip
         self._last: StreamBatch | None = None
         self._synthesis: Synthesis | None = None
         if options.device is not None or options.decode == "latents":
@@ -329,7 +333,7 @@ class Feed:
         rows = [Row(*one, at) for at, one in enumerate(zip(archive, index, turn, strict=True))]
         if any(source.windows for source in self._sources):
             return self._with_windows(step, rows, order.seed)
-        is_ahead = order.is_grouped and options.decode == "pixels" and options.device is None
+        is_ahead = order.is_grouped and options.gives_arrays and options.device is None
         if is_ahead:
             mates = join([order.mates(*span) for span in spans])
             keys = zip(mates.archive.tolist(), self._indices(mates).tolist(), strict=True)
@@ -651,9 +655,10 @@ class Feed:
             place[NEAREST_KEY] = sample.nearest
         if self._keys is not None:
             place[KEY] = self._keys.key(archive, sample.index)
+        arrays = {name: self._for_heads(name, one) for name, one in sample.arrays.items()}
         if self._transform is None and self._options.collate_fn is None:
-            return {**sample.arrays, **place}
-        whole = Sample.of({**sample.arrays, **place}, self._own_tasks[archive], self._lengths)
+            return {**arrays, **place}
+        whole = Sample.of({**arrays, **place}, self._own_tasks[archive], self._lengths)
         given: object = whole
         if self._transform is not None:
             rng = generator(seed, row.turn, sample.index, archive)
@@ -668,6 +673,14 @@ class Feed:
             )
         lost = {name: at for name, at in place.items() if name not in given}
         return given | lost if isinstance(given, Sample) else {**given, **lost}
+
+    def _for_heads(self, name: str, value: Any) -> Any:
+        """Return what a task is decoded to; features in float32 where heads take them."""
+        if name not in self._features or value is None:
+            return value
+        if isinstance(value, list):  # of a window whose frames differ in size
+            return [self._for_heads(name, one) for one in value]
+        return value.astype(np.float32, copy=False)
 
     def finish(self, batch: StreamBatch) -> StreamBatch:
         """Do what is done in the training process: name the latents, or synthesise them."""

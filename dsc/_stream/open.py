@@ -141,7 +141,9 @@ def stream(
         Train's, torchrun's, else 0 of 1.
     decode
         ``pixels``; ``latents``: integers of a learned codec, without synthesis, as
-        ``batch["latents"]`` (`LatentBatch`); ``bytes``: lists of bitstreams by stream.
+        ``batch["latents"]`` (`LatentBatch`); ``bytes``: lists of bitstreams by stream;
+        ``features``: as pixels, but feature maps and embeddings come as float32, and tasks that
+        are not named are all but the pictures that these were computed from.
     device
         Where batches go, and where learned codecs synthesise, one call a batch; entropy decoding
         stays in the workers.
@@ -255,6 +257,7 @@ def open_stream(
             options.timeout,
             options.rate,
             options.window_spec,
+            options.decode == "features",
         )
         for place, wanted in options.selections(list(weights)).items()
     ]
@@ -407,7 +410,7 @@ def _check_latents(sources: Sequence[StreamSource], options: StreamOptions) -> N
                 f"device={options.device!r} synthesises whole batches, after the workers, which "
                 "mixed_sizes='pad' does not: take mixed_sizes='list', or no device"
             )
-        if by_slot and options.transform and options.decode == "pixels":
+        if by_slot and options.transform and options.gives_arrays:
             raise UsageError(
                 f"device={options.device!r} synthesises whole batches, after the workers: apply "
                 "the transform to the batches instead"

@@ -18,7 +18,7 @@ from dsc.errors import UsageError
 
 Transform = Callable[..., Mapping[str, Any]]
 CollateFn = Callable[[list[Any]], Any]
-Decode = Literal["pixels", "latents", "bytes"]
+Decode = Literal["pixels", "latents", "bytes", "features"]
 Missing = Literal["error", "skip", "none"]
 OnError = Literal["fail", "skip"]
 OnDamage = Literal["fail", "nearest"]
@@ -104,6 +104,11 @@ class StreamOptions:
     def among(cls, given: Mapping[str, Any]) -> Self:
         """Take the options among the arguments of a call."""
         return cls(**{field.name: given[field.name] for field in fields(cls)})
+
+    @property
+    def gives_arrays(self) -> bool:
+        """Whether samples are decoded, as pixels or as what heads take."""
+        return self.decode in ("pixels", "features")
 
     @property
     def prefetch_bytes(self) -> int:
@@ -198,7 +203,7 @@ class StreamOptions:
         """Refuse windows that cannot be read, or go with what else is asked for."""
         if self.window_spec is None:
             return
-        if self.decode != "pixels":
+        if not self.gives_arrays:
             raise UsageError(f"window= goes with decode='pixels', not {self.decode!r}")
         if self.mixed_sizes == "pad":
             raise UsageError(
@@ -217,14 +222,14 @@ class StreamOptions:
         """Refuse what does not go with ``decode``."""
         if self.decode != "pixels" and self.native:
             raise UsageError(f"native=True goes with decode='pixels', not {self.decode!r}")
-        if self.decode != "pixels" and self.on_damage != "fail":
+        if not self.gives_arrays and self.on_damage != "fail":
             found = f"on_damage={self.on_damage!r}"
             raise UsageError(f"{found} goes with decode='pixels', not {self.decode!r}")
         if self.transform is not None:
             drawing(self.transform)  # refused if it must be given more than it can be
         if self.decode == "bytes" and self.transform is not None:
             raise UsageError("decode='bytes' takes no transform: there are no arrays to transform")
-        if self.decode != "pixels" and self.mixed_sizes == "pad":
+        if not self.gives_arrays and self.mixed_sizes == "pad":
             raise UsageError(f"mixed_sizes='pad' goes with decode='pixels', not {self.decode!r}")
         if self.decode == "bytes" and self.device is not None:
             raise UsageError(f"decode='bytes' has nothing to put on device={self.device!r}")
@@ -238,7 +243,7 @@ class StreamOptions:
             return
         if not callable(self.collate_fn):
             raise UsageError(f"collate_fn={self.collate_fn!r}: a function of a list of samples")
-        if self.decode != "pixels":
+        if not self.gives_arrays:
             raise UsageError(f"collate_fn goes with decode='pixels', not {self.decode!r}")
         if self.device is not None:
             raise UsageError(

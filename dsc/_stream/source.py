@@ -14,7 +14,7 @@ from dsc._pipeline.read.frame_index import FrameIndex
 from dsc._pipeline.read.paths import find_tasks
 from dsc._pipeline.read.selection import Selection, ShardFilter, all_of, choose, nothing_chosen
 from dsc._pipeline.read.window import Windows, WindowSpec, no_window_complete
-from dsc._schemas import Task
+from dsc._schemas import LOSSY_NUMBERS, Task
 from dsc._schemas.rate import Rate
 from dsc._storage.files.root import Root
 from dsc._storage.read.archive import Archive
@@ -70,6 +70,7 @@ class StreamSource:
         timeout_s: float | None = None,
         rate: Rate = 1,
         window: WindowSpec | None = None,
+        as_features: bool = False,
     ) -> Self:
         """Open an archive.
 
@@ -87,6 +88,8 @@ class StreamSource:
             The part of the frames of recordings that is read; other samples do not take part.
         window
             Of which frames each sample comes with; None for its own alone.
+        as_features
+            Whether None of `tasks` leaves out the pictures that others were computed from.
 
         Raises
         ------
@@ -97,6 +100,8 @@ class StreamSource:
         """
         archive, names = find_tasks(Archive.open(Root(url, timeout_s=timeout_s)), tasks)
         known = {task.name: task for task in archive.manifest.tasks}
+        if as_features:
+            names = _for_heads(names, archive, is_named=tasks is not None)
         if not names:
             raise UnknownTaskError(f"{archive.root.url}: no task to read; found: {list(known)}")
         selection = selection or Selection()
@@ -408,3 +413,21 @@ class _Complete:
         for pack, one in zip(wanted, self._reader.each(missing, wanted), strict=True):
             found[pack * size :][: len(one)] = one
         return found
+
+
+def _for_heads(names: Sequence[str], archive: Archive, is_named: bool) -> tuple[str, ...]:
+    """Return the tasks that heads on features are trained with.
+
+    Raises
+    ------
+    UsageError
+        When there are no features among them.
+    """
+    tasks = [task for task in archive.manifest.tasks if task.name in names]
+    if not any(task.kind in LOSSY_NUMBERS for task in tasks):
+        raise UsageError(
+            f"{archive.root.url}: decode='features': {', '.join(names)} are no feature maps and no "
+            "embeddings; `dsc append --features` computes some, or take decode='pixels'"
+        )
+    seen = {task.extractor.of for task in tasks if task.extractor is not None}
+    return tuple(name for name in names if is_named or name not in seen)

@@ -77,7 +77,7 @@ class Synthesis:
             (slot,) = slots
             batch[LATENTS] = batch.pop(SLOT.format(slot))
         made: dict[str, Any] = {}
-        for slot in slots if self._options.decode == "pixels" else ():
+        for slot in slots if self._options.gives_arrays else ():
             latents = batch.pop(SLOT.format(slot))
             if isinstance(latents, list):
                 made |= self._synthesised_apart(latents, slot, len(batch[INDEX]))
