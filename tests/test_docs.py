@@ -24,6 +24,7 @@ RUN_BY = {
     "README.md": "tests/test_docs.py",
     "docs/quickstart.md": "tests/test_docs.py",
     "docs/embeddings.md": "tests/examples/test_embeddings_page.py",
+    "docs/features.md": "tests/examples/test_features_page.py",
     "docs/derived.md": "tests/codecs/derived/test_rules.py",
     "docs/recordings.md": "tests/pipeline/read/test_sequences.py",
     "docs/machine_paths.md": "tests/pipeline/read/test_paths.py",
