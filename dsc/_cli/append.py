@@ -27,9 +27,10 @@ def append(options: AppendOptions, json_: JsonOption = False) -> None:
     Samples whose keys the archive lacks become new shards, coded as the
     others; samples that are there are passed over, so a dataset that has
     grown is given whole. Tasks that the archive lacks are added to the
-    samples that are there, found by their keys. Readers that have the archive
-    open go on undisturbed. After Ctrl-C, a crash or a full disk the same
-    command goes on.
+    samples that are there, found by their keys. Without SOURCE, --embed and
+    --features compute of the archive's own pictures; new samples get the same
+    by themselves. Readers that have the archive open go on undisturbed. After
+    Ctrl-C, a crash or a full disk the same command goes on.
 
     [bold]Examples[/bold]
 
@@ -40,6 +41,9 @@ def append(options: AppendOptions, json_: JsonOption = False) -> None:
       # rendered views: eight more, then their normals
       dsc append demo taskonomy --views 32
       dsc append demo taskonomy --views 32 --tasks normals
+      # embeddings of the pictures that are there, or of the originals
+      dsc append photos-dsc --embed efficientnet-lite0
+      dsc append photos-dsc folder --root photos --embed efficientnet-lite0 --workers 4
     """
     from dsc._jobs.archive.append import run
 

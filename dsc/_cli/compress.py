@@ -54,6 +54,8 @@ def compress(options: CompressOptions, json_: JsonOption = False) -> None:
       dsc compress nyuv2 --root nyu --codec rgb=avif,depth=jxl,label=png
       # each task as good as it must be, whichever codec does it in the fewest bytes
       dsc compress nyuv2 --root nyu --codec auto --target rgb=38dB,depth=0.5%
+      # with embeddings of its pictures, to search and compare them by
+      dsc compress folder --root photos --embed efficientnet-lite0 --out photos-dsc
       # no depth pixel off by more than 1 %
       dsc compress folder --root scans --max-error depth=1%
     """

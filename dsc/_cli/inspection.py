@@ -278,6 +278,9 @@ def _show_info(where: str, opened: "Archive", summary: "Summary") -> None:
         say(f"its source lies at {place}, as this machine remembers")
     if manifest.n_failed:
         say(f"{manifest.n_failed} samples could not be read when it was made: dsc ls --failed")
+    for task in manifest.tasks:
+        if task.extractor is not None:
+            say(f"{task.name}: computed by {task.extractor}")
     rows = [_task_row(task) for task in manifest.tasks]
     show_table(("task", "kind", "dtype", "shape", "unit", "invalid"), rows)
     graph = [

@@ -23,7 +23,7 @@ def show_duplicates(found: "Duplicates") -> None:
     for (one, other), count in found.across.items():
         say(f"{one}: {counted(count, 'sample')} with near-duplicates in {other}")
     rows = [_row(group) for group in found.groups[:LISTED]]
-    show_table(("samples", "splits", "keys"), rows)
+    show_table(("keys", "samples", "splits"), rows)
     if len(found.groups) > LISTED:
         say(f"and {counted(len(found.groups) - LISTED, 'group')} more; --json lists all")
 
@@ -31,4 +31,4 @@ def show_duplicates(found: "Duplicates") -> None:
 def _row(group: "DuplicateGroup") -> list[str]:
     more = len(group) - MOST_KEYS
     keys = ", ".join(group.keys[:MOST_KEYS]) + (f" and {more:,} more" if more > 0 else "")
-    return [str(len(group)), ", ".join(dict.fromkeys(group.splits)), keys]
+    return [keys, str(len(group)), ", ".join(dict.fromkeys(group.splits))]

@@ -330,6 +330,8 @@ def test_the_command_line_makes_proves_and_exports_them(archive: Path, tmp_path:
     assert ran.code == 0, ran.err
     assert "task embedding added, generation 2" in ran.out
     assert run_dsc("verify", archive, "--deep").code == 0
+    said = f"embedding: computed by {LITE0} ({load_backbone(LITE0).weights_sha256[:12]}) from rgb"
+    assert said in run_dsc("info", archive).out
     assert "nothing to add" in run_dsc("append", archive, "--embed", LITE0, "--side", 32).out
     ran = run_dsc("export", archive, "--out", tmp_path / "files", "--tasks", "embedding")
     assert ran.code == 0, ran.err
