@@ -44,6 +44,7 @@ COMMANDS = {
     "effort": "python -m benchmarks.effort --job 16 --out {out}/effort.json",
     "labels": "python -m benchmarks.labels",
     "near-duplicates": "python -m benchmarks.near_duplicates",
+    "features": "python -m benchmarks.features",
     "exact": "python -m benchmarks.exact",
     "exact-depth": "python -m benchmarks.exact_depth",
     "paper": "python -m benchmarks.paper_experiment --steps 1500 --crop 128 --batch 2 "
