@@ -79,6 +79,7 @@ COMMANDS = {
     "webdataset": "python -m benchmarks.webdataset",
     "workers": "python -m benchmarks.workers --frames 300 --seconds 0 --rounds 1",
     "stream": "dsc bench stream --out {out}/stream",
+    "feature-learned": "python -m benchmarks.feature_learned",
     "machine": "dsc bench machine --tasks classification,probes,detection --out {out}/machine",
     "machine-segmentation": "dsc bench machine --tasks segmentation "
     "--codecs av1:30,feature-klt:41 --seeds 3 --out {out}/machine-segmentation",

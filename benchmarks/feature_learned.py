@@ -33,7 +33,7 @@ from dsc._schemas import Extractor, Quality, Task, TaskKind
 from dsc._training.models.feature import code, divergence_of
 
 BACKBONE, LAYER = "efficientnet-lite0", "block10"
-DIVERGENCES = (0.96, 0.47, 0.124, 0.0227)
+DIVERGENCES = (0.96, 0.47, 0.124, 0.03)
 PIXELS = SIDE * SIDE
 AV1 = (1, 15, 30, 45, 60, 75, 90)
 LEARNED = (1, 8, 15, 22, 30, 40, 50, 60, 70, 80, 90, 100)

@@ -1,5 +1,6 @@
 """`feature-learned`: features of one layer at any quality, integers the same everywhere."""
 
+import hashlib
 import json
 import math
 
@@ -31,7 +32,10 @@ from dsc._training.models.feature import (
 )
 from dsc.errors import BitstreamError, CodecError, SelfTestError
 from tests.codecs.conformance import CodecConformance
+from tests.golden import make_feature_learned
+from tests.places import ROOT
 
+GOLDEN = ROOT / "tests" / "golden" / "feature_learned"
 CHANNELS = 8
 SPEC = FeatureSpec(CHANNELS, 16, hyper_width=8, hyper_latents=4)
 LAYER = CodedLayer("toy", "ab" * 32, "block1")
@@ -212,6 +216,42 @@ def test_a_weights_file_is_a_codec_that_an_option_can_name(weights, tmp_path) ->
     path = tmp_path / "my.safetensors"
     path.write_bytes(weights)
     assert codec_id_of(str(path)) == FeatureLearnedCodec.id
+
+
+# ---- the weights that ship
+
+
+@pytest.mark.parametrize("case", sorted(make_feature_learned.CASES))
+def test_golden_stream_decodes_to_the_same_integers(case) -> None:
+    codec = FeatureLearnedCodec.for_tasks([make_feature_learned.task()])
+    facts = json.loads((GOLDEN / case).with_suffix(".json").read_text())
+    assert hashlib.sha256(codec.weights()).hexdigest() == facts["weights_sha256"]
+    data = (GOLDEN / case).with_suffix(".bin").read_bytes()
+    assert make_feature_learned.integers_hash(codec, data) == facts["integers_sha256"]
+    (features,) = decoded(codec, data)
+    assert list(features.shape) == facts["shape"]
+
+
+def test_every_golden_file_belongs_to_a_test() -> None:
+    for suffix in ("json", "bin"):
+        names = {path.stem for path in GOLDEN.glob(f"*.{suffix}")}
+        assert names == set(make_feature_learned.CASES)
+
+
+def test_the_weights_that_ship_are_small_and_their_decoder_smaller() -> None:
+    data = FeatureLearnedCodec.shipped_weights()
+    assert data is not None
+    assert len(decoder_part(data)) < len(data) < 250_000
+
+
+def test_each_layer_has_its_own_weights() -> None:
+    codec = FeatureLearnedCodec.for_tasks([make_feature_learned.task(shape=(112, 14, 14))])
+    assert codec.weights() == FeatureLearnedCodec.shipped_weights()
+    other = make_feature_learned.task()
+    assert other.extractor is not None
+    changed = other.extractor.model_copy(update={"layer": "block15"})
+    with pytest.raises(CodecError, match="comes with weights for feature maps of block10 of"):
+        FeatureLearnedCodec.for_tasks([other.model_copy(update={"extractor": changed})])
 
 
 # ---- the weights file
