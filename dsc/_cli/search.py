@@ -58,7 +58,7 @@ def search(
     except UnknownSampleError as error:
         raise UnknownSampleError(f"{image} is no file, and no sample's key: {error}") from None
     rows = list(_rows(opened, found))
-    value = {"archive": archive, "query": image, "neighbours": rows}
+    value = {"archive": archive, "query": image, "task": found.task, "neighbours": rows}
     emit(json_, value, lambda: _show(rows))
 
 

@@ -468,7 +468,7 @@ class Dataset:
         -------
         Neighbours
             ``keys``, ``indices`` in this dataset and cosine ``similarities``, arrays (k,), best
-            first; (Q, k) of several queries.
+            first; (Q, k) of several queries. ``task`` is the embedding that was compared.
 
         Raises
         ------
@@ -493,7 +493,7 @@ class Dataset:
             query = self._vector(own, query, compared)
         queries = query_vectors(query, compared)
         found = find_nearest(self._units(compared, own), queries, k)
-        return Neighbours.of(self._archive, self._chosen, *found)
+        return Neighbours.of(self._archive, compared.name, self._chosen, *found)
 
     def duplicates(self, above: float | None = None, task: str | None = None) -> Duplicates:
         """Find the samples that are near-duplicates by their embeddings.

@@ -32,6 +32,8 @@ class Neighbours:
 
     Attributes
     ----------
+    task
+        The embedding that was compared.
     keys
         Of the samples, text (k,); k is less than was asked for where there are not so many.
     indices
@@ -41,18 +43,21 @@ class Neighbours:
         vector of zeros.
     """
 
+    task: str
     keys: NDArray[np.str_]
     indices: Ints
     similarities: Floats
 
     @classmethod
     def of(
-        cls, archive: Archive, chosen: Ints | None, indices: Ints, similarities: Floats
+        cls, archive: Archive, task: str, chosen: Ints | None, indices: Ints, similarities: Floats
     ) -> "Neighbours":
         """Return samples that were found, by their indices in the archive, with their keys.
 
         Parameters
         ----------
+        task
+            The embedding that was compared.
         chosen
             Indices in the archive of the samples of a dataset; None for all, in order.
         """
@@ -61,7 +66,7 @@ class Neighbours:
         if chosen is not None:
             order = np.argsort(chosen, kind="stable")
             places = order[np.searchsorted(chosen, indices, sorter=order)]
-        return cls(keys.reshape(indices.shape), places, similarities)
+        return cls(task, keys.reshape(indices.shape), places, similarities)
 
 
 def query_vectors(query: NDArray[Any] | os.PathLike[str], task: Task) -> Floats:

@@ -401,3 +401,17 @@ def test_feature_maps_are_computed_at_a_layer_at_one_size_or_each_pictures_own(
     assert batch["features"].shape == (4, 112, 4, 4)
     append(archive, Pictures(n=9, lacking=(2,)), split="val")
     assert dsc.open(archive)["p008"]["features"].shape == (112, 4, 4)
+
+
+def test_frames_of_recordings_keep_their_places(tmp_path: Path) -> None:
+    out, asked = tmp_path / "walks", {"frames": 6, "size": 64, "sequences": 2}
+    dsc.compress("rendered", out, tasks="rgb", **asked)
+    places = [dsc.open(out).place(index) for index in range(12)]
+    append(out, **SMALL, exact=True, workers=2)
+    opened = dsc.open(out, native=True)
+    assert [opened.place(index) for index in range(12)] == places
+    extractor = next(task.extractor for task in opened.tasks if task.name == "embedding")
+    for index in (0, 5, 7):
+        assert extractor is not None
+        assert np.array_equal(opened[index]["embedding"], extract(extractor, opened[index]["rgb"]))
+    assert verify_archive(out) == []

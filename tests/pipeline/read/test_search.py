@@ -207,7 +207,9 @@ def test_the_command_line_finds_a_picture_of_a_file(views: Path, tmp_path: Path)
     ran = run_dsc("search", views, tmp_path / "cat.png", "-k", 2)
     assert ran.code == 0, ran.err
     assert ran.out.split().index("point_3_view_0") < ran.out.split().index("train")
-    found = run_dsc("search", views, "point_3_view_0", "--json").json()["neighbours"]
+    printed = run_dsc("search", views, "point_3_view_0", "--json").json()
+    assert printed["task"] == "embedding"
+    found = printed["neighbours"]
     assert [row["rank"] for row in found] == [1, 2, 3, 4]
     assert {row["split"] for row in found} == {"train"}
     assert 3 not in [row["index"] for row in found]
