@@ -11,7 +11,7 @@ from typing import Self
 from dsc._schemas.stream import Stream
 from dsc.errors import UsageError
 
-PATHS = {"cls": "classification"}
+PATHS = {"cls": "classification", "seg": "segmentation"}
 """The paths that there are: by name, what the networks do that a path serves."""
 CODECS = ("av1", "av1-fast", "av1-psnr", "avif")
 """Whose pictures they correct: bitstreams that say how coarsely they were quantised."""

@@ -80,8 +80,8 @@ def stream(
         drawn in these proportions, each archive without repeats until it is used up. Of a list of
         archives the weights are their numbers of samples, see `temperature`.
     tasks
-        Names or aliases, as a sequence or with commas; None for all. ``rgb:cls``
-        is the picture as networks that classify see it best, as of `dsc.open`.
+        Names or aliases, as a sequence or with commas; None for all. ``rgb:cls`` and ``rgb:seg``
+        are the picture as networks see it best, as of `dsc.open`.
     batch_size
         Samples a batch of this rank.
     rate

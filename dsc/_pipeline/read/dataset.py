@@ -143,7 +143,8 @@ class Dataset:
         tasks
             Names or aliases of the tasks to read, in order (a list, or text with commas); None for
             all. ``rgb:cls`` is the picture as networks that classify see it best, under the name
-            ``rgb_cls``; ``rgb:cls:0.5`` makes half of the correction. See docs/machine_paths.md.
+            ``rgb_cls``, and ``rgb:seg`` as those do that segment; ``rgb:cls:0.5`` makes half of
+            the correction. See docs/machine_paths.md.
         native
             Return the integers of the source's files instead of metres and unit vectors.
         cache
