@@ -6,14 +6,14 @@ A payload, little-endian::
     ...            level 0: the vector as it is, or nothing where all of it is 0. Else words of the
                    entropy coder, without the zero bytes at their end: the number of the scale,
                    under the prior's table or, where it has none, uniform from -8800 to 8800; the
-                   symbols of all components, each under the table of its class; of levels above
-                   100 their lower bits, uniform
+                   mode, where there are several; the symbols of all components, each under the
+                   table of its class; of levels above 100 their lower bits, uniform
 
-A symbol k is what a component has off its centre, in steps, to the nearest whole number. Of levels
-above 100 it is written as the nearest multiple of 2^b, under the tables, and b lower bits, the
-higher half of them below it. It comes back as centre + (k ± 1/16) · step: farther from the centre
-by a sixteenth of a step, because values that are rounded to 0 take from a vector's length, and a
-classifier misses that. These are binary64 operations, each rounded once, and the same everywhere.
+A symbol k is what a component has off its centre, in steps, to the nearest whole number, but that
+the middle of coarse steps is wider (`steps.coarseness`, c). Of levels above 100 it is written as
+the nearest multiple of 2^b, under the tables, and b lower bits, the higher half of them below it.
+It comes back as centre + (k ± c / 64) · step. These are binary64 operations, each rounded once, and
+the same everywhere.
 """
 
 import math
@@ -30,17 +30,18 @@ from safetensors.numpy import load
 from dsc._codecs.base import Array, Sample
 from dsc._codecs.coding.entropy import ESCAPE_OFFSET, SymbolDecoder, SymbolEncoder
 from dsc._codecs.coding.weights_file import facts_of, save_with_facts
-from dsc._codecs.embedding.learn import FEWEST, priors_of
-from dsc._codecs.embedding.prior import Prior
+from dsc._codecs.embedding.learn import FEWEST, forms_of, prior_of
+from dsc._codecs.embedding.prior import MIDDLE_PARTS, Prior
 from dsc._codecs.embedding.steps import (
+    COARSE,
     MOST_SCALE,
+    coarseness,
     level_within,
     low_bits,
     root_mean_square,
     scale_number,
     scale_of,
     step_of,
-    table_step,
 )
 from dsc._codecs.maps.base import TaskCodec
 from dsc._schemas import Quality, Task, TaskKind
@@ -49,8 +50,8 @@ from dsc.errors import CodecError
 
 KIND = "dsc embedding 1"
 AS_IT_IS = 0  # the level of a vector that no step holds, or that has no direction
-OUTWARDS = 16  # of a step, by how much less than a whole one of so many parts
-ROOM = 0.5 + 1 / OUTWARDS  # steps by which a component may be off
+PARTS = 64  # of a step, of which `steps.coarseness` is some
+ROOM = 0.5 + COARSE / PARTS  # steps by which a component may be off
 CHUNK_BITS = 16  # of lower bits that are coded at once
 HUGE = 1e100  # of a component, from which on its vector is not learnt from
 TRIED = 64  # vectors that what was learnt is tried on
@@ -80,7 +81,10 @@ class Symbols:
         step = step_of(level) * scale_of(scale)
         if step == 0 or not math.isfinite(step):
             return None if values.any() else cls(level, scale, np.zeros(len(values), np.int64))
-        rounded = np.rint(values / step)
+        steps = values / step
+        middle = 0.5 + coarseness(level) / MIDDLE_PARTS
+        rounded = np.sign(steps) * np.maximum(np.rint(np.abs(steps)), np.abs(steps) > middle)
+        rounded[np.abs(steps) <= middle] = 0
         if np.abs(rounded).max() >= ESCAPE_OFFSET - 1 << low_bits(level):
             return None
         return cls(level, scale, rounded.astype(np.int64))
@@ -94,16 +98,17 @@ class Symbols:
     def restored(self, prior: Prior, dtype: str) -> Array:
         """Return the vector that these symbols stand for."""
         step = step_of(self.level) * scale_of(self.scale)
-        parts = OUTWARDS * self.values + np.sign(self.values)
+        parts = PARTS * self.values + coarseness(self.level) * np.sign(self.values)
         with np.errstate(all="ignore"):  # what overflows is no vector that was coded
-            return (prior.centre() + parts * (step / OUTWARDS)).astype(dtype)
+            vector: Array = prior.centre() + parts * (step / PARTS)
+            return vector.astype(dtype)
 
 
 class EmbeddingCodec(TaskCodec):
     """Vectors with loss, at any quality; a bound on the error of a component is kept."""
 
     id: ClassVar[str] = "embedding"
-    learns_from: ClassVar[int] = 1024
+    learns_from: ClassVar[int] = 2048
     _bound: float | None = None
 
     def __init__(self, tasks: Sequence[Task], priors: Mapping[str, Prior] | None = None) -> None:
@@ -154,16 +159,19 @@ class EmbeddingCodec(TaskCodec):
         known = np.array([v for v in vectors if float(np.abs(v).max()) < HUGE], np.float64)
         if len(known) < FEWEST:
             return None
-        tried = known[1::2][:TRIED].astype(task.dtype)
+        between = known[1::2]
+        tried = between[np.linspace(0, len(between) - 1, min(TRIED, len(between))).astype(int)]
 
         def bytes_of(prior: Prior | None) -> float:
             codec = type(self)([task], {task.name: prior} if prior else None)
-            coded = [len(codec.encode_task(task, one, DEFAULT_QUALITY)) for one in tried]
+            arrays = tried.astype(task.dtype)
+            coded = [len(codec.encode_task(task, one, DEFAULT_QUALITY)) for one in arrays]
             return count * sum(coded) / len(coded) + len(codec.weights() or b"")
 
-        half = [None, *priors_of(known[::2], count)]
-        best = min(range(len(half)), key=lambda at: bytes_of(half[at]))
-        return [None, *priors_of(known, count)][best]
+        half = {form: prior_of(known[::2], count, *form) for form in forms_of(known[::2])}
+        best = min(half, key=lambda form: bytes_of(half[form]))
+        saves = bytes_of(half[best]) < bytes_of(None)
+        return prior_of(known, count, *best) if saves else None
 
     def knowing(self, config: Mapping[str, Any]) -> Self:
         """Return this codec as it is: what it knows is in its weights file."""
@@ -268,8 +276,13 @@ def _write(symbols: Symbols, prior: Prior) -> bytes:
     else:
         encoder.put(np.array([symbols.scale], np.int32), np.zeros(1, np.uint8), tables)
     high, low = symbols.parted(count)
+    tables = prior.tables(symbols.level)
     numbers = prior.numbers(len(high))
-    encoder.put(high.astype(np.int32), numbers, prior.tables(table_step(symbols.level)))
+    if prior.mode_tables is not None:
+        mode = prior.mode_of(high, symbols.level)
+        encoder.put(np.array([mode], np.int32), np.zeros(1, np.uint8), prior.mode_tables)
+        numbers = numbers[mode : mode + 1]
+    encoder.put(high.astype(np.int32), numbers, tables)
     for shift, bits in _chunks(count):
         encoder.put_uniform((low >> shift & (1 << bits) - 1).astype(np.int32), 1 << bits)
     return encoder.finish().rstrip(b"\0")
@@ -284,7 +297,12 @@ def _read(level: int, body: bytes, prior: Prior, components: int) -> Symbols:
         scale = int(decoder.get_uniform(1, 2 * MOST_SCALE + 1)[0]) - MOST_SCALE
     else:
         scale = int(decoder.get(np.zeros(1, np.uint8), tables)[0])
-    high = decoder.get(prior.numbers(components), prior.tables(table_step(level)))
+    numbers, mode = prior.numbers(components), 0
+    if prior.mode_tables is not None:
+        mode = int(decoder.get(np.zeros(1, np.uint8), prior.mode_tables)[0])
+        if not 0 <= mode < len(numbers):
+            raise ValueError(f"mode {mode} of {len(numbers)}")
+    high = decoder.get(numbers[mode], prior.tables(level))
     values = high.astype(np.int64) << count
     for shift, bits in _chunks(count):
         values += decoder.get_uniform(components, 1 << bits).astype(np.int64) << shift

@@ -1,10 +1,11 @@
 """What is known of the embeddings of a data set before one is read: a `Prior`.
 
 Components are parted into classes by how large they are on average; of each class the prior has
-`KNOTS` quantiles of its values, in scales of the vectors. The chance of a symbol is the mass
-between the edges of its bin: quantiles are joined by straight lines, and all of it is integers. So
-one file serves every step, and an exact zero that is frequent is a rise of the distribution in one
-place, inside the middle bin.
+`KNOTS` quantiles of its values, in scales of the vectors. Where there are several *modes*, kinds of
+vectors, each has a class for every component, and a vector says its mode first. The chance of a
+symbol is the mass between the edges of its bin: quantiles are joined by straight lines, and all of
+it is integers. So one file serves every step, and an exact zero that is frequent is a rise of the
+distribution in one place, inside the middle bin.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc._codecs.coding.entropy import Tables
-from dsc._codecs.embedding.steps import MOST_SCALE, ONE
+from dsc._codecs.embedding.steps import COARSE, MOST_SCALE, ONE, coarseness, table_step
 
 UNIT = 128  # of a knot, to the scale
 FARTHEST = (1 << 15) - 1  # of a knot
@@ -24,6 +25,7 @@ LONGEST = 4096  # symbols on one side of a table; what is farther out escapes
 TOTAL = 1 << 20  # of a table's frequencies
 LEAST = 16  # of one
 CLASSES = 64  # at most
+MIDDLE_PARTS = 10 * COARSE  # by which `coarseness` is a share of the step
 WIDEST = 1 << 12  # numbers of scales that a table of them spans at most
 
 _TAIL = (0, 2, 8, 32, 128, 256, 512, 1024, 1536, 2048, 3072, 4096, 6144)
@@ -47,7 +49,9 @@ class Prior:
     Attributes
     ----------
     classes
-        (N,) uint8 of each component; None where all are of class 0.
+        (M, N) uint8 of each component in each mode; None where all are of class 0.
+    modes
+        (M,) uint32 how often each mode is met; None where there is one.
     knots
         (K, `KNOTS`) int16 quantiles of each class, ascending, in 1/`UNIT` of a vector's scale.
     centres
@@ -63,11 +67,12 @@ class Prior:
 
     knots: NDArray[np.int16]
     classes: NDArray[np.uint8] | None = None
+    modes: NDArray[np.uint32] | None = None
     centres: NDArray[np.int16] | None = None
     exponent: int = 0
     scales: NDArray[np.uint32] | None = None
     lowest: int = -MOST_SCALE
-    _made: dict[int, Tables] = field(default_factory=dict, init=False, repr=False)
+    _made: "dict[int, _Level]" = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def unlearnt(cls) -> Self:
@@ -80,29 +85,49 @@ class Prior:
         return 0.0 if self.centres is None else np.ldexp(self.centres, self.exponent)
 
     def numbers(self, components: int) -> NDArray[np.uint8]:
-        """Return the class of each component, (N,)."""
-        return np.zeros(components, np.uint8) if self.classes is None else self.classes
+        """Return the class of each component in each mode, (M, N)."""
+        return np.zeros((1, components), np.uint8) if self.classes is None else self.classes
 
-    def tables(self, step: int) -> Tables:
-        """Return the table of each class for bins of `step` / 4096 scales around whole numbers."""
-        if step not in self._made:
-            self._made[step] = joined([_table(knots, step) for knots in self.knots])
-        return self._made[step]
+    def tables(self, level: int) -> Tables:
+        """Return the table of each class for the symbols of a level, but for its lower bits."""
+        return self._at(level).tables
+
+    def _at(self, level: int) -> "_Level":
+        if level not in self._made:
+            middle = ONE // 2 + ONE * coarseness(level) // MIDDLE_PARTS
+            step = table_step(level)
+            self._made[level] = _Level(
+                joined([_table(knots, step, middle) for knots in self.knots])
+            )
+        return self._made[level]
+
+    @cached_property
+    def mode_tables(self) -> Tables | None:
+        """Return the table of the modes; None where there is one."""
+        return None if self.modes is None else joined([(_rounded(_shares(self.modes)), 0)])
 
     @cached_property
     def scale_tables(self) -> Tables | None:
         """Return the table of the numbers of scales; None where nothing is known of them."""
         if self.scales is None:
             return None
-        total = int(self.scales.sum())
-        mass = np.append(self.scales.astype(np.int64) * TOTAL // total, 0)
-        return joined([(_rounded(mass), self.lowest)])
+        return joined([(_rounded(_shares(self.scales)), self.lowest)])
+
+    def mode_of(self, symbols: NDArray[np.int64], level: int) -> int:
+        """Return the mode in which the symbols of a vector, (N,), take the fewest bits."""
+        if self.classes is None or self.mode_tables is None:
+            return 0
+        there, at = np.flatnonzero(symbols), self._at(level)
+        own = self.classes[:, there]
+        zeros = at.bits_of_zero[self.classes].sum(1) - at.bits_of_zero[own].sum(1)
+        modes = _Level(self.mode_tables).bits[:-1]
+        return int(np.argmin(modes + zeros + at.bits_of(own, symbols[there]).sum(1)))
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """Return what a weights file holds of this, by name."""
         found = {
-            "knots": self.knots, "classes": self.classes, "centres": self.centres,
-            "scales": self.scales,
+            "knots": self.knots, "classes": self.classes, "modes": self.modes,
+            "centres": self.centres, "scales": self.scales,
         }  # fmt: skip
         return {name: array for name, array in found.items() if array is not None}
 
@@ -124,6 +149,7 @@ class Prior:
         made = cls(
             tensors["knots"],
             tensors.get("classes"),
+            tensors.get("modes"),
             tensors.get("centres"),
             int(facts["exponent"]),
             tensors.get("scales"),
@@ -135,7 +161,8 @@ class Prior:
     def _check(self, components: int) -> None:
         wanted = {
             "knots": (np.int16, (len(self.knots), KNOTS)),
-            "classes": (np.uint8, (components,)),
+            "classes": (np.uint8, (1 if self.modes is None else len(self.modes), components)),
+            "modes": (np.uint32, (len(self.numbers(components)),)),
             "centres": (np.int16, (components,)),
             "scales": (np.uint32, (0 if self.scales is None else len(self.scales),)),
         }
@@ -147,10 +174,38 @@ class Prior:
             raise ValueError(f"knots of {len(self.knots)} classes that do not ascend")
         if int(self.numbers(components).max()) >= len(self.knots):
             raise ValueError("a component of a class without knots")
-        if self.scales is not None and not (0 < len(self.scales) <= WIDEST and self.scales.any()):
-            raise ValueError("no scale is ever met")
+        for counts in (self.scales, self.modes):
+            if counts is not None and not (0 < len(counts) <= WIDEST and counts.any()):
+                raise ValueError("no scale or mode is ever met")
         if abs(self.exponent) > MOST_SCALE or abs(self.lowest) > MOST_SCALE:
             raise ValueError(f"exponent {self.exponent} or scale {self.lowest} is out of range")
+
+
+@dataclass(frozen=True)
+class _Level:
+    """Tables of classes, and the bits that their entries take."""
+
+    tables: Tables
+
+    @cached_property
+    def bits(self) -> NDArray[np.float64]:
+        """Bits of each entry of all tables."""
+        found: NDArray[np.float64] = np.log2(TOTAL) - np.log2(self.tables.frequencies)
+        return found
+
+    @cached_property
+    def bits_of_zero(self) -> NDArray[np.float64]:
+        """Bits of the symbol 0 under each table, (K,)."""
+        return self.bits_of(np.arange(len(self.tables)), np.zeros(1, np.int64))
+
+    def bits_of(
+        self, classes: NDArray[np.integer[Any]], symbols: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Return the bits of symbols, each under the table of a class; of escapes without more."""
+        first, escape = self.tables.offsets[classes], self.tables.offsets[classes + 1] - 1
+        at = first + symbols - self.tables.lows[classes]
+        found: NDArray[np.float64] = self.bits[np.where((at < first) | (at > escape), escape, at)]
+        return found
 
 
 def joined(parts: Sequence[tuple[NDArray[np.uint32], int]]) -> Tables:
@@ -160,11 +215,20 @@ def joined(parts: Sequence[tuple[NDArray[np.uint32], int]]) -> Tables:
     return Tables(np.concatenate([part for part, _ in parts]), offsets.astype(np.int64), lows)
 
 
-def _table(knots: NDArray[np.int16], step: int) -> tuple[NDArray[np.uint32], int]:
-    """Return frequencies of the symbols that quantiles reach, and of an escape; and the lowest."""
+def _table(knots: NDArray[np.int16], step: int, middle: int) -> tuple[NDArray[np.uint32], int]:
+    """Return frequencies of the symbols that quantiles reach, and of an escape; and the lowest.
+
+    Parameters
+    ----------
+    middle
+        How far from 0 values have the symbol 0, in 1/4096 of the step; others are rounded.
+    """
     first, last = (int(knot) * (ONE // UNIT) for knot in (knots[0], knots[-1]))
     low, high = max(first // step, -LONGEST), min(-(-last // step), LONGEST)
-    below = _distribution(knots, (2 * np.arange(low, high + 2, dtype=np.int64) - 1) * step)
+    symbols, reach = np.arange(low, high + 2, dtype=np.int64), 2 * middle * step // ONE
+    edges = (2 * symbols - 1) * step
+    edges[symbols == 0], edges[symbols == 1] = -reach, reach
+    below = _distribution(knots, edges)
     outside = TOTAL - below[-1] + below[0]
     return _rounded(np.append(np.diff(below), outside)), low
 
@@ -178,6 +242,11 @@ def _distribution(knots: NDArray[np.int16], places: NDArray[np.int64]) -> NDArra
     within = (places - start).clip(0, stop - start)
     rise = (share[after] - share[after - 1]) * within // np.maximum(stop - start, 1)
     return np.where(places >= at[-1], TOTAL, np.where(places < at[0], 0, share[after - 1] + rise))
+
+
+def _shares(counts: NDArray[np.uint32]) -> NDArray[np.int64]:
+    """Return how much of `TOTAL` each of some counts is, and nothing for an escape."""
+    return np.append(counts.astype(np.int64) * TOTAL // int(counts.sum()), 0)
 
 
 def _rounded(mass: NDArray[np.int64]) -> NDArray[np.uint32]:

@@ -15,6 +15,8 @@ BEST = 100
 FINEST = 255  # the finest level
 OCTAVE = 8  # levels above `BEST`, and scales, to the next power of two
 ONE = 4096  # a step of a whole scale
+COARSE_TO, FINE_FROM = 60, 80  # levels
+COARSE = 8
 MOST_SCALE = 1100 * OCTAVE  # beyond what a binary64 number can be
 # of each quality, in 1/4096 of the scale: 6 at 1, 2.4 at 60, 0.1 at 100, geometric between
 STEPS = (
@@ -38,6 +40,16 @@ def step_of(level: int) -> float:
     if level <= BEST:
         return STEPS[level - 1] / ONE
     return math.ldexp(STEPS[-1] * ROOTS[(BEST - level) % OCTAVE] / ONE, -low_bits(level))
+
+
+def coarseness(level: int) -> int:
+    """Return how coarse a level is: `COARSE` up to quality 60, 0 from quality 80 on.
+
+    Of a coarse step, values up to 1/2 + `coarseness` / 80 of it are rounded to 0, and others come
+    back farther from the centre by `coarseness` / 64 of it: where most values are rounded to 0, a
+    wider middle saves more bits than it adds error, and what is left stands for what is lost.
+    """
+    return min(max((FINE_FROM - level) * COARSE // (FINE_FROM - COARSE_TO), 0), COARSE)
 
 
 def low_bits(level: int) -> int:
