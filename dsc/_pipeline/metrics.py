@@ -306,10 +306,8 @@ def _measure_normal(task: Task, original: Array, decoded: Array) -> dict[str, fl
 
 
 def _measure_numbers(task: Task, original: Array, decoded: Array) -> dict[str, float]:
-    return {
-        "rel_sq_error": rel_sq_error(original, decoded),
-        "cosine_distance": cosine_distance(original, decoded),
-    }
+    measures = {"rel_sq_error": rel_sq_error, "cosine_distance": cosine_distance}
+    return {name: measures[name](original, decoded) for name in task.metrics}
 
 
 def _same_mask(task: Task, original: Array, decoded: Array) -> float:

@@ -1,5 +1,9 @@
 """The codec `embedding`: vectors of floats, each component off by at most a step.
 
+A vector has one step for all components: the coarsest one at which it loses no more of its energy
+about its centre than the quality says, so that a quality means the same angle for sparse and dense
+vectors, or the coarsest one that keeps a bound.
+
 A payload, little-endian::
 
     u8   level     of the step (`steps`), or 0
@@ -7,16 +11,17 @@ A payload, little-endian::
                    entropy coder, without the zero bytes at their end: the number of the scale,
                    under the prior's table or, where it has none, uniform from -8800 to 8800; the
                    mode, where there are several; the symbols of all components, each under the
-                   table of its class; of levels above 100 their lower bits, uniform
+                   table of its class; of levels above 55 their lower bits, uniform
 
 A symbol k is what a component has off its centre, in steps, to the nearest whole number, but that
-the middle of coarse steps is wider (`steps.coarseness`, c). Of levels above 100 it is written as
+the middle of coarse steps is wider (`steps.coarseness`, c). Of levels above 55 it is written as
 the nearest multiple of 2^b, under the tables, and b lower bits, the higher half of them below it.
 It comes back as centre + (k ± c / 64) · step. These are binary64 operations, each rounded once, and
 the same everywhere.
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
@@ -34,9 +39,12 @@ from dsc._codecs.embedding.learn import FEWEST, forms_of, prior_of
 from dsc._codecs.embedding.prior import MIDDLE_PARTS, Prior
 from dsc._codecs.embedding.steps import (
     COARSE,
+    COARSEST,
+    FINEST,
     MOST_SCALE,
     coarseness,
     level_within,
+    lost_at,
     low_bits,
     root_mean_square,
     scale_number,
@@ -81,10 +89,7 @@ class Symbols:
         step = step_of(level) * scale_of(scale)
         if step == 0 or not math.isfinite(step):
             return None if values.any() else cls(level, scale, np.zeros(len(values), np.int64))
-        steps = values / step
-        middle = 0.5 + coarseness(level) / MIDDLE_PARTS
-        rounded = np.sign(steps) * np.maximum(np.rint(np.abs(steps)), np.abs(steps) > middle)
-        rounded[np.abs(steps) <= middle] = 0
+        rounded = _rounded(values / step, level)
         if np.abs(rounded).max() >= ESCAPE_OFFSET - 1 << low_bits(level):
             return None
         return cls(level, scale, rounded.astype(np.int64))
@@ -98,7 +103,7 @@ class Symbols:
     def restored(self, prior: Prior, dtype: str) -> Array:
         """Return the vector that these symbols stand for."""
         step = step_of(self.level) * scale_of(self.scale)
-        parts = PARTS * self.values + coarseness(self.level) * np.sign(self.values)
+        parts = _parts(self.values, self.level)
         with np.errstate(all="ignore"):  # what overflows is no vector that was coded
             vector: Array = prior.centre() + parts * (step / PARTS)
             return vector.astype(dtype)
@@ -227,8 +232,10 @@ class EmbeddingCodec(TaskCodec):
         prior = self._prior(task)
         values = _finite(task, array) - prior.centre()
         scale = scale_number(root_mean_square(values))
-        level, most = quality, step_of(quality) * scale_of(scale)
-        if self._bound is not None:
+        if self._bound is None:
+            level = _level_losing(values / (scale_of(scale) or 1.0), lost_at(quality))
+            most = step_of(level) * scale_of(scale)
+        else:
             level, most = level_within(self._bound / ROOM, scale), self._bound
         symbols = Symbols.of(values, level, scale)
         if symbols is not None:
@@ -255,6 +262,33 @@ class EmbeddingCodec(TaskCodec):
 
     def _prior(self, task: Task) -> Prior:
         return self.priors.get(task.name, self._unlearnt)
+
+
+def _rounded(steps: NDArray[np.float64], level: int) -> NDArray[np.float64]:
+    """Return the symbols of values that are given in steps."""
+    sizes = np.abs(steps)
+    middle = 0.5 + coarseness(level) / MIDDLE_PARTS
+    return np.where(sizes <= middle, 0.0, np.copysign(np.maximum(np.rint(sizes), 1.0), steps))
+
+
+def _parts(symbols: NDArray[Any], level: int) -> NDArray[Any]:
+    """Return what symbols stand for, in parts of the step."""
+    return PARTS * symbols + coarseness(level) * np.sign(symbols)
+
+
+def _level_losing(values: NDArray[np.float64], share: float) -> int:
+    """Return the coarsest level at which values, in scales, lose at most a share of their energy.
+
+    What is lost falls with the step, but for hundredths where a value just leaves the middle.
+    """
+    allowed = share * float(np.sum(values**2))
+
+    def loses_less(level: int) -> bool:
+        step = step_of(level)
+        found = _parts(_rounded(values / step, level), level) * (step / PARTS)
+        return float(np.sum((found - values) ** 2)) <= allowed
+
+    return COARSEST + bisect_left(range(COARSEST, FINEST), True, key=loses_less)
 
 
 def _finite(task: Task, array: Array) -> NDArray[np.float64]:

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc._codecs.embedding.prior import CUMULATIVE, FARTHEST, UNIT, WIDEST, Prior
-from dsc._codecs.embedding.steps import root_mean_square, scale_number, scale_of, step_of
-from dsc._schemas.quality import DEFAULT_QUALITY
+from dsc._codecs.embedding.steps import root_mean_square, scale_number, scale_of
 
 FEWEST = 16  # vectors from which anything is learnt
 CENTRED_FROM = 256  # vectors, for which centres of two bytes a component are worth it
@@ -25,6 +24,7 @@ AROUND = 8  # numbers of scales on both sides of those seen that are expected, t
 SEEN_SCALE = 16  # times as often are those that were seen
 ROUNDS = 6
 SHRINKAGE = 12  # vectors of all modes that count beside those of a mode
+TYPICAL_STEP = 2.0  # scales
 MOST = 4  # symbols that are told apart
 
 Vectors = NDArray[np.float64]
@@ -101,7 +101,7 @@ def _parted(scaled: Vectors, classes: int, modes: int) -> Parts:
     sizes = np.abs(scaled)
     mode = _k_means(np.sqrt(sizes), modes) if modes > 1 else np.zeros(len(scaled), np.int64)
     parts = Parts(_classes(sizes, mode, classes, modes), mode)
-    symbols = np.minimum(np.rint(sizes / step_of(DEFAULT_QUALITY)), MOST).astype(np.uint8)
+    symbols = np.minimum(np.rint(sizes / TYPICAL_STEP), MOST).astype(np.uint8)
     for _ in range(ROUNDS if modes > 1 else 0):
         mode = _cheapest(symbols, parts, classes)
         parts = Parts(_classes(sizes, mode, classes, modes), mode)
