@@ -94,6 +94,7 @@ COMMANDS = {
     "replay-buffer": "python -m benchmarks.replay_buffer",
     "replay-select": "python -m benchmarks.replay_select {out}/replay-results",
     "replay-options": "python -m benchmarks.replay_options --out {out}/replay-results",
+    "embeddings": "python -m benchmarks.embeddings",
     "keeps-learning": "python -m benchmarks.keeps_learning {data}/cifar100 --steps 100 --batch 32 "
     "--lr 5e-4",
 }
