@@ -273,7 +273,8 @@ def _rounded(steps: NDArray[np.float64], level: int) -> NDArray[np.float64]:
 
 def _parts(symbols: NDArray[Any], level: int) -> NDArray[Any]:
     """Return what symbols stand for, in parts of the step."""
-    return PARTS * symbols + coarseness(level) * np.sign(symbols)
+    found: NDArray[Any] = PARTS * symbols + coarseness(level) * np.sign(symbols)
+    return found
 
 
 def _level_losing(values: NDArray[np.float64], share: float) -> int:

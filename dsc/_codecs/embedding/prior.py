@@ -96,9 +96,8 @@ class Prior:
         if level not in self._made:
             middle = ONE // 2 + ONE * coarseness(level) // MIDDLE_PARTS
             step = table_step(level)
-            self._made[level] = _Level(
-                joined([_table(knots, step, middle) for knots in self.knots])
-            )
+            tables = joined([_table(knots, step, middle) for knots in self.knots])
+            self._made[level] = _Level(tables, self.numbers(1))
         return self._made[level]
 
     @cached_property
@@ -119,9 +118,15 @@ class Prior:
             return 0
         there, at = np.flatnonzero(symbols), self._at(level)
         own = self.classes[:, there]
-        zeros = at.bits_of_zero[self.classes].sum(1) - at.bits_of_zero[own].sum(1)
-        modes = _Level(self.mode_tables).bits[:-1]
-        return int(np.argmin(modes + zeros + at.bits_of(own, symbols[there]).sum(1)))
+        zeros = at.bits_of_zeros - at.bits_of_zero[own].sum(1)
+        return int(np.argmin(self._mode_bits + zeros + at.bits_of(own, symbols[there]).sum(1)))
+
+    @cached_property
+    def _mode_bits(self) -> NDArray[np.float64]:
+        """Bits that saying each mode takes, (M,)."""
+        seen = np.ones(1) if self.modes is None else self.modes.astype(np.float64)
+        found: NDArray[np.float64] = np.log2(seen.sum()) - np.log2(seen)
+        return found
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """Return what a weights file holds of this, by name."""
@@ -183,9 +188,10 @@ class Prior:
 
 @dataclass(frozen=True)
 class _Level:
-    """Tables of classes, and the bits that their entries take."""
+    """Tables of classes, the classes (M, N) of components, and the bits that entries take."""
 
     tables: Tables
+    classes: NDArray[np.uint8]
 
     @cached_property
     def bits(self) -> NDArray[np.float64]:
@@ -197,6 +203,11 @@ class _Level:
     def bits_of_zero(self) -> NDArray[np.float64]:
         """Bits of the symbol 0 under each table, (K,)."""
         return self.bits_of(np.arange(len(self.tables)), np.zeros(1, np.int64))
+
+    @cached_property
+    def bits_of_zeros(self) -> NDArray[np.float64]:
+        """Bits of a vector of zeros in each mode, (M,)."""
+        return self.bits_of_zero[self.classes].sum(1)
 
     def bits_of(
         self, classes: NDArray[np.integer[Any]], symbols: NDArray[np.int64]
