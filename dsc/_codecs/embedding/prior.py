@@ -207,7 +207,8 @@ class _Level:
     @cached_property
     def bits_of_zeros(self) -> NDArray[np.float64]:
         """Bits of a vector of zeros in each mode, (M,)."""
-        return self.bits_of_zero[self.classes].sum(1)
+        found: NDArray[np.float64] = self.bits_of_zero[self.classes].sum(1)
+        return found
 
     def bits_of(
         self, classes: NDArray[np.integer[Any]], symbols: NDArray[np.int64]
