@@ -60,24 +60,13 @@ KIND = "dsc embedding 1"
 AS_IT_IS = 0  # the level of a vector that no step holds, or that has no direction
 PARTS = 64  # of a step, of which `steps.coarseness` is some
 ROOM = 0.5 + COARSE / PARTS  # steps by which a component may be off
-CHUNK_BITS = 16  # of lower bits that are coded at once
 HUGE = 1e100  # of a component, from which on its vector is not learnt from
 TRIED = 64  # vectors that what was learnt is tried on
 
 
 @dataclass(frozen=True)
 class Symbols:
-    """A vector as it is coded.
-
-    Attributes
-    ----------
-    level
-        Of the step.
-    scale
-        Number of the vector's scale.
-    values
-        (N,) int64, one a component.
-    """
+    """A vector as it is coded: level of the step, number of the scale, and (N,) symbols."""
 
     level: int
     scale: int
@@ -146,15 +135,7 @@ class EmbeddingCodec(TaskCodec):
         return save_with_facts(tensors, {"kind": KIND, "tasks": facts})
 
     def learning(self, samples: Sequence[Sample], count: int) -> Self:
-        """Return this codec with what vectors have in common, where knowing it takes fewer bytes.
-
-        Parameters
-        ----------
-        samples
-            Some samples of the data, far apart.
-        count
-            How many samples the data has.
-        """
+        """Return this codec with what vectors have in common, where that takes fewer bytes."""
         learnt = {task.name: self._learnt(task, samples, count) for task in self.tasks}
         return type(self)(self.tasks, {name: one for name, one in learnt.items() if one})
 
@@ -254,6 +235,8 @@ class EmbeddingCodec(TaskCodec):
             if len(body) != task.channels * stored.itemsize:
                 raise ValueError(f"{len(body)} bytes of {task.channels} values {task.dtype}")
             return np.frombuffer(body, stored).astype(task.dtype)
+        if level > FINEST:
+            raise ValueError(f"level {level}, at most {FINEST} is known")
         prior = self._prior(task)
         found = _read(level, body, prior, task.channels).restored(prior, task.dtype)
         if not np.isfinite(found).all():
@@ -318,8 +301,8 @@ def _write(symbols: Symbols, prior: Prior) -> bytes:
         encoder.put(np.array([mode], np.int32), np.zeros(1, np.uint8), prior.mode_tables)
         numbers = numbers[mode : mode + 1]
     encoder.put(high.astype(np.int32), numbers, tables)
-    for shift, bits in _chunks(count):
-        encoder.put_uniform((low >> shift & (1 << bits) - 1).astype(np.int32), 1 << bits)
+    if count:
+        encoder.put_uniform(low.astype(np.int32), 1 << count)
     return encoder.finish().rstrip(b"\0")
 
 
@@ -339,15 +322,10 @@ def _read(level: int, body: bytes, prior: Prior, components: int) -> Symbols:
             raise ValueError(f"mode {mode} of {len(numbers)}")
     high = decoder.get(numbers[mode], prior.tables(level))
     values = high.astype(np.int64) << count
-    for shift, bits in _chunks(count):
-        values += decoder.get_uniform(components, 1 << bits).astype(np.int64) << shift
+    if count:
+        values += decoder.get_uniform(components, 1 << count)
     decoder.check_end()
     return Symbols(level, scale, values - (1 << count >> 1))
-
-
-def _chunks(count: int) -> list[tuple[int, int]]:
-    """Return where groups of bits begin, and how many each has."""
-    return [(at, min(CHUNK_BITS, count - at)) for at in range(0, count, CHUNK_BITS)]
 
 
 def _stored(task: Task) -> np.dtype[Any]:

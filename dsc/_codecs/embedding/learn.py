@@ -5,8 +5,6 @@ classes are counted again, some times over (Linde, Buzo, Gray 1980, with bits fo
 is learnt is taken where it saves more bytes than its file has: that is `EmbeddingCodec.learning`.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -53,27 +51,11 @@ def prior_of(vectors: Vectors, count: int, classes: int, modes: int) -> Prior | 
     numbers = np.array([scale_number(root_mean_square(one)) for one in away])
     scaled = away / np.array([scale_of(number) for number in numbers.tolist()])[:, None]
     scales, lowest = _scales(numbers)
-    parts = _parted(scaled, classes, modes)
-    table = parts.classes.astype(np.uint8) if classes > 1 else None
-    often = (np.bincount(parts.mode, minlength=modes) + 1).astype(np.uint32)
-    met = often if modes > 1 else None
-    return Prior(_knots(scaled, parts), table, met, centres, exponent, scales, lowest)
-
-
-@dataclass(frozen=True)
-class Parts:
-    """Classes of components by mode, and modes of vectors.
-
-    Attributes
-    ----------
-    classes
-        (M, N)
-    mode
-        (n,) of each vector.
-    """
-
-    classes: Int
-    mode: Int
+    table, mode = _parted(scaled, classes, modes)
+    knots = _knots(scaled, table[mode])
+    often = (np.bincount(mode, minlength=modes) + 1).astype(np.uint32) if modes > 1 else None
+    known = table.astype(np.uint8) if classes > 1 else None
+    return Prior(knots, known, often, centres, exponent, scales, lowest)
 
 
 def _centres(vectors: Vectors) -> tuple[NDArray[np.int16] | None, int]:
@@ -96,16 +78,16 @@ def _scales(numbers: Int) -> tuple[NDArray[np.uint32] | None, int]:
     return (SEEN_SCALE * seen + 1).astype(np.uint32), low
 
 
-def _parted(scaled: Vectors, classes: int, modes: int) -> Parts:
-    """Part components into classes, of about equal size, by mode; and vectors into modes."""
+def _parted(scaled: Vectors, classes: int, modes: int) -> tuple[Int, Int]:
+    """Return the class of each component in each mode, (M, N), and the mode of each vector."""
     sizes = np.abs(scaled)
     mode = _k_means(np.sqrt(sizes), modes) if modes > 1 else np.zeros(len(scaled), np.int64)
-    parts = Parts(_classes(sizes, mode, classes, modes), mode)
+    table = _classes(sizes, mode, classes, modes)
     symbols = np.minimum(np.rint(sizes / TYPICAL_STEP), MOST).astype(np.uint8)
     for _ in range(ROUNDS if modes > 1 else 0):
-        mode = _cheapest(symbols, parts, classes)
-        parts = Parts(_classes(sizes, mode, classes, modes), mode)
-    return parts
+        mode = _cheapest(symbols, table, mode, classes)
+        table = _classes(sizes, mode, classes, modes)
+    return table, mode
 
 
 def _k_means(points: Vectors, count: int) -> Int:
@@ -137,24 +119,24 @@ def _classes(sizes: Vectors, mode: Int, classes: int, modes: int) -> Int:
     return (ranks * classes // each.size).reshape(each.shape)
 
 
-def _cheapest(symbols: NDArray[np.uint8], parts: Parts, classes: int) -> Int:
+def _cheapest(symbols: NDArray[np.uint8], table: Int, mode: Int, classes: int) -> Int:
     """Return the mode in which each vector takes the fewest bits."""
-    modes, seen = len(parts.classes), np.full((classes, MOST + 1), 0.5)
-    np.add.at(seen, (parts.classes[parts.mode], symbols), 1)
+    seen = np.full((classes, MOST + 1), 0.5)
+    np.add.at(seen, (table[mode], symbols), 1)
     bits = -np.log2(seen / seen.sum(1, keepdims=True))
-    often = np.bincount(parts.mode, minlength=modes) + 1.0
+    often = np.bincount(mode, minlength=len(table)) + 1.0
     cost = np.tile(-np.log2(often / often.sum()), (len(symbols), 1))
     for symbol in range(MOST + 1):
-        cost += (symbols == symbol).astype(np.float64) @ bits[parts.classes, symbol].T
+        cost += (symbols == symbol).astype(np.float64) @ bits[table, symbol].T
     cheapest: Int = cost.argmin(1)
     return cheapest
 
 
-def _knots(scaled: Vectors, parts: Parts) -> NDArray[np.int16]:
+def _knots(scaled: Vectors, classes: Int) -> NDArray[np.int16]:
     """Return the quantiles of each class, the outermost ones farther out than any value."""
-    number = parts.classes[parts.mode].ravel()
+    number = classes.ravel()
     order = np.lexsort((scaled.ravel(), number))
-    ordered, sizes = scaled.ravel()[order], np.bincount(number, minlength=parts.classes.max() + 1)
+    ordered, sizes = scaled.ravel()[order], np.bincount(number, minlength=number.max() + 1)
     ends = np.cumsum(sizes)
     rows = []
     for end, size in zip(ends, sizes, strict=True):

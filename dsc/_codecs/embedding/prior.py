@@ -26,6 +26,7 @@ TOTAL = 1 << 20  # of a table's frequencies
 LEAST = 16  # of one
 CLASSES = 64  # at most
 MIDDLE_PARTS = 10 * COARSE  # by which `coarseness` is a share of the step
+TENSORS = ("knots", "classes", "modes", "centres", "scales")
 WIDEST = 1 << 12  # numbers of scales that a table of them spans at most
 
 _TAIL = (0, 2, 8, 32, 128, 256, 512, 1024, 1536, 2048, 3072, 4096, 6144)
@@ -103,14 +104,12 @@ class Prior:
     @cached_property
     def mode_tables(self) -> Tables | None:
         """Return the table of the modes; None where there is one."""
-        return None if self.modes is None else joined([(_rounded(_shares(self.modes)), 0)])
+        return None if self.modes is None else _counted(self.modes, 0)
 
     @cached_property
     def scale_tables(self) -> Tables | None:
         """Return the table of the numbers of scales; None where nothing is known of them."""
-        if self.scales is None:
-            return None
-        return joined([(_rounded(_shares(self.scales)), self.lowest)])
+        return None if self.scales is None else _counted(self.scales, self.lowest)
 
     def mode_of(self, symbols: NDArray[np.int64], level: int) -> int:
         """Return the mode in which the symbols of a vector, (N,), take the fewest bits."""
@@ -130,37 +129,24 @@ class Prior:
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """Return what a weights file holds of this, by name."""
-        found = {
-            "knots": self.knots, "classes": self.classes, "modes": self.modes,
-            "centres": self.centres, "scales": self.scales,
-        }  # fmt: skip
-        return {name: array for name, array in found.items() if array is not None}
+        return {name: part for name in TENSORS if (part := getattr(self, name)) is not None}
 
     def facts(self) -> dict[str, int]:
         """Return what a weights file says beside."""
         return {"exponent": self.exponent, "lowest": self.lowest}
 
     @classmethod
-    def of(
-        cls, tensors: Mapping[str, NDArray[Any]], facts: Mapping[str, Any], components: int
-    ) -> Self:
-        """Make what a weights file describes, for vectors of so many components.
+    def of(cls, tensors: Mapping[str, NDArray[Any]], facts: Mapping[str, Any], length: int) -> Self:
+        """Make what a weights file describes, for vectors of a length.
 
         Raises
         ------
         ValueError, KeyError, TypeError
             When it does not fit together.
         """
-        made = cls(
-            tensors["knots"],
-            tensors.get("classes"),
-            tensors.get("modes"),
-            tensors.get("centres"),
-            int(facts["exponent"]),
-            tensors.get("scales"),
-            int(facts["lowest"]),
-        )
-        made._check(components)
+        parts: dict[str, Any] = {name: tensors[name] for name in TENSORS if name in tensors}
+        made = cls(**parts, exponent=int(facts["exponent"]), lowest=int(facts["lowest"]))
+        made._check(length)
         return made
 
     def _check(self, components: int) -> None:
@@ -256,9 +242,10 @@ def _distribution(knots: NDArray[np.int16], places: NDArray[np.int64]) -> NDArra
     return np.where(places >= at[-1], TOTAL, np.where(places < at[0], 0, share[after - 1] + rise))
 
 
-def _shares(counts: NDArray[np.uint32]) -> NDArray[np.int64]:
-    """Return how much of `TOTAL` each of some counts is, and nothing for an escape."""
-    return np.append(counts.astype(np.int64) * TOTAL // int(counts.sum()), 0)
+def _counted(counts: NDArray[np.uint32], lowest: int) -> Tables:
+    """Return the table of numbers, from the lowest on, that were met so often."""
+    mass = np.append(counts.astype(np.int64) * TOTAL // int(counts.sum()), 0)
+    return joined([(_rounded(mass), lowest)])
 
 
 def _rounded(mass: NDArray[np.int64]) -> NDArray[np.uint32]:

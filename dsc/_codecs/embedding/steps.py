@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 OCTAVE = 8  # levels, and scales, to the next power of two
-COARSEST, FINEST = 1, 255  # levels
+COARSEST, FINEST = 1, 183  # levels; sixteen lower bits at most
 LARGEST_STEP = 3  # the power of two of the step of level 0
 TABLED = 55  # the finest level that tables give chances for: what is finer has lower bits
 ONE = 4096  # a step of a whole scale
