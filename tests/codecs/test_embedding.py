@@ -1,5 +1,6 @@
 """The codec `embedding`: what a step promises, what is learnt of vectors, and odd vectors."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +16,10 @@ from dsc._pipeline.metrics import cosine_distance
 from dsc._schemas import Bound, BoundKind, Quality, Task, TaskKind
 from dsc.errors import BitstreamError, CodecError
 from tests.codecs.conformance import CodecConformance
+from tests.golden import make_embedding
+from tests.golden.make_label import sha256
+
+GOLDEN = make_embedding.ROOT
 
 N = 96
 
@@ -344,3 +349,24 @@ def test_a_damaged_weights_file_is_refused():
     other = [task_of(channels=N + 1).model_dump(mode="json")]
     with pytest.raises(CodecError, match="weights file"):
         codec_from_config("embedding", {"tasks": other}, data)
+
+
+# ---- what is written decodes for ever
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in GOLDEN.glob("*.json")))
+def test_golden_bitstreams_decode_to_the_same_floats(name):
+    expected = json.loads((GOLDEN / f"{name}.json").read_text())
+    file = expected["weights"]
+    weights = None if file is None else (GOLDEN / f"{file}.safetensors").read_bytes()
+    codec = codec_from_config("embedding", expected["config"], weights)
+    payload = (GOLDEN / f"{name}.bin").read_bytes()
+    [decoded] = codec.decode_batch([{"clip": payload}], ["clip"], 1)
+    assert sha256(decoded["clip"]) == expected["sha256"]
+    _, vector, quality = make_embedding.cases()[name]
+    [streams] = codec.encode_batch([{"clip": vector.astype(np.float32)}], quality)
+    assert streams["clip"] == payload
+
+
+def test_each_golden_case_is_there():
+    assert {path.stem for path in GOLDEN.glob("*.json")} == set(make_embedding.cases())

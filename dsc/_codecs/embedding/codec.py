@@ -36,7 +36,7 @@ from dsc._codecs.base import Array, Sample
 from dsc._codecs.coding.entropy import ESCAPE_OFFSET, SymbolDecoder, SymbolEncoder
 from dsc._codecs.coding.weights_file import facts_of, save_with_facts
 from dsc._codecs.embedding.learn import FEWEST, forms_of, prior_of
-from dsc._codecs.embedding.prior import MIDDLE_PARTS, Prior
+from dsc._codecs.embedding.prior import MIDDLE_PARTS, TENSORS, Prior
 from dsc._codecs.embedding.steps import (
     COARSE,
     COARSEST,
@@ -52,7 +52,7 @@ from dsc._codecs.embedding.steps import (
     step_of,
 )
 from dsc._codecs.maps.base import TaskCodec
-from dsc._schemas import Quality, Task, TaskKind
+from dsc._schemas import Bound, Quality, Task, TaskKind
 from dsc._schemas.quality import DEFAULT_QUALITY
 from dsc.errors import CodecError
 
@@ -82,12 +82,6 @@ class Symbols:
         if np.abs(rounded).max() >= ESCAPE_OFFSET - 1 << low_bits(level):
             return None
         return cls(level, scale, rounded.astype(np.int64))
-
-    def parted(self, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the nearest multiples of 2^count, and what lies from half of it below them on."""
-        raised = self.values + (1 << count >> 1)
-        high = raised >> count
-        return high, raised - (high << count)
 
     def restored(self, prior: Prior, dtype: str) -> Array:
         """Return the vector that these symbols stand for."""
@@ -131,7 +125,7 @@ class EmbeddingCodec(TaskCodec):
             for name, prior in self.priors.items()
             for part, array in prior.tensors().items()
         }
-        facts = {name: prior.facts() for name, prior in self.priors.items()}
+        facts = {n: {"exponent": p.exponent, "lowest": p.lowest} for n, p in self.priors.items()}
         return save_with_facts(tensors, {"kind": KIND, "tasks": facts})
 
     def learning(self, samples: Sequence[Sample], count: int) -> Self:
@@ -169,11 +163,8 @@ class EmbeddingCodec(TaskCodec):
 
     def of_tasks(self, tasks: Sequence[str], dictionary: bytes | None) -> Self:
         """Return this codec for some of its tasks; a dictionary saves nothing here."""
-        other = copy(self)
-        other.tasks = tuple(task for task in self.tasks if task.name in tasks)
-        other._task = {task.name: task for task in other.tasks}
-        other.priors = {name: one for name, one in self.priors.items() if name in tasks}
-        return other
+        chosen = [task for task in self.tasks if task.name in tasks]
+        return type(self)(chosen, {n: one for n, one in self.priors.items() if n in tasks})
 
     def refusal(self, task: Task) -> str | None:
         """Refuse what is no embedding."""
@@ -185,12 +176,7 @@ class EmbeddingCodec(TaskCodec):
 
     def encode_batch(self, samples: Sequence[Sample], quality: Quality) -> list[dict[str, bytes]]:
         """Encode samples; of a task with a bound, at the coarsest step that keeps it."""
-        coders = {
-            task: self._within(quality.max_error[task.name].value)
-            if task.name in quality.max_error
-            else self
-            for task in self.tasks
-        }
+        coders = {task: self._within(quality.max_error.get(task.name)) for task in self.tasks}
         return [
             {
                 task.name: coder._encode(task, sample[task.name], quality.of(task.name))
@@ -200,10 +186,10 @@ class EmbeddingCodec(TaskCodec):
             for sample in samples
         ]
 
-    def _within(self, bound: float) -> Self:
+    def _within(self, bound: Bound | None) -> Self:
         """Return this codec with a bound on the error, which says the level in place of quality."""
         other = copy(self)
-        other._bound = bound
+        other._bound = None if bound is None else bound.value
         return other
 
     def encode_task(self, task: Task, array: Array, quality: int) -> bytes:
@@ -293,7 +279,8 @@ def _write(symbols: Symbols, prior: Prior) -> bytes:
         encoder.put_uniform(np.array([symbols.scale + MOST_SCALE]), 2 * MOST_SCALE + 1)
     else:
         encoder.put(np.array([symbols.scale], np.int32), np.zeros(1, np.uint8), tables)
-    high, low = symbols.parted(count)
+    raised = symbols.values + (1 << count >> 1)
+    high = raised >> count
     tables = prior.tables(symbols.level)
     numbers = prior.numbers(len(high))
     if prior.mode_tables is not None:
@@ -302,7 +289,7 @@ def _write(symbols: Symbols, prior: Prior) -> bytes:
         numbers = numbers[mode : mode + 1]
     encoder.put(high.astype(np.int32), numbers, tables)
     if count:
-        encoder.put_uniform(low.astype(np.int32), 1 << count)
+        encoder.put_uniform((raised - (high << count)).astype(np.int32), 1 << count)
     return encoder.finish().rstrip(b"\0")
 
 
@@ -335,15 +322,15 @@ def _stored(task: Task) -> np.dtype[Any]:
 def _read_priors(tasks: Sequence[Task], weights: bytes) -> dict[str, Prior]:
     try:
         facts, tensors = facts_of(weights, KIND)["tasks"], load(weights)
-        return {
-            task.name: Prior.of(_own(tensors, task.name), facts[task.name], task.channels)
+        own = {
+            task: {
+                part: tensors[name]
+                for part in TENSORS
+                if (name := f"{task.name}.{part}") in tensors
+            }
             for task in tasks
             if task.name in facts
         }
+        return {t.name: Prior.of(one, facts[t.name], t.channels) for t, one in own.items()}
     except (KeyError, TypeError, ValueError, SafetensorError) as error:
         raise CodecError(f"embedding: not a weights file of this codec: {error}") from None
-
-
-def _own(tensors: Mapping[str, Array], name: str) -> dict[str, Array]:
-    pairs = [(key.rpartition("."), array) for key, array in tensors.items()]
-    return {part: array for (task, _, part), array in pairs if task == name}

@@ -118,22 +118,12 @@ class Prior:
         there, at = np.flatnonzero(symbols), self._at(level)
         own = self.classes[:, there]
         zeros = at.bits_of_zeros - at.bits_of_zero[own].sum(1)
-        return int(np.argmin(self._mode_bits + zeros + at.bits_of(own, symbols[there]).sum(1)))
-
-    @cached_property
-    def _mode_bits(self) -> NDArray[np.float64]:
-        """Bits that saying each mode takes, (M,)."""
-        seen = np.ones(1) if self.modes is None else self.modes.astype(np.float64)
-        found: NDArray[np.float64] = np.log2(seen.sum()) - np.log2(seen)
-        return found
+        modes = -np.log2(self.mode_tables.frequencies[:-1])
+        return int(np.argmin(modes + zeros + at.bits_of(own, symbols[there]).sum(1)))
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """Return what a weights file holds of this, by name."""
         return {name: part for name in TENSORS if (part := getattr(self, name)) is not None}
-
-    def facts(self) -> dict[str, int]:
-        """Return what a weights file says beside."""
-        return {"exponent": self.exponent, "lowest": self.lowest}
 
     @classmethod
     def of(cls, tensors: Mapping[str, NDArray[Any]], facts: Mapping[str, Any], length: int) -> Self:
