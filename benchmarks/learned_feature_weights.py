@@ -52,6 +52,7 @@ def main() -> None:
     parser.add_argument("--layer", default="block10")
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--quality", type=int, help="train for this one alone, to compare")
     parser.add_argument("--share", type=int, default=1, help="take every n-th crop")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -64,13 +65,15 @@ def main() -> None:
     print(f"{len(examples)} crops after {time.process_time() - start:.0f} s", flush=True)
     tail = backbone.tail(layer.name, "logits")
     network = untrained(FeatureSpec(layer.channels, layer.stride), examples, tail, args.seed)
-    state = work / f"{backbone.name}-{layer.name}-{args.seed}.state"
+    qualities = range(1, 101) if args.quality is None else [args.quality]
+    state = work / f"{backbone.name}-{layer.name}-{args.seed}-{args.quality or 'all'}.state"
     trained = train(
         network,
         examples,
         tail,
         args.steps,
         args.seed,
+        qualities,
         checkpoint=state,
         log=lambda text: print(text, flush=True),
     )

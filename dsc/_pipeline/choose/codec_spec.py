@@ -208,11 +208,9 @@ def _what_is_exact(tasks: Sequence[Task], word: str) -> str:
 
 
 def _what_it_lacks(tasks: Sequence[Task], word: str) -> str:
-    """Say why a codec that takes several tasks together takes none of these."""
-    if not is_joint(word):
-        return ""
+    """Say why a codec takes none of these: them together, or the first by itself."""
     try:
-        make(word, tasks)
+        make(word, tasks if is_joint(word) else tasks[:1])
     except CodecError as error:
         return f": {error}"
     return ""

@@ -415,3 +415,21 @@ def test_frames_of_recordings_keep_their_places(tmp_path: Path) -> None:
         assert extractor is not None
         assert np.array_equal(opened[index]["embedding"], extract(extractor, opened[index]["rgb"]))
     assert verify_archive(out) == []
+
+
+def test_feature_maps_by_a_network_go_through_an_archive(archive: Path, tmp_path: Path) -> None:
+    learned = {"side": 64, "codec": "feature-learned"}
+    with pytest.raises(UsageError, match="comes with weights for feature maps of block10 of"):
+        append(archive, features=f"{LITE0}:block4", **learned)
+    append(archive, features=f"{LITE0}:block10", **learned)
+    copy = tmp_path / "copy"
+    run_dsc("fetch", str(archive), "--tasks", "features", "--out", str(copy))
+    extractor = make_extractor(LITE0, "rgb", "block10", 64)
+    wanted = extract(extractor, picture(4, TASKS["rgb"])).astype(np.float64)
+    found = dsc.open(copy)["p004"]["features"]
+    assert (found.shape, found.dtype) == ((112, 4, 4), np.float16)
+    assert 0 < np.square(found - wanted).sum() < 0.5 * np.square(wanted).sum()
+    asked = {"batch_size": 4, "output": "numpy", "missing": "skip", "split": "train"}
+    (batch,) = dsc.stream(copy, tasks="features", **asked)
+    assert batch["features"].shape == (4, 112, 4, 4)
+    assert verify_archive(copy) == []
