@@ -14,6 +14,7 @@ rates are estimated from rounded symbols. A seed that was kept is not trained ag
 """
 
 import argparse
+import hashlib
 import json
 import os
 import statistics
@@ -145,18 +146,21 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=KEPT)
     args = parser.parse_args(words)
     size = QUICK if args.quick else FULL
-    found: dict[str, Any] = json.loads(args.out.read_text()) if args.out.exists() else {}
-    if found and found["size"] != asdict(size):
+    found: dict[str, Any] = {"size": asdict(size), "seeds": {}}
+    if args.out.exists():
+        found = json.loads(args.out.read_text())
+    if found["size"] != asdict(size):
         parser.error(f"{args.out} holds a run of another size; name another file with --out")
-    missing = [seed for seed in range(args.seeds) if str(seed) not in found.get("seeds", {})]
+    missing = [seed for seed in range(args.seeds) if str(seed) not in found["seeds"]]
     if missing and not args.show:
         torch.set_num_threads(1)
         data = read_data(Path(args.data), size)
         judges = train_judges(data, size.judge_steps)
         for seed in missing:
-            found = {"size": asdict(size), "seeds": found.get("seeds", {})}
             found["seeds"][str(seed)] = run(data, judges, size, seed)
             args.out.write_text(json.dumps(found, indent=1) + "\n")
+    if not found["seeds"]:
+        parser.error(f"{args.out} holds no figures; run it without --show first")
     show(found)
 
 
@@ -283,18 +287,17 @@ def shared_digest(codec: MultiPathCodec) -> str:
 
 
 @torch.no_grad()
-def fingerprint(codec: MultiPathCodec, data: Data) -> list[float]:
-    """Return sums that tell symbols, bits and the main path's pixels of test pictures apart."""
+def fingerprint(codec: MultiPathCodec, data: Data) -> str:
+    """Return a hash of symbols, bits and the main path's pixels of some test pictures."""
     planes = to_planes(data.test_photographs.pictures[:32])
-    found: list[float] = []
+    found = hashlib.sha256()
     for level in LEVELS:
         at = torch.full((len(planes),), float(level))
         encoded = codec.encode(planes, at)
         decoded = codec.decode(encoded.latent, at)
-        parts = (encoded.symbols, encoded.hyper, encoded.rate_bpp, decoded.planes)
-        found += [float((part.double() * torch.arange(part[0].numel()).view(part[0].shape)).sum())
-                  for part in parts]  # fmt: skip
-    return found
+        for part in (encoded.symbols, encoded.hyper, encoded.rate_bpp, decoded.planes):
+            found.update(part.contiguous().numpy().tobytes())
+    return found.hexdigest()
 
 
 @torch.no_grad()
@@ -459,9 +462,10 @@ def compared(seeds: Sequence[dict[str, Any]], better: str, worse: str, metric: s
 
 
 def tell(what: str, measured: dict[str, dict[str, float]]) -> None:
-    """Print the figures of a path."""
-    levels = (" ".join(f"{x:.4g}" for x in at.values()) for at in measured.values())
-    print(f"{what}: {' | '.join(levels)}", flush=True)
+    """Print the figures of a path, a line a level."""
+    for level, at in measured.items():
+        figures = ", ".join(f"{name} {x:.4g}" for name, x in at.items())
+        print(f"{what}, level {level}: {figures}", flush=True)
 
 
 if __name__ == "__main__":
