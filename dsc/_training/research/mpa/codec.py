@@ -17,11 +17,11 @@ from dsc._training.research.mpa.blocks import Route
 from dsc._training.research.mpa.entropy import LatentModel
 from dsc._training.research.mpa.levels import (
     LEVELS,
+    by_level,
     check_level,
     decoder_fraction,
     encoder_fraction,
 )
-from dsc._training.research.mpa.paths import begin_at
 from dsc._training.research.mpa.spec import CodecSpec
 from dsc._training.research.mpa.transforms import RATE_PATH, Analysis, Synthesis, initialise_klt
 from dsc.errors import UnknownTaskError, UsageError
@@ -94,7 +94,7 @@ class MultiPathCodec(nn.Module):
         if task in self.tasks:
             raise UsageError(f"task {task!r}: there is a {self.tasks[task]} path of that name")
         for stage in self.synthesis.path_stages():
-            stage.add_path(task, kind, begin_at(decoder_fraction))
+            stage.add_path(task, kind, by_level(decoder_fraction))
         self.tasks[task] = kind
 
     def encode(self, planes: Tensor, level: Tensor) -> Encoded:

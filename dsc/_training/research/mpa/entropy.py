@@ -22,7 +22,7 @@ from dsc._codecs.learned.network.entropy import (
     quantise_hyper,
 )
 from dsc._codecs.learned.network.rate import bits_of, gaussian_likelihood
-from dsc._training.research.mpa.levels import LEVELS, LevelGain, rate_lambda
+from dsc._training.research.mpa.levels import LEVELS, LevelGain, by_level, rate_lambda
 from dsc._training.research.mpa.spec import CodecSpec
 
 HIGHEST_QUALITY = 100  # what the integer layers know the last level as
@@ -54,8 +54,7 @@ class LatentModel(nn.Module):
     def __init__(self, spec: CodecSpec) -> None:
         super().__init__()
         # a step Δ costs -log2 Δ bits a coefficient and leaves λ 255² Δ² / 36: where both agree
-        at = rate_lambda(torch.arange(1.0, LEVELS + 1))
-        gains = (math.log(2) * 255.0**2 / 18 * at).sqrt().tolist()
+        gains = (math.log(2) * 255.0**2 / 18 * by_level(rate_lambda)).sqrt().tolist()
         self.gain = LevelGain(spec.latents, gains)
         self.inverse_gain = LevelGain(spec.latents, [1 / gain for gain in gains])
         self.hyper_analysis = HyperAnalysis(spec.latents, spec.hyper_width, spec.hyper_latents)

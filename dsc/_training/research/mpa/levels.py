@@ -4,7 +4,7 @@ Levels and slider positions are numbers from 1 to 8; between two whole ones ever
 interpolated.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +42,11 @@ def decoder_fraction(slider: Tensor) -> Tensor:
     1 - (q_task - 1) / 7: at 1 all do, and the task's own path is not seen; at 8 none does.
     """
     return 1 - (slider - 1) / (LEVELS - 1)
+
+
+def by_level(of_level: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return what a function of the level gives at each whole one, (8,)."""
+    return of_level(torch.arange(1.0, LEVELS + 1))
 
 
 def rate_lambda(level: Tensor) -> Tensor:

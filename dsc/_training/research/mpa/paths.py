@@ -4,19 +4,16 @@ Everything here works on tokens (B, H, W, C): a vector for each position of the 
 """
 
 import re
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dsc._training.research.mpa.levels import LEVELS, at_level
+from dsc._training.research.mpa.levels import at_level
 from dsc.errors import UsageError
 
 EXPANSION = 2  # of the main path's hidden layer, times its channels
-SHIFT_UNIT = (
-    100.0  # the learned shift of the scores is stored in parts of this, so that it moves fast
-)
+SHIFT_UNIT = 100.0  # the scores' learned shift is kept in parts of this, so that it moves fast
 LIKELIEST = 0.99  # what a split begins with where all positions shall go one way
 
 
@@ -89,11 +86,7 @@ def _low_rank(inputs: int, outputs: int, rank: int) -> nn.Sequential:
 
 
 SidePath = PerceptronPath | LowRankPath
-# by kind: the hidden units of a side path, of the channels
-PATHS: dict[str, Callable[[int], int]] = {
-    "bottleneck": lambda channels: channels // 2,
-    "inverted": lambda channels: EXPANSION * channels,
-}
+HIDDEN = {"bottleneck": 0.5, "inverted": EXPANSION}  # units of a side path, times its channels
 
 
 def side_path(kind: str, main: Mlp) -> SidePath:
@@ -111,9 +104,9 @@ def side_path(kind: str, main: Mlp) -> SidePath:
     """
     if rank := re.fullmatch(r"lora-([1-9]\d*)", kind):
         return LowRankPath(main, int(rank[1]))
-    if kind not in PATHS:
-        raise UsageError(f"side path {kind!r}: one of {', '.join(PATHS)}, or lora-RANK")
-    return PerceptronPath(main, PATHS[kind](main.expand.in_features))
+    if kind not in HIDDEN:
+        raise UsageError(f"side path {kind!r}: one of {', '.join(HIDDEN)}, or lora-RANK")
+    return PerceptronPath(main, int(HIDDEN[kind] * main.expand.in_features))
 
 
 class Predictor(nn.Module):
@@ -216,8 +209,3 @@ def ratio_loss(masks: list[Tensor], fraction: Tensor) -> Tensor:
     """
     went = torch.stack([mask.mean(dim=(1, 2, 3)) for mask in masks])
     return (went - fraction).square().mean()
-
-
-def begin_at(fractions: Callable[[Tensor], Tensor]) -> Tensor:
-    """Return the fraction at each whole level, (8,)."""
-    return fractions(torch.arange(1.0, LEVELS + 1))

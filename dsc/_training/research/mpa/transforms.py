@@ -9,8 +9,7 @@ from torch import Tensor, nn
 from dsc._codecs.learned.network.klt import principal_directions, set_pointwise
 from dsc._codecs.learned.network.layers import pointwise
 from dsc._training.research.mpa.blocks import Route, Stage
-from dsc._training.research.mpa.levels import encoder_fraction
-from dsc._training.research.mpa.paths import begin_at
+from dsc._training.research.mpa.levels import by_level, encoder_fraction
 from dsc._training.research.mpa.spec import CodecSpec
 
 RATE_PATH = "rate"  # the encoder's side path
@@ -29,7 +28,7 @@ class Analysis(nn.Module):
         self.stages = nn.ModuleList(map(Stage, spec.widths, spec.blocks))
         self.exit = pointwise(spec.widths[-1], spec.latents)
         for stage in self.stages[:-1]:
-            cast(Stage, stage).add_path(RATE_PATH, "bottleneck", begin_at(encoder_fraction))
+            cast(Stage, stage).add_path(RATE_PATH, "bottleneck", by_level(encoder_fraction))
 
     def forward(self, x: Tensor, level: Tensor, route: Route) -> tuple[Tensor, list[Tensor]]:
         """Return the latent (B, M, H/16, W/16) of planes (B, 3, H, W), and the splits' masks."""
