@@ -230,6 +230,28 @@ def test_training_a_path_changes_that_path_alone(kind: str) -> None:
     assert all(moved), "a part of the path learned nothing"
 
 
+def test_gradients_and_training_mode_reach_one_path_alone() -> None:
+    codec = small_codec().train()
+    for task in ("other", "task"):
+        codec.add_task(task, "bottleneck")
+    own = {id(parameter) for parameter in codec.task_parameters("task")}
+    apart = {id(module) for root in codec.task_modules("task") for module in root.modules()}
+    asked = 0
+
+    def spy(decoded: Tensor, original: Tensor) -> Tensor:
+        nonlocal asked
+        asked += 1
+        for module in codec.modules():
+            assert module.training == (id(module) in apart), type(module)
+        return squared_error(decoded, original)
+
+    train_path(codec, "task", pictures(), [Term(0.01, spy)], Schedule(steps=2))
+    assert asked == 2
+    for name, parameter in codec.named_parameters():
+        assert (parameter.grad is not None) == (id(parameter) in own), name
+        assert parameter.requires_grad
+
+
 def test_a_digest_sees_a_change_of_anything_shared() -> None:
     codec = small_codec()
     codec.add_task("task", "bottleneck")
