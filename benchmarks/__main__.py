@@ -89,7 +89,7 @@ COMMANDS = {
     "depth-from-rgb": "python examples/depth_from_rgb.py --seeds 3",
     "latents": "python examples/train_on_latents.py --data {data}/tiny_imagenet40",
     "machine-path": "python -m benchmarks.machine_path",
-    "mpa": "python -m benchmarks.mpa --out {out}/mpa.json",
+    "mpa": "python -m benchmarks.mpa --seeds 2 --out {out}/mpa.json",
     "replay": "python -m benchmarks.replay --out {out}/replay-results",
     "small-images": "python -m benchmarks.small_images",
     "replay-buffer": "python -m benchmarks.replay_buffer",

@@ -1,6 +1,6 @@
 """One bitstream, several decoder paths: which path is best for whom, and what each part is worth.
 
-    python -m benchmarks.mpa                 # three seeds, half an hour of one core
+    python -m benchmarks.mpa                 # three seeds, 20 minutes of one core
     python -m benchmarks.mpa --show          # the tables of the figures that were kept
     python -m benchmarks.mpa --quick --out /tmp/mpa.json    # sees that it runs
 
