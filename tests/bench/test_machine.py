@@ -209,15 +209,23 @@ def test_a_head_is_a_function_of_data_and_seed() -> None:
     assert torch.equal(before, torch.random.get_rng_state())
 
 
-def test_a_tuned_network_is_a_copy_and_sees_what_it_learned(network: Network) -> None:
+def test_a_tuned_network_is_a_copy_and_sees_what_it_learned(
+    network: Network, tmp_path: Path
+) -> None:
     data = pictures(8)
     labels = tuple(np.full((64, 64), at % 2, np.uint8) for at in range(8))
     data = replace(data, truth=labels, classes=("even", "odd"))
     seen = look(network, Uncompressed().code(data, 100), PIXELS, None)
+
+    def path_of(seed: int) -> Path:
+        return tmp_path / f"{seed}.safetensors"
+
     before = {key: one.clone() for key, one in state_of(network).items()}
-    heads = DenseHeads("segmentation", network, data, lambda: seen, Schedule(epochs=3))
-    (plain,), (tuned,) = heads.as_they_are(seen, [0]), heads.tuned(seen, data.pictures, [0])
+    heads = DenseHeads("segmentation", network, data, lambda: seen, Schedule(epochs=3), path_of)
+    plain, tuned = heads.as_it_is(seen, 0), heads.tuned(seen, data.pictures, 0)
     assert tuned != plain
+    assert heads.as_it_is(seen, 0) == plain  # from the disk
+    assert heads.retrained(seen, 0) == plain  # the same data, the same seed
     assert all(torch.equal(one, before[key]) for key, one in state_of(network).items())
     assert not any(
         one.requires_grad for one in network.backbone.tail("stem", "block15").parameters()

@@ -5,13 +5,16 @@ the network learns, too: a copy of it, but for its first layer, trained on decod
 with the head that was retrained on them.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from dsc._bench.machine.datasets import DETECTION, SEGMENTATION
@@ -41,7 +44,7 @@ DENSE = {
 
 
 class DenseHeads:
-    """Heads of one task on one set, one a seed, trained when they are needed.
+    """Heads of one task on one set; those trained with uncompressed pictures are kept on disk.
 
     Parameters
     ----------
@@ -51,6 +54,8 @@ class DenseHeads:
         What the network sees of uncompressed pictures.
     schedule
         How heads are trained.
+    path_of
+        Where the head of a seed that was trained with them is kept.
     """
 
     def __init__(
@@ -60,32 +65,37 @@ class DenseHeads:
         data: PictureSet,
         reference: Callable[[], Seen],
         schedule: Schedule,
+        path_of: Callable[[int], Path],
     ) -> None:
         self._task = DENSE[task]
         self._network, self._data, self._reference = network, data, reference
-        self._schedule = schedule
-        self._heads: dict[int, nn.Module] = {}
+        self._schedule, self._path_of = schedule, path_of
 
-    def as_they_are(self, seen: Seen, seeds: Sequence[int]) -> list[dict[str, float]]:
-        """Measure heads that were trained with uncompressed pictures, one a seed."""
-        return [self._held(seen, self._head(seed)) for seed in seeds]
+    def as_it_is(self, seen: Seen, seed: int) -> dict[str, float]:
+        """Measure the head that was trained with uncompressed pictures."""
+        path = self._path_of(seed)
+        if path.is_file():
+            head = self._task.head(self._network, self._data)
+            head.load_state_dict(load_file(path))
+            return self._held(seen, head.eval())
+        head = self._trained(self._reference(), seed)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(f".{os.getpid()}.part")
+        save_file(head.state_dict(), part)
+        part.replace(path)
+        return self._held(seen, head)
 
-    def retrained(self, seen: Seen, seeds: Sequence[int]) -> list[dict[str, float]]:
-        """Measure heads that were trained with what was stored."""
-        return [self._held(seen, self._trained(seen, seed)) for seed in seeds]
+    def retrained(self, seen: Seen, seed: int) -> dict[str, float]:
+        """Measure a head that was trained with what was stored."""
+        return self._held(seen, self._trained(seen, seed))
 
-    def tuned(
-        self, seen: Seen, decoded: Sequence[Array], seeds: Sequence[int]
-    ) -> list[dict[str, float]]:
-        """Measure networks that learned from decoded pictures, with their heads."""
-        found = []
-        for seed in seeds:
-            network = TunedNetwork(self._network)
-            joint = nn.ModuleList([*network.parts, self._trained(seen, seed)])
-            self._tune(network, joint, decoded, seed)
-            own = replace(seen, values=network.maps(decoded, self._data.side))
-            found.append(self._task.measure(network, self._data, own, joint[-1]))
-        return found
+    def tuned(self, seen: Seen, decoded: Sequence[Array], seed: int) -> dict[str, float]:
+        """Measure a network that learned from decoded pictures, with its head."""
+        network = TunedNetwork(self._network)
+        joint = nn.ModuleList([*network.parts, self._trained(seen, seed)])
+        self._tune(network, joint, decoded, seed)
+        own = replace(seen, values=network.maps(decoded, self._data.side))
+        return self._task.measure(network, self._data, own, joint[-1])
 
     def _tune(
         self, network: "TunedNetwork", joint: nn.ModuleList, decoded: Sequence[Array], seed: int
@@ -104,11 +114,6 @@ class DenseHeads:
 
     def _held(self, seen: Seen, head: nn.Module) -> dict[str, float]:
         return self._task.measure(self._network, self._data, seen, head)
-
-    def _head(self, seed: int) -> nn.Module:
-        if seed not in self._heads:
-            self._heads[seed] = self._trained(self._reference(), seed)
-        return self._heads[seed]
 
     def _trained(self, seen: Seen, seed: int) -> nn.Module:
         maps = seen.values[: self._data.train]

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from dsc._bench.machine.options import MachineOptions
 from dsc._bench.machine.pictures import Array, PictureSet
 from dsc._bench.machine.probes import embeddings_of, measure_probe
 from dsc._bench.machine.seen import Seen, SeenCache
-from dsc._bench.store import Store
+from dsc._bench.store import Store, key_of
 from dsc._schemas.extractor import EMBEDDING
 
 
@@ -35,6 +36,8 @@ class TaskBench:
         What pictures may be stored by; a dense task takes none that stores embeddings.
     cache
         What was seen of coded pictures.
+    store
+        What was measured before.
     """
 
     def __init__(
@@ -45,9 +48,10 @@ class TaskBench:
         carriers: Sequence[Carrier],
         options: MachineOptions,
         cache: SeenCache,
+        store: Store,
     ) -> None:
         self._task, self._data, self._network = task, data, network
-        self._options, self._cache = options, cache
+        self._options, self._cache, self._store = options, cache, store
         dense = task in DENSE  # goes on from maps, and from no embedding
         self.carriers = [one for one in carriers if not dense or one.enters != EMBEDDING]
 
@@ -56,15 +60,15 @@ class TaskBench:
         """How many points there are."""
         return sum(len(self._qualities(one)) for one in self.carriers)
 
-    def row(self, carrier: Carrier, store: Store, step: Callable[[], None]) -> dict[str, Any]:
+    def row(self, carrier: Carrier, step: Callable[[], None]) -> dict[str, Any]:
         """Measure what is not there yet of a carrier."""
         points = []
         for quality in self._qualities(carrier):
             known = self._identity(carrier, quality)
-            points.append(store.get_or_make(known, lambda q=quality: self._point(carrier, q)))  # type: ignore[misc]
+            points.append(self._store.get_or_make(known, lambda q=quality: self._point(carrier, q)))  # type: ignore[misc]
             step()
         known = {"what": "carrier"} | self._identity(carrier, 0)
-        row = store.get_or_make(known, lambda: self._carrier(carrier))
+        row = self._store.get_or_make(known, lambda: self._carrier(carrier))
         return {"name": carrier.name, "enters": carrier.enters} | row | {"points": points}
 
     def described(self) -> dict[str, Any]:
@@ -91,17 +95,20 @@ class TaskBench:
         return sorted(set(own)) if own else carrier.qualities(self._options.asked)
 
     def _identity(self, carrier: Carrier, quality: int) -> dict[str, Any]:
+        found = self._head_identity(carrier, quality)
+        if self._task in DENSE:
+            options = self._options
+            found |= {"seeds": options.seeds, "retrain": options.retrain, "tune": options.tune}
+        return found
+
+    def _head_identity(self, carrier: Carrier, quality: int) -> dict[str, Any]:
         found: dict[str, Any] = {
             "task": self._task,
             "seen": dict(self._cache.identity(carrier, quality, self._data)),
             "truth": self._data.truth_digest,
             "torch": package_version("torch"),
         }
-        if self._task in DENSE:
-            found["heads"] = asdict(self._options.schedule) | {"seeds": self._options.seeds}
-            found["retrain"] = self._options.retrain
-            found |= {"tune": True} if self._options.tune else {}
-        return found
+        return found | ({"heads": asdict(self._options.schedule)} if self._task in DENSE else {})
 
     def _point(self, carrier: Carrier, quality: int) -> dict[str, Any]:
         seen = self._seen(carrier, quality)
@@ -139,21 +146,40 @@ class TaskBench:
         return self._dense(carrier, quality, seen)
 
     def _dense(self, carrier: Carrier, quality: int, seen: Seen) -> dict[str, Any]:
-        seeds = range(self._options.seeds)
-        found = {"as_is": self._heads.as_they_are(seen, seeds)}
+        heads = self._heads
+
+        def over_seeds(name: str, measure: Callable[[int], dict[str, float]]) -> list[Any]:
+            known = self._head_identity(carrier, quality) | {"heads are": name}
+            return [
+                self._store.get_or_make(known | {"seed": seed}, lambda s=seed: measure(s))  # type: ignore[misc]
+                for seed in range(self._options.seeds)
+            ]
+
+        found = {"as_is": over_seeds("as they are", lambda seed: heads.as_it_is(seen, seed))}
         if isinstance(carrier, Uncompressed):
             return found
         if self._options.retrain:
-            found["retrained"] = self._heads.retrained(seen, seeds)
+            found["retrained"] = over_seeds("retrained", lambda seed: heads.retrained(seen, seed))
         if self._options.tune and carrier.enters == PIXELS:
             decoded = carrier.code(self._data, quality).values
-            found["tuned"] = self._heads.tuned(seen, decoded, seeds)
+            found["tuned"] = over_seeds("tuned", lambda seed: heads.tuned(seen, decoded, seed))
         return found
 
     @cached_property
     def _heads(self) -> DenseHeads:
-        schedule = self._options.schedule
-        return DenseHeads(self._task, self._network, self._data, lambda: self._reference, schedule)
+        whole = self._head_identity(Uncompressed(), 100)
+
+        def path_of(seed: int) -> Path:
+            return self._cache.folder / f"head-{key_of(whole | {'seed': seed})}.safetensors"
+
+        return DenseHeads(
+            self._task,
+            self._network,
+            self._data,
+            lambda: self._reference,
+            self._options.schedule,
+            path_of,
+        )
 
     @cached_property
     def _reference(self) -> Seen:

@@ -91,18 +91,16 @@ def run_machine(
     store, cache = Store(out / POINTS, options.fresh), SeenCache(out / SEEN, network)
     with single_thread():
         benches = [
-            TaskBench(task, data, network, carriers, options, cache)
+            TaskBench(task, data, network, carriers, options, cache, store)
             for task, data in _sets(options, network, note)
         ]
         if not benches:
             raise UsageError(f"no data for {', '.join(options.tasks)}; say where with --data")
-        parts = list(_measured(benches, store, progress))
+        parts = list(_measured(benches, progress))
     return _write(MachineResult(parts, _environment(network)), out)
 
 
-def _measured(
-    benches: Sequence[TaskBench], store: Store, progress: Progress
-) -> Iterator[dict[str, Any]]:
+def _measured(benches: Sequence[TaskBench], progress: Progress) -> Iterator[dict[str, Any]]:
     total, done = sum(bench.count for bench in benches), 0
 
     def step() -> None:
@@ -111,7 +109,7 @@ def _measured(
         progress(done, total)
 
     for bench in benches:
-        rows = [bench.row(carrier, store, step) for carrier in bench.carriers]
+        rows = [bench.row(carrier, step) for carrier in bench.carriers]
         yield bench.described() | {"rows": rows}
 
 

@@ -65,12 +65,12 @@ class SeenCache:
     """
 
     def __init__(self, folder: Path, network: Network) -> None:
-        self._folder = folder
+        self.folder = folder
         self._network = network
 
     def get(self, carrier: Carrier, quality: int, data: PictureSet) -> Seen:
         """Return what was seen; code and look when it is not there."""
-        path = self._folder / f"{key_of(self.identity(carrier, quality, data))}.npz"
+        path = self.folder / f"{key_of(self.identity(carrier, quality, data))}.npz"
         if path.is_file():
             with np.load(path) as file:
                 return Seen(
@@ -81,7 +81,7 @@ class SeenCache:
                     float(file["read_s"]),
                 )
         seen = look(self._network, carrier.code(data, quality), carrier.enters, data.side)
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(f".{os.getpid()}.part")
         with part.open("wb") as target:
             np.savez(target, **vars(seen))
