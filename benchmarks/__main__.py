@@ -80,9 +80,11 @@ COMMANDS = {
     "workers": "python -m benchmarks.workers --frames 300 --seconds 0 --rounds 1",
     "stream": "dsc bench stream --out {out}/stream",
     "feature-learned": "python -m benchmarks.feature_learned",
-    "machine": "dsc bench machine --tasks classification,probes,detection --out {out}/machine",
+    "machine": "dsc bench machine --tasks classification "
+    "--codecs embedding,feature-klt,jpeg,av1:30:60 --out {out}/machine",
     "machine-segmentation": "dsc bench machine --tasks segmentation "
-    "--codecs av1:30,feature-klt:41 --seeds 3 --out {out}/machine-segmentation",
+    "--codecs av1:30,feature-klt:41 --out {out}/machine-segmentation",
+    "machine-others": "dsc bench machine --tasks probes,detection --out {out}/machine-others",
     "without-pixels": "python -m benchmarks.without_pixels",
     "sequences": "dsc bench sequences --out {out}/sequences",
     "sequence-epoch": "python -m benchmarks.sequence_epoch",

@@ -54,7 +54,8 @@ def markdown(parts: Sequence[Part], environment: Mapping[str, Any]) -> str:
 def _title(part: Part) -> str:
     source = part["source_bpp"]
     beside = f" Their files have {source:.2f} bpp." if source else ""
-    seeds = f", {part['seeds']} seeds" if part["task"] in ("segmentation", "detection") else ""
+    count = f"{part['seeds']} seed" + ("s" if part["seeds"] > 1 else "")
+    seeds = f", {count}" if part["task"] in ("segmentation", "detection") else ""
     return (
         f"## {part['title']}: {part['task']}\n\n{part['pictures']} pictures of {part['size']} "
         f"pixels, {part['train']} others to train{seeds}.{beside}\n"
