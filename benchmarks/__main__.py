@@ -83,7 +83,7 @@ COMMANDS = {
     "machine": "dsc bench machine --tasks classification "
     "--codecs embedding,feature-klt,jpeg,av1:30:60 --out {out}/machine",
     "machine-segmentation": "dsc bench machine --tasks segmentation "
-    "--codecs av1:30,feature-klt:41 --out {out}/machine-segmentation",
+    "--codecs av1:30,feature-klt:41 --seeds 3 --out {out}/machine-segmentation",
     "machine-others": "dsc bench machine --tasks probes,detection --out {out}/machine-others",
     "without-pixels": "python -m benchmarks.without_pixels",
     "sequences": "dsc bench sequences --out {out}/sequences",
