@@ -19,7 +19,7 @@ import torch
 from compressai.entropy_models import GaussianConditional
 
 from dsc import _kernels
-from dsc._codecs.coding.entropy import SymbolDecoder, SymbolEncoder, Tables
+from dsc._coding.entropy import SymbolDecoder, SymbolEncoder, Tables
 
 
 def timed(call: Callable[[], object]) -> float:

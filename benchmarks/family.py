@@ -24,8 +24,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dsc._codecs.coding.integer import set_exact
 from dsc._codecs.learned.planes import to_planes
+from dsc._coding.integer import set_exact
 from dsc._schemas import Task, TaskKind
 from dsc._sources.registry import open_source
 from dsc._training.networks import make_network

@@ -24,11 +24,11 @@ from torch import Tensor, nn
 from benchmarks.feature_crops import SIDE, Picture, held_back
 from dsc._backbones.pictures import prepare
 from dsc._backbones.registry import load_backbone
-from dsc._codecs.coding.integer import IntegerConv
 from dsc._codecs.learned.encoder_alone import TablePrior
 from dsc._codecs.learned.feature.codec import FeatureLearnedCodec
 from dsc._codecs.learned.feature.weights import load_network
 from dsc._codecs.registry import make_codec
+from dsc._coding.integer import IntegerConv
 from dsc._schemas import Extractor, Quality, Task, TaskKind
 from dsc._training.models.feature import code, divergence_of
 

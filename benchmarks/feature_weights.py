@@ -23,11 +23,11 @@ from torch.nn import functional
 from dsc._backbones.base import Backbone
 from dsc._backbones.pictures import prepare
 from dsc._backbones.registry import load_backbone
-from dsc._codecs.coding.weights_file import save_with_facts
 from dsc._codecs.klt.blocks import LONGEST, bands, to_coefficients
 from dsc._codecs.klt.codec import KIND, SHIPPED_TASK
 from dsc._codecs.klt.learn import learn
 from dsc._codecs.klt.model import Model
+from dsc._coding.weights_file import save_with_facts
 
 SIDE, BATCH = 224, 16
 NATURAL_EACH, NYU_EACH = 8, 2  # crops

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dsc._codecs.context.weights import save_model
 from dsc._codecs.label.palette import index_labels
+from dsc._coding.context.weights import save_model
 from dsc._sources.registry import open_source
 from dsc._training.models.label_context import train
 

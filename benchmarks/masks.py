@@ -18,8 +18,8 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from dsc._codecs.context import mask as masks
-from dsc._codecs.context.raster import encode_rows
+from dsc._coding.context import mask as masks
+from dsc._coding.context.raster import encode_rows
 from dsc._kernels import description
 from dsc._schemas import Effort
 

@@ -23,7 +23,8 @@ FRONT_DOOR = "front door"  # all that users import
 FLOORS = (
     ("errors", "version", "_hashing", "_kernels"),
     ("_extras", "_plugins", "_schemas", "_threads"),
-    ("_renderer", "_backbones", "_codecs", "_storage", "_transforms", "_columns"),
+    ("_renderer", "_backbones", "_coding", "_storage", "_transforms", "_columns"),
+    ("_codecs",),
     ("_files",),
     ("_sources",),
     ("_pipeline",),
@@ -36,9 +37,10 @@ FLOORS = (
 )
 # Inside a room likewise, one file or inner room after the other.
 INNER = {
+    "_coding": "varint jpeg_xl fill entropy weights_file integer steps mixing context",
     "_backbones": "base weights pictures staged efficientnet timm_models registry extract",
     "_codecs": (
-        "latents base canvas registry split coding context maps classical label sequence derived "
+        "latents base canvas registry split maps classical label sequence derived "
         "surfaces embedding klt encoder residual restored machine learned"
     ),
     "_storage": "files format cache read",

@@ -8,6 +8,7 @@
   `machine` pictures corrected for what a network sees.
 - `learned`: all tasks in one network. `latents`: its integers as samples and batches. `split`: its
   decoder without its encoder.
-- `derived`: maps computed from other tasks' maps.
-- `coding`: integers into bytes. `context`: label maps and masks into bytes.
+- `derived`: maps computed from other tasks' maps. `surfaces`: depth and normals within labels.
+  `sequence`: frames of a recording together.
+- For networks: `embedding` has vectors, `klt` feature maps; `learned` has its own of these.
 """

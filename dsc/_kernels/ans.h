@@ -1,7 +1,7 @@
 /* The ANS coder: a stack of 32-bit words and a 64-bit state, probabilities of 24 bits.
  *
  * A symbol is an interval [left, left + size) of 2^24. Bitstreams are those of constriction's
- * AnsCoder, to the bit. `dsc._codecs.coding.entropy` has the same in Python.
+ * AnsCoder, to the bit. `dsc._coding.entropy` has the same in Python.
  */
 #ifndef DSC_ANS_H
 #define DSC_ANS_H

@@ -1,4 +1,4 @@
-/* Label maps as `dsc._codecs.context.coder` calls for them. */
+/* Label maps as `dsc._coding.context.coder` calls for them. */
 #include "walk.h"
 
 #define WALK_LEVELS walk_levels

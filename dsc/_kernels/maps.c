@@ -1,6 +1,6 @@
 /* Maps and what their values mean: look-ups, holes, unit vectors, structural similarity.
  *
- * Twins: `dsc._codecs.maps.look_up`, `dsc._codecs.coding.fill`, `dsc._schemas.task`,
+ * Twins: `dsc._codecs.maps.look_up`, `dsc._coding.fill`, `dsc._schemas.task`,
  * `dsc._pipeline.metrics`. What is floating point here is the twin's, operation by operation, and
  * nothing may be fused: the values are the same to the last bit.
  */

@@ -1,6 +1,6 @@
 /* Binary decisions under chances that learn, and several chances mixed into one.
  *
- * `dsc._codecs.coding.mixing` is the reference, and says where the numbers come from.
+ * `dsc._coding.mixing` is the reference, and says where the numbers come from.
  */
 #ifndef DSC_MIX_H
 #define DSC_MIX_H

@@ -1,6 +1,6 @@
 /* Masks row by row: each pixel under the probability that its neighbours' pattern has had so far.
  *
- * `dsc._codecs.context.raster` is the reference, and says where the numbers come from.
+ * `dsc._coding.context.raster` is the reference, and says where the numbers come from.
  */
 #include "ans.h"
 

@@ -507,7 +507,7 @@ done:
     return result;
 }
 
-/* Opens tables as `dsc._codecs.coding.entropy.Tables` has them; the caller frees. */
+/* Opens tables as `dsc._coding.entropy.Tables` has them; the caller frees. */
 static Table *tables_open(const Array *bounds, const Array *offsets, const Array *lows) {
     const int64_t *starts = offsets->data, n = lows->count;
     int fits = n > 0 && n <= 256 && offsets->count == n + 1 && starts[0] == 0;

@@ -1,7 +1,7 @@
 /* Label maps row by row: each pixel is like the one on its left, or like another one near it, under
  * chances that are learnt on the way.
  *
- * `dsc._codecs.context.scan` is the reference.
+ * `dsc._coding.context.scan` is the reference.
  */
 #include "mix.h"
 

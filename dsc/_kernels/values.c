@@ -1,7 +1,7 @@
 /* Maps of numbers row by row: each value's distance from what its neighbours predict, decision by
  * decision under chances that are learnt on the way.
  *
- * `dsc._codecs.context.values` is the reference.
+ * `dsc._coding.context.values` is the reference.
  */
 #include "mix.h"
 

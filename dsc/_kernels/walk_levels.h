@@ -1,6 +1,6 @@
 /* The walk of `label-context`: a label map from coarse grids to fine ones, coded or decoded.
  *
- * `dsc._codecs.context.coder` is the reference: what is coded, under which table, in which order. A
+ * `dsc._coding.context.coder` is the reference: what is coded, under which table, in which order. A
  * map is mostly calm, and a calm pixel that is like its nearest neighbour already has its label (a
  * new grid repeats the known pixel above and left, and both are in its window). So calm pixels are
  * bits of rows: they are counted, coded as runs, and looked up only where one is a surprise.

@@ -24,8 +24,8 @@ from dsc._bench.rate_distortion.tables import (
     markdown,
     subset_table,
 )
-from dsc._codecs.coding.entropy import SymbolDecoder, SymbolEncoder, build_tables
 from dsc._codecs.learned.codec_file import export_codec
+from dsc._coding.entropy import SymbolDecoder, SymbolEncoder, build_tables
 from dsc._schemas import Quality, Task, TaskKind
 from dsc._training.networks import make_network
 

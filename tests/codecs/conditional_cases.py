@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dsc._codecs.coding.integer import BIAS_UNIT
 from dsc._codecs.learned.codec import (
     ChainedCodec,
     ConditionalCodec,
@@ -15,6 +14,7 @@ from dsc._codecs.learned.codec import (
 )
 from dsc._codecs.learned.network.differentiable import ConditionalNetwork
 from dsc._codecs.learned.planes import to_planes
+from dsc._coding.integer import BIAS_UNIT
 from dsc._schemas import Task, TaskKind
 from dsc._training.networks import make_network
 

@@ -12,8 +12,8 @@ import json
 import numpy as np
 import pytest
 
-from dsc._codecs.context.mask import decode_mask
 from dsc._codecs.registry import codec_from_config
+from dsc._coding.context.mask import decode_mask
 from dsc._schemas import Task, TaskKind
 from tests.codecs.test_classical import TASKS
 from tests.golden import make_classical

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from dsc._codecs.coding.integer import set_exact
 from dsc._codecs.learned.network.differentiable import estimated_bits
 from dsc._codecs.learned.network.layers import SLOPES, guide_channels, guide_planes
 from dsc._codecs.learned.network.spec import KINDS, ModelSpec, sized
+from dsc._coding.integer import set_exact
 from dsc._training.networks import make_network
 from dsc.errors import UsageError
 from tests.codecs.conditional_cases import (

@@ -18,9 +18,12 @@ import pytest
 
 from dsc import _kernels
 from dsc._codecs.classical.exact import ExactMethod, _write_values, to_words
-from dsc._codecs.coding.entropy import SymbolDecoder, SymbolEncoder, build_tables
-from dsc._codecs.context.coder import encode_labels
-from dsc._codecs.context.mask import (
+from dsc._codecs.maps.base import HEADER
+from dsc._codecs.registry import make_codec
+from dsc._codecs.residual.coder import decode_planes, encode_planes
+from dsc._codecs.residual.map import decode_residual, encode_residual, steps_of
+from dsc._coding.context.coder import encode_labels
+from dsc._coding.context.mask import (
     BROTLI,
     CONTEXT_SET,
     CONTEXT_UNSET,
@@ -29,15 +32,12 @@ from dsc._codecs.context.mask import (
     decode_mask,
     encode_mask,
 )
-from dsc._codecs.context.weights import shipped_model
-from dsc._codecs.maps.base import HEADER
-from dsc._codecs.registry import make_codec
-from dsc._codecs.residual.coder import decode_planes, encode_planes
-from dsc._codecs.residual.map import decode_residual, encode_residual, steps_of
+from dsc._coding.context.weights import shipped_model
+from dsc._coding.entropy import SymbolDecoder, SymbolEncoder, build_tables
 from dsc._schemas import Quality, Task
 from dsc.errors import BitstreamError
-from tests.codecs.test_label_kernel import some_map
-from tests.codecs.test_mask import all_but_lines, jpeg_xl, ragged_mask
+from tests.coding.test_context_kernel import some_map
+from tests.coding.test_mask import all_but_lines, jpeg_xl, ragged_mask
 
 COUNT = int(os.environ.get("DSC_FUZZ", "300" if _kernels.in_use() else "20"))
 TABLES = build_tables(list(np.random.default_rng(0).dirichlet(np.ones(30), 9)[:, :-1]), [-9] * 9)

@@ -18,9 +18,9 @@ from dsc._codecs.classical.exact import (
     pack_planes,
     to_words,
 )
-from dsc._codecs.coding.varint import pack_varint
 from dsc._codecs.registry import CODECS, codec_class, make_codec
 from dsc._codecs.residual.codec import ResidualCodec
+from dsc._coding.varint import pack_varint
 from dsc._pipeline.choose.codec_spec import can_code, choose_codecs, default_codec
 from dsc._schemas import Bound, Effort, Quality, Target, Task
 from dsc._schemas.task import DType

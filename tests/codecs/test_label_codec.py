@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from dsc._codecs.base import Codec
-from dsc._codecs.coding.jpeg_xl import BARE, codestream_of, size_of
-from dsc._codecs.context.weights import shipped_file
 from dsc._codecs.label.codec import LabelContextCodec, LabelMethod
 from dsc._codecs.registry import codec_from_config, make_codec
+from dsc._coding.context.weights import shipped_file
+from dsc._coding.jpeg_xl import BARE, codestream_of, size_of
 from dsc._schemas import Effort, Quality, Task
 from dsc._sources.registry import open_source
 from dsc.errors import BitstreamError, CodecError

@@ -8,9 +8,9 @@ import json
 
 import pytest
 
-from dsc._codecs.context.mask import CONTEXT_SET, CONTEXT_UNSET, decode_mask
-from dsc._codecs.context.weights import shipped_file
 from dsc._codecs.registry import codec_from_config
+from dsc._coding.context.mask import CONTEXT_SET, CONTEXT_UNSET, decode_mask
+from dsc._coding.context.weights import shipped_file
 from tests.golden import make_label
 from tests.places import ROOT as REPOSITORY
 

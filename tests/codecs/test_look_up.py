@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
 from dsc import _kernels
-from dsc._codecs.coding.fill import fill_invalid
 from dsc._codecs.maps.look_up import look_up
+from dsc._coding.fill import fill_invalid
 from dsc._pipeline.metrics import ms_ssim
 from dsc._schemas import Task, TaskKind
 from tests.kernels import use_kernels

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from dsc._codecs.coding.fill import fill_invalid
 from dsc._codecs.learned.planes import from_planes, to_planes
+from dsc._coding.fill import fill_invalid
 from dsc._schemas import Task, TaskKind
 
 KINECT = Task(name="depth", kind=TaskKind.DEPTH, dtype="uint16", unit_m=0.001, invalid=(0, 65535))

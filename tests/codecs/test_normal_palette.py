@@ -9,12 +9,12 @@ import pytest
 
 from dsc import _kernels
 from dsc._codecs.canvas import Place
-from dsc._codecs.context.weights import shipped_file
 from dsc._codecs.label.codec import LabelContextCodec
 from dsc._codecs.label.directions import MOST, Directions, Errors, angles_between
 from dsc._codecs.label.normals import NormalForm
 from dsc._codecs.registry import codec_from_config, make_codec
 from dsc._codecs.residual.codec import ResidualCodec
+from dsc._coding.context.weights import shipped_file
 from dsc._pipeline import metrics
 from dsc._renderer.render import render_view
 from dsc._schemas import Bound, Quality, Task, TaskKind

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from dsc._codecs.coding.entropy import build_tables
-from dsc._codecs.coding.integer import IntegerConv
-from dsc._codecs.coding.steps import group_rows, step_elements, step_mask
-from dsc._codecs.coding.weights_file import LIMIT
 from dsc._codecs.learned.codec_file import gaussian_tables
 from dsc._codecs.learned.network.entropy import StreamEntropy, scale_table
 from dsc._codecs.learned.network.rate import SymbolChooser, gaussian_likelihood
 from dsc._codecs.learned.network.spec import sized
+from dsc._coding.entropy import build_tables
+from dsc._coding.integer import IntegerConv
+from dsc._coding.steps import group_rows, step_elements, step_mask
+from dsc._coding.weights_file import LIMIT
 
 HIGH_RATE = 6 / math.log(2)  # -dR/dD of a fine uniform quantiser, in bits a squared step
 KAPPAS = (2.0, HIGH_RATE)

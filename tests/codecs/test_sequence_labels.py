@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dsc import _kernels
-from dsc._codecs.coding.entropy import SymbolDecoder, SymbolEncoder
 from dsc._codecs.registry import make_codec
 from dsc._codecs.sequence import libaom
 from dsc._codecs.sequence.codec import Av1SeqCodec
 from dsc._codecs.sequence.labels import NEXT, STILL
 from dsc._codecs.sequence.tracks import FARTHEST, Learned, decode_track, encode_track, search
+from dsc._coding.entropy import SymbolDecoder, SymbolEncoder
 from dsc._schemas import Access, Quality, Task, TaskKind
 from dsc._schemas.group import GroupHeader, link_all
 from dsc.errors import BitstreamError, CodecError

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dsc import _kernels
-from dsc._codecs.coding.mixing import LOGIT, chance_of_logit
-from dsc._codecs.context import mask as alone
 from dsc._codecs.sequence.masks import ALL, NONE, ROWS, decode_mask, encode_mask
+from dsc._coding.context import mask as alone
+from dsc._coding.mixing import LOGIT, chance_of_logit
 from dsc.errors import BitstreamError
 from tests.places import DATA
 

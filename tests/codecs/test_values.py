@@ -15,9 +15,9 @@ from dsc._codecs.classical.exact import (
     _write_values,
     to_words,
 )
-from dsc._codecs.coding.entropy import SymbolDecoder, SymbolEncoder
-from dsc._codecs.context.values import decode_values, encode_values
 from dsc._codecs.registry import make_codec
+from dsc._coding.context.values import decode_values, encode_values
+from dsc._coding.entropy import SymbolDecoder, SymbolEncoder
 from dsc._schemas import Effort, Quality, Task
 from dsc._sources.registry import open_source
 from dsc.errors import BitstreamError

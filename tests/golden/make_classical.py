@@ -17,9 +17,9 @@ import imagecodecs
 import numpy as np
 
 from dsc._codecs.classical.file_starts import starts_of
-from dsc._codecs.context.mask import ROWS, encode_mask
-from dsc._codecs.context.raster import encode_rows
 from dsc._codecs.registry import codec_from_config, make_codec
+from dsc._coding.context.mask import ROWS, encode_mask
+from dsc._coding.context.raster import encode_rows
 from dsc._schemas import Quality, Task, TaskKind
 from dsc._schemas.from_file import with_file
 from tests.codecs import test_classical as tasks

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dsc._codecs.context.mask import encode_mask
-from dsc._codecs.context.weights import shipped_file
 from dsc._codecs.registry import make_codec
+from dsc._coding.context.mask import encode_mask
+from dsc._coding.context.weights import shipped_file
 from dsc._schemas import Quality, Task
 
 ROOT = Path(__file__).parent / "label"

@@ -3,8 +3,8 @@
 What is decoded is what was paid for: while a codec unpacks a bitstream, each symbol that the
 entropy decoder gives is charged -log2 of its probability in its integer table, and an escape its
 plain bits as well. Of a codec only this is known: it has `unpack_latents`; it decodes by one
-`dsc._codecs.coding.entropy.SymbolDecoder` a stream, the hyper-latent (1, Cz, h, w) first, then the
-latent, whole or in the steps of `dsc._codecs.coding.steps`.
+`dsc._coding.entropy.SymbolDecoder` a stream, the hyper-latent (1, Cz, h, w) first, then the
+latent, whole or in the steps of `dsc._coding.steps`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc._codecs.base import LatentCodec
-from dsc._codecs.coding.entropy import ESCAPE_BITS, PRECISION, SymbolDecoder, Tables
-from dsc._codecs.coding.steps import step_elements
+from dsc._coding.entropy import ESCAPE_BITS, PRECISION, SymbolDecoder, Tables
+from dsc._coding.steps import step_elements
 from dsc._threads import single_thread
 from dsc.errors import CodecError
 

@@ -21,10 +21,10 @@ numbers in floats, millimetres divided by 1,000, and ids in 32 bits, in the byte
 would take. WEBP: a lossless image file of words of 8 bits, (H, W, 3) as it is and (H, W) as three
 equal channels, tried where pixels mostly repeat; drawn scenes may take a seventh less than in JPEG
 XL. VALUES, of words (H, W) of 8 or 16 bits, or of any bits where a list of them has places of 16:
-row by row under chances that learn (`dsc._codecs.context.values`), of depth 0.6 to 0.9 of JPEG
+row by row under chances that learn (`dsc._coding.context.values`), of depth 0.6 to 0.9 of JPEG
 XL's bytes (``python -m benchmarks.exact_depth``); ``varint`` number of the different words and,
 unless it is 0, ``varint`` bytes and the list of them as above, whose places then are the values;
-``varint`` bytes and the mask of holes (`dsc._codecs.context.mask`), none where there are no holes,
+``varint`` bytes and the mask of holes (`dsc._coding.context.mask`), none where there are no holes,
 else followed by the word that they have; words of the entropy coder, and in them after the values
 the byte `END`. The smallest is kept.
 """
@@ -39,11 +39,11 @@ from numpy.typing import NDArray
 
 from dsc import _kernels
 from dsc._codecs.base import Array
-from dsc._codecs.coding.entropy import SymbolDecoder, SymbolEncoder
-from dsc._codecs.coding.varint import pack_varint, unpack_varint
-from dsc._codecs.context.mask import decode_mask, encode_mask
-from dsc._codecs.context.values import decode_values, encode_values
 from dsc._codecs.maps.base import HEADER, MAX_SIDE, TaskCodec
+from dsc._coding.context.mask import decode_mask, encode_mask
+from dsc._coding.context.values import decode_values, encode_values
+from dsc._coding.entropy import SymbolDecoder, SymbolEncoder
+from dsc._coding.varint import pack_varint, unpack_varint
 from dsc._schemas import Effort, Task
 
 # the best is not 9 alone: of drawn depth, 7 may take a quarter less

@@ -15,8 +15,8 @@ from typing import ClassVar
 
 from dsc._codecs.base import Array
 from dsc._codecs.classical.webp import WebpCodec
-from dsc._codecs.coding.varint import pack_varint, unpack_varint
 from dsc._codecs.maps.small import SmallImageCodec
+from dsc._coding.varint import pack_varint, unpack_varint
 from dsc._schemas import Task
 
 RIFF = struct.Struct("<4sI4s4sI")  # RIFF, its size, WEBP, kind of the only chunk, its size

@@ -5,7 +5,7 @@ The differences from the map that follows, modulo the values' bits, as unsigned 
 little-endian::
 
     u32  bytes of the mask
-    ...  the mask (`dsc._codecs.context.mask`); one that is all set is a map of all words
+    ...  the mask (`dsc._coding.context.mask`); one that is all set is a map of all words
     ...  the words by the codec `exact`: of a whole map as the map is; else of those pixels, as rows
          of up to 65,535 of them, the last one filled with 0
 """
@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from dsc._codecs.base import Array
 from dsc._codecs.classical.exact import ExactCodec, unzigzag, word_type, zigzag
-from dsc._codecs.context.mask import decode_mask, encode_mask
 from dsc._codecs.maps.base import MAX_SIDE
+from dsc._coding.context.mask import decode_mask, encode_mask
 from dsc._schemas import Effort, Task, TaskKind
 
 FEW, MANY = 0.02, 0.5  # of pixels that differ: a list alone is tried below, a map alone above

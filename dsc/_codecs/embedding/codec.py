@@ -33,8 +33,6 @@ from safetensors import SafetensorError
 from safetensors.numpy import load
 
 from dsc._codecs.base import Array, Sample
-from dsc._codecs.coding.entropy import ESCAPE_OFFSET, SymbolDecoder, SymbolEncoder
-from dsc._codecs.coding.weights_file import facts_of, save_with_facts
 from dsc._codecs.embedding.learn import FEWEST, forms_of, prior_of
 from dsc._codecs.embedding.prior import MIDDLE_PARTS, TENSORS, Prior
 from dsc._codecs.embedding.steps import (
@@ -52,6 +50,8 @@ from dsc._codecs.embedding.steps import (
     step_of,
 )
 from dsc._codecs.maps.base import TaskCodec
+from dsc._coding.entropy import ESCAPE_OFFSET, SymbolDecoder, SymbolEncoder
+from dsc._coding.weights_file import facts_of, save_with_facts
 from dsc._schemas import Bound, Quality, Task, TaskKind
 from dsc._schemas.quality import DEFAULT_QUALITY
 from dsc.errors import CodecError

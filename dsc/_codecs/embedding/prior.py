@@ -16,8 +16,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from dsc._codecs.coding.entropy import Tables
 from dsc._codecs.embedding.steps import COARSE, MOST_SCALE, ONE, coarseness, table_step
+from dsc._coding.entropy import Tables
 
 UNIT = 128  # of a knot, to the scale
 FARTHEST = (1 << 15) - 1  # of a knot

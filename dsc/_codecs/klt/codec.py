@@ -24,15 +24,15 @@ from safetensors import SafetensorError
 from safetensors.numpy import load
 
 from dsc._codecs.base import Array, Sample
-from dsc._codecs.coding.entropy import ESCAPE_OFFSET, SymbolDecoder, SymbolEncoder
-from dsc._codecs.coding.varint import pack_varint, unpack_varint
-from dsc._codecs.coding.weights_file import facts_of, save_with_facts, shipped_file
 from dsc._codecs.klt.blocks import from_coefficients
 from dsc._codecs.klt.learn import can_learn, coefficients_of, learn, weights_at
 from dsc._codecs.klt.model import PARTS, Model, parted
 from dsc._codecs.klt.rounding import loudness_of, rounded
 from dsc._codecs.klt.steps import OCTAVE, ONE
 from dsc._codecs.maps.base import TaskCodec
+from dsc._coding.entropy import ESCAPE_OFFSET, SymbolDecoder, SymbolEncoder
+from dsc._coding.varint import pack_varint, unpack_varint
+from dsc._coding.weights_file import facts_of, save_with_facts, shipped_file
 from dsc._schemas import Task, TaskKind
 from dsc._schemas.quality import DEFAULT_QUALITY
 from dsc.errors import CodecError

@@ -8,7 +8,6 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from dsc._codecs.coding.entropy import Tables
 from dsc._codecs.klt.blocks import EXACT, LONGEST, bands
 from dsc._codecs.klt.steps import OCTAVE, ONE, STEPS, step_number
 from dsc._codecs.klt.tables import (
@@ -20,6 +19,7 @@ from dsc._codecs.klt.tables import (
     no_counts,
     tables_of,
 )
+from dsc._coding.entropy import Tables
 
 WEIGHT_ONE = 256  # a weight of 1
 PARTS = 16  # of a step, in which coefficients come back

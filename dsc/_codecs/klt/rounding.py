@@ -9,9 +9,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from dsc._codecs.coding.entropy import ESCAPE_BITS, PRECISION
 from dsc._codecs.klt.model import Model
 from dsc._codecs.klt.tables import CLASSES, LOWEST, STARTS, Frequencies, reach
+from dsc._coding.entropy import ESCAPE_BITS, PRECISION
 
 BIT = 0.115  # squared steps that a bit is worth: 2 ln 2 / 12, where steps are fine
 LOUDER = 8  # quarters of octaves that are tried on both sides

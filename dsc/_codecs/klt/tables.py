@@ -10,8 +10,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from dsc._codecs.coding.entropy import PRECISION, Tables
 from dsc._codecs.klt.steps import OCTAVE
+from dsc._coding.entropy import PRECISION, Tables
 
 LOWEST, HIGHEST = -4 * OCTAVE, 4 * OCTAVE  # classes that have a table
 CLASSES = HIGHEST - LOWEST + 1

@@ -1,8 +1,8 @@
 """The codec `label-context`: label maps, bit for bit, one stream a task that requires nothing.
 
 A stream is what `dsc._codecs.label.scan` says, or of method CONTEXT: words of the entropy coder,
-which hold the map from coarse to fine (`dsc._codecs.context.lattice`), each pixel coded as one of
-the labels already known around it under what a network says (`dsc._codecs.context.coder`), then the
+which hold the map from coarse to fine (`dsc._coding.context.lattice`), each pixel coded as one of
+the labels already known around it under what a network says (`dsc._coding.context.coder`), then the
 palette.
 
 CONTEXT is always tried, SCAN where boundaries are not plainly smooth, and JPEG XL where something
@@ -14,15 +14,15 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from dsc._codecs.base import Array
-from dsc._codecs.coding.entropy import SymbolDecoder, SymbolEncoder
-from dsc._codecs.context.coder import decode_labels, encode_labels
-from dsc._codecs.context.lattice import Ids
-from dsc._codecs.context.network import LabelModel
-from dsc._codecs.context.weights import cached_model, shipped_file
 from dsc._codecs.label.likely import is_smooth
 from dsc._codecs.label.palette import Packed, index_named, put_palette
 from dsc._codecs.label.scan import LabelMethod, LabelScanCodec, channels_of, headed, little
 from dsc._codecs.maps.base import HEADER, MAX_SIDE, ModelTaskCodec
+from dsc._coding.context.coder import decode_labels, encode_labels
+from dsc._coding.context.lattice import Ids
+from dsc._coding.context.network import LabelModel
+from dsc._coding.context.weights import cached_model, shipped_file
+from dsc._coding.entropy import SymbolDecoder, SymbolEncoder
 from dsc._schemas import Effort, Task
 
 
@@ -34,7 +34,7 @@ class LabelContextCodec(ModelTaskCodec, LabelScanCodec):
     tasks
         Label maps of any integers.
     weights
-        A model file (`dsc._codecs.context.weights`).
+        A model file (`dsc._coding.context.weights`).
     """
 
     id: ClassVar[str] = "label-context"

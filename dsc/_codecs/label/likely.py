@@ -1,7 +1,7 @@
 """What is likely to code a label map in the fewest bytes, as far as it can be told in little time.
 
 Two coders of labels are there: networks that know boundaries of scenes
-(`dsc._codecs.context.coder`) and chances that learn from the map (`dsc._codecs.context.scan`).
+(`dsc._coding.context.coder`) and chances that learn from the map (`dsc._coding.context.scan`).
 Smooth boundaries take the former 2 to 25 % fewer bytes and twice the time; ragged ones, those of
 superpixels, and straight ones along rows and columns take the latter 0.2 to 0.9 of the bytes.
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc._codecs.base import Array
-from dsc._codecs.context.lattice import Ids
+from dsc._coding.context.lattice import Ids
 
 EVERY = 8  # rows, and columns, that are looked at
 SMOOTH = 1.0  # bits by the networks for each side of a pixel that is a boundary

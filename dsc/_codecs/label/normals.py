@@ -19,10 +19,10 @@ import numpy as np
 from dsc._codecs.base import Array, Codec, at_effort
 from dsc._codecs.canvas import Place
 from dsc._codecs.classical.av1 import Av1Codec
-from dsc._codecs.context.weights import shipped_file
 from dsc._codecs.label.codec import LabelContextCodec
 from dsc._codecs.label.directions import TOLERANCES_DEG, Directions
 from dsc._codecs.maps.base import LOSSY_ADVICE, ModelTaskCodec, TaskCodec
+from dsc._coding.context.weights import shipped_file
 from dsc._schemas import Effort, Quality, Task, TaskKind
 
 PICTURES = Av1Codec.id  # what a map is coded as where it is not made of planes

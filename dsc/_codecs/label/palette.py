@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from dsc import _kernels
 from dsc._codecs.base import Array
-from dsc._codecs.coding.entropy import SymbolDecoder, SymbolEncoder
-from dsc._codecs.context.escapes import MAX_LABELS
-from dsc._codecs.context.lattice import PHASES, Ids, Index, meeting_order
+from dsc._coding.context.escapes import MAX_LABELS
+from dsc._coding.context.lattice import PHASES, Ids, Index, meeting_order
+from dsc._coding.entropy import SymbolDecoder, SymbolEncoder
 from dsc.errors import BitstreamError
 
 MOST_CHANNELS = 8

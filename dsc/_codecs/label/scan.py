@@ -10,7 +10,7 @@ or, where they begin with 0xFF, a lossless JPEG XL codestream and nothing else.
 
 SCAN: words of the entropy coder, which hold the map row by row, each pixel coded as one of the
 labels already known around it under chances that learn from the map itself
-(`dsc._codecs.context.scan`), then the palette, then the byte `END`, without which a cut could pass
+(`dsc._coding.context.scan`), then the palette, then the byte `END`, without which a cut could pass
 for a map. CONSTANT: one pixel, little-endian. ZSTD: all of them, compressed. JPEG_XL: a lossless
 image file; it is only read.
 
@@ -26,10 +26,6 @@ import numpy as np
 
 from dsc._codecs.base import Array
 from dsc._codecs.canvas import Place
-from dsc._codecs.coding import jpeg_xl
-from dsc._codecs.coding.entropy import SymbolDecoder, SymbolEncoder
-from dsc._codecs.context.lattice import Ids
-from dsc._codecs.context.scan import decode_scan, encode_scan
 from dsc._codecs.label.likely import may_be_smaller, share_unlike
 from dsc._codecs.label.palette import (
     MOST_CHANNELS,
@@ -41,6 +37,10 @@ from dsc._codecs.label.palette import (
     write_names,
 )
 from dsc._codecs.maps.base import HEADER, MAX_SIDE, TaskCodec
+from dsc._coding import jpeg_xl
+from dsc._coding.context.lattice import Ids
+from dsc._coding.context.scan import decode_scan, encode_scan
+from dsc._coding.entropy import SymbolDecoder, SymbolEncoder
 from dsc._schemas import Effort, Task, TaskKind
 
 NOISE = 0.5  # share of pixels unlike their left neighbour above which a map is no label map
@@ -181,7 +181,7 @@ def channels_of(shape: tuple[int, ...]) -> int:
 
 
 def encode_by_scan(array: Array, ids: Ids, palette: Packed) -> bytes:
-    """Encode a map row by row; see `dsc._codecs.context.scan`."""
+    """Encode a map row by row; see `dsc._coding.context.scan`."""
     encoder = SymbolEncoder()
     order = encode_scan(encoder, ids)
     put_palette(encoder, palette[:, order], array.dtype, channels_of(array.shape))

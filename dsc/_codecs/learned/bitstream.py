@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dsc._codecs.context.mask import decode_mask, encode_mask
+from dsc._coding.context.mask import decode_mask, encode_mask
 from dsc._schemas import Task, TaskKind
 from dsc.errors import BitstreamError
 

@@ -23,7 +23,6 @@ import torch
 from torch import Tensor, nn
 
 from dsc._codecs.base import Array, Sample, check_array
-from dsc._codecs.coding.weights_file import shipped_file
 from dsc._codecs.latents import LatentBatch, Latents
 from dsc._codecs.learned.bitstream import Naming, shared_header, size_header, task_header
 from dsc._codecs.learned.codec_file import LoadedCodec, decoder_part, load_codec_file
@@ -35,6 +34,7 @@ from dsc._codecs.learned.planes import modality_of, to_planes
 from dsc._codecs.learned.sample_coder import encode_planes, unpack
 from dsc._codecs.learned.stream_coder import StreamCoder
 from dsc._codecs.learned.synthesis import to_arrays, to_tensors
+from dsc._coding.weights_file import shipped_file
 from dsc._schemas import Quality, Stream, Task
 from dsc.errors import CodecError, UnknownTaskError
 

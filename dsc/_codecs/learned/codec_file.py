@@ -23,9 +23,6 @@ import safetensors.torch
 import torch
 from numpy.typing import NDArray
 
-from dsc._codecs.coding.entropy import Tables, build_tables
-from dsc._codecs.coding.integer import IntegerConv
-from dsc._codecs.coding.weights_file import BIAS_LIMIT, LIMIT, check_self_test, metadata_of
 from dsc._codecs.learned.network.entropy import (
     Z_BUCKETS,
     Z_LIMIT,
@@ -35,6 +32,9 @@ from dsc._codecs.learned.network.entropy import (
 )
 from dsc._codecs.learned.network.model import ConditionalModel
 from dsc._codecs.learned.network.spec import ModelSpec
+from dsc._coding.entropy import Tables, build_tables
+from dsc._coding.integer import IntegerConv
+from dsc._coding.weights_file import BIAS_LIMIT, LIMIT, check_self_test, metadata_of
 from dsc._schemas.base import canonical_json
 from dsc.errors import BitstreamError, CodecError
 

@@ -14,8 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dsc._codecs.coding.entropy import Tables
-from dsc._codecs.coding.integer import clamp_through
 from dsc._codecs.learned.codec_file import (
     DECODER_MARK,
     decoder_part,
@@ -27,6 +25,8 @@ from dsc._codecs.learned.codec_file import (
 )
 from dsc._codecs.learned.network.differentiable import ConditionalNetwork
 from dsc._codecs.learned.network.entropy import Z_BUCKETS, Z_LIMIT, HyperPrior
+from dsc._coding.entropy import Tables
+from dsc._coding.integer import clamp_through
 from dsc.errors import CodecError
 
 SMALLEST = 1e-9

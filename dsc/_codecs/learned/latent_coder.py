@@ -7,8 +7,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dsc._codecs.coding.entropy import SymbolDecoder, SymbolEncoder, Tables
-from dsc._codecs.coding.steps import put_step, take_step
 from dsc._codecs.latents import StreamLatent
 from dsc._codecs.learned.network.entropy import (
     MEAN_STEPS,
@@ -20,6 +18,8 @@ from dsc._codecs.learned.network.entropy import (
     quantise_hyper,
 )
 from dsc._codecs.learned.network.rate import SymbolChooser
+from dsc._coding.entropy import SymbolDecoder, SymbolEncoder, Tables
+from dsc._coding.steps import put_step, take_step
 from dsc.errors import BitstreamError
 
 Predict = Callable[[Tensor], Prediction]

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dsc._codecs.coding.fill import fill_invalid
+from dsc._coding.fill import fill_invalid
 from dsc._schemas import Task, TaskKind
 
 Float = NDArray[np.float32]

@@ -2,7 +2,7 @@
 
 import hashlib
 
-from dsc._codecs.coding import weights_file
+from dsc._coding import weights_file
 
 KIND = "dsc machine-path 1"
 

@@ -19,10 +19,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from dsc._codecs.coding.fill import fill_invalid
-from dsc._codecs.coding.varint import pack_varint, unpack_varint
-from dsc._codecs.context.mask import decode_mask, encode_mask
 from dsc._codecs.maps.look_up import look_up
+from dsc._coding.context.mask import decode_mask, encode_mask
+from dsc._coding.fill import fill_invalid
+from dsc._coding.varint import pack_varint, unpack_varint
 from dsc._schemas import Effort, Task, TaskKind
 
 Array = NDArray[Any]

@@ -11,8 +11,8 @@ so that a sample has one bitstream.
 """
 
 from dsc._codecs.base import Array
-from dsc._codecs.coding.varint import pack_varint, unpack_varint
 from dsc._codecs.maps.base import HEADER, MASK_BIT, MAX_SIDE, METHOD_BITS, ImageCodec
+from dsc._coding.varint import pack_varint, unpack_varint
 from dsc._schemas import Task
 
 UNIT = 4  # pixels; 28, 32, 64, 84 and 96 are among its multiples

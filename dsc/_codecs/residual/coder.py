@@ -10,7 +10,7 @@ nor looked at.
 The tables are two-sided geometric distributions around a mean of 0, 1/4 or 1/2, some with more
 weight on zero. They are made by integer arithmetic alone, the same on every machine. Bytes: one bit
 a context, whether it is in use; a table number for each that is; words of
-`dsc._codecs.coding.entropy`.
+`dsc._coding.entropy`.
 
 The walk is compiled (`dsc/_kernels/residual.c`); the one here is its twin.
 """
@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc import _kernels
-from dsc._codecs.coding.entropy import ESCAPE_BITS, PRECISION, SymbolDecoder, SymbolEncoder, Tables
+from dsc._coding.entropy import ESCAPE_BITS, PRECISION, SymbolDecoder, SymbolEncoder, Tables
 from dsc.errors import BitstreamError
 
 Int = NDArray[np.int32]

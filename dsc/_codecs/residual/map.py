@@ -28,9 +28,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc._codecs.base import Array
-from dsc._codecs.context.mask import decode_mask, encode_mask
 from dsc._codecs.residual.bound import UNIT, Steps
 from dsc._codecs.residual.coder import decode_planes, encode_planes
+from dsc._coding.context.mask import decode_mask, encode_mask
 from dsc._schemas import Task
 from dsc.errors import CodecError
 

@@ -13,11 +13,11 @@ import numpy as np
 
 from dsc._codecs.base import Array
 from dsc._codecs.classical.av1_small import QUANTISER_BITS, Av1SmallCodec
-from dsc._codecs.coding.varint import unpack_varint
 from dsc._codecs.maps.base import METHOD_BITS, Method, ModelTaskCodec
 from dsc._codecs.maps.small import SIDE_BYTES, UNITS_AT
 from dsc._codecs.restored.network import restore
 from dsc._codecs.restored.weights import cached_network, shipped_file
+from dsc._coding.varint import unpack_varint
 from dsc._schemas import Task, TaskKind
 
 

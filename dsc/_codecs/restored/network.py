@@ -3,7 +3,7 @@
 Pixels of s×s squares are channels, so that the layers run at 1/s of the resolution. Every block
 adds to x what a 1×1 convolution makes of a rectified depthwise one. All results are integers that
 are the same on every machine, in any batch and for any number of threads
-(`dsc._codecs.coding.integer`): a restored picture is as certain as a decoded one.
+(`dsc._coding.integer`): a restored picture is as certain as a decoded one.
 
 How coarsely a picture was quantised goes in as one more plane, so that one network serves all
 qualities, and scales the correction: a fine quantiser leaves little to restore, and below a
@@ -19,8 +19,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dsc._codecs.coding.integer import IntegerConv, clamp_through, round_half_up
-from dsc._codecs.coding.weights_file import LIMIT
+from dsc._coding.integer import IntegerConv, clamp_through, round_half_up
+from dsc._coding.weights_file import LIMIT
 
 MIDDLE = 128  # pixels go in as their distance from it
 MIDDLE_QUANTISER, QUANTISER_UNIT = 31, 2

@@ -16,20 +16,20 @@ import safetensors.numpy
 import torch
 from numpy.typing import NDArray
 
-from dsc._codecs.coding import weights_file
-from dsc._codecs.coding.weights_file import (
-    LIMIT,
-    MAX_FAN_IN,
-    check_self_test,
-    facts_of,
-    save_with_facts,
-)
 from dsc._codecs.restored.network import (
     FIRST_QUANTISER,
     LAST_QUANTISER,
     RestorationNetwork,
     Shape,
     restore,
+)
+from dsc._coding import weights_file
+from dsc._coding.weights_file import (
+    LIMIT,
+    MAX_FAN_IN,
+    check_self_test,
+    facts_of,
+    save_with_facts,
 )
 from dsc.errors import BitstreamError
 

@@ -37,7 +37,6 @@ from dsc._codecs.canvas import Place
 from dsc._codecs.classical.av1 import Av1Codec, av1_level
 from dsc._codecs.classical.dav1d import Picture
 from dsc._codecs.classical.planes import look_up_picture
-from dsc._codecs.coding.varint import pack_varint, unpack_varint
 from dsc._codecs.maps.look_up import look_up
 from dsc._codecs.maps.lossy import LossyHeader, fill_image, native_table, steps_of_counts
 from dsc._codecs.sequence.libaom import STEPS, Kind, Search
@@ -45,6 +44,7 @@ from dsc._codecs.sequence.masks import Learned, decode_mask, encode_mask
 from dsc._codecs.sequence.runs import encode_by_runs
 from dsc._codecs.sequence.tree import layer_of
 from dsc._codecs.sequence.video import CodedFrame, decode_frames, encode_frames
+from dsc._coding.varint import pack_varint, unpack_varint
 from dsc._schemas import Access, Effort, Task, TaskKind
 
 STILL, FIRST, NEXT = range(3)

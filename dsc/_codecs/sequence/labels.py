@@ -24,15 +24,15 @@ from numpy.typing import NDArray
 
 from dsc._codecs.base import Array
 from dsc._codecs.canvas import Place
-from dsc._codecs.coding.entropy import SymbolDecoder, SymbolEncoder
-from dsc._codecs.context.escapes import MAX_LABELS
-from dsc._codecs.context.lattice import Ids
 from dsc._codecs.label.codec import LabelContextCodec
 from dsc._codecs.label.palette import get_palette, index_labels, name_labels, put_palette
 from dsc._codecs.sequence.runs import encode_by_runs
 from dsc._codecs.sequence.tracks import Learned, decode_track, encode_track
 from dsc._codecs.sequence.tree import layer_of, structure
 from dsc._codecs.sequence.video import CodedFrame
+from dsc._coding.context.escapes import MAX_LABELS
+from dsc._coding.context.lattice import Ids
+from dsc._coding.entropy import SymbolDecoder, SymbolEncoder
 from dsc._schemas import Access, Effort, Task, TaskKind
 
 STILL, NEXT = range(2)

@@ -1,6 +1,6 @@
 """Masks of a recording: each pixel under what its own mask and the one before it say.
 
-Row by row, as in `dsc._codecs.context.raster`, whose ten pixels are one pattern of a pixel. The
+Row by row, as in `dsc._coding.context.raster`, whose ten pixels are one pattern of a pixel. The
 other has the six nearest of them and nine of the mask of an earlier frame, around the same place.
 What was learned goes on from frame to frame: a frame begins with what the frame before it in its
 chain has learned, so that all is a function of what the frame needs. The first frame of a chain has
@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc import _kernels
-from dsc._codecs.coding.entropy import AnsReader, SymbolDecoder, SymbolEncoder
-from dsc._codecs.coding.mixing import (
+from dsc._coding.entropy import AnsReader, SymbolDecoder, SymbolEncoder
+from dsc._coding.mixing import (
     Counts,
     Port,
     Writing,

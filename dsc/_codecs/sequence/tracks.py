@@ -1,7 +1,7 @@
 """Label maps that follow one another: each pixel is what moved there, or else like a neighbour.
 
 Every block of 16×16 pixels has a vector, which says what of an earlier map is expected in it. Row
-by row, a pixel is that label or not, under two patterns (`dsc._codecs.coding.mixing`): whether
+by row, a pixel is that label or not, under two patterns (`dsc._coding.mixing`): whether
 what was expected came true around it, and what shape the expected labels have there. A pixel that
 is not is asked whether it is like each of eight labels around it, or else is any label at all. What
 was learned goes on from frame to frame, as of `dsc._codecs.sequence.masks`.
@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc import _kernels
-from dsc._codecs.coding.entropy import AnsReader, SymbolDecoder, SymbolEncoder
-from dsc._codecs.coding.mixing import (
+from dsc._coding.context.lattice import Ids
+from dsc._coding.entropy import AnsReader, SymbolDecoder, SymbolEncoder
+from dsc._coding.mixing import (
     ONE,
     Counts,
     Port,
@@ -30,7 +31,6 @@ from dsc._codecs.coding.mixing import (
     reading,
     weights_start,
 )
-from dsc._codecs.context.lattice import Ids
 from dsc.errors import BitstreamError
 
 BLOCK, FARTHEST, LENGTHS = 16, 31, 6  # a difference of two moves has at most so many bits

@@ -2,8 +2,8 @@
 
 - As a map of children (`Partition.children`), by the network of `label-context`: where few edges
   are long.
-- As that map row by row (`dsc._codecs.context.scan`): where a region has many small parts.
-- Within the coarser partition, row by row (`dsc._codecs.context.within`): where edges go on, or end
+- As that map row by row (`dsc._coding.context.scan`): where a region has many small parts.
+- Within the coarser partition, row by row (`dsc._coding.context.within`): where edges go on, or end
   at known ones. Classes are then numbered in the order in which they are met.
 """
 
@@ -13,14 +13,14 @@ from enum import IntEnum
 
 import numpy as np
 
-from dsc._codecs.coding.entropy import SymbolDecoder, SymbolEncoder
-from dsc._codecs.context.coder import decode_labels, encode_labels
-from dsc._codecs.context.lattice import Ids
-from dsc._codecs.context.network import LabelModel
-from dsc._codecs.context.scan import decode_scan, encode_scan
-from dsc._codecs.context.within import as_met, decode_within, encode_within
 from dsc._codecs.label.palette import index_labels
 from dsc._codecs.surfaces.partition import Partition
+from dsc._coding.context.coder import decode_labels, encode_labels
+from dsc._coding.context.lattice import Ids
+from dsc._coding.context.network import LabelModel
+from dsc._coding.context.scan import decode_scan, encode_scan
+from dsc._coding.context.within import as_met, decode_within, encode_within
+from dsc._coding.entropy import SymbolDecoder, SymbolEncoder
 
 
 class Way(IntEnum):

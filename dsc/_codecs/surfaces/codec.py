@@ -36,8 +36,6 @@ import numpy as np
 
 from dsc._codecs.base import Array, Sample, check_array
 from dsc._codecs.classical.av1 import Av1Codec
-from dsc._codecs.coding.entropy import SymbolDecoder
-from dsc._codecs.context.weights import cached_model, shipped_file
 from dsc._codecs.label.codec import LabelContextCodec
 from dsc._codecs.label.normals import NormalPaletteCodec
 from dsc._codecs.label.scan import LabelScanCodec
@@ -58,6 +56,8 @@ from dsc._codecs.surfaces.encoding import (
 )
 from dsc._codecs.surfaces.normals import Directions
 from dsc._codecs.surfaces.partition import Partition
+from dsc._coding.context.weights import cached_model, shipped_file
+from dsc._coding.entropy import SymbolDecoder
 from dsc._schemas import Effort, Quality, Stream, Task, TaskKind
 from dsc.errors import LIST_DAMAGE, BitstreamError, CodecError, UnknownTaskError
 

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc import _kernels
-from dsc._codecs.coding.entropy import SymbolDecoder, SymbolEncoder
 from dsc._codecs.surfaces.partition import Int, Partition
+from dsc._coding.entropy import SymbolDecoder, SymbolEncoder
 
 MANTISSA = 10
 MOST_CODE = 52 << MANTISSA  # K is below 2^52

@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc._codecs.base import Array
-from dsc._codecs.coding.entropy import SymbolEncoder
-from dsc._codecs.context.network import LabelModel
 from dsc._codecs.label.directions import ANGLE_BITS, Errors, angles_between
 from dsc._codecs.surfaces.children import Way, shortest, ways_with
 from dsc._codecs.surfaces.depth import Planes
 from dsc._codecs.surfaces.fitting import Depths, Fitting
 from dsc._codecs.surfaces.merging import Budget
 from dsc._codecs.surfaces.partition import Partition
+from dsc._coding.context.network import LabelModel
+from dsc._coding.entropy import SymbolEncoder
 from dsc._schemas import Effort
 
 Bool = NDArray[np.bool_]

@@ -23,10 +23,10 @@ from math import isqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from dsc._codecs.coding.entropy import SymbolDecoder, SymbolEncoder
 from dsc._codecs.label.palette import write_names
 from dsc._codecs.surfaces.moments import ORDERS, solved, terms, unit_vectors
 from dsc._codecs.surfaces.partition import MOST, Int, Partition
+from dsc._coding.entropy import SymbolDecoder, SymbolEncoder
 
 CURVED, NOTHING = -1, -2
 COUNT = 1 << 16

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from dsc import _kernels
 from dsc._codecs.base import Array
-from dsc._codecs.context.lattice import Ids
 from dsc._codecs.label.palette import index_labels
+from dsc._coding.context.lattice import Ids
 
 MOST = 0xFFFE  # classes of a partition
 ROUNDS = 3  # of numbering children: at first, not all neighbours have numbers

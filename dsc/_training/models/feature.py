@@ -27,7 +27,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dsc._codecs.coding.integer import round_half_up
 from dsc._codecs.learned.feature.network import FeatureNetwork
 from dsc._codecs.learned.feature.spec import FeatureSpec
 from dsc._codecs.learned.network.differentiable import predict_all
@@ -40,6 +39,7 @@ from dsc._codecs.learned.network.entropy import (
 from dsc._codecs.learned.network.klt import set_pointwise
 from dsc._codecs.learned.network.model import ANCHORS
 from dsc._codecs.learned.network.rate import bits_of, gaussian_likelihood
+from dsc._coding.integer import round_half_up
 from dsc._training.average import WeightAverage
 
 ERROR_WEIGHT = 0.3  # α

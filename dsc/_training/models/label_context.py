@@ -14,12 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dsc._codecs.coding.entropy import Tables, build_tables
-from dsc._codecs.coding.integer import round_half_up
-from dsc._codecs.coding.weights_file import LIMIT
-from dsc._codecs.context import escapes
-from dsc._codecs.context.coder import CALM_TABLES, walk
-from dsc._codecs.context.lattice import (
+from dsc._coding.context import escapes
+from dsc._coding.context.coder import CALM_TABLES, walk
+from dsc._coding.context.lattice import (
     LEVELS,
     PHASES,
     Grid,
@@ -29,8 +26,8 @@ from dsc._codecs.context.lattice import (
     pixels_of,
     steps_of,
 )
-from dsc._codecs.context.neighbours import CALM, FEATURES, calmness, contexts
-from dsc._codecs.context.network import (
+from dsc._coding.context.neighbours import CALM, FEATURES, calmness, contexts
+from dsc._coding.context.network import (
     DECISIONS,
     HIGHEST,
     LOGIT_LEVELS,
@@ -39,6 +36,9 @@ from dsc._codecs.context.network import (
     LabelModel,
     Layer,
 )
+from dsc._coding.entropy import Tables, build_tables
+from dsc._coding.integer import round_half_up
+from dsc._coding.weights_file import LIMIT
 
 HIDDEN = (96, 32)
 LOGIT_UNIT = 10.0  # integer logits in a natural unit
@@ -56,7 +56,7 @@ def train(
     Parameters
     ----------
     maps
-        (H, W) uint16, each numbered by `dsc._codecs.context.lattice.meeting_order`.
+        (H, W) uint16, each numbered by `dsc._coding.context.lattice.meeting_order`.
     steps
         Updates of each phase's network.
     log

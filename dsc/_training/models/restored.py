@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dsc._codecs.classical.av1_small import Av1SmallCodec
-from dsc._codecs.coding.integer import BIAS_UNIT, IntegerConv, round_half_up
-from dsc._codecs.coding.weights_file import LIMIT
 from dsc._codecs.restored.codec import quantiser_of
 from dsc._codecs.restored.network import FIRST_QUANTISER, RestorationNetwork, Shape
+from dsc._coding.integer import BIAS_UNIT, IntegerConv, round_half_up
+from dsc._coding.weights_file import LIMIT
 from dsc._schemas import Quality, Task, TaskKind
 
 SHAPE = Shape(stride=2, width=32, blocks=6)

@@ -18,7 +18,6 @@ import torch
 from torch import Tensor
 
 from dsc._codecs.base import Array, Sample, check_array
-from dsc._codecs.coding.weights_file import shipped_file
 from dsc._codecs.latents import StreamLatent
 from dsc._codecs.learned.feature.weights import (
     CodedLayer,
@@ -29,6 +28,7 @@ from dsc._codecs.learned.feature.weights import (
 from dsc._codecs.learned.latent_coder import LatentCoder
 from dsc._codecs.learned.network.entropy import MEAN_STEPS, Prediction
 from dsc._codecs.learned.network.rate import SymbolChooser
+from dsc._coding.weights_file import shipped_file
 from dsc._schemas import Quality, Stream, Task, TaskKind
 from dsc.errors import BitstreamError, CodecError, UnknownTaskError
 

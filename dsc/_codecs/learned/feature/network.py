@@ -9,11 +9,11 @@ another one after, which may shrink (Cui et al., "Asymmetric gained deep image c
 import torch
 from torch import Tensor, nn
 
-from dsc._codecs.coding.integer import IntegerConv
 from dsc._codecs.learned.feature.spec import FeatureSpec
 from dsc._codecs.learned.network.entropy import StreamEntropy
 from dsc._codecs.learned.network.layers import pointwise
 from dsc._codecs.learned.network.model import ANCHORS, Gain
+from dsc._coding.integer import IntegerConv
 
 
 class FeatureNetwork(nn.Module):

@@ -20,7 +20,7 @@ class FeatureSpec:
     hyper_width, hyper_latents
         Channels of the entropy networks and of ẑ.
     context_steps
-        In how many steps the latent is coded (`dsc._codecs.coding.steps`).
+        In how many steps the latent is coded (`dsc._coding.steps`).
     """
 
     channels: int

@@ -17,9 +17,6 @@ import safetensors.torch
 import torch
 from numpy.typing import NDArray
 
-from dsc._codecs.coding.entropy import Tables
-from dsc._codecs.coding.integer import IntegerConv
-from dsc._codecs.coding.weights_file import check_self_test, facts_of, save_with_facts
 from dsc._codecs.learned.codec_file import (
     check_integers,
     gaussian_tables,
@@ -29,6 +26,9 @@ from dsc._codecs.learned.codec_file import (
 )
 from dsc._codecs.learned.feature.network import FeatureNetwork
 from dsc._codecs.learned.feature.spec import FeatureSpec
+from dsc._coding.entropy import Tables
+from dsc._coding.integer import IntegerConv
+from dsc._coding.weights_file import check_self_test, facts_of, save_with_facts
 from dsc.errors import BitstreamError
 
 KIND = "dsc feature-learned 1"

@@ -17,8 +17,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dsc._codecs.coding.integer import round_half_up
-from dsc._codecs.coding.steps import step_mask
 from dsc._codecs.learned.network.entropy import (
     MEAN_STEPS,
     Prediction,
@@ -34,6 +32,8 @@ from dsc._codecs.learned.network.model import ConditionalModel, Given, lambdas
 from dsc._codecs.learned.network.rate import bits_of, gaussian_likelihood
 from dsc._codecs.learned.network.spec import SHARED, ModelSpec, sized
 from dsc._codecs.learned.network.trainable import Coded
+from dsc._coding.integer import round_half_up
+from dsc._coding.steps import step_mask
 
 PREDICTION_LAMBDA = 1e-3  # weight of a prediction's own error while it trains
 

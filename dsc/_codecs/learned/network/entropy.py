@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dsc._codecs.coding.integer import BIAS_UNIT, IntegerConv, clamp_through, round_half_up
-from dsc._codecs.coding.steps import StepNetwork, take_step
-from dsc._codecs.coding.weights_file import LIMIT
 from dsc._codecs.learned.network.layers import GatedBlock, pointwise
+from dsc._coding.integer import BIAS_UNIT, IntegerConv, clamp_through, round_half_up
+from dsc._coding.steps import StepNetwork, take_step
+from dsc._coding.weights_file import LIMIT
 
 MEAN_STEPS = 16  # the mean of a latent is coded in sixteenths of a quantiser step
 MEAN_LIMIT = 4095
@@ -135,7 +135,7 @@ class Prediction(NamedTuple):
 class HyperSynthesis(nn.Module):
     """The integer network from (ẑ, quality[, ŷ of required streams]) to a `Prediction`.
 
-    Everything here is integers in float32; see `dsc._codecs.coding.integer`.
+    Everything here is integers in float32; see `dsc._coding.integer`.
 
     Parameters
     ----------

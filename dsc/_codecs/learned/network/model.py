@@ -16,7 +16,6 @@ from typing import TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from dsc._codecs.coding.integer import IntegerConv
 from dsc._codecs.learned.network.entropy import StreamEntropy
 from dsc._codecs.learned.network.layers import (
     GatedBlock,
@@ -28,6 +27,7 @@ from dsc._codecs.learned.network.layers import (
     pointwise,
 )
 from dsc._codecs.learned.network.spec import SHARED, ModalitySpec, ModelSpec
+from dsc._coding.integer import IntegerConv
 
 M = TypeVar("M", bound=nn.Module)
 

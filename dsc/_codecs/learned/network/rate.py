@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dsc._codecs.coding.entropy import Tables
 from dsc._codecs.learned.network.entropy import SCALE_LEVELS, SCALE_MAX, SCALE_MIN
+from dsc._coding.entropy import Tables
 
 LOG_SCALE_STEP = math.log(SCALE_MAX / SCALE_MIN) / (SCALE_LEVELS - 1)
 # What a squared quantiser step of error is worth to the encoder, in bits. Found on NYUv2 frames at

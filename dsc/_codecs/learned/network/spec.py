@@ -71,7 +71,7 @@ class ModelSpec:
         nothing.
     context_steps
         1: a latent's parameters come from ẑ and required streams alone; 2 or 4: it is coded in so
-        many steps, each of which sees the ones before (`dsc._codecs.coding.steps`).
+        many steps, each of which sees the ones before (`dsc._coding.steps`).
     guided
         Analysis and synthesis also see the decoded planes of required streams.
     """

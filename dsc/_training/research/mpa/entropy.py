@@ -11,7 +11,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from dsc._codecs.coding.integer import round_half_up
 from dsc._codecs.learned.network.entropy import (
     MEAN_STEPS,
     HyperAnalysis,
@@ -22,6 +21,7 @@ from dsc._codecs.learned.network.entropy import (
     quantise_hyper,
 )
 from dsc._codecs.learned.network.rate import bits_of, gaussian_likelihood
+from dsc._coding.integer import round_half_up
 from dsc._training.research.mpa.levels import LEVELS, LevelGain, by_level, rate_lambda
 from dsc._training.research.mpa.spec import CodecSpec
 

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dsc import _kernels
-from dsc._codecs.coding.entropy import SymbolDecoder, SymbolEncoder
-from dsc._codecs.context.escapes import MAX_LABELS
-from dsc._codecs.context.scan import decode_scan, encode_scan
+from dsc._coding.context.escapes import MAX_LABELS
+from dsc._coding.context.scan import decode_scan, encode_scan
+from dsc._coding.entropy import SymbolDecoder, SymbolEncoder
 from dsc.errors import BitstreamError
 from tests.codecs.test_label_codec import blobs, ragged
 from tests.kernels import use_kernels

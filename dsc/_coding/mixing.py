@@ -1,7 +1,7 @@
 """Binary decisions under chances that learn, and some of them mixed into one; all is integers.
 
 A *pattern* is what is known around a decision, as a number. Its chance of a set bit begins at even
-odds and moves to what is seen as in `dsc._codecs.context.raster`. Where several kinds of patterns
+odds and moves to what is seen as in `dsc._coding.context.raster`. Where several kinds of patterns
 are looked at, their logits are added under weights, which move so that the sum would have been
 nearer to what was seen: logistic mixing (Mahoney 2005, "Adaptive weighing of context models for
 lossless data compression", equations 4 to 6). Logits are in 1/256, a mixed chance has twelve bits,
@@ -18,7 +18,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from dsc._codecs.coding.entropy import ANS_BITS, AnsReader
+from dsc._coding.entropy import ANS_BITS, AnsReader
 
 ONE = 1 << ANS_BITS
 MOST_SEEN = 1023  # decisions of a pattern after which it no longer learns more slowly

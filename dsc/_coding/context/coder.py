@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc import _kernels
-from dsc._codecs.coding.entropy import SymbolDecoder, SymbolEncoder, Tables
-from dsc._codecs.context import escapes
-from dsc._codecs.context.lattice import (
+from dsc._coding.context import escapes
+from dsc._coding.context.lattice import (
     LEVELS,
     MARGIN,
     PHASES,
@@ -27,8 +26,9 @@ from dsc._codecs.context.lattice import (
     pixels_of,
     steps_of,
 )
-from dsc._codecs.context.neighbours import CALM, NO_LABEL, calmness, contexts
-from dsc._codecs.context.network import DECISIONS, LabelModel, compiled_model
+from dsc._coding.context.neighbours import CALM, NO_LABEL, calmness, contexts
+from dsc._coding.context.network import DECISIONS, LabelModel, compiled_model
+from dsc._coding.entropy import SymbolDecoder, SymbolEncoder, Tables
 from dsc.errors import BitstreamError
 
 CHUNK = 1 << 11  # pixels whose contexts are held at once
@@ -45,7 +45,7 @@ def encode_labels(
     ----------
     labels
         (H, W) uint16, numbered in the order in which they are met
-        (`dsc._codecs.context.lattice.meeting_order`).
+        (`dsc._coding.context.lattice.meeting_order`).
     most_bits
         Encoding may end early where it takes more.
 
@@ -131,7 +131,7 @@ def walk(port: Port, model: LabelModel, size: tuple[int, int], truth: Ids | None
         (H, W)
     truth
         (H, W) uint16 labels, numbered in the order in which they are met
-        (`dsc._codecs.context.lattice.meeting_order`); None when they are to be read.
+        (`dsc._coding.context.lattice.meeting_order`); None when they are to be read.
 
     Returns
     -------

@@ -10,7 +10,7 @@ After the pixels comes a mark of eight bits. A coder whose words have run out gi
 ever and ends as it should, so that without the mark a cut could pass for a mask.
 
 Holes of a Kinect take 3 to 10 % less than by the label network, and a quarter of its time: a pixel
-is one symbol of the entropy coder (`dsc._codecs.coding.entropy`), and noise takes no longer than
+is one symbol of the entropy coder (`dsc._coding.entropy`), and noise takes no longer than
 three times that.
 """
 
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc import _kernels
-from dsc._codecs.coding.entropy import ANS_BITS, AnsReader, SymbolDecoder, SymbolEncoder
+from dsc._coding.entropy import ANS_BITS, AnsReader, SymbolDecoder, SymbolEncoder
 from dsc.errors import BitstreamError
 
 Mask = NDArray[np.bool_]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from dsc import _kernels
-from dsc._codecs.context.mask import (
+from dsc._coding.context.mask import (
     ALL_SET,
     BROTLI,
     CONTEXT_SET,
@@ -20,7 +20,7 @@ from dsc._codecs.context.mask import (
     decode_mask,
     encode_mask,
 )
-from dsc._codecs.context.raster import decode_rows, encode_rows
+from dsc._coding.context.raster import decode_rows, encode_rows
 from dsc._schemas import Effort
 from dsc.errors import BitstreamError
 from tests.kernels import use_kernels
@@ -109,7 +109,7 @@ def test_each_method_is_used_where_it_is_smaller():
 def test_the_label_network_is_left_out_where_there_are_many_holes(monkeypatch):
     tried = []
     monkeypatch.setattr(
-        "dsc._codecs.context.mask._encode_context", lambda mask: tried.append(mask) or b"." * 10**6
+        "dsc._coding.context.mask._encode_context", lambda mask: tried.append(mask) or b"." * 10**6
     )
     for effort in (Effort.FAST, Effort.DEFAULT):
         encode_mask(many_small_holes(), effort)
@@ -121,7 +121,7 @@ def test_the_label_network_is_left_out_where_there_are_many_holes(monkeypatch):
 
 
 def test_what_is_too_large_for_rows_is_packed_bits(monkeypatch):
-    monkeypatch.setattr("dsc._codecs.context.mask.MOST_BY_ROWS", 97 * 131 - 1)
+    monkeypatch.setattr("dsc._coding.context.mask.MOST_BY_ROWS", 97 * 131 - 1)
     data = encode_mask(ragged_mask(), Effort.FAST)
     assert data[0] == BROTLI
     assert np.array_equal(decode_mask(data, 97, 131), ragged_mask())

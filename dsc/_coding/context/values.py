@@ -4,7 +4,7 @@ A value is its distance from what the pixels on the left, above and between pred
 detector of LOCO-I; Weinberger, Seroussi, Sapiro 2000). The distance is a row of decisions: is it
 none, is it negative, is it longer than 1, 2 ... `MOST_LONGER`; what is beyond is a number of bits
 and then bits. Each is coded under seven patterns of what is around, mixed by weights that learn
-(`dsc._codecs.coding.mixing`): neighbours' distances from the prediction, near and far, the errors
+(`dsc._coding.mixing`): neighbours' distances from the prediction, near and far, the errors
 of their own predictions, what straight lines would go on to, and alone how large errors are.
 Nothing is trained, and all of it is integers.
 
@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc import _kernels
-from dsc._codecs.coding.entropy import AnsReader, SymbolDecoder, SymbolEncoder
-from dsc._codecs.coding.mixing import (
+from dsc._coding.entropy import AnsReader, SymbolDecoder, SymbolEncoder
+from dsc._coding.mixing import (
     ONE,
     TRUSTS,
     Counts,

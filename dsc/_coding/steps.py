@@ -17,8 +17,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
-from dsc._codecs.coding.integer import IntegerConv
-from dsc._codecs.coding.weights_file import LIMIT
+from dsc._coding.integer import IntegerConv
+from dsc._coding.weights_file import LIMIT
 
 SCALE_TURN = 63  # a correction may lead from any scale index to any other
 MEAN_TURN = 4095

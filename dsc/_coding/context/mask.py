@@ -3,7 +3,7 @@
 Layout: no bytes when no pixel is set; else ``u8 method`` and the method's own data. Methods: 0,
 every pixel is set (no data); 1, the flat mask packed to bits (`numpy.packbits`), brotli; 2, JPEG XL
 lossless of the 0/1 image; 3 and 4, the two labels of `label-context` as entropy-coded words, the
-first pixel unset (3) or set (4); 5, its rows as entropy-coded words (`dsc._codecs.context.raster`).
+first pixel unset (3) or set (4); 5, its rows as entropy-coded words (`dsc._coding.context.raster`).
 
 The smallest is kept. A 640×480 Kinect frame takes 900 to 1,600 bytes by method 5, in 0.8 ms, less
 than its picture takes to decode; by the label network 950 to 1,750 in 3 to 4 ms, by JPEG XL 1,400
@@ -12,7 +12,7 @@ few round holes, so it is tried where few bytes say that the holes are few and t
 `Effort.BEST` always tries it. Method 2 wins nowhere by more than half a percent, so that it is only
 read. ``python -m benchmarks masks`` prints bytes and times.
 
-Methods 3 and 4 mean one model file for ever (`dsc._codecs.context.weights.SHIPPED`): a better model
+Methods 3 and 4 mean one model file for ever (`dsc._coding.context.weights.SHIPPED`): a better model
 is a new method.
 """
 
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dsc._codecs.context.raster import decode_rows, encode_rows
+from dsc._coding.context.raster import decode_rows, encode_rows
 from dsc._schemas import Effort
 from dsc.errors import BitstreamError
 
@@ -58,9 +58,9 @@ def _pack_bits(mask: NDArray[np.bool_]) -> bytes:
 
 
 def _encode_context(mask: NDArray[np.bool_]) -> bytes:
-    from dsc._codecs.coding.entropy import SymbolEncoder
-    from dsc._codecs.context.coder import encode_labels
-    from dsc._codecs.context.weights import shipped_model
+    from dsc._coding.context.coder import encode_labels
+    from dsc._coding.context.weights import shipped_model
+    from dsc._coding.entropy import SymbolEncoder
 
     encoder = SymbolEncoder()
     ids = (mask != mask[0, 0]).astype(np.uint16)
@@ -128,9 +128,9 @@ def _decode_jpeg_xl(body: bytes, height: int, width: int) -> NDArray[np.bool_]:
 
 
 def _decode_context(body: bytes, height: int, width: int) -> NDArray[np.bool_]:
-    from dsc._codecs.coding.entropy import SymbolDecoder
-    from dsc._codecs.context.coder import decode_labels
-    from dsc._codecs.context.weights import shipped_model
+    from dsc._coding.context.coder import decode_labels
+    from dsc._coding.context.weights import shipped_model
+    from dsc._coding.entropy import SymbolDecoder
 
     decoder = SymbolDecoder(body)
     ids = decode_labels(decoder, shipped_model(), height, width)

@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dsc import _kernels
-from dsc._codecs.coding.entropy import SymbolDecoder, SymbolEncoder
-from dsc._codecs.context.coder import decode_labels, encode_labels
-from dsc._codecs.context.escapes import MAX_LABELS
-from dsc._codecs.context.lattice import LEVELS, PHASES
-from dsc._codecs.context.neighbours import FEATURES
-from dsc._codecs.context.network import ONE, LabelModel, Layer, compiled_model
-from dsc._codecs.context.weights import shipped_model
 from dsc._codecs.label.palette import index_labels, name_labels
+from dsc._coding.context.coder import decode_labels, encode_labels
+from dsc._coding.context.escapes import MAX_LABELS
+from dsc._coding.context.lattice import LEVELS, PHASES
+from dsc._coding.context.neighbours import FEATURES
+from dsc._coding.context.network import ONE, LabelModel, Layer, compiled_model
+from dsc._coding.context.weights import shipped_model
+from dsc._coding.entropy import SymbolDecoder, SymbolEncoder
 from dsc.errors import BitstreamError
 from tests.kernels import use_kernels
 

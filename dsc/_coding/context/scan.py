@@ -1,7 +1,7 @@
 """Label maps row by row: each pixel is like the one on its left, or else like another one near it.
 
 Nothing is trained: chances begin at even odds and move to what the map itself shows
-(`dsc._codecs.coding.mixing`), so that ragged regions cost what they must, whatever they are of.
+(`dsc._coding.mixing`), so that ragged regions cost what they must, whatever they are of.
 Contexts compare labels and never look at their values. In the order of coding:
 
 - A pixel is *calm* where the two on its left, five above it and five above those are alike. A run
@@ -22,8 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc import _kernels
-from dsc._codecs.coding.entropy import AnsReader, SymbolDecoder, SymbolEncoder
-from dsc._codecs.coding.mixing import (
+from dsc._coding.context.escapes import MAX_LABELS
+from dsc._coding.context.lattice import Ids
+from dsc._coding.entropy import AnsReader, SymbolDecoder, SymbolEncoder
+from dsc._coding.mixing import (
     TRUSTS,
     Counts,
     Port,
@@ -33,8 +35,6 @@ from dsc._codecs.coding.mixing import (
     hash_key,
     reading,
 )
-from dsc._codecs.context.escapes import MAX_LABELS
-from dsc._codecs.context.lattice import Ids
 from dsc.errors import BitstreamError
 
 ABOVE, LEFT, RIGHT = 4, 3, 5  # rows above the map and columns beside it that are read

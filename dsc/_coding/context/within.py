@@ -1,7 +1,7 @@
 """Label maps row by row, where it is known within which region each pixel is.
 
 The regions are those of a coarser map: a label is of one region, and what parts regions parts
-labels. It is as `dsc._codecs.context.scan`, but
+labels. It is as `dsc._coding.context.scan`, but
 
 - where a region is met, one decision says whether it has one label; if so, no more is said of it;
 - its first label costs nothing; a pixel is asked about labels of its own region alone, and a
@@ -20,11 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc import _kernels
-from dsc._codecs.coding.entropy import AnsReader, SymbolDecoder, SymbolEncoder
-from dsc._codecs.coding.mixing import Counts, Port, Writing, reading
-from dsc._codecs.context.escapes import MAX_LABELS
-from dsc._codecs.context.lattice import Ids
-from dsc._codecs.context.scan import (
+from dsc._coding.context.escapes import MAX_LABELS
+from dsc._coding.context.lattice import Ids
+from dsc._coding.context.scan import (
     ABOVE,
     AROUND,
     FAR,
@@ -43,6 +41,8 @@ from dsc._codecs.context.scan import (
     first_weights,
     hashed,
 )
+from dsc._coding.entropy import AnsReader, SymbolDecoder, SymbolEncoder
+from dsc._coding.mixing import Counts, Port, Writing, reading
 from dsc.errors import BitstreamError
 
 WHOLE = PATTERNS

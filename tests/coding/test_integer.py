@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from dsc._codecs.coding.integer import IntegerConv
-from dsc._codecs.coding.weights_file import LIMIT, MAX_FAN_IN
 from dsc._codecs.learned.network.entropy import HyperSynthesis
+from dsc._coding.integer import IntegerConv
+from dsc._coding.weights_file import LIMIT, MAX_FAN_IN
 
 
 @pytest.fixture

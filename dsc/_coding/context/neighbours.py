@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dsc._codecs.context.lattice import MARGIN, NEIGHBOURS, Grid, Ids, Index
+from dsc._coding.context.lattice import MARGIN, NEIGHBOURS, Grid, Ids, Index
 
 NO_LABEL = 0xFFFF  # a candidate that is not there
 NEAR = 12  # neighbours that are compared with the third candidate

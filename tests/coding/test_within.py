@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from dsc import _kernels
-from dsc._codecs.coding.entropy import SymbolDecoder, SymbolEncoder
-from dsc._codecs.context.scan import encode_scan
-from dsc._codecs.context.within import as_met, decode_within, encode_within
+from dsc._coding.context.scan import encode_scan
+from dsc._coding.context.within import as_met, decode_within, encode_within
+from dsc._coding.entropy import SymbolDecoder, SymbolEncoder
 from dsc._renderer.render import render_view
 from dsc.errors import BitstreamError
 from tests.kernels import use_kernels

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dsc._codecs.coding.weights_file import BIAS_LIMIT, LIMIT, MAX_FAN_IN
+from dsc._coding.weights_file import BIAS_LIMIT, LIMIT, MAX_FAN_IN
 
 BIAS_UNIT = 16.0  # results a unit of a real bias: one learning rate then fits weights and biases
 

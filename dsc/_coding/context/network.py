@@ -2,7 +2,7 @@
 
 One network a phase: features (0 or 1) → hidden → hidden → three logits. Floats are integers in
 [-127, 127], activations integers in [0, 127], and a sum of products stays below 2^24, so float32
-arithmetic is exact in any order of summation (the scheme of `dsc._codecs.coding.integer`); scaling
+arithmetic is exact in any order of summation (the scheme of `dsc._coding.integer`); scaling
 by powers of two changes no digit. A logit, an integer in [-127, 127], picks one of 64 tables of two
 symbols whose frequencies were counted.
 """
@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc import _kernels
-from dsc._codecs.coding.entropy import Tables
-from dsc._codecs.context.lattice import NEIGHBOURS, PHASES, offsets_of
-from dsc._codecs.context.neighbours import RADII
+from dsc._coding.context.lattice import NEIGHBOURS, PHASES, offsets_of
+from dsc._coding.context.neighbours import RADII
+from dsc._coding.entropy import Tables
 
 if TYPE_CHECKING:
     from dsc._kernels import compiled
@@ -81,7 +81,7 @@ class LabelModel:
     decisions
         Tables for each of the three decisions, by logit.
     escapes
-        Tables for labels that no candidate has, by `dsc._codecs.context.escapes.table_index`.
+        Tables for labels that no candidate has, by `dsc._coding.context.escapes.table_index`.
     """
 
     networks: tuple[tuple[Layer, ...], ...]

@@ -13,24 +13,24 @@ import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from dsc._codecs.coding import weights_file
-from dsc._codecs.coding.entropy import PRECISION, Tables
-from dsc._codecs.coding.weights_file import (
+from dsc._coding import weights_file
+from dsc._coding.context import escapes
+from dsc._coding.context.coder import CALM_TABLES
+from dsc._coding.context.lattice import LEVELS, PHASES
+from dsc._coding.context.neighbours import FEATURES
+from dsc._coding.context.network import DECISIONS, LOGIT_LEVELS, ONE, LabelModel, Layer
+from dsc._coding.entropy import PRECISION, Tables
+from dsc._coding.weights_file import (
     BIAS_LIMIT,
     MAX_FAN_IN,
     check_self_test,
     facts_of,
     save_with_facts,
 )
-from dsc._codecs.context import escapes
-from dsc._codecs.context.coder import CALM_TABLES
-from dsc._codecs.context.lattice import LEVELS, PHASES
-from dsc._codecs.context.neighbours import FEATURES
-from dsc._codecs.context.network import DECISIONS, LOGIT_LEVELS, ONE, LabelModel, Layer
 from dsc.errors import BitstreamError
 
 KIND = "dsc label-context 1"
-# Masks (`dsc._codecs.context.mask`) use this very file: a better model gets another name.
+# Masks (`dsc._coding.context.mask`) use this very file: a better model gets another name.
 SHIPPED = "label-context.safetensors"
 _COUNTS = {
     "calm": CALM_TABLES,

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dsc._codecs.coding.entropy import (
+from dsc._coding.entropy import (
     ESCAPE_OFFSET,
     SymbolDecoder,
     SymbolEncoder,

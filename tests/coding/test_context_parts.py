@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dsc._codecs.coding.entropy import SymbolDecoder, SymbolEncoder
-from dsc._codecs.context import escapes
-from dsc._codecs.context.coder import CALM_TABLES, Reader, calm_index, walk
-from dsc._codecs.context.lattice import (
+from dsc._codecs.label.palette import get_palette, index_labels, name_labels, put_palette
+from dsc._coding.context import escapes
+from dsc._coding.context.coder import CALM_TABLES, Reader, calm_index, walk
+from dsc._coding.context.lattice import (
     CELL,
     KNOWN,
     LEVELS,
@@ -23,10 +23,10 @@ from dsc._codecs.context.lattice import (
     pixels_of,
     steps_of,
 )
-from dsc._codecs.context.neighbours import CALM, FEATURES, NO_LABEL, RADII, calmness, contexts
-from dsc._codecs.context.network import HIGHEST, LOGIT_LEVELS, Layer, logit_index
-from dsc._codecs.context.weights import load_model, save_model, shipped_file
-from dsc._codecs.label.palette import get_palette, index_labels, name_labels, put_palette
+from dsc._coding.context.neighbours import CALM, FEATURES, NO_LABEL, RADII, calmness, contexts
+from dsc._coding.context.network import HIGHEST, LOGIT_LEVELS, Layer, logit_index
+from dsc._coding.context.weights import load_model, save_model, shipped_file
+from dsc._coding.entropy import SymbolDecoder, SymbolEncoder
 from dsc._training.models.label_context import train
 from dsc.errors import BitstreamError, SelfTestError
 from tests.codecs.test_label_codec import INTEGERS

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dsc._codecs.context.lattice import LEVELS, Ids
+from dsc._coding.context.lattice import LEVELS, Ids
 from dsc.errors import BitstreamError
 
 MAX_LABELS = 0xFFFE  # ids are 16 bits, and one of them stands for "no label"
