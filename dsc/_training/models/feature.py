@@ -196,7 +196,25 @@ class CodedFeatures:
 
 
 def code(network: FeatureNetwork, features: Tensor, quality: Tensor) -> CodedFeatures:
-    """Code a batch.
+    """Code a batch, and decode it by the inverse of the analysis as it is now.
+
+    Parameters
+    ----------
+    features
+        (B, C, h, w).
+    quality
+        Integers 1 to 100, (B,).
+    """
+    latent, bits = code_latent(network, features, quality, noisy=network.training)
+    scaled = latent * network.inverse_gain(quality.float())
+    normal = F.conv2d(scaled, inverse_of(network)[:, :, None, None])
+    return CodedFeatures(normal * network.deviation + network.mean, bits)
+
+
+def code_latent(
+    network: FeatureNetwork, features: Tensor, quality: Tensor, *, noisy: bool
+) -> tuple[Tensor, Tensor]:
+    """Return the rounded latent in quantiser steps (B, C, h, w), and its bits (B,).
 
     The bits are those of the rounded symbols. In training their gradient is that of the scales at
     these symbols, and that of y at symbols with additive uniform noise in rounding's place: at low
@@ -209,11 +227,13 @@ def code(network: FeatureNetwork, features: Tensor, quality: Tensor) -> CodedFea
         (B, C, h, w).
     quality
         Integers 1 to 100, (B,).
+    noisy
+        Whether it is training; ẑ is costed with noise then.
     """
     entropy = network.entropy
     scaled = network.analyse(features, quality.float())
     z = entropy.analysis(pad_hyper(scaled))
-    noisy_z = z + torch.rand_like(z) - 0.5 if network.training else quantise_hyper(z)
+    noisy_z = z + torch.rand_like(z) - 0.5 if noisy else quantise_hyper(z)
     bits = bits_of(entropy.prior(noisy_z, quality_bucket(quality)))
     size = (scaled.shape[-2], scaled.shape[-1])
     start = entropy.synthesis(quantise_hyper(z), quality, size, None, None)
@@ -221,13 +241,11 @@ def code(network: FeatureNetwork, features: Tensor, quality: Tensor) -> CodedFea
     residual = scaled - mean / MEAN_STEPS
     symbols = round_half_up(residual)
     bits = bits + bits_of(gaussian_likelihood(symbols.detach(), index))
-    if network.training:
-        noisy = residual + torch.rand_like(residual) - 0.5
-        through = bits_of(gaussian_likelihood(noisy, index.detach()))
+    if noisy:
+        near = residual + torch.rand_like(residual) - 0.5
+        through = bits_of(gaussian_likelihood(near, index.detach()))
         bits = bits + through - through.detach()
-    latent = (symbols + mean / MEAN_STEPS) * network.inverse_gain(quality.float())
-    normal = F.conv2d(latent, inverse_of(network)[:, :, None, None])
-    return CodedFeatures(normal * network.deviation + network.mean, bits)
+    return symbols + mean / MEAN_STEPS, bits
 
 
 # ---- training
