@@ -83,11 +83,16 @@ def query_vectors(query: NDArray[Any] | os.PathLike[str], task: Task) -> Floats:
     Raises
     ------
     UsageError
-        When it is no picture, has another length, NaN, an infinite number or zeros alone; or the
+        When it is no picture, one of 16 bits, has another length, NaN, an infinite number or zeros
+        alone; or the
         backbone here has other weights, or there is none.
     MissingPackageError
         When what the backbone needs is not installed.
     """
+    if not isinstance(query, np.ndarray | os.PathLike):
+        raise UsageError(
+            f"a query of the type {type(query).__name__}: give a key, a path, or an array of NumPy"
+        )
     given = query if isinstance(query, np.ndarray) else _read_picture(Path(query))
     if given.ndim == 3 or (given.ndim == 2 and given.dtype == np.uint8):
         given = _embed(given, task)
@@ -167,6 +172,10 @@ def _embed(picture: NDArray[Any], task: Task) -> NDArray[np.float32]:
 def _read_picture(path: Path) -> NDArray[Any]:
     """Read a picture from a file, upright and without alpha."""
     pixels = read_pixels(path.read_bytes(), str(path))
+    if pixels.dtype == np.uint16:
+        raise UsageError(
+            f"{path}: a picture of 16 bits, and what is white in it is not said; save it with 8"
+        )
     if pixels.ndim == 3 and pixels.shape[2] in (2, 4):
         pixels = pixels[..., :-1]
     return pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels

@@ -15,6 +15,7 @@ from dsc._storage.read.pack_reader import PackReader
 from dsc.errors import UsageError
 
 Floats = NDArray[np.float32]
+FLOAT_BYTES = np.dtype(np.float32).itemsize
 MAKE = "dsc append {} --embed efficientnet-lite0"
 
 
@@ -91,7 +92,7 @@ def read_units(
         column = cast(NumberColumn, columns.read(task.name, shard))  # all are of one length
         there = column.there if among is None else column.there & among[asked]
         places = np.flatnonzero(there)
-        values = column.values[places].astype(np.float32, copy=False)
+        values = column.values[places]
         bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
         if len(bad):
             key = archive.keys(shard)[int(places[bad[0]])]
@@ -104,6 +105,9 @@ def read_units(
 
 def unit(vectors: NDArray[Any]) -> Floats:
     """Divide vectors (n, N) by their norms; those of zeros stay zeros."""
+    if vectors.dtype.itemsize > FLOAT_BYTES:  # float64 may not hold the squares of its own numbers
+        most = np.abs(vectors.astype(np.float64)).max(axis=1, keepdims=True)
+        vectors = vectors / np.where(most > 0, most, 1)
     norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
     return (vectors / np.where(norms > 0, norms, 1)[:, None]).astype(np.float32)
 

@@ -153,6 +153,7 @@ def test_blocks_change_nothing_and_equals_come_in_order() -> None:
         (np.stack([np.ones(6), np.zeros(6)]), "query 1 of 2 holds NaN, .* zeros"),
         (np.zeros((2, 3, 4, 5)), r"a query float64 \(2, 3, 4, 5\)"),
         (np.array(["a"] * 6), "give a picture"),
+        ([1.0] * 6, "a query of the type list: give a key, a path, or an array"),
         (np.zeros((40, 40, 3), np.uint8), "were made elsewhere, so dsc knows no backbone"),
         ("s007", "sample s007 has no looks"),
     ],
@@ -190,6 +191,30 @@ def test_a_vector_that_is_none_is_told_of(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="sample s009: task looks holds NaN"):
         dsc.open(tmp_path / "bad").nearest(vector(1))
     assert len(dsc.open(tmp_path / "bad", split="train").nearest(vector(1)).keys) == 1
+
+
+@pytest.mark.parametrize("scale", [1e200, 1e-200])
+def test_numbers_whose_squares_float64_does_not_hold_are_compared(
+    archive: Path, tmp_path: Path, scale: float
+) -> None:
+    query = vector(1000)
+    found = dsc.open(archive).nearest(scale * query.astype(np.float64), k=5)
+    assert found.indices.tolist() == brute_force(query, THERE, 5)
+    folder = tmp_path / "folder" / "looks"
+    folder.mkdir(parents=True)
+    for index in THERE:
+        np.save(folder / f"s{index:03d}.npy", scale * vector(index).astype(np.float64))
+    dsc.compress("folder", tmp_path / "archive", root=str(folder.parent))
+    assert dsc.open(tmp_path / "archive").nearest(query, k=5).keys.tolist() == found.keys.tolist()
+
+
+@pytest.mark.parametrize("shape", [(8, LENGTH), (8, 8, 3)])
+def test_a_picture_of_16_bits_is_refused_by_its_name(
+    archive: Path, tmp_path: Path, shape: tuple[int, ...]
+) -> None:
+    imagecodecs.imwrite(tmp_path / "x-ray.png", np.full(shape, 700, np.uint16))
+    with pytest.raises(UsageError, match=r"x-ray\.png: a picture of 16 bits"):
+        dsc.open(archive).nearest(tmp_path / "x-ray.png")
 
 
 @pytest.fixture(scope="module")
