@@ -1,11 +1,11 @@
-"""Pictures that codecs of features train on: crops and mosaics, and the photographs to judge by.
+"""Pictures that codecs of features learn from, crops and mosaics of them, and those to judge by.
 
 Every other photograph of `natural/` is kept back. Crops are drawn of the others and of the train
 split of NYUv2, and small pictures are put together. The same seed draws the same crops.
 """
 
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import imagecodecs
@@ -22,24 +22,32 @@ NYU_MARGIN = 10  # frames have a white border
 AREA, ASPECT = (0.25, 1.0), (3 / 4, 4 / 3)  # of a crop
 NATURAL_EACH, NYU_EACH = 32, 6
 MOSAICS = (("tiny_imagenet40", 2, 1000), ("tiny_imagenet40", 3, 1000), ("cifar100", 4, 600))
-BATCH = 32
 
 Picture = NDArray[np.uint8]
 
 
 def held_back(data: Path) -> list[Picture]:
-    """Read the photographs that nothing is trained on."""
+    """Read the photographs that nothing is learnt from."""
     return [_read(path) for path in _photographs(data)[::2]]
+
+
+def learnt_from(data: Path) -> list[Picture]:
+    """Read the other photographs."""
+    return [_read(path) for path in _photographs(data)[1::2]]
+
+
+def frames(data: Path) -> Iterator[Picture]:
+    """Yield the frames of NYUv2's train split, without their border."""
+    for number in (data / "nyuv2" / "train.txt").read_text().split():
+        whole = _read(data / f"nyuv2/nyu_images/{number}.jpg")
+        yield whole[NYU_MARGIN:-NYU_MARGIN, NYU_MARGIN:-NYU_MARGIN]
 
 
 def training_crops(data: Path, seed: int = 0, share: int = 1) -> Iterator[Picture]:
     """Yield squares of `SIDE` pixels, in an order without meaning; a `share`-th of them."""
     rng = np.random.default_rng(seed)
-    for each, pictures in ((NATURAL_EACH, _photographs(data)[1::2]), (NYU_EACH, _frames(data))):
-        for path in pictures:
-            whole = _read(path)
-            if path.parent.name == "nyu_images":
-                whole = whole[NYU_MARGIN:-NYU_MARGIN, NYU_MARGIN:-NYU_MARGIN]
+    for each, pictures in ((NATURAL_EACH, learnt_from(data)), (NYU_EACH, frames(data))):
+        for whole in pictures:
             for _ in range(max(1, each // share)):
                 yield _flipped(_crop(whole, rng), rng)
     for name, across, count in MOSAICS:
@@ -50,7 +58,9 @@ def training_crops(data: Path, seed: int = 0, share: int = 1) -> Iterator[Pictur
                 yield _mosaic([_decode(archive.read(path)) for path in drawn], across)
 
 
-def features_of(backbone: Backbone, layer: str, crops: Iterator[Picture]) -> NDArray[np.float16]:
+def features_of(
+    backbone: Backbone, layer: str, crops: Iterable[Picture], batch: int = 16
+) -> NDArray[np.float16]:
     """Return the feature maps (n, C, h, w) of squares that need no resizing."""
     own = backbone.preprocessing.model_copy(update={"side": None, "crop": 1.0})
     parts, waiting = [], []
@@ -62,7 +72,7 @@ def features_of(backbone: Backbone, layer: str, crops: Iterator[Picture]) -> NDA
 
     for crop in crops:
         waiting.append(crop)
-        if len(waiting) == BATCH:
+        if len(waiting) == batch:
             run()
     if waiting:
         run()
@@ -71,11 +81,6 @@ def features_of(backbone: Backbone, layer: str, crops: Iterator[Picture]) -> NDA
 
 def _photographs(data: Path) -> list[Path]:
     return sorted((data / "natural").rglob("*.JPEG"))
-
-
-def _frames(data: Path) -> list[Path]:
-    numbers = (data / "nyuv2" / "train.txt").read_text().split()
-    return [data / f"nyuv2/nyu_images/{number}.jpg" for number in numbers]
 
 
 def _read(path: Path) -> Picture:

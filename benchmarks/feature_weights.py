@@ -14,14 +14,13 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import imagecodecs
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
+from benchmarks.feature_crops import SIDE, Picture, features_of, frames, learnt_from
 from dsc._backbones.base import Backbone
-from dsc._backbones.pictures import prepare
 from dsc._backbones.registry import load_backbone
 from dsc._codecs.klt.blocks import LONGEST, bands, to_coefficients
 from dsc._codecs.klt.codec import KIND, SHIPPED_TASK
@@ -29,42 +28,21 @@ from dsc._codecs.klt.learn import learn
 from dsc._codecs.klt.model import Model
 from dsc._coding.weights_file import save_with_facts
 
-SIDE, BATCH = 224, 16
+BATCH = 16
 NATURAL_EACH, NYU_EACH = 8, 2  # crops
 AREA = (0.25, 1.0)  # of a crop
-MARGIN = 10  # NYUv2 frames have a white border
 POWER = 0.5  # of Fisher information
 
-Picture = NDArray[np.uint8]
 Floats = NDArray[np.float64]
-
-
-def photographs(data: Path, held_back: bool) -> list[Picture]:
-    """Read every other photograph: those that nothing is learnt from, or the others."""
-    paths = sorted((data / "natural").rglob("*.JPEG"))
-    found = [imagecodecs.jpeg8_decode(path.read_bytes()) for path in paths]
-    return [_coloured(one) for one in found[0 if held_back else 1 :: 2]]
 
 
 def crops(data: Path, seed: int) -> Iterator[Picture]:
     """Yield squares of `SIDE` pixels to learn from."""
     rng = np.random.default_rng(seed)
-    for picture in photographs(data, held_back=False):
+    for picture in learnt_from(data):
         yield from (_crop(picture, rng) for _ in range(NATURAL_EACH))
-    for number in (data / "nyuv2" / "train.txt").read_text().split():
-        whole = imagecodecs.jpeg8_decode((data / f"nyuv2/nyu_images/{number}.jpg").read_bytes())
-        inside = whole[MARGIN:-MARGIN, MARGIN:-MARGIN]
-        yield from (_crop(inside, rng) for _ in range(NYU_EACH))
-
-
-def features_of(backbone: Backbone, layer: str, pictures: list[Picture]) -> NDArray[np.float16]:
-    """Return the feature maps (n, C, h, w) of squares that need no resizing."""
-    as_they_are = backbone.preprocessing.model_copy(update={"side": None, "crop": 1.0})
-    parts = [
-        backbone.features(prepare(pictures[at : at + BATCH], as_they_are, 32), layer).half()
-        for at in range(0, len(pictures), BATCH)
-    ]
-    return torch.cat(parts).numpy()
+    for frame in frames(data):
+        yield from (_crop(frame, rng) for _ in range(NYU_EACH))
 
 
 def gradients_of(backbone: Backbone, layer: str, features: NDArray[np.float16]) -> Floats:
@@ -101,10 +79,6 @@ def _energy(gradients: Floats) -> Floats:
     return energy
 
 
-def _coloured(picture: Picture) -> Picture:
-    return picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, 2)
-
-
 def _crop(picture: Picture, rng: np.random.Generator) -> Picture:
     """Cut a random square out, resize it, and mirror it now and then."""
     height, width = picture.shape[:2]
@@ -128,7 +102,7 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(args.seed)
     backbone = load_backbone(args.backbone)
-    features = features_of(backbone, args.layer, list(crops(Path(args.data), args.seed)))
+    features = features_of(backbone, args.layer, crops(Path(args.data), args.seed))
     print(f"{len(features)} crops", flush=True)
     model = learn_for(features, gradients_of(backbone, args.layer, features))
     facts = {

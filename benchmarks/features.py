@@ -26,7 +26,7 @@ import torch
 from numpy.typing import NDArray
 
 import dsc
-from benchmarks.feature_weights import Picture, features_of, photographs
+from benchmarks.feature_crops import SIDE, Picture, features_of, held_back, learnt_from
 from dsc._backbones.base import Backbone
 from dsc._backbones.pictures import prepare
 from dsc._backbones.registry import load_backbone
@@ -37,7 +37,7 @@ from dsc._codecs.registry import make_codec
 from dsc._schemas import Extractor, Quality, Task
 from dsc._sources.base import SourceSample
 
-LAYER, SIDE = "block10", 224
+LAYER = "block10"
 KL = (0.96, 0.47, 0.124)  # at which bits are compared
 PICTURES = (15, 30, 45, 60, 70, 80)  # qualities
 FEATURES = (1, 10, 20, 30, 40, 50, 60, 80, 100)
@@ -96,24 +96,24 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     backbone = load_backbone("efficientnet-lite0")
-    held_back, others = (
-        [_square(one, backbone) for one in photographs(Path(args.data), which)[: args.pictures]]
-        for which in (True, False)
+    pictures, others = (
+        [_square(one, backbone) for one in read(Path(args.data))[: args.pictures]]
+        for read in (held_back, learnt_from)
     )
-    network = Network(held_back)
+    network = Network(pictures)
     task = _task(backbone, network.features.shape[1:])
     own = learn(list(network.features_of(others)))
     known = shipped_model(task)
     assert known is not None
     curves = {
-        "av1": _curve_of_pictures(network, held_back),
+        "av1": _curve_of_pictures(network, pictures),
         "feature-klt": _curve(network, FeatureKltCodec([task], {task.name: known})),
         "feature-klt, learnt": _curve(network, FeatureKltCodec([task], {task.name: own})),
     }
     for name, points in curves.items():
         _print_curve(name, points)
     _print_ratios(curves)
-    _print_times(network, held_back, task)
+    _print_times(network, pictures, task)
 
 
 def _square(picture: Picture, backbone: Backbone) -> Picture:

@@ -35,7 +35,7 @@ def examples_of(
     """Compute the features of the training crops, or read those that are kept."""
     kept = work / f"{backbone.name}-{layer}-{share}.npy"
     if not kept.exists():
-        found = features_of(backbone, layer, training_crops(data, share=share))
+        found = features_of(backbone, layer, training_crops(data, share=share), batch=32)
         with kept.with_suffix(".part").open("wb") as file:
             np.save(file, found)
         kept.with_suffix(".part").replace(kept)

@@ -84,8 +84,7 @@ def query_vectors(query: NDArray[Any] | os.PathLike[str], task: Task) -> Floats:
     ------
     UsageError
         When it is no picture, one of 16 bits, has another length, NaN, an infinite number or zeros
-        alone; or the
-        backbone here has other weights, or there is none.
+        alone; or the backbone here has other weights, or there is none.
     MissingPackageError
         When what the backbone needs is not installed.
     """
