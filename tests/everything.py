@@ -21,8 +21,8 @@ TASKS = (
     Task(name="taken", kind="time", dtype="int64", channels=0),
     Task(name="pose", kind="matrix", dtype="float64", shape=(4, 4)),
     Task(name="boxes", kind="matrix", dtype="float32", shape=(-1, 4)),
-    Task(name="block", kind="feature", dtype="float16", channels=4, shape=(4, 2, 3)),
-    Task(name="sized", kind="feature", dtype="float32", channels=2, shape=(2, -1, -1)),
+    Task(name="block", kind="feature", dtype="float16", channels=4, shape=(4, 2, 3), exact=True),
+    Task(name="sized", kind="feature", dtype="float32", channels=2, shape=(2, -1, -1), exact=True),
     Task(name="gains", kind="vector", dtype="float32", channels=3),
 )
 VALUES = tuple(task.name for task in TASKS if not task.is_map)

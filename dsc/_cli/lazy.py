@@ -99,7 +99,7 @@ COMMANDS = {
     "bench": Listed(
         "Compare",
         "dsc._cli.bench",
-        "Compare codecs (rate, distortion, speed), whole jobs, streaming, recordings with others.",
+        "Compare codecs (rate, distortion, speed), whole jobs, streaming, recordings, machines.",
     ),
     "replay": Listed(
         "Compare",

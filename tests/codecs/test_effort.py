@@ -17,8 +17,8 @@ LEARNED = ("independent", "shared-latent", "chained")
 KNOWING = [
     name
     for name in distinct_codecs()
-    if name not in (*LEARNED, "raw", "vector", "plain", "residual", "derived")
-    and not name.startswith("surfaces")
+    if name not in (*LEARNED, "raw", "vector", "plain", "residual", "derived", "embedding")
+    and not name.startswith(("surfaces", "feature-"))
 ]
 
 

@@ -175,10 +175,10 @@ def test_archives_of_other_sources_have_keys_and_endings_by_task(tmp_path: Path)
     dsc.compress(EverythingSource(5), tmp_path / "a", codec="rgb=png")
     export(tmp_path / "a", None, tmp_path / "out", to="webdataset")
     names = [name for name, _ in read_tars(tmp_path / "out")]
-    assert names[:10] == [
+    assert names[:12] == [
         f"sample_0.{ending}" for ending in (
             "rgb.png", "scene.cls", "caption.txt", "meta.json", "sound.wav", "height.npy",
-            "taken.npy", "pose.npy", "boxes.npy", "gains.npy",
+            "taken.npy", "pose.npy", "boxes.npy", "block.npy", "sized.npy", "gains.npy",
         )
     ]  # fmt: skip
     assert not [name for name in names if name in ("sample_3.caption.txt", "sample_3.boxes.npy")]
@@ -187,7 +187,8 @@ def test_archives_of_other_sources_have_keys_and_endings_by_task(tmp_path: Path)
         tmp_path / "b",
         root=tmp_path / "out",
         codec="rgb=png",
-        kinds={"taken": "time"},
+        kinds={"taken": "time", "block": "feature", "sized": "feature"},
+        exact=True,
     )
     one, two = dsc.open(tmp_path / "a"), dsc.open(tmp_path / "b")
     for index in range(5):

@@ -291,7 +291,9 @@ def rows(task: Task, *arrays: Any) -> list[dict[str, Any]]:
 WIDER = {"uint16": torch.int32, "uint32": torch.int64, "uint64": torch.int64}
 
 
-ONE_DTYPE = ("depth", "normal", "text", "json", "bytes", "time", "feature")  # or floats
+ONE_DTYPE = (  # or floats
+    "depth", "normal", "text", "json", "bytes", "time", "feature", "embedding",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", [k for k in TaskKind if k not in ONE_DTYPE])

@@ -172,7 +172,7 @@ class EmbeddingCodec(TaskCodec):
             return f"changes values a little; say --kinds {task.name}=embedding if it may"
         if task.kind is not TaskKind.EMBEDDING:
             return f"codes embeddings, not {task.kind.value} tasks"
-        return None
+        return "changes values, and this task is exact; use plain" if task.is_exact else None
 
     def encode_batch(self, samples: Sequence[Sample], quality: Quality) -> list[dict[str, bytes]]:
         """Encode samples; of a task with a bound, at the coarsest step that keeps it."""

@@ -130,7 +130,7 @@ class FeatureKltCodec(TaskCodec):
         """Refuse what is no feature map."""
         if task.kind is not TaskKind.FEATURE:
             return f"codes feature maps, not {task.kind.value} tasks"
-        return None
+        return "changes values, and this task is exact; use plain" if task.is_exact else None
 
     def encode_task(self, task: Task, array: Array, quality: int) -> bytes:
         """Encode feature maps; as they are where no step holds them."""

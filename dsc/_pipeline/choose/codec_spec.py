@@ -236,7 +236,7 @@ def default_codec(task: Task, is_packed: bool = True, is_recorded: bool = False)
 def classical_codec(task: Task) -> str:
     """Return the classical codec that is best for a task's kind."""
     if not task.is_map:
-        return OF_NUMBERS.get(task.kind, "plain")
+        return "plain" if task.is_exact else OF_NUMBERS.get(task.kind, "plain")
     channels = (1,) if task.kind is TaskKind.DEPTH else (1, 3)
     if task.dtype not in ("uint8", "uint16") or task.channels not in channels:
         return "exact"

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import dsc
+from dsc._pipeline.choose.codec_spec import can_code, classical_codec
 from dsc._pipeline.choose.coding import Coding
 from dsc._pipeline.choose.decide import decide_coding
 from dsc._pipeline.choose.exactly import check_values
@@ -26,6 +27,16 @@ VIEWS = "rgb,depth_zbuffer,normal,segment_semantic,depth_euclidean,edge_texture,
 def decide(**asked: Any) -> Coding:
     tasks = (RGB, DEPTH, LABEL)
     return decide_coding(CodingOptions(exact=True, **asked), SOURCE, tasks, report_of(SOURCE))
+
+
+@pytest.mark.parametrize("kind", ["embedding", "feature"])
+def test_numbers_that_may_lose_something_lose_nothing_where_their_task_is_exact(kind: str) -> None:
+    axes: Any = {"shape": (4, -1, -1)} if kind == "feature" else {}
+    for exact in (False, True):
+        task = Task(name="x", kind=kind, dtype="float32", channels=4, exact=exact, **axes)
+        assert (classical_codec(task) == "plain") == exact
+        lossy = ("embedding", "feature-klt", "feature-learned")
+        assert any(can_code(word, [task]) for word in lossy) != exact
 
 
 def codecs_of(coding: Coding) -> dict[str, str]:

@@ -246,6 +246,8 @@ def _check_layer(task: Task, loaded: LoadedFeatures) -> None:
     known = _named(of)
     if task.kind is not TaskKind.FEATURE:
         raise CodecError(f"task {task.name} is of kind {task.kind}: these weights code {known}")
+    if task.is_exact:
+        raise CodecError(f"task {task.name} is exact, and this codec changes values; use plain")
     made = task.extractor
     if made is None:
         raise CodecError(
