@@ -125,10 +125,13 @@ def info(
     from dsc.errors import UsageError
 
     sampled = {"--samples": samples, "--source-root": source_root}
-    sampled |= {} if duplicates else {"--tasks": tasks}
     given = [name for name, value in sampled.items() if value is not None]
     if given and not (distortion or values):
         raise UsageError(f"{', '.join(given)}: for --distortion or --values; give one of them, too")
+    if tasks is not None and not (distortion or values or duplicates):
+        raise UsageError(
+            "--tasks: for --distortion, --values or --duplicates; give one of them, too"
+        )
     if above is not None and not duplicates:
         raise UsageError("--above: for --duplicates; give it, too")
     opened = Archive.open(archive)

@@ -251,7 +251,7 @@ def angles_deg(original: Array, decoded: Array) -> Float:
 
 def rel_sq_error(original: Array, decoded: Array) -> float:
     """Return sum (d - g)² / sum g² over all numbers; 0 when equal, inf where only g is 0."""
-    truth, found = original.astype(np.float64), decoded.astype(np.float64)
+    truth, found = _squarable(original, decoded)
     error, power = float(np.sum((found - truth) ** 2)), float(np.sum(truth**2))
     return error / power if power else math.inf if error else 0.0
 
@@ -261,12 +261,22 @@ def cosine_distance(original: Array, decoded: Array) -> float:
 
     0 when equal; 1 where only one of them has no length.
     """
-    truth, found = (one.astype(np.float64).ravel() for one in (original, decoded))
+    truth, found = (_squarable(one)[0].ravel() for one in (original, decoded))
     lengths = [float(np.linalg.norm(one)) for one in (truth, found)]
     if not all(lengths):
         return float(any(lengths))
     half_chord = np.linalg.norm(truth / lengths[0] - found / lengths[1]) ** 2 / 2
     return float(half_chord)  # 1 - cos loses all digits of small angles
+
+
+def _squarable(*arrays: Array) -> list[Float]:
+    """Return numbers in float64, all over the power of two that leaves the largest below 1.
+
+    So their squares are no more than float64 holds, and no ratio of them changes.
+    """
+    largest = max(float(np.max(np.abs(one.astype(np.float64)), initial=0)) for one in arrays)
+    exponent = math.frexp(largest)[1]
+    return [np.ldexp(one.astype(np.float64), -exponent) for one in arrays]
 
 
 def identical(original: Array, decoded: Array) -> float:

@@ -74,6 +74,13 @@ def test_errors_are_told_relative_to_the_features():
     assert (rel_sq_error(nothing, original), cosine_distance(nothing, original)) == (np.inf, 1)
 
 
+@pytest.mark.parametrize("scale", [2.0**600, 2.0**-600])
+def test_errors_of_numbers_whose_squares_float64_does_not_hold_are_measured(scale: float) -> None:
+    truth, found = np.random.default_rng(3).normal(size=(2, 64))
+    assert rel_sq_error(scale * truth, scale * found) == rel_sq_error(truth, found) > 0
+    assert cosine_distance(scale * truth, scale * found) == cosine_distance(truth, found) > 0
+
+
 def test_targets_are_relative_or_a_cosine():
     found = Target.parse("feature=0.05rel", [FEATURE])["feature"]
     assert (found.metric, found.value, str(found)) == (Metric.RELATIVE, 0.05, "0.05 rel")

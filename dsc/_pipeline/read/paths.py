@@ -72,7 +72,9 @@ def _refusal(archive: Archive, task: Task) -> str | None:
     """Say why no path corrects a task; None where one does."""
     if task.kind is not TaskKind.IMAGE or (task.dtype, task.channels) != ("uint8", 3):
         return f"{task.name} is no image of three 8-bit channels"
-    if task.invalid or task.is_exact:
+    if task.is_exact:
+        return f"{task.name} is exact, so there is nothing to correct; read {task.name} itself"
+    if task.invalid:
         return f"{task.name} has values that mean something else than colour"
     codecs = [c.id for c in archive.manifest.codecs if task.name in c.streams]
     if codecs and codecs[0] in CODECS:

@@ -119,4 +119,5 @@ def test_the_usual_threshold_is_lower_for_vectors_that_lost_more(
 def test_options_that_say_nothing_are_refused(archive: Path) -> None:
     assert "give it, too" in run_dsc("info", archive, "--above", 0.9).err
     assert "give one of them" in run_dsc("info", archive, "--duplicates", "--samples", 3).err
+    assert "--values or --duplicates" in run_dsc("info", archive, "--tasks", "looks").err
     assert run_dsc("info", archive, "--duplicates", "--tasks", "rgb").code == 2

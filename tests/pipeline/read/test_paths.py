@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pytest
 
@@ -106,6 +107,15 @@ def test_a_path_that_is_none_is_refused_with_what_there_is(archive, tasks, error
         with pytest.raises(error, match=words):
             reader(archive, tasks)
     assert words in " ".join(run_dsc("export", archive, "--tasks", tasks, "--out", "x").err.split())
+
+
+def test_exact_pictures_have_no_paths_and_are_told_why(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    for red in range(3):  # pictures of one colour each may be masks, so they are kept exactly
+        imagecodecs.imwrite(tmp_path / f"folder/{red}.png", np.full((8, 8, 3), red, np.uint8))
+    dsc.compress("folder", tmp_path / "a", root=str(tmp_path / "folder"))
+    with pytest.raises(UsageError, match="rgb is exact, so there is nothing to correct"):
+        dsc.open(tmp_path / "a", "rgb:cls")
 
 
 def test_pictures_of_other_codecs_have_no_paths(tmp_path: Path) -> None:
