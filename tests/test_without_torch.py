@@ -70,6 +70,8 @@ for name in ("LatentBatch", "LatentEmbedding"):
 for name in ("replay", "training"):
     assert message(lambda: __import__(f"dsc.{name}")).startswith(f"dsc.{name} needs torch")
 assert "or stream with output='numpy'" in message(lambda: dsc.stream("a"))
+embedding = message(lambda: dsc.append("a", embed="efficientnet-lite0"))
+assert embedding.startswith("a backbone needs torch") and "'dsc[backbones]'" in embedding
 stream = dsc.stream("a", batch_size=2, output="numpy", workers=1)
 assert "or stream with workers=0" in message(lambda: next(iter(stream)))
 buffer = dsc.ReplayBuffer("b.dscb", "1MB", codec="raw")

@@ -7,3 +7,8 @@
 - `pictures`: from 8-bit pictures to a network's input. `extract`: the values of a task that a
   backbone computes.
 """
+
+from dsc._extras import needing
+
+with needing("torch", "a backbone", "'dsc[backbones]', which brings efficientnet-lite0 too"):
+    import torch  # noqa: F401 - asked for before any module does, so that the error says how to get it

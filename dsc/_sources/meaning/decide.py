@@ -259,8 +259,9 @@ def numbers_task(name: str, kind: str, dtype: str, shape: tuple[int, ...], where
     sized: dict[str, Any] = {"channels": 0} if kind == "scalar" else {"shape": shape}
     if kind == "feature":
         if len(shape) != 3 or shape[0] < 1 or dtype not in FEATURE_DTYPES:
+            differing = ", -1 where files differ" if -1 in shape else ""
             raise UsageError(
-                f"--kinds {name}=feature: {where} is {dtype} {shape}; feature maps are "
+                f"--kinds {name}=feature: {where} is {dtype} {shape}{differing}; feature maps are "
                 f"{' or '.join(FEATURE_DTYPES)} (C, h, w), of one C: say --kinds {name}=matrix"
             )
         sized["channels"] = shape[0]
