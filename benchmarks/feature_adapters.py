@@ -42,6 +42,7 @@ from dsc._codecs.learned.feature.codec import SHIPPED
 from dsc._coding.weights_file import shipped_file
 from dsc._training.models.feature import FeatureExamples, with_answers
 from dsc._training.research.adapters.divergences import Divergence, of_centres, of_classes
+from dsc._training.research.adapters.parallel import base_digest
 from dsc._training.research.adapters.students import (
     Student,
     TaskTail,
@@ -144,7 +145,8 @@ def main(words: Sequence[str] | None = None) -> None:
     if not args.show:
         torch.set_num_threads(1)
         for task in args.tasks:
-            run(task, args.seeds, Path(args.data), args.work, size, kept)
+            work = None if size.rendered else args.work
+            run(task, args.seeds, Path(args.data), work, size, kept)
     if not kept.curves:
         parser.error(f"{args.out} holds no figures; run it without --show first")
     show(kept)
@@ -209,11 +211,14 @@ def run(
     lesson = lesson_of(task, data, work, size)
     if not kept.has(task, FROZEN, 0):
         kept.put(task, FROZEN, 0, curve_of(unchanged(base, lesson.task), lesson, size), 0)
+    shared = base_digest(base), base_digest(lesson.task)
     for arm, seed in missing:
         began = time.process_time()
         student = ARMS[arm](base, lesson.task, seed=seed)
         how = Schedule(size.steps, batch=8, seed=seed)
         train(student, lesson.seen, lesson.divergence, how)
+        if (base_digest(base), base_digest(lesson.task)) != shared:
+            raise SystemExit(f"{task}, {arm}, seed {seed}: training changed what all tasks share")
         curve = curve_of(student, lesson, size)
         kept.core_s += time.process_time() - began
         kept.put(task, arm, seed, curve, student.parameter_count)

