@@ -141,7 +141,7 @@ def main(words: Sequence[str] | None = None) -> None:
     size = QUICK if args.quick else FULL
     if args.steps:
         size = replace(size, steps=args.steps)
-    kept = Kept(args.out, size)
+    kept = Kept(args.out, None if args.show else size)
     if not args.show:
         torch.set_num_threads(1)
         for task in args.tasks:
@@ -155,6 +155,13 @@ def main(words: Sequence[str] | None = None) -> None:
 class Kept:
     """The curves that were measured, in a file.
 
+    Parameters
+    ----------
+    path
+        The file; there may be none yet.
+    size
+        Of the run that goes on; None to take whatever is there.
+
     Attributes
     ----------
     size
@@ -165,11 +172,13 @@ class Kept:
         Numbers that are an arm's own, by task and arm.
     """
 
-    def __init__(self, path: Path, size: Size) -> None:
-        self._path, self.size = path, json.loads(json.dumps(asdict(size)))
+    def __init__(self, path: Path, size: Size | None) -> None:
+        self._path = path
+        self.size = json.loads(json.dumps(asdict(size))) if size else None
         state: dict[str, Any] = {"curves": {}, "counts": {}, "core_s": 0.0}
         if path.exists():
             state = json.loads(path.read_text())
+            self.size = self.size or state["size"]
             if state["size"] != self.size:
                 raise SystemExit(
                     f"{path} holds a run of another size, {state['size']}; name another file "
@@ -350,7 +359,7 @@ def show(kept: Kept) -> None:
     print("| task | arm | own numbers | bits | beside the control | best and worst seed |")
     print("| --- | --- | --- | --- | --- | --- |")
     for task in kept.curves:
-        for arm in ARMS:
+        for arm in [arm for arm in ARMS if arm in kept.curves[task]]:
             print(row(kept, task, arm, whole))
     for task in kept.curves:
         points = ", ".join(f"{lost:.4f} at {bpp:.3f}" for bpp, lost in anchors(kept, task))
@@ -365,13 +374,18 @@ def row(kept: Kept, task: str, arm: str, whole: int) -> str:
         statistics.fmean(own) / statistics.fmean(ratios(kept, task, CONTROL, seed))
         for seed, own in found.items()
     ]
-    means = " / ".join(f"{statistics.fmean(at):.3f}" for at in zip(*found.values(), strict=True))
-    count = kept.counts[task][arm]
-    passes = " (passes)" if arm != CONTROL and statistics.fmean(paired) <= BAR else ""
+    means = (shown(statistics.fmean(at)) for at in zip(*found.values(), strict=True))
+    count, beside = kept.counts[task][arm], statistics.fmean(paired)
+    passes = " (passes)" if arm != CONTROL and beside <= BAR else ""
     return (
-        f"| {task} | {arm} | {count:,} ({100 * count / whole:.2f} %) | {means} | "
-        f"{statistics.fmean(paired):.3f}{passes} | {min(paired):.3f} – {max(paired):.3f} |"
+        f"| {task} | {arm} | {count:,} ({100 * count / whole:.2f} %) | {' / '.join(means)} | "
+        f"{shown(beside)}{passes} | {shown(min(paired))} – {shown(max(paired))} |"
     )
+
+
+def shown(ratio: float) -> str:
+    """Write a ratio; it is not a number where an arm never comes so near to the teacher."""
+    return "not reached" if math.isnan(ratio) else f"{ratio:.3f}"
 
 
 def whole_parameters() -> int:
