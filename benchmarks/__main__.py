@@ -92,8 +92,8 @@ COMMANDS = {
     "latents": "python examples/train_on_latents.py --data {data}/tiny_imagenet40",
     "machine-path": "python -m benchmarks.machine_path",
     "mpa": "python -m benchmarks.mpa --seeds 2 --out {out}/mpa.json",
-    "feature-adapters": "python -m benchmarks.feature_adapters --work {out}/feature-adapters "
-    "--out {out}/feature_adapters.json",
+    "feature-adapters": "python -m benchmarks.feature_adapters --steps 150 --seeds 0 1 "
+    "--work {out}/feature-adapters --out {out}/feature_adapters.json",
     "replay": "python -m benchmarks.replay --out {out}/replay-results",
     "small-images": "python -m benchmarks.small_images",
     "replay-buffer": "python -m benchmarks.replay_buffer",

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -113,3 +114,13 @@ def test_the_benchmark_of_adapters_makes_its_table_and_trains_nothing_again(
 
 def _change_the_task(student: Any, *_: object) -> None:
     student.task.tail[0].project.bias.add_(1)
+
+
+def test_bits_at_a_divergence_lie_between_the_points_of_a_curve() -> None:
+    adapters = pytest.importorskip(
+        "benchmarks.feature_adapters", reason="it needs torch", exc_type=ImportError
+    )
+    curve = [[10, 0.1, 1.0], [20, 0.4, 0.25]]
+    assert adapters.bits_at(curve, 0.5) == pytest.approx(0.2)
+    assert adapters.bits_at(curve, 2.0) == pytest.approx(0.1)  # its fewest
+    assert math.isnan(adapters.bits_at(curve, 0.2))
