@@ -26,6 +26,7 @@ from dsc.errors import UsageError
 FINE, COARSE = 0.9, 0.8  # usual thresholds: of vectors as computed, and of those coded coarsely
 LEAST_FINE = 80  # quality
 ROWS, COLUMNS = 1024, 8192  # of similarities that are held at once
+ROUNDING = 1e-6  # of similarities in float32: those of a vector and its copy are not quite 1
 
 
 @dataclass(frozen=True)
@@ -179,7 +180,7 @@ def linked(units: Floats, above: float) -> Iterator[Ints]:
         rows = units[top : top + ROWS]
         for left in range(top, len(units), COLUMNS):
             found = rows @ units[left : left + COLUMNS].T
-            row, column = np.nonzero(found >= above)
+            row, column = np.nonzero(found >= above - ROUNDING)
             groups = _joined(groups, row + top, column + left)
     order = np.argsort(groups, kind="stable")
     cuts = np.flatnonzero(np.diff(groups[order])) + 1

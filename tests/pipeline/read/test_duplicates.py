@@ -116,6 +116,12 @@ def test_the_usual_threshold_is_lower_for_vectors_that_lost_more(
     assert dsc.open(tmp_path / "lossy").duplicates().above == usual
 
 
+def test_copies_are_found_however_their_similarity_is_rounded() -> None:
+    vectors = np.abs(np.random.default_rng(0).normal(size=(100, 1280))).astype(np.float32)
+    groups = [members.tolist() for members in linked(unit(np.concatenate([vectors] * 2)), 1.0)]
+    assert groups == [[index, index + 100] for index in range(100)]
+
+
 def test_options_that_say_nothing_are_refused(archive: Path) -> None:
     assert "give it, too" in run_dsc("info", archive, "--above", 0.9).err
     assert "give one of them" in run_dsc("info", archive, "--duplicates", "--samples", 3).err
