@@ -113,7 +113,7 @@ def _check_readable(source: str, root: str) -> None:
     from dsc._files.likely import source_of_file
     from dsc.errors import UsageError
 
-    path = Path(root.removeprefix("file://")).expanduser()
+    path = Path(os.path.expanduser(root.removeprefix("file://")))
     if not root:
         raise UsageError("--root is empty; give the directory of the data")
     if "://" in root and not root.startswith("file://"):

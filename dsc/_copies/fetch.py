@@ -9,7 +9,6 @@ into the same directory adds them.
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from dsc._copies.bring import CopyProgress, bring
 from dsc._copies.contents import of_tasks, whole
@@ -128,7 +127,7 @@ def local_target(archive: Archive, out: str, option: str = "") -> Root:
         raise UsageError(f"{option}{redact(out)}: copies come to a local directory; give a path")
     if not out:
         raise UsageError(f"{option}'': give a directory")
-    target = Root(str(Path(out).expanduser()) if "://" not in out else out)
+    target = Root(os.path.expanduser(out) if "://" not in out else out)
     here, there = archive.root.local, target.local
     if here is not None and there is not None and here.resolve() == there.resolve():
         raise UsageError(f"{option}{out}: that is the archive itself; give another directory")

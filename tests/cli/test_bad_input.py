@@ -443,3 +443,17 @@ def test_an_unknown_codec_gets_the_names_that_can_be_given(dsc: Command, tmp_pat
     assert {"av1", "jpeg-exact", "surfaces", "auto"} <= set(known)
     assert not {"derived", "residual"} & set(known)
     assert dsc(*words, "--codec", "residual").code == 2
+
+
+@pytest.mark.parametrize("option", ["--root", "--out", "--codec"])
+def test_the_home_of_nobody_is_a_path_like_any_other(
+    dsc: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rgb").mkdir()
+    (tmp_path / "rgb/a.png").write_bytes(imagecodecs.png_encode(np.zeros((8, 8, 3), np.uint8)))
+    words = {"--root": tmp_path, "--out": tmp_path / "a", "--codec": "png"}
+    words[option] = "~nobody-of-that-name/x.safetensors"
+    ran = dsc("compress", "folder", *(word for pair in words.items() for word in pair))
+    assert ran.code == (0 if option == "--out" else 2), ran.err
+    assert (tmp_path / words[option]).is_dir() == (option == "--out")

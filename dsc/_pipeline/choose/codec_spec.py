@@ -10,6 +10,7 @@ codec for all tasks cannot take, goes to the default for its kind (`default_code
 """
 
 import json
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -145,7 +146,7 @@ def _is_there(word: str) -> bool:
 
 def _expanded(word: str) -> str:
     """Return the path of a codec file without ``~``, which no shell expands after ``task=``."""
-    return str(Path(word).expanduser()) if word.startswith("~") else word
+    return os.path.expanduser(word) if word.startswith("~") else word
 
 
 def choose_codecs(

@@ -77,7 +77,7 @@ class PackCache:
             raise UsageError(f"{text}: a cache is a local directory")
         if limit_bytes < 1:
             raise UsageError(f"a cache of {limit_bytes} bytes holds nothing; give 1 or more")
-        self.directory = Path(text).expanduser().absolute()
+        self.directory = Path(os.path.expanduser(text)).absolute()
         self.limit_bytes, self.wait_s = limit_bytes, wait_s
         self._writable = True
         self._impatient_until = 0.0

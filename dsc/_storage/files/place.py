@@ -121,4 +121,4 @@ def _local(path: str) -> Place:
 
 def absolute(url: str) -> str:
     """Spell a local path so that it means the same in every process of this machine."""
-    return url if "://" in url else str(Path(url).expanduser().absolute())
+    return url if "://" in url else str(Path(os.path.expanduser(url)).absolute())

@@ -136,7 +136,7 @@ class OutputFile:
                     f"{named}: on a server, names are of ASCII letters without colons"
                 ) from None
             return cls(root, name)
-        path = Path(text.removeprefix("file://")).expanduser().absolute()
+        path = Path(os.path.expanduser(text.removeprefix("file://"))).absolute()
         if not text or path.is_dir() or text.endswith("/"):
             raise UsageError(f"{named} is a directory; give the name of a file")
         check_folder(path.parent, named)
