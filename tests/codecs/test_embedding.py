@@ -110,7 +110,7 @@ def test_each_quality_takes_more_bytes_than_the_last_and_loses_less(form, is_lea
 def test_no_component_is_off_by_more_than_a_step(dtype, quality):
     task = task_of(dtype=dtype)
     codec = learnt(signed(64), task)
-    centre = codec.priors["clip"].centre()
+    centre = codec.learnt["clip"].centre()
     for vector in (*signed(20, seed=3), *(1000 * signed(20, seed=4) ** 3)):
         truth = vector.astype(dtype).astype(np.float64)
         data, decoded = code(codec, vector, quality, task)
@@ -123,7 +123,7 @@ def test_no_component_is_off_by_more_than_a_step(dtype, quality):
 @pytest.mark.parametrize("quality", [1, 20, 60, 80, 100])
 def test_a_quality_says_how_much_of_a_vector_may_be_lost(form, quality):
     codec = learnt(FORMS[form](256))
-    centre, shares = codec.priors["clip"].centre(), []
+    centre, shares = codec.learnt["clip"].centre(), []
     for vector in FORMS[form](50, seed=2).astype(np.float32):
         _, decoded = code(codec, vector, quality)
         error = np.sum((decoded.astype(float) - vector) ** 2)
@@ -196,7 +196,7 @@ def kinds_of_vectors(count, seed=0):
 
 def test_vectors_of_several_kinds_have_modes_that_save_bytes():
     codec, tested = learnt(kinds_of_vectors(512)), kinds_of_vectors(100, seed=9)
-    prior = codec.priors["clip"]
+    prior = codec.learnt["clip"]
     assert len(prior.modes) == len(prior.classes) >= 4
     alone = prior_of(kinds_of_vectors(512), 100_000, 16, 1)
     sizes = [
@@ -234,7 +234,7 @@ def test_odd_vectors_teach_nothing_that_harms(vectors):
 
 @pytest.mark.parametrize("level", [1, 16, 24, 55, 56, 63, 183])
 def test_tables_hold_all_chances(level):
-    for prior in (Prior.unlearnt(), learnt(signed(64)).priors["clip"]):
+    for prior in (Prior.unlearnt(), learnt(signed(64)).learnt["clip"]):
         tables = prior.tables(level)
         ends = np.add.reduceat(tables.frequencies.astype(np.int64), tables.offsets[:-1])
         assert (ends == TOTAL).all()
@@ -341,7 +341,7 @@ def test_damage_is_a_bitstream_error(data):
 def test_a_damaged_weights_file_is_refused():
     codec = learnt(signed(64))
     data, config = codec.weights(), codec.config()
-    prior = codec.priors["clip"]
+    prior = codec.learnt["clip"]
     turned = EmbeddingCodec([CLIP], {"clip": replace(prior, knots=prior.knots[:, ::-1])})
     for broken in (b"", data[:100], data.replace(b"knots", b"knotz"), turned.weights()):
         with pytest.raises(CodecError, match="weights file"):

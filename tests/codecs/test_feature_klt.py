@@ -108,7 +108,7 @@ def test_real_bytes_are_those_that_the_tables_promise():
     from dsc._codecs.klt.model import parted
 
     knowing, spent, promised = learnt(), 0, 0.0
-    model = knowing.models["feature"]
+    model = knowing.learnt["feature"]
     for one in features(20, size=(48, 56), seed=1):
         data, _ = code(knowing, one, 80)
         _, size, at = module.read_sizes(data, 1 << 16)
@@ -156,9 +156,9 @@ def test_a_layer_that_dsc_knows_has_its_own_file():
     model = shipped_model(known)
     assert model is not None
     samples = [{"feature": one} for one in features(4, known)]
-    taken = FeatureKltCodec([known]).learning(samples, 10**6).models["feature"]
+    taken = FeatureKltCodec([known]).learning(samples, 10**6).learnt["feature"]
     assert np.array_equal(taken.matrix, model.matrix)
-    assert not FeatureKltCodec([known]).learning(samples, 2).models, "35 kB for two samples"
+    assert not FeatureKltCodec([known]).learning(samples, 2).learnt, "35 kB for two samples"
 
 
 def test_sizes_that_were_not_seen_are_coded():
@@ -191,7 +191,7 @@ def test_blocks_cover_a_side_and_go_back():
 
 
 def test_synthesis_in_any_order_gives_the_same_bits():
-    model, rng = learnt().models["feature"], np.random.default_rng(2)
+    model, rng = learnt().learnt["feature"], np.random.default_rng(2)
     whole = np.rint(rng.normal(0, 1 << 20, (C, 5, 6)))
     at_once = model.channels_of(whole)
     sums = np.zeros_like(whole)

@@ -29,12 +29,10 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load
 
 from dsc._codecs.base import Array, Sample
 from dsc._codecs.embedding.learn import FEWEST, forms_of, prior_of
-from dsc._codecs.embedding.prior import MIDDLE_PARTS, TENSORS, Prior
+from dsc._codecs.embedding.prior import MIDDLE_PARTS, Prior
 from dsc._codecs.embedding.steps import (
     COARSE,
     COARSEST,
@@ -49,12 +47,10 @@ from dsc._codecs.embedding.steps import (
     scale_of,
     step_of,
 )
-from dsc._codecs.maps.base import TaskCodec
+from dsc._codecs.maps.learnt import LearntTaskCodec
 from dsc._coding.entropy import ESCAPE_OFFSET, SymbolDecoder, SymbolEncoder
-from dsc._coding.weights_file import facts_of, save_with_facts
 from dsc._schemas import Bound, Quality, Task, TaskKind
 from dsc._schemas.quality import DEFAULT_QUALITY
-from dsc.errors import CodecError
 
 KIND = "dsc embedding 1"
 AS_IT_IS = 0  # the level of a vector that no step holds, or that has no direction
@@ -92,48 +88,24 @@ class Symbols:
             return vector.astype(dtype)
 
 
-class EmbeddingCodec(TaskCodec):
+class EmbeddingCodec(LearntTaskCodec[Prior]):
     """Vectors with loss, at any quality; a bound on the error of a component is kept."""
 
     id: ClassVar[str] = "embedding"
+    file_kind: ClassVar[str] = KIND
     learns_from: ClassVar[int] = 2048
     _bound: float | None = None
 
-    def __init__(self, tasks: Sequence[Task], priors: Mapping[str, Prior] | None = None) -> None:
-        super().__init__(tasks)
-        self.priors = dict(priors or {})
+    def __init__(self, tasks: Sequence[Task], learnt: Mapping[str, Prior] | None = None) -> None:
+        super().__init__(tasks, learnt)
         self._unlearnt = Prior.unlearnt()
 
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any], weights: bytes | None) -> Self:
-        """Make the codec that an archive describes.
+    @staticmethod
+    def learnt_of(tensors: Mapping[str, Array], facts: Mapping[str, Any], task: Task) -> Prior:
+        """Make what a weights file describes of a task."""
+        return Prior.of(tensors, facts, task.channels)
 
-        Raises
-        ------
-        CodecError
-            When the configuration or the weights file is none of this codec.
-        """
-        tasks = cls.tasks_of(config)
-        return cls(tasks, None if weights is None else _read_priors(tasks, weights))
-
-    def weights(self) -> bytes | None:
-        """Return the file of what was learnt of embeddings; None where nothing was."""
-        if not self.priors:
-            return None
-        tensors = {
-            f"{name}.{part}": array
-            for name, prior in self.priors.items()
-            for part, array in prior.tensors().items()
-        }
-        facts = {n: {"exponent": p.exponent, "lowest": p.lowest} for n, p in self.priors.items()}
-        return save_with_facts(tensors, {"kind": KIND, "tasks": facts})
-
-    def learning(self, samples: Sequence[Sample], count: int) -> Self:
-        """Return this codec with what vectors have in common, where that takes fewer bytes."""
-        learnt = {task.name: self._learnt(task, samples, count) for task in self.tasks}
-        return type(self)(self.tasks, {name: one for name, one in learnt.items() if one})
-
-    def _learnt(self, task: Task, samples: Sequence[Sample], count: int) -> Prior | None:
+    def learn_task(self, task: Task, samples: Sequence[Sample], count: int) -> Prior | None:
         """Return the prior that takes the fewest bytes, its own among them; None for none."""
         vectors = [one[task.name] for one in samples if task.name in one]
         known = np.array([v for v in vectors if float(np.abs(v).max()) < HUGE], np.float64)
@@ -153,10 +125,6 @@ class EmbeddingCodec(TaskCodec):
         saves = bytes_of(half[best]) < bytes_of(None)
         return prior_of(known, count, *best) if saves else None
 
-    def knowing(self, config: Mapping[str, Any]) -> Self:
-        """Return this codec as it is: what it knows is in its weights file."""
-        return self
-
     def packed_dtype(self, stream: str) -> str | None:
         """Return None: payloads are no numbers; packs put many of them together."""
         return None
@@ -164,7 +132,7 @@ class EmbeddingCodec(TaskCodec):
     def of_tasks(self, tasks: Sequence[str], dictionary: bytes | None) -> Self:
         """Return this codec for some of its tasks; a dictionary saves nothing here."""
         chosen = [task for task in self.tasks if task.name in tasks]
-        return type(self)(chosen, {n: one for n, one in self.priors.items() if n in tasks})
+        return type(self)(chosen, {n: one for n, one in self.learnt.items() if n in tasks})
 
     def refusal(self, task: Task) -> str | None:
         """Refuse what is no embedding."""
@@ -230,7 +198,7 @@ class EmbeddingCodec(TaskCodec):
         return found
 
     def _prior(self, task: Task) -> Prior:
-        return self.priors.get(task.name, self._unlearnt)
+        return self.learnt.get(task.name, self._unlearnt)
 
 
 def _rounded(steps: NDArray[np.float64], level: int) -> NDArray[np.float64]:
@@ -317,20 +285,3 @@ def _read(level: int, body: bytes, prior: Prior, components: int) -> Symbols:
 
 def _stored(task: Task) -> np.dtype[Any]:
     return np.dtype(task.dtype).newbyteorder("<")
-
-
-def _read_priors(tasks: Sequence[Task], weights: bytes) -> dict[str, Prior]:
-    try:
-        facts, tensors = facts_of(weights, KIND)["tasks"], load(weights)
-        own = {
-            task: {
-                part: tensors[name]
-                for part in TENSORS
-                if (name := f"{task.name}.{part}") in tensors
-            }
-            for task in tasks
-            if task.name in facts
-        }
-        return {t.name: Prior.of(one, facts[t.name], t.channels) for t, one in own.items()}
-    except (KeyError, TypeError, ValueError, SafetensorError) as error:
-        raise CodecError(f"embedding: not a weights file of this codec: {error}") from None

@@ -125,6 +125,10 @@ class Prior:
         """Return what a weights file holds of this, by name."""
         return {name: part for name in TENSORS if (part := getattr(self, name)) is not None}
 
+    def facts(self) -> dict[str, int]:
+        """Return what a weights file says beside."""
+        return {"exponent": self.exponent, "lowest": self.lowest}
+
     @classmethod
     def of(cls, tensors: Mapping[str, NDArray[Any]], facts: Mapping[str, Any], length: int) -> Self:
         """Make what a weights file describes, for vectors of a length.

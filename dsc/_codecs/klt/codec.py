@@ -16,12 +16,10 @@ binary64, so what is decoded is the same to the last bit on every machine.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load
 
 from dsc._codecs.base import Array, Sample
 from dsc._codecs.klt.blocks import from_coefficients
@@ -29,13 +27,12 @@ from dsc._codecs.klt.learn import can_learn, coefficients_of, learn, weights_at
 from dsc._codecs.klt.model import PARTS, Model, parted
 from dsc._codecs.klt.rounding import loudness_of, rounded
 from dsc._codecs.klt.steps import OCTAVE, ONE
-from dsc._codecs.maps.base import TaskCodec
+from dsc._codecs.maps.learnt import LearntTaskCodec
 from dsc._coding.entropy import ESCAPE_OFFSET, SymbolDecoder, SymbolEncoder
 from dsc._coding.varint import pack_varint, unpack_varint
-from dsc._coding.weights_file import facts_of, save_with_facts, shipped_file
+from dsc._coding.weights_file import facts_of, shipped_file
 from dsc._schemas import Task, TaskKind
 from dsc._schemas.quality import DEFAULT_QUALITY
-from dsc.errors import CodecError
 
 KIND = "dsc feature-klt 1"
 AS_IT_IS = 0
@@ -55,58 +52,25 @@ SHIPPED_TASK = "feature"  # what it is called in such a file
 TRIED = 32  # feature maps that what was learnt is tried on
 
 
-class FeatureKltCodec(TaskCodec):
+class FeatureKltCodec(LearntTaskCodec[Model]):
     """See the module."""
 
     id: ClassVar[str] = "feature-klt"
+    file_kind: ClassVar[str] = KIND
     learns_from: ClassVar[int] = 256
 
-    def __init__(self, tasks: Sequence[Task], models: Mapping[str, Model] | None = None) -> None:
-        super().__init__(tasks)
-        self.models = dict(models or {})
-        unknown = [task for task in self.tasks if task.name not in self.models]
+    def __init__(self, tasks: Sequence[Task], learnt: Mapping[str, Model] | None = None) -> None:
+        super().__init__(tasks, learnt)
+        unknown = [task for task in self.tasks if task.name not in self.learnt]
         self._unlearnt = {task.name: Model.unlearnt(task.channels) for task in unknown}
 
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any], weights: bytes | None) -> Self:
-        """Make the codec that an archive describes.
+    @staticmethod
+    def learnt_of(tensors: Mapping[str, Array], facts: Mapping[str, Any], task: Task) -> Model:
+        """Make what a weights file describes of a task."""
+        return Model.of(tensors, facts, task.channels)
 
-        Raises
-        ------
-        CodecError
-            When the configuration or the weights file is none of this codec.
-        """
-        tasks = cls.tasks_of(config)
-        return cls(tasks, None if weights is None else _read_models(tasks, weights))
-
-    def weights(self) -> bytes | None:
-        """Return the file of what was learnt; None where nothing was."""
-        if not self.models:
-            return None
-        tensors = {
-            f"{name}.{part}": array
-            for name, model in self.models.items()
-            for part, array in model.tensors().items()
-        }
-        facts = {name: model.facts() for name, model in self.models.items()}
-        return save_with_facts(tensors, {"kind": KIND, "tasks": facts})
-
-    def learning(self, samples: Sequence[Sample], count: int) -> Self:
-        """Return this codec with what feature maps have in common, where knowing it saves bytes.
-
-        Of layers that dsc knows, that is what comes with dsc; else it is learnt from the samples.
-
-        Parameters
-        ----------
-        samples
-            Some samples of the data, far apart.
-        count
-            How many samples the data has.
-        """
-        learnt = {task.name: self._learnt(task, samples, count) for task in self.tasks}
-        return type(self)(self.tasks, {name: one for name, one in learnt.items() if one})
-
-    def _learnt(self, task: Task, samples: Sequence[Sample], count: int) -> Model | None:
+    def learn_task(self, task: Task, samples: Sequence[Sample], count: int) -> Model | None:
+        """Return what dsc knows of a layer, or learn it; None where neither saves bytes."""
         features = [one[task.name] for one in samples if task.name in one]
         known = [one for one in features if one.size and np.isfinite(one).all()]
         model = shipped_model(task)
@@ -121,10 +85,6 @@ class FeatureKltCodec(TaskCodec):
             return count * sum(map(len, coded)) / len(coded) + len(codec.weights() or b"")
 
         return model if bytes_of(model) < bytes_of(None) else None
-
-    def knowing(self, config: Mapping[str, Any]) -> Self:
-        """Return this codec as it is: what it knows is in its weights file."""
-        return self
 
     def refusal(self, task: Task) -> str | None:
         """Refuse what is no feature map."""
@@ -197,7 +157,7 @@ class FeatureKltCodec(TaskCodec):
         return planes.clip(-limit, limit).astype(dtype)
 
     def _model(self, task: Task) -> Model:
-        return self.models.get(task.name) or self._unlearnt[task.name]
+        return self.learnt.get(task.name) or self._unlearnt[task.name]
 
 
 def shipped_model(task: Task) -> Model | None:
@@ -209,7 +169,9 @@ def shipped_model(task: Task) -> Model | None:
     data = shipped_file(name)
     if facts_of(data, KIND)["weights_sha256"] != made.weights_sha256:
         return None
-    return _read_models([task.model_copy(update={"name": SHIPPED_TASK})], data)[SHIPPED_TASK]
+    return FeatureKltCodec.read_learnt([task.model_copy(update={"name": SHIPPED_TASK})], data)[
+        SHIPPED_TASK
+    ]
 
 
 def read_sizes(data: bytes, max_pixels: int) -> tuple[int, tuple[int, int], int]:
@@ -290,22 +252,3 @@ def _check_finite(array: Array) -> None:
             f"channel {channel}, row {row}, column {column} is {value}; feature maps are finite: "
             "compute it again, or keep what is there with --exact or --codec TASK=plain"
         )
-
-
-def _read_models(tasks: Sequence[Task], weights: bytes) -> dict[str, Model]:
-    """Read what `FeatureKltCodec.weights` wrote."""
-    try:
-        facts, tensors = facts_of(weights, KIND)["tasks"], load(weights)
-        channels = {task.name: task.channels for task in tasks}
-        models = {}
-        for name, own in facts.items():
-            prefix = f"{name}."
-            parts = {
-                key.removeprefix(prefix): array
-                for key, array in tensors.items()
-                if key.startswith(prefix)
-            }
-            models[name] = Model.of(parts, own, channels[name])
-    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CodecError(f"feature-klt: not a weights file of these tasks: {error}") from None
-    return models
