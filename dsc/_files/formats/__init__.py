@@ -76,6 +76,7 @@ _REFUSED: tuple[tuple[bytes, str, str], ...] = (
     (b"version https://git-lfs", "a Git LFS pointer, not the file", "fetch it: `git lfs pull`"),
 )
 _HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+LEAVE_OUT = "leave its task out with --tasks"
 _LIST = (
     "PNG, JPEG, WebP, JPEG XL, AVIF, TIFF, BMP, GIF, OpenEXR, PFM, PBM, PGM, PPM, PAM, .flo, .npy "
     "and .npz are read"
@@ -106,7 +107,12 @@ def read_content(data: bytes, where: str) -> Content:
 
 
 def read_pixels(
-    data: bytes, where: str, *, indexes: bool = False, upright: bool = True
+    data: bytes,
+    where: str,
+    *,
+    indexes: bool = False,
+    upright: bool = True,
+    otherwise: str = LEAVE_OUT,
 ) -> NDArray[Any]:
     """Decode one file to the array that `read_content` announces.
 
@@ -121,6 +127,8 @@ def read_pixels(
         instead of RGB, and a sample of 1 bit 0 and 1 instead of 0 and 255.
     upright
         Whether the EXIF orientation is applied.
+    otherwise
+        What else the reader of a message can do about a file of another kind.
 
     Returns
     -------
@@ -133,13 +141,13 @@ def read_pixels(
     SampleError
         When the file is cut, damaged, of a kind that is not read, or holds more than one page.
     """
-    family = _family(data, where)
+    family = _family(data, where, otherwise)
     content = family.content(data, where)
     if content.pages > 1:
         raise refused(
             where,
             f"{content.pages} pages or frames in one {family.name} file",
-            "write each to a file of its own, or leave its task out with --tasks",
+            f"write each to a file of its own, or {otherwise}",
         )
     array = family.pixels(data, where, content, indexes)
     wanted = content.as_stored()
@@ -155,23 +163,22 @@ def read_pixels(
     return _native(array)
 
 
-def _family(data: bytes, where: str) -> Family:
+def _family(data: bytes, where: str, otherwise: str = LEAVE_OUT) -> Family:
     for family in _FAMILIES:
         if family.matches(data):
             return family
-    raise _unknown(data, where)
+    raise _unknown(data, where, otherwise)
 
 
-def _unknown(data: bytes, where: str) -> SampleError:
-    leave = "or leave its task out with --tasks"
+def _unknown(data: bytes, where: str, otherwise: str) -> SampleError:
     for magic, what, advice in _REFUSED:
         if data.startswith(magic):
-            return refused(where, what, f"{advice}, {leave}")
+            return refused(where, what, f"{advice}, or {otherwise}")
     if data[4:8] == b"ftyp" and data[8:12] in _HEIC:
         advice = "convert it, for example with `heif-convert FILE FILE.png`"
-        return refused(where, "an HEIC file, which is not read", f"{advice}, {leave}")
+        return refused(where, "an HEIC file, which is not read", f"{advice}, or {otherwise}")
     what = f"begins with {data[:8]!r}" if data else "is empty"
-    return refused(where, what, f"{_LIST}: the file is damaged, {leave}")
+    return refused(where, what, f"{_LIST}: the file is damaged, or {otherwise}")
 
 
 def _native(array: NDArray[Any]) -> NDArray[Any]:

@@ -474,9 +474,9 @@ class Dataset:
         Raises
         ------
         UsageError
-            When the archive has no embedding, or several and none is named; when the query has
-            another length, NaN or zeros alone; when the backbone here has other weights than what
-            computed the embeddings.
+            When `k` is no whole number from 1 on; when the archive has no embedding, or several and
+            none is named; when the query has another length, NaN or zeros alone; when the backbone
+            here has other weights than what computed the embeddings.
         MissingPackageError
             When what the backbone needs is not installed.
         UnknownSampleError
@@ -484,8 +484,8 @@ class Dataset:
         SampleError, OSError
             When the file of a picture cannot be read.
         """
-        if k < 1:
-            raise UsageError(f"nearest(k={k}): at least 1")
+        if not isinstance(k, int | np.integer) or k < 1:
+            raise UsageError(f"nearest(k={k!r}): a whole number, at least 1")
         self._after_fork()
         compared = find_vectors(self._archive, task)
         own = None

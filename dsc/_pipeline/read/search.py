@@ -170,7 +170,7 @@ def _embed(picture: NDArray[Any], task: Task) -> NDArray[np.float32]:
 
 def _read_picture(path: Path) -> NDArray[Any]:
     """Read a picture from a file, upright and without alpha."""
-    pixels = read_pixels(path.read_bytes(), str(path))
+    pixels = read_pixels(path.read_bytes(), str(path), otherwise="give another picture")
     if pixels.dtype == np.uint16:
         raise UsageError(
             f"{path}: a picture of 16 bits, and what is white in it is not said; save it with 8"

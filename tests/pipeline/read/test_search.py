@@ -169,8 +169,12 @@ def test_what_is_not_there_is_said(archive: Path, tmp_path: Path) -> None:
         opened.nearest("nobody")
     with pytest.raises(UsageError, match="no embedding 'hues'; it has looks"):
         opened.nearest(vector(1), task="hues")
-    with pytest.raises(UsageError, match="at least 1"):
-        opened.nearest(vector(1), k=0)
+    for k in (0, 2.5, "3", None):
+        with pytest.raises(UsageError, match="a whole number, at least 1"):
+            opened.nearest(vector(1), k=k)
+    (tmp_path / "notes.txt").write_text("no picture")
+    with pytest.raises(SampleError, match=r"notes\.txt: begins with .* or give another picture$"):
+        opened.nearest(tmp_path / "notes.txt")
     plain = tmp_path / "plain"
     dsc.compress(Vectored(12), plain, codec="rgb=png", tasks="rgb")
     with pytest.raises(UsageError, match=r"none; `dsc append .*plain --embed efficientnet-lite0`"):
