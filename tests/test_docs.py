@@ -27,6 +27,7 @@ RUN_BY = {
     "docs/features.md": "tests/examples/test_features_page.py",
     "docs/derived.md": "tests/codecs/derived/test_rules.py",
     "docs/recordings.md": "tests/pipeline/read/test_sequences.py",
+    "docs/coarse_first.md": "tests/copies/test_levels.py",
     "docs/machine_paths.md": "tests/pipeline/read/test_paths.py",
     "docs/streaming.md": "tests/examples/test_guide.py",
     "docs/training_without_pixels.md": "tests/examples/test_without_pixels.py",

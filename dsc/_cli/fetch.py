@@ -35,6 +35,15 @@ def fetch(
             show_default=True,
         ),
     ] = "1",
+    levels: Annotated[
+        str | None,
+        typer.Option(
+            help="How many levels of a task are copied, coarse first: rgb=1, or 1 for all tasks "
+            "that have levels.",
+            metavar="[TASK=]N",
+            show_default="all",
+        ),
+    ] = None,
     json_: JsonOption = False,
 ) -> None:
     """Copy some tasks of an archive, and nothing of the others, into an archive of their own.
@@ -43,19 +52,20 @@ def fetch(
     network, each file checked by its sha256. Codec weights that came with dsc
     are not downloaded. After Ctrl-C or a lost connection the same command
     goes on at the byte where it stopped. More tasks can be fetched into the
-    same directory later, and more frames of recordings.
+    same directory later, and more frames of recordings, and finer levels.
 
     [bold]Examples[/bold]
 
       dsc fetch https://example.org/taskonomy-dsc --tasks depth --out depth-only
       dsc fetch s3://bucket/taskonomy-dsc --tasks rgb,normals --out /data/copy
       dsc fetch https://example.org/robot-dsc --rate 1/16 --out every-16th-frame
+      dsc fetch https://example.org/photos-dsc --levels rgb=1 --out small-pictures
       python -c 'import dsc; print(dsc.open("depth-only")[0]["depth"])'
     """
     from dsc._copies.fetch import fetch as run
 
     with progress("fetch", BYTES) as report:
-        found = run(url, tasks, out, rate=rate, progress=report)
+        found = run(url, tasks, out, rate=rate, levels=levels, progress=report)
     value = {
         "archive": out,
         "url": url,

@@ -258,6 +258,7 @@ def _show_info(where: str, opened: "Archive", summary: "Summary") -> None:
     if columns:
         say(f"columns, read with one request a shard: {', '.join(columns)}")
     _show_paths(opened)
+    _show_levels(summary)
     made = f"format {manifest.format_version}, generation {manifest.generation}"
     say(f"written by {manifest.created_by}, {made}, plan {manifest.plan_sha256[:12]}")
     say(f"encoded by {encoder_text(manifest.encoder) if manifest.encoder else 'unknown versions'}")
@@ -308,6 +309,13 @@ def _show_paths(opened: "Archive") -> None:
     found = [f"{path} for {PATHS[path.path]}" for path in paths_of(opened)]
     if found:
         say(f"machine paths, which --tasks takes where files are decoded: {', '.join(found)}")
+
+
+def _show_levels(summary: "Summary") -> None:
+    for row in summary.rows:
+        if row.level_bytes:
+            costs = [f"{n}: {bytes_text(size)}" for n, size in enumerate(row.level_bytes, 1)]
+            say(f"levels of {row.name}, coarse first, that --levels takes: {', '.join(costs)}")
 
 
 def _task_row(task: "Task") -> list[str]:

@@ -7,11 +7,11 @@ without anything but the streams it requires.
 
 What only some codecs can do is a protocol each: `JointCodec`, `SplitCodec` (both of a codec's
 class), `EffortCodec`, `AccessCodec`, `GroupCodec`, `KeepingCodec`, `DependentCodec`,
-`PackedCodec`, `LatentCodec` and `AdaptableCodec`. Ask with `isinstance`; a codec need not name
-them.
+`PackedCodec`, `PrefixCodec`, `LatentCodec` and `AdaptableCodec`. Ask with `isinstance`; a codec
+need not name them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, runtime_checkable
 
 import numpy as np
@@ -301,6 +301,22 @@ class PackedCodec(Protocol):
 
 
 @runtime_checkable
+class PrefixCodec(Protocol):
+    """A codec that decodes a task from the first of the streams that carry it, coarser.
+
+    Its configuration has `dsc._schemas.levels.PREFIXES`, true. With all streams it decodes as any
+    codec does, and one that is not there is damage.
+    """
+
+    def from_streams(self, names: Collection[str]) -> Decoder:
+        """Return what decodes without the streams that are not named.
+
+        Of each task it takes the longest run of its streams, from the first on, that are.
+        """
+        ...
+
+
+@runtime_checkable
 class LatentCodec(Protocol):
     """A codec that decodes in two halves: bitstreams to integers, and these to samples.
 
@@ -396,6 +412,15 @@ class AdaptableCodec(Protocol):
         Everything else is this codec's own, bit by bit: `decoder_part` of the weights is the same.
         """
         ...
+
+
+def decoder_from(codec: Codec, names: Collection[str]) -> Decoder:
+    """Return what decodes the streams that are named, of those of a codec.
+
+    Of a codec without levels that is the codec: it lacks those of tasks that are not wanted.
+    """
+    is_whole = all(stream.name in names for stream in codec.streams())
+    return codec.from_streams(names) if isinstance(codec, PrefixCodec) and not is_whole else codec
 
 
 def at_effort(codec: Codec, effort: Effort) -> Codec:

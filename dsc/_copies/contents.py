@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from dsc._schemas import CodecRecord, FileRecord, Manifest, ShardRecord, Stream, required_streams
+from dsc._schemas.levels import promises
 from dsc._schemas.manifest import SHARDS, format_version_of
 from dsc._storage.files.root import Root
 from dsc._storage.format.commit import record_of, shards_bytes
@@ -87,7 +88,7 @@ def of_tasks(
 ) -> Contents:
     """Return the contents of a copy of these tasks (full names) only, and of their streams.
 
-    `streams` leaves out layers of recordings; None has all that the tasks require.
+    `streams` leaves out layers of recordings and levels; None has all that the tasks require.
     """
     manifest, shards = restrict(archive.manifest, archive.shards, tasks, streams)
     listed = Made.of(SHARDS, shards_bytes(shards))
@@ -157,6 +158,7 @@ def restrict(
             "totals": _only(manifest.totals, kept),
             "source_bytes": _only(manifest.source_bytes, tasks),
             "files": tuple(file for file in manifest.files if file.path in weights),
+            **promises(manifest, kept),
         }
     )
     narrowed_shards = (

@@ -14,6 +14,7 @@ from dsc._copies.bring import CopyProgress, bring
 from dsc._copies.contents import of_tasks, whole
 from dsc._copies.target import Target, look_at
 from dsc._schemas import Manifest, resolve_tasks
+from dsc._schemas.levels import Levels, left_out, parse_levels
 from dsc._schemas.machine_path import stored_words
 from dsc._schemas.rate import Rate, parse_rate, streams_at
 from dsc._storage.files.place import redact
@@ -54,6 +55,7 @@ def fetch(
     out: str | os.PathLike[str],
     *,
     rate: Rate = 1,
+    levels: Levels | None = None,
     progress: CopyProgress | None = None,
 ) -> FetchReport:
     """Copy `tasks` of the archive at `url` to the directory `out`.
@@ -70,6 +72,9 @@ def fetch(
         The part of the frames of recordings that is copied, as ``"1/16"`` or ``"1/4"``: the layers
         that have it, of tasks that are coded in layers; others are copied whole. What `out` has
         already stays as it is.
+    levels
+        How many of a task's levels are copied, coarse first: ``"rgb=1"``, or ``1`` for the coarsest
+        of every task that has some; None for all. Finer ones can be fetched later.
     progress
         Called with (bytes there, bytes in all).
 
@@ -79,7 +84,7 @@ def fetch(
         When there is no archive at `url`, or it lacks a task.
     PlanMismatchError, UsageError
         When `out` holds another archive, cannot be written to, or is being written to; or the
-        archive does not have the tasks at this rate.
+        archive does not have the tasks at this rate, or at these levels.
     CorruptArchiveError
         When a file is not what the archive's records say.
     IncompleteError
@@ -88,7 +93,7 @@ def fetch(
     archive = Archive.open(os.fspath(url))
     target = local_target(archive, os.fspath(out), "--out ")
     with sole_writer(target, "dsc fetch"):
-        return take(archive, tasks, target, rate=rate, progress=progress)
+        return take(archive, tasks, target, rate=rate, levels=levels, progress=progress)
 
 
 def take(
@@ -97,11 +102,12 @@ def take(
     root: Root,
     *,
     rate: Rate = 1,
+    levels: Levels | None = None,
     progress: CopyProgress | None = None,
 ) -> FetchReport:
     """Copy tasks to a directory whose lock is held; see `fetch`."""
     target = look_at(root, f"--out {root.url}", archive.manifest)
-    names, streams = wanted_streams(archive, tasks, target, rate)
+    names, streams = wanted_streams(archive, tasks, target, rate, levels)
     # where the archive itself is, a copy of some of its tasks would be less
     contents = whole(archive) if target.is_whole else of_tasks(archive, names, streams)
     copier = bring(archive, contents, root, target, progress=progress)
@@ -136,14 +142,18 @@ def local_target(archive: Archive, out: str, option: str = "") -> Root:
 
 
 def wanted_streams(
-    archive: Archive, tasks: Sequence[str] | str | None, target: Target, rate: Rate = 1
+    archive: Archive,
+    tasks: Sequence[str] | str | None,
+    target: Target,
+    rate: Rate = 1,
+    levels: Levels | None = None,
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Resolve the asked tasks, and list their streams; with what the target holds already.
 
     Raises
     ------
     UnknownTaskError, UsageError
-        When the archive lacks a task, or does not have it at this rate.
+        When the archive lacks a task, or does not have it at this rate or level.
     """
     available = [task.name for task in archive.manifest.tasks]
     try:
@@ -154,7 +164,10 @@ def wanted_streams(
         raise UsageError(f"--tasks: name one of {', '.join(available)}")
     streams, codecs = archive.manifest.streams, archive.manifest.codecs
     denominator = parse_rate(rate, "--rate")
-    wanted = {*streams_at(streams, codecs, asked, denominator, "--rate"), *target.streams}
+    wanted = set(streams_at(streams, codecs, asked, denominator, "--rate"))
+    if levels is not None:
+        wanted -= left_out(archive.manifest, asked, parse_levels(levels, "--levels"), "--levels")
+    wanted |= set(target.streams)
     return (
         tuple(name for name in available if name in asked or name in target.tasks),
         tuple(stream.name for stream in streams if stream.name in wanted),

@@ -9,6 +9,7 @@ from dsc._pipeline.choose.codec_set import CodecSet
 from dsc._pipeline.read.decoding import check_one_latent_codec, latent_tasks
 from dsc._pipeline.read.selection import Subset
 from dsc._pipeline.read.window import WindowOption
+from dsc._schemas.levels import Levels
 from dsc._schemas.rate import Rate
 from dsc._storage.cache.pack_cache import PackCache
 from dsc._stream.groups import USUAL
@@ -33,6 +34,7 @@ def stream(
     batch_size: int = 64,
     *,
     rate: Rate = 1,
+    levels: Levels | None = None,
     split: str | Sequence[str] | None = None,
     where: str | Predicate | None = None,
     keys: Iterable[str] | str | Mapping[Url, Iterable[str]] | None = None,
@@ -88,6 +90,9 @@ def stream(
         The part of the frames of recordings that is read, as ``"1/16"`` or ``"1/4"``: the samples
         of these frames are the epoch, and no byte of another is read. `missing` says what becomes
         of those among them that lack a task.
+    levels
+        How many of a task's levels are read, coarse first: ``"rgb=1"`` or ``{"rgb": 1}``, or ``1``
+        for the coarsest of every task that has some, as of `dsc.open`.
     split
         Which split, or several (in a list, or text with commas); None when there is only one.
     where
@@ -258,6 +263,7 @@ def open_stream(
             options.rate,
             options.window_spec,
             options.decode == "features",
+            options.levels,
         )
         for place, wanted in options.selections(list(weights)).items()
     ]

@@ -11,6 +11,7 @@ import numpy as np
 from dsc._columns.where import Predicate
 from dsc._pipeline.read.selection import Selection, Subset
 from dsc._pipeline.read.window import WindowOption, WindowSpec
+from dsc._schemas.levels import Levels
 from dsc._schemas.rate import Rate
 from dsc._schemas.size import parse_bytes
 from dsc._transforms.randomness import drawing
@@ -62,6 +63,7 @@ class StreamOptions:
     tasks: Sequence[str] | str | None = None
     batch_size: int = 64
     rate: Rate = 1
+    levels: Levels | None = None
     split: str | Sequence[str] | None = None
     where: str | Predicate | None = None
     keys: Any = None

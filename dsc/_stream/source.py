@@ -15,6 +15,7 @@ from dsc._pipeline.read.paths import find_tasks
 from dsc._pipeline.read.selection import Selection, ShardFilter, all_of, choose, nothing_chosen
 from dsc._pipeline.read.window import Windows, WindowSpec, no_window_complete
 from dsc._schemas import LOSSY_NUMBERS, Task
+from dsc._schemas.levels import Levels
 from dsc._schemas.rate import Rate
 from dsc._storage.files.root import Root
 from dsc._storage.read.archive import Archive
@@ -71,6 +72,7 @@ class StreamSource:
         rate: Rate = 1,
         window: WindowSpec | None = None,
         as_features: bool = False,
+        levels: Levels | None = None,
     ) -> Self:
         """Open an archive.
 
@@ -90,6 +92,8 @@ class StreamSource:
             Of which frames each sample comes with; None for its own alone.
         as_features
             Whether None of `tasks` leaves out the pictures that others were computed from.
+        levels
+            How many of a task's levels are read, coarse first; None for all.
 
         Raises
         ------
@@ -107,7 +111,7 @@ class StreamSource:
         selection = selection or Selection()
         splits = choose_splits(archive, selection.splits)
         selection = replace(selection, splits=splits)
-        streams, at_rate = streams_read(archive, names, rate)
+        archive, streams, at_rate = streams_read(archive, names, rate, levels)
         own = tuple(known[name] for name in names)
         packs, left_out = PackIndex.of(archive, splits), 0
         windows = None if window is None else Windows.open(archive, window, own)

@@ -8,10 +8,19 @@ before, and has the residuals of the samples that lie in it. A task that require
 in a chain, sees it as the codec below decodes it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
-from dsc._codecs.base import Array, Codec, GroupCodec, Sample, at_effort, group_size_of
+from dsc._codecs.base import (
+    Array,
+    Codec,
+    Decoder,
+    GroupCodec,
+    Sample,
+    at_effort,
+    decoder_from,
+    group_size_of,
+)
 from dsc._codecs.registry import codec_from_config
 from dsc._codecs.residual.bound import Steps, size_of
 from dsc._codecs.residual.map import decode_residual, encode_residual, steps_of
@@ -189,22 +198,54 @@ class ResidualCodec:
         self, streams: Sequence[Mapping[str, bytes]], tasks: Sequence[str], max_pixels: int
     ) -> list[dict[str, Array]]:
         """Decode `tasks` by the codec below, and bring the bounded ones within their bounds."""
-        decoded = self.base.decode_batch(streams, tasks, max_pixels)
+        return self._corrected(self.base, None, streams, tasks, max_pixels)
+
+    def from_streams(self, names: Collection[str]) -> Decoder:
+        """Return what decodes without some streams: a task without its residual has no bound."""
+        return _Prefix(self, decoder_from(self.base, names), names)
+
+    def _corrected(
+        self,
+        base: Decoder,
+        there: Collection[str] | None,
+        streams: Sequence[Mapping[str, bytes]],
+        tasks: Sequence[str],
+        max_pixels: int,
+    ) -> list[dict[str, Array]]:
+        """Decode by `base`, then correct by the streams that are `there`; None for all."""
+        decoded = base.decode_batch(streams, tasks, max_pixels)
         for given, arrays in zip(streams, decoded, strict=True):
             for name in arrays.keys() & set(self.bounded):
                 stream = self._stream_of(name, given)
-                if given.get(stream) is None:
-                    raise BitstreamError(f"stream {stream} is required and not here")
-                try:
-                    arrays[name] = decode_residual(
-                        self._task[name], bytes(given[stream]), arrays[name]
-                    )
-                except Exception as error:  # imagecodecs has an exception class for each format
-                    raise BitstreamError(
-                        f"stream {stream}: {len(given[stream])} bytes are no residual of this "
-                        f"task: {error}; {LIST_DAMAGE}"
-                    ) from error
+                if there is None or stream in there:
+                    arrays[name] = self._within(name, stream, given.get(stream), arrays[name])
         return decoded
+
+    def _within(self, task: str, stream: str, data: bytes | None, decoded: Array) -> Array:
+        """Bring a decoded map within its bound."""
+        if data is None:
+            raise BitstreamError(f"stream {stream} is required and not here")
+        try:
+            return decode_residual(self._task[task], bytes(data), decoded)
+        except Exception as error:  # imagecodecs has an exception class for each format
+            raise BitstreamError(
+                f"stream {stream}: {len(data)} bytes are no residual of this task: {error}; "
+                f"{LIST_DAMAGE}"
+            ) from error
+
+
+class _Prefix:
+    """Decodes what a `ResidualCodec` wrote, without some of its streams."""
+
+    def __init__(self, codec: ResidualCodec, base: Decoder, there: Collection[str]) -> None:
+        self._codec, self._base, self._there = codec, base, frozenset(there)
+
+    def decode_batch(
+        self, streams: Sequence[Mapping[str, bytes]], tasks: Sequence[str], max_pixels: int
+    ) -> list[dict[str, Array]]:
+        """Decode as `Codec.decode_batch` does."""
+        codec = self._codec
+        return codec._corrected(self._base, self._there, streams, tasks, max_pixels)
 
 
 def residual_stream(task: str) -> str:

@@ -24,6 +24,7 @@ from dsc._codecs.base import (
     Sample,
     at_access,
     at_effort,
+    decoder_from,
     group_size_of,
 )
 from dsc._codecs.canvas import Canvas, PlacedGroupCodec
@@ -106,7 +107,7 @@ class CodecSet:
         self._given = frozenset(given)
         self._made: dict[int, Codec] = {}
         self._paths: tuple[MachinePath, ...] = ()
-        self._path_decoders: dict[int, Decoder] = {}
+        self._decoders: dict[int, Decoder] = {}
         self._bounded: frozenset[str] = frozenset()
         names = [name for record in self._records for name in record.streams]
         twice = sorted({name for name in names if names.count(name) > 1})
@@ -246,7 +247,7 @@ class CodecSet:
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_made": {}, "_path_decoders": {}}
+        return self.__dict__ | {"_made": {}, "_decoders": {}}
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -325,15 +326,19 @@ class CodecSet:
         return self._made[slot]
 
     def _decoder(self, slot: int) -> Decoder:
-        """Return what decodes the streams of a slot: its codec, or that with machine paths."""
+        """Return what decodes the streams of a slot that are here, with their machine paths."""
+        if slot not in self._decoders:
+            self._decoders[slot] = self._make_decoder(slot)
+        return self._decoders[slot]
+
+    def _make_decoder(self, slot: int) -> Decoder:
+        codec = self.codec(slot)
         paths = [path for path in self._paths if self._task_slot[path.task] == slot]
         if not paths:
-            return self.codec(slot)
-        if slot not in self._path_decoders:
-            with needing("torch", f"machine path {paths[0]}"):
-                from dsc._codecs.machine.decoder import PathDecoder
-            self._path_decoders[slot] = PathDecoder(cast(AvifCodec, self.codec(slot)), paths)
-        return self._path_decoders[slot]
+            return decoder_from(codec, self._records[slot].streams)
+        with needing("torch", f"machine path {paths[0]}"):
+            from dsc._codecs.machine.decoder import PathDecoder
+        return PathDecoder(cast(AvifCodec, codec), paths)
 
     def packing(self, stream: Stream) -> Packing | None:
         """Return how packs compress the payloads of a stream; None where they do not."""

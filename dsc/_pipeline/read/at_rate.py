@@ -1,4 +1,4 @@
-"""Which samples have their frames in the layers that are read."""
+"""What is read of an archive at a rate and at levels, and which samples have their frames in it."""
 
 from collections.abc import Sequence
 from typing import Self
@@ -7,7 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc._schemas import carrying_streams
+from dsc._schemas.levels import Levels, left_out, parse_levels
 from dsc._schemas.rate import Rate, layers_of, parse_rate, streams_at
+from dsc._storage.files.place import redact
 from dsc._storage.read.archive import Archive
 from dsc._storage.read.pack_reader import PackReader
 
@@ -57,16 +59,33 @@ class AtRate:
 
 
 def streams_read(
-    archive: Archive, tasks: Sequence[str], rate: Rate
-) -> tuple[tuple[str, ...], AtRate | None]:
-    """List the streams to read for tasks at a rate, and what leaves its samples; None at 1.
+    archive: Archive, tasks: Sequence[str], rate: Rate, levels: Levels | None = None
+) -> tuple[Archive, tuple[str, ...], AtRate | None]:
+    """Find what is read for tasks at a rate, and at levels.
+
+    Returns
+    -------
+    archive
+        The archive without the streams that levels leave out.
+    streams
+        Those to read.
+    at_rate
+        What leaves the samples of the frames that are read; None where all are.
 
     Raises
     ------
     UsageError
-        When the archive does not have the tasks at this rate.
+        When the archive does not have the tasks at this rate, or at these levels.
     """
+    where = redact(archive.root.url)
+    layers, gone = layers_of(archive.manifest.codecs), frozenset[str]()
+    if levels is not None:
+        option = f"{where}: levels"
+        wanted = parse_levels(levels, option)
+        gone = left_out(archive.manifest, tasks, wanted, option)
+        archive = archive.without(gone) if gone else archive
     manifest = archive.manifest
-    asked = parse_rate(rate, f"{archive.root.url}: rate")
-    read = streams_at(manifest.streams, manifest.codecs, tasks, asked, f"{archive.root.url}: rate")
-    return read, AtRate.of(archive, tasks, read) if asked > 1 else None
+    asked = parse_rate(rate, f"{where}: rate")
+    read = streams_at(manifest.streams, manifest.codecs, tasks, asked, f"{where}: rate")
+    has_all_frames = asked == 1 and not gone & layers.keys()
+    return archive, read, None if has_all_frames else AtRate.of(archive, tasks, read)

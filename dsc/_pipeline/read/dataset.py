@@ -19,7 +19,7 @@ from dsc._codecs.base import Array
 from dsc._columns.column import Ints
 from dsc._columns.where import Predicate
 from dsc._pipeline.read.ahead import DecodedAhead
-from dsc._pipeline.read.at_rate import streams_read
+from dsc._pipeline.read.at_rate import AtRate, streams_read
 from dsc._pipeline.read.decoded_cache import DecodedCache
 from dsc._pipeline.read.decoding import Decoded, SampleDecoder
 from dsc._pipeline.read.duplicates import Duplicates, find_duplicates, threshold
@@ -39,6 +39,7 @@ from dsc._schemas import (
     Task,
 )
 from dsc._schemas.group import Linked
+from dsc._schemas.levels import Levels
 from dsc._schemas.rate import Rate
 from dsc._schemas.sample import NO_WINDOWS, Sample
 from dsc._schemas.size import parse_bytes
@@ -75,6 +76,9 @@ class Dataset:
         The most that decoded arrays may take that are kept in this process.
     rate
         The part of the frames of recordings that is read; of other frames nothing is.
+    levels
+        How many of a task's levels are read, coarse first, where its codec has any: ``"rgb=1"``, or
+        ``1`` for the coarsest of every task that has some; None for all.
     on_damage
         Whether damage is an error (``fail``), or the nearest frame stands for a damaged one.
 
@@ -93,13 +97,17 @@ class Dataset:
         decoded_bytes: int = 0,
         rate: Rate = 1,
         on_damage: str = "fail",
+        levels: Levels | None = None,
     ) -> None:
         archive, names = find_tasks(archive, tasks)
+        self.streams: tuple[str, ...] = ()
+        self._at_rate: AtRate | None = None
+        if names:
+            archive, self.streams, self._at_rate = streams_read(archive, names, rate, levels)
         found = {task.name: task for task in archive.manifest.tasks}
         self.native, self._on_damage = native, check_on_damage(on_damage)
         self.tasks: tuple[Task, ...] = tuple(found[name] for name in names)
         self._by_name = {task.name: task for task in self.tasks}
-        self.streams, self._at_rate = streams_read(archive, names, rate) if names else ((), None)
         self._archive, self._cache = archive, cache
         self._decoded_bytes = decoded_bytes
         self._chosen: Ints | None = None  # indices in the archive; None for all, in order
@@ -121,6 +129,7 @@ class Dataset:
         cache_decoded: int | str = 0,
         *,
         rate: Rate = 1,
+        levels: Levels | None = None,
         on_damage: str = "fail",
         split: str | Sequence[str] | None = None,
         where: str | Predicate | None = None,
@@ -159,6 +168,10 @@ class Dataset:
             The part of the frames of recordings that is read, as ``"1/16"`` or ``"1/4"``: the
             samples of these frames are here, and no byte of another is read. Of tasks that are not
             coded in layers, those of these samples.
+        levels
+            How many of a task's levels are read, coarse first: ``"rgb=1"`` or ``{"rgb": 1}``, or
+            ``1`` for the coarsest of every task that has some; no byte of finer ones is read. None
+            for all. See docs/coarse_first.md.
         on_damage
             What to do where a frame of a recording is damaged, or one that it is predicted from:
             ``fail``, or give the ``nearest``, the intact frame of the same group that stands
@@ -211,7 +224,7 @@ class Dataset:
         kept = cache and PackCache(cache, parse_bytes(cache_limit, "cache_limit"))
         decoded = parse_bytes(cache_decoded, "cache_decoded")
         archive = Archive.open(os.fspath(url))
-        made = cls(archive, tasks, native, kept or None, decoded, rate, on_damage)
+        made = cls(archive, tasks, native, kept or None, decoded, rate, on_damage, levels)
         made._seed, made._with_keys = seed, with_keys
         spec = WindowSpec.of(window, window_edges)
         if spec is not None and on_damage == NEAREST:

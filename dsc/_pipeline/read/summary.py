@@ -12,6 +12,7 @@ from math import ceil
 from typing import Any
 
 from dsc._schemas import Stream, carrying_streams, required_streams
+from dsc._schemas.levels import levels_of, streams_of_levels
 from dsc._schemas.rate import rate_here
 from dsc._storage.read.archive import Archive
 
@@ -42,6 +43,9 @@ class SummaryRow:
         What it is computed from, and how: ``rgb by edge_texture, sigma 3``; ``""`` where it is not.
     needed_by
         Of a stream that is no task's own: tasks that are decoded with it.
+    level_bytes
+        Stored bytes that the first level of a task takes, the first two, and so on, of one that has
+        several (`dsc._schemas.levels`).
     """
 
     name: str
@@ -54,6 +58,7 @@ class SummaryRow:
     missing: int
     follows: str = ""
     needed_by: tuple[str, ...] = ()
+    level_bytes: tuple[int, ...] = ()
 
     @property
     def ratio(self) -> float | None:
@@ -152,9 +157,18 @@ def _task_rows(archive: Archive) -> list[SummaryRow]:
                 alone_bytes=sum(manifest.totals[name].stored_bytes for name in needed),
                 missing=archive.lacking(task.name),
                 follows=_follows(archive, carriers),
+                level_bytes=_level_bytes(archive, task.name),
             )
         )
     return rows
+
+
+def _level_bytes(archive: Archive, task: str) -> tuple[int, ...]:
+    manifest = archive.manifest
+    count = len(levels_of(manifest.streams, manifest.codecs, task))
+    read = [streams_of_levels(manifest.streams, task, n) for n in range(1, count + 1)]
+    found = tuple(sum(manifest.totals[name].stored_bytes for name in names) for names in read)
+    return found if count > 1 else ()
 
 
 def _stream_rows(archive: Archive) -> list[SummaryRow]:

@@ -3,7 +3,7 @@
 import bisect
 import copy
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -18,6 +18,7 @@ from dsc._schemas import (
     carrying_streams,
 )
 from dsc._schemas.group import BESIDE, lanes_of
+from dsc._schemas.levels import without
 from dsc._schemas.machine_path import MachinePath, carrying
 from dsc._schemas.stream import Compressed
 from dsc._storage.files.root import CONNECTIONS, Root
@@ -153,6 +154,13 @@ class Archive:
         more = {"tasks": (*self.manifest.tasks, *own), "streams": tuple(streams)}
         manifest = self.manifest.model_copy(update=more)
         return type(self)(self.root, manifest, self.shards, tuple(paths))
+
+    def without(self, streams: Collection[str]) -> Self:
+        """Return the same archive for readers that leave out some streams, and what requires them.
+
+        See `dsc._schemas.levels.without`.
+        """
+        return type(self)(self.root, without(self.manifest, streams), self.shards, self.paths)
 
     def __len__(self) -> int:
         return self._starts[-1]
