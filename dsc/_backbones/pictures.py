@@ -69,16 +69,27 @@ def _sized(planes: Tensor, preprocessing: Preprocessing, stride: int) -> Tensor:
     if preprocessing.side is None:
         fill = (0, -width % stride, 0, -height % stride)
         return functional.pad(planes[None], fill, mode="replicate")[0]
-    return _middle(planes, preprocessing.side, preprocessing.crop)
+    return resize_middle(planes[None], preprocessing.side, preprocessing.crop)[0]
 
 
-def _middle(planes: Tensor, side: int, crop: float) -> Tensor:
-    """Resize the shorter side to side / crop, then cut the middle (3, side, side) out."""
-    shorter = min(planes.shape[1:])
+def resize_middle(planes: Tensor, side: int, crop: float = 1.0) -> Tensor:
+    """Resize the shorter side to side / crop, bicubic and antialiased, and cut the middle out.
+
+    Parameters
+    ----------
+    planes
+        float32 (B, 3, H, W), 0 to 255.
+
+    Returns
+    -------
+    Tensor
+        float32 (B, 3, side, side), 0 to 255.
+    """
+    shorter = min(planes.shape[2:])
     scale = round(side / crop) / shorter
-    size = [max(side, round(length * scale)) for length in planes.shape[1:]]
+    size = [max(side, round(length * scale)) for length in planes.shape[2:]]
     resized = functional.interpolate(
-        planes[None], size, mode="bicubic", align_corners=False, antialias=True
-    )[0].clamp(0, 255)
+        planes, size, mode="bicubic", align_corners=False, antialias=True
+    ).clamp(0, 255)
     top, left = ((length - side) // 2 for length in size)
-    return resized[:, top : top + side, left : left + side]
+    return resized[:, :, top : top + side, left : left + side]

@@ -147,7 +147,8 @@ class LearningOptions(OptionGroup):
     learner: Annotated[
         str | None,
         typer.Option(
-            help="er, er-ace, derpp, icarl, gdumb, wa; with commas for several. Default: er-ace.",
+            help="er, er-ace, derpp, icarl, gdumb, wa; without exemplars, on a backbone: "
+            "simple-cil, ridge. With commas for several. Default: er-ace.",
             metavar="NAMES",
         ),
     ] = None
@@ -160,6 +161,29 @@ class LearningOptions(OptionGroup):
             help="resnet8, resnet8-early, resnet8-wide, resnet20, resnet32, resnet18. "
             "Default: resnet8.",
             metavar="NAME",
+        ),
+    ] = None
+    backbone: Annotated[
+        str | None,
+        typer.Option(
+            help="Pretrained network, instead of --network: efficientnet-lite0, timm:NAME, or one "
+            "of an installed package.",
+            metavar="NAME",
+        ),
+    ] = None
+    backbone_side: Annotated[
+        int | None,
+        typer.Option(
+            help="Pixels of the square that the backbone sees. Default: 128.",
+            min=8,
+            metavar="PIXELS",
+        ),
+    ] = None
+    tune: Annotated[
+        str | None,
+        typer.Option(
+            help="Train a head on the backbone's features, or the backbone too. Default: frozen.",
+            metavar="frozen|full",
         ),
     ] = None
     epochs: Annotated[
@@ -200,6 +224,14 @@ class PlaceOptions(OptionGroup):
     panel: ClassVar[str] = RUN
     device: DeviceOption = "cpu"
     threads: ThreadsOption = None
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            help="Directory for the backbone's features, computed once; other sweeps may share it. "
+            "Default: features in --out.",
+            metavar="DIR",
+        ),
+    ] = None
     workers: Annotated[
         int,
         typer.Option(

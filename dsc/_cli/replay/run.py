@@ -62,6 +62,8 @@ def run(
       dsc replay run --data cifar100 --increment 20 --learner gdumb --evaluate last --budget 50kB,200kB,1MB --codec raw,jpeg,webp --quality 10,50 --out bytes
       # half of the classes first, in the literature's order, on a GPU
       dsc replay run --data cifar100 --initial 50 --increment 10 --order-seed 1993 --learner icarl,wa --network resnet32 --epochs 170 --batch 128 --lr 0.1 --budget 6.144MB --device cuda --out b50
+      # on a pretrained network: ridge regression without exemplars, beside ER with them
+      dsc replay run --data cifar100 --increment 10 --backbone efficientnet-lite0 --learner ridge,er --budget 50kB --out frozen
       # two runs on each GPU of this machine at a time
       dsc replay run --config sweep.json --workers 16 --device cuda --gpus-per-run 0.5 --out results
       # a sweep that stands in a file, with another budget
@@ -70,6 +72,7 @@ def run(
     from dsc._jobs.replay.sweep import sweep
     from dsc._replay.experiment.sweep import write_tables
 
+    _check_network(learning)
     plan = _plan(config, _asked(data, memory, learning))
     _check_device(place.device, here=place.address is None)
     with progress("replay", "runs") as report:
@@ -82,7 +85,8 @@ def _asked(data: DataOptions, memory: MemoryOptions, learning: LearningOptions) 
     """Return what of a sweep was asked for, by the names of its fields."""
     recipe = given(
         network=learning.network, epochs=learning.epochs, steps=learning.steps,
-        batch=learning.batch, lr=learning.lr, cutmix=learning.cutmix,
+        batch=learning.batch, lr=learning.lr, cutmix=learning.cutmix, backbone=learning.backbone,
+        backbone_side=learning.backbone_side, tune=learning.tune,
     )  # fmt: skip
     asked = {
         "data": given(
@@ -142,6 +146,17 @@ def _plan(config: Path | None, asked: dict[str, Any]) -> "Sweep":
     return Sweep.make(**(DEFAULTS | asked))
 
 
+def _check_network(learning: LearningOptions) -> None:
+    """Refuse two networks."""
+    from dsc.errors import UsageError
+
+    if learning.network is not None and learning.backbone is not None:
+        raise UsageError(
+            f"--network {learning.network} and --backbone {learning.backbone} are two networks: "
+            "give one of them"
+        )
+
+
 def _check_device(device: str, here: bool) -> None:
     """Refuse a device that is none, or that the runs of this machine cannot have."""
     import torch
@@ -164,10 +179,10 @@ def _drawn(results: "list[ResultRow]", out: Path) -> list[Path]:
 
 
 def _report(results: "list[ResultRow]", files: list[Path], plan: "Sweep", as_json: bool) -> None:
-    from dsc._replay.experiment.summary import summarise, table
+    from dsc._replay.experiment.summary import first_arm, summarise, table
 
     rows = summarise(results)
-    baseline = rows[0].arm
+    baseline = first_arm(row.arm for row in rows)
     value = {
         "sweep": plan.model_dump(mode="json"),
         "baseline": baseline,

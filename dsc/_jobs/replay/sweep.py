@@ -35,6 +35,7 @@ def sweep(
     device: str = "cpu",
     gpus_per_run: float | None = None,
     threads: int | None = None,
+    cache: str | os.PathLike[str] | None = None,
     checkpoint_every_s: float = CHECKPOINT_EVERY_S,
     report: Report = lambda done, total: None,
     notify: Tell = lambda line: None,
@@ -58,6 +59,9 @@ def sweep(
     threads
         CPU threads of a run. With Ray 1 by default; another number may change results in the last
         digits.
+    cache
+        Directory where features of frozen backbones are kept, for other sweeps too; by default
+        ``features`` in `out`. It may be removed at any time.
     checkpoint_every_s
         Seconds between checkpoints within a step.
     report
@@ -80,14 +84,15 @@ def sweep(
     """
     on_ray = bool(workers) or address is not None
     _check(workers, address, device, gpus_per_run)
+    features = None if cache is None else _folder(cache, "--cache")
     if not on_ray:
-        return _here(plan, _folder(out), device, threads, report, notify)
+        return _here(plan, _folder(out), device, threads, features, report, notify)
     from dsc._jobs.replay.on_ray import compute_all
 
     configs = plan.runs()
     place = Workplace(
         _folder(out), Path.cwd(), device, threads or 1, checkpoint_every_s,
-        0.0 if device == "cpu" else gpus_per_run or GPUS_PER_RUN,
+        0.0 if device == "cpu" else gpus_per_run or GPUS_PER_RUN, features,
     )  # fmt: skip
     done: dict[str, ResultRow] = {}
 
@@ -120,23 +125,30 @@ def _check(workers: int, address: str | None, device: str, gpus_per_run: float |
 
 
 def _here(
-    plan: Sweep, out: Path, device: str, threads: int | None, report: Report, notify: Tell
+    plan: Sweep,
+    out: Path,
+    device: str,
+    threads: int | None,
+    features: Path | None,
+    report: Report,
+    notify: Tell,
 ) -> list[ResultRow]:
     import torch
 
     if threads is not None:
         torch.set_num_threads(threads)
-    return sweep_here(plan, out, device=device, report=report, notify=notify)
+    return sweep_here(plan, out, device=device, features=features, report=report, notify=notify)
 
 
-def _folder(out: str | os.PathLike[str]) -> Path:
+def _folder(out: str | os.PathLike[str], option: str = "--out") -> Path:
     text = absolute(os.fspath(out))
     if "://" in text:
-        raise UsageError(f"--out {text}: checkpoints are written to a directory; give one")
+        written = "checkpoints are" if option == "--out" else "features are"
+        raise UsageError(f"{option} {text}: {written} written to a directory; give one")
     folder = Path(text)
     if folder.exists() and not folder.is_dir():
-        raise UsageError(f"--out {folder} is a file; give a directory")
-    check_folder(folder, f"--out {text}")
+        raise UsageError(f"{option} {folder} is a file; give a directory")
+    check_folder(folder, f"{option} {text}")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

@@ -30,7 +30,7 @@ class Workplace:
         The sweep's directory, absolute.
     cwd
         The directory from which relative paths of configurations are meant.
-    device, threads, checkpoint_every_s, gpus
+    device, threads, checkpoint_every_s, gpus, features
         As `dsc._jobs.replay.sweep.sweep` has them.
     token
         Name of the file that a worker must see in `out`.
@@ -44,6 +44,7 @@ class Workplace:
     threads: int
     checkpoint_every_s: float
     gpus: float
+    features: Path | None = None
     token: str = ""
     version: str = ""
 
@@ -76,6 +77,7 @@ def compute_on_worker(place: Workplace, config: RunConfig) -> ResultRow:
             config,
             place.out,
             device=place.device,
+            features=place.features,
             checkpoint_every_s=place.checkpoint_every_s,
             wait=False,
         )

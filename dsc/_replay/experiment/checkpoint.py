@@ -39,13 +39,19 @@ class RunProgress:
 
 
 def save(
-    work: Path, config: RunConfig, data_sha256: str, done: RunProgress, learner: dict[str, Any]
+    work: Path,
+    config: RunConfig,
+    data_sha256: str,
+    weights_sha256: str | None,
+    done: RunProgress,
+    learner: dict[str, Any],
 ) -> None:
     """Write the checkpoint of a run's directory."""
     state = {
         "version": VERSION,
         "config": config.to_json(),
         "data": data_sha256,
+        "backbone": weights_sha256,
         "step": done.increment,
         "epoch": done.epoch,
         "seconds": done.seconds,
@@ -58,7 +64,11 @@ def save(
 
 
 def load(
-    work: Path, config: RunConfig, data_sha256: str, device: torch.device
+    work: Path,
+    config: RunConfig,
+    data_sha256: str,
+    weights_sha256: str | None,
+    device: torch.device,
 ) -> tuple[RunProgress, dict[str, Any]] | None:
     """Read the checkpoint of a run's directory: progress and the learner's state; None without one.
 
@@ -67,21 +77,26 @@ def load(
     CorruptArchiveError
         When it cannot be read.
     UsageError
-        When it is of another configuration or other data.
+        When it is of another configuration, other data, or other weights of its backbone.
     """
     path = work / CHECKPOINT
     if not path.exists():
         return None
     try:
         state = torch.load(path, map_location=device, weights_only=True)
-        found = {name: state[name] for name in ("version", "config", "data")}
+        found = {name: state.get(name) for name in ("version", "config", "data", "backbone")}
         done = RunProgress(state["step"], state["epoch"], state["seconds"], state["rows"])
         learner: dict[str, Any] = state["learner"]
     except (RuntimeError, ValueError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as why:
         raise CorruptArchiveError(
             f"{path}: not a checkpoint that can be read ({why}); remove it to begin anew"
         ) from None
-    wanted = {"version": VERSION, "config": config.to_json(), "data": data_sha256}
+    wanted = {
+        "version": VERSION,
+        "config": config.to_json(),
+        "data": data_sha256,
+        "backbone": weights_sha256,
+    }
     for name, value in wanted.items():
         if found[name] != value:
             raise UsageError(f"{path}: begun with another {name}; use another directory")

@@ -12,12 +12,15 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError
 
+from dsc._backbones.registry import load_backbone
 from dsc._codecs.registry import LOSSLESS
 from dsc._replay.learners.base import Recipe
 from dsc._replay.learners.registry import learner_class
 from dsc._schemas.base import Schema
 from dsc._schemas.size import parse_bytes
 from dsc.errors import UsageError
+
+NO_EXEMPLARS = "none"
 
 
 class DataConfig(Schema):
@@ -51,7 +54,8 @@ class RunConfig(Schema):
     Attributes
     ----------
     budget
-        Bytes that may be kept of the past, everything counted.
+        Bytes that may be kept of the past, everything counted; 0 for a learner that keeps no
+        exemplars, whose sums have the size that they have.
     codec, quality
         How the buffer keeps exemplars; the quality is 1 to 100.
     policy
@@ -70,7 +74,7 @@ class RunConfig(Schema):
     data: DataConfig
     scenario: ScenarioConfig
     learner: str
-    budget: int = Field(ge=1)
+    budget: int = Field(default=0, ge=0)
     codec: str = "webp"
     quality: int = Field(default=50, ge=1, le=100)
     policy: str | None = None
@@ -87,7 +91,9 @@ class RunConfig(Schema):
 
     @property
     def arm(self) -> str:
-        """How exemplars are kept, in a word: ``webp-50``, ``webp-50+preprocess``."""
+        """How exemplars are kept, in a word: ``webp-50``, ``webp-50+preprocess``, ``none``."""
+        if not self.budget:
+            return NO_EXEMPLARS
         codec = f"{self.codec}-{self.quality}" if self.codec not in LOSSLESS else self.codec
         extras = {"preprocess": self.preprocess, "herd-decoded": self.herd_decoded}
         return "+".join([codec, *(name for name, wanted in extras.items() if wanted)])
@@ -95,6 +101,8 @@ class RunConfig(Schema):
 
 class Sweep(Schema):
     """A grid of runs; what `RunConfig` calls x may be several here, called xs.
+
+    A learner that keeps no exemplars is one run a seed, whatever the budgets and codecs are.
 
     Attributes
     ----------
@@ -107,8 +115,8 @@ class Sweep(Schema):
     data: DataConfig
     scenario: ScenarioConfig
     learners: tuple[str, ...] = Field(min_length=1)
-    budgets: tuple[int | str, ...] = Field(min_length=1)
-    codecs: tuple[str, ...] = Field(min_length=1)
+    budgets: tuple[int | str, ...] = ()
+    codecs: tuple[str, ...] = ("webp:50",)
     policy: str | None = None
     preprocess: bool = False
     herd_decoded: bool = False
@@ -170,16 +178,35 @@ class Sweep(Schema):
         Raises
         ------
         UsageError
-            When a learner is unknown, or a codec or size is not spelled as it should be.
+            When a learner or backbone is unknown, a recipe does not fit its learner, one that
+            keeps exemplars has no budget, or a codec or size is not spelled as it should be.
+        MissingPackageError
+            When what a backbone needs is not installed.
         """
-        for name in self.learners:
-            learner_class(name)
+        memories = {name: self._memories(name) for name in self.learners}
+        runs = [
+            self._run(learner, *memory, seed)
+            for seed in self.seeds
+            for learner in self.learners
+            for memory in memories[learner]
+        ]
+        for recipe, learner in {run.recipe: run.learner for run in runs}.items():
+            learner_class(learner).check(recipe)
+        for backbone in {run.recipe.backbone for run in runs} - {None}:
+            load_backbone(backbone)
+        return runs
+
+    def _memories(self, learner: str) -> list[tuple[int, tuple[str, int]]]:
+        """Return the budgets and codecs, by quality, that a learner is run with."""
         codecs = [_codec(text) for text in self.codecs]
         budgets = [parse_bytes(budget, "budget") for budget in self.budgets]
-        return [
-            self._run(learner, budget, codec, seed)
-            for seed, learner, budget, codec in product(self.seeds, self.learners, budgets, codecs)
-        ]
+        if learner_class(learner).exemplar_free:
+            return [(0, _codec("webp:50"))]
+        if not budgets or not codecs:
+            raise UsageError(
+                f"learner {learner} keeps exemplars: give it a budget in bytes and a codec"
+            )
+        return list(product(budgets, codecs))
 
     def _run(self, learner: str, budget: int, codec: tuple[str, int], seed: int) -> RunConfig:
         recipe = self.recipe.model_dump() | dict(self.recipes.get(learner, {}))

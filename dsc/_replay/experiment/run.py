@@ -9,6 +9,7 @@ the state of one moment, and the results are those of a run that was not killed.
 
 import hashlib
 import json
+import math
 import shutil
 import time
 from collections.abc import Callable
@@ -25,16 +26,21 @@ from dsc._replay.experiment.checkpoint import IncrementRow, RunProgress, load, s
 from dsc._replay.experiment.log import Observer
 from dsc._replay.experiment.plan import RunConfig
 from dsc._replay.experiment.result import ResultRow, accuracy_of_step, measures
-from dsc._replay.learners.base import Features, Learner
-from dsc._replay.learners.memory import ExemplarMemory, NoExemplars
+from dsc._replay.learners.base import Features, Learner, Recipe
+from dsc._replay.learners.memory import NoExemplars, ViewedExemplars
+from dsc._replay.learners.pretrained import weights_sha256
 from dsc._replay.learners.registry import learner_class
+from dsc._replay.learners.views.base import PixelView, Rows, View
+from dsc._replay.learners.views.frozen import FrozenView
 from dsc._replay.scenario.images import Images, LabelledImages, Labels
 from dsc._replay.scenario.scenario import ClassIncremental, Increment
 from dsc._storage.files.atomic import part_name, rename
 
 CHECKPOINT_EVERY_S = 20.0
 PROBED, PROBE_BUDGET = 64, 1 << 40
+FEATURES = "features"
 Tell = Callable[[str], None]
+Memory = ReplayBuffer | NoExemplars
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,8 @@ class RunPlace:
         Is told how far the run is, in a line.
     observer
         Is told losses and measurements.
+    features
+        Directory for features of frozen backbones, which runs may share; None: one in `work`.
     """
 
     work: Path
@@ -60,6 +68,7 @@ class RunPlace:
     checkpoint_every_s: float = CHECKPOINT_EVERY_S
     tell: Tell = lambda line: None
     observer: Observer = field(default_factory=Observer)
+    features: Path | None = None
 
 
 def run(
@@ -77,7 +86,8 @@ def run(
     dict
         Of JSON values: the configuration, `accuracy` (steps, steps) in percent with null where
         nothing was measured, `average_incremental_accuracy`, `last_accuracy`, `forgetting`,
-        `backward_transfer`, and `steps`, a row each with exemplars and bytes.
+        `backward_transfer`, and `steps`, a row each with exemplars and bytes; `weights_sha256` of
+        the backbone where there is one.
 
     Raises
     ------
@@ -120,8 +130,11 @@ class _Run:
         self.tests = self.increments.over(test)
         self._tests_shown: dict[int, Increment] = {}
         self.data = data_sha256(train, test)
+        self.weights = weights_sha256(config.recipe)
         side = min(train.images.shape[1:3])
         made = learner_class(config.learner)
+        made.check(config.recipe)
+        self.view = _view(config.recipe, made.layer, place)
         self.learner: Learner = made(
             len(train.classes), side, config.recipe, config.seed, place.device
         )
@@ -144,7 +157,8 @@ class _Run:
         learner = self.learner
         filled = self._filled(increment) if learner.fills_first else None
         shown = replace(increment, images=self._shown(increment.images))
-        learner.begin(shown, self._buffer(increment.index) if filled is None else filled)
+        before = self._buffer(increment.index) if filled is None else filled
+        learner.begin(shown, ViewedExemplars(before, self.view))
         if self.done.epoch == 0:
             learner.start()
         measured = self.config.evaluate == "every" or increment.index == len(self.increments) - 1
@@ -153,7 +167,8 @@ class _Run:
             loss = learner.epoch(number)
             self.place.tell(
                 f"step {increment.index + 1} of {len(self.increments)}, "
-                f"epoch {number + 1} of {epochs}, loss {loss:.3f}"
+                f"epoch {number + 1} of {epochs}"
+                + ("" if math.isnan(loss) else f", loss {loss:.3f}")
             )
             self.done.epoch = number + 1
             self.place.observer.epoch(self._epochs(), loss)
@@ -161,7 +176,7 @@ class _Run:
                 self._save()
         learner.end()
         buffer = self._filled(increment) if filled is None else filled
-        learner.remember(buffer)
+        learner.remember(ViewedExemplars(buffer, self.view))
         self.done.rows.append(self._measure(increment, buffer, measured) | {"epochs": epochs})
         seen = accuracy_of_step(self.done.rows, self._tests)
         self.place.observer.increment(self.done.rows[-1], seen)
@@ -169,7 +184,7 @@ class _Run:
         self._save()
         self._path(increment.index).unlink(missing_ok=True)
 
-    def _measure(self, increment: Increment, buffer: ReplayBuffer, measured: bool) -> IncrementRow:
+    def _measure(self, increment: Increment, buffer: Memory, measured: bool) -> IncrementRow:
         accuracies = []
         for index in range(increment.index + 1 if measured else 0):
             held = self._held(index)
@@ -193,9 +208,9 @@ class _Run:
             self._tests_shown[index] = replace(held, images=self._shown(held.images))
         return self._tests_shown[index]
 
-    def _shown(self, images: Images) -> Images:
-        """Return images as the network is to see them."""
-        return self._through_codec(images) if self.config.preprocess else images
+    def _shown(self, images: Images) -> Rows:
+        """Return images as the learner is to see them."""
+        return self.view.of(self._through_codec(images) if self.config.preprocess else images)
 
     def _through_codec(self, images: Images) -> Images:
         """Return images as the buffer would give them back."""
@@ -210,12 +225,16 @@ class _Run:
     def _path(self, increments: int) -> Path:
         return buffer_path(self.place.work, increments)
 
-    def _buffer(self, increments: int) -> ExemplarMemory:
+    def _buffer(self, increments: int) -> Memory:
         """Open the buffer that has taken `increments` increments in; one of none has nothing."""
-        return ReplayBuffer.open(self._path(increments)) if increments else NoExemplars()
+        if not increments or self.learner.exemplar_free:
+            return NoExemplars()
+        return ReplayBuffer.open(self._path(increments))
 
-    def _filled(self, increment: Increment) -> ReplayBuffer:
+    def _filled(self, increment: Increment) -> Memory:
         """Make the buffer that has this increment too, beside the one that has not."""
+        if self.learner.exemplar_free:
+            return NoExemplars()
         part = part_name(self._path(increment.index + 1))
         if increment.index:
             shutil.copyfile(self._path(increment.index), part)
@@ -231,7 +250,8 @@ class _Run:
 
     def _herding_features(self, images: Images) -> Features:
         decoded = self.config.herd_decoded or self.config.preprocess
-        return self.learner.features(self._through_codec(images) if decoded else images)
+        seen = self._through_codec(images) if decoded else images
+        return self.learner.features(self.view.of(seen))
 
     def _open(self, path: Path, budget: int) -> ReplayBuffer:
         config = self.config
@@ -271,11 +291,12 @@ class _Run:
         self.place.observer.flush()
         now = time.monotonic()
         self.done.seconds, self.began_s = self.done.seconds + now - self.began_s, now
-        save(self.place.work, self.config, self.data, self.done, self.learner.state_dict())
+        state = self.learner.state_dict()
+        save(self.place.work, self.config, self.data, self.weights, self.done, state)
         self.saved_s = now
 
     def _load(self) -> None:
-        found = load(self.place.work, self.config, self.data, self.learner.device)
+        found = load(self.place.work, self.config, self.data, self.weights, self.learner.device)
         if found is not None:
             self.done, state = found
             self.learner.load_state_dict(state)
@@ -289,10 +310,19 @@ class _Run:
             "id": self.config.id,
             "config": self.config.model_dump(mode="json"),
             "data_sha256": self.data,
+            **({} if self.weights is None else {"weights_sha256": self.weights}),
             "class_order": list(self.increments.classes),
             "seconds": round(self.done.seconds, 2),
             **measures(self.done.rows, self._tests),
         }
+
+
+def _view(recipe: Recipe, layer: str, place: RunPlace) -> View:
+    """Return what a run's learner is shown of pictures."""
+    if recipe.frozen_backbone is None:
+        return PixelView()
+    folder = place.work / FEATURES if place.features is None else place.features
+    return FrozenView(recipe.frozen_backbone, recipe.backbone_side, folder, layer)
 
 
 def _short_keys(rows: Labels) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from dsc._replay.experiment.metrics import paired_interval
-from dsc._replay.experiment.plan import RunConfig
+from dsc._replay.experiment.plan import NO_EXEMPLARS, RunConfig
 from dsc._replay.experiment.result import ResultRow
 from dsc.errors import UsageError
 
@@ -59,7 +59,7 @@ def summarise(results: Iterable[ResultRow], baseline: str | None = None) -> list
     results
         Of `dsc._replay.experiment.run.run`.
     baseline
-        The arm to compare with; None for the first one found.
+        The arm to compare with; None for the first one found that keeps exemplars.
 
     Raises
     ------
@@ -74,11 +74,16 @@ def summarise(results: Iterable[ResultRow], baseline: str | None = None) -> list
     arms = list(dict.fromkeys(arm for _, _, arm in groups))
     if baseline is not None and baseline not in arms:
         raise UsageError(f"no arm {baseline!r} among {', '.join(arms)}")
-    against = baseline or (arms[0] if arms else "")
+    against = baseline or first_arm(arms)
     return [
         _summary(key, rows, groups.get((key[0], key[1], against), {}), key[2] == against)
         for key, rows in groups.items()
     ]
+
+
+def first_arm(arms: Iterable[str]) -> str:
+    """Return the first arm that keeps exemplars; where there is none, `NO_EXEMPLARS`."""
+    return next((arm for arm in arms if arm != NO_EXEMPLARS), NO_EXEMPLARS)
 
 
 def _summary(

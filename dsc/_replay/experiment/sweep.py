@@ -6,6 +6,7 @@ The directory::
     runs/<id>.h5     its buffer at the end
     work/<id>/       a run that is under way: its checkpoint and buffer
     work/<id>.lock   held by the process that computes it
+    features/        features of frozen backbones, computed once; may be removed
     tensorboard/     losses and accuracies, where TensorBoard is installed
     results.jsonl    all finished runs of the sweep, one a line
     results.csv      the same as a table, one row a run
@@ -31,12 +32,14 @@ from dsc._replay.experiment.plan import DataConfig, RunConfig, Sweep
 from dsc._replay.experiment.result import ResultRow
 from dsc._replay.experiment.run import (
     CHECKPOINT_EVERY_S,
+    FEATURES,
     RunPlace,
     Tell,
     buffer_path,
     data_sha256,
     run,
 )
+from dsc._replay.learners.pretrained import weights_sha256
 from dsc._replay.scenario.images import LabelledImages, load_split
 from dsc._storage.files.atomic import atomic_write, rename
 from dsc.errors import CorruptArchiveError, RunClaimedError, UsageError
@@ -60,6 +63,7 @@ def sweep(
     out: str | Path,
     *,
     device: str = "cpu",
+    features: Path | None = None,
     report: Callable[[int, int], None] = lambda done, total: None,
     tell: Tell = lambda line: None,
     notify: Tell = lambda line: None,
@@ -72,6 +76,8 @@ def sweep(
         The directory; see the module.
     device
         ``cpu`` or ``cuda``.
+    features
+        Directory for features of frozen backbones; None: ``features`` in `out`.
     report
         Is told (runs done, runs in all).
     tell
@@ -97,7 +103,7 @@ def sweep(
             if wait:
                 notify(f"waiting for run {config.id}, which another process computes")
             with suppress(RunClaimedError):  # then other runs come first
-                row = compute(config, out, device=device, tell=tell, wait=wait)
+                row = compute(config, out, device=device, features=features, tell=tell, wait=wait)
                 done[config.id] = row
                 write_tables(finished(configs, done), out)
     report(len(configs), len(configs))
@@ -114,6 +120,7 @@ def compute(
     out: str | Path,
     *,
     device: str = "cpu",
+    features: Path | None = None,
     checkpoint_every_s: float = CHECKPOINT_EVERY_S,
     tell: Tell = lambda line: None,
     wait: bool = True,
@@ -122,29 +129,37 @@ def compute(
 
     Parameters
     ----------
+    features
+        Directory for features of frozen backbones; None: ``features`` in `out`.
     wait
         Whether to wait for another process that computes the run.
 
     Raises
     ------
     UsageError
-        When the run does not fit the data, or saw other data.
+        When the run does not fit the data, or saw other data or other weights of its backbone.
     RunClaimedError
         When another process computes it and `wait` is false.
     """
     path, work = result_path(config, out), work_path(config, out)
     train, test, sha256 = load_data(config.data.to_json())
+    features = Path(out) / FEATURES if features is None else features
     if not path.exists():
         with claim(work, wait):
             if not path.exists():
                 with Board(board_place(Path(out), config)) as board:
-                    place = RunPlace(work, device, checkpoint_every_s, tell, board)
+                    place = RunPlace(work, device, checkpoint_every_s, tell, board, features)
                     row = run(config, train, test, place)
                 _publish(row, work, path)
                 return row
     found = _read(path)
     if found["data_sha256"] != sha256:
         raise UsageError(f"{path}: this run saw other data; use another directory")
+    if found.get("weights_sha256") != weights_sha256(config.recipe):
+        raise UsageError(
+            f"{path}: this run had other weights of backbone {config.recipe.backbone}; use another "
+            "directory"
+        )
     return found
 
 

@@ -1,33 +1,34 @@
-"""What every learner does: train on an increment with a buffer beside it, and tell classes apart.
+"""What a learner is: it takes a scenario increment by increment, and tells classes apart.
 
 A learner draws nothing from global generators: each epoch has its own, seeded by (seed, increment,
 epoch). Its whole state is therefore what `state_dict` gives, and a run that was stopped between two
 epochs goes on exactly as if it had not been. The buffer is any `ExemplarMemory`: a map-style data
-set of (image, label) with labels and keys, as `ReplayBuffer` is.
+set of (image, label) with labels and keys, as `ReplayBuffer` is. What a learner is shown of
+pictures, a view says (`dsc._replay.learners.views`): pixels, or the features of a frozen backbone.
 """
 
-import copy
-import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
-from torch import Tensor
-from torch.nn import functional as F
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
-from dsc._replay.learners.batches import Pictures, augment, generator
-from dsc._replay.learners.memory import ExemplarMemory, ReplayedExemplars
-from dsc._replay.learners.network import ResNet
-from dsc._replay.scenario.images import Images, Labels
+from dsc._replay.learners.memory import ExemplarMemory
+from dsc._replay.learners.views.base import Rows
+from dsc._replay.scenario.images import Labels
 from dsc._replay.scenario.scenario import Increment
 from dsc._schemas.base import Schema
+from dsc._schemas.extractor import EMBEDDING
+from dsc.errors import UsageError
 
-EVALUATION_BATCH = 256
 Features = NDArray[np.float32]
+_ALWAYS_WRITTEN = frozenset({
+    "network", "epochs", "first_epochs", "steps", "batch", "lr", "momentum", "weight_decay",
+    "temperature", "alpha", "beta", "cutmix",
+})  # fmt: skip
 
 
 class Recipe(Schema):
@@ -36,7 +37,8 @@ class Recipe(Schema):
     Attributes
     ----------
     network
-        ``resnet8``, ``resnet8-wide``, ``resnet8-early``, ``resnet18``, ``resnet20``, ``resnet32``.
+        ``resnet8``, ``resnet8-wide``, ``resnet8-early``, ``resnet18``, ``resnet20``, ``resnet32``;
+        not looked at where there is a backbone.
     epochs, first_epochs
         Passes over the images of an increment, and of the first increment (None: the same).
     steps
@@ -51,6 +53,15 @@ class Recipe(Schema):
         Weights of DER++'s two replay terms.
     cutmix
         Share of GDumb's batches whose images are mixed; 0.5 in its paper.
+    backbone
+        Name of a pretrained network, as `dsc.backbones.load_backbone` takes it; None for a network
+        that is trained from scratch.
+    backbone_side
+        Pixels of the square that the backbone sees: a picture's shorter side is resized to it, and
+        the middle cut out.
+    tune
+        ``frozen``: the learner is shown the backbone's features, which never change. ``full``: the
+        backbone is trained with its head, end to end.
     """
 
     network: str = "resnet8"
@@ -65,21 +76,29 @@ class Recipe(Schema):
     alpha: float = 0.3
     beta: float = 0.5
     cutmix: float = Field(default=0.0, ge=0, le=1)
+    backbone: str | None = Field(default=None, min_length=1)
+    backbone_side: int = Field(default=128, ge=8, le=8192)
+    tune: Literal["frozen", "full"] = "frozen"
 
+    @property
+    def frozen_backbone(self) -> str | None:
+        """The backbone whose features the learner is shown; None where it is shown pixels."""
+        return self.backbone if self.tune == "frozen" else None
 
-@dataclass(frozen=True)
-class ReplayBatch:
-    """New images and exemplars of one step of the optimiser; uint8 (B, H, W, 3), int64 (B,)."""
-
-    images: Tensor
-    labels: Tensor
-    old_images: Tensor
-    old_labels: Tensor
-    old_rows: Tensor
+    @model_serializer(mode="wrap")
+    def _leave_out_what_came_later(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Write younger fields only where they are used: older configurations keep their ids."""
+        written: Mapping[str, Any] = write(self)
+        defaults = {name: field.default for name, field in type(self).model_fields.items()}
+        return {
+            name: value
+            for name, value in written.items()
+            if name in _ALWAYS_WRITTEN or value != defaults[name]
+        }
 
 
 class Learner(ABC):
-    """Trains a network increment by increment beside a buffer; a subclass says what the loss is.
+    """Takes increments one after the other, with a buffer beside it unless it is exemplar-free.
 
     Parameters
     ----------
@@ -98,108 +117,51 @@ class Learner(ABC):
     name: ClassVar[str]
     policy: ClassVar[str] = "class-balanced"
     """The buffer's policy, unless another is asked for."""
+    exemplar_free: ClassVar[bool] = False
+    """Whether it keeps no exemplars: then there is no buffer, and no budget."""
+    layer: ClassVar[str] = EMBEDDING
+    """Where the features of a frozen backbone are taken that it is shown."""
     fills_first: ClassVar[bool] = False
     """Whether the buffer takes an increment's images in before the increment is trained."""
     from_buffer_alone: ClassVar[bool] = False
     """Whether an increment's network depends on nothing but the buffer of that increment."""
     reserves: ClassVar[bool] = False
     """Whether it keeps anything of the exemplars beside the buffer."""
-    replays: ClassVar[int] = 1
-    """Exemplars drawn for each new image."""
 
     def __init__(
         self, classes: int, side: int, recipe: Recipe, seed: int, device: str = "cpu"
     ) -> None:
         self.classes, self.side = classes, side
         self.recipe, self.seed, self.device = recipe, seed, torch.device(device)
-        self.network = self.new_network(seed)
-        self.optimizer = self._sgd()
-        self.teacher: ResNet | None = None
         self.increment_index = self.first = self.seen = 0
 
-    def new_network(self, seed: int) -> ResNet:
-        """Make an untrained network on the learner's device."""
-        made = ResNet(self.recipe.network, self.classes, self.side, seed)
-        placed: Any = made.to(self.device)
-        placed.to(memory_format=torch.channels_last)
-        return made
+    @classmethod
+    def check(cls, recipe: Recipe) -> None:
+        """Refuse a recipe that this learner cannot follow.
 
-    def begin(self, increment: Increment, buffer: ExemplarMemory) -> None:
-        """Set an increment and a buffer before the learner; its state stays as it is."""
-        self.increment_index = increment.index
-        self.first, self.seen = increment.first, increment.seen
-        self.new = Pictures(increment.images, increment.labels, self.device)
-        self.old = ReplayedExemplars(buffer, self.device)
-
-    def start(self) -> None:
-        """Change the state as an increment begins; not called where an increment goes on."""
-        self.optimizer = self._sgd()
-
-    def epochs(self) -> int:
-        """Return the number of epochs of the increment that was begun."""
-        first = self.recipe.first_epochs
-        return self.recipe.epochs if self.increment_index or first is None else first
-
-    def size(self) -> int:
-        """Return the number of images that an epoch goes through."""
-        return len(self.new)
-
-    def epoch(self, number: int) -> float:
-        """Train one epoch; return its mean loss."""
-        self.network.train()
-        draw = generator(self.seed, self.increment_index, number)
-        batches = torch.split(torch.randperm(self.size(), generator=draw), self.recipe.batch)
-        losses = []
-        for at, rows in enumerate(batches):
-            self.set_rate((number + at / len(batches)) / self.epochs())
-            losses.append(self.descend(self.loss(self.draw(rows, draw))))
-        return float(torch.stack(losses).mean())
-
-    def draw(self, rows: Tensor, draw: torch.Generator) -> ReplayBatch:
-        """Take the new images `rows`, and at random as many exemplars (`replays` times as many)."""
-        count = len(rows) * self.replays if len(self.old) else 0
-        return self.batch(
-            rows, torch.randint(max(len(self.old), 1), (count,), generator=draw), draw
-        )
-
-    def batch(self, new: Tensor, old: Tensor, draw: torch.Generator) -> ReplayBatch:
-        """Take new images and exemplars by row, and augment both."""
-        images, labels = self.new.take(new)
-        old_images, old_labels = self.old.take(old)
-        return ReplayBatch(
-            augment(images, draw), labels, augment(old_images, draw), old_labels, old
-        )
+        Raises
+        ------
+        UsageError
+            When it cannot; the message says what to change.
+        """
+        if recipe.backbone is None and recipe.tune == "full":
+            raise UsageError("--tune full trains a backbone: name one by --backbone")
 
     @abstractmethod
-    def loss(self, batch: ReplayBatch) -> Tensor:
-        """Return the loss of a batch."""
+    def begin(self, increment: Increment, buffer: ExemplarMemory) -> None:
+        """Set an increment and a buffer before the learner; its state stays as it is."""
 
-    def both(self, batch: ReplayBatch) -> tuple[Tensor, Tensor]:
-        """Return the logits (B, seen) of the new images and of the exemplars, from one pass."""
-        if not len(batch.old_labels):
-            logits = self.logits(batch.images)
-        elif not len(batch.labels):
-            logits = self.logits(batch.old_images)
-        else:
-            logits = self.logits(torch.cat([batch.images, batch.old_images]))
-        return logits[: len(batch.labels)], logits[len(batch.labels) :]
+    @abstractmethod
+    def start(self) -> None:
+        """Change the state as an increment begins; not called where an increment goes on."""
 
-    def logits(self, images: Tensor) -> Tensor:
-        """Return the logits (B, seen) of the classes seen so far."""
-        logits: Tensor = self.network(images)[:, : self.seen]
-        return logits
+    @abstractmethod
+    def epochs(self) -> int:
+        """Return the number of epochs of the increment that was begun."""
 
-    def descend(self, loss: Tensor) -> Tensor:
-        """Take one step of the optimiser; return the loss, detached."""
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
-        return loss.detach()
-
-    def set_rate(self, part: float) -> None:
-        """Set the learning rate at `part` (0 to 1) of an increment."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.lr * (1 + math.cos(math.pi * part)) / 2
+    @abstractmethod
+    def epoch(self, number: int) -> float:
+        """Train one epoch; return its mean loss."""
 
     def end(self) -> None:  # noqa: B027 - most learners do nothing
         """Finish the training of an increment."""
@@ -207,25 +169,13 @@ class Learner(ABC):
     def remember(self, buffer: ExemplarMemory) -> None:  # noqa: B027 - most learners do nothing
         """Note what is to be kept of the exemplars, now that the buffer has the increment's."""
 
-    def predict(self, images: Images) -> Labels:
+    @abstractmethod
+    def predict(self, images: Rows) -> Labels:
         """Return the classes (N,) of images, among those seen."""
-        found: Labels = self.evaluate(images, self.logits).argmax(1)
-        return found
 
-    def features(self, images: Images) -> Features:
+    @abstractmethod
+    def features(self, images: Rows) -> Features:
         """Return features (N, D) of unit length, for herding and nearest means."""
-        return self.evaluate(images, lambda x: F.normalize(self.network.features(x), dim=1))
-
-    def evaluate(self, images: Images, function: Any) -> Features:
-        """Apply `function` to images in batches, the network in evaluation mode."""
-        self.network.eval()
-        parts = []
-        with torch.no_grad():
-            for at in range(0, len(images), EVALUATION_BATCH):
-                part = torch.from_numpy(images[at : at + EVALUATION_BATCH]).to(self.device)
-                parts.append(function(part).float().cpu())
-        joined: Features = torch.cat(parts).numpy()
-        return joined
 
     def reserve(self, exemplar_bytes: float, budget: int) -> int:
         """Return what of a budget the learner takes for itself, beside the buffer's images."""
@@ -233,38 +183,16 @@ class Learner(ABC):
 
     @property
     def nbytes(self) -> int:
-        """Bytes that it keeps of the exemplars beside the buffer; they count against the budget."""
+        """Bytes that it keeps of the past beside the buffer; they count against the budget."""
         return 0
 
-    def copy_as_teacher(self) -> ResNet:
-        """Keep the network as it is, to distil from."""
-        self.teacher = copy.deepcopy(self.network).eval().requires_grad_(False)
-        return self.teacher
-
+    @abstractmethod
     def state_dict(self) -> dict[str, Any]:
         """Return everything that changes as it learns.
 
         Tensors, numbers, lists and dicts of them.
         """
-        return {
-            "network": self.network.state_dict(),
-            "teacher": None if self.teacher is None else self.teacher.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-        }
 
+    @abstractmethod
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state_dict`; `begin` follows, and `start` where an increment begins."""
-        self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.teacher = None
-        if state["teacher"] is not None:
-            self.copy_as_teacher().load_state_dict(state["teacher"])
-
-    def _sgd(self) -> torch.optim.Optimizer:
-        recipe = self.recipe
-        return torch.optim.SGD(
-            self.network.parameters(),
-            recipe.lr,
-            momentum=recipe.momentum,
-            weight_decay=recipe.weight_decay,
-        )

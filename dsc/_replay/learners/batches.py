@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dsc._replay.scenario.images import Images, Labels
+from dsc._replay.learners.views.base import Rows
+from dsc._replay.scenario.images import Labels
 
 
 def generator(*numbers: int) -> torch.Generator:
@@ -64,9 +65,9 @@ def cutmix(images: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor, float
 
 
 class Pictures:
-    """Images and labels on a device."""
+    """Images, or features of them, and labels on a device."""
 
-    def __init__(self, images: Images, labels: Labels, device: torch.device) -> None:
+    def __init__(self, images: Rows, labels: Labels, device: torch.device) -> None:
         self._images = torch.from_numpy(images).to(device)
         self._labels = torch.from_numpy(labels).to(device)
 
@@ -74,6 +75,6 @@ class Pictures:
         return len(self._labels)
 
     def take(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Return images (B, H, W, 3) uint8 and labels (B,)."""
+        """Return images (B, ...) and labels (B,)."""
         rows = rows.to(self._labels.device)
         return self._images[rows], self._labels[rows]

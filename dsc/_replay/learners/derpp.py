@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dsc._replay.learners.base import Learner, ReplayBatch
+from dsc._replay.learners.gradient import NetworkLearner, ReplayBatch
 from dsc._replay.learners.memory import ExemplarMemory, decode
 from dsc._replay.scenario.scenario import Increment
 
 BYTES_A_LOGIT = 2
 
 
-class DarkReplay(Learner):
+class DarkReplay(NetworkLearner):
     """Cross-entropy of the new images, squared error to stored logits, cross-entropy of others."""
 
     name: ClassVar[str] = "derpp"

@@ -8,10 +8,10 @@ from typing import ClassVar
 from torch import Tensor
 from torch.nn import functional as F
 
-from dsc._replay.learners.base import Learner, ReplayBatch
+from dsc._replay.learners.gradient import NetworkLearner, ReplayBatch
 
 
-class ExperienceReplay(Learner):
+class ExperienceReplay(NetworkLearner):
     """Cross-entropy of the new images plus that of the exemplars, over all classes seen."""
 
     name: ClassVar[str] = "er"

@@ -10,10 +10,10 @@ from typing import ClassVar
 from torch import Tensor
 from torch.nn import functional as F
 
-from dsc._replay.learners.base import Learner, ReplayBatch
+from dsc._replay.learners.gradient import NetworkLearner, ReplayBatch
 
 
-class AsymmetricReplay(Learner):
+class AsymmetricReplay(NetworkLearner):
     """Cross-entropy among the increment's own classes, plus that of the exemplars among all."""
 
     name: ClassVar[str] = "er-ace"

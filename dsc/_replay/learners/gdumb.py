@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dsc._replay.learners.base import Learner, ReplayBatch
 from dsc._replay.learners.batches import cutmix, generator
+from dsc._replay.learners.gradient import NetworkLearner, ReplayBatch
 
 STEPS_AN_EPOCH = 50
 
 
-class GDumb(Learner):
+class GDumb(NetworkLearner):
     """A new network, trained on the buffer alone, whenever one is asked for."""
 
     name: ClassVar[str] = "gdumb"

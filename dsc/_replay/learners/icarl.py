@@ -13,7 +13,8 @@ import torch
 from dsc._replay.learners.base import Features
 from dsc._replay.learners.joint import JointLearner
 from dsc._replay.learners.memory import ExemplarMemory, decode
-from dsc._replay.scenario.images import Images, Labels
+from dsc._replay.learners.views.base import Rows
+from dsc._replay.scenario.images import Labels
 
 
 class ICarl(JointLearner):
@@ -37,7 +38,7 @@ class ICarl(JointLearner):
                 means[label] = mean / max(float(np.linalg.norm(mean)), 1e-12)
         self._means = means
 
-    def predict(self, images: Images) -> Labels:
+    def predict(self, images: Rows) -> Labels:
         """Return the class whose mean is nearest in the space of unit features."""
         # of unit vectors, the nearest has the largest product
         near = self.features(images) @ np.nan_to_num(self._means).T

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dsc._replay.learners.base import Learner, ReplayBatch
+from dsc._replay.learners.gradient import NetworkLearner, ReplayBatch
 
 
-class JointLearner(Learner):
+class JointLearner(NetworkLearner):
     """Cross-entropy over all classes seen, and distillation; a subclass weighs the two."""
 
     def start(self) -> None:

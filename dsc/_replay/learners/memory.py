@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from dsc._replay.learners.batches import Pictures
-from dsc._replay.scenario.images import Images, Labels
+from dsc._replay.learners.views.base import Rows, View
+from dsc._replay.scenario.images import Labels
 
 DECODED_LIMIT = 1 << 30
 """Exemplars that take no more bytes than this when decoded are decoded once an increment."""
@@ -29,20 +30,48 @@ class ExemplarMemory(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitems__(self, indices: Sequence[int]) -> Sequence[tuple[Images, int]]: ...
+    def __getitems__(self, indices: Sequence[int]) -> Sequence[tuple[Rows, int]]: ...
 
 
 class NoExemplars:
-    """The buffer of a learner that has seen nothing yet."""
+    """The buffer of a learner that has seen nothing yet, or keeps nothing."""
 
     targets: Labels = np.zeros(0, np.int64)
     keys: tuple[str, ...] = ()
+    nbytes = nbytes_with_decoder = 0
 
     def __len__(self) -> int:
         return 0
 
-    def __getitems__(self, indices: Sequence[int]) -> list[tuple[Images, int]]:
+    def __getitems__(self, indices: Sequence[int]) -> list[tuple[Rows, int]]:
         return []
+
+
+class ViewedExemplars:
+    """A memory as a view shows it: its pictures go through the view, its features are ready."""
+
+    def __init__(self, memory: ExemplarMemory, view: View) -> None:
+        self._memory, self._view = memory, view
+
+    @property
+    def targets(self) -> Labels:
+        """Labels of the exemplars, (N,) int64."""
+        return self._memory.targets
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """Names of the exemplars, each once."""
+        return self._memory.keys
+
+    def __len__(self) -> int:
+        return len(self._memory)
+
+    def __getitems__(self, indices: Sequence[int]) -> list[tuple[Rows, int]]:
+        if not len(indices):
+            return []
+        rows, labels = zip(*self._memory.__getitems__(indices), strict=True)
+        shown = self._view.of(np.stack(rows)) if rows[0].dtype == np.uint8 else rows
+        return list(zip(shown, labels, strict=True))
 
 
 class ReplayedExemplars:
@@ -62,7 +91,7 @@ class ReplayedExemplars:
         return len(self.labels)
 
     def take(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Return images (B, H, W, 3) uint8 and labels (B,)."""
+        """Return exemplars (B, ...) and labels (B,)."""
         if self._decoded is not None:
             return self._decoded.take(rows)
         if not len(rows):
@@ -72,7 +101,7 @@ class ReplayedExemplars:
         return images.to(self._device), torch.from_numpy(self.labels[rows.numpy()]).to(self._device)
 
 
-def decode(memory: ExemplarMemory, rows: Sequence[int]) -> Images:
-    """Decode exemplars: (B, H, W, 3) uint8."""
-    found: Images = np.stack([image for image, _ in memory.__getitems__(list(rows))])
+def decode(memory: ExemplarMemory, rows: Sequence[int]) -> Rows:
+    """Decode exemplars: (B, H, W, 3) uint8, or their features."""
+    found: Rows = np.stack([image for image, _ in memory.__getitems__(list(rows))])
     return found

@@ -45,7 +45,22 @@ LAYOUTS = {
 }
 
 
-class ResNet(nn.Module):
+class Classifier(nn.Module):
+    """Gives features of `feature_size` and, by its linear `head`, a logit for each class."""
+
+    head: nn.Linear
+    feature_size: int
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return features (B, D) of what the learner is shown, (B, ...)."""
+        raise NotImplementedError
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits (B, classes) of what the learner is shown, (B, ...)."""
+        return cast(Tensor, self.head(self.features(images)))
+
+
+class ResNet(Classifier):
     """A residual network (He et al. 2016) with a linear head.
 
     Parameters
@@ -88,10 +103,6 @@ class ResNet(nn.Module):
         x = images.permute(0, 3, 1, 2).float().sub_(MEAN).div_(DEVIATION)
         x = x.contiguous(memory_format=torch.channels_last)
         return cast(Tensor, self.stages(self.stem(x)).mean((2, 3)))
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return logits (B, classes) of images (B, H, W, 3) uint8."""
-        return cast(Tensor, self.head(self.features(images)))
 
 
 class Block(nn.Module):

