@@ -35,7 +35,7 @@ from dsc._bench.rate_distortion.curves import Curve, bd_rate, rate_at
 from dsc._codecs.registry import make_codec
 from dsc._replay.buffer.adapt import adapt_encoder
 from dsc._replay.buffer.buffer import ReplayBuffer
-from dsc._replay.buffer.offered import IMAGE
+from dsc._replay.buffer.tasks import IMAGE
 from dsc._replay.scenario.images import load_split
 from dsc._schemas import Quality, TaskKind
 

@@ -61,6 +61,7 @@ def _show_buffer(value: dict[str, Any]) -> None:
     rows = [[part, f"{size:,}", f"{size / count:.1f}"] for part, size in parts]
     show_table(["part", "bytes", "an exemplar"], rows)
     say(f"the file: {value['file_bytes']:,} bytes; only decoder does not count in the budget")
+    say(f"new exemplars: {value['codec']}")
     show_table(["codec", "exemplars"], [[name, f"{n:,}"] for name, n in value["slots"].items()])
     classes = value["classes"].items()
     show_table(["class", "exemplars"], [[str(label), f"{n:,}"] for label, n in classes])

@@ -13,7 +13,8 @@ from typing import Any, cast
 import numpy as np
 
 from dsc._codecs.base import AdaptableCodec, Codec
-from dsc._replay.buffer.offered import IMAGE, Images, check_offered
+from dsc._replay.buffer.offered import Images, check_offered
+from dsc._replay.buffer.tasks import IMAGE
 from dsc._schemas import Task
 from dsc.errors import UsageError
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from dsc._codecs.base import Array, Codec
 from dsc._pipeline.choose.codec_set import CodecSet
+from dsc._replay.buffer.choosing import choose_by
 from dsc._replay.buffer.dataset import ExemplarDataset
 from dsc._replay.buffer.offered import Images, check_offered
 from dsc._replay.buffer.reader import BufferReader
@@ -33,8 +34,9 @@ from dsc.errors import UsageError
 class ReplayBuffer:
     """As many exemplars as fit in a number of bytes: creates a buffer, or opens one for writing.
 
-    It is a map-style data set: ``buffer[i]`` is (image, label), the image uint8 (H, W, 3), or a
-    mapping from task to native array where the buffer has `tasks`.
+    It is a map-style data set: ``buffer[i]`` is (image, label), the image uint8 (H, W, 3); with a
+    `backbone` (embedding, label), float32 (D,); with `tasks` or `pictures` (mapping from task to
+    native array, label).
 
     Parameters
     ----------
@@ -45,8 +47,11 @@ class ReplayBuffer:
         everything else in the file that grows with exemplars count.
     codec
         What encodes new exemplars: a word as for ``--codec`` (``webp``, ``my.safetensors``,
-        ``rgb=webp,depth=jxl``), a codec, or a `CodecSet`. A new buffer's default is ``webp``; one
-        that is there goes on with its last. Exemplars keep the codec they came with.
+        ``rgb=webp,depth=jxl``), a codec, or a `CodecSet`. By default the first images that are
+        offered decide, once: ``av1-small`` where their shorter side is at most 256 pixels, ``webp``
+        where it is more; embeddings go to ``embedding``. A buffer that is there goes on with its
+        last codec. Exemplars keep the codec they came with. A codec that a word names and that can
+        learn, as ``embedding`` does, learns from the first `add` of 256 samples or more.
     quality
         1 to 100, or by task as for ``--quality``; 50 by default.
     policy
@@ -57,17 +62,29 @@ class ReplayBuffer:
     tasks
         What an exemplar holds, as `Task` values; None for plain RGB images.
     count_decoder
-        Whether the weights of the codecs count against the budget too: of their decoders, where
-        these can be told apart.
+        Whether the weights of the codecs, and tables that they have learnt, count against the
+        budget too: of their decoders, where these can be told apart.
     cache
         Bytes of decoded exemplars to keep in memory, in each process.
+    backbone
+        Whose embeddings exemplars are, as for ``dsc append --embed``: ``efficientnet-lite0``,
+        ``timm:NAME``. They are offered as vectors, or as pictures that the buffer embeds.
+    side
+        Pixels of the square that pictures are resized to for the backbone; None for what it was
+        trained with.
+    pictures
+        Which share of the samples, above 0 and below 1, is kept as pictures and not as embeddings.
+        The random key of a sample decides, so that resumed and merged buffers are the same.
 
     Raises
     ------
     UsageError
         When an option makes no sense, or another writer has the buffer.
     StateMismatchError
-        When the buffer that is there was made with other options.
+        When the buffer that is there was made with other options, or its embeddings are by other
+        weights than the backbone has here.
+    MissingPackageError
+        When what the backbone needs is not installed.
     UnknownCodecError, CorruptArchiveError
         When exemplars of the buffer that is there could not be decoded.
     """
@@ -87,8 +104,13 @@ class ReplayBuffer:
         tasks: Sequence[Task] | None = None,
         count_decoder: bool | None = None,
         cache: int | str = 0,
+        backbone: str | None = None,
+        side: int | str | None = None,
+        pictures: float | None = None,
     ) -> None:
-        options = BufferOptions(budget, codec, quality, policy, seed, tasks, count_decoder)
+        options = BufferOptions(
+            budget, codec, quality, policy, seed, tasks, count_decoder, backbone, side, pictures
+        )
         self._reader = BufferReader(path, cache)
         self._writer = BufferWriter(self._reader)
         try:
@@ -191,8 +213,9 @@ class ReplayBuffer:
         ----------
         images
             (N, H, W, 3) uint8, or N arrays of any sizes; gray ones become three equal channels. For
-            a buffer with tasks, a mapping from each task's name to N native arrays, None where
-            a sample lacks it.
+            a buffer with a backbone also its embeddings, (N, D) floats. For a buffer with tasks, a
+            mapping from each task's name to N native arrays, None where a sample lacks it; where
+            `pictures` has a share, with or without the embeddings of the pictures.
         labels
             N integers, in any order.
         keys
@@ -203,7 +226,10 @@ class ReplayBuffer:
         Raises
         ------
         UsageError
-            When something does not fit; nothing is changed.
+            When something does not fit, or the backbone here has other weights than the one whose
+            embeddings the buffer holds; nothing is changed.
+        MissingPackageError
+            When pictures are to be embedded, and what the backbone needs is not installed.
         """
         writer = self._writable()
         meta = writer.snapshot.meta
@@ -298,15 +324,27 @@ class ReplayBuffer:
         Parameters
         ----------
         images
-            As for `add`.
+            As for `add`; where the buffer holds embeddings, these are what comes back.
 
         Returns
         -------
         The decoded images, and the bytes of each payload, (N,) int64.
+
+        Raises
+        ------
+        UsageError
+            When an exemplar is more than one array.
         """
         now = self._reader.snapshot
+        if len(now.meta.tasks) > 1:
+            listed = ", ".join(task.name for task in now.meta.tasks)
+            raise UsageError(f"{self.path}: exemplars are not one array each ({listed})")
         labels = np.zeros(len(images), int)
-        return now.through_codec(check_offered(now.meta.tasks, True, images, labels, None, None))
+        offered = check_offered(now.meta.tasks, True, images, labels, None, None)
+        choice = choose_by(now.meta, offered)
+        if choice.encoding is not None:
+            now.slots.add(choice.encoding)
+        return now.having(choice.meta).through_codec(offered)
 
     def report(self) -> BufferReport:
         """Count the bytes by part, and the exemplars by class and codec."""

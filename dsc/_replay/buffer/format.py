@@ -25,7 +25,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from dsc._hashing import splitmix64
 from dsc._schemas import CodecRecord, Quality, Stream, Task
@@ -45,6 +45,7 @@ WIDE_CODE = 0xFFFF  # in the file, labels outside 0 to 65,534 stand in a list
 LABEL_BYTES, SLOT_BYTES, RANDOM_BYTES, LENGTH_BYTES = 2, 1, 4, 2
 LONG_BYTES, WIDE_BYTES, KEY_BYTES = 4, 8, 2
 MAX_KEY_BYTES = 0xFFFF
+LATER = ("pictures", "wish", "learns")  # fields of a buffer's record that came later
 
 
 class SlotRecord(Schema):
@@ -67,9 +68,16 @@ class SlotRecord(Schema):
 
     @property
     def label(self) -> str:
-        """Codecs and quality, for people."""
-        names = "+".join(record.label for record in self.codecs)
-        return f"{names} q{self.quality.default}"
+        """Codecs and quality, for people: ``webp q50``, ``av1-small q20 + embedding q40``."""
+        each = [(record.label, self._quality_of(record)) for record in self.codecs]
+        if len({quality for _, quality in each}) == 1:
+            return f"{'+'.join(name for name, _ in each)} q{each[0][1]}"
+        return " + ".join(f"{name} q{quality}" for name, quality in each)
+
+    def _quality_of(self, record: CodecRecord) -> int:
+        """Return the quality of the first task that a codec carries."""
+        carried = [s.carries[0] for s in self.streams if s.name in record.streams and s.carries]
+        return self.quality.of(carried[0]) if carried else self.quality.default
 
     def at_quality(self, quality: int) -> "SlotRecord":
         """Return the same codecs at another quality; those of single tasks change in proportion."""
@@ -79,6 +87,21 @@ class SlotRecord(Schema):
         scale = quality / old.default
         tasks = {name: max(1, min(100, round(value * scale))) for name, value in old.tasks.items()}
         return self.model_copy(update={"quality": Quality(default=quality, tasks=tasks)})
+
+
+class CodecWish(Schema):
+    """What a buffer was opened with, as long as its codecs wait for the first images.
+
+    Attributes
+    ----------
+    codec
+        As for ``--codec``; None where nothing was asked for.
+    quality
+        What their encoders will be asked for.
+    """
+
+    codec: str | None = None
+    quality: Quality
 
 
 class BufferMeta(Schema):
@@ -117,6 +140,13 @@ class BufferMeta(Schema):
     encoders
         Hash of the whole weights file that encoded last, by that of its decoder's part, which is
         what slots name. For people; nothing depends on it.
+    pictures
+        Which share of the samples is kept as pictures, the others as embeddings; None where an
+        exemplar has whatever was given of it.
+    wish
+        What to choose codecs by when the first images come; None where `current` says them.
+    learns
+        Whether codecs of `current` are still to learn from the first samples.
     """
 
     version: int = VERSION
@@ -135,6 +165,16 @@ class BufferMeta(Schema):
     current: SlotRecord | None = None
     slots: tuple[SlotRecord, ...] = Field(default=(), max_length=MAX_SLOTS)
     encoders: dict[str, str] = Field(default_factory=dict)
+    pictures: float | None = Field(default=None, gt=0, lt=1)
+    wish: CodecWish | None = None
+    learns: bool = False
+
+    @model_serializer(mode="wrap")
+    def _dump(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what is not so: buffers without it keep their bytes."""
+        whole: dict[str, Any] = handler(self)
+        absent = (None, False)
+        return {k: v for k, v in whole.items() if k not in LATER or v not in absent}
 
     @property
     def weight_hashes(self) -> tuple[str, ...]:

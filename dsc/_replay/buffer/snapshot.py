@@ -202,6 +202,7 @@ class BufferSnapshot:
             state_bytes=state_bytes(self.state),
             decoder_bytes=decoder_bytes,
             file_bytes=file_bytes,
+            codec="undecided" if self.meta.current is None else self.meta.current.label,
             classes=dict(zip(labels.tolist(), counts.tolist(), strict=True)),
             slots=slots,
         )
@@ -229,6 +230,9 @@ class BufferReport:
         Weights of the codecs in use; only what decoding takes, where that can be told apart.
     file_bytes
         The file on disk: all of these and what HDF5 needs, which does not grow with exemplars.
+    codec
+        What new exemplars are encoded with; ``undecided`` until the first images are offered to a
+        buffer that was opened without a word for them.
     classes
         Exemplars of each class.
     slots
@@ -243,5 +247,6 @@ class BufferReport:
     state_bytes: int
     decoder_bytes: int
     file_bytes: int
+    codec: str = "undecided"
     classes: dict[int, int] = field(default_factory=dict)
     slots: dict[str, int] = field(default_factory=dict)

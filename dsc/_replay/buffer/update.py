@@ -335,13 +335,17 @@ def merged_meta(named: Named, budget: int | str | None, seed: int | None) -> Buf
     metas = [snapshot.meta for _, snapshot in named]
     first, largest = metas[0], max(meta.budget for meta in metas)
     for (path, _), meta in zip(named, metas, strict=True):
-        for name in ("policy", "tasks", "plain", "count_decoder"):
+        for name in ("policy", "tasks", "plain", "count_decoder", "pictures"):
             if getattr(meta, name) != getattr(first, name):
-                raise UsageError(f"{path}: another {name} than {named[0][0]}; merge equal buffers")
+                by = f" ({_whose(meta)}, {_whose(first)})" if name == "tasks" else ""
+                raise UsageError(
+                    f"{path}: another {name} than {named[0][0]}{by}; merge equal buffers"
+                )
     keyed = {meta.keyed for meta in metas if meta.keyed is not None}
     if len(keyed) > 1:
         raise UsageError("some of these buffers have keys and some have none; merge equal buffers")
     seeds = _all_seeds(named)
+    with_codec = next((meta for meta in metas if meta.current is not None), first)
     return first.model_copy(
         update={
             "budget": largest if budget is None else parse_bytes(budget, "budget"),
@@ -353,6 +357,8 @@ def merged_meta(named: Named, budget: int | str | None, seed: int | None) -> Buf
             "keyed": keyed.pop() if keyed else None,
             "max_pixels": max(meta.max_pixels for meta in metas),
             "slots": (),
+            **{name: getattr(with_codec, name) for name in ("current", "encoders", "learns")},
+            "wish": None if with_codec.current else first.wish,
         }
     )
 
@@ -374,6 +380,14 @@ def absorb(now: BufferSnapshot, tools: UpdateTools, other: BufferSnapshot) -> Bu
             moved = replace(rows, slots=slots[rows.slots], addresses=at)
             now = settle(now, tools, moved)
     return now
+
+
+def _whose(meta: BufferMeta) -> str:
+    """Say what exemplars hold, and by whom it was computed."""
+    return ", ".join(
+        f"{task.name} by {task.extractor}" if task.extractor is not None else task.name
+        for task in meta.tasks
+    )
 
 
 def _all_seeds(named: Named) -> list[int]:

@@ -9,25 +9,29 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dsc._codecs.base import Codec
-from dsc._pipeline.choose.codec_set import CodecSet
+from dsc._replay.buffer.choosing import Choice, CodecLike, QualityLike, choose, choose_by, learnt
+from dsc._replay.buffer.embedded import stays_picture
 from dsc._replay.buffer.file import BufferFile, part_of, write_buffer
-from dsc._replay.buffer.format import BufferContents, BufferMeta, ExemplarRows, SlotRecord
-from dsc._replay.buffer.offered import IMAGE, OfferedSamples
+from dsc._replay.buffer.format import (
+    BufferContents,
+    BufferMeta,
+    ExemplarRows,
+    SlotRecord,
+    random_keys,
+)
+from dsc._replay.buffer.offered import OfferedSamples
 from dsc._replay.buffer.reader import BufferReader
-from dsc._replay.buffer.slots import Encoding, make_codecs
 from dsc._replay.buffer.snapshot import BufferSnapshot
+from dsc._replay.buffer.tasks import Side, check_backbone, new_tasks
 from dsc._replay.buffer.update import Spool, UpdateTools, absorb, capacity, offer, settle
 from dsc._replay.policies.base import Policy
 from dsc._replay.policies.registry import make_policy, policy_from_config
-from dsc._schemas import Quality, Task
+from dsc._schemas import Task
 from dsc._schemas.size import parse_bytes
 from dsc._storage.files.lock import Lock
 from dsc.errors import StateMismatchError, UsageError
 
-DEFAULT_POLICY, DEFAULT_CODEC, DEFAULT_QUALITY = "reservoir", "webp", 50
-CodecLike = str | Codec | CodecSet
-QualityLike = int | str | Quality
+DEFAULT_POLICY = "reservoir"
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,9 @@ class BufferOptions:
     seed: int | None = None
     tasks: Sequence[Task] | None = None
     count_decoder: bool | None = None
+    backbone: str | None = None
+    side: Side = None
+    pictures: float | None = None
 
 
 class BufferWriter:
@@ -99,14 +106,29 @@ class BufferWriter:
         self._write(BufferContents(meta, ExemplarRows.empty(), state), iter(()))
         if codec is not None:
             self.use(codec, None)
+        slots = [slot for other in others for slot in other.meta.slots]
         with self.transaction():
             for other in others:
-                self._reader.show(absorb(self._reader.snapshot, self._tools(), other))
+                self._reader.show(absorb(self._reader.snapshot, self._tools(slots), other))
 
     def add(self, offered: OfferedSamples) -> None:
-        """Offer samples to the policy."""
+        """Offer samples to the policy; the first ones may say with which codecs."""
         with self.transaction():
+            self._take(choose_by(self.snapshot.meta, offered))
+            meta = self.snapshot.meta
+            if meta.pictures is not None:
+                random = random_keys(meta.seed, meta.seen, len(offered))
+                offered = offered.either(stays_picture(random, meta.pictures))
+            self._learn(offered)
             self._reader.show(offer(self._reader.snapshot, self._tools(), offered))
+
+    def _learn(self, offered: OfferedSamples) -> None:
+        """Let codecs that are to learn of the first samples do so."""
+        now = self.snapshot
+        if now.meta.learns:
+            room = capacity(now.meta, self._reader.decoder_bytes(now.meta))
+            codecs = now.slots.codecs(now.meta.slot_to_fill)
+            self._take(learnt(now.meta, codecs, offered, room))
 
     def resize(self, budget: int | str) -> None:
         """Change the budget; the policy chooses what goes."""
@@ -117,15 +139,15 @@ class BufferWriter:
 
     def use(self, codec: CodecLike | None, quality: QualityLike | None) -> None:
         """Encode what comes from now on with this codec, at this quality."""
+        self._take(choose(self.snapshot.meta, codec, quality))
+
+    def _take(self, choice: Choice) -> None:
+        """Go on with a choice of codecs."""
         now = self.snapshot
-        encoding, current = slot_to_write(now.meta, codec, quality)
-        encoders = now.meta.encoders
-        if encoding is not None:
-            self._reader.new_weights |= encoding.files
-            now.slots.add(encoding)
-            encoders = encoders | encoding.encoders
-        meta = now.meta.model_copy(update={"current": current, "encoders": encoders})
-        self._reader.show(now.having(meta))
+        if choice.encoding is not None:
+            self._reader.new_weights |= choice.encoding.files
+            now.slots.add(choice.encoding)
+        self._reader.show(now.having(choice.meta))
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -170,17 +192,19 @@ class BufferWriter:
         self._lock.release()
 
     def _create(self, meta: BufferMeta, options: BufferOptions) -> None:
-        encoding, current = slot_to_write(meta, options.codec, options.quality)
-        if encoding is not None:
-            self._reader.new_weights = dict(encoding.files)
-            meta = meta.model_copy(update={"current": current, "encoders": encoding.encoders})
+        choice = choose(meta, options.codec, options.quality)
+        meta = choice.meta
+        if choice.encoding is not None:
+            self._reader.new_weights = dict(choice.encoding.files)
         capacity(meta, sum(map(len, self._reader.new_weights.values())))
         self._write(BufferContents(meta, ExemplarRows.empty(), {}), iter(()))
 
-    def _tools(self) -> UpdateTools:
+    def _tools(self, slots: Sequence[SlotRecord] = ()) -> UpdateTools:
+        """Return what an update works with; `slots` are those that it may bring."""
         if self._spool is None or self._policy is None:
             raise UsageError("no update is under way")
         meta = self._reader.snapshot.meta
+        meta = meta.model_copy(update={"slots": (*meta.slots, *slots)})
         return UpdateTools(self._policy, self._spool, self._reader.decoder_bytes(meta))
 
     def _commit(self) -> None:
@@ -235,14 +259,7 @@ def new_meta(options: BufferOptions) -> BufferMeta:
     if options.budget is None:
         raise UsageError("a new buffer needs budget=, for example ReplayBuffer(path, budget='5MB')")
     seed = options.seed or 0
-    plain = options.tasks is None
-    tasks = (IMAGE,) if options.tasks is None else tuple(options.tasks)
-    names = [task.name for task in tasks if isinstance(task, Task)]
-    if not tasks or len(set(names)) != len(tasks):
-        raise UsageError(
-            "tasks= takes Task values of different names, for example "
-            "[Task(name='rgb', kind='image', dtype='uint8', channels=3)]"
-        )
+    tasks, plain = new_tasks(options.tasks, options.backbone, options.side, options.pictures)
     return BufferMeta(
         budget=parse_bytes(options.budget, "budget"),
         count_decoder=bool(options.count_decoder),
@@ -251,6 +268,7 @@ def new_meta(options: BufferOptions) -> BufferMeta:
         policy=make_policy(options.policy or DEFAULT_POLICY).config(),
         tasks=tasks,
         plain=plain,
+        pictures=options.pictures,
     )
 
 
@@ -268,6 +286,7 @@ def check_same(path: Path, meta: BufferMeta, options: BufferOptions) -> None:
         "seed": options.seed,
         "tasks": None if options.tasks is None else tuple(options.tasks),
         "count_decoder": options.count_decoder,
+        "pictures": options.pictures,
     }
     for name, value in asked.items():
         found = getattr(meta, name)
@@ -277,53 +296,7 @@ def check_same(path: Path, meta: BufferMeta, options: BufferOptions) -> None:
                 f"{path}: {name}={_shown(value)}, but this buffer was made with {_shown(found)}"
                 f"{hint}. Leave the option out, or start another buffer"
             )
-
-
-def slot_to_write(
-    meta: BufferMeta, codec: CodecLike | None, quality: QualityLike | None
-) -> tuple[Encoding | None, SlotRecord]:
-    """Choose with what new exemplars are encoded.
-
-    Where only one of them is given, the other one stays, but another codec begins at the default
-    quality.
-
-    Returns
-    -------
-    The codecs, None where those of the slot are in the buffer with all they need; and the slot.
-    """
-    current = meta.current
-    if codec is None and current is not None:
-        return None, _at(current, quality, meta.tasks)
-    codecs = make_codecs(DEFAULT_CODEC if codec is None else codec, meta.tasks)
-    encoding = Encoding.of(codecs)
-    if current is not None and current.streams == codecs.streams():
-        if current.codecs == codecs.records() != encoding.records:
-            return None, _at(current, quality, meta.tasks)  # an older version's, whole in the file
-        if current.codecs == encoding.records:
-            return encoding, _at(current, quality, meta.tasks)
-    asked = quality_of(DEFAULT_QUALITY if quality is None else quality, meta.tasks)
-    return encoding, encoding.slot(asked)
-
-
-def _at(record: SlotRecord, quality: QualityLike | None, tasks: Sequence[Task]) -> SlotRecord:
-    if quality is None:
-        return record
-    return record.model_copy(update={"quality": quality_of(quality, tasks)})
-
-
-def quality_of(quality: QualityLike, tasks: Sequence[Task]) -> Quality:
-    """Read a quality: a number from 1 to 100, a text as for ``--quality``, or a value.
-
-    Raises
-    ------
-    UsageError
-        When it is none of these, or a target: a buffer's budget is bytes.
-    """
-    if not isinstance(quality, Quality):
-        quality = Quality.parse(str(quality), [task.name for task in tasks])
-    if quality.is_checked:
-        raise UsageError("a replay buffer takes qualities, not targets or bounds of the error")
-    return quality
+    check_backbone(path, meta.tasks, options.backbone, options.side)
 
 
 def _shown(value: object) -> str:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dsc._replay.buffer.offered import IMAGE
 from dsc._replay.buffer.slots import make_codecs
+from dsc._replay.buffer.tasks import IMAGE
 from dsc._replay.learners.base import Features, Recipe
 from dsc._replay.learners.gdumb import GDumb
 from dsc._replay.learners.memory import ExemplarMemory

@@ -1,6 +1,6 @@
 """Kills an updating process at random moments and checks what is left; prints one line of JSON.
 
-    python -m tests.replay.buffer.killed FOLDER [KILLS]
+    python -m tests.replay.buffer.killed FOLDER [KIND [KILLS]]
 
 A child adds task after task to a buffer and says so after each. It is killed with SIGKILL after a
 random time. The file must then be, byte for byte, the buffer after as many updates as the child
@@ -20,46 +20,51 @@ from typing import Any
 import numpy as np
 
 from dsc._replay.buffer.buffer import ReplayBuffer
-from tests.replay.pictures import pictures
+from tests.replay.kinds import KINDS, PICTURES, Kind
 
 UPDATES = 12
-OPTIONS: dict[str, Any] = {"budget": "60kB", "codec": "png", "policy": "class-balanced", "seed": 1}
+LEARNT_AT = 3  # the update that is large enough to learn from
 
 
-def update(buffer: ReplayBuffer, number: int) -> None:
-    buffer.add(pictures(60, 16, number), np.arange(60) % 3 + 3 * number)
+def options(kind: Kind) -> dict[str, Any]:
+    return {"budget": "30kB", "policy": "class-balanced", "seed": 1, **kind.options}
+
+
+def update(buffer: ReplayBuffer, kind: Kind, number: int) -> None:
+    count = 300 if number == LEARNT_AT else 60
+    buffer.add(kind.samples(count, 16, number), np.arange(count) % 3 + 3 * number)
 
 
 def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ""
 
 
-def uninterrupted(path: Path) -> tuple[list[str], float]:
+def uninterrupted(path: Path, kind: Kind) -> tuple[list[str], float]:
     """Return the hash of the file after every update, and how long an update takes."""
     found, began = [digest(path)], time.monotonic()
-    with ReplayBuffer(path, **OPTIONS) as buffer:
+    with ReplayBuffer(path, **options(kind)) as buffer:
         found.append(digest(path))
         for number in range(UPDATES):
-            update(buffer, number)
+            update(buffer, kind, number)
             found.append(digest(path))
     return found, (time.monotonic() - began) / UPDATES
 
 
-def child(path: Path, told: int) -> None:
-    with ReplayBuffer(path, **OPTIONS) as buffer:
+def child(path: Path, kind: Kind, told: int) -> None:
+    with ReplayBuffer(path, **options(kind)) as buffer:
         os.write(told, b".")
         for number in range(buffer.generation, UPDATES):
-            update(buffer, number)
+            update(buffer, kind, number)
             os.write(told, b".")
 
 
-def killed_after(path: Path, seconds: float) -> int:
+def killed_after(path: Path, kind: Kind, seconds: float) -> int:
     """Let a child work for a while; give how often it told of an update."""
     reading, writing = os.pipe()
     pid = os.fork()
     if not pid:
         os.close(reading)
-        child(path, writing)
+        child(path, kind, writing)
         os._exit(0)
     os.close(writing)
     time.sleep(seconds)
@@ -72,13 +77,13 @@ def killed_after(path: Path, seconds: float) -> int:
     return len(told)
 
 
-def main(folder: Path, kills: int) -> None:
-    expected, update_s = uninterrupted(folder / "whole.h5")
+def main(folder: Path, kind: Kind, kills: int) -> None:
+    expected, update_s = uninterrupted(folder / "whole.h5", kind)
     path, rng = folder / "killed.h5", random.Random(0)
     counts = {"kills": 0, "old": 0, "new": 0, "lost": 0, "part_left": 0, "rounds": 0}
     state = 0
     for _ in range(kills):
-        told = killed_after(path, rng.uniform(0, 3 * update_s))
+        told = killed_after(path, kind, rng.uniform(0, 3 * update_s))
         found = digest(path)
         # A child first tells that it has the buffer, which it makes where there is none.
         least = max(state, 1) + told - 1 if told else state
@@ -106,4 +111,6 @@ def main(folder: Path, kills: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 20)
+    named = {kind.name: kind for kind in KINDS}
+    wanted = dict(enumerate(sys.argv[2:]))
+    main(Path(sys.argv[1]), named[wanted.get(0, PICTURES.name)], int(wanted.get(1, 20)))

@@ -21,7 +21,7 @@ from dsc._codecs.registry import make_codec
 from dsc._replay.buffer import slots
 from dsc._replay.buffer.adapt import adapt_encoder
 from dsc._replay.buffer.buffer import ReplayBuffer
-from dsc._replay.buffer.offered import IMAGE
+from dsc._replay.buffer.tasks import IMAGE
 from dsc._replay.policies.rate_adaptive import RateAdaptive
 from dsc._schemas import Quality
 from dsc._training.networks import make_network

@@ -18,17 +18,18 @@ from dsc._replay.policies.rate_adaptive import RateAdaptive
 from dsc._schemas import Task, TaskKind
 from dsc.errors import DscError, StateMismatchError, UsageError
 from tests.places import ROOT
+from tests.replay.kinds import KINDS, PICTURES, RGB, Kind, same
 from tests.replay.pictures import pictures
 
-RGB = Task(name="rgb", kind=TaskKind.IMAGE, dtype="uint8", channels=3)
 DEPTH = Task(name="depth", kind=TaskKind.DEPTH, dtype="uint16", unit_m=0.001, invalid=(0,))
 CLASSES = Task(name="semantic", kind=TaskKind.LABEL, dtype="uint8")
 
 
-def filled(path: Path, count: int = 60, **options: Any) -> ReplayBuffer:
-    buffer = ReplayBuffer(path, **({"budget": "6kB", "codec": "webp"} | options))
+def filled(path: Path, count: int = 60, kind: Kind = PICTURES, **options: Any) -> ReplayBuffer:
+    buffer = ReplayBuffer(path, **({"budget": "6kB"} | kind.options | options))
     labels = np.arange(count) % 5
-    buffer.add(pictures(count), labels, features=np.random.default_rng(0).normal(size=(count, 4)))
+    features = np.random.default_rng(0).normal(size=(count, 4))
+    buffer.add(kind.samples(count), labels, features=features)
     return buffer
 
 
@@ -40,8 +41,9 @@ def index_bytes(path: Path) -> int:
         return int(flat + state - file["meta"].nbytes)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
+    st.sampled_from(KINDS),
     st.sampled_from(["reservoir", "class-balanced", "herding", "rate-adaptive"]),
     st.lists(st.lists(st.integers(-1, 70_000), max_size=25), min_size=1, max_size=4),
     st.integers(900, 6000),
@@ -49,17 +51,19 @@ def index_bytes(path: Path) -> int:
 )
 def test_a_buffer_is_never_over_budget_and_counts_all_that_is_in_the_file(
     tmp_path_factory: pytest.TempPathFactory,
+    kind: Kind,
     policy: str,
     tasks: list[list[int]],
     budget: int,
     keyed: bool,
 ) -> None:
     path = tmp_path_factory.mktemp("buffer") / "b.h5"
-    with ReplayBuffer(path, budget=budget, codec="webp", policy=policy) as buffer:
+    with ReplayBuffer(path, budget=budget, policy=policy, **kind.options) as buffer:
         for number, labels in enumerate(tasks):
             keys = [f"{number}/{at}" for at in range(len(labels))] if keyed else None
             features = np.random.default_rng(number).normal(size=(len(labels), 3))
-            buffer.add(pictures(len(labels), 8, number), labels, keys=keys, features=features)
+            samples = kind.samples(len(labels), 8, number)
+            buffer.add(samples, labels, keys=keys, features=features)
             assert buffer.nbytes <= budget
             assert buffer.nbytes == index_bytes(path)
             assert set(buffer.targets) <= {label for task in tasks for label in task}
@@ -80,20 +84,29 @@ def test_what_is_read_is_what_the_codec_gave_for_that_label_and_key(tmp_path: Pa
         assert type(label) is int
 
 
-def test_reopened_exemplars_decode_to_the_same_bits(tmp_path: Path) -> None:
-    with filled(tmp_path / "b.h5") as buffer:
+def test_reopened_exemplars_decode_to_the_same_bits(tmp_path: Path, kind: Kind) -> None:
+    with filled(tmp_path / "b.h5", 300, kind) as buffer:
         before, targets = [image for image, _ in buffer], buffer.targets
     again = ReplayBuffer.open(tmp_path / "b.h5")
     assert again.targets.tolist() == targets.tolist()
-    assert all(np.array_equal(a, b) for a, (b, _) in zip(before, again, strict=True))
+    assert all(same(a, b) for a, (b, _) in zip(before, again, strict=True))
 
 
-def test_a_batch_is_what_its_exemplars_are_one_by_one(tmp_path: Path) -> None:
-    buffer = filled(tmp_path / "b.h5")
+def test_old_exemplars_stay_to_the_bit_while_new_ones_come(tmp_path: Path, kind: Kind) -> None:
+    with filled(tmp_path / "b.h5", 40, kind, budget="1MB") as buffer:
+        before = [sample for sample, _ in buffer]
+        for number in range(2):  # the first of them is enough to learn from
+            buffer.add(kind.samples(300, seed=number + 9), np.full(300, 9))
+        again = buffer.__getitems__(range(40))
+        assert all(same(a, b) for a, (b, _) in zip(before, again, strict=True))
+
+
+def test_a_batch_is_what_its_exemplars_are_one_by_one(tmp_path: Path, kind: Kind) -> None:
+    buffer = filled(tmp_path / "b.h5", 300, kind)
     order = [3, 0, -1, 3]
     batch = buffer.__getitems__(order)
     for (image, label), index in zip(batch, order, strict=True):
-        assert np.array_equal(image, buffer[index][0])
+        assert same(image, buffer[index][0])
         assert label == buffer[index][1]
 
 
@@ -105,28 +118,30 @@ def test_an_index_beyond_the_end_is_an_index_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("policy", ["reservoir", "class-balanced", "herding", "rate-adaptive"])
 def test_a_resumed_buffer_equals_an_uninterrupted_one_to_the_byte(
-    tmp_path: Path, policy: str
+    tmp_path: Path, kind: Kind, policy: str
 ) -> None:
     options: dict[str, Any] = {"budget": "4kB", "policy": policy, "quality": 60, "seed": 5}
-    features = np.random.default_rng(0).normal(size=(40, 4))
+    options |= kind.options
     whole = ReplayBuffer(tmp_path / "whole.h5", **options)
-    for task in range(3):
-        labels = np.arange(40) % 2 + 2 * task
-        whole.add(pictures(40, seed=task), labels, features=features)
+    for task, count in enumerate([40, 300, 40]):
+        features = np.random.default_rng(0).normal(size=(count, 4))
+        labels, samples = np.arange(count) % 2 + 2 * task, kind.samples(count, seed=task)
+        whole.add(samples, labels, features=features)
         with ReplayBuffer(tmp_path / "parts.h5", **options) as part:
-            part.add(pictures(40, seed=task), labels, features=features)
+            part.add(samples, labels, features=features)
     assert (tmp_path / "whole.h5").read_bytes() == (tmp_path / "parts.h5").read_bytes()
 
 
-def test_adding_in_parts_keeps_what_adding_at_once_would(tmp_path: Path) -> None:
-    images, labels, keys = pictures(90), np.arange(90) % 3, [str(at) for at in range(90)]
-    whole = ReplayBuffer(tmp_path / "whole.h5", budget="4kB", codec="png")
-    whole.add(images, labels, keys=keys)
-    parts = ReplayBuffer(tmp_path / "parts.h5", budget="4kB", codec="png")
+def test_adding_in_parts_keeps_what_adding_at_once_would(tmp_path: Path, kind: Kind) -> None:
+    samples, labels, keys = kind.samples(90), np.arange(90) % 3, [str(at) for at in range(90)]
+    whole = ReplayBuffer(tmp_path / "whole.h5", budget="4kB", **kind.options)
+    whole.add(samples, labels, keys=keys)
+    parts = ReplayBuffer(tmp_path / "parts.h5", budget="4kB", **kind.options)
     for start in range(0, 90, 20):
         several = slice(start, start + 20)
-        parts.add(images[several], labels[several], keys=keys[several])
+        parts.add(kind.some(samples, several), labels[several], keys=keys[several])
     assert sorted(parts.keys) == sorted(whole.keys)
+    assert len(whole) < 90
 
 
 def test_random_keys_are_one_sequence_for_each_seed() -> None:
@@ -149,7 +164,7 @@ def test_a_policy_of_ones_own_decides_within_the_budget(tmp_path: Path) -> None:
         def select(self, rows: ExemplarTable, budget: int, state: State) -> PolicyChoice:
             return PolicyChoice(np.arange(len(rows.labels)), {})
 
-    buffer = ReplayBuffer(tmp_path / "b.h5", budget="4kB", policy=Newest())
+    buffer = ReplayBuffer(tmp_path / "b.h5", budget="4kB", codec="webp", policy=Newest())
     for label in range(3):
         buffer.add(pictures(50), np.full(50, label))
     assert set(buffer.targets) == {2}
@@ -173,12 +188,12 @@ def test_a_budget_that_counts_the_decoder_holds_with_it(tmp_path: Path) -> None:
     assert buffer.nbytes_with_decoder <= 127_000
 
 
-def test_a_reader_goes_on_with_the_file_it_opened(tmp_path: Path) -> None:
-    writer = filled(tmp_path / "b.h5")
+def test_a_reader_goes_on_with_the_file_it_opened(tmp_path: Path, kind: Kind) -> None:
+    writer = filled(tmp_path / "b.h5", kind=kind)
     reader = ReplayBuffer.open(tmp_path / "b.h5")
     before = [image for image, _ in reader]
-    writer.add(pictures(60, seed=9), np.full(60, 77))
-    assert all(np.array_equal(a, b) for a, (b, _) in zip(before, reader, strict=True))
+    writer.add(kind.samples(300, seed=9), np.full(300, 77))
+    assert all(same(a, b) for a, (b, _) in zip(before, reader, strict=True))
     assert 77 not in reader.targets
     reader.reload()
     assert 77 in reader.targets
@@ -241,14 +256,14 @@ def test_a_worker_of_an_older_state_is_told_so(tmp_path: Path) -> None:
         len(pickle.loads(sent))
 
 
-def test_a_transaction_is_one_update(tmp_path: Path) -> None:
-    buffer = filled(tmp_path / "b.h5", budget="20kB")
+def test_a_transaction_is_one_update(tmp_path: Path, kind: Kind) -> None:
+    buffer = filled(tmp_path / "b.h5", kind=kind, budget="20kB")
     other, count = ReplayBuffer.open(tmp_path / "b.h5"), len(buffer)
     with buffer.transaction():
         for step in range(3):
-            buffer.add(pictures(2, seed=step), [8, 9])
+            buffer.add(kind.samples(2, seed=step), [8, 9])
             assert len(buffer) == count + 2 * (step + 1)
-            assert buffer[len(buffer) - 1][0].shape == (16, 16, 3)
+            assert buffer[len(buffer) - 1][1] in (8, 9)
         other.reload()
         assert len(other) == count
     other.reload()
@@ -256,13 +271,13 @@ def test_a_transaction_is_one_update(tmp_path: Path) -> None:
     assert other.generation == buffer.generation == 2
 
 
-def test_a_transaction_that_fails_changes_nothing(tmp_path: Path) -> None:
-    buffer = filled(tmp_path / "b.h5", cache="1MB")
+def test_a_transaction_that_fails_changes_nothing(tmp_path: Path, kind: Kind) -> None:
+    buffer = filled(tmp_path / "b.h5", kind=kind, cache="1MB")
     before, data = [image for image, _ in buffer], (tmp_path / "b.h5").read_bytes()
 
     def fail() -> None:
         with buffer.transaction():
-            buffer.add(pictures(60, seed=4), np.full(60, 50))
+            buffer.add(kind.samples(300, seed=4), np.full(300, 50))
             list(buffer)
             raise RuntimeError("stop")
 
@@ -270,16 +285,16 @@ def test_a_transaction_that_fails_changes_nothing(tmp_path: Path) -> None:
         fail()
     assert (tmp_path / "b.h5").read_bytes() == data
     assert 50 not in buffer.targets
-    assert all(np.array_equal(a, b) for a, (b, _) in zip(before, buffer, strict=True))
+    assert all(same(a, b) for a, (b, _) in zip(before, buffer, strict=True))
     with buffer.transaction():
-        buffer.add(pictures(60, seed=5), np.full(60, 51))
+        buffer.add(kind.samples(300, seed=5), np.full(300, 51))
         kept = [image for image, _ in buffer]
     again = ReplayBuffer.open(tmp_path / "b.h5")
-    assert all(np.array_equal(a, b) for a, (b, _) in zip(kept, again, strict=True))
+    assert all(same(a, b) for a, (b, _) in zip(kept, again, strict=True))
 
 
-def test_a_smaller_budget_holds_at_once(tmp_path: Path) -> None:
-    buffer = filled(tmp_path / "b.h5", policy="class-balanced")
+def test_a_smaller_budget_holds_at_once(tmp_path: Path, kind: Kind) -> None:
+    buffer = filled(tmp_path / "b.h5", 300, kind, policy="class-balanced")
     buffer.resize("2kB")
     assert buffer.nbytes <= buffer.budget == 2000
     assert np.ptp(np.bincount(buffer.targets)) <= 2
@@ -358,12 +373,11 @@ def test_a_classical_buffer_needs_no_torch(tmp_path: Path) -> None:
 
 
 def test_a_rate_adaptive_buffer_holds_more_at_a_lower_quality_not_below_the_floor(
-    tmp_path: Path,
+    tmp_path: Path, kind: Kind
 ) -> None:
-    plain = filled(tmp_path / "plain.h5", count=200, quality=90)
-    adaptive = filled(
-        tmp_path / "adaptive.h5", count=200, quality=90, policy=RateAdaptive(floor=25)
-    )
+    plain = filled(tmp_path / "plain.h5", 200, kind, quality=90)
+    policy = RateAdaptive(floor=25)
+    adaptive = filled(tmp_path / "adaptive.h5", 200, kind, quality=90, policy=policy)
     assert len(adaptive) > 1.2 * len(plain)
     assert all(int(name.split(" q")[1]) >= 25 for name in adaptive.report().slots)
     assert adaptive.nbytes <= adaptive.budget
@@ -392,13 +406,13 @@ def test_a_cached_image_can_be_changed_without_harm(tmp_path: Path) -> None:
         image[:] = 0
 
 
-def test_a_cache_follows_exemplars_through_an_update(tmp_path: Path) -> None:
-    cached = filled(tmp_path / "b.h5", cache="1MB", policy="class-balanced")
+def test_a_cache_follows_exemplars_through_an_update(tmp_path: Path, kind: Kind) -> None:
+    cached = filled(tmp_path / "b.h5", kind=kind, cache="1MB", policy="class-balanced")
     list(cached)
     for task in range(3):
-        cached.add(pictures(30, seed=task + 20), np.full(30, 20 + task))
+        cached.add(kind.samples(30, seed=task + 20), np.full(30, 20 + task))
         plain = ReplayBuffer.open(tmp_path / "b.h5")
-        assert all(np.array_equal(a, b) for (a, _), (b, _) in zip(cached, plain, strict=True))
+        assert all(same(a, b) for (a, _), (b, _) in zip(cached, plain, strict=True))
 
 
 def test_through_codec_gives_what_a_buffer_would_hold(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from dsc.errors import (
     UnsupportedVersionError,
 )
 from tests.places import ROOT
+from tests.replay.kinds import Kind
 from tests.replay.pictures import pictures
 
 KILLS = int(os.environ.get("DSC_KILLS", "25"))
@@ -32,8 +33,11 @@ def path(tmp_path: Path) -> Path:
     return found
 
 
-def test_a_process_killed_at_any_moment_leaves_the_old_or_the_new_buffer(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.replay.buffer.killed", str(tmp_path), str(KILLS)]
+def test_a_process_killed_at_any_moment_leaves_the_old_or_the_new_buffer(
+    tmp_path: Path, kind: Kind
+) -> None:
+    module = "tests.replay.buffer.killed"
+    command = [sys.executable, "-m", module, str(tmp_path), kind.name, str(KILLS)]
     root = ROOT
     ran = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root)
     counts = json.loads(ran.stdout)

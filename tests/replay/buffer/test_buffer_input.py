@@ -21,7 +21,7 @@ def test_a_budget_smaller_than_one_exemplar_names_both_sizes(tmp_path: Path) -> 
 
 
 def test_a_class_with_no_samples_takes_no_share(tmp_path: Path) -> None:
-    buffer = ReplayBuffer(tmp_path / "b.h5", budget="6kB", policy="class-balanced")
+    buffer = ReplayBuffer(tmp_path / "b.h5", "6kB", "webp", policy="class-balanced")
     buffer.add(pictures(150), np.array([0, 2, 5])[np.arange(150) % 3])
     buffer.add(pictures(0), [])
     counts = np.bincount(buffer.targets)
