@@ -117,6 +117,22 @@ def streams_of_levels(streams: Sequence[Stream], task: str, count: int | None) -
     return frozenset(required_streams(known, [task]))
 
 
+def finer_levels(manifest: Manifest, tasks: Sequence[str]) -> frozenset[str]:
+    """Return the streams of some tasks without which each of them can be decoded, coarser.
+
+    Layers of recordings are none of them: without one there are fewer frames.
+    """
+    frames = {
+        name for one in manifest.codecs for lane in one.config.get(GROUPED, ()) for name in lane
+    }
+    needed: set[str] = set()
+    for task in tasks:
+        own = levels_of(manifest.streams, manifest.codecs, task)
+        first = max(1, sum(name in frames for name in own)) if own else None
+        needed |= streams_of_levels(manifest.streams, task, first)
+    return frozenset(required_streams(manifest.streams, tasks)) - needed
+
+
 def _carrying_nothing(stream: Stream) -> Stream:
     return stream.model_copy(update={"carries": ()})
 

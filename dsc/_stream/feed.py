@@ -16,10 +16,11 @@ import numpy as np
 
 from dsc._pipeline.read.decoded_cache import DecodedCache
 from dsc._pipeline.read.decoding import Decoded, SampleDecoder, SamplePayloads
-from dsc._pipeline.read.nearest import NEAREST, NEAREST_KEY
+from dsc._pipeline.read.on_damage import COARSER, COARSER_KEY, NEAREST, NEAREST_KEY
 from dsc._pipeline.read.windowed import WindowedSamples
 from dsc._schemas import LOSSY_NUMBERS, Task, TaskKind, resolve_task
 from dsc._schemas.group import Lane
+from dsc._schemas.levels import finer_levels
 from dsc._schemas.sample import NO_WINDOWS, Sample
 from dsc._schemas.task import ALIASES
 from dsc._storage.cache.pack_cache import PackCache
@@ -42,7 +43,6 @@ from dsc._transforms.randomness import drawing, generator
 from dsc.errors import (
     BitstreamError,
     CorruptArchiveError,
-    CorruptPackError,
     UnknownTaskError,
     UsageError,
 )
@@ -173,7 +173,7 @@ class Feed:
         processes: int = 1,
     ) -> None:
         self._sources, self._options = sources, options
-        self._lists = lists | ({NEAREST_KEY} if options.on_damage == NEAREST else set())
+        self._lists = lists | {NEAREST_KEY, COARSER_KEY}
         self._keeps_step, self._stands_in = keeps_step, options.on_damage == NEAREST
         limit = options.cache_decoded_bytes // max(processes, 1)
         self._cache = DecodedCache(limit) if limit and options.decode != "bytes" else None
@@ -192,7 +192,7 @@ class Feed:
             options.memory_bytes,
             prefetch,
             REMOTE_READS,
-            options.on_error == "skip" or options.on_damage == NEAREST,
+            options.on_error == "skip" or options.on_damage != "fail",
         )
         self._decoders = [
             self._decoder(number, source.tasks, is_whole=not options.is_grouped)
@@ -206,6 +206,7 @@ class Feed:
         self._buffer = FrameBuffer(most)
         self._lanes = [lanes_among(source.archive.lanes, source.streams) for source in sources]
         self._beside = [lanes_among(source.archive.beside, source.streams) for source in sources]
+        self._finer = [self._may_lose(source) for source in sources]
         self._own_tasks = [{task.name: task for task in source.tasks} for source in sources]
         windows = [source.windows for source in sources if source.windows is not None]
         self._lengths = windows[0].lengths if windows else NO_WINDOWS
@@ -247,7 +248,14 @@ class Feed:
             ),
             cache=self._cache,
             number=number,
+            coarser=options.on_damage == COARSER,
         )
+
+    def _may_lose(self, source: StreamSource) -> frozenset[str]:
+        """Return the streams whose damage leaves a coarser task."""
+        if self._options.on_damage != COARSER:
+            return frozenset()
+        return finer_levels(source.archive.manifest, [task.name for task in source.tasks])
 
     def run(
         self, order: EpochOrder, partition: Partition, rank: int, steps: Iterable[int]
@@ -482,7 +490,8 @@ class Feed:
                 continue
             key = request.keys[at]
             instead = partial(self._stand_in, key, packs[key], place) if self._stands_in else None
-            payloads = _payloads(packs[key], place, lanes[at], self._beside[archive], instead)
+            beside, finer = self._beside[archive], self._finer[archive]
+            payloads = _payloads(packs[key], place, lanes[at], beside, instead, finer)
             if isinstance(payloads, CorruptArchiveError):
                 found.append(FoundSample(archive, index, damage=payloads))
             else:
@@ -572,6 +581,7 @@ class Feed:
         made = self._windowed(begun) if request.windowed else self._samples(begun)
         samples = [one for _, one in made]
         self.report.n_nearest += sum(len(one.nearest) for one in samples)
+        self.report.n_coarser += sum(len(one.coarser) for one in samples)
         rows = [self._row(one, row, request.seed) for row, one in made]
         return self._collate(samples, rows) if samples else None
 
@@ -651,8 +661,7 @@ class Feed:
         place: dict[str, Any] = {INDEX: sample.index}
         if len(self._sources) > 1:
             place[ARCHIVE] = archive
-        if self._stands_in:
-            place[NEAREST_KEY] = sample.nearest
+        place |= sample.told(self._options.on_damage)
         if self._keys is not None:
             place[KEY] = self._keys.key(archive, sample.index)
         arrays = {name: self._for_heads(name, one) for name, one in sample.arrays.items()}
@@ -718,10 +727,12 @@ def _payloads(
     lanes: Sequence[LanePack],
     beside: Sequence[Lane],
     instead: Callable[[LanePack], dict[str, memoryview | bytes | None]] | None,
+    finer: frozenset[str],
 ) -> SamplePayloads | CorruptArchiveError:
     """Return a sample's bitstreams, or what is wrong with the first that is damaged.
 
-    `instead` gives what stands for a damaged frame of a lane.
+    `instead` gives what stands for a damaged frame of a lane; of the streams in `finer` a damaged
+    payload is as one that is not there.
     """
     out: dict[str, memoryview | bytes | None] = {}
     wrong: dict[str, CorruptArchiveError] = {}
@@ -729,7 +740,7 @@ def _payloads(
         out |= dict.fromkeys(names)
         own = own_among(names, [_column_of(streams[name]) for name in names], place)
         if isinstance(own, CorruptArchiveError):
-            wrong |= dict.fromkeys(names, own)
+            wrong |= dict.fromkeys(set(names) - finer, own)
         elif own is not None:
             out[own[0]] = own[1]
     for lane in lanes:
@@ -749,12 +760,11 @@ def _payloads(
     for name, pack in streams.items():
         if name in out:
             continue
-        if isinstance(pack, CorruptArchiveError):
-            return pack
-        payload = pack.payloads[place]
-        if isinstance(payload, CorruptPackError):
+        payload = pack if isinstance(pack, CorruptArchiveError) else pack.payloads[place]
+        if not isinstance(payload, CorruptArchiveError):
+            out[name] = payload
+        elif name not in finer:
             return payload
-        out[name] = payload
     return out
 
 

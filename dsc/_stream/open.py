@@ -185,7 +185,10 @@ def stream(
         What to do where a frame of a recording is damaged, or one that it is predicted from:
         ``fail`` (then `on_error` decides), or give the ``nearest``, the intact frame of the same
         group that stands closest. Batches then have ``__nearest__``, a list of dicts, one a sample:
-        of each such task how many frames away that is; ``report.n_nearest`` counts them.
+        of each such task how many frames away that is; ``report.n_nearest`` counts them. Or, of a
+        task with levels (docs/coarse_first.md), decode a ``coarser`` one where finer ones are
+        damaged: ``__coarser__`` is such a list, of how many levels were decoded, and
+        ``report.n_coarser`` counts them.
     mixed_sizes
         What to do with maps of several sizes in a batch: ``error``; ``list``: maps come as lists of
         tensors; or ``pad``: each is in the upper left corner of one as large as the largest, beside

@@ -22,7 +22,7 @@ CollateFn = Callable[[list[Any]], Any]
 Decode = Literal["pixels", "latents", "bytes", "features"]
 Missing = Literal["error", "skip", "none"]
 OnError = Literal["fail", "skip"]
-OnDamage = Literal["fail", "nearest"]
+OnDamage = Literal["fail", "nearest", "coarser"]
 MixedSizes = Literal["error", "list", "pad"]
 Output = Literal["torch", "numpy"]
 
@@ -207,6 +207,8 @@ class StreamOptions:
             return
         if not self.gives_arrays:
             raise UsageError(f"window= goes with decode='pixels', not {self.decode!r}")
+        if self.on_damage == "coarser":
+            raise UsageError("on_damage='coarser' goes with single frames, not with window=")
         if self.mixed_sizes == "pad":
             raise UsageError(
                 "window= does not go with mixed_sizes='pad': choose one size by where="

@@ -31,6 +31,9 @@ class StreamReport:
         The first `LISTED` of them.
     n_nearest
         Frames that stand for damaged ones (``on_damage="nearest"``), each time they came up.
+    n_coarser
+        Tasks of samples that were decoded from fewer levels than there are
+        (``on_damage="coarser"``), each time they came up.
     repeated
         Batches given twice because nothing was left of the one that followed.
     reads
@@ -46,6 +49,7 @@ class StreamReport:
     n_skipped: int = 0
     skipped: list[SkippedSample] = field(default_factory=list)
     n_nearest: int = 0
+    n_coarser: int = 0
     repeated: int = 0
     reads: Counter[str] = field(default_factory=Counter)
     decoded: Counter[str] = field(default_factory=Counter)
@@ -63,6 +67,7 @@ class StreamReport:
         self.n_skipped += other.n_skipped
         self.skipped += other.skipped[: LISTED - len(self.skipped)]
         self.n_nearest += other.n_nearest
+        self.n_coarser += other.n_coarser
         self.repeated += other.repeated
         self.reads.update(other.reads)
         self.decoded.update(other.decoded)
@@ -75,6 +80,7 @@ class StreamReport:
             "n_skipped": self.n_skipped,
             "skipped": [vars(sample) for sample in self.skipped],
             "n_nearest": self.n_nearest,
+            "n_coarser": self.n_coarser,
             "repeated": self.repeated,
             "reads": dict(self.reads),
             "decoded": dict(self.decoded),

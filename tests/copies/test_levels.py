@@ -1,6 +1,8 @@
 """Levels of tasks: coarse versions opened, streamed and fetched, and not one byte of the finer."""
 
 import re
+import shutil
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ from dsc._pipeline.read.summary import summarise
 from dsc._schemas.levels import parse_levels
 from dsc._storage.read.archive import Archive
 from dsc._storage.read.verify import verify_archive
-from dsc.errors import UnknownTaskError, UsageError
+from dsc.errors import CorruptArchiveError, UnknownTaskError, UsageError
 from tests.cli.conftest import run_dsc
 from tests.group_codec import TreeCodec
 from tests.places import ROOT
@@ -102,6 +104,57 @@ def test_levels_of_recordings_are_their_layers_of_frames(
             assert np.array_equal(one["rgb"], other["rgb"])
     fetched = fetch(tmp_path / "archive", "rgb", tmp_path / "copy", levels="rgb=2")
     assert fetched.streams == ("rgb.t0", "rgb.t1")
+
+
+def damaged(archive: Path, place: Path, stream: str, shift: int) -> Path:
+    """Copy an archive, with one bit of a stream flipped, so far from the end of its payloads."""
+    shutil.copytree(archive, place)
+    (tar,) = place.glob(f"{stream}/*.tar")
+    data = bytearray(tar.read_bytes())
+    with tarfile.open(tar) as opened:
+        member = opened.getmembers()[0]
+    data[member.offset_data + member.size - shift] ^= 1
+    tar.write_bytes(data)
+    return place
+
+
+@pytest.mark.parametrize("output", ["numpy", "torch"])
+def test_a_damaged_level_leaves_the_coarser_one(archive: Path, tmp_path: Path, output: str) -> None:
+    coarse, fine = depths(archive, levels=1), depths(archive)
+    place = damaged(archive, tmp_path / "bad", "depth_zbuffer.residual", 9)
+    with pytest.raises(CorruptArchiveError):
+        depths(place)
+    views = dsc.open(place, "rgb,depth", native=True, on_damage="coarser")
+    assert [one["__coarser__"] for one in views] == [{}] * 4 + [{"depth_zbuffer": 1}]
+    assert all(map(np.array_equal, [one["depth"] for one in views], [*fine[:4], coarse[4]]))
+    options = {"native": True, "output": output, "batch_size": 3, "on_damage": "coarser"}
+    stream = dsc.stream(place, "rgb,depth", **options)
+    batches = list(stream)
+    assert [one for batch in batches for one in batch["__coarser__"]] == [{}] * 4 + [
+        {"depth_zbuffer": 1}
+    ]
+    found = [np.asarray(one) for batch in batches for one in batch["depth"]]
+    assert all(map(np.array_equal, found, [*fine[:4], coarse[4]]))
+    assert stream.report.n_coarser == 1
+    assert stream.report.n_skipped == 0
+
+
+def test_a_stream_that_is_gone_leaves_the_coarser_one(archive: Path, tmp_path: Path) -> None:
+    shutil.copytree(archive, tmp_path / "bad")
+    for path in (tmp_path / "bad").glob("depth_zbuffer.residual/*.tar"):
+        path.unlink()
+    views = dsc.open(tmp_path / "bad", "depth", native=True, on_damage="coarser")
+    coarse = depths(archive, levels=1)
+    assert all(map(np.array_equal, [one["depth"] for one in views], coarse))
+
+
+def test_damage_of_the_coarsest_level_is_an_error(archive: Path, tmp_path: Path) -> None:
+    place = damaged(archive, tmp_path / "bad", "depth_zbuffer", 9)
+    with pytest.raises(CorruptArchiveError):
+        depths(place, on_damage="coarser")
+    stream = dsc.stream(place, "depth", on_damage="coarser", on_error="skip", output="numpy")
+    assert sum(len(batch["__index__"]) for batch in stream) == 4
+    assert stream.report.n_skipped == 1
 
 
 def test_info_says_what_each_level_costs(archive: Path) -> None:

@@ -24,7 +24,7 @@ from dsc._pipeline.read.decoded_cache import DecodedCache
 from dsc._pipeline.read.decoding import Decoded, SampleDecoder
 from dsc._pipeline.read.duplicates import Duplicates, find_duplicates, threshold
 from dsc._pipeline.read.epoch import SharedEpoch
-from dsc._pipeline.read.nearest import NEAREST, NEAREST_KEY, check_on_damage
+from dsc._pipeline.read.on_damage import COARSER, NEAREST, check_on_damage
 from dsc._pipeline.read.paths import find_tasks
 from dsc._pipeline.read.search import Neighbours, Query, find_nearest, query_vectors
 from dsc._pipeline.read.selection import Selection, Subset, all_of, choose, nothing_chosen
@@ -39,7 +39,7 @@ from dsc._schemas import (
     Task,
 )
 from dsc._schemas.group import Linked
-from dsc._schemas.levels import Levels
+from dsc._schemas.levels import Levels, finer_levels
 from dsc._schemas.rate import Rate
 from dsc._schemas.sample import NO_WINDOWS, Sample
 from dsc._schemas.size import parse_bytes
@@ -80,7 +80,8 @@ class Dataset:
         How many of a task's levels are read, coarse first, where its codec has any: ``"rgb=1"``, or
         ``1`` for the coarsest of every task that has some; None for all.
     on_damage
-        Whether damage is an error (``fail``), or the nearest frame stands for a damaged one.
+        Whether damage is an error (``fail``), the ``nearest`` frame stands for a damaged one, or a
+        ``coarser`` level for what is damaged of a finer one.
 
     Raises
     ------
@@ -176,7 +177,9 @@ class Dataset:
             What to do where a frame of a recording is damaged, or one that it is predicted from:
             ``fail``, or give the ``nearest``, the intact frame of the same group that stands
             closest. Each sample then has ``__nearest__``, a dict: of each such task how many
-            frames away that is. What is not predicted from other frames fails as ever.
+            frames away that is. ``coarser``: of a task with levels of which finer ones are damaged
+            the others are decoded, and each sample has ``__coarser__``, a dict: of each such task
+            how many levels that were. What neither helps fails as ever.
         split
             Only samples of this split, or of several (in a list, or text with commas).
         where
@@ -227,7 +230,7 @@ class Dataset:
         made = cls(archive, tasks, native, kept or None, decoded, rate, on_damage, levels)
         made._seed, made._with_keys = seed, with_keys
         spec = WindowSpec.of(window, window_edges)
-        if spec is not None and on_damage == NEAREST:
+        if spec is not None and on_damage != "fail":
             raise UsageError(
                 f"on_damage={on_damage!r} goes with single frames, not with window={window!r}"
             )
@@ -316,11 +319,21 @@ class Dataset:
         """Start with nothing held: what belongs to a process or thread is not handed on."""
         self._pid = os.getpid()
         reader = PackReader(self._archive, self._cache)
-        self._samples = SampleReader(reader, self.streams, self._on_damage == NEAREST)
+        names, finer = [task.name for task in self.tasks], frozenset[str]()
+        if self._on_damage == COARSER and names:
+            finer = finer_levels(self._archive.manifest, names)
+        is_nearest = self._on_damage == NEAREST
+        self._samples = SampleReader(reader, self.streams, is_nearest, finer)
         self._ahead = DecodedAhead()
         decoded = DecodedCache(self._decoded_bytes) if self._decoded_bytes else None
         self._draw = None if self._transform is None else drawing(self._transform)
-        self._decoder = SampleDecoder(self._archive, self.tasks, native=self.native, cache=decoded)
+        self._decoder = SampleDecoder(
+            self._archive,
+            self.tasks,
+            native=self.native,
+            cache=decoded,
+            coarser=self._on_damage == COARSER,
+        )
         self._frames: FrameReader | None = None
         if self._windows is not None:
             packs = PackReader(self._archive, self._cache)
@@ -635,8 +648,7 @@ class Dataset:
     def _item(self, one: Decoded) -> Any:
         lengths = NO_WINDOWS if self._windows is None else self._windows.lengths
         sample = Sample.of(one.arrays, self._by_name, lengths)
-        if self._on_damage == NEAREST:
-            sample[NEAREST_KEY] = one.nearest
+        sample.update(one.told(self._on_damage))
         if self._with_keys:
             sample[KEY] = self._archive.key(one.index)
         if self._draw is None:

@@ -14,8 +14,10 @@ from dsc._codecs.canvas import Canvas, Forms
 from dsc._codecs.registry import codec_class
 from dsc._pipeline.choose.codec_set import CodecSet, Job
 from dsc._pipeline.read.decoded_cache import CachedCanvas, DecodedCache
+from dsc._pipeline.read.on_damage import COARSER, COARSER_KEY, NEAREST, NEAREST_KEY
 from dsc._schemas import Task, required_streams
 from dsc._schemas.group import Linked
+from dsc._schemas.levels import finer_levels, levels_of
 from dsc._storage.read.archive import Archive
 from dsc.errors import BitstreamError, MissingTaskError, UsageError
 
@@ -30,13 +32,21 @@ Submit = Callable[[Sequence[Job]], Callable[[], None]]
 class Decoded:
     """One sample: arrays by task (None where it lacks the task), and latents by codec slot.
 
-    `nearest` says of which tasks the frame is another one, and how many frames that is away.
+    `nearest` says of which tasks the frame is another one, and how many frames that is away;
+    `coarser` of which finer levels are damaged, and how many levels were decoded.
     """
 
     index: int
     arrays: dict[str, Array | None] = field(default_factory=dict)
     latents: "dict[int, Latents | None]" = field(default_factory=dict)
     nearest: dict[str, int] = field(default_factory=dict)
+    coarser: dict[str, int] = field(default_factory=dict)
+
+    def told(self, on_damage: str) -> dict[str, dict[str, int]]:
+        """Return what a sample says, beside its tasks, of damage that was made good."""
+        if on_damage == NEAREST:
+            return {NEAREST_KEY: self.nearest}
+        return {COARSER_KEY: self.coarser} if on_damage == COARSER else {}
 
 
 class SampleDecoder:
@@ -56,6 +66,8 @@ class SampleDecoder:
         Where decoded arrays are kept, if anywhere.
     number
         Of the archive in that cache.
+    coarser
+        Whether a task whose finer levels are damaged, or not there, is decoded from the others.
     """
 
     def __init__(
@@ -69,9 +81,10 @@ class SampleDecoder:
         together: bool = False,
         cache: DecodedCache | None = None,
         number: int = 0,
+        coarser: bool = False,
     ) -> None:
         self.archive, self.tasks = archive, tuple(tasks)
-        self._native, self._together = native, together
+        self._native, self._together, self._coarser = native, together, coarser
         self._cache, self._number = cache, number
         self._forms: Forms = {}
         self._nearest: dict[int, dict[str, int]] = {}  # by index in the archive
@@ -215,7 +228,51 @@ class SampleDecoder:
             _run(self._jobs(canvas, given))
             return next(self._finished([index], given, canvas))
         except BitstreamError as error:
-            return self._named(index, sample or {}, error)
+            found = self._decode_coarser(index, sample) if self._coarser else None
+            return found or self._named(index, sample or {}, error)
+
+    def _decode_coarser(self, index: int, sample: SamplePayloads | None) -> Decoded | None:
+        """Decode each task from as many levels as are intact; None where one has none."""
+        given, limit = [_streams(sample)], self.archive.manifest.max_pixels
+        tasks = {task.name: task for task in self._array_tasks}
+        canvas = Canvas(1, tasks, self._native, together=False)
+        coarser: dict[str, int] = {}
+        for task in canvas.tasks:
+            count = self._levels_decoded(canvas, given, task, limit)
+            if count is None:
+                return None
+            if count < len(self._levels[task]):
+                coarser[task] = count
+        try:
+            one = next(self._finished([index], given, canvas))
+        except BitstreamError:  # of latents
+            return None
+        one.coarser = coarser
+        return one
+
+    def _levels_decoded(
+        self, canvas: Canvas, given: Sequence[Mapping[str, bytes]], task: str, limit: int
+    ) -> int | None:
+        """Decode a task from as many levels as can be; return how many, None for none."""
+        finer = finer_levels(self.archive.manifest, [task])
+        most = len(self._levels[task])
+        for count in range(most, max(most - len(finer), 1) - 1 if most else -1, -1):
+            try:
+                _run(self._codecs_at(task, count).jobs_onto(canvas, given, [task], limit))
+            except BitstreamError:
+                continue
+            return count
+        return None
+
+    @cached_property
+    def _levels(self) -> dict[str, tuple[str, ...]]:
+        streams, codecs = self.archive.manifest.streams, self.archive.manifest.codecs
+        return {task.name: levels_of(streams, codecs, task.name) for task in self.tasks}
+
+    def _codecs_at(self, task: str, count: int) -> CodecSet:
+        """Return codecs that take the first levels of a task."""
+        gone = self._levels[task][count:]
+        return CodecSet.from_archive(self.archive.without(gone)) if gone else self._codecs
 
     def _named(self, index: int, sample: SamplePayloads, error: BitstreamError) -> BitstreamError:
         """Decode task by task, to name the task, its files, the pack and the key."""

@@ -11,7 +11,7 @@ pack that is damaged, the samples are given whose payloads are intact.
 
 import zlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -69,11 +69,19 @@ class SampleReader:
     nearest
         Whether, where a frame of a group is damaged or needs one that is, the closest intact one
         stands for it.
+    finer
+        Streams of which a payload that is damaged is as one that is not there.
     """
 
-    def __init__(self, reader: PackReader, streams: Sequence[str], nearest: bool = False) -> None:
+    def __init__(
+        self,
+        reader: PackReader,
+        streams: Sequence[str],
+        nearest: bool = False,
+        finer: Collection[str] = (),
+    ) -> None:
         self._reader, self._streams = reader, tuple(streams)
-        self._nearest = nearest
+        self._nearest, self._finer = nearest, frozenset(finer)
         self._lanes = lanes_among(reader.archive.lanes, self._streams)
         self._beside = lanes_among(reader.archive.beside, self._streams)
         layered = {name for lane in (*self._lanes, *self._beside) for name in lane}
@@ -143,17 +151,26 @@ class SampleReader:
     ) -> Payloads | CorruptArchiveError:
         """Return a sample's payloads, or what is wrong with the first that is damaged."""
         given: Payloads = dict.fromkeys(self._streams)
-        for name in self._alone:
-            payload = at(found[PackId(place.shard, name, place.pack)], place.k)
-            if isinstance(payload, CorruptArchiveError):
+        alone = {
+            name: at(found[PackId(place.shard, name, place.pack)], place.k) for name in self._alone
+        }
+        for name, payload in alone.items():
+            if not isinstance(payload, CorruptArchiveError):
+                given[name] = payload
+            elif name not in self._finer:
                 return self._named(payload, place)
-            given[name] = payload
+        return self._with_layers(given, place, found, lanes)
+
+    def _with_layers(
+        self, given: Payloads, place: SamplePlace, found: Found, lanes: Sequence[LanePack]
+    ) -> Payloads | CorruptArchiveError:
+        """Add the payloads of groups, and those that go with them, or say what is wrong."""
         wrong: dict[str, CorruptArchiveError] = {}
         for names in self._beside:
             columns = [found[PackId(place.shard, name, place.pack)] for name in names]
             own = own_among(names, columns, place.k)
             if isinstance(own, CorruptArchiveError):
-                wrong |= dict.fromkeys(names, own)
+                wrong |= dict.fromkeys(set(names) - self._finer, own)
             elif own is not None:
                 given[own[0]] = own[1]
         for lane in lanes:

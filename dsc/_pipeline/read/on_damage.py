@@ -1,11 +1,13 @@
-"""What is done where a frame of a recording is damaged, or one that it is predicted from."""
+"""What is done where a bitstream is damaged, or one that it is predicted from."""
 
 from dsc.errors import UsageError
 
-NEAREST = "nearest"
-ON_DAMAGE = ("fail", NEAREST)
+NEAREST, COARSER = "nearest", "coarser"
+ON_DAMAGE = ("fail", NEAREST, COARSER)
 NEAREST_KEY = "__nearest__"
 """What a sample has beside its tasks: of which the frame is another one, how many frames away."""
+COARSER_KEY = "__coarser__"
+"""What a sample has beside its tasks: of which finer levels are damaged, how many were decoded."""
 
 
 def check_on_damage(on_damage: str) -> str:
