@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dsc._pipeline.read.sequences import Recording
     from dsc._pipeline.read.summary import Summary
     from dsc._pipeline.read.values import ValueSummary
-    from dsc._schemas import SequencePlace, ShardRecord, Task
+    from dsc._schemas import Manifest, SequencePlace, ShardRecord, Task
     from dsc._storage.read.archive import Archive
     from dsc._storage.read.verify import Problem
 
@@ -235,6 +235,22 @@ def _show_recordings(recorded: "list[Recording]") -> None:
         say(f"and {len(recorded) - LISTED:,} more: dsc ls --sequences")
 
 
+def _seen_of(manifest: "Manifest", task: str) -> str:
+    """Say of which pictures a task was computed: those of a source, or what the archive decodes."""
+    from dsc._pipeline.write.own import OwnSamples
+
+    decoded = [
+        one.generation
+        for one in manifest.appended
+        if task in one.tasks and one.source == OwnSamples.name
+    ]
+    if not decoded:
+        return "of its source's pictures"
+    later = any(one.samples and one.generation > decoded[0] for one in manifest.appended)
+    since = ", in later generations of their sources'" if later else ""
+    return f"of the archive's decoded pictures{since}"
+
+
 def _show_info(where: str, opened: "Archive", summary: "Summary") -> None:
     from dsc._codecs.encoder import effort_text, encoder_text
     from dsc._pipeline.read.whereabouts import recall_all
@@ -284,7 +300,7 @@ def _show_info(where: str, opened: "Archive", summary: "Summary") -> None:
         say(f"{manifest.n_failed} samples could not be read when it was made: dsc ls --failed")
     for task in manifest.tasks:
         if task.extractor is not None:
-            say(f"{task.name}: computed by {task.extractor}")
+            say(f"{task.name}: computed by {task.extractor}, {_seen_of(manifest, task.name)}")
     rows = [_task_row(task) for task in manifest.tasks]
     show_table(("task", "kind", "dtype", "shape", "unit", "invalid"), rows)
     graph = [

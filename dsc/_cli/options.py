@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar, get_args, g
 import typer
 from typer.models import OptionInfo
 
-from dsc._cli.printing.output import JSON_WANTED
+from dsc._cli.printing.output import JSON_WANTED, note
 from dsc.errors import UsageError
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def _parameters(leaf: "Leaf") -> Iterator[inspect.Parameter]:
     optional = known.kind if default is not None else known.kind | None
     yield _parameter(leaf.name, Annotated[optional, declared], default)
     if known.formerly is not None:
-        hidden = _hidden(Annotated[known.kind, declared], known.formerly)
+        hidden = _hidden(Annotated[known.kind, declared], known.formerly, known.name)
         yield _parameter(f"{leaf.name}_formerly", hidden, None)
 
 
@@ -184,7 +184,11 @@ def formerly(**spellings: str) -> Callable[[Command], Command]:
                 old,
                 inspect.Parameter.KEYWORD_ONLY,
                 default=None,
-                annotation=_hidden(signature.parameters[name].annotation, spellings[name]),
+                annotation=_hidden(
+                    signature.parameters[name].annotation,
+                    spellings[name],
+                    f"--{name.replace('_', '-')}",
+                ),
             )
             for old, name in hidden.items()
         ]
@@ -195,12 +199,21 @@ def formerly(**spellings: str) -> Callable[[Command], Command]:
     return accept
 
 
-def _hidden(annotation: Any, spelling: str) -> Any:
-    """Return the annotation of a parameter under a former spelling, which help leaves out."""
+def _hidden(annotation: Any, spelling: str, now: str) -> Any:
+    """Return the annotation of a parameter under a former spelling, which help leaves out.
+
+    Whoever writes it is told what it is called now: errors speak of that alone.
+    """
     if get_origin(annotation) is not Annotated:
         raise TypeError(f"{spelling}: the option is not declared by typer.Option")
     kind, info = get_args(annotation)
+
+    def told(value: Any) -> Any:
+        if value is not None:
+            note(f"{spelling} is called {now} now")
+        return value
+
     former: OptionInfo = copy(info)
     former.default, former.param_decls = spelling, ()
-    former.hidden = True
+    former.hidden, former.callback = True, told
     return Annotated[kind | None, former]

@@ -26,7 +26,7 @@ def resize(
 
 def printed(*words: str) -> tuple[int, str]:
     ran = CliRunner().invoke(app, list(words))
-    return ran.exit_code, ran.output
+    return ran.exit_code, ran.stdout
 
 
 def test_a_former_spelling_means_what_it_meant() -> None:
@@ -82,6 +82,15 @@ def test_a_renamed_option_is_shown_by_its_name_and_taken_by_both(
     for name in (now, before):
         ran = CliRunner().invoke(whole, [*command, name])
         assert "requires an argument" in ran.output + ran.stderr, name
+
+
+def test_a_former_spelling_is_answered_with_the_name_that_errors_speak_of(tmp_path: Path) -> None:
+    (tmp_path / "rgb").mkdir()
+    words = ["compress", "folder", "--root", str(tmp_path), "--sample", "2", "--out"]
+    ran = CliRunner().invoke(whole, [*words, str(tmp_path / "a")])
+    assert ran.exit_code == 2
+    assert "--sample is called --views now" in ran.stderr
+    assert "does not go with folder, of which all samples are taken" in ran.stderr
 
 
 def test_both_spellings_of_an_option_with_two_values_are_refused(tmp_path: Path) -> None:

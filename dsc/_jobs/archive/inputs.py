@@ -111,7 +111,8 @@ def _open(data: SourceOptions, root: str | None, may_choose: bool) -> Source:
     if data.source not in RENDERED:
         hint = "; --frames says how many frames a recording has" * (data.source == "rendered")
         raise UsageError(
-            f"--views renders Taskonomy's layout; it does not go with {data.source}{hint}"
+            f"--views renders Taskonomy's layout; it does not go with {data.source}, of which all "
+            f"samples are taken{hint}"
         )
     if root is not None:
         raise UsageError(f"--views {data.sample} renders views, --root {root} reads them")

@@ -33,7 +33,9 @@ def read_archive(
     native
         Return the integers of the source's files instead of metres and unit vectors.
     decode
-        ``pixels``: arrays by task; ``bytes``: the bitstreams, by stream.
+        ``pixels``: arrays by task; ``features``: as these, but feature maps and embeddings come as
+        float32, and tasks that are not named are all but the pictures that these were computed
+        from; ``bytes``: the bitstreams, by stream.
     parallelism
         Read tasks, at most one a pack; -1 leaves their number to Ray.
 
@@ -64,7 +66,7 @@ def read_archive(
     if decode not in get_args(Decode):
         raise UsageError(f"decode={decode!r}: one of {', '.join(get_args(Decode))}")
     if decode == "bytes" and native:
-        raise UsageError("native=True goes with decode='pixels', not 'bytes'")
+        raise UsageError("native=True goes with decode='pixels' or 'features', not 'bytes'")
     if parallelism != -1 and parallelism < 1:
         raise UsageError(f"parallelism={parallelism}: at least 1, or -1 to leave it to Ray")
     try:
@@ -73,7 +75,9 @@ def read_archive(
         from dsc._jobs.ray_data.datasource import ArchiveDatasource
     except ImportError as error:
         raise UsageError(f"reading with ray.data: {error}; pip install 'dsc[ray-data]'") from None
-    source = StreamSource.open(os.fspath(url), tasks, Selection.of(split))
+    source = StreamSource.open(
+        os.fspath(url), tasks, Selection.of(split), as_features=decode == "features"
+    )
     plan = ReadPlan.of(source, native, decode)
     blocks = None if parallelism == -1 else parallelism
     return ray.data.read_datasource(ArchiveDatasource(plan), override_num_blocks=blocks)

@@ -223,6 +223,8 @@ def _table(
         arrays = _decode(decoder, indices, samples)
         for task in plan.source.tasks:
             column = [sample[task.name] for sample in arrays]
+            if plan.is_feature(task):
+                column = [one if one is None else one.astype(np.float32) for one in column]
             made[task.name] = _task_column(task, column, task.name in lacking)
     return pa.table({name: made[name] for name in plan.columns or made})
 

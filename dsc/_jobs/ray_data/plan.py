@@ -12,10 +12,10 @@ from typing import Literal, Self
 
 import numpy as np
 
-from dsc._schemas import Task, TaskKind, required_streams
+from dsc._schemas import LOSSY_NUMBERS, Task, TaskKind, required_streams
 from dsc._stream.source import StreamSource
 
-Decode = Literal["pixels", "bytes"]
+Decode = Literal["pixels", "features", "bytes"]
 KEY, INDEX = "__key__", "__index__"
 
 
@@ -56,6 +56,10 @@ class ReadPlan:
             streams = required_streams(graph, [task.name for task in tasks])
             source = replace(source, tasks=tasks, streams=streams)
         return replace(self, source=source, columns=tuple(columns))
+
+    def is_feature(self, task: Task) -> bool:
+        """Tell whether a task's values are made float32, as heads take them."""
+        return self.decode == "features" and task.kind in LOSSY_NUMBERS
 
     def runs(self, parallelism: int) -> list[range]:
         """Cut the split into at most `parallelism` runs of packs, as even as can be.
@@ -99,5 +103,6 @@ class ReadPlan:
 
     def _array_bytes(self, task: Task) -> int:
         physical = not self.native and task.kind in (TaskKind.DEPTH, TaskKind.NORMAL)
-        value = 4 if physical else np.dtype(task.dtype).itemsize
+        is_float32 = physical or self.is_feature(task)
+        value = 4 if is_float32 else np.dtype(task.dtype).itemsize
         return task.most_values(self.source.archive.manifest.max_pixels) * value

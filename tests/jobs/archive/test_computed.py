@@ -325,13 +325,29 @@ def test_embeddings_stream_in_rows(embedded: Path) -> None:
     assert all(v.dtype == np.float32 and np.array_equal(v, embedding(i)) for i, v in rows.items())
 
 
+def test_info_tells_whether_originals_or_decoded_pictures_were_seen(
+    embedded: Path, tmp_path: Path
+) -> None:
+    def said(place: Path) -> str:
+        lines = run_dsc("info", place).out.splitlines()
+        return next(line for line in lines if line.startswith("embedding: computed by"))
+
+    compress(Pictures(n=3), tmp_path / "originals", **SMALL)
+    assert said(tmp_path / "originals").endswith(", of its source's pictures")
+    decoded = shutil.copytree(embedded, tmp_path / "decoded")
+    assert said(decoded).endswith(", of the archive's decoded pictures")
+    append(decoded, Pictures(n=11, lacking=(2,)), split="val")
+    assert said(decoded).endswith("decoded pictures, in later generations of their sources'")
+
+
 def test_the_command_line_makes_proves_and_exports_them(archive: Path, tmp_path: Path) -> None:
     ran = run_dsc("append", archive, "--embed", LITE0, "--side", 32)
     assert ran.code == 0, ran.err
     assert "task embedding added, generation 2" in ran.out
     assert run_dsc("verify", archive, "--deep").code == 0
-    said = f"embedding: computed by {LITE0} ({load_backbone(LITE0).weights_sha256[:12]}) from rgb"
-    assert said in run_dsc("info", archive).out
+    weights = load_backbone(LITE0).weights_sha256[:12]
+    said = f"embedding: computed by {LITE0} ({weights}) from rgb at 32 pixels, of the archive's"
+    assert f"{said} decoded pictures" in run_dsc("info", archive).out
     assert "nothing to add" in run_dsc("append", archive, "--embed", LITE0, "--side", 32).out
     ran = run_dsc("export", archive, "--out", tmp_path / "files", "--tasks", "embedding")
     assert ran.code == 0, ran.err

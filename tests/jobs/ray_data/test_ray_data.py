@@ -15,7 +15,7 @@ import dsc
 from dsc._bench.server import serve
 from dsc._jobs.ray_data.dataset import read_archive
 from dsc._jobs.ray_data.plan import ReadPlan
-from dsc._schemas import Task, TaskKind
+from dsc._schemas import Extractor, Preprocessing, Task, TaskKind
 from dsc._storage.format.pack import encode_pack
 from dsc._storage.read.archive import Archive
 from dsc._stream.source import StreamSource
@@ -28,6 +28,14 @@ N = 23
 GIVEN: dict[str, Any] = {"codec": "png", "shard_size": 8, "pack": 2}
 SCENE = Task(name="scene", kind=TaskKind.CLASS, dtype="int64", channels=0)
 POSE = Task(name="pose", kind=TaskKind.VECTOR, dtype="float64", channels=7)
+
+SEEN = Extractor(
+    backbone="none", weights_sha256="0" * 64, layer="last", of="rgb",
+    preprocessing=Preprocessing(side=None, mean=(0.0,) * 3, std=(1.0,) * 3),
+)  # fmt: skip
+MAPS = Task(
+    name="maps", kind=TaskKind.FEATURE, dtype="float16", channels=4, shape=(4, 2, 3), extractor=SEEN
+)
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(120)]
 
@@ -54,6 +62,26 @@ class VariedSource(PixelSource):
         if index % 5 == 2:
             del arrays["scene"]
         return arrays
+
+
+@dataclass(frozen=True)
+class SeenSource(PixelSource):
+    """Pictures, feature maps of them that some samples lack, and a class."""
+
+    name: ClassVar[str] = "seen"
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        return (super().tasks[0], MAPS, SCENE)
+
+    def arrays(self, index: int) -> dict[str, Any]:
+        rng = np.random.default_rng([self.seed, index])
+        maps = {"maps": rng.standard_normal((4, 2, 3)).astype(np.float16)}
+        return {
+            "rgb": rng.integers(0, 256, (8, 12, 3), np.uint8),
+            **(maps if index % 5 != 2 else {}),
+            "scene": np.array(index % 4, np.int64),
+        }
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +158,27 @@ def test_bitstreams_come_as_they_are_stored(ray_session: Any, archive: Path) -> 
         assert list(row) == ["__key__", "__index__", "rgb", "label"]
         for name, data in stored.payloads(row["__index__"], ["rgb", "label"]).items():
             assert row[name] == (None if data is None else bytes(data))
+
+
+def test_heads_get_float32_features_and_no_pictures(ray_session: Any, tmp_path: Path) -> None:
+    dsc.compress(SeenSource(n=N), tmp_path / "seen", exact=True, shard_size=8, pack=2)
+    expected = dsc.open(tmp_path / "seen")
+    rows = read_archive(tmp_path / "seen", decode="features", parallelism=3).take_all()
+    assert len(rows) == N
+    for row in rows:
+        assert list(row) == ["__key__", "__index__", "maps", "scene"]
+        sample = expected[row["__index__"]]
+        assert row["scene"] == sample["scene"]
+        if sample["maps"] is None:
+            assert row["maps"] is None
+            continue
+        assert sample["maps"].dtype == np.float16
+        assert row["maps"].dtype == np.float32
+        assert np.array_equal(row["maps"], sample["maps"])
+    named = read_archive(tmp_path / "seen", "rgb,maps", decode="features")
+    assert named.columns() == ["__key__", "__index__", "rgb", "maps"]
+    with pytest.raises(UsageError, match="no feature maps and no embeddings"):
+        read_archive(tmp_path / "seen", "rgb", decode="features")
 
 
 def test_counting_reads_nothing_and_names_the_files_that_would_be_read(
