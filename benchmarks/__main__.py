@@ -91,7 +91,7 @@ COMMANDS = {
     "depth-from-rgb": "python examples/depth_from_rgb.py --seeds 3",
     "latents": "python examples/train_on_latents.py --data {data}/tiny_imagenet40",
     "machine-path": "python -m benchmarks.machine_path",
-    "mpa": "python -m benchmarks.mpa --seeds 2 --out {out}/mpa.json",
+    "mpa": "python -m benchmarks.mpa --out {out}/mpa.json",
     "feature-adapters": "python -m benchmarks.feature_adapters --steps 150 --seeds 0 1 "
     "--work {out}/feature-adapters --out {out}/feature_adapters.json",
     "replay": "python -m benchmarks.replay --out {out}/replay-results",

@@ -39,6 +39,7 @@ NAME = "embedding"
 QUALITIES = (20, 40, 50, 60, 65, 70, 80, 90, 100)
 MANY = 1_000_000  # vectors that an archive is taken to have, so that a file costs nothing
 SCENE = 10  # frames
+RIDGE = 0.01  # the penalty's weight
 
 
 @dataclass(frozen=True)
@@ -220,7 +221,7 @@ def probes(title: str, data: Labelled, seen: Vectors) -> None:
 
 def accuracy(data: Labelled, train: Vectors, test: Vectors, count: int) -> str:
     """Return the share of test vectors that a head is right on."""
-    head = Ridge(train, data.train_classes, count)
+    head = Ridge(train, data.train_classes, count, (RIDGE,))
     return f"{np.mean(head.classes(test) == data.test_classes):.1%}"
 
 

@@ -40,6 +40,7 @@ from dsc._bench.machine.network import LOGITS, Network
 from dsc._bench.machine.pictures import PictureSet
 from dsc._codecs.learned.feature.codec import SHIPPED
 from dsc._coding.weights_file import shipped_file
+from dsc._replay.experiment.metrics import paired_interval
 from dsc._training.models.feature import FeatureExamples, with_answers
 from dsc._training.research.adapters.divergences import Divergence, of_centres, of_classes
 from dsc._training.research.adapters.parallel import base_digest
@@ -357,7 +358,7 @@ def show(kept: Kept) -> None:
         f"{', '.join(map(str, AT))}), {kept.size['steps']} steps; means of the seeds, and of the "
         "three beside the control's, paired by seed\n"
     )
-    print("| task | arm | own numbers | bits | beside the control | best and worst seed |")
+    print("| task | arm | own numbers | bits | beside the control, 95 % interval | every seed |")
     print("| --- | --- | --- | --- | --- | --- |")
     for task in kept.curves:
         for arm in [arm for arm in ARMS if arm in kept.curves[task]]:
@@ -376,11 +377,13 @@ def row(kept: Kept, task: str, arm: str, whole: int) -> str:
         for seed, own in found.items()
     ]
     means = (shown(statistics.fmean(at)) for at in zip(*found.values(), strict=True))
-    count, beside = kept.counts[task][arm], statistics.fmean(paired)
+    count = kept.counts[task][arm]
+    beside, half = paired_interval(paired, [0.0] * len(paired))
+    interval = "" if math.isnan(half) else f" ± {half:.3f}"
     passes = " (passes)" if beside <= BITS_BAR and count <= NUMBERS_BAR * whole else ""
     return (
         f"| {task} | {arm} | {count:,} ({100 * count / whole:.2f} %) | {' / '.join(means)} | "
-        f"{shown(beside)}{passes} | {shown(min(paired))} – {shown(max(paired))} |"
+        f"{shown(beside)}{interval}{passes} | {', '.join(map(shown, paired))} |"
     )
 
 

@@ -26,8 +26,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from dsc._replay.experiment.metrics import paired_interval
 from dsc._replay.scenario.images import LabelledImages, load_split
 from dsc._sources.registry import open_source
 from dsc._training.research.mpa.batches import Schedule, to_planes
@@ -409,13 +411,15 @@ def show(found: dict[str, Any]) -> None:
     for name in ("same_bits", "same_weights"):
         print(f"{name} after all paths were trained: {[one[name] for one in seeds]}")
     print(
-        "\n| is | better than | by | mean | in seeds and levels |\n| --- | --- | --- | --- | --- |"
+        "\n| is | better than | by | mean, 95 % interval over seeds | in seeds and levels |"
+        f"\n|{' --- |' * 5}"
     )
     for better, worse, metric in relations():
         gains = compared(seeds, better, worse, metric)
-        won = sum(gain > 0 for gain in gains)
-        mean = statistics.mean(gains)
-        print(f"| {better} | {worse} | {metric} | {mean:+.4g} | {won} of {len(gains)} |")
+        won = sum(gain > 0 for gain in gains.flat)
+        mean, half = paired_interval(list(gains.mean(axis=1)), [0.0] * len(seeds))
+        cells = f"{mean:+.4g} ± {half:.2g} | {won} of {gains.size}"
+        print(f"| {better} | {worse} | {metric} | {cells} |")
     print(f"\n{sum(one['core_s'] for one in seeds) / 60:.0f} minutes of one core")
 
 
@@ -451,14 +455,15 @@ def relations() -> list[tuple[str, str, str]]:
     return [*own, *accuracies, *terms, *kinds, *lora]
 
 
-def compared(seeds: Sequence[dict[str, Any]], better: str, worse: str, metric: str) -> list[float]:
-    """Return by how much one path is better than another, of each seed and level."""
+def compared(
+    seeds: Sequence[dict[str, Any]], better: str, worse: str, metric: str
+) -> NDArray[np.float64]:
+    """Return by how much one path is better than another, (seeds, levels)."""
     sign = 1 if metric in RISING else -1
-    return [
-        sign * (one["paths"][better][str(level)][metric] - one["paths"][worse][str(level)][metric])
-        for one in seeds
-        for level in LEVELS
-    ]
+    paths = [(one["paths"][better], one["paths"][worse]) for one in seeds]
+    return sign * np.array(
+        [[mine[str(at)][metric] - other[str(at)][metric] for at in LEVELS] for mine, other in paths]
+    )
 
 
 def tell(what: str, measured: dict[str, dict[str, float]]) -> None:

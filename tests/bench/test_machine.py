@@ -17,7 +17,7 @@ from dsc._bench.machine.contenders import carriers_of
 from dsc._bench.machine.datasets import class_numbers, nyu_table, own_set, scenes
 from dsc._bench.machine.dense import DenseHeads
 from dsc._bench.machine.detection import boxes_of, overlap, precision_of, targets
-from dsc._bench.machine.heads import Ridge, Schedule, seeded, train
+from dsc._bench.machine.heads import RIDGES, Ridge, Schedule, seeded, train
 from dsc._bench.machine.network import PIXELS, Network
 from dsc._bench.machine.operations import mmac_of, network_mmac, reader_mmac
 from dsc._bench.machine.options import parse_codecs
@@ -189,6 +189,31 @@ def test_ridge_tells_classes_apart_and_a_probe_has_both_heads() -> None:
     data = PictureSet("p", "", (), tuple(truth), ("a", "b", "c"), 30)
     found = measure_probe(data, clean, turned)
     assert found == {"as_is": 0.0, "retrained": 1.0}
+
+
+def test_ridge_takes_the_penalty_that_tells_left_out_samples_best() -> None:
+    rng = np.random.default_rng(1)
+    truth = rng.integers(0, 2, 60)
+    noisy = rng.normal(0, 1, (60, 40)) + 0.5 * truth[:, None]
+
+    def error(weight: float) -> float:
+        found = 0.0
+        level = np.square(noisy - noisy.mean(0)).sum() / 40
+        for out in range(60):
+            kept = np.delete(np.arange(60), out)
+            x, y = noisy[kept], np.eye(2)[truth[kept]]
+            gram = (x - x.mean(0)).T @ (x - x.mean(0)) + weight * level * np.eye(40)
+            slope = np.linalg.solve(gram, (x - x.mean(0)).T @ (y - y.mean(0)))
+            answer = (noisy[out] - x.mean(0)) @ slope + y.mean(0)
+            found += np.square(np.eye(2)[truth[out]] - answer).sum()
+        return found
+
+    best = min(RIDGES, key=error)
+    assert RIDGES[0] < best < RIDGES[-1]
+    new = rng.normal(0, 1, (500, 40)) + 0.5 * rng.integers(0, 2, 500)[:, None]
+    chosen, fixed = Ridge(noisy, truth, 2), Ridge(noisy, truth, 2, (best,))
+    assert np.array_equal(chosen.classes(new), fixed.classes(new))
+    assert not np.array_equal(chosen.classes(new), Ridge(noisy, truth, 2, (0.01,)).classes(new))
 
 
 def test_a_head_is_a_function_of_data_and_seed() -> None:

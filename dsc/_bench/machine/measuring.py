@@ -13,6 +13,7 @@ from dsc._bench.machine.carriers import Carrier, Uncompressed
 from dsc._bench.machine.classification import answers, compare
 from dsc._bench.machine.datasets import CLASSIFICATION, PROBES
 from dsc._bench.machine.dense import DENSE, DenseHeads
+from dsc._bench.machine.heads import RIDGES
 from dsc._bench.machine.network import PIXELS, Network
 from dsc._bench.machine.operations import network_mmac, reader_mmac
 from dsc._bench.machine.options import MachineOptions
@@ -108,6 +109,8 @@ class TaskBench:
             "truth": self._data.truth_digest,
             "torch": package_version("torch"),
         }
+        if self._task == PROBES:
+            return found | {"ridges": RIDGES}
         return found | ({"heads": asdict(self._options.schedule)} if self._task in DENSE else {})
 
     def _point(self, carrier: Carrier, quality: int) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Probes: classes that neither codec nor network was made for, told by a linear head.
 
-The head is ridge regression on embeddings. Trained on those of uncompressed pictures it is "as it
-is"; trained on what was stored, "retrained".
+The head is ridge regression on embeddings, its penalty chosen on what trains. Trained on those of
+uncompressed pictures it is "as it is"; trained on what was stored, "retrained".
 """
 
 import numpy as np
