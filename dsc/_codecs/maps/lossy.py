@@ -116,9 +116,9 @@ def from_image(task: Task, header: LossyHeader, image: Array, deep_bits: int) ->
     if header.span is not None:
         table = _counts(task, header.span, deep_bits)
         if image.ndim == 2:
-            return look_up(image, _avoid_invalid(task, table), mask, first_invalid)
+            return look_up(image, avoid_invalid(task, table), mask, first_invalid)
         image = look_up(image, table)
-    native = np.require(_avoid_invalid(task, image), requirements=("C", "W"))
+    native = np.require(avoid_invalid(task, image), requirements=("C", "W"))
     if mask is not None:
         native[mask] = first_invalid
     return native
@@ -137,7 +137,7 @@ def native_table(task: Task, header: LossyHeader, deep_bits: int) -> Array:
     else:
         counts = _counts(task, header.span, deep_bits)
     invalid = task.invalid[0] if task.invalid else 0
-    return np.append(_avoid_invalid(task, counts), np.array(invalid, task.dtype))
+    return np.append(avoid_invalid(task, counts), np.array(invalid, task.dtype))
 
 
 def _counts(task: Task, span: tuple[int, int], deep_bits: int) -> Array:
@@ -180,7 +180,7 @@ def fill_image(image: Array, mask: NDArray[np.bool_]) -> Array:
     return np.ascontiguousarray(filled.reshape(image.shape).astype(image.dtype))
 
 
-def _avoid_invalid(task: Task, image: Array) -> Array:
+def avoid_invalid(task: Task, image: Array) -> Array:
     """Return an image, or a table of counts, whose invalid values became the nearest valid ones."""
     hit = task.invalid_mask(image) if task.invalid else None
     if hit is None or not hit.any():
