@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, ClassVar, Protocol, cast, runtime_checkable
 
 import numpy as np
 
@@ -80,6 +80,35 @@ def _physical_table(task: Task, dtype: np.dtype[Any]) -> Array:
     """Return what `Task.to_physical` makes of each count; one entry more, which none is."""
     counts = np.arange(np.iinfo(dtype).max + 1).astype(dtype)
     return np.append(task.to_physical(counts), np.float32(0))
+
+
+@runtime_checkable
+class PlacedCodec(Protocol):
+    """A codec that decodes each task of a sample to where its array is wanted.
+
+    Attributes
+    ----------
+    decodes_alone
+        Whether that gives what `Codec.decode_batch` gives; else all samples are decoded at once.
+    """
+
+    decodes_alone: ClassVar[bool]
+
+    def has(self, name: str, streams: Mapping[str, bytes]) -> bool:
+        """Tell whether a sample has a task, by its streams that are there."""
+        ...
+
+    def decode_sample(
+        self, name: str, streams: Mapping[str, bytes], max_pixels: int, place: Place
+    ) -> Array:
+        """Decode one task of one sample that has it to its place, from any thread.
+
+        Raises
+        ------
+        BitstreamError
+            When a bitstream is damaged, or one that is required is not there.
+        """
+        ...
 
 
 @runtime_checkable

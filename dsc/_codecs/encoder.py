@@ -28,6 +28,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "av1-psnr": ("libavif", *MASKS),
     "av1-fast": ("libavif", *MASKS),
     "av1-small": ("libavif", *MASKS),
+    "av1-layered": ("libavif", *MASKS),
     "av1-seq": ("libaom", "libavif", *MASKS),
     "keep": ("av",),
     "av1-small-restored": ("libavif", *MASKS),

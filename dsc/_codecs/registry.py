@@ -28,6 +28,7 @@ CODECS: dict[str, str] = {
     "jpeg-bare": "dsc._codecs.classical.jpeg_bare:JpegBareCodec",
     "webp-bare": "dsc._codecs.classical.webp_bare:WebpBareCodec",
     "av1-small": "dsc._codecs.classical.av1_small:Av1SmallCodec",
+    "av1-layered": "dsc._codecs.classical.av1_layered:Av1LayeredCodec",
     "av1-seq": "dsc._codecs.sequence.codec:Av1SeqCodec",
     "keep": "dsc._codecs.sequence.kept:KeepCodec",
     "av1-small-restored": "dsc._codecs.restored.codec:RestoredCodec",
@@ -61,6 +62,9 @@ SAME_AS: dict[str, str] = {"av1-psnr": "av1"}
 
 # Codecs that write what another one writes at an effort.
 AT_AN_EFFORT: dict[str, str] = {"av1-fast": "av1"}
+
+# Codecs that write what another one writes, and a coarse version before it.
+LAYERED: dict[str, str] = {"av1-layered": "av1"}
 
 # Codecs of groups of samples, which are nothing new for a sample alone.
 OF_GROUPS = ("av1-seq", "keep")
@@ -99,7 +103,7 @@ def is_codec(codec_id: str) -> bool:
 
 def distinct_codecs() -> tuple[str, ...]:
     """List dsc's own codecs of single samples that work here and write what no other one writes."""
-    left_out = {*SAME_AS, *AT_AN_EFFORT, *OF_GROUPS, *AROUND, *OF_FILES}
+    left_out = {*SAME_AS, *AT_AN_EFFORT, *LAYERED, *OF_GROUPS, *AROUND, *OF_FILES}
     left_out |= set() if is_installed("torch") else set(NETWORKS)
     return tuple(name for name in CODECS if name not in left_out)
 

@@ -39,6 +39,8 @@ def cases() -> Iterator[tuple[str, str, int]]:
         for task in ("rgb", "depth_zbuffer"):
             yield LEARNED[0], task, quality
     yield "av1-small-restored", "rgb", 60
+    for task in ("rgb", "depth_zbuffer"):
+        yield "av1-layered", task, 60
     for codec in LOSSLESS:
         for task in (*MAPS, "segment_semantic"):
             yield codec, task, 100
@@ -62,7 +64,7 @@ def measure(codec_id: str, task_name: str, quality: int) -> dict[str, float]:
         for back, array in zip(decoded, arrays, strict=True)
     ]
     return {
-        "bytes": sum(len(data[task.name]) for data in streams),
+        "bytes": sum(len(data) for one in streams for data in one.values()),
         "rms": round(float(np.sqrt(np.concatenate(squares).mean())), 4),
     }
 

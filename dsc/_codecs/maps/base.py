@@ -225,12 +225,22 @@ class TaskCodec(ABC):
                 raise UnknownTaskError(f"{self.id} does not code {task!r} here, only {known}")
         return [
             {
-                task: self.decode_to(task, bytes(given[task]), max_pixels, Place())
+                task: self.decode_sample(task, given, max_pixels, Place())
                 for task in tasks
-                if given.get(task) is not None
+                if self.has(task, given)
             }
             for given in streams
         ]
+
+    def has(self, name: str, streams: Mapping[str, bytes]) -> bool:
+        """Tell whether a sample has a task."""
+        return streams.get(name) is not None
+
+    def decode_sample(
+        self, name: str, streams: Mapping[str, bytes], max_pixels: int, place: Place
+    ) -> Array:
+        """Decode one task of one sample; see `decode_to`."""
+        return self.decode_to(name, bytes(streams[name]), max_pixels, place)
 
     def decode_to(self, name: str, data: bytes, max_pixels: int, place: Place) -> Array:
         """Decode one task of one sample to where it is wanted, from any thread.

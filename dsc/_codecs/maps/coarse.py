@@ -1,4 +1,4 @@
-"""Coarse maps: a quarter of the side, each pixel for a square of 4×4 of which only valid ones count.
+"""Coarse maps: a quarter of the side, each pixel for the valid ones of a square of 4×4.
 
 A coarse pixel of an image is the mean of its square. One of depth is the median, the lower of the
 two in the middle: a mean across an edge is a distance at which there is nothing, and blurs the edge

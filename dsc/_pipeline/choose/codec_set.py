@@ -27,11 +27,10 @@ from dsc._codecs.base import (
     decoder_from,
     group_size_of,
 )
-from dsc._codecs.canvas import Canvas, PlacedGroupCodec
+from dsc._codecs.canvas import Canvas, PlacedCodec, PlacedGroupCodec
 from dsc._codecs.classical.avif import AvifCodec
 from dsc._codecs.derived.codec import EXACTLY, DerivedCodec
 from dsc._codecs.derived.ways import FoundRule
-from dsc._codecs.maps.base import TaskCodec
 from dsc._codecs.registry import LOSSLESS, codec_from_config
 from dsc._extras import needing
 from dsc._pipeline.choose.codec_spec import Spec, choose_codecs, is_joint, make
@@ -622,12 +621,12 @@ class CodecSet:
                     for task, numbers in self._groups(slot, given, own, canvas)
                 ]
                 continue
-            if isinstance(codec, TaskCodec) and codec.decodes_alone:
+            if isinstance(codec, PlacedCodec) and codec.decodes_alone:
                 jobs += [
-                    partial(_decode_one, codec, canvas, number, task, one[task], max_pixels)
+                    partial(_decode_one, codec, canvas, number, task, one, max_pixels)
                     for number, one in enumerate(given)
                     for task in own
-                    if task in one
+                    if codec.has(task, one)
                     and not canvas.has(number, task)
                     and (number, task) not in claimed
                 ]
@@ -706,7 +705,7 @@ class CodecSet:
 
     def _is_alone(self, slot: int) -> bool:
         codec = self._decoder(slot)
-        return isinstance(codec, TaskCodec) and codec.decodes_alone
+        return isinstance(codec, PlacedCodec) and codec.decodes_alone
 
     def _shares(
         self, streams: Sequence[Mapping[str, bytes]], tasks: Sequence[str]
@@ -745,10 +744,15 @@ class CodecSet:
 
 
 def _decode_one(
-    codec: TaskCodec, canvas: Canvas, number: int, task: str, data: bytes, max_pixels: int
+    codec: PlacedCodec,
+    canvas: Canvas,
+    number: int,
+    task: str,
+    streams: Mapping[str, bytes],
+    max_pixels: int,
 ) -> None:
     place = canvas.place(number, task)
-    canvas.take(number, task, codec.decode_to(task, data, max_pixels, place))
+    canvas.take(number, task, codec.decode_sample(task, streams, max_pixels, place))
 
 
 def _decode_group(
