@@ -97,7 +97,7 @@ def test_a_run_that_fails_is_named_and_the_others_are_kept(
     ran = dsc("replay", "run", *words)
     assert ran.code == 2
     assert "2 of 4 runs failed" in ran.err
-    assert "er-ace, webp-50, 40 bytes, seed 1" in ran.err
+    assert "er-ace, default-50, 40 bytes, seed 1" in ran.err
     assert len((tmp_path / "results.jsonl").read_text().splitlines()) == 2
 
 

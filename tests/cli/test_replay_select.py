@@ -124,7 +124,7 @@ def test_the_options_are_those_of_the_api() -> None:
 
 def test_a_codec_file_may_lie_below_a_directory_with_a_colon() -> None:
     from dsc._cli.replay.run import _codecs
-    from dsc._replay.experiment.plan import split_quality
+    from dsc._replay.buffer.kept import split_quality
 
     path = "/a:b/my.safetensors"
     assert split_quality(f"{path}:40") == (path, "40")

@@ -102,7 +102,9 @@ class MemoryOptions(OptionGroup):
         str | None,
         typer.Option(
             help="How exemplars are kept, with commas: raw, png, jpeg, webp, jpeg-bare, webp-bare, "
-            "av1-small, ...; NAME:QUALITY for one quality. Default: webp.",
+            "av1-small, ...; NAME:QUALITY for one quality; with a frozen --backbone also "
+            "embedding:40, or embedding:40+10%av1-small:20 for one in ten as a picture. Default: "
+            "av1-small up to 256 pixels, else webp.",
             metavar="NAMES",
         ),
     ] = None

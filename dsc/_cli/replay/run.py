@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 DEFAULTS: dict[str, Any] = {
     "learners": ["er-ace"],
     "budgets": ["500kB"],
-    "codecs": ["webp"],
+    "codecs": ["default"],
     "seeds": [0, 1, 2],
 }
 QUALITY = "50"
@@ -121,7 +121,7 @@ def _numbers(option: str, text: str | None) -> list[int] | None:
 def _codecs(codec: str | None, quality: str | None) -> list[str] | None:
     """Return each codec that has no quality of its own, and needs one, all those of --quality."""
     from dsc._codecs.registry import LOSSLESS
-    from dsc._replay.experiment.plan import split_quality
+    from dsc._replay.buffer.kept import split_quality
 
     if codec is None and quality is None:
         return None

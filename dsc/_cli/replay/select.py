@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
@@ -18,6 +19,7 @@ from dsc._cli.replay.options import (
 )
 
 if TYPE_CHECKING:
+    from dsc._replay.buffer.kept import ExemplarCodec
     from dsc._replay.selection import CodecSelection, ScoredCandidate
 
 MEMORY, JUDGING = "Memory", "Judging"
@@ -34,8 +36,8 @@ class CandidateOptions(OptionGroup):
     codec: Annotated[
         str | None,
         typer.Option(
-            help="Candidates, with commas: jpeg-bare:10, webp:50, png, my.safetensors:40. "
-            "Default: a ladder of codecs for small images.",
+            help="Candidates, with commas: jpeg-bare:10, webp:50, png, my.safetensors:40; with "
+            "--backbone also embedding:40 and embedding:40+10%av1-small:20. Default: a ladder.",
             metavar="NAME:QUALITY,...",
         ),
     ] = None
@@ -59,6 +61,25 @@ class JudgingOptions(OptionGroup):
     network: Annotated[
         str | None,
         typer.Option(help="As for replay run. Default: resnet8-early.", metavar="NAME"),
+    ] = None
+    backbone: Annotated[
+        str | None,
+        typer.Option(
+            help="Frozen network, instead of --network: its embeddings may be kept.",
+            metavar="NAME",
+        ),
+    ] = None
+    backbone_side: Annotated[
+        int | None,
+        typer.Option(
+            help="Pixels of the square that it sees. Default: 128.", min=8, metavar="PIXELS"
+        ),
+    ] = None
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            help="Directory of the backbone's features, as for replay run.", metavar="DIR"
+        ),
     ] = None
     steps: Annotated[
         int | None,
@@ -113,6 +134,8 @@ def select(
       dsc replay select --data cifar100 --increment 10 --codec webp:10,webp:50,png --proxy drift,probe,volume
       # by training, with the network that will be used
       dsc replay select --data cifar100 --increment 10 --proxy probe --network resnet32 --steps 500
+      # pictures, embeddings of a frozen network, or some of both
+      dsc replay select --data cifar100 --increment 10 --backbone efficientnet-lite0 --budget 50kB
     """  # noqa: E501 - an example is one line
     if threads is not None:
         import torch
@@ -121,7 +144,14 @@ def select(
     found = _selected(data, candidates, judging, device)
     commands = _next(
         found,
-        given(**asdict(data), budget=candidates.budget, network=judging.network)
+        given(
+            **asdict(data),
+            budget=candidates.budget,
+            network=judging.network,
+            backbone=judging.backbone,
+            backbone_side=judging.backbone_side,
+            cache=judging.cache,
+        )
         | given(device=None if device == "cpu" else device, threads=threads),
     )
     value = {
@@ -156,14 +186,19 @@ def _selected(
     order = judging.seed if data.order_seed is None else data.order_seed
     increment = data.increment or len(train.classes)
     first = ClassIncremental(train, increment, data.initial, seed=order)[0]
-    recipe = given(network=judging.network, steps=judging.steps)
+    if judging.network is not None and judging.backbone is not None:
+        raise UsageError("--network and --backbone are two networks: give one of them")
+    recipe = given(
+        network=judging.network, steps=judging.steps, backbone=judging.backbone,
+        backbone_side=judging.backbone_side,
+    )  # fmt: skip
     options = given(beta=judging.beta, epsilon=judging.epsilon, candidates=words(candidates.codec))
     with progress("select", "networks") as report:
         return select_codec(
             first.images, first.labels, candidates.budget, proxy=words(judging.proxy) or (),
             classes=len(train.classes), count_decoder=candidates.count_decoder,
             recipe=DEFAULT_RECIPE.model_copy(update=recipe), rounds=judging.rounds,
-            seed=judging.seed, device=device, report=report, **options,
+            seed=judging.seed, device=device, features=judging.cache, report=report, **options,
         )  # fmt: skip
 
 
@@ -176,12 +211,21 @@ def _next(found: "CodecSelection", options: Mapping[str, Any]) -> dict[str, str]
         spelled.append("--increment N")
     pick = found.pick
     run = f"dsc replay run {' '.join(spelled)} --codec {quote(str(pick))} --out results"
-    quality = f", quality={pick.quality}" if ":" in str(pick) else ""
-    return {
-        "run": run,
-        "python": f"ReplayBuffer('memory.h5', budget={options['budget']!r}, "
-        f"codec={pick.codec!r}{quality})",
-    }
+    return {"run": run, "python": f"ReplayBuffer('memory.h5', {_arguments(pick, options)})"}
+
+
+def _arguments(pick: "ExemplarCodec", options: Mapping[str, Any]) -> str:
+    """Spell the arguments of a buffer that keeps the pick."""
+    values: dict[str, Any] = {"budget": options["budget"], "codec": pick.codec}
+    if ":" in str(pick):
+        values["quality"] = pick.quality
+    if pick.has_embeddings:
+        values |= {"backbone": options["backbone"], "side": options.get("backbone_side", 128)}
+    if pick.pictures is not None:
+        values["codec"] = f"rgb={pick.pictures.codec}"
+        values["quality"] = f"rgb={pick.pictures.quality},embedding={pick.quality}"
+        values["pictures"] = pick.pictures.share
+    return ", ".join(f"{name}={value!r}" for name, value in values.items())
 
 
 def _show(found: "CodecSelection", commands: Mapping[str, str]) -> None:

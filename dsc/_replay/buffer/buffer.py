@@ -70,8 +70,8 @@ class ReplayBuffer:
         Whose embeddings exemplars are, as for ``dsc append --embed``: ``efficientnet-lite0``,
         ``timm:NAME``. They are offered as vectors, or as pictures that the buffer embeds.
     side
-        Pixels of the square that pictures are resized to for the backbone; None for what it was
-        trained with.
+        Pixels of the square that the backbone sees: the whole shorter side of a picture is resized
+        to it, as ``--backbone-side`` of ``dsc replay run``. None for what it was trained with.
     pictures
         Which share of the samples, above 0 and below 1, is kept as pictures and not as embeddings.
         The random key of a sample decides, so that resumed and merged buffers are the same.

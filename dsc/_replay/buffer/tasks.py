@@ -23,7 +23,8 @@ def embedding_task(backbone: str, side: Side = None) -> Task:
     backbone
         Its name.
     side
-        Pixels of the square that pictures are resized to; None for what it was trained with.
+        Pixels of the square that the whole shorter side of a picture is resized to, as
+        ``--backbone-side`` of ``dsc replay run``; None for what it was trained with.
 
     Raises
     ------
@@ -32,9 +33,26 @@ def embedding_task(backbone: str, side: Side = None) -> Task:
     MissingPackageError
         When what it needs is not installed.
     """
-    from dsc._backbones.extract import make_extractor, shape_of  # brings torch
+    from dsc._backbones.extract import make_extractor  # brings torch
 
     extractor = make_extractor(backbone, IMAGE.name, side=side)
+    if side is not None:
+        seen = extractor.preprocessing.model_copy(update={"crop": 1.0})
+        extractor = extractor.model_copy(update={"preprocessing": seen})
+    return task_of(extractor)
+
+
+def task_of(extractor: Extractor) -> Task:
+    """Return the task of the embeddings that an extractor computes of a buffer's pictures.
+
+    Raises
+    ------
+    UsageError
+        When the backbone here has other weights.
+    """
+    from dsc._backbones.extract import shape_of  # brings torch
+
+    extractor = extractor.model_copy(update={"of": IMAGE.name})
     (size,) = shape_of(extractor)
     return Task(
         name=EMBEDDED, kind=TaskKind.EMBEDDING, dtype="float32", channels=size, extractor=extractor

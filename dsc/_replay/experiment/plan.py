@@ -10,10 +10,11 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from dsc._backbones.registry import load_backbone
 from dsc._codecs.registry import LOSSLESS
+from dsc._replay.buffer.kept import ExemplarCodec, PictureShare
 from dsc._replay.learners.base import Recipe
 from dsc._replay.learners.registry import learner_class
 from dsc._schemas.base import Schema
@@ -21,6 +22,7 @@ from dsc._schemas.size import parse_bytes
 from dsc.errors import UsageError
 
 NO_EXEMPLARS = "none"
+USUAL_QUALITY = 50
 
 
 class DataConfig(Schema):
@@ -57,7 +59,10 @@ class RunConfig(Schema):
         Bytes that may be kept of the past, everything counted; 0 for a learner that keeps no
         exemplars, whose sums have the size that they have.
     codec, quality
-        How the buffer keeps exemplars; the quality is 1 to 100.
+        How the buffer keeps exemplars; the quality is 1 to 100. ``default``: as its first images'
+        size says; ``embedding``: the backbone's embeddings of them.
+    pictures
+        Of embeddings, what is kept as pictures instead.
     policy
         Which exemplars the buffer keeps; None for the learner's own policy.
     preprocess
@@ -77,12 +82,24 @@ class RunConfig(Schema):
     budget: int = Field(default=0, ge=0)
     codec: str = "webp"
     quality: int = Field(default=50, ge=1, le=100)
+    pictures: PictureShare | None = None
     policy: str | None = None
     preprocess: bool = False
     herd_decoded: bool = False
     recipe: Recipe = Recipe()
     evaluate: Literal["every", "last"] = "every"
     seed: int = Field(default=0, ge=0)
+
+    @model_serializer(mode="wrap")
+    def _dump(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out a share that there is not: older configurations keep their ids."""
+        whole: dict[str, Any] = handler(self)
+        return {k: v for k, v in whole.items() if k != "pictures" or v is not None}
+
+    @property
+    def kept(self) -> ExemplarCodec:
+        """How exemplars are kept."""
+        return ExemplarCodec(self.codec, self.quality, self.pictures)
 
     @property
     def id(self) -> str:
@@ -95,6 +112,7 @@ class RunConfig(Schema):
         if not self.budget:
             return NO_EXEMPLARS
         codec = f"{self.codec}-{self.quality}" if self.codec not in LOSSLESS else self.codec
+        codec += "" if self.pictures is None else f"+{self.pictures}".replace(":", "-")
         extras = {"preprocess": self.preprocess, "herd-decoded": self.herd_decoded}
         return "+".join([codec, *(name for name, wanted in extras.items() if wanted)])
 
@@ -107,7 +125,8 @@ class Sweep(Schema):
     Attributes
     ----------
     codecs
-        Codecs, each with a quality after a colon where it takes one: ``webp:50``, ``raw``.
+        Codecs, each with a quality after a colon where it takes one: ``webp:50``, ``raw``,
+        ``embedding:40``, ``embedding:40+10%av1-small:20``.
     recipes
         Changes to `recipe` by learner.
     """
@@ -192,28 +211,30 @@ class Sweep(Schema):
         ]
         for recipe, learner in {run.recipe: run.learner for run in runs}.items():
             learner_class(learner).check(recipe)
+        for run in runs:
+            _check_kept(run)
         for backbone in {run.recipe.backbone for run in runs} - {None}:
             load_backbone(backbone)
         return runs
 
-    def _memories(self, learner: str) -> list[tuple[int, tuple[str, int]]]:
+    def _memories(self, learner: str) -> list[tuple[int, ExemplarCodec]]:
         """Return the budgets and codecs, by quality, that a learner is run with."""
-        codecs = [_codec(text) for text in self.codecs]
+        codecs = [ExemplarCodec.parse(text, USUAL_QUALITY) for text in self.codecs]
         budgets = [parse_bytes(budget, "budget") for budget in self.budgets]
         if learner_class(learner).exemplar_free:
-            return [(0, _codec("webp:50"))]
+            return [(0, ExemplarCodec("webp", USUAL_QUALITY))]
         if not budgets or not codecs:
             raise UsageError(
                 f"learner {learner} keeps exemplars: give it a budget in bytes and a codec"
             )
         return list(product(budgets, codecs))
 
-    def _run(self, learner: str, budget: int, codec: tuple[str, int], seed: int) -> RunConfig:
+    def _run(self, learner: str, budget: int, kept: ExemplarCodec, seed: int) -> RunConfig:
         recipe = self.recipe.model_dump() | dict(self.recipes.get(learner, {}))
         try:
             return RunConfig(
                 data=self.data, scenario=self.scenario, learner=learner, budget=budget,
-                codec=codec[0], quality=codec[1], policy=self.policy,
+                codec=kept.codec, quality=kept.quality, pictures=kept.pictures, policy=self.policy,
                 preprocess=self.preprocess, herd_decoded=self.herd_decoded,
                 recipe=Recipe.model_validate(recipe), evaluate=self.evaluate, seed=seed,
             )  # fmt: skip
@@ -221,19 +242,21 @@ class Sweep(Schema):
             raise UsageError(_first(error)) from None
 
 
-def split_quality(text: str) -> tuple[str, str]:
-    """Take ``name:quality`` apart; the path of a codec file may have colons, too."""
-    name, colon, quality = text.rpartition(":")
-    if not colon or "/" in quality or "." in quality:
-        return text, ""
-    return name, quality
-
-
-def _codec(text: str) -> tuple[str, int]:
-    name, quality = split_quality(text)
-    if not name or (quality and not (quality.isdigit() and 1 <= int(quality) <= 100)):
-        raise UsageError(f"codec {text!r}: write a name and a quality of 1 to 100, as in webp:50")
-    return name, int(quality or 50)
+def _check_kept(run: RunConfig) -> None:
+    """Refuse embeddings where the learner is shown none, or none that stay what they are."""
+    kept = run.kept
+    if not run.budget or not kept.has_embeddings:
+        return
+    if run.recipe.frozen_backbone is None:
+        raise UsageError(
+            f"codec {kept}: exemplars that are embeddings are those of a frozen backbone; name one "
+            "by --backbone, without --tune full"
+        )
+    if kept.pictures is not None and (run.preprocess or run.herd_decoded):
+        raise UsageError(
+            f"codec {kept}: of a mixture there is no one codec that all images could pass through; "
+            "leave out --preprocess and --herd-decoded"
+        )
 
 
 def _first(error: ValidationError) -> str:

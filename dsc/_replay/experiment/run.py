@@ -12,7 +12,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,6 +22,8 @@ import numpy as np
 import torch
 
 from dsc._replay.buffer.buffer import ReplayBuffer
+from dsc._replay.buffer.offered import Images as Offered
+from dsc._replay.buffer.tasks import task_of
 from dsc._replay.experiment.checkpoint import IncrementRow, RunProgress, load, save
 from dsc._replay.experiment.log import Observer
 from dsc._replay.experiment.plan import RunConfig
@@ -34,7 +36,9 @@ from dsc._replay.learners.views.base import PixelView, Rows, View
 from dsc._replay.learners.views.frozen import FrozenView
 from dsc._replay.scenario.images import Images, LabelledImages, Labels
 from dsc._replay.scenario.scenario import ClassIncremental, Increment
+from dsc._schemas.extractor import EMBEDDING
 from dsc._storage.files.atomic import part_name, rename
+from dsc.errors import UsageError
 
 CHECKPOINT_EVERY_S = 20.0
 PROBED, PROBE_BUDGET = 64, 1 << 40
@@ -135,6 +139,8 @@ class _Run:
         made = learner_class(config.learner)
         made.check(config.recipe)
         self.view = _view(config.recipe, made.layer, place)
+        self.embeds = _embeds(config, self.view, place)
+        self.embedded = None if self.embeds is None else task_of(self.embeds.extractor)
         self.learner: Learner = made(
             len(train.classes), side, config.recipe, config.seed, place.device
         )
@@ -210,17 +216,23 @@ class _Run:
 
     def _shown(self, images: Images) -> Rows:
         """Return images as the learner is to see them."""
-        return self.view.of(self._through_codec(images) if self.config.preprocess else images)
+        return self._through_codec(images) if self.config.preprocess else self.view.of(images)
 
-    def _through_codec(self, images: Images) -> Images:
-        """Return images as the buffer would give them back."""
+    def _through_codec(self, images: Images) -> Rows:
+        """Return images as the learner would see what the buffer gives back."""
         path = part_name(self.place.work / "codec.h5")
         try:
             with closing(self._open(path, PROBE_BUDGET)) as buffer:
-                decoded, _ = buffer.through_codec(images)
+                if self.embeds is not None:
+                    return np.stack(buffer.through_codec(self.embeds.of(images))[0])
+                return self.view.of(np.stack(buffer.through_codec(images)[0]))
         finally:
             path.unlink(missing_ok=True)
-        return np.stack(decoded)
+
+    def _offered(self, images: Images) -> Offered | Mapping[str, Offered]:
+        """Return what the buffer is offered of images."""
+        embeddings = images if self.embeds is None else self.embeds.of(images)
+        return self.config.kept.offered(images, embeddings)
 
     def _path(self, increments: int) -> Path:
         return buffer_path(self.place.work, increments)
@@ -242,7 +254,8 @@ class _Run:
         keys = _short_keys(increment.rows) if self.learner.reserves else None
         try:
             with closing(self._open(part, self.budget)) as buffer:
-                buffer.add(increment.images, increment.labels, keys=keys, features=features)
+                offered = self._offered(increment.images)
+                buffer.add(offered, increment.labels, keys=keys, features=features)
             rename(part, self._path(increment.index + 1))
         finally:
             part.unlink(missing_ok=True)
@@ -250,15 +263,14 @@ class _Run:
 
     def _herding_features(self, images: Images) -> Features:
         decoded = self.config.herd_decoded or self.config.preprocess
-        seen = self._through_codec(images) if decoded else images
-        return self.learner.features(self.view.of(seen))
+        return self.learner.features(
+            self._through_codec(images) if decoded else self.view.of(images)
+        )
 
     def _open(self, path: Path, budget: int) -> ReplayBuffer:
-        config = self.config
-        return ReplayBuffer(
-            path, budget, config.codec, quality=config.quality, policy=self.policy,
-            seed=config.seed,
-        )  # fmt: skip
+        return self.config.kept.open(
+            path, budget, self.embedded, policy=self.policy, seed=self.config.seed
+        )
 
     def _reserved(self) -> int:
         """Return what the learner needs of the budget.
@@ -274,9 +286,8 @@ class _Run:
         try:
             with closing(self._open(path, PROBE_BUDGET)) as buffer:
                 features = np.zeros((len(some), 1), np.float32)
-                buffer.add(
-                    images, labels, keys=_short_keys(increment.rows[some]), features=features
-                )
+                keys = _short_keys(increment.rows[some])
+                buffer.add(self._offered(images), labels, keys=keys, features=features)
                 mean = buffer.nbytes / len(buffer)
         finally:
             path.unlink(missing_ok=True)
@@ -323,6 +334,18 @@ def _view(recipe: Recipe, layer: str, place: RunPlace) -> View:
         return PixelView()
     folder = place.work / FEATURES if place.features is None else place.features
     return FrozenView(recipe.frozen_backbone, recipe.backbone_side, folder, layer)
+
+
+def _embeds(config: RunConfig, view: View, place: RunPlace) -> FrozenView | None:
+    """Return what makes the embeddings that the buffer keeps; None where it keeps none."""
+    if not config.budget or not config.kept.has_embeddings:
+        return None
+    if isinstance(view, FrozenView) and view.extractor.layer == EMBEDDING:
+        return view
+    found = _view(config.recipe, EMBEDDING, place)
+    if not isinstance(found, FrozenView):
+        raise UsageError(f"codec {config.kept}: embeddings of a frozen backbone; name one")
+    return found
 
 
 def _short_keys(rows: Labels) -> list[str]:

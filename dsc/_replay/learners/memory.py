@@ -1,6 +1,6 @@
 """What learners replay: the exemplars of a memory, decoded once where they are few."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -48,7 +48,10 @@ class NoExemplars:
 
 
 class ViewedExemplars:
-    """A memory as a view shows it: its pictures go through the view, its features are ready."""
+    """A memory as a view shows it: its pictures go through the view, its features are ready.
+
+    An exemplar may be a mapping with one of both.
+    """
 
     def __init__(self, memory: ExemplarMemory, view: View) -> None:
         self._memory, self._view = memory, view
@@ -69,9 +72,21 @@ class ViewedExemplars:
     def __getitems__(self, indices: Sequence[int]) -> list[tuple[Rows, int]]:
         if not len(indices):
             return []
-        rows, labels = zip(*self._memory.__getitems__(indices), strict=True)
-        shown = self._view.of(np.stack(rows)) if rows[0].dtype == np.uint8 else rows
-        return list(zip(shown, labels, strict=True))
+        exemplars, labels = zip(*self._memory.__getitems__(indices), strict=True)
+        rows = [_only(exemplar) for exemplar in exemplars]
+        pictures = [at for at, row in enumerate(rows) if row.dtype == np.uint8]
+        if pictures:
+            shown = self._view.of(np.stack([rows[at] for at in pictures]))
+            for at, row in zip(pictures, shown, strict=True):
+                rows[at] = row
+        return list(zip(rows, labels, strict=True))
+
+
+def _only(exemplar: Rows | Mapping[str, Rows]) -> Rows:
+    """Return an exemplar's one array."""
+    if isinstance(exemplar, Mapping):
+        (exemplar,) = exemplar.values()
+    return exemplar
 
 
 class ReplayedExemplars:

@@ -1,7 +1,7 @@
 """The candidates of a selection, and what of each fits a budget.
 
-A candidate is a codec and a quality. It is judged by what a real buffer keeps of it: exemplars are
-encoded, packed class by class under the budget, and decoded again.
+A candidate is a codec and a quality, or a mixture. It is judged by what a real buffer keeps of it:
+exemplars are encoded, packed class by class under the budget, and decoded again.
 """
 
 import tempfile
@@ -11,12 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from dsc._codecs.registry import LOSSLESS
-from dsc._replay.buffer.buffer import ReplayBuffer
 from dsc._replay.buffer.file import BufferFile
 from dsc._replay.buffer.format import random_keys
-from dsc._replay.experiment.plan import split_quality
-from dsc._replay.scenario.images import Images, LabelledImages, Labels
+from dsc._replay.buffer.kept import ExemplarCodec
+from dsc._replay.buffer.tasks import task_of
+from dsc._replay.learners.memory import ViewedExemplars
+from dsc._replay.learners.views.base import PixelView, Rows, View
+from dsc._replay.learners.views.frozen import FrozenView
+from dsc._replay.scenario.images import LabelledImages, Labels
 from dsc.errors import UsageError
 
 DEFAULT_CANDIDATES = (
@@ -24,19 +26,13 @@ DEFAULT_CANDIDATES = (
     "webp-bare:5", "webp-bare:20", "webp-bare:50", "av1-small:10", "av1-small:20",
     "av1-small:30", "av1-small:40", "av1-small:60",
 )  # fmt: skip
+EMBEDDING_CANDIDATES = (
+    "embedding:10", "embedding:20", "embedding:30", "embedding:40", "embedding:60",
+    "embedding:20+5%av1-small:20", "embedding:20+20%av1-small:20", "av1-small:10", "av1-small:20",
+    "av1-small:40", "webp-bare:5",
+)  # fmt: skip
+"""Those of a frozen backbone: its embeddings, some pictures among them, and pictures alone."""
 POLICY = "class-balanced"
-
-
-@dataclass(frozen=True)
-class ExemplarCodec:
-    """A codec, and a quality of 1 to 100."""
-
-    codec: str
-    quality: int
-
-    def __str__(self) -> str:
-        """Spell it as ``--codec`` takes it: ``webp:50``, ``png``."""
-        return self.codec if self.codec in LOSSLESS else f"{self.codec}:{self.quality}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +42,7 @@ class PackedExemplars:
     Attributes
     ----------
     images
-        (N, H, W, 3) uint8, decoded.
+        (N, H, W, 3) uint8, decoded; or the features of a frozen backbone, (N, D).
     targets
         (N,) int64.
     rows
@@ -58,7 +54,7 @@ class PackedExemplars:
     """
 
     candidate: ExemplarCodec
-    images: Images
+    images: Rows
     targets: Labels
     rows: Labels
     nbytes: int
@@ -68,7 +64,7 @@ class PackedExemplars:
     def __len__(self) -> int:
         return len(self.targets)
 
-    def __getitems__(self, indices: Sequence[int]) -> list[tuple[Images, int]]:
+    def __getitems__(self, indices: Sequence[int]) -> list[tuple[Rows, int]]:
         return [(self.images[at], int(self.targets[at])) for at in indices]
 
 
@@ -80,7 +76,7 @@ def parse_candidates(texts: Sequence[str]) -> tuple[ExemplarCodec, ...]:
     UsageError
         When there is none, one comes twice, or one is not spelled as it should be.
     """
-    found = [_parse(text) for text in texts]
+    found = [ExemplarCodec.parse(text) for text in texts]
     if not found:
         raise UsageError("no candidates; name codecs and qualities, for example webp-bare:5,png")
     for one in found:
@@ -91,9 +87,12 @@ def parse_candidates(texts: Sequence[str]) -> tuple[ExemplarCodec, ...]:
 
 def pack(
     candidate: ExemplarCodec, data: LabelledImages, budget: int, count_decoder: bool, share: float,
-    seed: int,
+    seed: int, view: View | None = None,
 ) -> PackedExemplars:  # fmt: skip
     """Fill a buffer with a candidate's exemplars, and decode them.
+
+    Embeddings are offered under the whole budget, from which their tables are learnt, as they will
+    be; then the buffer is cut down to its share.
 
     Parameters
     ----------
@@ -107,6 +106,8 @@ def pack(
         Part of the classes that `data` has: it may take so much of the budget.
     seed
         Of the choice within a class.
+    view
+        What a learner is shown of pictures; None for their pixels.
 
     Raises
     ------
@@ -115,20 +116,27 @@ def pack(
     UsageError
         When the budget is smaller than an empty buffer.
     """
+    view = PixelView() if view is None else view
     with tempfile.TemporaryDirectory(prefix="dsc-select-") as folder:
         path = Path(folder) / "packed.h5"
-        with ReplayBuffer(
-            path, budget, candidate.codec, quality=candidate.quality, policy=POLICY, seed=seed
-        ) as buffer:
-            decoder = buffer.nbytes_with_decoder - buffer.nbytes if count_decoder else 0
-            if decoder >= budget:
-                return _nothing(candidate, data)
-            buffer.resize(int((budget - decoder) * share))
+        embedded = task_of(view.extractor) if isinstance(view, FrozenView) else None
+        with candidate.open(path, budget, embedded, policy=POLICY, seed=seed) as buffer:
+            given = candidate.offered(data.images, view.of(data.images))
             try:
-                buffer.add(data.images, data.labels)
+                if candidate.has_embeddings:
+                    buffer.add(given, data.labels)
+                decoder = buffer.nbytes_with_decoder - buffer.nbytes if count_decoder else 0
+                if decoder >= budget:
+                    return _nothing(candidate, data)
+                buffer.resize(int((budget - decoder) * share))
+                if not candidate.has_embeddings:
+                    buffer.add(given, data.labels)
             except UsageError:  # one exemplar needs more than there is
                 return _nothing(candidate, data)
-            images = np.stack([image for image, _ in buffer.__getitems__(range(len(buffer)))])
+            shown = ViewedExemplars(buffer, view).__getitems__(range(len(buffer)))
+            if not shown:
+                return _nothing(candidate, data)
+            images = np.stack([row for row, _ in shown])
             targets, nbytes = buffer.targets, int(buffer.nbytes)
         random = BufferFile(path).contents.rows.random
     offered = random_keys(seed, 0, len(data))
@@ -141,14 +149,3 @@ def pack(
 def _nothing(candidate: ExemplarCodec, data: LabelledImages) -> PackedExemplars:
     none = np.zeros(0, np.int64)
     return PackedExemplars(candidate, data.images[:0], none, none, 0, False)
-
-
-def _parse(text: str) -> ExemplarCodec:
-    name, quality = split_quality(text)
-    if not name or (quality and not (quality.isdigit() and 1 <= int(quality) <= 100)):
-        raise UsageError(
-            f"candidate {text!r}: write a codec and a quality of 1 to 100, as in webp:50"
-        )
-    if not quality and name not in LOSSLESS:
-        raise UsageError(f"candidate {text!r}: at which quality? Write for example {name}:50")
-    return ExemplarCodec(name, int(quality or 50))

@@ -10,16 +10,28 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dsc._replay.buffer.kept import DEFAULT_CODEC, ExemplarCodec
 from dsc._replay.buffer.slots import make_codecs
 from dsc._replay.buffer.tasks import IMAGE
 from dsc._replay.learners.base import Features, Recipe
 from dsc._replay.learners.gdumb import GDumb
 from dsc._replay.learners.memory import ExemplarMemory
-from dsc._replay.scenario.images import Images, LabelledImages
+from dsc._replay.learners.views.base import Rows, View
+from dsc._replay.scenario.images import LabelledImages
 from dsc._replay.scenario.scenario import Increment
-from dsc._replay.selection.candidates import ExemplarCodec, PackedExemplars, pack
-from dsc._replay.selection.proxies import DRIFT_SAMPLE, Trial, drift, tried, volume_ratio
+from dsc._replay.selection.candidates import PackedExemplars, pack
+from dsc._replay.selection.proxies import (
+    DRIFT_SAMPLE,
+    LabelledRows,
+    Trial,
+    drift,
+    tried,
+    volume_ratio,
+)
 from dsc._replay.selection.result import Meter
+
+Rowed = np.ndarray[tuple[int], np.dtype[np.int64]]
+"""Which images, by row."""
 
 DEFAULT_RECIPE = Recipe(network="resnet8-early", steps=150, batch=32, lr=0.1)
 FOLDS = 5
@@ -42,6 +54,7 @@ class SelectionSettings:
     recipe: Recipe
     seed: int
     device: str
+    view: View
 
     @property
     def first_budget(self) -> int:
@@ -84,10 +97,12 @@ class Judge:
         report: Callable[[int, int], None],
     ) -> None:
         for one in candidates:
-            make_codecs(one.codec, (IMAGE,))
+            _check_codec(one)
         self.data, self.candidates, self.settings = data, tuple(candidates), settings
         self.meter, self.trials = Meter(), list[Trial]()
         self._folds = folds(data, settings.seed)
+        with self.meter.stage("pack"):
+            self._shown = LabelledRows(settings.view.of(data.images), data.labels)
         self._report, self._done, self._expected = report, 0, 0
         self._network: GDumb | None = None
 
@@ -98,13 +113,12 @@ class Judge:
 
     def look(self, at: int, *, drift: bool, volume: bool, probe: bool) -> CandidateFindings:
         """Pack a candidate and judge it by what is asked."""
-        offered = self._offered(0)
         packed = self._packed(at, 0)
         found = CandidateFindings(len(packed), packed.nbytes, packed.fits)
         if not packed.fits:
             return found
-        moved = self._drift(packed, offered) if drift else None
-        ratio = self._volume(packed, offered) if volume else None
+        moved = self._drift(packed) if drift else None
+        ratio = self._volume(packed) if volume else None
         if probe:
             self._try(at, packed, 0)
         return CandidateFindings(len(packed), packed.nbytes, True, moved, ratio)
@@ -119,33 +133,34 @@ class Judge:
         settings = self.settings
         with self.meter.stage("pack" if number == 0 else "probe"):
             packed = pack(
-                self.candidates[at], self._offered(number), settings.budget, settings.count_decoder,
-                settings.share, settings.seed + number,
+                self.candidates[at], self.data.take(self._offered(number)), settings.budget,
+                settings.count_decoder, settings.share, settings.seed + number, settings.view,
             )  # fmt: skip
         self.meter.count("pack" if number == 0 else "probe", encoded=len(packed))
         return packed
 
-    def _offered(self, number: int) -> LabelledImages:
-        return self.data.take(np.flatnonzero(self._folds != number % FOLDS))
+    def _offered(self, number: int) -> Rowed:
+        return np.flatnonzero(self._folds != number % FOLDS)
 
     def _try(self, at: int, packed: PackedExemplars, number: int) -> None:
-        held = self.data.take(np.flatnonzero(self._folds == number % FOLDS))
+        held = self._shown.take(np.flatnonzero(self._folds == number % FOLDS))
         with self.meter.stage("probe"):
             learner = self._trained(packed, number)
             self.trials.append(tried(at, number, learner, held))
         recipe = self.settings.recipe
         self.meter.count("probe", forward=len(held), trained=recipe.steps * recipe.batch)
 
-    def _drift(self, packed: PackedExemplars, offered: LabelledImages) -> float:
+    def _drift(self, packed: PackedExemplars) -> float:
         some = np.unique(np.linspace(0, len(packed) - 1, DRIFT_SAMPLE).astype(np.int64))
-        before = self._features("drift", offered.images[packed.rows[some]])
+        originals = self._shown.images[self._offered(0)[packed.rows[some]]]
+        before = self._features("drift", originals)
         return drift(before, self._features("drift", packed.images[some]))
 
-    def _volume(self, packed: PackedExemplars, offered: LabelledImages) -> float:
-        before = self._features("volume", offered.images[packed.rows])
+    def _volume(self, packed: PackedExemplars) -> float:
+        before = self._features("volume", self._shown.images[self._offered(0)[packed.rows]])
         return volume_ratio(before, self._features("volume", packed.images), packed.targets)
 
-    def _features(self, stage: str, images: Images) -> Features:
+    def _features(self, stage: str, images: Rows) -> Features:
         """Return features (N, D) before the head of the network that saw originals."""
         learner = self._network_of_originals()
         with self.meter.stage(stage):
@@ -156,7 +171,7 @@ class Judge:
     def _network_of_originals(self) -> GDumb:
         if self._network is None:
             with self.meter.stage("network"):
-                self._network = self._trained(originals(self._offered(0)), 0)
+                self._network = self._trained(originals(self._shown.take(self._offered(0))), 0)
             recipe = self.settings.recipe
             self.meter.count("network", trained=recipe.steps * recipe.batch)
         return self._network
@@ -171,7 +186,16 @@ class Judge:
         return made
 
 
-def folds(data: LabelledImages, seed: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _check_codec(candidate: ExemplarCodec) -> None:
+    """Refuse what codes no images."""
+    codecs = [] if candidate.has_embeddings else [candidate.codec]
+    codecs += [] if candidate.pictures is None else [candidate.pictures.codec]
+    for codec in codecs:
+        if codec != DEFAULT_CODEC:
+            make_codecs(codec, (IMAGE,))
+
+
+def folds(data: LabelledImages, seed: int) -> Rowed:
     """Deal the images of each class to folds, at random."""
     draw = np.random.default_rng([seed, 0xF01D])
     folds = np.empty(len(data), np.int64)
@@ -202,7 +226,7 @@ def trained(
     return learner
 
 
-def originals(data: LabelledImages) -> PackedExemplars:
+def originals(data: LabelledRows) -> PackedExemplars:
     """Return all images as exemplars that cost nothing."""
     rows = np.arange(len(data))
     return PackedExemplars(ExemplarCodec("raw", 50), data.images, data.labels, rows, 0, True)

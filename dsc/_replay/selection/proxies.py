@@ -34,7 +34,8 @@ from numpy.typing import NDArray
 
 from dsc._replay.learners.base import Features
 from dsc._replay.learners.gdumb import GDumb
-from dsc._replay.scenario.images import LabelledImages, Labels
+from dsc._replay.learners.views.base import Rows
+from dsc._replay.scenario.images import Labels
 
 DEFAULT_BETA = 20.0
 DRIFT_SAMPLE = 256
@@ -121,7 +122,22 @@ class Trial:
     accuracy: float
 
 
-def tried(candidate: int, number: int, learner: GDumb, held: LabelledImages) -> Trial:
+@dataclass(frozen=True, eq=False)
+class LabelledRows:
+    """What a learner is shown of pictures: rows (N, ...), and labels (N,)."""
+
+    images: Rows
+    labels: Labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, rows: Labels) -> "LabelledRows":
+        """Return some of them."""
+        return LabelledRows(self.images[rows], self.labels[rows])
+
+
+def tried(candidate: int, number: int, learner: GDumb, held: LabelledRows) -> Trial:
     """Test a network on images held out."""
     logits = learner.evaluate(held.images, learner.logits).astype(np.float64)
     top = logits.max(axis=1)

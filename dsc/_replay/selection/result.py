@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from dsc._replay.selection.candidates import ExemplarCodec
+from dsc._replay.buffer.kept import ExemplarCodec
 
 
 @dataclass(frozen=True)

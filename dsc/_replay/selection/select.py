@@ -7,6 +7,8 @@ seconds.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -14,8 +16,14 @@ import torch
 
 from dsc._replay.buffer.offered import check_labels
 from dsc._replay.learners.base import Recipe
+from dsc._replay.learners.views.base import PixelView, View
+from dsc._replay.learners.views.frozen import FrozenView
 from dsc._replay.scenario.images import Images, LabelledImages
-from dsc._replay.selection.candidates import DEFAULT_CANDIDATES, parse_candidates
+from dsc._replay.selection.candidates import (
+    DEFAULT_CANDIDATES,
+    EMBEDDING_CANDIDATES,
+    parse_candidates,
+)
 from dsc._replay.selection.judge import (
     DEFAULT_RECIPE,
     FOLDS,
@@ -50,7 +58,7 @@ def select_codec(
     labels: Any,
     budget: int | str,
     *,
-    candidates: Sequence[str] = DEFAULT_CANDIDATES,
+    candidates: Sequence[str] | None = None,
     proxy: str | Sequence[str] = "drift",
     classes: int | None = None,
     count_decoder: bool = False,
@@ -60,6 +68,7 @@ def select_codec(
     epsilon: float = DEFAULT_EPSILON,
     seed: int = 0,
     device: str = "cpu",
+    features: Path | None = None,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> CodecSelection:
     """Select codec and quality for a buffer.
@@ -73,7 +82,8 @@ def select_codec(
     budget
         Of the buffer, for all classes of the scenario: bytes, or ``"500kB"``.
     candidates
-        ``codec:quality``, or a lossless codec alone.
+        ``codec:quality``, or a lossless codec alone; on a frozen backbone also ``embedding:40``
+        and mixtures, ``embedding:40+10%av1-small:20``. None for a ladder of them.
     proxy
         ``drift``, ``probe``, ``volume``, or several of them; the first one picks. What each is
         worth: docs/replay_select.md.
@@ -82,13 +92,16 @@ def select_codec(
     count_decoder
         Whether a codec's weights count against the budget.
     recipe
-        How networks are trained; `Recipe.steps` each.
+        How networks are trained; `Recipe.steps` each. With a backbone, frozen, what is compared
+        and what is trained on are its features.
     rounds
         Of the probe.
     beta
         Of the proxy drift: what a drift of one is worth, in e-folds of exemplars.
     epsilon
         Of the proxy volume: how far the exemplars' volume may be from the originals'.
+    features
+        Directory for features of the backbone, as those of runs; None for a temporary one.
     report
         Is told (networks trained, at most so many).
 
@@ -106,9 +119,14 @@ def select_codec(
     total = _total(data, classes)
     room = parse_bytes(budget, "budget")
     share = len(data.classes) / total
-    settings = SelectionSettings(room, share, count_decoder, recipe, seed, device)
-    judge = Judge(data, parse_candidates(candidates), settings, report)
-    seen = _judged(judge, proxies, rounds)
+    parsed = parse_candidates(_usual(recipe) if candidates is None else candidates)
+    if recipe.frozen_backbone is None and any(one.has_embeddings for one in parsed):
+        raise UsageError("embeddings by which backbone? Name one, frozen, by --backbone")
+    with TemporaryDirectory(prefix="dsc-features-") as passing:
+        view = _view(recipe, Path(passing) if features is None else features)
+        settings = SelectionSettings(room, share, count_decoder, recipe, seed, device, view)
+        judge = Judge(data, parsed, settings, report)
+        seen = _judged(judge, proxies, rounds)
     scores = _scores(judge, seen, proxies, beta, epsilon)
     picks = {
         one: judge.candidates[max(found, key=lambda at: found[at])] for one, found in scores.items()
@@ -126,6 +144,15 @@ def select_codec(
         costs={name: judge.meter.total(names) for name, names in stages.items()},
         total=judge.meter.total(everything),
     )
+
+
+def _usual(recipe: Recipe) -> tuple[str, ...]:
+    return DEFAULT_CANDIDATES if recipe.frozen_backbone is None else EMBEDDING_CANDIDATES
+
+
+def _view(recipe: Recipe, folder: Path) -> View:
+    backbone = recipe.frozen_backbone
+    return PixelView() if backbone is None else FrozenView(backbone, recipe.backbone_side, folder)
 
 
 def _check(device: str, rounds: int) -> None:

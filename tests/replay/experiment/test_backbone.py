@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from dsc._backbones.registry import load_backbone
+from dsc._replay.buffer.buffer import ReplayBuffer
+from dsc._replay.buffer.kept import PictureShare
 from dsc._replay.experiment.checkpoint import CHECKPOINT
 from dsc._replay.experiment.plan import DataConfig, RunConfig, ScenarioConfig, Sweep
-from dsc._replay.experiment.run import RunPlace, run
+from dsc._replay.experiment.run import RunPlace, buffer_path, run
 from dsc._replay.experiment.summary import summarise
 from dsc._replay.learners import gdumb
 from dsc._replay.learners.base import Recipe
@@ -117,6 +119,52 @@ def test_what_was_begun_with_other_weights_is_not_gone_on_with(
         run(config("er"), TRAIN, TEST, RunPlace(tmp_path))
 
 
+@pytest.mark.parametrize("pictures", [None, PictureShare(share=0.4, codec="png", quality=50)])
+@pytest.mark.parametrize("name", ["er", "gdumb", "icarl", "derpp"])
+def test_a_buffer_of_embeddings_is_replayed_and_stops_anywhere(
+    name: str, pictures: PictureShare | None, tmp_path: Path
+) -> None:
+    options: dict[str, Any] = {"codec": "embedding", "pictures": pictures, "budget": 9000}
+    one = config(name, FROZEN.model_copy(update={"lr": 0.05}), **options)
+    place = RunPlace(tmp_path / "whole", features=tmp_path / "features")
+    whole = run(one, TRAIN, TEST, place)
+    with ReplayBuffer.open(buffer_path(place.work, 3)) as buffer:
+        kept = {task for sample, _ in buffer for task in sample}
+        assert kept == {"embedding"} if pictures is None else {"rgb", "embedding"}
+        made = buffer.tasks[-1].extractor
+        assert made is not None
+        assert (made.weights_sha256, made.preprocessing.side) == (whole["weights_sha256"], 16)
+    stops = 0
+    while True:
+        try:
+            place = RunPlace(tmp_path / "stopped", "cpu", 0.0, stop_at(2), features=place.features)
+            row = run(one, TRAIN, TEST, place)
+            break
+        except StoppedError:
+            stops += 1
+    assert stops >= 2
+    assert without_seconds(row) == without_seconds(whole)
+
+
+def test_embeddings_at_the_best_quality_teach_as_pictures_without_loss_do(tmp_path: Path) -> None:
+    features = tmp_path / "features"
+    rows = [
+        run(
+            config("gdumb", codec=codec, quality=100, budget=1_000_000),
+            TRAIN, TEST, RunPlace(tmp_path / codec, features=features),
+        )
+        for codec in ("png", "embedding")
+    ]  # fmt: skip
+    assert rows[0]["exemplars"] == rows[1]["exemplars"] == len(TRAIN)
+    assert abs(rows[0]["last_accuracy"] - rows[1]["last_accuracy"]) <= 5
+
+
+def test_all_may_pass_through_the_codec_of_embeddings(tmp_path: Path) -> None:
+    changes: dict[str, Any] = {"codec": "embedding", "budget": 9000, "preprocess": True}
+    row = run(config("er", **changes), TRAIN, TEST, RunPlace(tmp_path))
+    assert row["last_accuracy"] > 0
+
+
 def plan(**changes: Any) -> Sweep:
     values: dict[str, Any] = {
         "data": {"place": "pictures"},
@@ -135,6 +183,15 @@ def test_a_learner_without_exemplars_is_one_run_a_seed_whatever_the_budgets() ->
     assert [one.arm for one in runs[:3]] == ["none", "png", "raw"]
 
 
+ER: dict[str, Any] = {"learners": ["er"], "budgets": [1000]}
+
+
+def test_mixtures_are_arms_of_a_sweep() -> None:
+    runs = plan(**ER, codecs=["default", "embedding:40", "embedding:40+10%png"], seeds=[0]).runs()
+    assert [one.arm for one in runs] == ["default-50", "embedding-40", "embedding-40+10%png"]
+    assert RunConfig.from_json(runs[2].to_json()) == runs[2]
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -147,6 +204,16 @@ def test_a_learner_without_exemplars_is_one_run_a_seed_whatever_the_budgets() ->
             {"learners": ["gdumb"], "budgets": [1], "recipe": {"backbone": TINY, "cutmix": 0.5}},
             "--cutmix 0.5 mixes pictures",
         ),
+        (ER | {"codecs": ["embedding:40"], "recipe": {}}, "embedding:40: .*name one by --backbone"),
+        (
+            ER | {"codecs": ["embedding:40"], "recipe": {"backbone": TINY, "tune": "full"}},
+            "those of a frozen backbone",
+        ),
+        (
+            ER | {"codecs": ["embedding:40+10%png"], "preprocess": True},
+            "leave out --preprocess",
+        ),
+        (ER | {"codecs": ["embedding:40+x%png"]}, "codec 'embedding:40.x%png'"),
     ],
 )
 def test_plans_that_cannot_be_are_refused(changes: dict[str, Any], message: str) -> None:

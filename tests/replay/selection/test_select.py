@@ -2,24 +2,28 @@
 
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pytest
 
 from dsc._replay.buffer.buffer import ReplayBuffer
+from dsc._replay.buffer.kept import ExemplarCodec
 from dsc._replay.learners.base import Recipe
+from dsc._replay.learners.views.frozen import FrozenView
 from dsc._replay.scenario.images import LabelledImages
 from dsc._replay.selection import judge as judging
 from dsc._replay.selection import select_codec
 from dsc._replay.selection.candidates import (
     DEFAULT_CANDIDATES,
-    ExemplarCodec,
+    EMBEDDING_CANDIDATES,
     PackedExemplars,
     pack,
 )
 from dsc.errors import UnknownCodecError, UsageError
 from tests.replay.class_pictures import make_pictures
+from tests.replay.tiny_backbone import TINY, WIDTH, register
 
 PICTURES = make_pictures(classes=3, per_class=20, side=12)
 QUICK = Recipe(network="resnet8-early", steps=6, batch=8, lr=0.05)
@@ -172,9 +176,55 @@ def test_the_default_candidates_are_known_codecs() -> None:
     assert [str(row.candidate) for row in found.rows] == list(DEFAULT_CANDIDATES)
 
 
+ON_FEATURES = QUICK.model_copy(update={"backbone": TINY, "backbone_side": 16, "steps": 60})
+
+
+def test_embeddings_and_mixtures_are_judged_on_features(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(monkeypatch)
+    candidates = ("webp-bare:5", "embedding:30", "embedding:90", "embedding:90+50%webp-bare:5")
+    found = select(
+        recipe=ON_FEATURES, candidates=candidates, proxy=("probe", "drift", "volume"),
+        budget="1kB", features=tmp_path,
+    )  # fmt: skip
+    small, coarse, fine, mixed = found.rows
+    assert [str(row.candidate) for row in found.rows] == list(candidates)
+    assert small.exemplars < mixed.exemplars < fine.exemplars < coarse.exemplars
+    assert 0 < fine.drift < coarse.drift < 0.5
+    assert fine.drift < mixed.drift
+    assert all(row.nbytes <= 1_000 and row.accuracy > 0 for row in found.rows)
+    assert list(tmp_path.iterdir())  # and another selection computes no features again
+    again = select(
+        recipe=ON_FEATURES, candidates=candidates, proxy=("probe", "drift", "volume"),
+        budget="1kB", features=tmp_path,
+    )  # fmt: skip
+    assert again.rows == found.rows
+
+
+def test_packed_embeddings_are_those_of_their_originals(monkeypatch: pytest.MonkeyPatch) -> None:
+    register(monkeypatch)
+    with TemporaryDirectory() as folder:
+        view = FrozenView(TINY, 16, Path(folder))
+        kept = ExemplarCodec.parse("embedding:90+50%png")
+        packed = pack(kept, PICTURES, 3_000, True, 0.5, 3, view)
+        assert packed.images.shape == (len(packed), WIDTH)
+        assert packed.nbytes <= 1_500
+        originals = view.of(PICTURES.images[packed.rows])
+    assert (PICTURES.labels[packed.rows] == packed.targets).all()
+    np.testing.assert_allclose(packed.images, originals, atol=0.05 * np.abs(originals).max())
+
+
+def test_a_ladder_of_both_is_the_default_on_a_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
+    register(monkeypatch)
+    found = select(recipe=ON_FEATURES, candidates=None, proxy="drift")
+    assert [str(row.candidate) for row in found.rows] == list(EMBEDDING_CANDIDATES)
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
+        ({"candidates": ("embedding:40",)}, "by which backbone.*--backbone"),
         ({"labels": PICTURES.labels * 0}, "1 class; a network that tells classes apart needs"),
         ({"images": PICTURES.images[::6], "labels": PICTURES.labels[::6]}, "held out"),
         ({"budget": 330, "candidates": ("raw", "png")}, "no candidate fits an exemplar of each"),
