@@ -43,6 +43,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "derived": ("libavif", "libwebp", "zstd", *MASKS),
     "label-scan": ("libjxl", "zstd"),
     "label-context": ("libjxl", "zstd"),
+    "label-layered": ("libjxl", "zstd"),
     "normal-palette": ("libavif", "zstd", *MASKS),
     "surfaces": ("libavif", "libjxl", "zstd", *MASKS),
     "surfaces-scan": ("libavif", "libjxl", "zstd", *MASKS),

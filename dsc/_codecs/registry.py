@@ -44,6 +44,7 @@ CODECS: dict[str, str] = {
     "derived": "dsc._codecs.derived.codec:DerivedCodec",
     "label-scan": "dsc._codecs.label.scan:LabelScanCodec",
     "label-context": "dsc._codecs.label.codec:LabelContextCodec",
+    "label-layered": "dsc._codecs.label.layered:LabelLayeredCodec",
     "normal-palette": "dsc._codecs.label.normals:NormalPaletteCodec",
     "surfaces": "dsc._codecs.surfaces.codec:SurfacesCodec",
     "surfaces-scan": "dsc._codecs.surfaces.codec:SurfacesScanCodec",
@@ -64,7 +65,7 @@ SAME_AS: dict[str, str] = {"av1-psnr": "av1"}
 AT_AN_EFFORT: dict[str, str] = {"av1-fast": "av1"}
 
 # Codecs that write what another one writes, and a coarse version before it.
-LAYERED: dict[str, str] = {"av1-layered": "av1"}
+LAYERED: dict[str, str] = {"av1-layered": "av1", "label-layered": "label-context"}
 
 # Codecs of groups of samples, which are nothing new for a sample alone.
 OF_GROUPS = ("av1-seq", "keep")
@@ -77,8 +78,8 @@ OF_FILES: dict[str, str] = {"jpeg-exact": "exact"}
 
 # Codecs that give every map back bit for bit, whatever quality is asked for.
 LOSSLESS = (
-    "raw", "png", "jxl-lossless", "label-scan", "label-context", "vector", "plain", "exact",
-    "jpeg-exact", "keep",
+    "raw", "png", "jxl-lossless", "label-scan", "label-context", "label-layered", "vector",
+    "plain", "exact", "jpeg-exact", "keep",
 )  # fmt: skip
 
 MEMBERS = (

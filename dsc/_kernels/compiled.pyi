@@ -187,17 +187,29 @@ def label_tables(
     """Write the tables (n, 3) of patterns (n, 3): which neighbours have each candidate, as bits."""
 
 def label_encode(
-    model: LabelModel, labels: NDArray[np.uint16], most_bits: float = -1
+    model: LabelModel, labels: NDArray[np.uint16], most_bits: float = -1, finest: int = 1
 ) -> bytes | None:
     """Return the intervals of a map (H, W) numbered in the order of coding, for `ans_encode`.
 
-    None where they are found to take more than `most_bits`, if those are not below 0.
+    None where they are found to take more than `most_bits`, if those are not below 0. Levels finer
+    than that of the step `finest` are left out.
     """
 
 def label_decode(
-    model: LabelModel, words: Words, state: NDArray[np.uint64], labels: NDArray[np.uint16]
+    model: LabelModel,
+    words: Words,
+    state: NDArray[np.uint64],
+    labels: NDArray[np.uint16],
+    known: NDArray[np.uint16] | None = None,
+    step: int = 1,
+    finest: int = 1,
 ) -> int:
-    """Read a map (H, W) into `labels`; return how many labels it has."""
+    """Read a map (H, W) into `labels`; return how many labels it has.
+
+    Where `step` is more than 1, every step-th pixel of every step-th row is `known`, and what is
+    read begins with the next level. `labels` may be the level of the step `finest` of a map that is
+    so many times as large; both are powers of two.
+    """
 
 def planes_to_rgb(
     luma: Plane, blue: Plane, red: Plane, stride: int, chroma_stride: int, colour: bool, out: Bytes

@@ -57,7 +57,22 @@ static int walk_open(Walk *walk, int64_t height, int64_t width) {
     walk->n_known = 1;
     walk->height = walk->width = 1; /* one pixel is known: the first label, 0 */
     walk->stride = 1 + 2 * MARGIN;
+    for (walk->step = 1; walk->step < height || walk->step < width;) walk->step *= 2;
     return 0;
+}
+
+/* Begins with the level of a step, as it is known: every step-th pixel of every step-th row. */
+static void begin_at(Walk *walk, const uint16_t *known, int64_t height, int64_t width, int64_t step) {
+    walk->height = height;
+    walk->width = width;
+    walk->stride = width + 2 * MARGIN;
+    walk->step = step;
+    for (int64_t y = 0; y < height; y++) {
+        memcpy(walk->grid + place_of(walk, y, 0), known + y * width, (size_t)width * sizeof *known);
+        for (int64_t x = 0; x < width; x++)
+            if (known[y * width + x] >= walk->n_known) walk->n_known = known[y * width + x] + 1;
+    }
+    if (walk->n_known > MOST_LABELS) walk->failure = TOO_MANY;
 }
 
 static void walk_close(Walk *walk) {
@@ -96,6 +111,15 @@ static int map_open(Array *array, PyObject *object, int writable) {
     return -1;
 }
 
+/* Tells whether a known level has the size that a map has at a step, a power of two. */
+static int is_level(const Array *level, int64_t height, int64_t width, int64_t step) {
+    if (!(step & (step - 1)) && level->shape[0] == (height + step - 1) / step &&
+        level->shape[1] == (width + step - 1) / step)
+        return 1;
+    PyErr_SetString(PyExc_TypeError, "known: not a level of the map");
+    return 0;
+}
+
 /* Writes the logarithm, to base 2, of the end of each part of the numbers from 1 to 2, or up to 2^-20
  * more: bit by bit, by squaring. */
 static void take_logs(float *logs) {
@@ -116,9 +140,10 @@ static PyObject *label_encode(PyObject *self, PyObject *args) {
     (void)self;
     PyObject *o[2], *result = NULL;
     Array a[1] = {0};
+    long long finest = 1;
     Walk walk = {.most = -1};
     float logs[LOGS];
-    if (!PyArg_ParseTuple(args, "OO|d", &o[0], &o[1], &walk.most)) return NULL;
+    if (!PyArg_ParseTuple(args, "OO|dL", &o[0], &o[1], &walk.most, &finest)) return NULL;
     if (!(walk.model = label_model_of(o[0])) || map_open(a, o[1], READ) < 0) goto done;
     if (walk.most >= 0) {
         take_logs(logs);
@@ -126,6 +151,7 @@ static PyObject *label_encode(PyObject *self, PyObject *args) {
     }
     walk.truth = a->data;
     walk.truth_stride = a->shape[1];
+    walk.finest = finest < 1 ? 1 : finest;
     Py_BEGIN_ALLOW_THREADS
     if (walk.truth[0] != 0) walk.failure = NOT_IN_ORDER;
     if (walk_open(&walk, a->shape[0], a->shape[1]) == 0) run(&walk, a->shape[0], a->shape[1]);
@@ -145,18 +171,28 @@ done:
 
 static PyObject *label_decode(PyObject *self, PyObject *args) {
     (void)self;
-    PyObject *o[4], *result = NULL;
-    Array a[3] = {0};
+    PyObject *o[5], *result = NULL;
+    Array a[4] = {0};
+    long long step = 1, finest = 1;
     Walk walk = {0};
     AnsDecoder coder;
-    if (!PyArg_ParseTuple(args, "OOOO", &o[0], &o[1], &o[2], &o[3])) return NULL;
+    if (!PyArg_ParseTuple(args, "OOOO|OLL", &o[0], &o[1], &o[2], &o[3], &o[4], &step, &finest))
+        return NULL;
     if (!(walk.model = label_model_of(o[0])) || decoder_open(&coder, &a[0], &a[1], &o[1]) < 0 ||
         map_open(&a[2], o[3], WRITE) < 0)
         goto done;
     int64_t height = a[2].shape[0], width = a[2].shape[1];
+    if (step > 1 && (map_open(&a[3], o[4], READ) < 0 ||
+                     !is_level(&a[3], height, width, step)))
+        goto done;
     walk.decoder = &coder;
+    walk.finest = finest < 1 || finest > INT32_MAX ? 1 : finest;
     Py_BEGIN_ALLOW_THREADS
-    if (walk_open(&walk, height, width) == 0) run(&walk, height, width);
+    if (walk_open(&walk, height, width) == 0) {
+        walk.step *= walk.finest; /* what is read is that level of a larger map */
+        if (step > 1) begin_at(&walk, a[3].data, a[3].shape[0], a[3].shape[1], step);
+        run(&walk, height * walk.finest, width * walk.finest);
+    }
     for (int64_t y = 0; y < height && !walk.failure; y++)
         memcpy((uint16_t *)a[2].data + y * width, walk.grid + place_of(&walk, y, 0),
                (size_t)width * sizeof *walk.grid);
@@ -165,7 +201,7 @@ static PyObject *label_decode(PyObject *self, PyObject *args) {
     result = walk.failure ? walk_error(&walk) : PyLong_FromLongLong(walk.n_known);
 done:
     walk_close(&walk);
-    arrays_close(a, 3);
+    arrays_close(a, 4);
     return result;
 }
 

@@ -44,6 +44,7 @@ typedef struct {
     List outside;        /* values that escape in this group */
     const uint16_t *truth;
     int64_t truth_stride, n_known;
+    int64_t finest; /* the step of the last level that is coded */
     int failure;
     double spent, most; /* bits, at least; where they are more than `most`, writing ends */
     const float *logs;  /* NULL where it does not end */

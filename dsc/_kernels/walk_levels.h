@@ -726,9 +726,7 @@ static void code_phase(Walk *walk) {
 }
 
 void WALK_LEVELS(Walk *walk, int64_t height, int64_t width) {
-    int64_t longest = height > width ? height : width, step = 1;
-    while (step < longest) step *= 2;
-    for (step /= 2; step >= 1 && !walk->failure; step /= 2) {
+    for (int64_t step = walk->step / 2; step >= walk->finest && !walk->failure; step /= 2) {
         walk->step = step;
         walk->level = 0;
         while (walk->level < LEVELS - 1 && step >> (walk->level + 1)) walk->level++;

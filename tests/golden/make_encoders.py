@@ -46,6 +46,7 @@ def cases() -> Iterator[tuple[str, str, int]]:
             yield codec, task, 100
     yield "label-scan", "segment_semantic", 100
     yield "label-context", "segment_semantic", 100
+    yield "label-layered", "segment_semantic", 100
 
 
 def name_of(case: tuple[str, str, int]) -> str:

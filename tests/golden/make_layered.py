@@ -1,4 +1,4 @@
-"""Write bitstreams of `av1-layered`, and what they decode to, where there are none yet.
+"""Write bitstreams of codecs with a coarse map first, and what they decode to, where none are yet.
 
     python -m tests.golden.make_layered
 
@@ -15,10 +15,11 @@ from dsc._codecs.base import Array, decoder_from
 from dsc._codecs.registry import make_codec
 from dsc._schemas import Quality
 from tests.codecs.conformance import make_sample
-from tests.codecs.test_classical import DEPTH, EDGES, KINECT, RGB, SHADING
+from tests.codecs.test_classical import COLOURS, DEPTH, EDGES, KINECT, LABEL, RGB, SHADING
 
 ROOT = Path(__file__).parent / "layered"
-TASKS = (RGB, SHADING, EDGES, DEPTH, KINECT)
+CODECS = {task: "av1-layered" for task in (RGB, SHADING, EDGES, DEPTH, KINECT)}
+CODECS |= {task: "label-layered" for task in (LABEL, COLOURS)}
 SIZE, PIXELS = (37, 50), 1 << 11
 QUALITY = Quality(default=60)
 
@@ -31,11 +32,11 @@ def digest(array: Array) -> str:
 def main() -> None:
     """Write what is not there."""
     ROOT.mkdir(exist_ok=True)
-    for task in TASKS:
+    for task, codec_id in CODECS.items():
         path = ROOT / f"{task.name}.json"
         if path.exists():
             continue
-        codec = make_codec("av1-layered", [task])
+        codec = make_codec(codec_id, [task])
         (payloads,) = codec.encode_batch([make_sample([task], SIZE)], QUALITY)
         names = list(payloads)
         decoders = [decoder_from(codec, names[:level]) for level in (1, 2)]

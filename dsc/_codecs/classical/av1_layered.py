@@ -18,25 +18,24 @@ coarse picture of a tenth: AV1's inter frames code what they do not predict in 1
 key frames do, and four times enlarged the coarse picture predicts little.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from typing import Any, ClassVar, Self
 
-from dsc._codecs.base import Array, Decoder, Sample
+from dsc._codecs.base import Array, Sample
 from dsc._codecs.canvas import Place
 from dsc._codecs.classical.av1 import Av1Codec, av1_level
 from dsc._codecs.maps.base import HEADER
 from dsc._codecs.maps.coarse import coarse_map, coarse_size
-from dsc._schemas import Effort, Quality, Stream, Task, TaskKind
-from dsc._schemas.levels import PREFIXES
-from dsc.errors import LIST_DAMAGE, BitstreamError
+from dsc._codecs.maps.layered import LayeredCodec, coarse_stream, whole_stream
+from dsc._schemas import Effort, Quality, Task, TaskKind
 
 # How much lower coarse pictures are on libavif's scale of 100 levels: so that they take 3 to 7 % of
 # the bytes of photographs and of NYUv2 at quality 60.
 COARSER: Mapping[TaskKind, int] = {TaskKind.IMAGE: 22, TaskKind.DEPTH: 36}
 
 
-class Av1LayeredCodec:
+class Av1LayeredCodec(LayeredCodec):
     """Quality is that of `av1` for the whole picture; see `coarse_quality` for the coarse one.
 
     Parameters
@@ -51,12 +50,10 @@ class Av1LayeredCodec:
     """
 
     id: ClassVar[str] = "av1-layered"
-    decodes_alone: ClassVar[bool] = True
 
     def __init__(self, tasks: Sequence[Task]) -> None:
+        super().__init__(tasks)
         self._pictures = _Pictures(tasks)
-        self.tasks = self._pictures.tasks
-        self._coarse: frozenset[str] = frozenset()  # tasks that are decoded without ``TASK.1``
 
     @classmethod
     def for_tasks(cls, tasks: Sequence[Task]) -> Self:
@@ -80,32 +77,13 @@ class Av1LayeredCodec:
         other._pictures = self._pictures.at_effort(effort)
         return other
 
-    def from_streams(self, names: Collection[str]) -> Decoder:
-        """Return what decodes the coarse maps of tasks of which only that stream is named."""
-        other = copy(self)
-        other._coarse = frozenset(
-            task.name for task in self.tasks if _whole(task.name) not in names
-        )
-        return other
-
-    def config(self) -> dict[str, Any]:
-        """Return the tasks, the effort where it is not the default, and that there are levels."""
-        return {**self._pictures.config(), PREFIXES: True}
+    def own_config(self) -> dict[str, Any]:
+        """Return the tasks, and the effort where it is not the default."""
+        return self._pictures.config()
 
     def weights(self) -> bytes | None:
         """Return None: nothing is trained."""
         return None
-
-    def streams(self) -> tuple[Stream, ...]:
-        """Return two streams a task; the second requires the first."""
-        return tuple(
-            stream
-            for name in (task.name for task in self.tasks)
-            for stream in (
-                Stream(name=_coarse(name), carries=(name,)),
-                Stream(name=_whole(name), carries=(name,), requires=(_coarse(name),)),
-            )
-        )
 
     def encode_batch(self, samples: Sequence[Sample], quality: Quality) -> list[dict[str, bytes]]:
         """Encode samples one by one.
@@ -135,61 +113,17 @@ class Av1LayeredCodec:
             for rough, fine in zip(coarse, whole, strict=True)
         ]
 
-    def decode_batch(
-        self, streams: Sequence[Mapping[str, bytes]], tasks: Sequence[str], max_pixels: int
-    ) -> list[dict[str, Array]]:
-        """Decode `tasks` of samples one by one.
-
-        Raises
-        ------
-        UnknownTaskError
-            When the codec does not code one of the tasks.
-        BitstreamError
-            When a bitstream is damaged, or one that is required is not there.
-        """
-        self._pictures.decode_batch([], tasks, max_pixels)  # knows the tasks
-        return [
-            {
-                name: self.decode_sample(name, given, max_pixels, Place())
-                for name in tasks
-                if self.has(name, given)
-            }
-            for given in streams
-        ]
-
-    def has(self, name: str, streams: Mapping[str, bytes]) -> bool:
-        """Tell whether a sample has a task."""
-        return any(streams.get(stream) is not None for stream in (_coarse(name), _whole(name)))
-
-    def decode_sample(
-        self, name: str, streams: Mapping[str, bytes], max_pixels: int, place: Place
+    def decode_levels(
+        self, task: Task, head: tuple[int, int, int], bodies: Sequence[bytes], place: Place
     ) -> Array:
-        """Decode one task of one sample to where it is wanted, from any thread.
-
-        Raises
-        ------
-        BitstreamError
-            When a bitstream is damaged, or not there.
-        """
-        wanted = [_coarse(name)] if name in self._coarse else [_coarse(name), _whole(name)]
-        for stream in wanted:
-            if not streams.get(stream):
-                raise BitstreamError(f"stream {stream} is required and not here; {LIST_DAMAGE}")
-        first = bytes(streams[wanted[0]])
-        if len(first) < HEADER.size:
-            raise BitstreamError(f"stream {wanted[0]}: {len(first)} bytes are cut; {LIST_DAMAGE}")
-        tag, height, width = HEADER.unpack_from(first)
-        if not 0 < height * width <= max_pixels:
-            raise BitstreamError(
-                f"stream {wanted[0]}: {height}×{width} pixels, at most {max_pixels} are expected "
-                f"here; {LIST_DAMAGE}"
-            )
-        if name in self._coarse:
-            data = HEADER.pack(tag, *coarse_size(height, width)) + first[HEADER.size :]
+        """Decode a map from one stream or two."""
+        tag, height, width = head
+        if len(bodies) == 1:
+            height, width = coarse_size(height, width)
+            data = HEADER.pack(tag, height, width) + bodies[0]
         else:
-            second = bytes(streams[wanted[1]])
-            data = HEADER.pack(second[0], height, width) + second[1:]
-        return self._pictures.decode_to(name, data, max_pixels, place)
+            data = HEADER.pack(bodies[1][0], height, width) + bodies[1][1:]
+        return self._pictures.decode_task_to(task, data, height * width, place)
 
 
 class _Pictures(Av1Codec):
@@ -212,18 +146,10 @@ def coarse_quality(kind: TaskKind, quality: int) -> int:
     return max(1, round(found))
 
 
-def _coarse(task: str) -> str:
-    return f"{task}.0"
-
-
-def _whole(task: str) -> str:
-    return f"{task}.1"
-
-
 def _split(task: str, rough: bytes, fine: bytes) -> dict[str, bytes]:
     """Put the size of the whole picture into the head of the coarse one, which is read first."""
     tag, (whole_tag, height, width) = rough[0], HEADER.unpack_from(fine)
     return {
-        _coarse(task): HEADER.pack(tag, height, width) + rough[HEADER.size :],
-        _whole(task): bytes([whole_tag]) + fine[HEADER.size :],
+        coarse_stream(task): HEADER.pack(tag, height, width) + rough[HEADER.size :],
+        whole_stream(task): bytes([whole_tag]) + fine[HEADER.size :],
     }

@@ -66,6 +66,86 @@ def encode_labels(
     return True
 
 
+def encode_levels(model: LabelModel, labels: Ids, step: int) -> tuple[SymbolEncoder, SymbolEncoder]:
+    """Encode a map in two parts: the level of a step, and what is finer.
+
+    Parameters
+    ----------
+    labels
+        As of `encode_labels`.
+    step
+        A power of two; the first part holds every step-th pixel of every step-th row.
+
+    Returns
+    -------
+    Each part by itself. Together they have the symbols of `encode_labels`, in its order.
+    """
+    coarse, fine = SymbolEncoder(), SymbolEncoder()
+    if _kernels.in_use() and _fits(labels.shape):
+        compiled, array = compiled_model(model), np.ascontiguousarray(labels)
+        whole = _intervals(_kernels.compiled.label_encode(compiled, array))
+        first = _intervals(_kernels.compiled.label_encode(compiled, array, -1.0, step))
+        coarse.put_intervals(first)
+        fine.put_intervals(whole[len(first) :])
+    else:
+        size = labels.shape[0], labels.shape[1]
+        level = walk(Writer(coarse), model, size, labels, finest=step)
+        walk(Writer(fine), model, size, labels, known=(level, step))
+    return coarse, fine
+
+
+def _intervals(coded: bytes | None) -> NDArray[np.uint32]:
+    return np.frombuffer(coded or b"", np.uint32).reshape(-1, 2)
+
+
+def decode_level(
+    decoder: SymbolDecoder, model: LabelModel, height: int, width: int, step: int
+) -> Ids:
+    """Read the level of a step of a map of (height, width); see `encode_levels`.
+
+    Returns
+    -------
+    (⌈height / step⌉, ⌈width / step⌉) uint16, numbered in the order in which they are met.
+
+    Raises
+    ------
+    BitstreamError
+        When what is read is no map.
+    """
+    if not (_kernels.in_use() and _fits((height, width))):
+        return walk(Reader(decoder), model, (height, width), None, finest=step)
+    labels = np.empty((-(-height // step), -(-width // step)), np.uint16)
+    return _read(decoder, model, labels, None, 1, step)
+
+
+def decode_finer(
+    decoder: SymbolDecoder,
+    model: LabelModel,
+    height: int,
+    width: int,
+    known: tuple[Ids, int],
+) -> Ids:
+    """Read a map of which a level is known; see `encode_levels`.
+
+    Parameters
+    ----------
+    known
+        What `decode_level` gave, and the step.
+
+    Returns
+    -------
+    (height, width) uint16, numbered in the order in which they are met.
+
+    Raises
+    ------
+    BitstreamError
+        When what is read is no map.
+    """
+    if not (_kernels.in_use() and _fits((height, width))):
+        return walk(Reader(decoder), model, (height, width), None, known=known)
+    return _read(decoder, model, np.empty((height, width), np.uint16), *known, 1)
+
+
 def decode_labels(decoder: SymbolDecoder, model: LabelModel, height: int, width: int) -> Ids:
     """Read a map: (height, width) uint16, numbered in the order in which they are met.
 
@@ -76,9 +156,23 @@ def decode_labels(decoder: SymbolDecoder, model: LabelModel, height: int, width:
     """
     if not (_kernels.in_use() and _fits((height, width))):
         return walk(Reader(decoder), model, (height, width), None)
-    labels = np.empty((height, width), np.uint16)
+    return _read(decoder, model, np.empty((height, width), np.uint16), None, 1, 1)
+
+
+def _read(
+    decoder: SymbolDecoder,
+    model: LabelModel,
+    labels: Ids,
+    known: Ids | None,
+    step: int,
+    finest: int,
+) -> Ids:
+    """Read by the kernel, which says what the arguments are, into `labels`; return them."""
+    level = None if known is None else np.ascontiguousarray(known)
     try:
-        _kernels.compiled.label_decode(compiled_model(model), decoder.words, decoder.state, labels)
+        _kernels.compiled.label_decode(
+            compiled_model(model), decoder.words, decoder.state, labels, level, step, finest
+        )
     except ValueError as error:
         raise BitstreamError(str(error)) from None
     return labels
@@ -122,7 +216,14 @@ class Reader:
         return self.decoder.get(index, tables)
 
 
-def walk(port: Port, model: LabelModel, size: tuple[int, int], truth: Ids | None) -> Ids:
+def walk(
+    port: Port,
+    model: LabelModel,
+    size: tuple[int, int],
+    truth: Ids | None,
+    finest: int = 1,
+    known: tuple[Ids, int] | None = None,
+) -> Ids:
     """Code a map, or decode one.
 
     Parameters
@@ -132,18 +233,26 @@ def walk(port: Port, model: LabelModel, size: tuple[int, int], truth: Ids | None
     truth
         (H, W) uint16 labels, numbered in the order in which they are met
         (`dsc._coding.context.lattice.meeting_order`); None when they are to be read.
+    finest
+        The step of the last level that is coded.
+    known
+        A level that is known already, and its step; what is coded begins with the next one.
 
     Returns
     -------
-    (H, W) uint16 labels, so numbered
+    The labels (H, W) uint16, so numbered; of the level `finest`
 
     Raises
     ------
     BitstreamError
         When what is read is no map.
     """
-    grid, n_known = Grid.start(), 1
+    grid = Grid.start() if known is None else Grid.of(known[0])
+    n_known = int(grid.inner.max()) + 1
+    before = None if known is None else known[1]
     for step in steps_of(*size):
+        if step < finest or (before is not None and step >= before):
+            continue
         grid = grid.refined(-(-size[0] // step), -(-size[1] // step))
         for number in range(len(PHASES)):
             given = None if truth is None else pixels_of(number, truth[::step, ::step])

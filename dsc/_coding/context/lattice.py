@@ -92,6 +92,12 @@ class Grid:
         """Return the grid of one pixel; its label, the first that is met, is 0."""
         return cls(1, 1, np.zeros((1 + 2 * MARGIN, 1 + 2 * MARGIN), np.uint16))
 
+    @classmethod
+    def of(cls, labels: Ids) -> "Grid":
+        """Return the grid of a level that is known."""
+        height, width = labels.shape
+        return cls(height, width, np.pad(labels, MARGIN, mode="edge"))
+
     @property
     def inner(self) -> Ids:
         """(height, width) view without the margin."""
