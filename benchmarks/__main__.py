@@ -81,10 +81,16 @@ COMMANDS = {
     "stream": "dsc bench stream --out {out}/stream",
     "feature-learned": "python -m benchmarks.feature_learned",
     "machine": "dsc bench machine --tasks classification "
-    "--codecs embedding,feature-klt,jpeg,av1:30:60 --out {out}/machine",
+    "--codecs embedding,feature-klt,feature-learned:1:15:30:50:70:100,jpeg,webp,avif,av1 "
+    "--out {out}/machine",
+    "machine-probes": "dsc bench machine --tasks probes --codecs av1:30:60,embedding:30:60:80,"
+    "feature-klt:30:60,feature-learned:30,jpeg:15,webp:15,avif:30 --out {out}/machine-probes",
     "machine-segmentation": "dsc bench machine --tasks segmentation "
     "--codecs av1:30,feature-klt:41 --seeds 3 --out {out}/machine-segmentation",
-    "machine-others": "dsc bench machine --tasks probes,detection --out {out}/machine-others",
+    "machine-tuned": "dsc bench machine --tasks segmentation --samples 100 --tune "
+    "--codecs av1:30,feature-klt:41 --out {out}/machine-tuned",
+    "machine-detection": "dsc bench machine --tasks detection --samples 150 "
+    "--codecs av1:1:30,feature-klt:15,webp:1,avif:1,jpeg:5 --out {out}/machine-detection",
     "without-pixels": "python -m benchmarks.without_pixels",
     "sequences": "dsc bench sequences --out {out}/sequences",
     "sequence-epoch": "python -m benchmarks.sequence_epoch",
@@ -92,7 +98,7 @@ COMMANDS = {
     "latents": "python examples/train_on_latents.py --data {data}/tiny_imagenet40",
     "machine-path": "python -m benchmarks.machine_path",
     "mpa": "python -m benchmarks.mpa --out {out}/mpa.json",
-    "feature-adapters": "python -m benchmarks.feature_adapters --steps 150 --seeds 0 1 "
+    "feature-adapters": "python -m benchmarks.feature_adapters --steps 150 "
     "--work {out}/feature-adapters --out {out}/feature_adapters.json",
     "replay": "python -m benchmarks.replay --out {out}/replay-results",
     "small-images": "python -m benchmarks.small_images",
