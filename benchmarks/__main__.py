@@ -42,6 +42,7 @@ COMMANDS = {
     "speed": f"dsc bench speed --sets nyuv2,7scenes,views --parts {PARTS} --out {{out}}/speed",
     "speed-page": "python -m benchmarks.speed_page --out {out}/speed",
     "effort": "python -m benchmarks.effort --job 16 --out {out}/effort.json",
+    "layers": "python -m benchmarks.layers",
     "labels": "python -m benchmarks.labels",
     "near-duplicates": "python -m benchmarks.near_duplicates",
     "features": "python -m benchmarks.features",

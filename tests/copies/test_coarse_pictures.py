@@ -113,3 +113,22 @@ def test_damage_in_the_finer_level_leaves_the_coarse_one(archive: Path, tmp_path
     assert [one["rgb"].shape for one in dsc.open(out, "rgb", levels=1)] == [(64, 64, 3)] * 7
     with pytest.raises(dsc.errors.DscError, match="rgb"):
         list(dsc.open(out, "rgb"))
+
+
+def test_a_damaged_finer_level_gives_the_coarse_picture_where_that_is_wanted(
+    archive: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "copy"
+    fetch(archive, "rgb", out)
+    (tar, *_) = sorted((out / "rgb.1").glob("*.tar"))
+    data = bytearray(tar.read_bytes())
+    data[600 + 40 + 200] ^= 0xFF  # in the first payload, behind the tar's head and the table
+    tar.write_bytes(data)
+    samples = list(dsc.open(out, "rgb", on_damage="coarser"))
+    sides = [one["rgb"].shape[0] for one in samples]
+    assert sides == [64, *[256] * 6]
+    assert [one["__coarser__"] for one in samples] == [{"rgb": 1}, *[{}] * 6]
+    (batch,) = dsc.stream(
+        out, "rgb", on_damage="coarser", batch_size=7, output="numpy", mixed_sizes="list"
+    )
+    assert sorted(one.shape[0] for one in batch["rgb"]) == sorted(sides)
