@@ -88,10 +88,10 @@ COMMANDS = {
     "feature-klt:30:60,feature-learned:30,jpeg:15,webp:15,avif:30 --out {out}/machine-probes",
     "machine-segmentation": "dsc bench machine --tasks segmentation "
     "--codecs av1:30,feature-klt:41 --seeds 3 --out {out}/machine-segmentation",
-    "machine-tuned": "dsc bench machine --tasks segmentation --samples 100 --tune "
-    "--codecs av1:30,feature-klt:41 --out {out}/machine-tuned",
     "machine-detection": "dsc bench machine --tasks detection --samples 150 "
-    "--codecs av1:1:30,feature-klt:15,webp:1,avif:1,jpeg:5 --out {out}/machine-detection",
+    "--codecs av1:1,jpeg:5,webp:1,avif:1,feature-klt:15 --out {out}/machine-detection",
+    "machine-quick": "dsc bench machine --quick --tune --tasks segmentation,detection "
+    "--codecs av1:30,feature-klt:30 --out {out}/machine-quick",
     "without-pixels": "python -m benchmarks.without_pixels",
     "sequences": "dsc bench sequences --out {out}/sequences",
     "sequence-epoch": "python -m benchmarks.sequence_epoch",
