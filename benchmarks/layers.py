@@ -1,10 +1,11 @@
-"""Coarse first: what the levels of `av1-layered` take, beside one picture of `av1`.
+"""Coarse first: what levels of `av1-layered` and `label-layered` take, beside one stream.
 
     DSC_TEST_DATA=../shared/data python -m benchmarks.layers
 
 For each set, pictures evenly spread. Bytes are payloads and, of each stream, the 8 bytes that a
 pack's table has for a sample. The whole maps of `av1-layered` are those of `av1`, value for value,
-so that all levels are compared at equal distortion as they are. The coarse map is compared with the
+so that all levels are compared at equal distortion as they are; those of `label-layered` come back
+exactly, as those of `label-context`, beside which they are. The coarse map is compared with the
 means (of depth the medians) of the original's squares.
 
 The last column is a control: a second level that is the residual to the enlarged coarse picture,
@@ -57,9 +58,16 @@ def main() -> None:
     parser.add_argument("--data", default=os.environ.get("DSC_TEST_DATA", "../shared/data"))
     parser.add_argument("--pictures", type=int, default=4, help="of each set, evenly spread")
     args = parser.parse_args()
-    print("| set | quality | first level of all | all beside `av1` | coarse map | residual |")
+    print("| set | quality | first level of all | all beside one | coarse map | residual |")
     print("| --- | --- | --- | --- | --- | --- |")
     for name, (task, arrays) in sets(Path(args.data), args.pictures):
+        if task.kind is TaskKind.LABEL:
+            coarse, whole, single = labels_compared(task, arrays)
+            every = coarse + whole
+            print(
+                f"| {name} | | {coarse / every:.3f} | {every / single:.3f} | exact | |", flush=True
+            )
+            continue
         curves = [curve(task, array) for array in arrays]
         for quality in QUALITIES:
             row = compared(task, arrays, curves, Quality(default=quality))
@@ -83,11 +91,14 @@ def sets(data: Path, count: int) -> Iterator[tuple[str, Set]]:
         ("NYUv2", "rgb", lambda: open_source("nyuv2", str(data / "nyuv2"))),
         ("NYUv2", "depth", lambda: open_source("nyuv2", str(data / "nyuv2"))),
         ("7-Scenes", "depth", lambda: open_source("folder", str(data / "sevenscenes"))),
+        ("NYUv2", "label", lambda: open_source("nyuv2", str(data / "nyuv2"))),
+        ("rendered rooms", "segment_semantic", lambda: open_source("sample", n=8 * count)),
     )
     for name, task_name, opened in readers:
         source = opened()
         (task,) = (one for one in source.tasks if one.name == task_name)
-        chosen = [(2 * k + 1) * len(source) // (2 * count) for k in range(count)]
+        some = 8 * count if task.kind is TaskKind.LABEL else count
+        chosen = [(2 * k + 1) * len(source) // (2 * some) for k in range(some)]
         arrays = [source.read(k, [task_name]).arrays[task_name] for k in chosen]
         yield f"{name} {task_name}", (task, arrays)
 
@@ -136,6 +147,19 @@ def compared(
             residuals.append(beside_curve(known, *both))
     mean = float(np.mean(residuals)) if residuals else None
     return Row(coarse_bytes, whole_bytes, single_bytes, float(np.mean(distortions)), mean)
+
+
+def labels_compared(task: Task, arrays: Sequence[np.ndarray]) -> tuple[int, int, int]:
+    """Return the bytes of both levels of label maps, and those of one stream."""
+    layered, single = make_codec("label-layered", [task]), make_codec("label-context", [task])
+    coarse_bytes = whole_bytes = single_bytes = 0
+    for array in arrays:
+        (levels,) = layered.encode_batch([{task.name: array}], Quality())
+        first, second = levels.values()
+        coarse_bytes += len(first) + TABLE_BYTES
+        whole_bytes += len(second) + TABLE_BYTES
+        single_bytes += len(_coded(single, task, array, Quality())) + TABLE_BYTES
+    return coarse_bytes, whole_bytes, single_bytes
 
 
 def residual_levels(
