@@ -103,6 +103,9 @@ COMMANDS = {
     "--work {out}/feature-adapters --out {out}/feature_adapters.json",
     "replay": "python -m benchmarks.replay --out {out}/replay-results",
     "small-images": "python -m benchmarks.small_images",
+    "larger-images": "python -m benchmarks.small_images --sets 128,224 --images 40 "
+    "--codecs webp,av1-small",
+    "replay-memories": "python -m benchmarks.replay_memories --out {out}/memories",
     "replay-buffer": "python -m benchmarks.replay_buffer",
     "replay-select": "python -m benchmarks.replay_select {out}/replay-results",
     "replay-options": "python -m benchmarks.replay_options --out {out}/replay-results",

@@ -1,8 +1,10 @@
 """Codecs on images of 32 and 64 pixels, where headers weigh: bytes, PSNR and speed.
 
     DSC_TEST_DATA=../shared/data python -m benchmarks.small_images
+    python -m benchmarks.small_images --sets 224 --images 40 --codecs webp,av1-small
 
-Reads ``cifar100/test.zip`` and ``tiny_imagenet40/val.zip``, images evenly spaced over the classes.
+Reads ``cifar100/test.zip`` and ``tiny_imagenet40/val.zip``, images evenly spaced over the classes;
+with ``--sets 128,224`` photographs of ``natural``, the middle of each resized to that many pixels.
 Bytes are those of whole streams, dsc's header included. PSNR is that of the mean squared error over
 all images. Bytes at equal PSNR are interpolated in their logarithm between qualities. Speeds are
 images over CPU time of this process on one thread, at quality 60. The JPEGs of Tiny-ImageNet are
@@ -21,14 +23,18 @@ from pathlib import Path
 
 import imagecodecs
 import numpy as np
+import torch
 
+from dsc._backbones.pictures import resize_middle
 from dsc._codecs.base import Codec
 from dsc._codecs.registry import make_codec
 from dsc._schemas import Quality, Task
 
 SETS = {
-    "CIFAR-100, 32 px": "cifar100/test.zip",
-    "Tiny-ImageNet-40, 64 px": "tiny_imagenet40/val.zip",
+    32: ("CIFAR-100", "cifar100/test.zip"),
+    64: ("Tiny-ImageNet-40", "tiny_imagenet40/val.zip"),
+    128: ("photographs", "natural"),
+    224: ("photographs", "natural"),
 }
 PLAIN = "av1-small"
 WEIGHTED = ("av1-small-restored",)
@@ -59,24 +65,40 @@ class Point:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=200, help="of each set")
+    parser.add_argument("--sets", default="32,64", help="pixels of a side, with commas")
+    parser.add_argument("--codecs", default=",".join(CODECS), help="with commas")
     args = parser.parse_args()
     root = Path(os.environ.get("DSC_TEST_DATA", "../shared/data"))
-    for title, file in SETS.items():
-        images = list(read_images(root / file, args.images))
-        print(f"{title}: {len(images)} images, {images[0].nbytes} bytes raw\n")
-        curves = {codec: [measure(codec, images, q) for q in QUALITIES] for codec in CODECS}
+    for side in map(int, args.sets.split(",")):
+        title, place = SETS[side]
+        images = list(read_images(root / place, args.images, side))
+        print(f"{title}, {side} px: {len(images)} images, {images[0].nbytes} bytes raw\n")
+        codecs = args.codecs.split(",")
+        curves = {codec: [measure(codec, images, q) for q in QUALITIES] for codec in codecs}
         print_qualities(curves)
         print_equal(curves)
         for codec in WEIGHTED:
-            print_budgets(codec, curves)
+            if {codec, PLAIN} <= curves.keys():
+                print_budgets(codec, curves)
 
 
-def read_images(path: Path, count: int) -> Iterator[np.ndarray]:
-    """Yield (H, W, 3) images evenly spaced over a zip file's sorted names."""
+def read_images(path: Path, count: int, side: int) -> Iterator[np.ndarray]:
+    """Yield (H, W, 3) images evenly spaced over the sorted names of a zip file or folder."""
+    if path.is_dir():
+        files = sorted(found for found in path.iterdir() if found.suffix in READERS)
+        for at in np.linspace(0, len(files) - 1, count).astype(int):
+            yield resized(READERS[files[at].suffix](files[at].read_bytes()), side)
+        return
     with zipfile.ZipFile(path) as file:
         names = sorted(name for name in file.namelist() if Path(name).suffix in READERS)
         for at in np.linspace(0, len(names) - 1, count).astype(int):
             yield READERS[Path(names[at]).suffix](file.read(names[at]))
+
+
+def resized(picture: np.ndarray, side: int) -> np.ndarray:
+    """Return the middle of a picture as (side, side, 3)."""
+    planes = resize_middle(torch.from_numpy(picture).permute(2, 0, 1)[None].float(), side)
+    return planes[0].round().clamp(0, 255).byte().permute(1, 2, 0).contiguous().numpy()
 
 
 def measure(codec_id: str, images: Sequence[np.ndarray], quality: int) -> Point:

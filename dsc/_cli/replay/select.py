@@ -94,7 +94,9 @@ class JudgingOptions(OptionGroup):
     beta: Annotated[
         float | None,
         typer.Option(
-            help="Of drift: log N that a drift of 1 is worth. Default: 20.", min=0, metavar="X"
+            help="Of drift: log N that a drift of 1 is worth. Default: 20. With --backbone: 2.",
+            min=0,
+            metavar="X",
         ),
     ] = None
     epsilon: Annotated[

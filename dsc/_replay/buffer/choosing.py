@@ -62,31 +62,18 @@ def choose(meta: BufferMeta, codec: CodecLike | None, quality: QualityLike | Non
     UsageError, UnknownCodecError, UnknownTaskError
         When a codec or quality makes no sense.
     """
-    current, tasks = meta.current, meta.tasks
-    if codec is None and (current is not None or meta.wish is not None):
+    tasks = meta.tasks
+    if codec is None and (meta.current is not None or meta.wish is not None):
         return Choice(_at(meta, quality))
-    asked = quality_of(DEFAULT_QUALITY if quality is None else quality, tasks)
-    if codec is None or isinstance(codec, str):
-        waiting = unnamed(codec, tasks)
-        if waiting and current is None:
-            _check_readable(codec, waiting, tasks)
-            wish = CodecWish(codec=codec, quality=asked)
-            return Choice(meta.model_copy(update={"wish": wish}))
-        words = {} if current is None else {task.name: _word(current, task) for task in waiting}
-        codec = spelled(codec, words)
-        learns = True
-    else:
-        learns = False
-    codecs = make_codecs(codec, tasks)
-    if current is not None and learns and _goes_on(current, codecs):
-        return Choice(_at(meta, quality))
-    encoding = Encoding.of(codecs)
-    if current is not None and current.streams == codecs.streams():
-        if current.codecs == codecs.records() != encoding.records:
-            return Choice(_at(meta, quality))  # an older version's, whole in the file
-        if current.codecs == encoding.records:
-            return Choice(_at(meta, quality), encoding)
-    return _chosen(meta, encoding, asked, learns)
+    if codec is not None and not isinstance(codec, str):
+        return _taken(meta, make_codecs(codec, tasks), quality, learns=False)
+    waiting = unnamed(codec, tasks)
+    if waiting and meta.current is None:
+        _check_readable(codec, waiting, tasks)
+        wish = CodecWish(codec=codec, quality=_asked(quality, tasks))
+        return Choice(meta.model_copy(update={"wish": wish}))
+    words = {task.name: _word(meta.slot_to_fill, task) for task in waiting}
+    return _taken(meta, make_codecs(spelled(codec, words), tasks), quality, learns=True)
 
 
 def choose_by(meta: BufferMeta, offered: OfferedSamples) -> Choice:
@@ -182,6 +169,24 @@ def quality_of(quality: QualityLike, tasks: Sequence[Task]) -> Quality:
     if quality.is_checked:
         raise UsageError("a replay buffer takes qualities, not targets or bounds of the error")
     return quality
+
+
+def _asked(quality: QualityLike | None, tasks: Sequence[Task]) -> Quality:
+    return quality_of(DEFAULT_QUALITY if quality is None else quality, tasks)
+
+
+def _taken(meta: BufferMeta, codecs: CodecSet, quality: QualityLike | None, learns: bool) -> Choice:
+    """Go on with the codecs in use where they are these, else begin with these."""
+    current = meta.current
+    if current is not None and learns and _goes_on(current, codecs):
+        return Choice(_at(meta, quality))
+    encoding = Encoding.of(codecs)
+    if current is not None and current.streams == codecs.streams():
+        if current.codecs == codecs.records() != encoding.records:
+            return Choice(_at(meta, quality))  # an older version's, whole in the file
+        if current.codecs == encoding.records:
+            return Choice(_at(meta, quality), encoding)
+    return _chosen(meta, encoding, _asked(quality, meta.tasks), learns)
 
 
 def _at(meta: BufferMeta, quality: QualityLike | None) -> BufferMeta:

@@ -38,6 +38,8 @@ from dsc._replay.learners.views.base import Rows
 from dsc._replay.scenario.images import Labels
 
 DEFAULT_BETA = 20.0
+FROZEN_BETA = 2.0
+"""Of a head on a frozen backbone, which needs examples more than it needs them exact."""
 DRIFT_SAMPLE = 256
 """Exemplars whose features are compared."""
 DEFAULT_EPSILON = 0.5

@@ -34,6 +34,7 @@ from dsc._replay.selection.judge import (
 from dsc._replay.selection.proxies import (
     DEFAULT_BETA,
     DEFAULT_EPSILON,
+    FROZEN_BETA,
     KEPT,
     drift_score,
     probe_scores,
@@ -64,7 +65,7 @@ def select_codec(
     count_decoder: bool = False,
     recipe: Recipe = DEFAULT_RECIPE,
     rounds: int = ROUNDS,
-    beta: float = DEFAULT_BETA,
+    beta: float | None = None,
     epsilon: float = DEFAULT_EPSILON,
     seed: int = 0,
     device: str = "cpu",
@@ -97,7 +98,8 @@ def select_codec(
     rounds
         Of the probe.
     beta
-        Of the proxy drift: what a drift of one is worth, in e-folds of exemplars.
+        Of the proxy drift: what a drift of one is worth, in e-folds of exemplars; None for 20, and
+        for 2 on a frozen backbone.
     epsilon
         Of the proxy volume: how far the exemplars' volume may be from the originals'.
     features
@@ -127,7 +129,7 @@ def select_codec(
         settings = SelectionSettings(room, share, count_decoder, recipe, seed, device, view)
         judge = Judge(data, parsed, settings, report)
         seen = _judged(judge, proxies, rounds)
-    scores = _scores(judge, seen, proxies, beta, epsilon)
+    scores = _scores(judge, seen, proxies, _usual_beta(recipe) if beta is None else beta, epsilon)
     picks = {
         one: judge.candidates[max(found, key=lambda at: found[at])] for one, found in scores.items()
     }
@@ -148,6 +150,10 @@ def select_codec(
 
 def _usual(recipe: Recipe) -> tuple[str, ...]:
     return DEFAULT_CANDIDATES if recipe.frozen_backbone is None else EMBEDDING_CANDIDATES
+
+
+def _usual_beta(recipe: Recipe) -> float:
+    return DEFAULT_BETA if recipe.frozen_backbone is None else FROZEN_BETA
 
 
 def _view(recipe: Recipe, folder: Path) -> View:
