@@ -98,6 +98,8 @@ COMMANDS = {
     "depth-from-rgb": "python examples/depth_from_rgb.py --seeds 3",
     "latents": "python examples/train_on_latents.py --data {data}/tiny_imagenet40",
     "machine-path": "python -m benchmarks.machine_path",
+    "machine-path-transfer": "python -m benchmarks.machine_path --parts transfer",
+    "machine-path-terms": "python -m benchmarks.machine_path_terms --steps 100",
     "mpa": "python -m benchmarks.mpa --out {out}/mpa.json",
     "feature-adapters": "python -m benchmarks.feature_adapters --steps 150 "
     "--work {out}/feature-adapters --out {out}/feature_adapters.json",

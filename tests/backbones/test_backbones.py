@@ -13,7 +13,7 @@ from torch import nn
 from dsc import _plugins
 from dsc._backbones import registry
 from dsc._backbones.base import Backbone, Layer
-from dsc._backbones.efficientnet import SameConv
+from dsc._backbones.efficientnet import DEPTHS, SameConv, _blocks
 from dsc._backbones.pictures import prepare
 from dsc._backbones.registry import backbone_names, load_backbone, load_extractor
 from dsc._backbones.staged import StagedBackbone
@@ -71,6 +71,31 @@ def test_padding_is_the_same_at_any_size(size: int, kernel: int, stride: int) ->
         -(-size // stride),
         -(-(size + 4) // stride),
     )
+
+
+@pytest.mark.parametrize(("size", "before", "behind"), [(8, 0, 1), (9, 1, 1)])
+def test_strides_give_the_same_with_gradients_as_without(
+    size: int, before: int, behind: int
+) -> None:
+    torch.manual_seed(0)
+    conv = SameConv(4, 4, 3, 2, groups=4).requires_grad_(False)
+    x = torch.rand(2, 4, size, size, requires_grad=True)
+    padded = torch.nn.functional.pad(x, (before, behind) * 2)
+    strided = torch.nn.functional.conv2d(padded, conv.weight, conv.bias, 2, groups=4)
+    weights = torch.rand_like(strided)
+    (wanted,) = torch.autograd.grad((strided * weights).sum(), x)
+    found = conv(x)
+    (gradient,) = torch.autograd.grad((found * weights).sum(), x)
+    assert torch.allclose(found, conv(x.detach()), atol=1e-6)
+    assert torch.allclose(gradient, wanted, atol=1e-6)
+
+
+def test_a_deeper_lite_has_more_blocks_of_the_same_layers() -> None:
+    lite0, lite1 = ([layer for layer, _ in _blocks(depths)] for depths in DEPTHS.values())
+    assert (len(lite0), len(lite1)) == (16, 21)
+    assert {(one.channels, one.stride) for one in lite0} == {
+        (one.channels, one.stride) for one in lite1
+    }
 
 
 def test_a_picture_of_its_own_size_is_filled_up_with_its_border() -> None:

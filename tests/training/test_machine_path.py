@@ -55,7 +55,7 @@ def test_training_takes_off_what_the_network_minds() -> None:
     wanted = np.repeat(np.repeat(rng.integers(30, 220, (8, 20, 20, 3)), 8, 1), 8, 2)
     decoded = (wanted * 0.8 + 20).astype(np.uint8)  # less contrast
     examples = CodedPictures(wanted.astype(np.uint8), decoded, np.full(8, 50, np.uint8))
-    network = load_network(learn(examples, 60), KIND)
+    network = load_network(learn(examples, 200), KIND)
     corrected = restore(network, decoded, examples.quantiser)
 
     def loss(pictures: Array) -> float:
