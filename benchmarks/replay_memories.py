@@ -30,19 +30,16 @@ from dsc._replay.experiment.sweep import sweep
 from dsc._replay.learners.base import Recipe
 
 BACKBONE = "efficientnet-lite0"
-PICTURES = ("av1-small:20", "av1-small:40")
-EMBEDDINGS = ("embedding:20", "embedding:30", "embedding:40", "embedding:60")
-MIXTURES = ("embedding:20+10%av1-small:20", "embedding:40+10%av1-small:20",
-            "embedding:40+2%av1-small:20")  # fmt: skip
-FEW = ("av1-small:20", "embedding:40")
+PICTURES = ("png", "av1-small:20", "av1-small:40", "av1-small:60")
+EMBEDDINGS = ("embedding:20", "embedding:40")
+MIXTURES = ("embedding:20+10%av1-small:20",)
+FEW = ("av1-small:40", "embedding:40")
 PAID = 47_800
 """A budget that leaves 50 kB less tables of embeddings."""
 ARMS = {
-    10_000: FEW,
     20_000: FEW,
     PAID: ("embedding:40",),
     50_000: (*PICTURES, *EMBEDDINGS, *MIXTURES),
-    100_000: FEW,
     200_000: FEW,
 }
 SMOKE = {20_000: ("av1-small:20", "embedding:40", "embedding:40+10%av1-small:20")}

@@ -21,6 +21,7 @@ from dsc._replay.selection.candidates import (
     PackedExemplars,
     pack,
 )
+from dsc._replay.selection.proxies import drift_score
 from dsc.errors import UnknownCodecError, UsageError
 from tests.replay.class_pictures import make_pictures
 from tests.replay.tiny_backbone import TINY, WIDTH, register
@@ -219,6 +220,8 @@ def test_a_ladder_of_both_is_the_default_on_a_backbone(monkeypatch: pytest.Monke
     register(monkeypatch)
     found = select(recipe=ON_FEATURES, candidates=None, proxy="drift")
     assert [str(row.candidate) for row in found.rows] == list(EMBEDDING_CANDIDATES)
+    for row in found.rows:
+        assert not row.fits or row.scores["drift"] == drift_score(row.exemplars, row.drift, 2)
 
 
 @pytest.mark.parametrize(
