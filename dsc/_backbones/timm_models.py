@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from dsc._backbones.base import Layer
+from dsc._backbones.staged import INPUT, LOGITS
 from dsc._backbones.weights import hash_weights
 from dsc._extras import needing
 from dsc._schemas.extractor import EMBEDDING, Preprocessing
@@ -58,8 +59,7 @@ class TimmBackbone:
         """Return what the model's classifier sees, (B, N), of prepared pictures."""
         self._check(pictures)
         with torch.inference_mode():
-            features = self._model.forward_features(pictures)
-            return cast(Tensor, self._model.forward_head(features, pre_logits=True))
+            return cast(Tensor, Embedder(self._model)(pictures))
 
     def features(self, pictures: Tensor, layer: str) -> Tensor:
         """Return the feature maps (B, C, h, w) of prepared pictures at a layer."""
@@ -75,13 +75,15 @@ class TimmBackbone:
             return cast(Tensor, found)
 
     def tail(self, layer: str, to: str) -> nn.Module:
-        """Return the classifier, from the embedding to ``logits``: models do not part elsewhere."""
-        if (layer, to) != (EMBEDDING, "logits"):
-            raise UsageError(
-                f"backbone {self.name} goes on from {EMBEDDING} to logits only, not from {layer} "
-                f"to {to}"
-            )
-        return cast(nn.Module, self._model.get_classifier())
+        """Return all up to the embedding, or the classifier behind: models part there alone."""
+        if (layer, to) == (INPUT, EMBEDDING):
+            return Embedder(self._model)
+        if (layer, to) == (EMBEDDING, LOGITS):
+            return cast(nn.Module, self._model.get_classifier())
+        raise UsageError(
+            f"backbone {self.name} goes from {INPUT} to {EMBEDDING}, or on to {LOGITS} only, not "
+            f"from {layer} to {to}"
+        )
 
     def _check(self, pictures: Tensor) -> None:
         """Refuse a size that a model with one size for all does not take."""
@@ -91,6 +93,19 @@ class TimmBackbone:
                 f"backbone {self.name} takes pictures of {self._fixed[1]} x {self._fixed[0]} "
                 f"alone, not {size}; leave --side out"
             )
+
+
+class Embedder(nn.Module):
+    """What of a model comes before its classifier."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Return the embeddings (B, N) of prepared pictures (B, 3, H, W)."""
+        features = self.model.forward_features(pictures)
+        return cast(Tensor, self.model.forward_head(features, pre_logits=True))
 
 
 def timm_backbone(name: str) -> TimmBackbone:

@@ -8,6 +8,7 @@ import torch
 
 from dsc._backbones.base import Backbone
 from dsc._backbones.extract import extract, make_extractor
+from dsc._backbones.pictures import prepare
 from dsc._backbones.registry import load_backbone
 from dsc._backbones.timm_models import WEIGHTS
 from dsc._schemas import EMBEDDING
@@ -49,7 +50,11 @@ def test_a_convolutional_model_gives_embeddings_and_layers(weights: Path) -> Non
     maps = extract(make_extractor("timm:resnet18", "rgb", "layer3", "own"), picture())
     assert maps.shape == (256, 96 // 16, 96 // 16)
     assert found.tail(EMBEDDING, "logits")(torch.from_numpy(vector)[None]).shape == (1, 1000)
-    with pytest.raises(UsageError, match="goes on from embedding to logits only"):
+    prepared = prepare(
+        [picture()], make_extractor("timm:resnet18", "rgb", side=64).preprocessing, 32
+    )
+    assert torch.equal(found.tail("input", EMBEDDING)(prepared)[0], torch.from_numpy(vector))
+    with pytest.raises(UsageError, match="to embedding, or on to logits only, not from layer3"):
         found.tail("layer3", "logits")
     with pytest.raises(UsageError, match="no feature maps 'top'; it has act1"):
         found.features(torch.zeros(1, 3, 64, 64), "top")

@@ -11,6 +11,7 @@ import pytest
 from dsc._replay.buffer.buffer import ReplayBuffer
 from tests.cli.conftest import Command
 from tests.replay.class_pictures import make_pictures, write_folder
+from tests.replay.tiny_backbone import TINY, register
 
 QUICK = ("--epochs", 1, "--batch", 8, "--seeds", "0,1", "--budget", "2kB", "--increment", 2)
 
@@ -132,6 +133,14 @@ def test_a_sweep_in_a_file_is_run_with_other_options(
         (("--data", "PICTURES", "--increment", 2, "--quality", "high"), "whole numbers"),
         (("--data", "PICTURES", "--increment", 2, "--network", "vgg"), "resnet8"),
         (("--data", "PICTURES", "--increment", 2, "--evaluate", "never"), "evaluate"),
+        (("--data", "PICTURES", "--increment", 2, "--backbone", "vgg"), "efficientnet-lite0"),
+        (("--data", "PICTURES", "--increment", 2, "--learner", "ridge"), "by --backbone"),
+        (("--data", "PICTURES", "--increment", 2, "--tune", "full"), "by --backbone"),
+        (("--data", "PICTURES", "--increment", 2, "--tune", "half"), "tune"),
+        (
+            ("--data", "PICTURES", "--increment", 2, "--network", "resnet8", "--backbone", "vgg"),
+            "give one of them",
+        ),
         (("--data", "PICTURES", "--increment", 2, "--device", "tpu"), "no such device"),
         (("--data", "PICTURES", "--increment", 2, "--gpus-per-run", 0.5), "--device cuda"),
         (("--data", "PICTURES", "--increment", 2, "--workers", 2, "--address", "auto"), "one of"),
@@ -145,6 +154,43 @@ def test_what_cannot_be_run_is_refused_with_what_to_do(
     assert ran.code == 2, ran.err
     assert any(word in ran.err for word in message.split("|")), ran.err
     assert "fault of dsc" not in ran.err
+
+
+def test_learners_on_a_backbone_share_its_features_and_need_no_budget_without_exemplars(
+    dsc: Command, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(monkeypatch)
+    words = ("--data", pictures, "--increment", 2, "--seeds", 0, "--backbone", TINY)
+    words = (*words, "--backbone-side", 16, "--cache", tmp_path / "cache")
+    ran = dsc("replay", "run", *words, "--learner", "ridge", "--out", tmp_path / "ridge", "--json")
+    assert ran.code == 0, ran.err
+    (row,) = ran.json()["rows"]
+    assert (row["arm"], row["budget"], row["exemplars"]) == ("none", 0, 0)
+    assert row["bytes"] > 0
+    before = sorted((tmp_path / "cache").rglob("*.npy"))
+    assert before
+    both = ("--learner", "simple-cil,er", "--budget", "2kB,3kB", "--codec", "raw")
+    ran = dsc("replay", "run", *words, *both, "--out", tmp_path / "both", "--json")
+    assert ran.code == 0, ran.err
+    assert [row["arm"] for row in ran.json()["rows"]] == ["none", "raw", "raw"]
+    assert sorted((tmp_path / "cache").rglob("*.npy")) == before
+    assert not (tmp_path / "both" / "features").exists()
+
+
+def test_pictures_of_different_sizes_are_resized_for_a_backbone_and_refused_without(
+    dsc: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(monkeypatch)
+    for side in (12, 20):
+        write_folder(tmp_path / "mixed", make_pictures(classes=2, per_class=side, side=side))
+    words = ("replay", "run", "--data", tmp_path / "mixed", "--increment", 1, "--seeds", 0)
+    write_folder(tmp_path / "mixed", make_pictures(classes=2, per_class=12, side=12))
+    refused = dsc(*words, "--budget", "2kB", "--epochs", 1, "--out", tmp_path / "refused")
+    assert refused.code != 0
+    assert "resize all" in refused.err
+    backbone = ("--backbone", TINY, "--backbone-side", 16, "--learner", "ridge")
+    ran = dsc(*words, *backbone, "--out", tmp_path / "out")
+    assert ran.code == 0, ran.err
 
 
 def test_inspect_tells_classes_codecs_and_bytes_by_part(dsc: Command, memory: Path) -> None:

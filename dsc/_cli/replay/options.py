@@ -150,7 +150,7 @@ class LearningOptions(OptionGroup):
         str | None,
         typer.Option(
             help="er, er-ace, derpp, icarl, gdumb, wa; without exemplars, on a backbone: "
-            "simple-cil, ridge. With commas for several. Default: er-ace.",
+            "simple-cil, ridge, ranpac. With commas for several. Default: er-ace.",
             metavar="NAMES",
         ),
     ] = None

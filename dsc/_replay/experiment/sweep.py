@@ -40,7 +40,7 @@ from dsc._replay.experiment.run import (
     run,
 )
 from dsc._replay.learners.pretrained import weights_sha256
-from dsc._replay.scenario.images import LabelledImages, load_split
+from dsc._replay.scenario.images import LabelledImages, MixedSizesError, load_split
 from dsc._storage.files.atomic import atomic_write, rename
 from dsc.errors import CorruptArchiveError, RunClaimedError, UsageError
 
@@ -142,7 +142,8 @@ def compute(
         When another process computes it and `wait` is false.
     """
     path, work = result_path(config, out), work_path(config, out)
-    train, test, sha256 = load_data(config.data.to_json())
+    side = None if config.recipe.backbone is None else config.recipe.backbone_side
+    train, test, sha256 = load_data(config.data.to_json(), side)
     features = Path(out) / FEATURES if features is None else features
     if not path.exists():
         with claim(work, wait):
@@ -197,16 +198,28 @@ def write_tables(results: Sequence[ResultRow], out: str | Path) -> list[Path]:
 
 
 @lru_cache(maxsize=2)
-def load_data(data: str) -> tuple[LabelledImages, LabelledImages, str]:
-    """Load what a `DataConfig` in JSON names; the runs of a sweep share it."""
+def load_data(data: str, side: int | None = None) -> tuple[LabelledImages, LabelledImages, str]:
+    """Load what a `DataConfig` in JSON names; the runs of a sweep share it.
+
+    Parameters
+    ----------
+    side
+        Of a backbone, which pictures of different sizes are resized to; None: they are refused.
+    """
     config = DataConfig.from_json(data)
-    train, test = load_split(
-        config.place,
-        config.test,
-        classes=config.classes,
-        per_class=config.per_class,
-        size=config.size,
-    )
+
+    def load(size: int | None) -> tuple[LabelledImages, LabelledImages]:
+        return load_split(
+            config.place, config.test, classes=config.classes, per_class=config.per_class,
+            size=size,
+        )  # fmt: skip
+
+    try:
+        train, test = load(config.size)
+    except MixedSizesError:
+        if side is None:
+            raise
+        train, test = load(side)
     return train, test, data_sha256(train, test)
 
 

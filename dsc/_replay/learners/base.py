@@ -62,6 +62,8 @@ class Recipe(Schema):
     tune
         ``frozen``: the learner is shown the backbone's features, which never change. ``full``: the
         backbone is trained with its head, end to end.
+    random_features
+        Of RanPAC; 10,000 in its paper. Time grows with their cube, memory with their square.
     """
 
     network: str = "resnet8"
@@ -79,6 +81,7 @@ class Recipe(Schema):
     backbone: str | None = Field(default=None, min_length=1)
     backbone_side: int = Field(default=128, ge=8, le=8192)
     tune: Literal["frozen", "full"] = "frozen"
+    random_features: int = Field(default=2000, ge=1)
 
     @property
     def frozen_backbone(self) -> str | None:

@@ -17,6 +17,7 @@ LEARNERS = {
     "wa": "dsc._replay.learners.wa:WeightAligning",
     "simple-cil": "dsc._replay.learners.simple_cil:SimpleCil",
     "ridge": "dsc._replay.learners.ridge:Ridge",
+    "ranpac": "dsc._replay.learners.ranpac:RanPac",
 }
 
 

@@ -38,6 +38,10 @@ Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 
 
+class MixedSizesError(SampleError):
+    """Pictures of a set have sizes of their own, and no one size was asked for."""
+
+
 @dataclass(frozen=True, eq=False)
 class LabelledImages:
     """Images of one size with a class each.
@@ -196,7 +200,7 @@ def load_images(
     SourceNotFoundError
         When there is nothing of the kind.
     SampleError
-        When a file is damaged or its size is not that of the others.
+        When a file is damaged; `MixedSizesError` when its size is not that of the others.
     UsageError
         When a class that was asked for has no images, a picture is of a format that dsc does not
         read, or ``train`` and ``test`` are where classes should be.
@@ -271,7 +275,7 @@ def _stacked(pictures: Iterable[Images], where: Sequence[str]) -> Images:
             found = np.empty((len(where), *picture.shape), np.uint8)
         if picture.shape != found.shape[1:]:
             sizes = [f"{shape[1]}x{shape[0]}" for shape in (picture.shape, found.shape[1:])]
-            raise SampleError(
+            raise MixedSizesError(
                 f"{name}: {sizes[0]} pixels, {where[0]} has {sizes[1]}; resize all with size=64 "
                 "(--image-size 64)"
             )

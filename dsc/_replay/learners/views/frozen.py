@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dsc._backbones.extract import extract, make_extractor, shape_of
+from dsc._backbones.extract import extract, make_extractor, shape_of, stride_of
+from dsc._backbones.registry import load_extractor
 from dsc._replay.learners.views.base import Rows
 from dsc._replay.learners.views.store import FeatureStore, picture_key
 from dsc._replay.scenario.images import Images
@@ -68,6 +69,7 @@ class FrozenView:
         CorruptArchiveError
             When a file of features is damaged.
         """
+        self._check_sizes(images)
         keys = [picture_key(image) for image in images]
         rows = np.empty((len(keys), *self.shape), self.dtype)
         missing = self._store.read(keys, rows)
@@ -77,6 +79,17 @@ class FrozenView:
                 self._store.add([keys[at] for at in some], self._compute(images, some))
             self._store.read(keys, rows)
         return rows
+
+    def _check_sizes(self, images: Images) -> None:
+        stride = stride_of(load_extractor(self.extractor))
+        for image in images:
+            height, width = image.shape[:2]
+            if min(height, width) < stride:
+                side = self.extractor.preprocessing.side
+                raise UsageError(
+                    f"images of {width} x {height} pixels, and {self.extractor.backbone} takes "
+                    f"none below {stride}: resize all with size={side} (--image-size {side})"
+                )
 
     def _compute(self, images: Images, some: Sequence[int]) -> Rows:
         with np.errstate(over="ignore"):  # what a float16 does not hold is told below

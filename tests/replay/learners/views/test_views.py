@@ -67,6 +67,11 @@ def test_a_picture_is_computed_once_whatever_order_and_process_it_comes_in(
     assert (again[:5] == twice[5:]).all()
 
 
+def test_pictures_below_the_stride_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"images of 3 x 12 pixels.* below 4: .*--image-size 16"):
+        FrozenView(TINY, 16, tmp_path).of(PICTURES[:, :, :3])
+
+
 def test_what_another_process_adds_is_found(tmp_path: Path, computed: list[Any]) -> None:
     first, second = FrozenView(TINY, 16, tmp_path), FrozenView(TINY, 16, tmp_path)
     first.of(PICTURES[:2])
