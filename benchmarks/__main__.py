@@ -111,6 +111,9 @@ COMMANDS = {
     "replay-buffer": "python -m benchmarks.replay_buffer",
     "replay-select": "python -m benchmarks.replay_select {out}/replay-results",
     "replay-options": "python -m benchmarks.replay_options --out {out}/replay-results",
+    "class-incremental": "python -m benchmarks.class_incremental --out {out}/class-incremental",
+    "class-incremental-b50": "python -m benchmarks.class_incremental --protocol cifar100-b50-10 "
+    "--out {out}/class-incremental",
     "embeddings": "python -m benchmarks.embeddings",
     "keeps-learning": "python -m benchmarks.keeps_learning {data}/cifar100 --steps 100 --batch 32 "
     "--lr 5e-4",

@@ -153,7 +153,11 @@ def chosen(settings: Sequence[Setting], sets: str | None, budgets: str | None) -
 
 
 def run_all(
-    runs: Sequence[RunConfig], out: Path, processes: int, minutes: float | None
+    runs: Sequence[RunConfig],
+    out: Path,
+    processes: int,
+    minutes: float | None,
+    features: Path | None = None,
 ) -> dict[str, ResultRow]:
     """Compute runs side by side; write the tables as each ends; return results by id."""
     began, found = time.monotonic(), {}
@@ -161,7 +165,7 @@ def run_all(
     deadline = None if minutes is None else time.time() + 60 * minutes
     pool = ProcessPoolExecutor(processes, context, torch.set_num_threads, (1,))
     try:
-        waiting = {pool.submit(one_run, run, out, deadline): run for run in runs}
+        waiting = {pool.submit(one_run, run, out, deadline, features): run for run in runs}
         for future in as_completed(waiting):
             row = future.result()
             if row is None:
@@ -179,12 +183,14 @@ def run_all(
     return found
 
 
-def one_run(run: RunConfig, out: Path, deadline: float | None) -> ResultRow | None:
+def one_run(
+    run: RunConfig, out: Path, deadline: float | None, features: Path | None
+) -> ResultRow | None:
     """Compute a run in a process of its own; None when there is no time for it any more."""
     finished = (out / RUNS / f"{run.id}.json").exists()
     if deadline is not None and time.time() > deadline and not finished:
         return None
-    return compute(run, out)
+    return compute(run, out, features=features)
 
 
 def report(plans: dict[Setting, list[RunConfig]], results: dict[str, ResultRow], out: Path) -> str:

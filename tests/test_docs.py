@@ -32,6 +32,7 @@ RUN_BY = {
     "docs/streaming.md": "tests/examples/test_guide.py",
     "docs/training_without_pixels.md": "tests/examples/test_without_pixels.py",
     "docs/replay.md": "tests/replay/buffer/test_replay_doc.py",
+    "docs/class_incremental.md": "tests/replay/learners/test_class_incremental_doc.py",
     "docs/replay_select.md": "tests/replay/selection/test_selection_doc.py",
     "docs/codec_that_keeps_learning.md": "tests/replay/experiment/test_keeps_learning_doc.py",
     "docs/avalanche.md": "tests/replay/avalanche/test_avalanche.py",
