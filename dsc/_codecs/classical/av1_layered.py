@@ -10,12 +10,10 @@ Each task has two streams. ``TASK.0`` decodes by itself to a map of ⌈H/4⌉×�
     TASK.1   u8   tag           of the whole picture
              ...  the whole picture
 
-The two are coded independently: beside one picture of `av1` they take 3 to 8 % more. A second level
-that is a residual to the coarse picture, enlarged by the filter of least squares, takes 10 to 23 %
-more at equal PSNR (``python -m benchmarks.layers``). AV1's own spatial layers, in which the whole
-picture is predicted from the coarse one through scaled references, gain nothing either: libaom
-spends more on what an inter frame does not predict than on the same in a key frame, and four times
-enlarged the coarse picture predicts little.
+The two are coded independently. At equal PSNR, beside one picture of `av1`, a residual to the
+coarse picture (enlarged by the filter of least squares) takes more bytes in all, in every row of
+``python -m benchmarks.layers``. A spatial layer of AV1, predicted from the coarse picture by scaled
+references, took more as well on the one picture that was tried.
 """
 
 from collections.abc import Mapping, Sequence
