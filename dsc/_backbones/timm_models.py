@@ -33,12 +33,17 @@ class TimmBackbone:
         With the prefix.
     model
         With its weights.
+
+    Attributes
+    ----------
+    model
+        The same, frozen.
     """
 
     def __init__(self, name: str, model: Any) -> None:
         self.name = name
         self.weights_sha256 = hash_weights(model.state_dict())
-        self._model = model.eval().requires_grad_(False)
+        self.model = model.eval().requires_grad_(False)
         config = model.pretrained_cfg
         height, width = config["input_size"][1:]
         self._fixed = (height, width) if config.get("fixed_input_size") else None
@@ -59,7 +64,7 @@ class TimmBackbone:
         """Return what the model's classifier sees, (B, N), of prepared pictures."""
         self._check(pictures)
         with torch.inference_mode():
-            return cast(Tensor, Embedder(self._model)(pictures))
+            return cast(Tensor, Embedder(self.model)(pictures))
 
     def features(self, pictures: Tensor, layer: str) -> Tensor:
         """Return the feature maps (B, C, h, w) of prepared pictures at a layer."""
@@ -69,7 +74,7 @@ class TimmBackbone:
             raise UsageError(f"backbone {self.name} has no feature maps {layer!r}; it has {listed}")
         self._check(pictures)
         with torch.inference_mode():
-            (found,) = self._model.forward_intermediates(
+            (found,) = self.model.forward_intermediates(
                 pictures, indices=[names.index(layer)], intermediates_only=True, output_fmt="NCHW"
             )
             return cast(Tensor, found)
@@ -77,9 +82,9 @@ class TimmBackbone:
     def tail(self, layer: str, to: str) -> nn.Module:
         """Return all up to the embedding, or the classifier behind: models part there alone."""
         if (layer, to) == (INPUT, EMBEDDING):
-            return Embedder(self._model)
+            return Embedder(self.model)
         if (layer, to) == (EMBEDDING, LOGITS):
-            return cast(nn.Module, self._model.get_classifier())
+            return cast(nn.Module, self.model.get_classifier())
         raise UsageError(
             f"backbone {self.name} goes from {INPUT} to {EMBEDDING}, or on to {LOGITS} only, not "
             f"from {layer} to {to}"

@@ -23,9 +23,12 @@ def tiny_backbone(seed: int = 0) -> StagedBackbone:
                 nn.Conv2d(8, WIDTH, 3, 1, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
             ),
         }
+        middle = nn.Conv2d(8, 8, 1)
+        nn.init.dirac_(middle.weight)
+    stages = {"stem": stages["stem"], "middle": nn.Sequential(middle, nn.ReLU()), **stages}
     weights = nn.ModuleDict(stages).state_dict()
     scale = Preprocessing(side=16, mean=(127.0,) * 3, std=(64.0,) * 3)
-    layers = [Layer("stem", 8, STRIDE)]
+    layers = [Layer("stem", 8, STRIDE), Layer("middle", 8, STRIDE)]
     return StagedBackbone(TINY, hash_weights(weights), scale, stages, layers, WIDTH)
 
 

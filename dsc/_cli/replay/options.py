@@ -150,7 +150,8 @@ class LearningOptions(OptionGroup):
         str | None,
         typer.Option(
             help="er, er-ace, derpp, icarl, gdumb, wa; without exemplars, on a backbone: "
-            "simple-cil, ridge, ranpac. With commas for several. Default: er-ace.",
+            "simple-cil, ridge, ranpac, cl-lora, adapted-ridge, sequential-lora. With commas for "
+            "several. Default: er-ace.",
             metavar="NAMES",
         ),
     ] = None
@@ -186,6 +187,22 @@ class LearningOptions(OptionGroup):
         typer.Option(
             help="Train a head on the backbone's features, or the backbone too. Default: frozen.",
             metavar="frozen|full",
+        ),
+    ] = None
+    rank: Annotated[
+        int | None,
+        typer.Option(help="Of CL-LoRA's adapters. Default: 8.", min=1, metavar="N"),
+    ] = None
+    adapter_lr: Annotated[
+        float | None,
+        typer.Option(help="Learning rate of adapters. Default: 0.001.", min=0, metavar="X"),
+    ] = None
+    without: Annotated[
+        str | None,
+        typer.Option(
+            help="Parts that CL-LoRA is to do without: shared, specific, distillation, "
+            "reassignment, block-weights, orthogonality; with commas for several.",
+            metavar="NAMES",
         ),
     ] = None
     epochs: Annotated[

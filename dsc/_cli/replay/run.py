@@ -86,7 +86,8 @@ def _asked(data: DataOptions, memory: MemoryOptions, learning: LearningOptions) 
     recipe = given(
         network=learning.network, epochs=learning.epochs, steps=learning.steps,
         batch=learning.batch, lr=learning.lr, cutmix=learning.cutmix, backbone=learning.backbone,
-        backbone_side=learning.backbone_side, tune=learning.tune,
+        backbone_side=learning.backbone_side, tune=learning.tune, rank=learning.rank,
+        adapter_lr=learning.adapter_lr, without=words(learning.without),
     )  # fmt: skip
     asked = {
         "data": given(

@@ -138,7 +138,7 @@ class _Run:
         side = min(train.images.shape[1:3])
         made = learner_class(config.learner)
         made.check(config.recipe)
-        self.view = _view(config.recipe, made.layer, place)
+        self.view = _view(config.recipe, made.shown_layer(config.recipe), place)
         self.embeds = _embeds(config, self.view, place)
         self.embedded = None if self.embeds is None else task_of(self.embeds.extractor)
         self.learner: Learner = made(
@@ -328,9 +328,9 @@ class _Run:
         }
 
 
-def _view(recipe: Recipe, layer: str, place: RunPlace) -> View:
+def _view(recipe: Recipe, layer: str | None, place: RunPlace) -> View:
     """Return what a run's learner is shown of pictures."""
-    if recipe.frozen_backbone is None:
+    if recipe.frozen_backbone is None or layer is None:
         return PixelView()
     folder = place.work / FEATURES if place.features is None else place.features
     return FrozenView(recipe.frozen_backbone, recipe.backbone_side, folder, layer)

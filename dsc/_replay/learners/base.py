@@ -29,6 +29,9 @@ _ALWAYS_WRITTEN = frozenset({
     "network", "epochs", "first_epochs", "steps", "batch", "lr", "momentum", "weight_decay",
     "temperature", "alpha", "beta", "cutmix",
 })  # fmt: skip
+AdapterPart = Literal[
+    "shared", "specific", "distillation", "reassignment", "block-weights", "orthogonality"
+]
 
 
 class Recipe(Schema):
@@ -64,6 +67,13 @@ class Recipe(Schema):
         backbone is trained with its head, end to end.
     random_features
         Of RanPAC; 10,000 in its paper. Time grows with their cube, memory with their square.
+    rank, adapter_lr
+        Of the low-rank adapters on a backbone, and Adam's learning rate for them; it falls as that
+        of SGD does.
+    without
+        Parts that CL-LoRA is to do without: all ``shared`` or all ``specific`` adapters, the
+        ``distillation`` of the shared ones or the ``reassignment`` of its gradient,
+        ``block-weights`` or their ``orthogonality``.
     """
 
     network: str = "resnet8"
@@ -82,6 +92,9 @@ class Recipe(Schema):
     backbone_side: int = Field(default=128, ge=8, le=8192)
     tune: Literal["frozen", "full"] = "frozen"
     random_features: int = Field(default=2000, ge=1)
+    rank: int = Field(default=8, ge=1)
+    adapter_lr: float = Field(default=1e-3, ge=0)
+    without: tuple[AdapterPart, ...] = ()
 
     @property
     def frozen_backbone(self) -> str | None:
@@ -96,7 +109,7 @@ class Recipe(Schema):
         return {
             name: value
             for name, value in written.items()
-            if name in _ALWAYS_WRITTEN or value != defaults[name]
+            if name in _ALWAYS_WRITTEN or getattr(self, name) != defaults[name]
         }
 
 
@@ -122,8 +135,6 @@ class Learner(ABC):
     """The buffer's policy, unless another is asked for."""
     exemplar_free: ClassVar[bool] = False
     """Whether it keeps no exemplars: then there is no buffer, and no budget."""
-    layer: ClassVar[str] = EMBEDDING
-    """Where the features of a frozen backbone are taken that it is shown."""
     fills_first: ClassVar[bool] = False
     """Whether the buffer takes an increment's images in before the increment is trained."""
     from_buffer_alone: ClassVar[bool] = False
@@ -137,6 +148,11 @@ class Learner(ABC):
         self.classes, self.side = classes, side
         self.recipe, self.seed, self.device = recipe, seed, torch.device(device)
         self.increment_index = self.first = self.seen = 0
+
+    @classmethod
+    def shown_layer(cls, recipe: Recipe) -> str | None:
+        """Return where the features of a backbone are taken that it is shown; None for pixels."""
+        return EMBEDDING if recipe.frozen_backbone else None
 
     @classmethod
     def check(cls, recipe: Recipe) -> None:

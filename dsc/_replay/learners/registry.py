@@ -18,6 +18,9 @@ LEARNERS = {
     "simple-cil": "dsc._replay.learners.simple_cil:SimpleCil",
     "ridge": "dsc._replay.learners.ridge:Ridge",
     "ranpac": "dsc._replay.learners.ranpac:RanPac",
+    "cl-lora": "dsc._replay.learners.cl_lora.learner:ClLora",
+    "adapted-ridge": "dsc._replay.learners.cl_lora.adapted_ridge:AdaptedRidge",
+    "sequential-lora": "dsc._replay.learners.cl_lora.sequential:SequentialLora",
 }
 
 
