@@ -76,8 +76,8 @@ class AdaptedNetwork(nn.Module):
     def nbytes(self) -> int:
         """Bytes of all that it keeps beside the frozen network."""
         adapters = {self.shared, *(task.adapters for task in self.tasks)}  # each once
-        own = [one for task in self.tasks for one in (task.weights, task.means)]
-        return sum(one.nbytes for one in (*adapters, *own))
+        own = sum(task.weights.nbytes + task.means.nbytes for task in self.tasks)
+        return own + sum(one.nbytes for one in adapters)
 
 
 def _parts(rows: Rows) -> list[Rows]:

@@ -2,8 +2,10 @@
 
 import torch
 
-from dsc._backbones.registry import TIMM, load_backbone
+from dsc._backbones.registry import load_backbone
+from dsc._backbones.timm_models import TimmBackbone
 from dsc._replay.learners.cl_lora.convolutional import convolutional_trunk, parting_layers
+from dsc._replay.learners.cl_lora.transformer import transformer_trunk
 from dsc._replay.learners.cl_lora.trunk import Trunk
 
 
@@ -25,9 +27,7 @@ def make_trunk(backbone: str, side: int, device: torch.device) -> Trunk:
         When what the backbone needs is not installed.
     """
     loaded = load_backbone(backbone)
-    if backbone.startswith(TIMM):
-        from dsc._replay.learners.cl_lora.transformer import transformer_trunk
-
+    if isinstance(loaded, TimmBackbone):
         return transformer_trunk(loaded, side, device)
     return convolutional_trunk(loaded, device)
 
@@ -40,4 +40,5 @@ def shown_layer(backbone: str) -> str | None:
     UsageError
         When there is no such backbone, or adapters have no place on it.
     """
-    return None if backbone.startswith(TIMM) else parting_layers(load_backbone(backbone))[0]
+    loaded = load_backbone(backbone)
+    return None if isinstance(loaded, TimmBackbone) else parting_layers(loaded)[0]
