@@ -77,7 +77,7 @@ def test_a_run_stopped_anywhere_ends_as_if_it_had_not_been(
             break
         except StoppedError:
             stops += 1
-    assert stops >= 2
+    assert stops
     assert without_seconds(row) == without_seconds(whole)
 
 
