@@ -110,6 +110,8 @@ COMMANDS = {
     "replay-memories": "python -m benchmarks.replay_memories --out {out}/memories",
     "replay-buffer": "python -m benchmarks.replay_buffer",
     "replay-select": "python -m benchmarks.replay_select {out}/replay-results",
+    "cl-lora": "python -m benchmarks.cl_lora --out {out}/cl-lora",
+    "adapter-inference": "python -m benchmarks.adapter_inference",
     "replay-options": "python -m benchmarks.replay_options --out {out}/replay-results",
     "class-incremental": "python -m benchmarks.class_incremental --out {out}/class-incremental",
     "class-incremental-b50": "python -m benchmarks.class_incremental --protocol cifar100-b50-10 "
