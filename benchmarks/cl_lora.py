@@ -79,8 +79,7 @@ COMPARISONS = {
         (
             Arm("sequential LoRA", "sequential-lora", {"epochs": 4}),
             Arm("CL-LoRA", CL_LORA, {"epochs": 4}),
-            Arm("ridge, frozen features", "ridge"),
-            Arm("ridge, features adapted to the first step", "adapted-ridge", {"epochs": 5}),
+            Arm("class means, frozen features", "simple-cil", {"epochs": 4}),
         ),
         seeds=5, per_class=20, increment=5, classes=50,
     ),

@@ -116,6 +116,11 @@ ROWS: dict[str, dict[str, Row]] = {
         "ridge": Row("ridge"),
         "RanPAC, 2,000 features": Row("ranpac"),
     },
+    "adapters": {
+        "ridge on features adapted to the first step": Row("adapted-ridge", recipe={"epochs": 5}),
+        "CL-LoRA": Row("cl-lora", recipe={"epochs": 3}),
+        "sequential LoRA": Row("sequential-lora", recipe={"epochs": 3}),
+    },
     "pictures": {
         f"ER-ACE, {budget} of {codec}": Row("er-ace", budget, codec, HEAD)
         for budget, codec in (

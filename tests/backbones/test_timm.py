@@ -70,7 +70,7 @@ def test_a_transformer_takes_pictures_of_its_size_alone(weights: Path) -> None:
 
 def test_weights_are_known_by_their_values_not_by_their_file(weights: Path) -> None:
     before = load_backbone("timm:resnet18").weights_sha256
-    state = torch.nn.Module.state_dict(load_backbone("timm:resnet18")._model)  # type: ignore[attr-defined]
+    state = torch.nn.Module.state_dict(load_backbone("timm:resnet18").model)  # type: ignore[attr-defined]
     (weights / "resnet18.safetensors").unlink()
     torch.save(state, weights / "resnet18.pth")
     load_backbone.cache_clear()
