@@ -159,7 +159,8 @@ def main(words: Sequence[str] | None = None) -> None:
         for name, row in rows.items()
     }
     cache = args.cache or args.out / "features"
-    layers = sorted({learner_class(row.learner).layer for row in rows.values()})
+    shown = {learner_class(row.learner).shown_layer(recipe) for row in rows.values()}
+    layers = sorted(layer for layer in shown if layer is not None)
     took = compute_features(protocol.data(args.data), recipe, layers, cache, args.processes)
     # all rows of a seed before the next one: whenever it is stopped, there are whole seeds
     runs = [run for several in zip(*plans.values(), strict=True) for run in several]

@@ -44,5 +44,5 @@ def test_every_protocol_and_row_is_a_run_that_can_be(
 
 
 def test_unknown_rows_are_refused_with_those_there_are() -> None:
-    with pytest.raises(SystemExit, match="there are exemplar-free, pictures"):
+    with pytest.raises(SystemExit, match="there are exemplar-free, adapters, pictures"):
         class_incremental.chosen("best")
