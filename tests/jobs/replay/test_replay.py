@@ -113,9 +113,14 @@ def killed_at_checkpoints(place: Workplace, config: RunConfig) -> ResultRow:
     """Compute a run in a process that dies as soon as one of certain checkpoints is written."""
 
     def save_and_die(
-        work: Path, config: RunConfig, data: str, done: RunProgress, state: Any
+        work: Path,
+        config: RunConfig,
+        data: str,
+        weights: str | None,
+        done: RunProgress,
+        state: Any,
     ) -> None:
-        checkpoint.save(work, config, data, done, state)
+        checkpoint.save(work, config, data, weights, done, state)
         with (place.out / f"{SAVED}-{config.id}").open("a") as log:
             log.write(f"{os.getpid()} {done.increment} {done.epoch}\n")
         if (done.increment, done.epoch) in KILL_AFTER:
@@ -296,7 +301,7 @@ def test_a_worker_that_does_not_share_the_directory_ends_the_sweep(
 
 
 def test_a_worker_with_another_dsc_is_refused(place: Path, tmp_path: Path) -> None:
-    there = Workplace(tmp_path, tmp_path, "cpu", 1, 1.0, 0.0, "", "dsc 0.0")
+    there = Workplace(tmp_path, tmp_path, "cpu", 1, 1.0, 0.0, version="dsc 0.0")
     with pytest.raises(WrongPlaceError, match=r"the sweep dsc 0\.0"):
         compute_on_worker(there, plan(place).runs()[0])
 
