@@ -1,6 +1,6 @@
 """What to keep for a head on a frozen backbone: pictures, embeddings, or a few pictures among them.
 
-    python -m benchmarks.replay_memories --out memories               # about 11 minutes, features kept
+    python -m benchmarks.replay_memories --out memories               # about 11 minutes
     python -m benchmarks.replay_memories --smoke --out memories       # see that it runs
 
 CIFAR-100 from ``$DSC_TEST_DATA``, ten steps of ten classes in an order of the seed;
