@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 from dsc._codecs.base import Array, Decoder
 from dsc._codecs.canvas import Place
 from dsc._codecs.maps.base import HEADER, NOT_DAMAGE
-from dsc._schemas import Stream, Task
+from dsc._schemas import Effort, Stream, Task
 from dsc._schemas.levels import PREFIXES
 from dsc.errors import LIST_DAMAGE, BitstreamError, UnknownTaskError
 
@@ -42,6 +42,8 @@ class LayeredCodec(ABC):
     """
 
     id: ClassVar[str]
+    effort_before: ClassVar[Effort | None] = Effort.DEFAULT
+    """What goes without saying in a configuration; see `dsc._codecs.maps.base.TaskCodec`."""
     decodes_alone: ClassVar[bool] = True
 
     def __init__(self, tasks: Sequence[Task]) -> None:
