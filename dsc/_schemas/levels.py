@@ -13,7 +13,7 @@ from dsc._schemas.group import BESIDE, GROUPED
 from dsc._schemas.manifest import Manifest
 from dsc._schemas.stream import CodecRecord, Stream, carrying_streams, required_streams
 from dsc._schemas.task import resolve_task
-from dsc.errors import UsageError
+from dsc.errors import UnknownTaskError, UsageError
 
 PREFIXES = "prefixes"  # the entry of a codec's configuration
 ALWAYS = ("residual",)  # codecs that have levels, and said nothing of it from the beginning
@@ -91,7 +91,7 @@ def left_out(
     """
     streams = manifest.streams
     found = {task: levels_of(streams, manifest.codecs, task) for task in tasks}
-    wanted = {resolve_task(name, tasks): count for name, count in levels.items() if name != EVERY}
+    wanted = {_named(name, tasks, option): n for name, n in levels.items() if name != EVERY}
     for task, count in wanted.items():
         if not found[task]:
             raise _without_levels(manifest, [task], f"{option} {task}={count}")
@@ -108,6 +108,13 @@ def left_out(
     for task in tasks:
         needed |= streams_of_levels(streams, task, wanted.get(task))
     return frozenset(required_streams(streams, tasks)) - needed
+
+
+def _named(name: str, tasks: Sequence[str], option: str) -> str:
+    try:
+        return resolve_task(name, tasks)
+    except UnknownTaskError as error:
+        raise UnknownTaskError(f"{option} {name}=...: {error}, among the tasks asked for") from None
 
 
 def streams_of_levels(streams: Sequence[Stream], task: str, count: int | None) -> frozenset[str]:

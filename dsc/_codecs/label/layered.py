@@ -18,6 +18,7 @@ LEVEL is taken unless WHOLE, in which `label-context` may choose another method,
 """
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from enum import IntEnum
 from typing import Any, ClassVar, Self
 
@@ -89,7 +90,7 @@ class LabelLayeredCodec(LayeredCodec):
 
     def at_effort(self, effort: Effort) -> Self:
         """Return this codec at an effort, which is that of `label-context`."""
-        other = type(self)(self.tasks, self._maps.weights())
+        other = copy(self)
         other._maps = self._maps.at_effort(effort)
         return other
 

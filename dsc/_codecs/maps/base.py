@@ -15,7 +15,7 @@ before a pixel is decoded.
 
 import struct
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from enum import IntEnum
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from dsc._codecs.base import Array, Sample, check_array
-from dsc._codecs.canvas import Place
+from dsc._codecs.canvas import Place, PlacedCodec
 from dsc._codecs.maps.levels import Levels
 from dsc._codecs.maps.lossy import (
     LossyHeader,
@@ -219,18 +219,8 @@ class TaskCodec(ABC):
         BitstreamError
             When a bitstream is damaged.
         """
-        for task in tasks:
-            if task not in self._task:
-                known = ", ".join(self._task)
-                raise UnknownTaskError(f"{self.id} does not code {task!r} here, only {known}")
-        return [
-            {
-                task: self.decode_sample(task, given, max_pixels, Place())
-                for task in tasks
-                if self.has(task, given)
-            }
-            for given in streams
-        ]
+        check_known(self.id, self._task, tasks)
+        return decode_each(self, streams, tasks, max_pixels)
 
     def has(self, name: str, streams: Mapping[str, bytes]) -> bool:
         """Tell whether a sample has a task."""
@@ -263,6 +253,31 @@ class TaskCodec(ABC):
             f"stream {task.name}: {len(data)} bytes are no {self.id} bitstream of this task: "
             f"{error}; {LIST_DAMAGE}"
         )
+
+
+def check_known(codec_id: str, known: Iterable[str], tasks: Iterable[str]) -> None:
+    """Raise `UnknownTaskError` where a codec does not code a task."""
+    for task in tasks:
+        if task not in known:
+            names = ", ".join(known)
+            raise UnknownTaskError(f"{codec_id} does not code {task!r} here, only {names}")
+
+
+def decode_each(
+    codec: PlacedCodec,
+    streams: Sequence[Mapping[str, bytes]],
+    tasks: Sequence[str],
+    max_pixels: int,
+) -> list[dict[str, Array]]:
+    """Decode tasks of samples one by one, those that each has."""
+    return [
+        {
+            task: codec.decode_sample(task, given, max_pixels, Place())
+            for task in tasks
+            if codec.has(task, given)
+        }
+        for given in streams
+    ]
 
 
 class ImageCodec(TaskCodec):

@@ -16,10 +16,10 @@ from typing import Any, ClassVar
 
 from dsc._codecs.base import Array, Decoder
 from dsc._codecs.canvas import Place
-from dsc._codecs.maps.base import HEADER, NOT_DAMAGE
+from dsc._codecs.maps.base import HEADER, NOT_DAMAGE, check_known, decode_each
 from dsc._schemas import Effort, Stream, Task
 from dsc._schemas.levels import PREFIXES
-from dsc.errors import LIST_DAMAGE, BitstreamError, UnknownTaskError
+from dsc.errors import LIST_DAMAGE, BitstreamError
 
 
 def coarse_stream(task: str) -> str:
@@ -103,17 +103,8 @@ class LayeredCodec(ABC):
         BitstreamError
             When a bitstream is damaged, or one that is required is not there.
         """
-        for name in tasks:
-            if name not in self._task:
-                raise UnknownTaskError(f"{self.id} codes {', '.join(self._task)}, not {name!r}")
-        return [
-            {
-                name: self.decode_sample(name, given, max_pixels, Place())
-                for name in tasks
-                if self.has(name, given)
-            }
-            for given in streams
-        ]
+        check_known(self.id, self._task, tasks)
+        return decode_each(self, streams, tasks, max_pixels)
 
     def has(self, name: str, streams: Mapping[str, bytes]) -> bool:
         """Tell whether a sample has a task."""

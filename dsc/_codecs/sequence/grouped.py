@@ -6,10 +6,9 @@ from typing import Any, ClassVar
 
 from dsc._codecs.base import Array, Sample
 from dsc._codecs.canvas import Place
-from dsc._codecs.maps.base import TaskCodec
+from dsc._codecs.maps.base import TaskCodec, check_known
 from dsc._schemas import Quality, Task
 from dsc._schemas.group import GROUPED, Lane, Linked, whole
-from dsc.errors import UnknownTaskError
 
 
 class GroupedTaskCodec(TaskCodec):
@@ -61,11 +60,9 @@ class GroupedTaskCodec(TaskCodec):
         BitstreamError
             When a bitstream is damaged, or one that it needs is not there.
         """
+        check_known(self.id, self._task, tasks)
         out: list[dict[str, Array]] = [{} for _ in streams]
         for name in tasks:
-            if name not in self._task:
-                known = ", ".join(self._task)
-                raise UnknownTaskError(f"{self.id} does not code {name!r} here, only {known}")
             payloads = {
                 number: whole(given[stream])
                 for number, given in enumerate(streams)

@@ -90,6 +90,7 @@ class SampleDecoder:
         self._nearest: dict[int, dict[str, int]] = {}  # by index in the archive
         self.missing_is_error = missing_is_error
         self._codecs = CodecSet.from_archive(archive)
+        self._coarser_codecs: dict[tuple[str, ...], CodecSet] = {}  # by the streams they lack
         self._carriers = {task.name: archive.carriers(task.name) for task in tasks}
         self.latent_tasks = latent_tasks(self._codecs, self.tasks) if as_latents else {}
         latent = {name for names in self.latent_tasks.values() for name in names}
@@ -272,7 +273,11 @@ class SampleDecoder:
     def _codecs_at(self, task: str, count: int) -> CodecSet:
         """Return codecs that take the first levels of a task."""
         gone = self._levels[task][count:]
-        return CodecSet.from_archive(self.archive.without(gone)) if gone else self._codecs
+        if not gone:
+            return self._codecs
+        if gone not in self._coarser_codecs:  # they may load a network
+            self._coarser_codecs[gone] = CodecSet.from_archive(self.archive.without(gone))
+        return self._coarser_codecs[gone]
 
     def _named(self, index: int, sample: SamplePayloads, error: BitstreamError) -> BitstreamError:
         """Decode task by task, to name the task, its files, the pack and the key."""

@@ -113,6 +113,25 @@ class Recipe(Schema):
         }
 
 
+def require_frozen_backbone(name: str, recipe: Recipe, use: str, because: str) -> None:
+    """Refuse a recipe without a backbone, or one that trains all of it.
+
+    Parameters
+    ----------
+    name
+        Of the learner.
+    use, because
+        What it does with a backbone; and why that stays as it is.
+    """
+    if recipe.backbone is None:
+        raise UsageError(
+            f"learner {name} {use} a pretrained backbone: name one by --backbone, for example "
+            "efficientnet-lite0"
+        )
+    if recipe.tune != "frozen":
+        raise UsageError(f"learner {name} {because}: leave --tune {recipe.tune} out")
+
+
 class Learner(ABC):
     """Takes increments one after the other, with a buffer beside it unless it is exemplar-free.
 

@@ -13,12 +13,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dsc._replay.learners.base import Features, Learner, Recipe
+from dsc._replay.learners.base import Features, Learner, Recipe, require_frozen_backbone
 from dsc._replay.learners.memory import ExemplarMemory
 from dsc._replay.learners.views.base import Rows
 from dsc._replay.scenario.images import Labels
 from dsc._replay.scenario.scenario import Increment
-from dsc.errors import UsageError
 
 AT_ONCE = 1024
 """Rows whose features are computed together."""
@@ -39,16 +38,8 @@ class ClosedFormLearner(Learner):
     @classmethod
     def check(cls, recipe: Recipe) -> None:
         """Refuse a recipe whose features change, or have learnt nothing."""
-        if recipe.backbone is None:
-            raise UsageError(
-                f"learner {cls.name} works on the features of a pretrained backbone: name one by "
-                "--backbone, for example efficientnet-lite0"
-            )
-        if recipe.tune != "frozen":
-            raise UsageError(
-                f"learner {cls.name} sums features that must not change: leave --tune "
-                f"{recipe.tune} out"
-            )
+        because = "sums features that must not change"
+        require_frozen_backbone(cls.name, recipe, "works on the features of", because)
 
     def begin(self, increment: Increment, buffer: ExemplarMemory) -> None:
         """Set an increment before the learner."""

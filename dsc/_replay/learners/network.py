@@ -6,6 +6,7 @@ uint8, and normalising it is part of the network. The networks are written here,
 and timm's stems are made for 224 pixels, and neither has the ResNets of CIFAR (He et al. 2016).
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -45,15 +46,15 @@ LAYOUTS = {
 }
 
 
-class Classifier(nn.Module):
+class Classifier(nn.Module, ABC):
     """Gives features of `feature_size` and, by its linear `head`, a logit for each class."""
 
     head: nn.Linear
     feature_size: int
 
+    @abstractmethod
     def features(self, images: Tensor) -> Tensor:
         """Return features (B, D) of what the learner is shown, (B, ...)."""
-        raise NotImplementedError
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (B, classes) of what the learner is shown, (B, ...)."""

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dsc._replay.learners.base import Features, Learner, Recipe
+from dsc._replay.learners.base import Features, Learner, Recipe, require_frozen_backbone
 from dsc._replay.learners.batches import generator
 from dsc._replay.learners.cl_lora.distillation import EarlyExitTeacher, early_exit_teacher
 from dsc._replay.learners.cl_lora.losses import block_orthogonality, class_means, cosine_logits
@@ -90,15 +90,7 @@ class ClLora(Learner):
     @classmethod
     def check(cls, recipe: Recipe) -> None:
         """Refuse a recipe without a backbone, or one that trains all of it."""
-        if recipe.backbone is None:
-            raise UsageError(
-                f"learner {cls.name} puts adapters on a pretrained backbone: name one by "
-                "--backbone, for example efficientnet-lite0"
-            )
-        if recipe.tune != "frozen":
-            raise UsageError(
-                f"learner {cls.name} trains adapters alone: leave --tune {recipe.tune} out"
-            )
+        require_frozen_backbone(cls.name, recipe, "puts adapters on", "trains adapters alone")
         if {"shared", "specific"} <= set(recipe.without):
             raise UsageError(f"learner {cls.name} without shared and specific adapters has none")
 
