@@ -82,17 +82,28 @@ def main() -> None:
                 print_budgets(codec, curves)
 
 
-def read_images(path: Path, count: int, side: int) -> Iterator[np.ndarray]:
-    """Yield (H, W, 3) images evenly spaced over the sorted names of a zip file or folder."""
+def read_images(path: Path, count: int, side: int | None = None) -> Iterator[np.ndarray]:
+    """Yield (H, W, 3) images evenly spaced over the sorted names of a zip file or folder.
+
+    Those whose sides are others are resized to `side`, if one is given.
+    """
+    for name, data in _files(path, count):
+        picture = READERS[Path(name).suffix](data)
+        if side is not None and picture.shape[:2] != (side, side):
+            picture = resized(picture, side)
+        yield picture
+
+
+def _files(path: Path, count: int) -> Iterator[tuple[str, bytes]]:
     if path.is_dir():
         files = sorted(found for found in path.iterdir() if found.suffix in READERS)
         for at in np.linspace(0, len(files) - 1, count).astype(int):
-            yield resized(READERS[files[at].suffix](files[at].read_bytes()), side)
+            yield files[at].name, files[at].read_bytes()
         return
     with zipfile.ZipFile(path) as file:
         names = sorted(name for name in file.namelist() if Path(name).suffix in READERS)
         for at in np.linspace(0, len(names) - 1, count).astype(int):
-            yield READERS[Path(names[at]).suffix](file.read(names[at]))
+            yield names[at], file.read(names[at])
 
 
 def resized(picture: np.ndarray, side: int) -> np.ndarray:
