@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 
 import dsc
 from dsc._codecs.base import Codec
+from dsc._codecs.label import layered
 from dsc._codecs.label.layered import LabelLayeredCodec, Tag
+from dsc._codecs.label.scan import END
 from dsc._codecs.registry import codec_from_config, make_codec
 from dsc._schemas import Effort, Quality, Task
 from dsc.errors import BitstreamError, CodecError
@@ -131,6 +133,24 @@ def test_a_level_that_is_not_there_is_damage() -> None:
             codec.decode_batch([left], [LABEL.name], 1 << 20)
 
 
+def test_streams_of_two_ways_of_coding_are_damage() -> None:
+    blobby = encode(LABEL, blobs(40, 60, 9).astype(np.uint8))
+    noisy = encode(LABEL, np.random.default_rng(0).integers(0, 256, (40, 60)).astype(np.uint8))
+    coarse, fine = f"{LABEL.name}.0", f"{LABEL.name}.1"
+    assert blobby[fine][0] != noisy[fine][0]
+    for one, other in ((blobby, noisy), (noisy, blobby)):
+        with pytest.raises(BitstreamError, match="the streams are not of one map"):
+            decode(LABEL, {coarse: one[coarse], fine: other[fine]})
+
+
+def test_words_without_their_end_are_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layered, "END", END ^ 1)
+    streams = encode(LABEL, blobs(40, 60, 9).astype(np.uint8))
+    monkeypatch.undo()
+    with pytest.raises(BitstreamError, match="no mark of the end"):
+        decode(LABEL, streams)
+
+
 def test_of_too_many_pixels_nothing_is_allocated() -> None:
     streams = encode(LABEL, blobs(40, 60, 9).astype(np.uint8))
     for given_streams in (streams, first(streams)):
@@ -139,9 +159,9 @@ def test_of_too_many_pixels_nothing_is_allocated() -> None:
 
 
 def test_an_archive_has_a_coarse_map_of_every_task(tmp_path) -> None:
-    tasks = "rgb,depth,segment_semantic"
+    tasks = ("rgb", "depth_zbuffer", "segment_semantic")
     codecs = "rgb=av1-layered,depth=av1-layered,segment_semantic=label-layered"
-    call = f"compress taskonomy --views 3 --tasks {tasks} --codec {codecs}"
+    call = f"compress taskonomy --views 3 --tasks {','.join(tasks)} --codec {codecs}"
     out = tmp_path / "archive"
     assert run_dsc(*call.split(), "--out", out).code == 0
     assert run_dsc("verify", out, "--deep").code == 0
@@ -149,9 +169,15 @@ def test_an_archive_has_a_coarse_map_of_every_task(tmp_path) -> None:
     for one, other in zip(whole, coarse, strict=True):
         height, width = one["segment_semantic"].shape
         assert np.array_equal(other["segment_semantic"], one["segment_semantic"][::4, ::4])
-        assert {other[name].shape[:2] for name in tasks.split(",")} == {(height // 4, width // 4)}
+        assert {other[name].shape[:2] for name in tasks} == {(height // 4, width // 4)}
     assert run_dsc("fetch", out, "--levels", "1", "--out", tmp_path / "copy").code == 0
     assert not list((tmp_path / "copy").glob("*.1"))
     (batch,) = dsc.stream(tmp_path / "copy", batch_size=3, native=True, output="numpy")
     for number, one in enumerate(coarse):
         assert np.array_equal(batch["segment_semantic"][number], one["segment_semantic"])
+    for tar in out.glob("*.1/*.tar"):
+        tar.unlink()
+    left = dsc.open(out, native=True, on_damage="coarser")
+    for one, other in zip(left, coarse, strict=True):
+        assert one["__coarser__"] == dict.fromkeys(tasks, 1)
+        assert all(np.array_equal(one[name], other[name]) for name in tasks)

@@ -47,6 +47,13 @@ def test_the_first_level_is_the_map_without_its_correction(archive: Path) -> Non
     assert all(map(np.array_equal, depths(archive, levels=1), coarse))
 
 
+def test_what_is_read_coarse_has_no_bound(archive: Path) -> None:
+    whole, coarse = dsc.open(archive), dsc.open(archive, levels=1)
+    assert set(whole.manifest.quality.max_error) == {"depth_zbuffer"}
+    assert not coarse.manifest.quality.max_error
+    assert not coarse.manifest.reached
+
+
 @pytest.mark.parametrize("output", ["numpy", "torch"])
 def test_streams_read_levels(archive: Path, output: str) -> None:
     stream = dsc.stream(archive, "depth", levels=1, native=True, output=output, batch_size=2)
