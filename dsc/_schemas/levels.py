@@ -114,7 +114,7 @@ def _named(name: str, tasks: Sequence[str], option: str) -> str:
     try:
         return resolve_task(name, tasks)
     except UnknownTaskError as error:
-        raise UnknownTaskError(f"{option} {name}=...: {error}, among the tasks asked for") from None
+        raise UnknownTaskError(f"{option}: of the tasks that are read, {error}") from None
 
 
 def streams_of_levels(streams: Sequence[Stream], task: str, count: int | None) -> frozenset[str]:
