@@ -8,13 +8,14 @@ from unittest.mock import patch
 import numpy as np
 
 from dsc._codecs import registry
-from dsc._codecs.base import Array
+from dsc._codecs.base import Array, GroupCodec
 from dsc._pipeline.choose.codec_set import CodecSet
 from dsc._schemas import Manifest, Quality, SequencePlace, ShardRecord, StreamTotals, Task, TaskKind
 from dsc._storage.files.root import Root
 from dsc._storage.format.commit import write_manifest, write_shards
 from dsc._storage.format.shard import ShardWriter
 from tests.group_codec import TreeCodec
+from tests.scaled_group_codec import ScaledCodec
 
 RGB = Task(name="rgb", kind=TaskKind.IMAGE, dtype="uint8", channels=3)
 LABEL = Task(name="label", kind=TaskKind.LABEL, dtype="uint8", channels=1)
@@ -33,10 +34,17 @@ class Recordings:
         Frames of each recording.
     lacking
         Samples without a label.
+    codec
+        Codes pictures and labels.
     """
 
-    def __init__(self, lengths: Sequence[int] = (40, 3, 21), lacking: Iterable[int] = (5,)) -> None:
-        self.lengths, self.lacking = tuple(lengths), frozenset(lacking)
+    def __init__(
+        self,
+        lengths: Sequence[int] = (40, 3, 21),
+        lacking: Iterable[int] = (5,),
+        codec: type[TreeCodec] | type[ScaledCodec] = TreeCodec,
+    ) -> None:
+        self.lengths, self.lacking, self.codec = tuple(lengths), frozenset(lacking), codec
         self.places = [
             SequencePlace(f"seq-{number:02d}", frame, 33_333_333 * frame)
             for number, length in enumerate(lengths)
@@ -78,13 +86,13 @@ class Recordings:
 
     def write(self, folder: Path, pack: int = 24, shard: int = 48) -> Manifest:
         """Write an archive of all samples."""
-        with patch.dict(registry.CODECS, {TreeCodec.id: "tests.group_codec:TreeCodec"}):
+        where = f"{self.codec.__module__}:{self.codec.__name__}"
+        with patch.dict(registry.CODECS, {self.codec.id: where}):
             return self._write(folder, pack, shard)
 
     def _write(self, folder: Path, pack: int, shard: int) -> Manifest:
-        codecs = CodecSet.assigned(
-            {"rgb": TreeCodec.id, "label": TreeCodec.id, "depth": "png"}, TASKS
-        )
+        words = {"rgb": self.codec.id, "label": self.codec.id, "depth": "png"}
+        codecs = CodecSet.assigned(words, TASKS)
         root = Root(folder)
         records = [
             self._shard(root, codecs, number, range(first, min(first + shard, len(self))), pack)
@@ -123,7 +131,7 @@ class Recordings:
         quality = Quality()
         tree = codecs.codec(codecs.slot_of("rgb"))
         still = codecs.codec(codecs.slot_of("depth"))
-        assert isinstance(tree, TreeCodec)
+        assert isinstance(tree, GroupCodec)
         with ShardWriter(root, "train", number, indices.start, codecs.slots, pack) as writer:
             for start in range(indices.start, indices.stop, pack):
                 for group in self.groups(start, min(start + pack, indices.stop)):

@@ -194,7 +194,8 @@ class GroupCodec(Protocol):
     Its configuration has `dsc._schemas.group.GROUPED`, the streams whose payloads begin with a
     group header. `encode_batch` codes each sample alone, as a group of one; `decode_batch` takes
     payloads that are `dsc._schemas.group.Linked` and decodes what several need once; the arrays
-    that it gives share no memory.
+    that it gives share no memory. One that is a `PrefixCodec` as well writes scales of every frame,
+    each of which is a list of one stream in `GROUPED`.
 
     Attributes
     ----------

@@ -4,12 +4,14 @@ A codec whose prefixes are decodable writes a task coarse first: of the streams 
 the order of the graph, the first gives a coarse version, and each one more a finer. Such a codec
 says so in its configuration (``prefixes``). A bounded error is a level as well, above what it
 corrects; and so are the layers of recordings, of which each has more frames than those before.
+A codec of recordings whose configuration has ``prefixes`` has no layers: each of its lanes is one
+scale of every frame.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from dsc._schemas.group import BESIDE, GROUPED
+from dsc._schemas.group import BESIDE, GROUPED, Lane
 from dsc._schemas.manifest import Manifest
 from dsc._schemas.stream import CodecRecord, Stream, carrying_streams, required_streams
 from dsc._schemas.task import resolve_task
@@ -66,6 +68,21 @@ def has_levels(record: CodecRecord) -> bool:
     """Tell whether a codec decodes tasks from the first of their streams."""
     config = record.config
     return record.id in ALWAYS or bool(config.get(PREFIXES)) or GROUPED in config
+
+
+def has_scales(record: CodecRecord) -> bool:
+    """Tell whether a codec writes frames of recordings coarse first: all frames at any level."""
+    return GROUPED in record.config and bool(record.config.get(PREFIXES))
+
+
+def frame_layers(record: CodecRecord, entry: str = GROUPED) -> tuple[Lane, ...]:
+    """List the lanes whose streams are layers of frames; none of a codec that writes scales.
+
+    With the entry `BESIDE`, the lanes that go with them.
+    """
+    if has_scales(record):
+        return ()
+    return tuple(tuple(str(name) for name in lane) for lane in record.config.get(entry, ()))
 
 
 def left_out(
@@ -129,9 +146,7 @@ def finer_levels(manifest: Manifest, tasks: Sequence[str]) -> frozenset[str]:
 
     Layers of recordings are none of them: without one there are fewer frames.
     """
-    frames = {
-        name for one in manifest.codecs for lane in one.config.get(GROUPED, ()) for name in lane
-    }
+    frames = {name for one in manifest.codecs for lane in frame_layers(one) for name in lane}
     needed: set[str] = set()
     for task in tasks:
         own = levels_of(manifest.streams, manifest.codecs, task)
@@ -201,9 +216,9 @@ def _is_coarser(manifest: Manifest, task: str, kept: Collection[str]) -> bool:
     """Tell whether samples of a task lack what makes them finer; frames may be fewer."""
     frames: dict[str, str] = {}  # by stream that goes with a layer, the layer
     for record in manifest.codecs:
-        lanes = record.config.get(GROUPED, ())
+        lanes = frame_layers(record)
         frames |= {name: name for lane in lanes for name in lane}
-        for lane in record.config.get(BESIDE, ()):
+        for lane in frame_layers(record, BESIDE):
             own = next((own for own in lanes if own[0] in _bases(manifest, lane)), ())
             frames |= dict(zip(lane, own, strict=False))
     here = [name for name in carrying_streams(manifest.streams, task) if name in kept]

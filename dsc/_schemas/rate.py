@@ -7,7 +7,8 @@ reader that wants every fourth or every sixteenth frame reads the first streams,
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
-from dsc._schemas.group import BESIDE, GROUPED
+from dsc._schemas.group import BESIDE
+from dsc._schemas.levels import frame_layers
 from dsc._schemas.stream import CodecRecord, Stream, carrying_streams, required_streams
 from dsc.errors import UsageError
 
@@ -36,9 +37,9 @@ def parse_rate(rate: Rate, option: str) -> int:
 def layers_of(records: Iterable[CodecRecord]) -> dict[str, int]:
     """Return, of each stream that is a layer, how many frames there are for one in it or below."""
     return {
-        str(name): STEP ** (len(lane) - 1 - number)
+        name: STEP ** (len(lane) - 1 - number)
         for record in records
-        for lane in (*record.config.get(GROUPED, ()), *record.config.get(BESIDE, ()))
+        for lane in (*frame_layers(record), *frame_layers(record, BESIDE))
         for number, name in enumerate(lane)
     }
 

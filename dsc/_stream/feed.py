@@ -751,9 +751,9 @@ def _payloads(
             out |= stands
             wrong = {name: error for name, error in wrong.items() if name not in stands}
             continue
-        if isinstance(linked, CorruptArchiveError):
+        if isinstance(linked, CorruptArchiveError) and not finer.issuperset(lane.lane):
             return linked
-        if linked is not None:
+        if isinstance(linked, tuple):
             out[linked[0]] = linked[1]
     for error in wrong.values():
         return error

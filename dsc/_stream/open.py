@@ -7,6 +7,7 @@ from dsc._columns.where import Predicate
 from dsc._extras import needing
 from dsc._pipeline.choose.codec_set import CodecSet
 from dsc._pipeline.read.decoding import check_one_latent_codec, latent_tasks
+from dsc._pipeline.read.on_damage import check_stands_in
 from dsc._pipeline.read.selection import Subset
 from dsc._pipeline.read.window import WindowOption
 from dsc._schemas.levels import Levels
@@ -274,6 +275,8 @@ def open_stream(
     _check_alike(sources)
     _check_samples(sources)
     _check_latents(sources, options)
+    for source in sources:
+        check_stands_in(source.archive, source.tasks, options.on_damage)
     if options.cache is not None:
         PackCache(options.cache, options.cache_bytes)  # refuse a wrong directory now
     spec = choose_order(sources, options, topology.world)

@@ -4,7 +4,8 @@ For each bounded task there is a stream ``<task>.residual`` (`dsc._codecs.residu
 carries the task and requires the streams of the codec below that carry it: a reader of the task
 takes both. Over a codec of groups it is of one sample as ever: it corrects the decoded frame; but
 there is one for each layer, ``<task>.residual.t0`` and so on, which requires that layer and those
-before, and has the residuals of the samples that lie in it. A task that requires the bounded one,
+before, and has the residuals of the samples that lie in it; over one that writes scales of every
+frame there is one, as ever. A task that requires the bounded one,
 in a chain, sees it as the codec below decodes it.
 """
 
@@ -26,6 +27,7 @@ from dsc._codecs.residual.bound import Steps, size_of
 from dsc._codecs.residual.map import decode_residual, encode_residual, steps_of
 from dsc._schemas import Bound, BoundKind, Effort, Quality, Stream, Task, TaskKind
 from dsc._schemas.group import BESIDE, GROUPED, Lane, link_all
+from dsc._schemas.levels import PREFIXES
 from dsc.errors import LIST_DAMAGE, BitstreamError, CodecError
 
 BOUNDABLE = (TaskKind.IMAGE, TaskKind.DEPTH, TaskKind.NORMAL)
@@ -86,6 +88,8 @@ class ResidualCodec:
         found = {"base": base, "bounded": list(self.bounded)}
         if GROUPED not in below:
             return found
+        if below.get(PREFIXES):
+            return {**found, GROUPED: below[GROUPED], PREFIXES: True}
         layers = [[stream.name for stream in self._own_streams(name)] for name in self.bounded]
         return {**found, GROUPED: below[GROUPED], BESIDE: layers}
 
@@ -123,7 +127,8 @@ class ResidualCodec:
 
     def _lane(self, task: str) -> Lane:
         """Return the layers of the codec below that have a task's frames, if it has some."""
-        lanes = self.base.config().get(GROUPED, ())
+        below = self.base.config()
+        lanes = () if below.get(PREFIXES) else below.get(GROUPED, ())
         carrying = {stream.name for stream in self.base.streams() if task in stream.carries}
         return next((tuple(lane) for lane in lanes if carrying.issuperset(lane)), ())
 

@@ -24,7 +24,7 @@ from dsc._pipeline.read.decoded_cache import DecodedCache
 from dsc._pipeline.read.decoding import Decoded, SampleDecoder
 from dsc._pipeline.read.duplicates import Duplicates, find_duplicates, threshold
 from dsc._pipeline.read.epoch import SharedEpoch
-from dsc._pipeline.read.on_damage import COARSER, NEAREST, check_on_damage
+from dsc._pipeline.read.on_damage import COARSER, NEAREST, check_on_damage, check_stands_in
 from dsc._pipeline.read.paths import find_tasks
 from dsc._pipeline.read.search import Neighbours, Query, find_nearest, query_vectors
 from dsc._pipeline.read.selection import Selection, Subset, all_of, choose, nothing_chosen
@@ -108,6 +108,7 @@ class Dataset:
         found = {task.name: task for task in archive.manifest.tasks}
         self.native, self._on_damage = native, check_on_damage(on_damage)
         self.tasks: tuple[Task, ...] = tuple(found[name] for name in names)
+        check_stands_in(archive, self.tasks, on_damage)
         self._by_name = {task.name: task for task in self.tasks}
         self._archive, self._cache = archive, cache
         self._decoded_bytes = decoded_bytes

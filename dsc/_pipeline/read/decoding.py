@@ -257,13 +257,21 @@ class SampleDecoder:
         """Decode a task from as many levels as can be; return how many, None for none."""
         finer = finer_levels(self.archive.manifest, [task])
         most = len(self._levels[task])
-        for count in range(most, max(most - len(finer), 1) - 1 if most else -1, -1):
+        fewest = max(most - len(finer), 1) if most else 0
+        for count in range(self._levels_whole(given, task), fewest - 1, -1):
             try:
                 _run(self._codecs_at(task, count).jobs_onto(canvas, given, [task], limit))
             except BitstreamError:
                 continue
             return count
         return None
+
+    def _levels_whole(self, given: Sequence[Mapping[str, bytes]], task: str) -> int:
+        """Count the levels below the first of which a payload lacks what it needs."""
+        levels = self._levels[task]
+        payloads = [[one.get(name) for one in given] for name in levels]
+        whole = [not any(isinstance(p, Linked) and p.lack for p in own) for own in payloads]
+        return whole.index(False) if False in whole else len(levels)
 
     @cached_property
     def _levels(self) -> dict[str, tuple[str, ...]]:

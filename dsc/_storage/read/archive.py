@@ -18,7 +18,7 @@ from dsc._schemas import (
     carrying_streams,
 )
 from dsc._schemas.group import BESIDE, lanes_of
-from dsc._schemas.levels import without
+from dsc._schemas.levels import frame_layers, without
 from dsc._schemas.machine_path import MachinePath, carrying
 from dsc._schemas.stream import Compressed
 from dsc._storage.files.root import CONNECTIONS, Root
@@ -83,6 +83,7 @@ class Archive:
         self._compressed = {stream.name: stream.compressed for stream in manifest.streams}
         self.lanes = lanes_of(manifest.codecs, root.where(MANIFEST))
         self.beside = lanes_of(manifest.codecs, root.where(MANIFEST), BESIDE)
+        self._layers = {n for one in manifest.codecs for lane in frame_layers(one) for n in lane}
         self._reset()
 
     def _reset(self) -> None:
@@ -200,8 +201,7 @@ class Archive:
     def carriers(self, task: str) -> tuple[str, ...]:
         """List the streams of which a sample that has a task has at least one."""
         found = carrying_streams(self.manifest.streams, task)
-        grouped = {name for lane in self.lanes for name in lane}
-        layers = tuple(name for name in found if name in grouped)
+        layers = tuple(name for name in found if name in self._layers)
         return layers or found
 
     def may_lack(self, task: str, shard: int | None = None) -> bool:
@@ -211,14 +211,13 @@ class Archive:
     def lacking(self, task: str, shard: int | None = None) -> int:
         """Count the samples that lack a task, at most: of a task of several streams they are few.
 
-        Of tasks of one stream, and of those coded in groups, it is their number.
+        Of tasks of one stream, and of those coded in layers of frames, it is their number.
         """
         found = self.carriers(task)
-        grouped = {name for lane in self.lanes for name in lane}
         count = 0
         for record in self.shards if shard is None else (self.shards[shard],):
             missing = [record.streams[name].n_missing for name in found]
-            if found[0] in grouped:  # a sample has one of them
+            if found[0] in self._layers:  # a sample has one of them
                 count += sum(missing) - record.samples * (len(missing) - 1)
             else:
                 count += min(missing)

@@ -183,9 +183,9 @@ class SampleReader:
                     if other:
                         wrong = {name: error for name, error in wrong.items() if name not in beside}
                         continue
-            if isinstance(linked, CorruptArchiveError):
+            if isinstance(linked, CorruptArchiveError) and not self._finer.issuperset(lane.lane):
                 return self._named(linked, place)
-            if linked is not None:
+            if isinstance(linked, tuple):
                 given[linked[0]] = linked[1]
         for error in wrong.values():
             return self._named(error, place)
