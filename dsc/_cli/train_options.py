@@ -20,8 +20,8 @@ class TrainOptions(OptionGroup):
     kind: Annotated[
         str,
         typer.Argument(
-            help="Network: chained, shared-latent or independent; for comparisons single-task, "
-            "mixed-latent, disjoint-latent, shared-latent-2023.",
+            help="Network: chained, shared-latent, independent or layered; for comparisons "
+            "single-task, mixed-latent, disjoint-latent, shared-latent-2023.",
             metavar="KIND",
         ),
     ]
@@ -129,6 +129,15 @@ class TrainOptions(OptionGroup):
             "--task-dropout/--no-task-dropout",
             help="Code random subsets of the tasks, so that each can be had alone. Default: yes, "
             "but for the networks for comparison.",
+            rich_help_panel=AIM,
+        ),
+    ] = None
+    prefix_share: Annotated[
+        float | None,
+        typer.Option(
+            help="Of layered: part of the samples that are cut after a random scale, for better "
+            "coarse versions, 0 to 1. Default: 0.2.",
+            metavar="P",
             rich_help_panel=AIM,
         ),
     ] = None

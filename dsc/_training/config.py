@@ -13,6 +13,7 @@ from dsc._schemas.base import Schema
 from dsc.errors import UsageError
 
 UNIT = 64  # networks take sides that are multiples of this
+LAYERED = "layered"
 RESEARCH = ("single-task", "mixed-latent", "disjoint-latent", "shared-latent-2023")
 Balance = Literal["fixed", "uncertainty", "balanced-rd", "balanced-rd-exact"]
 
@@ -76,6 +77,9 @@ class TrainConfig(Schema):
         1 to 100, or None: drawn anew for every sample.
     task_dropout
         Whether a step sees and codes random subsets of the tasks.
+    prefix_share
+        Of ``layered``: part of the samples that are cut after a random scale, so that coarse
+        versions become better; None for the network's own.
     init
         ``klt``: the network's own start from training crops; ``random``.
     start
@@ -107,6 +111,7 @@ class TrainConfig(Schema):
     average: Literal["ema", "sma", "none"] = "ema"
     quality: int | None = Field(default=None, ge=1, le=100)
     task_dropout: bool = True
+    prefix_share: float | None = Field(default=None, ge=0, le=1)
     init: Literal["klt", "random"] = "klt"
     start: tuple[str, str] | None = None
     freeze_decoder: bool = False
@@ -127,6 +132,8 @@ class TrainConfig(Schema):
                 f"--lambda goes with networks of one rate ({', '.join(RESEARCH)}); {self.kind} has "
                 "λ from the quality: give --quality, and --weights to weigh tasks"
             )
+        if self.prefix_share is not None and self.kind != LAYERED:
+            raise ValueError(f"--prefix-share goes with {LAYERED}; {self.kind} has no scales")
         if self.freeze_decoder and self.kind in RESEARCH:
             raise ValueError(
                 f"--freeze-decoder trains the encoder of a codec file; {self.kind} has none"

@@ -117,6 +117,8 @@ class Trainer:
             self.network: Any = encoder_network(self.codec)
         else:
             self.network = make_network(config.kind, modalities, config.size, spec=spec)
+        if config.prefix_share is not None:
+            self.network.prefix_share = config.prefix_share
         self.modalities = modalities
         unknown = [name for name in self.data.modalities if name not in modalities]
         if unknown:

@@ -12,6 +12,7 @@ NETWORKS: dict[str, str] = {
     "independent": "dsc._codecs.learned.network.differentiable:independent",
     "shared-latent": "dsc._codecs.learned.network.differentiable:shared_latent",
     "chained": "dsc._codecs.learned.network.differentiable:chained",
+    "layered": "dsc._codecs.learned.layered.differentiable:layered",
     "single-task": "dsc._training.research.single_task:network",
     "mixed-latent": "dsc._training.research.mixed_latent:network",
     "disjoint-latent": "dsc._training.research.disjoint_latent:network",

@@ -20,7 +20,7 @@ from torch import Tensor
 from dsc._codecs.learned.network.entropy import (
     MEAN_STEPS,
     Prediction,
-    StreamEntropy,
+    SteppedEntropy,
     context_of,
     deviation,
     pad_hyper,
@@ -67,7 +67,7 @@ class ConditionalNetwork(ConditionalModel):
 
     def weight(self, task: str, quality: Tensor) -> Tensor:
         """Return λ (B,), the weight of `Coded.distortion`, for qualities (B,)."""
-        return lambdas(self.spec.modalities[task], quality.float())
+        return lambdas(self.spec.modalities[task].lambda_range, quality.float())
 
     def initialise(self, planes: Mapping[str, Tensor]) -> None:
         """Start from training crops (N, c, H, W) by modality: the two-stage KLT."""
@@ -113,9 +113,9 @@ class ConditionalNetwork(ConditionalModel):
                         planes = self.synthesise(name, latent, given, guide)
             if name in wanted and planes is not None:
                 decoded[name] = planes
-                distortion[name] = _distortion(planes, inputs[name], valid.get(name))
+                distortion[name] = distortion_of(planes, inputs[name], valid.get(name))
                 if guide is not None and guide.predicted is not None:
-                    missed = _distortion(guide.predicted, inputs[name], valid.get(name))
+                    missed = distortion_of(guide.predicted, inputs[name], valid.get(name))
                     distortion[name] = distortion[name] + self._lesson(name, missed, own)
             given[name] = Given(latent, planes) if self.spec.is_joint else _detached(latent, planes)
         rate = {name: stream.bits / pixels for name, stream in coded.items()}
@@ -217,7 +217,9 @@ def estimated_bits(
     return {name: rate * pixels for name, rate in coded.rate.items()}
 
 
-def predict_all(entropy: StreamEntropy, start: Prediction, scaled: Tensor) -> tuple[Tensor, Tensor]:
+def predict_all(
+    entropy: SteppedEntropy, start: Prediction, scaled: Tensor
+) -> tuple[Tensor, Tensor]:
     """Return the scale indexes and means that every element is coded under, whatever its step.
 
     Parameters
@@ -244,7 +246,8 @@ def _detached(latent: Tensor, planes: Tensor | None) -> Given:
     return Given(latent.detach(), None if planes is None else planes.detach())
 
 
-def _distortion(planes: Tensor, target: Tensor, valid: Tensor | None) -> Tensor:
+def distortion_of(planes: Tensor, target: Tensor, valid: Tensor | None) -> Tensor:
+    """Return 255² · mean squared error of planes (B, c, H, W), weighted by `valid`, (B,)."""
     error = (planes - target) ** 2
     if valid is not None:
         error = error * valid

@@ -38,30 +38,35 @@ class EntropySizes(Protocol):
     def context_steps(self) -> int: ...
 
 
-class StreamEntropy(nn.Module):
-    """Everything about one stream's entropy model.
+class SteppedEntropy(nn.Module):
+    """What codes a latent in steps, whatever its first prediction comes from.
 
     Parameters
     ----------
     latents
-        Channels of the stream's latent.
-    required
-        Channels of the latents of the streams that it requires.
+        Channels of the latent, a multiple of `count`.
+    count
+        In how many steps the latent is coded (`dsc._coding.steps`).
     """
 
-    def __init__(self, spec: EntropySizes, latents: int, required: tuple[int, ...]) -> None:
+    def __init__(self, latents: int, count: int) -> None:
         super().__init__()
-        self.count = spec.context_steps
-        if latents % self.count:
-            raise ValueError(f"{latents} channels cannot be coded in {self.count} equal steps")
-        self.analysis = HyperAnalysis(latents, spec.hyper_width, spec.hyper_latents)
-        self.synthesis = HyperSynthesis(
-            latents, spec.hyper_width, spec.hyper_latents, sum(required), len(required)
-        )
-        self.prior = HyperPrior(spec.hyper_latents)
+        self.count = count
+        if latents % count:
+            raise ValueError(f"{latents} channels cannot be coded in {count} equal steps")
+
+    def add_steps(self, latents: int, width: int) -> None:
+        """Make the networks of later steps: the last ones, which checkpoints rely on.
+
+        Parameters
+        ----------
+        latents
+            Channels of the latent.
+        width
+            Half the channels of `Prediction.features`.
+        """
         if self.count > 1:
-            later = (StepNetwork(latents, spec.hyper_width) for _ in range(self.count - 1))
-            self.steps = nn.ModuleList(later)
+            self.steps = nn.ModuleList(StepNetwork(latents, width) for _ in range(self.count - 1))
 
     def predict(
         self, step: int, start: "Prediction", known: Tensor | None
@@ -94,6 +99,27 @@ class StreamEntropy(nn.Module):
             index.add_(scale_turn).clamp_(0, SCALE_LEVELS - 1)
             mean.add_(mean_turn).clamp_(-MEAN_LIMIT, MEAN_LIMIT)
         return index, mean
+
+
+class StreamEntropy(SteppedEntropy):
+    """Everything about one stream's entropy model.
+
+    Parameters
+    ----------
+    latents
+        Channels of the stream's latent.
+    required
+        Channels of the latents of the streams that it requires.
+    """
+
+    def __init__(self, spec: EntropySizes, latents: int, required: tuple[int, ...]) -> None:
+        super().__init__(latents, spec.context_steps)
+        self.analysis = HyperAnalysis(latents, spec.hyper_width, spec.hyper_latents)
+        self.synthesis = HyperSynthesis(
+            latents, spec.hyper_width, spec.hyper_latents, sum(required), len(required)
+        )
+        self.prior = HyperPrior(spec.hyper_latents)
+        self.add_steps(latents, spec.hyper_width)
 
 
 class HyperAnalysis(nn.Module):

@@ -289,9 +289,9 @@ class ConditionalModel(nn.Module):
         return [m for m in self.modules() if isinstance(m, IntegerConv)]
 
 
-def lambdas(spec: ModalitySpec, quality: Tensor) -> Tensor:
+def lambdas(lambda_range: tuple[float, float], quality: Tensor) -> Tensor:
     """Return λ for qualities 1 to 100 (log-linear)."""
-    low, high = spec.lambda_range
+    low, high = lambda_range
     return low * (high / low) ** ((quality - 1) / 99)
 
 

@@ -1,0 +1,1 @@
+"""A hierarchical codec: latents of four scales, coarse first, each of which is a stream."""
