@@ -18,9 +18,15 @@ from dsc._storage.read.archive import Archive
 from dsc.errors import SampleError
 from tests.group_codec import TreeCodec
 from tests.jobs.sources import DEPTH, LABEL, RGB
+from tests.scaled_group_codec import ScaledCodec
 
-WHERE = {TreeCodec.id: "tests.group_codec:TreeCodec", "tree-of-rounded": f"{__name__}:Rough"}
+WHERE = {
+    TreeCodec.id: "tests.group_codec:TreeCodec",
+    ScaledCodec.id: "tests.scaled_group_codec:ScaledCodec",
+    "tree-of-rounded": f"{__name__}:Rough",
+}
 TREE = f"rgb={TreeCodec.id},label={TreeCodec.id},depth=png"
+SCALED = f"rgb={ScaledCodec.id},label={ScaledCodec.id},depth=png"
 
 
 @dataclass(frozen=True)
