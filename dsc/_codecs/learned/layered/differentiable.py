@@ -19,8 +19,9 @@ from torch import Tensor
 from dsc._codecs.learned.layered.model import LayeredModel, Layers
 from dsc._codecs.learned.layered.spec import SCALES, LayeredSpec, scale_stream, sized_layers
 from dsc._codecs.learned.layered.start import initialise_layers
+from dsc._codecs.learned.layered.temporal import Past, ScaleState, TemporalLayers
 from dsc._codecs.learned.network.differentiable import distortion_of, predict_all
-from dsc._codecs.learned.network.entropy import MEAN_STEPS, context_of
+from dsc._codecs.learned.network.entropy import MEAN_STEPS, Prediction, context_of
 from dsc._codecs.learned.network.model import lambdas
 from dsc._codecs.learned.network.rate import bits_of, gaussian_likelihood
 from dsc._codecs.learned.network.trainable import Coded
@@ -30,11 +31,22 @@ CUT_WEIGHT = 0.3  # what rate and distortion of a sample that is cut count
 
 
 @dataclass(frozen=True)
-class _CodedLayers:
-    """One modality: bits (B,) by scale, and planes (B, c, H, W)."""
+class CodedLayers:
+    """One modality, coded.
+
+    Attributes
+    ----------
+    bits
+        Of each sample, (B,), by scale.
+    planes
+        Decoded, (B, c, H, W).
+    scales
+        What a frame leaves for the one after it.
+    """
 
     bits: list[Tensor]
     planes: Tensor
+    scales: tuple[ScaleState, ...]
 
 
 class LayeredNetwork(LayeredModel):
@@ -107,7 +119,9 @@ class LayeredNetwork(LayeredModel):
         quality: Tensor,
         kept: Tensor | None = None,
         bfloat16: bool = False,
-    ) -> _CodedLayers:
+        temporal: TemporalLayers | None = None,
+        past: Past | None = None,
+    ) -> CodedLayers:
         """Code one modality.
 
         Parameters
@@ -119,6 +133,8 @@ class LayeredNetwork(LayeredModel):
         kept
             How many scales each sample keeps, (B,); None for all. The latents of the others are
             the predicted means. Bits are returned of all scales.
+        temporal, past
+            The branches that see the frame before, and that frame; None for a key frame.
         """
         layers = self.modalities[name]
         autocast = partial(torch.autocast, x.device.type, torch.bfloat16, enabled=bfloat16)
@@ -127,34 +143,34 @@ class LayeredNetwork(LayeredModel):
         size = (features[0].shape[2], features[0].shape[3])
         hidden = layers.chain.start(len(x), size)
         state = layers.prior.start(quality, size)
-        bits = []
+        bits, scales = [], []
         for scale, own in enumerate(features):
             gain = layers.gain_of(scale, quality)
+            context = None
+            if temporal is not None and past is not None:
+                context = temporal.context(scale, past)
+                with autocast():
+                    hidden = temporal.hidden(layers, scale, hidden, past)
             with autocast():
                 scaled = layers.latent(scale, hidden, own, gain)
             there = None if kept is None else (kept > scale)[:, None, None, None]
-            symbols, mean, own_bits = self._code_scale(layers, scale, state, scaled, quality, there)
+            start = _predicted(layers, scale, state, quality, temporal, context)
+            symbols, mean, own_bits = self._code_scale(layers, scale, start, scaled, there)
             bits.append(own_bits)
-            if scale + 1 < SCALES:
-                context = context_of(symbols, mean)
-                state = layers.prior.advance(scale, state, context, quality)
             with autocast():
-                hidden = layers.chain.step(scale, hidden, (symbols + mean / MEAN_STEPS) / gain)
-        return _CodedLayers(bits, hidden)
+                latent = (symbols + mean / MEAN_STEPS) / gain
+                taken = layers.chain.take(scale, hidden, latent)
+                hidden = layers.chain.rise(scale, taken)
+            seen = context_of(symbols, mean)
+            scales.append(ScaleState(seen, taken))
+            state = layers.prior.advance(scale, state, seen, quality)
+        return CodedLayers(bits, hidden, tuple(scales))
 
     def _code_scale(
-        self,
-        layers: Layers,
-        scale: int,
-        state: Tensor,
-        scaled: Tensor,
-        quality: Tensor,
-        there: Tensor | None,
+        self, layers: Layers, scale: int, start: Prediction, scaled: Tensor, there: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return symbols and means (B, C, h, w), and bits (B,), of one scale."""
-        prior = layers.prior.scale(scale)
-        start = prior(state, quality)
-        index, mean = predict_all(prior, start, scaled)
+        index, mean = predict_all(layers.prior.scale(scale), start, scaled)
         residual = scaled - mean / MEAN_STEPS
         symbols = round_half_up(residual)
         noisy = residual + torch.rand_like(residual) - 0.5 if self.training else symbols
@@ -170,6 +186,22 @@ class LayeredNetwork(LayeredModel):
             return whole
         cut = torch.rand(batch, device=device) < self.prefix_share
         return torch.where(cut, torch.randint(1, SCALES, (batch,), device=device), whole)
+
+
+def _predicted(
+    layers: Layers,
+    scale: int,
+    state: Tensor,
+    quality: Tensor,
+    temporal: TemporalLayers | None,
+    context: Tensor | None,
+) -> Prediction:
+    """Return what a scale is coded under, before its steps."""
+    prior = layers.prior.scale(scale)
+    if temporal is None or context is None:
+        return prior(state, quality)  # type: ignore[no-any-return]
+    branch = temporal.prior(scale)
+    return branch.expect(prior(branch.state(state, context), quality), context)
 
 
 def layered(

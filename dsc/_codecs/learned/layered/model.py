@@ -85,26 +85,23 @@ class DecodingChain(nn.Module):
         hidden = self.first[None, :, None, None].expand(batch, -1, *size)
         return hidden.contiguous(memory_format=torch.channels_last)
 
-    def step(self, scale: int, hidden: Tensor, latent: Tensor) -> Tensor:
-        """Take in the dequantised latent of a scale.
+    def take(self, scale: int, hidden: Tensor, latent: Tensor) -> Tensor:
+        """Take in the dequantised latent of a scale; features (B, widths[scale], h, w)."""
+        taken: Tensor = self.blocks[scale](hidden + self.receive[scale](latent.to(hidden.dtype)))
+        return taken
 
-        Returns
-        -------
-        Tensor
-            The features of the next finer scale; after the finest, planes (B, c, H, W) float32.
-        """
-        x = hidden + self.receive[scale](latent.to(hidden.dtype))
-        x = self.blocks[scale](x)
+    def rise(self, scale: int, features: Tensor) -> Tensor:
+        """Return the features above the next finer scale; after the finest, planes, float32."""
         if scale + 1 < SCALES:
-            return F.pixel_shuffle(self.up[scale](x), 2)
-        return F.pixel_shuffle(self.exit(x).float(), FINEST)
+            return F.pixel_shuffle(self.up[scale](features), 2)
+        return F.pixel_shuffle(self.exit(features).float(), FINEST)
 
     def forward(self, latents: Sequence[Tensor]) -> Tensor:
         """Synthesise planes (B, c, H, W), float32, from dequantised latents, coarse first."""
         coarsest = latents[0]
         x = self.start(len(coarsest), (coarsest.shape[2], coarsest.shape[3]))
         for scale, latent in enumerate(latents):
-            x = self.step(scale, x, latent)
+            x = self.rise(scale, self.take(scale, x, latent))
         return x
 
 

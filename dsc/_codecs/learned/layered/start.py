@@ -71,7 +71,8 @@ def _lacking_pca(layers: Layers, planes: Tensor) -> None:
         gain = layers.gain_of(scale, quality)
         scaled = layers.latent(scale, hidden, own, gain)
         _expect(layers, scale, scaled)
-        hidden = layers.chain.step(scale, hidden, scaled.round() / gain)
+        taken = layers.chain.take(scale, hidden, scaled.round() / gain)
+        hidden = layers.chain.rise(scale, taken)
 
 
 def _expect(layers: Layers, scale: int, scaled: Tensor) -> None:
