@@ -15,7 +15,7 @@ frame, the still codec is what is left.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import torch
 import torch.nn.functional as F
@@ -45,6 +45,10 @@ class ScaleState:
 
     context: Tensor
     features: Tensor
+
+    def detached(self) -> Self:
+        """Return the same without a gradient."""
+        return type(self)(self.context.detach(), self.features.detach())
 
 
 @dataclass(frozen=True)
