@@ -27,7 +27,7 @@ from dsc._training.loop import KLT_CROPS, Trainer
 from dsc._training.networks import make_network
 
 RGB = ("rgb",)
-STEPS, BATCH, SIDE = 4000, 16, 64
+STEPS, BATCH, SIDE = 2000, 16, 64
 LOG_S = 60.0
 
 
