@@ -23,7 +23,7 @@ from dsc._codecs.learned.layered.spec import SCALES
 from dsc._codecs.learned.layered.temporal import Past, TemporalModel
 from dsc._sources.rendered.recording import RecordingSource
 from dsc._training.checkpoint import unpack
-from dsc._training.models.layered_seq import Clip, train
+from dsc._training.models.layered_seq import Footage, train
 
 RGB = ("rgb",)
 TRAINED, TESTED = slice(0, 44), slice(45, 61)  # of the clip's 64 frames
@@ -58,7 +58,7 @@ def still_network(path: Path) -> LayeredNetwork:
 
 @torch.no_grad()
 def cost(
-    network: LayeredNetwork, branches: Any, clip: Clip, quality: int
+    network: LayeredNetwork, branches: Any, clip: Footage, quality: int
 ) -> tuple[Any, float, float]:
     """Return bits a pixel by scale, PSNR in dB of frames after the first, and of motion (bpp)."""
     branch = None if branches is None else branches.modalities["rgb"]
@@ -86,7 +86,9 @@ def motion_bits(motion: np.ndarray) -> float:
     return float(-(share * np.log2(share)).sum() * left.size)
 
 
-def compare(still: LayeredNetwork, branches: TemporalModel, clips: dict[str, list[Clip]]) -> None:
+def compare(
+    still: LayeredNetwork, branches: TemporalModel, clips: dict[str, list[Footage]]
+) -> None:
     for name, own in clips.items():
         for quality in QUALITIES:
             rows = []
@@ -120,9 +122,9 @@ def main() -> None:
     data, still = Path(args.data), still_network(args.still)
     if args.what == "train":
         began = time.process_time()
-        clips = [Clip.of(scenes(data, TRAINED))]
+        clips = [Footage.of(scenes(data, TRAINED))]
         clips.append(clips[0].halved())
-        clips = [*clips, *clips] + [Clip.of(one) for one in rendered(1000, RECORDINGS, FRAMES)]
+        clips = [*clips, *clips] + [Footage.of(one) for one in rendered(1000, RECORDINGS, FRAMES)]
         print(f"{len(clips)} clips after {time.process_time() - began:.0f} s", flush=True)
         model = train(still, clips, args.steps, args.seed, lambda text: print(text, flush=True))
         torch.save({"spec": model.spec_json(), "network": model.state_dict()}, args.out)
@@ -132,8 +134,10 @@ def main() -> None:
     branches = TemporalModel(still.spec)
     branches.load_state_dict(state["network"])
     branches.eval()
-    tested: dict[str, list[Clip]] = {"7-Scenes half": [Clip.of(scenes(data, TESTED)).halved()]}
-    tested["rendered"] = [Clip.of(one) for one in rendered(0, 4, 8)]
+    tested: dict[str, list[Footage]] = {
+        "7-Scenes half": [Footage.of(scenes(data, TESTED)).halved()]
+    }
+    tested["rendered"] = [Footage.of(one) for one in rendered(0, 4, 8)]
     compare(still, branches, tested)
 
 

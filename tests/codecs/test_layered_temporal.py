@@ -11,7 +11,7 @@ from dsc._codecs.learned.layered.differentiable import CodedLayers, LayeredNetwo
 from dsc._codecs.learned.layered.motion import HALF_REACH, find_motion, shift, warp
 from dsc._codecs.learned.layered.spec import SCALES, STRIDES
 from dsc._codecs.learned.layered.temporal import Past, TemporalModel, lift, project
-from dsc._training.models.layered_seq import Clip, train
+from dsc._training.models.layered_seq import Footage, train
 
 
 def texture(side: int = 128, seed: int = 0) -> Tensor:
@@ -127,7 +127,7 @@ def test_what_is_lifted_is_projected_back() -> None:
 def test_branches_learn_and_the_still_network_stays_as_it_is() -> None:
     before = {name: value.clone() for name, value in still().state_dict().items()}
     pixels = ((texture(192) + 0.5) * 255).to(torch.uint8)[0].permute(1, 2, 0).numpy()
-    clip = Clip.of([pixels[at : at + 160, 2 * at : 2 * at + 160] for at in range(4)])
+    clip = Footage.of([pixels[at : at + 160, 2 * at : 2 * at + 160] for at in range(4)])
     model = train(still(), [clip], steps=12)
     assert all(torch.equal(before[name], value) for name, value in still().state_dict().items())
     fresh = branches().state_dict()

@@ -29,7 +29,7 @@ Frames = Sequence[NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)
-class Clip:
+class Footage:
     """Frames in a row, and the motion between them.
 
     Attributes
@@ -44,7 +44,7 @@ class Clip:
     motion: Tensor
 
     @classmethod
-    def of(cls, frames: Frames) -> "Clip":
+    def of(cls, frames: Frames) -> "Footage":
         """Cut frames (H, W, 3) to multiples of 32 and look for the motion between them."""
         height, width = (side // UNIT * UNIT for side in frames[0].shape[:2])
         pixels = np.stack([frame[:height, :width] for frame in frames]).transpose(0, 3, 1, 2)
@@ -54,16 +54,16 @@ class Clip:
             motion[at] = find_motion(planes[at - 1 : at], planes[at : at + 1])[0]
         return cls(planes, motion)
 
-    def halved(self) -> "Clip":
+    def halved(self) -> "Footage":
         """Return the clip at half the resolution."""
         small = F.avg_pool2d(self.planes, 2)
         pixels = ((small + 0.5) * 255).round().clamp(0, 255).to(torch.uint8)
-        return Clip.of(list(pixels.permute(0, 2, 3, 1).numpy()))
+        return Footage.of(list(pixels.permute(0, 2, 3, 1).numpy()))
 
 
 def train(
     network: LayeredNetwork,
-    clips: Sequence[Clip],
+    clips: Sequence[Footage],
     steps: int,
     seed: int = 0,
     log: Callable[[str], None] = lambda _: None,
@@ -121,7 +121,7 @@ def _loss(bits: Sequence[Tensor], planes: Tensor, target: Tensor, weight: Tensor
     return (rate + weight * distortion_of(planes, target, None)).mean()
 
 
-def batches(clips: Sequence[Clip], steps: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+def batches(clips: Sequence[Footage], steps: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield crops (B, `FRAMES`, c, `SIDE`, `SIDE`) and their motion, of random clips and times."""
     rng = np.random.default_rng(seed)
     for _ in range(steps):
@@ -129,7 +129,7 @@ def batches(clips: Sequence[Clip], steps: int, seed: int) -> Iterator[tuple[Tens
         yield torch.stack([planes for planes, _ in cut]), torch.stack([m for _, m in cut])
 
 
-def _crop(clip: Clip, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+def _crop(clip: Footage, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     start = int(rng.integers(len(clip.planes) - FRAMES + 1))
     top, left = (int(rng.integers((side - SIDE) // BLOCK + 1)) for side in clip.planes.shape[2:])
     rows, columns = slice(top * BLOCK, top * BLOCK + SIDE), slice(left * BLOCK, left * BLOCK + SIDE)
