@@ -147,10 +147,7 @@ class SampleDecoder:
                 wait()
                 return list(self._finished(indices, given, canvas))
             except BitstreamError:
-                return [
-                    self._decode_alone(index, sample)
-                    for index, sample in zip(indices, payloads, strict=True)
-                ]
+                return self._decode_apart(indices, payloads)
 
         return finish
 
@@ -223,6 +220,47 @@ class SampleDecoder:
                     f"{task.name}; stream with missing='skip' or missing='none'"
                 )
 
+    def _decode_apart(
+        self, indices: Sequence[int], payloads: Sequence[SamplePayloads | None]
+    ) -> list[Decoded | BitstreamError]:
+        """Decode samples of which some are damaged; together those that have as many levels left.
+
+        So of a group of frames of which one is damaged each payload is still decoded once.
+        """
+        parts: dict[tuple[int, ...], list[int]] = {}
+        for number, sample in enumerate(payloads):
+            left = self._left(sample) if self._coarser else (number,)
+            parts.setdefault(left, []).append(number)
+        found: dict[int, Decoded | BitstreamError] = {}
+        for left, numbers in parts.items():
+            own = [indices[n] for n in numbers], [payloads[n] for n in numbers]
+            made = self._decode_left(left, *own) if len(numbers) > 1 else None
+            if made is None:
+                made = [self._decode_alone(*one) for one in zip(*own, strict=True)]
+            found |= zip(numbers, made, strict=True)
+        return [found[number] for number in range(len(indices))]
+
+    def _decode_left(
+        self,
+        left: Sequence[int],
+        indices: Sequence[int],
+        payloads: Sequence[SamplePayloads | None],
+    ) -> Sequence[Decoded | BitstreamError] | None:
+        """Decode samples from so many levels of each task; None where one is damaged further."""
+        given, limit = [_streams(one) for one in payloads], self.archive.manifest.max_pixels
+        tasks = {task.name: task for task in self._array_tasks}
+        canvas = Canvas(len(indices), tasks, self._native, together=False)
+        counts = dict(zip(tasks, left, strict=True))
+        try:
+            for task, count in counts.items():
+                _run(self._codecs_at(task, count).jobs_onto(canvas, given, [task], limit))
+            out = list(self._finished(indices, given, canvas))
+        except BitstreamError:
+            return None
+        for one in out:
+            one.coarser = {t: n for t, n in counts.items() if n < len(self._levels[t])}
+        return out
+
     def _decode_alone(self, index: int, sample: SamplePayloads | None) -> Decoded | BitstreamError:
         given, canvas = [_streams(sample)], self._canvas([index])
         try:
@@ -238,8 +276,8 @@ class SampleDecoder:
         tasks = {task.name: task for task in self._array_tasks}
         canvas = Canvas(1, tasks, self._native, together=False)
         coarser: dict[str, int] = {}
-        for task in canvas.tasks:
-            count = self._levels_decoded(canvas, given, task, limit)
+        for task, left in zip(canvas.tasks, self._left(sample), strict=True):
+            count = self._levels_decoded(canvas, given, task, left, limit)
             if count is None:
                 return None
             if count < len(self._levels[task]):
@@ -252,13 +290,15 @@ class SampleDecoder:
         return one
 
     def _levels_decoded(
-        self, canvas: Canvas, given: Sequence[Mapping[str, bytes]], task: str, limit: int
+        self,
+        canvas: Canvas,
+        given: Sequence[Mapping[str, bytes]],
+        task: str,
+        left: int,
+        limit: int,
     ) -> int | None:
-        """Decode a task from as many levels as can be; return how many, None for none."""
-        finer = finer_levels(self.archive.manifest, [task])
-        most = len(self._levels[task])
-        fewest = max(most - len(finer), 1) if most else 0
-        for count in range(self._levels_whole(given, task), fewest - 1, -1):
+        """Decode a task from as many levels as can be, `left` at most; None for none."""
+        for count in range(left, self._fewest[task] - 1, -1):
             try:
                 _run(self._codecs_at(task, count).jobs_onto(canvas, given, [task], limit))
             except BitstreamError:
@@ -266,12 +306,36 @@ class SampleDecoder:
             return count
         return None
 
-    def _levels_whole(self, given: Sequence[Mapping[str, bytes]], task: str) -> int:
-        """Count the levels below the first of which a payload lacks what it needs."""
-        levels = self._levels[task]
-        payloads = [[one.get(name) for one in given] for name in levels]
-        whole = [not any(isinstance(p, Linked) and p.lack for p in own) for own in payloads]
-        return whole.index(False) if False in whole else len(levels)
+    def _left(self, sample: SamplePayloads | None) -> tuple[int, ...]:
+        """Count, of each task, the levels that are whole, as far as is known without decoding.
+
+        Those without which it cannot be decoded are counted, whatever is known of them.
+        """
+        payloads = _streams(sample)
+        return tuple(self._levels_left(task.name, payloads) for task in self._array_tasks)
+
+    def _levels_left(self, task: str, payloads: Mapping[str, bytes]) -> int:
+        levels, fewest = self._levels[task], self._fewest[task]
+        for number, name in enumerate(levels[fewest:], fewest):
+            payload = payloads.get(name)
+            has_none = payload is None and name not in self._beside and self._has(task, payloads)
+            if has_none or (isinstance(payload, Linked) and payload.lack):
+                return number
+        return len(levels)
+
+    @cached_property
+    def _beside(self) -> frozenset[str]:
+        """Streams of which a sample has one of several: it may lack any."""
+        return frozenset(name for lane in self.archive.beside for name in lane)
+
+    @cached_property
+    def _fewest(self) -> dict[str, int]:
+        """The fewest levels of each task that it is decoded from; 0 of one without levels."""
+        found = {}
+        for task, levels in self._levels.items():
+            finer = finer_levels(self.archive.manifest, [task])
+            found[task] = max(len(levels) - len(finer), 1) if levels else 0
+        return found
 
     @cached_property
     def _levels(self) -> dict[str, tuple[str, ...]]:

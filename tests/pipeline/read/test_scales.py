@@ -1,5 +1,6 @@
 """Recordings whose frames lie in scales: read coarse, and what damage of a scale leaves of them."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 import dsc
+from benchmarks.lost_payloads import damage, left
 from dsc._bench.server import serve
 from dsc._codecs import registry
 from dsc._codecs.base import decoder_from
@@ -315,3 +317,22 @@ def test_every_scale_is_verified(archive: Path) -> None:
     spoil(archive, 9, "rgb.2")
     problems = verify_archive(archive)
     assert any("rgb.2" in one.path for one in problems)
+
+
+def test_of_a_damaged_group_each_payload_is_still_decoded_once(archive: Path) -> None:
+    spoil(archive, 5, "rgb.1")
+    views = dsc.open(archive, "rgb", native=True, on_damage="coarser")
+    ScaledCodec.payloads_decoded = 0
+    views.batch(range(16))
+    apart = 5 * SCALES + 16  # frames before the damaged one, and the coarsest scale of all
+    begun = 5 * SCALES + 6  # before the damage was met
+    assert ScaledCodec.payloads_decoded <= begun + apart
+
+
+def test_with_a_tenth_of_the_finest_payloads_lost_every_frame_is_decoded(archive: Path) -> None:
+    whole = Path(shutil.copytree(archive, archive.parent / "whole"))
+    lost = damage(archive, ["rgb.3"], 0.1, 0)
+    assert len(lost) == round(0.1 * N)
+    found = left(whole, archive, "coarser")
+    expected = [levels_left(index, {at: 3 for _, at in lost}) for index in range(N)]
+    assert (found.gone, found.coarser, found.whole) == (0, expected.count(3), expected.count(4))
