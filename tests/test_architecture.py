@@ -53,7 +53,7 @@ INNER = {
     "_copies": "contents target download stores bring hub fetch pull push export",
     "_training": (
         "config networks data objective schedule average divergence evaluate export log "
-        "checkpoint frozen loop session adapt models research"
+        "checkpoint frozen guidance loop session adapt models research"
     ),
     "_replay": "scenario policies buffer learners experiment selection avalanche",
     "_browse": "groups pictures sizes content server",

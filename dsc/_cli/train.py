@@ -77,7 +77,7 @@ def _data(asked: TrainOptions) -> list[str]:
 
 
 def _config(asked: TrainOptions, places: list[str]) -> "TrainConfig":
-    from dsc._jobs.training.train import start_of
+    from dsc._jobs.training.train import start_of, teacher_of
     from dsc._training.config import RESEARCH, TrainConfig
     from dsc._training.data.datasets import parse_data
     from dsc._training.networks import NETWORKS
@@ -98,6 +98,7 @@ def _config(asked: TrainOptions, places: list[str]) -> "TrainConfig":
         "task_dropout": not for_comparison if asked.task_dropout is None else asked.task_dropout,
         "quality": ONE_RATE if for_comparison and asked.quality is None else asked.quality,
         "start": start_of(start, asked.freeze_decoder) if start is not None else None,
+        "teacher": teacher_of(asked.teacher) if asked.teacher is not None else None,
     }
     same = TrainConfig.model_fields.keys() & vars(asked).keys() - given.keys()
     return TrainConfig.make(**given, **{name: getattr(asked, name) for name in same})

@@ -20,8 +20,9 @@ class TrainOptions(OptionGroup):
     kind: Annotated[
         str,
         typer.Argument(
-            help="Network: chained, shared-latent, independent or layered; for comparisons "
-            "single-task, mixed-latent, disjoint-latent, shared-latent-2023.",
+            help="Network: chained, shared-latent, independent or layered; a teacher of layered: "
+            "bound; for comparisons single-task, mixed-latent, disjoint-latent, "
+            "shared-latent-2023.",
             metavar="KIND",
         ),
     ]
@@ -201,6 +202,15 @@ class TrainOptions(OptionGroup):
         typer.Option(
             help="Start from the averaged weights of another run: its directory or checkpoint. "
             "With --freeze-decoder, a codec file.",
+            metavar="RUN",
+            rich_help_panel=STEPS,
+        ),
+    ] = None
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            help="Of layered: a run of bound (or layered), its directory or checkpoint, whose "
+            "pictures and features are imitated until the last third of the steps.",
             metavar="RUN",
             rich_help_panel=STEPS,
         ),

@@ -13,7 +13,7 @@ from dsc._schemas.base import Schema
 from dsc.errors import UsageError
 
 UNIT = 64  # networks take sides that are multiples of this
-LAYERED = "layered"
+LAYERED, BOUND = "layered", "bound"
 RESEARCH = ("single-task", "mixed-latent", "disjoint-latent", "shared-latent-2023")
 Balance = Literal["fixed", "uncertainty", "balanced-rd", "balanced-rd-exact"]
 
@@ -85,6 +85,9 @@ class TrainConfig(Schema):
     start
         Checkpoint whose averaged weights are started from, and its hash; instead of `init`. With
         `freeze_decoder` a codec file, and its hash; None for the one that comes with dsc.
+    teacher
+        Of ``layered``: checkpoint of a ``bound`` or ``layered`` network that guides the run, and
+        its hash; no sample is cut then.
     freeze_decoder
         Whether only the encoder of a codec file is trained, so that its decoder, and with it
         all that was ever encoded for it, stays as it is, bit by bit.
@@ -114,6 +117,7 @@ class TrainConfig(Schema):
     prefix_share: float | None = Field(default=None, ge=0, le=1)
     init: Literal["klt", "random"] = "klt"
     start: tuple[str, str] | None = None
+    teacher: tuple[str, str] | None = None
     freeze_decoder: bool = False
     bfloat16: bool = False
     cache_mb: int = Field(default=2000, ge=1)
@@ -134,11 +138,24 @@ class TrainConfig(Schema):
             )
         if self.prefix_share is not None and self.kind != LAYERED:
             raise ValueError(f"--prefix-share goes with {LAYERED}; {self.kind} has no scales")
-        if self.freeze_decoder and self.kind in RESEARCH:
+        if self.teacher is not None:
+            self._check_guided()
+        if self.freeze_decoder and self.kind in (BOUND, *RESEARCH):
             raise ValueError(
                 f"--freeze-decoder trains the encoder of a codec file; {self.kind} has none"
             )
         return self
+
+    def _check_guided(self) -> None:
+        if self.kind != LAYERED:
+            raise ValueError(f"--teacher goes with {LAYERED}; {self.kind} is not guided")
+        if self.prefix_share:
+            raise ValueError(
+                f"--prefix-share {self.prefix_share:g}: a teacher guides whole samples; cut them "
+                "in a run of their own, with --start"
+            )
+        if self.balance != "fixed" or self.freeze_decoder:
+            raise ValueError("--teacher goes with --balance fixed, and not with --freeze-decoder")
 
     @classmethod
     def make(cls, **values: Any) -> Self:

@@ -13,7 +13,7 @@ the same device, with as many threads).
 import copy
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -26,10 +26,11 @@ from dsc._training.config import TrainConfig
 from dsc._training.data.batches import Batch, TrainingData
 from dsc._training.divergence import DivergenceWatch
 from dsc._training.frozen import codec_of, codec_state
+from dsc._training.guidance import Guidance
 from dsc._training.log import LogRow, Meter
-from dsc._training.networks import make_network
+from dsc._training.networks import load_weights, make_network
 from dsc._training.objective import Losses, Objective, weigh
-from dsc._training.schedule import lr_share, steps_within
+from dsc._training.schedule import guidance_share, lr_share, steps_within
 from dsc.errors import UsageError
 
 GRADIENT_NORM = 1.0
@@ -84,6 +85,8 @@ class Trainer:
         Threads that prepare batches.
     log_every
         Steps a row.
+    teacher
+        Checkpoint of the teacher that guides the run, where the configuration has one.
 
     Attributes
     ----------
@@ -104,6 +107,7 @@ class Trainer:
         device: str = "cpu",
         loaders: int = 1,
         log_every: int = 50,
+        teacher: Mapping[str, Any] | None = None,
     ) -> None:
         self.config, self.device, self._log_every = config, torch.device(device), log_every
         self.data = TrainingData(config, loaders)
@@ -129,6 +133,7 @@ class Trainer:
         self._initialise(state, start)
         self.network.to(self.device, memory_format=torch.channels_last)
         self.network.train()
+        self.guidance = self._guidance(teacher)
         self._batches: Iterator[Batch] | None = None
         self.steps = config.steps or 0
         self._prepare()
@@ -154,14 +159,22 @@ class Trainer:
         self.average = WeightAverage(config.average, self.network)
         self._meter = Meter(self.network.required(self.modalities), self.modalities)
         self._watch = DivergenceWatch()
+        if self.guidance is not None:
+            self.guidance.begin()
 
     def _initialise(self, state: Mapping[str, Any] | None, start: Mapping[str, Any] | None) -> None:
         if state is not None or self.codec is not None:
             return  # restored below, or loaded with the codec file
         if start is not None:
-            _load(self.network, start["average"] or start["network"])
+            load_weights(self.network, start["average"] or start["network"])
         elif self.config.init == "klt":
             self.network.initialise(self.data.crops(KLT_CROPS, self.config.seed))
+
+    def _guidance(self, teacher: Mapping[str, Any] | None) -> Guidance | None:
+        if teacher is None:
+            return None
+        self.network.prefix_share = 0.0  # a sample that is cut cannot look like a whole one
+        return Guidance(teacher, self.network, self.modalities, self.device)
 
     def advance(self, seconds: float, stop: Callable[[], bool] = bool) -> Advance:
         """Do steps for about so many seconds, or until the run is over or `stop` says so.
@@ -218,7 +231,12 @@ class Trainer:
         coded: Coded = self.network.code(
             batch.inputs, batch.valid, batch.wanted, batch.quality, self.config.bfloat16
         )
-        return weigh(coded, self.network, batch.quality, self.config.weights), coded
+        losses = weigh(coded, self.network, batch.quality, self.config.weights)
+        if self.guidance is not None:
+            share = guidance_share(step, self.steps)
+            guidance = self.guidance(batch, coded, losses, self.config, share)
+            losses = replace(losses, guidance=guidance)
+        return losses, coded
 
     def _steps_of_minutes(self, minutes: float) -> int:
         """Time a few steps, undo them, and give the steps that fit."""
@@ -267,25 +285,16 @@ class Trainer:
                 "watch": self._watch.state(),
             }
             | codec_state(self.codec)
+            | ({} if self.guidance is None else {"guidance": self.guidance.state()})
         )
 
     def _restore(self, state: Mapping[str, Any]) -> None:
-        _load(self.network, state["network"])
+        load_weights(self.network, state["network"])
         self.average.restore(state["average"])
         self._optimiser.load_state_dict(state["optimiser"])
         self.objective.restore(state["objective"])
         self._meter.restore(state["meter"])
         self._watch.restore(state["watch"])
+        if self.guidance is not None:
+            self.guidance.restore(state["guidance"])
         self.steps, self.done, self.seconds = state["steps"], state["done"], state["seconds"]
-
-
-def _load(network: Any, weights: Mapping[str, Any]) -> None:
-    try:
-        network.load_state_dict(weights)
-    except RuntimeError as error:
-        first = str(error).splitlines()[1:2]
-        raise UsageError(
-            f"the checkpoint's weights are of another version of {network.kind} "
-            f"({' '.join(first).strip()[:120]}); go on with the dsc that wrote it, or begin anew "
-            "with --overwrite"
-        ) from None

@@ -49,10 +49,14 @@ class Losses:
         Bits a pixel of all streams that were charged.
     distortion
         w_t λ_t · 255² · MSE_t by task.
+    guidance
+        What a teacher adds (`dsc._training.guidance`); None without one. It is minimised along with
+        R + D, and is no part of the loss that is reported.
     """
 
     rate: Tensor
     distortion: dict[str, Tensor]
+    guidance: Tensor | None = None
 
     @property
     def total(self) -> Tensor:
@@ -136,7 +140,7 @@ class Objective(nn.Module):
         if self.balance == "balanced-rd":
             pair = torch.stack([losses.rate, losses.all_distortion])
             return (_alphas(torch.softmax(self.xi.detach(), 0), pair.detach()) * pair).sum()
-        return losses.total
+        return losses.total if losses.guidance is None else losses.total + losses.guidance
 
     def observe(self, before: Losses, after: Losses, lr_share: float) -> None:
         """Move ξ by what a step changed (solution 1).

@@ -72,6 +72,10 @@ class Session:
     state, start
         Checkpoint files to go on from, or to take the first weights from; where the decoder is
         frozen, `start` is a codec file.
+    where
+        The file of `state`, for messages.
+    teacher
+        Checkpoint file of the run's teacher.
 
     Raises
     ------
@@ -86,6 +90,7 @@ class Session:
         start: bytes | None,
         machine: Machine,
         where: str = "the checkpoint",
+        teacher: bytes | None = None,
     ) -> None:
         torch.set_num_threads(machine.threads)
         self._trainer = Trainer(
@@ -95,6 +100,7 @@ class Session:
             find_device(machine.device),
             machine.loaders,
             machine.log_every,
+            unpack(teacher, "--teacher") if teacher is not None else None,
         )
 
     def about(self) -> About:

@@ -98,13 +98,14 @@ def ray_session(
     start: bytes | None,
     machine: Machine,
     where: str,
+    teacher: bytes | None,
     address: str | None,
 ) -> Iterator[RaySession]:
     """Start an actor that trains; it takes a GPU where there is one and `machine` lets it.
 
     Parameters
     ----------
-    config, state, start, machine, where
+    config, state, start, machine, where, teacher
         As `Session` takes them.
     address
         Address of a cluster; None starts a Ray here.
@@ -118,7 +119,7 @@ def ray_session(
     with ray_connection(workers, address) as ray:
         gpus = int(machine.device != "cpu" and ray.cluster_resources().get("GPU", 0) >= 1)
         made = ray.remote(num_cpus=machine.threads, num_gpus=gpus, max_restarts=0)(Worker)
-        actor = made.remote(config, state, start, machine, where)
+        actor = made.remote(config, state, start, machine, where, teacher)
         try:
             session = RaySession(ray, actor)
             session.about()  # what is wrong with the run is known now

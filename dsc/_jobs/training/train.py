@@ -20,6 +20,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from dsc._codecs.learned.codec import default_weights
@@ -33,6 +34,16 @@ from dsc._training.config import TrainConfig, differences
 from dsc._training.log import BOARD, FIGURES, LOG
 from dsc._training.session import Machine, Session
 from dsc.errors import PlanMismatchError, UsageError
+
+
+@dataclass(frozen=True)
+class _Origins:
+    """Files that a session begins with: checkpoint, start, teacher; and where the first is."""
+
+    state: bytes | None
+    start: bytes | None
+    teacher: bytes | None
+    where: str
 
 
 def train(
@@ -86,7 +97,8 @@ def train(
     config = _same_run(config, found, place)
     start = _read_start(config) if found is None else None
     state = found.read_bytes() if found is not None else None
-    with _session(config, state, start, machine or Machine(), jobs, address, found) as session:
+    origins = _Origins(state, start, _read_teacher(config), str(found or ""))
+    with _session(config, origins, machine or Machine(), jobs, address) as session:
         run = Run(session, config, place, pace or Pace(), tell)
         if not export_only:
             run.train(fresh=found is None)
@@ -154,6 +166,37 @@ def start_of(path: str | os.PathLike[str], freeze_decoder: bool = False) -> tupl
     return str(found), hashlib.sha256(found.read_bytes()).hexdigest()
 
 
+def teacher_of(path: str | os.PathLike[str]) -> tuple[str, str]:
+    """Return what `TrainConfig.teacher` holds: a checkpoint's place and hash.
+
+    Parameters
+    ----------
+    path
+        A checkpoint, or the directory of a run.
+    """
+    place = Path(absolute(os.fspath(path)))
+    found = newest(place) if place.is_dir() else place
+    if found is None or not found.is_file():
+        raise UsageError(f"--teacher {path}: there is no checkpoint")
+    return str(found), hashlib.sha256(found.read_bytes()).hexdigest()
+
+
+def _read_teacher(config: TrainConfig) -> bytes | None:
+    """Read the teacher, which a run needs up to its last step."""
+    if config.teacher is None:
+        return None
+    path, sha256 = config.teacher
+    if not Path(path).is_file():
+        raise UsageError(f"--teacher {path}: it is not there any more; put it back to go on")
+    data = Path(path).read_bytes()
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise UsageError(
+            f"--teacher {path}: it is not what it was when this run began; put that back to go "
+            "on, or begin anew with --overwrite"
+        )
+    return data
+
+
 def _read_start(config: TrainConfig) -> bytes | None:
     if config.start is None:
         return default_weights(config.kind) if config.freeze_decoder else None
@@ -172,25 +215,20 @@ def _read_start(config: TrainConfig) -> bytes | None:
 
 @contextmanager
 def _session(
-    config: TrainConfig,
-    state: bytes | None,
-    start: bytes | None,
-    machine: Machine,
-    jobs: str,
-    address: str | None,
-    found: Path | None,
+    config: TrainConfig, origins: _Origins, machine: Machine, jobs: str, address: str | None
 ) -> Iterator[AnySession]:
-    where = str(found) if found is not None else ""
+    state, start = origins.state, origins.start
+    where, teacher = origins.where, origins.teacher
     if jobs == "here":
         if address is not None:
             raise UsageError(f"--address {address} goes with --run-on ray")
-        session = Session(config, state, start, machine, where)
+        session = Session(config, state, start, machine, where, teacher)
         try:
             yield session
         finally:
             session.close()
     elif jobs == "ray":
-        with ray_session(config, state, start, machine, where, address) as there:
+        with ray_session(config, state, start, machine, where, teacher, address) as there:
             yield there
     else:
         raise UsageError(f"--run-on {jobs}: here or ray")

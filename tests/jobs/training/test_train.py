@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from dsc._jobs.training.run import Pace, TrainProgress
-from dsc._jobs.training.train import start_of, train
+from dsc._jobs.training.train import start_of, teacher_of, train
 from dsc._training.checkpoint import CHECKPOINT, load
 from dsc._training.log import TIMING
 from dsc._training.networks import NETWORKS
@@ -148,6 +148,25 @@ def test_a_new_run_starts_from_the_weights_of_another(views: Path, tmp_path: Pat
     other = toy_config(views, kind="exploding", start=start_of(tmp_path / "first"))
     with pytest.raises(UsageError, match="a toy, not a exploding"):
         train(other, tmp_path / "third", machine=FINE)
+
+
+def test_a_teacher_guides_a_run_and_must_stay_what_it_was(views: Path, tmp_path: Path) -> None:
+    small = {"size": "tiny", "tasks": ("rgb",)}
+    report = train(toy_config(views, kind="bound", steps=2, **small), tmp_path / "t", machine=FINE)
+    assert report.codec is None
+    assert report.about.streams == ("rgb.0", "rgb.1", "rgb.2", "rgb.3")
+    teacher = teacher_of(tmp_path / "t")
+    config = toy_config(views, kind="layered", steps=4, teacher=teacher, **small)
+    train(config, tmp_path / "student", machine=FINE)
+    assert len(curve(tmp_path / "student")) == 4
+    Path(teacher[0]).write_bytes(b"another")
+    with pytest.raises(UsageError, match="not what it was when this run began"):
+        train(None, tmp_path / "student", machine=FINE)
+    Path(teacher[0]).unlink()
+    with pytest.raises(UsageError, match="put it back"):
+        train(None, tmp_path / "student", machine=FINE)
+    with pytest.raises(UsageError, match=r"--teacher .*: there is no checkpoint"):
+        teacher_of(tmp_path / "nothing")
 
 
 def test_the_card_says_what_was_done(views: Path, tmp_path: Path) -> None:

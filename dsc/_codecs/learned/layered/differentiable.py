@@ -99,7 +99,7 @@ class LayeredNetwork(LayeredModel):
         In training mode rate and distortion of samples that are cut count `CUT_WEIGHT`, and nothing
         is charged for what they lack.
         """
-        rate, distortion, planes = {}, {}, {}
+        rate, distortion, planes, features = {}, {}, {}, {}
         for name in wanted:
             x = inputs[name]
             kept = self._kept(len(x), x.device)
@@ -109,8 +109,9 @@ class LayeredNetwork(LayeredModel):
             for scale, bits in enumerate(coded.bits):
                 rate[scale_stream(name, scale)] = weight * (scale < kept) * bits / pixels
             planes[name] = coded.planes
+            features[name] = tuple(scale.features for scale in coded.scales)
             distortion[name] = weight * distortion_of(coded.planes, x, valid.get(name))
-        return Coded(rate, distortion, planes)
+        return Coded(rate, distortion, planes, features)
 
     def code_layers(
         self,
@@ -155,7 +156,7 @@ class LayeredNetwork(LayeredModel):
                 scaled = layers.latent(scale, hidden, own, gain)
             there = None if kept is None else (kept > scale)[:, None, None, None]
             start = _predicted(layers, scale, state, quality, temporal, context)
-            symbols, mean, own_bits = self._code_scale(layers, scale, start, scaled, there)
+            symbols, mean, own_bits = self.code_scale(layers, scale, start, scaled, there)
             bits.append(own_bits)
             with autocast():
                 latent = (symbols + mean / MEAN_STEPS) / gain
@@ -166,10 +167,20 @@ class LayeredNetwork(LayeredModel):
             state = layers.prior.advance(scale, state, seen, quality)
         return CodedLayers(bits, hidden, tuple(scales))
 
-    def _code_scale(
+    def code_scale(
         self, layers: Layers, scale: int, start: Prediction, scaled: Tensor, there: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return symbols and means (B, C, h, w), and bits (B,), of one scale."""
+        """Return symbols and means (B, C, h, w), and bits (B,), of one scale.
+
+        Parameters
+        ----------
+        start
+            What the prior knows before the scale's first step.
+        scaled
+            The latent in quantiser steps, (B, C, h, w).
+        there
+            Which samples have this scale, (B, 1, 1, 1); None for all.
+        """
         index, mean = predict_all(layers.prior.scale(scale), start, scaled)
         residual = scaled - mean / MEAN_STEPS
         symbols = round_half_up(residual)

@@ -218,7 +218,7 @@ def estimated_bits(
 
 
 def predict_all(
-    entropy: SteppedEntropy, start: Prediction, scaled: Tensor
+    entropy: SteppedEntropy, start: Prediction, scaled: Tensor, rounded: bool = True
 ) -> tuple[Tensor, Tensor]:
     """Return the scale indexes and means that every element is coded under, whatever its step.
 
@@ -228,11 +228,14 @@ def predict_all(
         What the hyper-synthesis gave.
     scaled
         y in quantiser steps, (B, C, h, w).
+    rounded
+        Whether later steps know ŷ, rounded about its mean, or y itself.
     """
     index, mean = start.scale, start.mean
     known = torch.zeros_like(scaled)
     for step in range(1, entropy.count):
-        symbols = round_half_up(scaled - mean / MEAN_STEPS)
+        symbols = scaled - mean / MEAN_STEPS
+        symbols = round_half_up(symbols) if rounded else symbols
         mask = step_mask(entropy.count, step - 1, scaled)
         known = known + mask * deviation(symbols, mean, start.mean)
         later_index, later_mean = entropy.predict(step, start, known)

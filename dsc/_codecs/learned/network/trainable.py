@@ -5,7 +5,7 @@ and distortion are weighed against each other is the trainer's business.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -24,11 +24,15 @@ class Coded:
         255² · mean squared error of the planes of each sample, (B,), by wanted task.
     planes
         Decoded planes (B, c, H, W) by wanted task.
+    features
+        Features (B, C, h, w) of the decoder's scales, coarse first, by wanted task; empty where a
+        network has no scales.
     """
 
     rate: dict[str, Tensor]
     distortion: dict[str, Tensor]
     planes: dict[str, Tensor]
+    features: dict[str, tuple[Tensor, ...]] = field(default_factory=dict)
 
 
 class Network(Protocol):
