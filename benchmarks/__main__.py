@@ -43,6 +43,7 @@ COMMANDS = {
     "speed-page": "python -m benchmarks.speed_page --out {out}/speed",
     "effort": "python -m benchmarks.effort --job 16 --out {out}/effort.json",
     "layers": "python -m benchmarks.layers",
+    "guided": "python -m benchmarks.guided --steps 800 --out {out}/guided",
     "labels": "python -m benchmarks.labels",
     "near-duplicates": "python -m benchmarks.near_duplicates",
     "features": "python -m benchmarks.features",
