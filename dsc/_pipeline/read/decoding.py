@@ -249,16 +249,21 @@ class SampleDecoder:
         """Decode samples from so many levels of each task; None where one is damaged further."""
         given, limit = [_streams(one) for one in payloads], self.archive.manifest.max_pixels
         tasks = {task.name: task for task in self._array_tasks}
-        canvas = Canvas(len(indices), tasks, self._native, together=False)
         counts = dict(zip(tasks, left, strict=True))
+        coarser = {t: n for t, n in counts.items() if n < len(self._levels[t])}
         try:
-            for task, count in counts.items():
-                _run(self._codecs_at(task, count).jobs_onto(canvas, given, [task], limit))
+            if coarser:  # a cache keeps whole arrays only
+                canvas = Canvas(len(indices), tasks, self._native, together=False)
+                for task, count in counts.items():
+                    _run(self._codecs_at(task, count).jobs_onto(canvas, given, [task], limit))
+            else:
+                canvas = self._canvas(indices)
+                _run(self._jobs(canvas, given))
             out = list(self._finished(indices, given, canvas))
         except BitstreamError:
             return None
         for one in out:
-            one.coarser = {t: n for t, n in counts.items() if n < len(self._levels[t])}
+            one.coarser = dict(coarser)
         return out
 
     def _decode_alone(self, index: int, sample: SamplePayloads | None) -> Decoded | BitstreamError:

@@ -217,19 +217,19 @@ def test_streams_decode_what_is_left_of_damaged_scales(
         spoil(archive, index, f"rgb.{scale}")
     stream = dsc.stream(
         archive, "rgb,label", 7, native=True, missing="none", output="numpy", threads=threads,
-        shuffle=shuffle, on_damage="coarser", mixed_sizes="list",
+        shuffle=shuffle, on_damage="coarser", mixed_sizes="list", cache_decoded="10MB",
     )  # fmt: skip
     seen = []
-    for batch in stream:
+    for batch in (batch for _ in range(2) for batch in stream):  # the second epoch of the cache
         for at, index in enumerate(batch["__index__"].tolist()):
             left = levels_left(index, damaged)
             check({"rgb": batch["rgb"][at]}, index, {"rgb": left})
             check({"label": batch["label"][at]}, index, {"label": SCALES})
             assert batch["__coarser__"][at] == ({"rgb": left} if left < SCALES else {})
             seen.append(index)
-    assert sorted(seen) == list(range(N))
+    assert sorted(seen) == sorted([*range(N)] * 2)
     assert stream.report.n_skipped == 0
-    assert stream.report.n_coarser == sum(levels_left(at, damaged) < SCALES for at in range(N))
+    assert stream.report.n_coarser == 2 * sum(levels_left(at, damaged) < SCALES for at in range(N))
 
 
 @pytest.mark.parametrize("how", ["gone", "cut"])
