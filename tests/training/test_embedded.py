@@ -131,8 +131,11 @@ class TestChoice:
         delta = torch.tensor([0.0, 9.0, 0.1, 0.2, 0.3, 0.0])
         sensitivity = torch.tensor([5.0, 0.0, 1.0, 2.0, 9.0, 0.0])
         true, dummy = choose(delta, sensitivity, torch.arange(5), 2)
-        assert true.tolist() == [2, 3]
+        assert sorted(true.tolist()) == [2, 3]
         assert sorted(dummy.tolist()) == [0, 4]
+        true, dummy = choose(delta, sensitivity, torch.tensor([3]), 2)
+        assert true.tolist() == [3]
+        assert not len(dummy)
 
     def test_sensitivity_is_the_mean_of_weight_times_gradient(self) -> None:
         sensitivity = Sensitivity(torch.zeros(2))

@@ -57,6 +57,12 @@ def choose(delta: Tensor, sensitivity: Tensor, free: Tensor, count: int) -> tupl
     insensitive, sensitive
         Places, at most `count` each.
     """
-    stable = free[delta[free].argsort()[: 2 * count]]
-    by_sensitivity = stable[sensitivity[stable].argsort()]
-    return by_sensitivity[:count], by_sensitivity[count:]
+    count = min(count, len(free))
+    stable = free[_least(delta[free], min(2 * count, len(free)))]
+    insensitive = torch.zeros(len(stable), dtype=torch.bool, device=stable.device)
+    insensitive[_least(sensitivity[stable], count)] = True
+    return stable[insensitive], stable[~insensitive]
+
+
+def _least(values: Tensor, count: int) -> Tensor:
+    return values.topk(count, largest=False, sorted=False).indices

@@ -19,13 +19,14 @@ class Embedding:
     Attributes
     ----------
     indices, references
-        Places of embedded weights and of what each follows, (n,).
+        Places of embedded weights, rising, and of what each follows, (n,).
     """
 
     def __init__(self, like: Tensor) -> None:
         self.indices = torch.zeros(0, dtype=torch.long, device=like.device)
         self.references = self.indices
-        self._factors, self._offsets = like.new_zeros(0), like.new_zeros(0)
+        self._forms = like.new_zeros(0, 2)
+        self._factors, self._offsets = self._forms.T
 
     def add(self, indices: Tensor, references: Tensor, forms: Tensor) -> None:
         """Embed more weights.
@@ -47,16 +48,19 @@ class Embedding:
         both = own[torch.isin(own, followed)]
         if len(both):
             raise ValueError(f"weight {int(both[0])} is a reference; references are not embedded")
-        self.indices, self.references = own, followed
-        forms = forms.to(self._factors.dtype)
-        self._factors = torch.cat([self._factors, forms[:, 0]])
-        self._offsets = torch.cat([self._offsets, forms[:, 1]])
+        forms = torch.cat([self._forms, forms.to(self._forms.dtype)])
+        rising = own.argsort()  # memory is read in its order, at every step
+        self.indices, self.references = own[rising], followed[rising]
+        self._forms = forms[rising]
+        self._factors, self._offsets = self._forms.T.contiguous()
 
     def hold(self, weights: Tensor) -> None:
         """Place the embedded ones of the weights (N,) on their forms."""
-        follow = torch.addcmul(self._offsets, self._factors, weights[self.references])
-        weights[self.indices] = follow
+        reference = weights.index_select(0, self.references)
+        held = torch.addcmul(self._offsets, self._factors, reference)
+        weights.index_copy_(0, self.indices, held)
 
     def pass_on(self, gradient: Tensor) -> None:
         """Add to the references' entries of a gradient (N,) what they owe to embedded weights."""
-        gradient.index_add_(0, self.references, self._factors * gradient[self.indices])
+        own = gradient.index_select(0, self.indices)
+        gradient.index_add_(0, self.references, own.mul_(self._factors))

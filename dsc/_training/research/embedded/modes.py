@@ -121,13 +121,19 @@ def complete_linkage(distance: Tensor, count: int) -> Tensor:
     """
     farthest = distance.clone().fill_diagonal_(torch.inf)
     labels = torch.arange(len(farthest), device=distance.device)
+    nearest, which = farthest.min(dim=1)
     for _ in range(len(farthest) - count):
-        kept, gone = divmod(int(farthest.argmin()), len(farthest))
+        kept = int(nearest.argmin())
+        gone = int(which[kept])
         joined = torch.maximum(farthest[kept], farthest[gone])
         farthest[kept], farthest[:, kept] = joined, joined
         farthest[gone], farthest[:, gone] = torch.inf, torch.inf
-        farthest[kept, kept] = torch.inf
         labels[labels == gone] = kept
+        # distances only grow, so that only who was nearest to one of the two looks again
+        stale = (which == kept) | (which == gone)
+        stale[kept] = True
+        nearest[stale], which[stale] = farthest[stale].min(dim=1)
+        nearest[gone] = torch.inf
     return torch.searchsorted(torch.tensor(sorted(set(labels.tolist()))), labels)
 
 

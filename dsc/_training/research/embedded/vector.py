@@ -83,10 +83,11 @@ class TrainedWeights:
             self._own.grad = gradient
             self._adam.step()
             return
-        self._own.data = values[self.indices]  # an average may have moved them meanwhile
-        self._own.grad = gradient[self.indices]
+        # anew at each step, as an average may have moved them meanwhile
+        self._own.data = values.index_select(0, self.indices)
+        self._own.grad = gradient.index_select(0, self.indices)
         self._adam.step()
-        values[self.indices] = self._own.data
+        values.index_copy_(0, self.indices, self._own.data)
 
     def drop(self, indices: Tensor) -> None:
         """Stop training the weights at these places of the vector; others are ignored."""
