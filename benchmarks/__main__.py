@@ -103,6 +103,7 @@ COMMANDS = {
     "machine-path-transfer": "python -m benchmarks.machine_path --parts transfer",
     "machine-path-terms": "python -m benchmarks.machine_path_terms --steps 100",
     "mpa": "python -m benchmarks.mpa --out {out}/mpa.json",
+    "training-dynamics": "python -m benchmarks.training_dynamics",
     "feature-adapters": "python -m benchmarks.feature_adapters --steps 150 "
     "--work {out}/feature-adapters --out {out}/feature_adapters.json",
     "replay": "python -m benchmarks.replay --out {out}/replay-results",

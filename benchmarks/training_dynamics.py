@@ -39,7 +39,6 @@ from dsc._training.research.mpa.batches import Schedule, draw, to_planes
 KINDS = tuple(kind for kind in ("independent", "layered") if kind in NETWORKS)
 SIDE, QUALITY = 64, 50
 LR = 1e-3
-HELD_OUT = 128
 START = 256  # pictures that a network's weights are computed from before the first step
 FEWER_STEPS = 0.85
 PLAIN, EMA = "plain", "plain, EMA"
@@ -117,9 +116,9 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", default=os.environ.get("DSC_TEST_DATA", "../shared/data"))
     args = parser.parse_args(words)
     if args.quick:
-        args.size, args.steps, args.seeds = "tiny", 40, 1
+        args.size, args.steps, args.seeds = "tiny", 20, 1
     torch.set_num_threads(1)
-    pictures = read_pictures(Path(args.data), 64 if args.quick else 4000)
+    pictures = read_pictures(Path(args.data), *((32, 8) if args.quick else (4000, 128)))
     when = timetable(args.steps)
     print(f"{pictures.about}; {args.steps} steps, {when}", flush=True)
     for kind in args.kinds:
@@ -141,14 +140,14 @@ def timetable(steps: int) -> Timetable:
     )
 
 
-def read_pictures(place: Path, count: int) -> Pictures:
-    """Read photographs, or render views where there are none."""
+def read_pictures(place: Path, count: int, held_out: int) -> Pictures:
+    """Read photographs, or render views where there are none: so many, and so many held out."""
     if (folder := place / "tiny_imagenet40").exists():
         train, test = load_split(folder)
-        return Pictures(_some(train.images, count), _some(test.images, HELD_OUT), "photographs")
-    source = open_source("clevr", n=count + HELD_OUT, seed=1, size=SIDE)
-    views = np.stack([source.read(k, ["rgb"]).arrays["rgb"] for k in range(count + HELD_OUT)])
-    return Pictures(_some(views[HELD_OUT:], count), _some(views[:HELD_OUT], HELD_OUT), "views")
+        return Pictures(_some(train.images, count), _some(test.images, held_out), "photographs")
+    source = open_source("clevr", n=count + held_out, seed=1, size=SIDE)
+    views = np.stack([source.read(k, ["rgb"]).arrays["rgb"] for k in range(count + held_out)])
+    return Pictures(_some(views[held_out:], count), _some(views[:held_out], held_out), "views")
 
 
 def _some(images: np.ndarray[Any, Any], count: int) -> Tensor:

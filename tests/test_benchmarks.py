@@ -86,6 +86,22 @@ def test_the_benchmark_of_decoder_paths_makes_its_tables(
         mpa.main(["--out", str(kept)])
 
 
+def test_the_benchmark_of_training_dynamics_trains_all_side_by_side(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dynamics = pytest.importorskip(
+        "benchmarks.training_dynamics", reason="it needs torch", exc_type=ImportError
+    )
+    dynamics.main(["--quick", "--kinds", "independent", "--data", str(tmp_path)])
+    printed = capsys.readouterr().out
+    assert printed.startswith("views; 20 steps")
+    table = [line.split(" | ") for line in printed.splitlines() if line.startswith("| ")][2:]
+    shares = {row[0].removeprefix("| "): row[1] for row in table}
+    assert shares[dynamics.PLAIN] == shares[dynamics.EMA] == "100%"
+    assert shares[dynamics.TRUE] == shares[dynamics.FROZEN] == "20%"
+    assert len({row[5] for row in table}) == len(table), "two trainings ended alike"
+
+
 def test_the_benchmark_of_adapters_makes_its_table_and_trains_nothing_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
