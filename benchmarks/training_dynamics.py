@@ -5,12 +5,12 @@
     python -m benchmarks.training_dynamics --quick         # sees that it runs
 
 Trainings of the same network on the same batches, from the same start, step by step side by side in
-one process, so that what else the machine does slows all of them down: plain, with an average of
+one process, so that what else the machine does slows all of them alike: plain, with an average of
 the weights (EMA, SMA), with weights embedded (`dsc._training.research.embedded`), the very same
 weights frozen, and whole layers frozen; and a plain one with fewer steps, which is what any saving
 of time has to beat. rgb at one quality on photographs of Tiny-ImageNet, where DSC_TEST_DATA has
 them, else on rendered views; L = bpp + λ·255²·MSE of held-out pictures, with estimated rates of
-rounded symbols. CPU seconds count all that a method does, the search for modes as well.
+rounded symbols. Times are of one thread's CPU; *all* counts the search for modes as well.
 """
 
 import argparse
@@ -41,6 +41,7 @@ SIDE, QUALITY = 64, 50
 LR = 1e-3
 START = 256  # pictures that a network's weights are computed from before the first step
 FEWER_STEPS = 0.85
+LOOKS = (12, 14, 16, 17, 18, 19, 20)  # twentieths of the steps after which L is measured
 PLAIN, EMA = "plain", "plain, EMA"
 TRUE, BOTH, BOTH_SMA = "embedded", "embedded, and dummies", "embedded, and dummies, SMA"
 FROZEN, LAYERS = "the same weights frozen", "whole layers frozen"
@@ -61,20 +62,19 @@ class Contender:
 
     Attributes
     ----------
-    wall_s, cpu_s
-        Seconds of each step.
+    cpu_s
+        Seconds of each step, of one thread's CPU time: other processes do not count.
     losses
         L of held-out pictures after so many steps.
     ema
-        An average beside it, which changes nothing of it, and its wall and CPU seconds a step.
+        An average beside it, which changes nothing of it, and its CPU seconds a step.
     """
 
     run: Run
-    wall_s: list[float] = field(default_factory=list)
     cpu_s: list[float] = field(default_factory=list)
     losses: dict[int, float] = field(default_factory=dict)
     ema: WeightAverage | None = None
-    ema_s: list[tuple[float, float]] = field(default_factory=list)
+    ema_s: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -85,11 +85,11 @@ class Row:
     ----------
     share
         Part of the weights that train at the end.
-    wall, late_wall
+    step, late_step
         Medians of a step's time over plain training's: of all steps after the warm-up, and of those
         after the last choice.
-    cpu_s
-        Of the whole training.
+    cpu
+        Time of the whole training over plain training's.
     loss
         L at the end.
     reached
@@ -97,9 +97,9 @@ class Row:
     """
 
     share: float
-    wall: float
-    late_wall: float
-    cpu_s: float
+    step: float
+    late_step: float
+    cpu: float
     loss: float
     reached: int | None
 
@@ -110,7 +110,7 @@ def main(words: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--kinds", nargs="+", default=KINDS, choices=KINDS)
     parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=320)
+    parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--size", default="fast", choices=("tiny", "fast", "base"))
     parser.add_argument("--quick", action="store_true", help="a few steps of tiny networks")
     parser.add_argument("--data", default=os.environ.get("DSC_TEST_DATA", "../shared/data"))
@@ -194,7 +194,7 @@ def side_by_side(
 ) -> dict[str, Row]:
     """Train all of a seed, a step of each after the other, and measure them."""
     running = contenders(kind, size, pictures, how, when)
-    looks = {how.steps * part // 20 for part in range(10, 21)}
+    looks = {how.steps * part // 20 for part in LOOKS}
     for number in range(how.steps):
         planes = batch(pictures.trained, how, number)
         for one in running.values():
@@ -218,14 +218,13 @@ def batch(pictures: Tensor, how: Schedule, number: int) -> Tensor:
 def step(one: Contender, planes: Tensor, seed: int) -> None:
     """Do one step, on the clock."""
     quality = {"rgb": torch.full((len(planes),), QUALITY)}
-    wall, cpu = time.perf_counter(), time.process_time()
+    began = time.process_time()
     one.run.step({"rgb": planes}, quality, seed)
-    one.wall_s.append(time.perf_counter() - wall)
-    one.cpu_s.append(time.process_time() - cpu)
+    one.cpu_s.append(time.process_time() - began)
     if one.ema is not None:
-        wall, cpu = time.perf_counter(), time.process_time()
+        began = time.process_time()
         one.ema.update(one.run.done)
-        one.ema_s.append((time.perf_counter() - wall, time.process_time() - cpu))
+        one.ema_s.append(time.process_time() - began)
 
 
 @torch.no_grad()
@@ -245,8 +244,8 @@ def held_out_loss(network: Any, pictures: Tensor) -> float:
 
 def tell(kind: str, seed: int, running: Mapping[str, Contender]) -> None:
     """Say how far a seed is."""
-    plain = running[PLAIN]
-    print(f"{kind}, seed {seed}: {plain.run.done} steps, L {plain.losses}", flush=True)
+    losses = [f"{name} {list(one.losses.values())[-1:]}" for name, one in running.items()]
+    print(f"{kind}, seed {seed}: {running[PLAIN].run.done} steps; {'; '.join(losses)}", flush=True)
     method = running[TRUE].run.method
     if isinstance(method, Embedded) and method.modes is not None:
         median = float(method.modes.correlation.median())
@@ -256,29 +255,27 @@ def tell(kind: str, seed: int, running: Mapping[str, Contender]) -> None:
 def rows(running: Mapping[str, Contender], pictures: Pictures, when: Timetable) -> dict[str, Row]:
     """Make the figures of a seed."""
     plain = running[PLAIN]
-    last = when.warm_up + when.choices * when.period
     target = plain.losses[plain.run.done]
+
+    def row(one: Contender, cpu_s: Sequence[float], losses: Mapping[int, float]) -> Row:
+        late = min(when.warm_up + when.choices * when.period, len(cpu_s) * 9 // 10)
+        reached = [done for done, loss in losses.items() if loss <= target]
+        return Row(
+            one.run.share_trained,
+            ratio(cpu_s, plain.cpu_s, when.warm_up),
+            ratio(cpu_s, plain.cpu_s, late),
+            sum(cpu_s) / sum(plain.cpu_s),
+            losses[one.run.done],
+            min(reached, default=None),
+        )
+
     found = {}
     for name, one in running.items():
-        found[name] = Row(
-            one.run.share_trained,
-            ratio(one.wall_s, plain.wall_s, when.warm_up),
-            ratio(one.wall_s, plain.wall_s, min(last, len(one.wall_s) * 9 // 10)),
-            sum(one.cpu_s),
-            one.losses[one.run.done],
-            min((done for done, loss in one.losses.items() if loss <= target), default=None),
-        )
+        found[name] = row(one, one.cpu_s, one.losses)
         if one.ema is not None:
-            wall = [own + more for own, (more, _) in zip(one.wall_s, one.ema_s, strict=True)]
+            both = [own + more for own, more in zip(one.cpu_s, one.ema_s, strict=True)]
             averaged = held_out_loss(one.ema.network, pictures.held_out)
-            found[EMA] = Row(
-                1.0,
-                ratio(wall, plain.wall_s, when.warm_up),
-                ratio(wall, plain.wall_s, last),
-                sum(one.cpu_s) + sum(cpu for _, cpu in one.ema_s),
-                averaged,
-                one.run.done if averaged <= target else None,
-            )
+            found[EMA] = row(one, both, {one.run.done: averaged})
     return found
 
 
@@ -293,7 +290,7 @@ def table(seeds: Sequence[Mapping[str, Row]]) -> str:
 
 
 def _lines(seeds: Sequence[Mapping[str, Row]]) -> Iterator[str]:
-    yield "| training | weights at the end | step, ratio | late | CPU, s | L | - plain | reached |"
+    yield "| training | weights at the end | step | late step | all | L | - plain | reached |"
     yield "| --- " * 8 + "|"
     for name in seeds[0]:
         own = [seed[name] for seed in seeds]
@@ -302,9 +299,9 @@ def _lines(seeds: Sequence[Mapping[str, Row]]) -> Iterator[str]:
         yield " | ".join((
             f"| {name}",
             f"{mean(row.share for row in own):.0%}",
-            f"{mean(row.wall for row in own):.2f}",
-            f"{mean(row.late_wall for row in own):.2f}",
-            f"{mean(row.cpu_s for row in own):.0f}",
+            f"{mean(row.step for row in own):.2f}",
+            f"{mean(row.late_step for row in own):.2f}",
+            f"{mean(row.cpu for row in own):.2f}",
             spread([row.loss for row in own]),
             "" if name == PLAIN else spread(differences, "+"),
             ", ".join(reached) + " |",

@@ -296,6 +296,17 @@ class TestRuns:
         embedding.hold(held)
         assert torch.equal(held, values)
 
+    def test_references_learn_from_what_follows_them(self) -> None:
+        run, method = embedding_run()
+        train(run, steps=LAST_CHOICE)
+        vector = method.vector
+        vector.gradient.fill_(1.0)
+        owed = vector.gradient.clone()
+        method.embedding.pass_on(owed)
+        method.before_update(run.done)
+        assert torch.equal(vector.gradient, owed)
+        assert (owed[method.embedding.references] != 1).all()
+
     def test_a_dummy_weight_is_placed_and_trains_on(self) -> None:
         (true, _), (both, _) = embedding_run(), embedding_run(dummy=True)
         train(true, both, steps=12)

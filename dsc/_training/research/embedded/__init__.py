@@ -1,9 +1,9 @@
 """Training with fewer weights: most of them follow a few by an affine form, or stay as they are.
 
 Weights of a network move in a few modes. In the manner of "Accelerating learned image compression
-through modeling neural training dynamics" (2025; STDET), whose base is embedded correlation mode
-decomposition (CMD, ICLR 2024): after a warm-up, the trajectories of the weights are clustered, each
-weight is written as an affine form of the reference of its mode, and period by period those whose
+through modeling neural training dynamics" (2025; STDET), whose base is "embedded correlation mode
+decomposition" (CMD, ICLR 2024). After a warm-up, the trajectories of the weights are clustered, and
+each weight is written as an affine form of the reference of its mode. Period by period, those whose
 form is stable and that the loss hardly depends on stop to train.
 
 - `vector`: a network's weights as one vector, and Adam on those that still train.

@@ -89,6 +89,10 @@ class Embedded:
 
     Attributes
     ----------
+    vector
+        As given.
+    embedding
+        What is embedded so far.
     chosen
         Places of the weights that each choice embedded.
     modes
@@ -104,7 +108,7 @@ class Embedded:
         dummy: bool,
         seed: int = 0,
     ) -> None:
-        self._vector, self._trained, self._when = vector, trained, when
+        self.vector, self._trained, self._when = vector, trained, when
         self._dummy, self._seed = dummy, seed
         self._snapshots: list[Tensor] = []
         self._sensitivity = Sensitivity(vector.values)
@@ -117,12 +121,12 @@ class Embedded:
     def before_update(self, done: int) -> None:
         """Note sensitivities, and give references the gradients of what follows them."""
         if self._when.is_watched(done):
-            self._sensitivity.add(self._vector.values, self._vector.gradient)
-        self.embedding.pass_on(self._vector.gradient)
+            self._sensitivity.add(self.vector.values, self.vector.gradient)
+        self.embedding.pass_on(self.vector.gradient)
 
     def after_update(self, done: int) -> None:
         """Hold embedded weights at their forms; take snapshots; choose when it is time."""
-        self.embedding.hold(self._vector.values)
+        self.embedding.hold(self.vector.values)
         if len(self.chosen) == self._when.choices:
             return
         if done % self._when.every == 0:
@@ -134,16 +138,16 @@ class Embedded:
 
     def _take_snapshot(self) -> None:
         if self._forms is None:
-            self._snapshots.append(self._vector.values.clone())
+            self._snapshots.append(self.vector.values.clone())
         else:
-            self._forms.update(self._vector.values)
+            self._forms.update(self.vector.values)
 
     def _find_forms(self) -> None:
         trajectories = torch.stack(self._snapshots)
         self._snapshots.clear()
         when = self._when
         self.modes = find_modes(
-            trajectories, self._vector.spans, when.samples, when.modes, self._seed
+            trajectories, self.vector.spans, when.samples, when.modes, self._seed
         )
         self._forms = AffineForms(trajectories, self.modes)
         self._before = self._forms.coefficients.clone()
@@ -151,7 +155,7 @@ class Embedded:
     def _take(self, done: int) -> None:
         if self._forms is None or self._before is None or self.modes is None:
             raise ValueError(f"step {done}: weights are to be chosen, but no modes were found")
-        forms, values = self._forms, self._vector.values
+        forms, values = self._forms, self.vector.values
         free = self._trained.indices
         free = free[~torch.isin(free, self.modes.references)]
         delta = change(forms.coefficients, self._before)
