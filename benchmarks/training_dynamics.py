@@ -33,7 +33,7 @@ from dsc._training.average import WeightAverage
 from dsc._training.networks import NETWORKS, make_network
 from dsc._training.objective import weigh
 from dsc._training.research.embedded.methods import Embedded, Frozen, FrozenLayers, Timetable
-from dsc._training.research.embedded.run import Run
+from dsc._training.research.embedded.run import SteppedTraining
 from dsc._training.research.mpa.batches import Schedule, draw, to_planes
 
 KINDS = tuple(kind for kind in ("independent", "layered") if kind in NETWORKS)
@@ -70,7 +70,7 @@ class Contender:
         An average beside it, which changes nothing of it, and its CPU seconds a step.
     """
 
-    run: Run
+    run: SteppedTraining
     cpu_s: list[float] = field(default_factory=list)
     losses: dict[int, float] = field(default_factory=dict)
     ema: WeightAverage | None = None
@@ -165,11 +165,11 @@ def contenders(
     first.initialise({"rgb": to_planes(pictures.trained[:: len(pictures.trained) // START or 1])})
     weights = first.state_dict()
 
-    def run(method: Any = None, average: Any = "none", steps: int = how.steps) -> Run:
+    def run(method: Any = None, average: Any = "none", steps: int = how.steps) -> SteppedTraining:
         network = make_network(kind, ("rgb",), size)
         network.load_state_dict(weights)
         network.to(memory_format=torch.channels_last)
-        return Run(network.train(), steps, how.lr, method, average)
+        return SteppedTraining(network.train(), steps, how.lr, method, average)
 
     embedded = partial(Embedded, when=when, seed=how.seed)
     true = run(partial(embedded, dummy=False))

@@ -21,7 +21,7 @@ from dsc._training.research.embedded.modes import (
     find_modes,
     sample_weights,
 )
-from dsc._training.research.embedded.run import Run
+from dsc._training.research.embedded.run import SteppedTraining
 from dsc._training.research.embedded.vector import TrainedWeights, WeightVector
 from dsc.errors import UsageError
 
@@ -250,12 +250,14 @@ Method = Callable[[WeightVector, TrainedWeights], Any]
 STEPS = 24
 
 
-def tiny_run(method: Method | None = None, average: Any = "none") -> Run:
+def tiny_run(method: Method | None = None, average: Any = "none") -> SteppedTraining:
     torch.manual_seed(0)
-    return Run(make_network("independent", ("rgb",), "tiny").train(), STEPS, 1e-3, method, average)
+    return SteppedTraining(
+        make_network("independent", ("rgb",), "tiny").train(), STEPS, 1e-3, method, average
+    )
 
 
-def train(*runs: Run, steps: int = STEPS) -> None:
+def train(*runs: SteppedTraining, steps: int = STEPS) -> None:
     """Train on noise, all runs side by side."""
     random = torch.Generator().manual_seed(5)
     for seed in range(steps):
@@ -264,11 +266,13 @@ def train(*runs: Run, steps: int = STEPS) -> None:
             run.step(inputs, {"rgb": torch.full((2,), 50)}, seed)
 
 
-def weights(run: Run) -> Tensor:
+def weights(run: SteppedTraining) -> Tensor:
     return torch.cat([p.detach().flatten() for p in run.network.parameters()])
 
 
-def embedding_run(*, dummy: bool = False, average: Any = "none") -> tuple[Run, Embedded]:
+def embedding_run(
+    *, dummy: bool = False, average: Any = "none"
+) -> tuple[SteppedTraining, Embedded]:
     run = tiny_run(lambda vector, trained: Embedded(vector, trained, WHEN, dummy=dummy), average)
     assert isinstance(run.method, Embedded)
     return run, run.method

@@ -60,8 +60,8 @@ class Timetable:
         return any(self.choice(done + ahead) for ahead in range(1, self.watched + 1))
 
 
-class Method(Protocol):
-    """What a `dsc._training.research.embedded.run.Run` calls."""
+class Reduction(Protocol):
+    """What a `dsc._training.research.embedded.run.SteppedTraining` calls."""
 
     def before_update(self, done: int) -> None:
         """See the gradient, clipped, of the step after `done` steps, and change it."""

@@ -15,12 +15,12 @@ from dsc._training.average import WeightAverage
 from dsc._training.divergence import DivergenceWatch
 from dsc._training.loop import GRADIENT_NORM
 from dsc._training.objective import weigh
-from dsc._training.research.embedded.methods import Method
+from dsc._training.research.embedded.methods import Reduction
 from dsc._training.research.embedded.vector import TrainedWeights, WeightVector
 from dsc._training.schedule import lr_share
 
 
-class Run:
+class SteppedTraining:
     """A training.
 
     Parameters
@@ -49,7 +49,7 @@ class Run:
         network: Any,
         steps: int,
         lr: float,
-        method: Callable[[WeightVector, TrainedWeights], Method] | None = None,
+        method: Callable[[WeightVector, TrainedWeights], Reduction] | None = None,
         average: Literal["sma", "none"] = "none",
     ) -> None:
         self.network, self.steps, self.done = network, steps, 0
