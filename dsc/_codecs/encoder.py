@@ -50,6 +50,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "independent": LEARNED,
     "shared-latent": LEARNED,
     "chained": LEARNED,
+    "layered": LEARNED,
     "feature-learned": ("torch",),
 }
 # what codecs were written at whose configuration says no effort, where that is not DEFAULT
@@ -62,7 +63,7 @@ UNSAID = {
 }
 WITHOUT_EFFORT = (
     "raw", "vector", "plain", "embedding", "feature-klt", "residual", "derived", "keep",
-    "independent", "shared-latent", "chained", "feature-learned",
+    "independent", "shared-latent", "chained", "layered", "feature-learned",
 )  # fmt: skip
 PACKAGES = ("torch", "av")
 SEARCH = "quality-search"  # dsc's own way to find qualities, beside the packages

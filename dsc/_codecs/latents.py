@@ -85,6 +85,10 @@ class StreamLatentBatch:
             torch.tensor([latent.quality for latent in latents], dtype=torch.uint8),
         )
 
+    def to(self, device: torch.device | str) -> Self:
+        """Return the same on a device."""
+        return self.each(lambda tensor: tensor.to(device))
+
     def each(self, change: Callable[[Tensor], Tensor]) -> Self:
         """Apply something to every tensor."""
         return type(self)(change(self.symbols), change(self.mean), change(self.quality))
@@ -97,7 +101,8 @@ class LatentBatch:
     Attributes
     ----------
     size
-        (H, W) of every sample in pixels; h and w of a latent are a sixteenth, rounded up.
+        (H, W) of every sample in pixels; h and w of a latent are a part of it, rounded up, that the
+        codec says: a sixteenth, or that of a scale.
     streams
         By stream name.
     offsets

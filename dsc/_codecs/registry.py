@@ -51,12 +51,15 @@ CODECS: dict[str, str] = {
     "independent": "dsc._codecs.learned.codec:IndependentCodec",
     "shared-latent": "dsc._codecs.learned.codec:SharedLatentCodec",
     "chained": "dsc._codecs.learned.codec:ChainedCodec",
+    "layered": "dsc._codecs.learned.layered.codec:LayeredNetworkCodec",
     "feature-learned": "dsc._codecs.learned.feature.codec:FeatureLearnedCodec",
 }
 """Of each codec of dsc's own: its id, and the class that is imported when the id is asked for."""
 
 # Codecs that are networks, and need torch to write and to read.
-NETWORKS = ("av1-small-restored", "independent", "shared-latent", "chained", "feature-learned")
+NETWORKS = (
+    "av1-small-restored", "independent", "shared-latent", "chained", "layered", "feature-learned",
+)  # fmt: skip
 
 # Codecs that write what another one writes: archives name them, and nothing new needs them.
 SAME_AS: dict[str, str] = {"av1-psnr": "av1"}

@@ -25,7 +25,6 @@ from dsc._training.objective import weigh
 from dsc._training.schedule import lr_share
 from dsc.errors import UsageError
 
-UNIT = 16  # encoders see sides that are multiples of this
 C = TypeVar("C", bound=AdaptableCodec)
 
 
@@ -123,7 +122,9 @@ def as_planes(
 def _train(network: Any, samples: Sequence[Planes], how: Adaptation) -> None:
     parameters = [p for p in network.parameters() if p.requires_grad]
     optimiser = torch.optim.Adam(parameters, lr=how.lr)
-    side = min(how.crop // UNIT * UNIT, max(-(-max(one.size) // UNIT) * UNIT for one in samples))
+    unit = network.unit
+    largest = -(-max(max(one.size) for one in samples) // unit) * unit
+    side = min(max(how.crop // unit, 1) * unit, largest)
     watch = DivergenceWatch()
     for step in range(how.steps):
         optimiser.param_groups[0]["lr"] = how.lr * lr_share(step, how.steps)

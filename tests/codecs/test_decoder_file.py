@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from dsc._codecs.learned.codec import default_weights
 from dsc._codecs.learned.codec_file import (
     decoder_part,
+    default_weights,
     is_encoder_tensor,
     read_metadata,
     with_encoder,

@@ -13,7 +13,7 @@ DEPTH = Task(name="depth", kind=TaskKind.DEPTH, dtype="uint16", unit_m=0.001, in
 NORMAL = Task(name="normal", kind=TaskKind.NORMAL, dtype="uint8", channels=3)
 LABEL = Task(name="label", kind=TaskKind.LABEL, dtype="uint8")
 TASKS = (RGB, DEPTH, NORMAL, LABEL)
-LEARNED = ("independent", "shared-latent", "chained")
+LEARNED = ("independent", "shared-latent", "chained", "layered")
 KNOWING = [
     name
     for name in distinct_codecs()

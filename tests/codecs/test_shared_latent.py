@@ -9,8 +9,8 @@ import pytest
 import safetensors.numpy
 import torch
 
-from dsc._codecs.learned.codec import SharedLatentCodec, default_weights
-from dsc._codecs.learned.codec_file import load_codec_file, read_metadata
+from dsc._codecs.learned.codec import SharedLatentCodec
+from dsc._codecs.learned.codec_file import default_weights, load_codec_file, read_metadata
 from dsc._renderer.render import render_view
 from dsc._schemas import Quality, Task, TaskKind, required_streams
 from dsc.errors import BitstreamError, CodecError, SelfTestError

@@ -6,7 +6,7 @@ from importlib.resources import files
 
 import pytest
 
-from dsc._codecs.learned.codec import default_weights
+from dsc._codecs.learned.codec_file import default_weights
 from dsc._codecs.registry import codec_class
 from tests.codecs.learned_golden import TASKS, latent_hash
 from tests.golden.make_learned import FOLDERS

@@ -12,7 +12,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from dsc._codecs.learned.codec import default_weights
+from dsc._codecs.learned.codec_file import default_weights
 from dsc._codecs.registry import codec_class
 from dsc._schemas import Quality
 from tests.codecs.learned_golden import GOLDEN, TASKS, golden_sample, latent_hash

@@ -19,13 +19,13 @@ from dsc.errors import ExportError
 from tests.training.toy import save, toy_config, write_views
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Trainer:
+@pytest.fixture(scope="module", params=["independent", "layered"])
+def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trainer:
     root = write_views(tmp_path_factory.mktemp("views"), count=3, side=160)
     depth = np.full((160, 160), 1500, np.uint16)
     depth[10:60, 30:90] = 0
     save(root, "depth", 1, depth)  # the one that is held out
-    config = toy_config(root, kind="independent", size="tiny", steps=20, average="none")
+    config = toy_config(root, kind=request.param, size="tiny", steps=20, average="none")
     trainer = Trainer(config)
     trainer.advance(1e9)
     trainer.close()

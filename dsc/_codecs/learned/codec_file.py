@@ -5,9 +5,11 @@ the file runs the self-test: a machine that does not reproduce the integers must
 
 A decoder's part holds everything that turns bitstreams into samples, bit by bit as it lies in the
 codec file: synthesis, gains, entropy networks and tables, sizes and the self-test's hash. What only
-an encoder needs (analysis, hyper-analysis) and the card are left out, its kind ends in ``decoder``,
-and the model made from it has no encoder. Equal decoders give equal bytes, whatever encoder they
-came with, so the SHA-256 of the part names the decoder.
+an encoder needs (analysis, hyper-analysis, posteriors) and the card are left out, its kind ends in
+``decoder``, and the model made from it has no encoder. Equal decoders give equal bytes, whatever
+encoder they came with, so the SHA-256 of the part names the decoder.
+
+There are two families of networks, conditional and layered ones; the file's kind says which.
 """
 
 import hashlib
@@ -15,6 +17,7 @@ import json
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import safetensors
@@ -23,10 +26,15 @@ import safetensors.torch
 import torch
 from numpy.typing import NDArray
 
+from dsc._codecs.learned.layered.model import LayeredModel
+from dsc._codecs.learned.layered.prior import PriorChain
+from dsc._codecs.learned.layered.spec import LayeredSpec
 from dsc._codecs.learned.network.entropy import (
     Z_BUCKETS,
     Z_LIMIT,
     HyperPrior,
+    Prediction,
+    SteppedEntropy,
     StreamEntropy,
     scale_table,
 )
@@ -34,12 +42,19 @@ from dsc._codecs.learned.network.model import ConditionalModel
 from dsc._codecs.learned.network.spec import ModelSpec
 from dsc._coding.entropy import Tables, build_tables
 from dsc._coding.integer import IntegerConv
-from dsc._coding.weights_file import BIAS_LIMIT, LIMIT, check_self_test, metadata_of
+from dsc._coding.weights_file import (
+    BIAS_LIMIT,
+    LIMIT,
+    check_self_test,
+    metadata_of,
+    shipped_file,
+)
 from dsc._schemas.base import canonical_json
 from dsc.errors import BitstreamError, CodecError
 
-KIND = "dsc conditional 2"
-WHOLE_KINDS = ("dsc shared-latent 1", KIND)  # the first has no entry of the spec that came later
+CONDITIONAL, LAYERED = "dsc conditional 2", "dsc layered 1"
+# the first has no entry of the spec that came later
+WHOLE_KINDS = ("dsc shared-latent 1", CONDITIONAL, LAYERED)
 DECODER_MARK = " decoder"  # ends the kind of a file without an encoder
 KINDS = (*WHOLE_KINDS, *(kind + DECODER_MARK for kind in WHOLE_KINDS))
 ENCODER_PARTS = (
@@ -51,10 +66,33 @@ ENCODER_PARTS = (
     "to_shared",
     "joint_shared",
 )
+PART_OF_EACH = {  # of what each stream, or modality, has in a module of this name
+    "entropy": ("analysis",),
+    "modalities": ("analysis", "posterior"),
+}
+
+CodecModel = ConditionalModel | LayeredModel
+M = TypeVar("M", bound=CodecModel)
+
+
+def default_weights(codec_id: str = "shared-latent") -> bytes:
+    """Return the codec file that comes with dsc.
+
+    Raises
+    ------
+    CodecError
+        When dsc comes with none for this codec.
+    """
+    try:
+        return shipped_file(f"{codec_id}.safetensors")
+    except FileNotFoundError:
+        raise CodecError(
+            f"dsc comes with no weights for {codec_id}; train some with `dsc train`"
+        ) from None
 
 
 @dataclass(frozen=True)
-class LoadedCodec:
+class LoadedCodec(Generic[M]):
     """A codec file, ready for use.
 
     Attributes
@@ -64,19 +102,20 @@ class LoadedCodec:
     scale_tables
         One table a scale index.
     hyper_tables
-        By stream: one table for each (quality bucket, channel of ẑ).
+        By stream: one table for each (quality bucket, channel of ẑ); none of a layered network.
     has_encoder
         Whether the file holds the encoder too; without it the model can only decode.
     """
 
-    model: ConditionalModel
+    model: M
     scale_tables: Tables
     hyper_tables: dict[str, Tables]
     has_encoder: bool = True
 
-    def on_device(self, device: torch.device) -> ConditionalModel:
+    def on_device(self, device: torch.device) -> M:
         """Copy the network to a device, in bfloat16 where that has it and the CPU's has it not."""
-        model = deepcopy(self.model).to(device)
+        model = deepcopy(self.model)
+        model.to(device)
         if device.type == "cuda":
             if torch.cuda.get_device_capability(device) >= (8, 0):
                 model.quicken()
@@ -85,7 +124,27 @@ class LoadedCodec:
         return model
 
 
-def export_codec(model: ConditionalModel, card: dict[str, str]) -> bytes:
+class DeviceCopies(Generic[M]):
+    """The network of a codec file on the devices that it was asked for on.
+
+    On a CPU it is the network itself; elsewhere a copy, so that entropy decoding goes on where the
+    network is, also while another device synthesises.
+    """
+
+    def __init__(self, loaded: LoadedCodec[M]) -> None:
+        self._loaded = loaded
+        self._copies: dict[torch.device, M] = {}
+
+    def on(self, device: torch.device) -> M:
+        """Return the network on a device."""
+        if device.type == "cpu":
+            return self._loaded.model
+        if device not in self._copies:
+            self._copies[device] = self._loaded.on_device(device)
+        return self._copies[device]
+
+
+def export_codec(model: CodecModel, card: dict[str, str]) -> bytes:
     """Turn a trained model into a codec file.
 
     Parameters
@@ -102,16 +161,16 @@ def export_codec(model: ConditionalModel, card: dict[str, str]) -> bytes:
         tensors[f"{name}.weight"] = layer.weight.numpy().astype(np.int8)
         tensors[f"{name}.bias"] = layer.bias.numpy().astype(np.int32)
     for name, value in model.state_dict().items():
-        if name not in tensors and ".prior." not in name:
+        if name not in tensors and not _is_hyper_prior(name):
             tensors[name] = value.detach().numpy().astype(np.float16)
     tables = {"scale": gaussian_tables()}
-    tables |= {f"hyper.{s}": hyper_tables_of(e.prior) for s, e in model.entropy.items()}
+    tables |= {f"hyper.{s}": hyper_tables_of(e.prior) for s, e in _entropy_of(model).items()}
     for name, table in tables.items():
         tensors[f"tables.{name}.frequencies"] = table.frequencies
         tensors[f"tables.{name}.offsets"] = table.offsets
         tensors[f"tables.{name}.lows"] = table.lows
     metadata = {
-        "kind": KIND,
+        "kind": LAYERED if isinstance(model, LayeredModel) else CONDITIONAL,
         "model": json.dumps(model.spec.to_json()),  # the order of the modalities counts,
         "self_test": self_test_hash(model),
         "card": json.dumps(card, sort_keys=True),
@@ -119,7 +178,7 @@ def export_codec(model: ConditionalModel, card: dict[str, str]) -> bytes:
     return bytes(safetensors.numpy.save(dict(sorted(tensors.items())), metadata))
 
 
-def load_codec_file(data: bytes) -> LoadedCodec:
+def load_codec_file(data: bytes) -> LoadedCodec[Any]:
     """Read a codec file and run its self-test.
 
     Raises
@@ -131,7 +190,7 @@ def load_codec_file(data: bytes) -> LoadedCodec:
     """
     metadata = read_metadata(data)
     with torch.random.fork_rng(devices=[]):  # a caller's random state does not pay for it
-        model = ConditionalModel(read_spec(metadata))
+        model = _untrained(metadata)
     scale, hyper = fill_model(model, data)
     model.requires_grad_(False)
     model.eval()
@@ -146,7 +205,12 @@ def load_codec_file(data: bytes) -> LoadedCodec:
     return LoadedCodec(model, scale, hyper, has_encoder)
 
 
-def fill_model(model: ConditionalModel, data: bytes) -> tuple[Tables, dict[str, Tables]]:
+def _untrained(metadata: Mapping[str, str]) -> CodecModel:
+    spec = read_spec(metadata)
+    return LayeredModel(spec) if isinstance(spec, LayeredSpec) else ConditionalModel(spec)
+
+
+def fill_model(model: CodecModel, data: bytes) -> tuple[Tables, dict[str, Tables]]:
     """Put a codec file's weights into a model of its sizes, and freeze the integer networks.
 
     What the file does not hold keeps its values: the priors of ẑ, and the encoder where there is
@@ -164,14 +228,14 @@ def fill_model(model: ConditionalModel, data: bytes) -> tuple[Tables, dict[str, 
     whole = not read_metadata(data)["kind"].endswith(DECODER_MARK)
     try:
         tensors = safetensors.torch.load(data)
-        hyper = {name: read_tables(tensors, f"hyper.{name}") for name in model.entropy}
+        hyper = {name: read_tables(tensors, f"hyper.{name}") for name in _entropy_of(model)}
         scale = read_tables(tensors, "scale")
         state = {name: t.float() for name, t in tensors.items() if not name.startswith("tables.")}
         check_integers(model, state)
         kept = {
             name: own
             for name, own in model.state_dict().items()
-            if ".prior." in name or (not whole and is_encoder_tensor(name))
+            if _is_hyper_prior(name) or (not whole and is_encoder_tensor(name))
         }
         model.load_state_dict(state | kept)
     except (KeyError, TypeError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
@@ -184,10 +248,20 @@ def fill_model(model: ConditionalModel, data: bytes) -> tuple[Tables, dict[str, 
 def is_encoder_tensor(name: str) -> bool:
     """Tell whether a weight is of the analysis side: what decoding never touches."""
     first, *rest = name.split(".")
-    return first in ENCODER_PARTS or (first == "entropy" and rest[1:2] == ["analysis"])
+    return first in ENCODER_PARTS or (len(rest) > 1 and rest[1] in PART_OF_EACH.get(first, ()))
 
 
-def read_spec(metadata: dict[str, str]) -> ModelSpec:
+def _is_hyper_prior(name: str) -> bool:
+    """Tell whether a weight is of a prior of ẑ, of which a file has the tables."""
+    return name.startswith("entropy.") and ".prior." in name
+
+
+def _entropy_of(model: CodecModel) -> Mapping[str, StreamEntropy]:
+    """Return the entropy models that have a hyper-latent, by stream."""
+    return {} if isinstance(model, LayeredModel) else model.entropy
+
+
+def read_spec(metadata: Mapping[str, str]) -> ModelSpec | LayeredSpec:
     """Read the sizes of a codec file's network from what `read_metadata` gave.
 
     Raises
@@ -195,18 +269,20 @@ def read_spec(metadata: dict[str, str]) -> ModelSpec:
     BitstreamError
         When they describe no network of this version.
     """
+    is_layered = metadata["kind"].removesuffix(DECODER_MARK) == LAYERED
     try:
-        return ModelSpec.from_json(json.loads(metadata["model"]))
+        sizes = json.loads(metadata["model"])
+        return LayeredSpec.from_json(sizes) if is_layered else ModelSpec.from_json(sizes)
     except (KeyError, TypeError, ValueError) as error:
         raise BitstreamError(f"the codec file is damaged: {error}") from None
 
 
-def _remove_encoder(model: ConditionalModel) -> None:
-    for part in ENCODER_PARTS:
-        if hasattr(model, part):
-            setattr(model, part, torch.nn.ModuleDict())
-    for entropy in model.entropy.values():
-        del entropy.analysis
+def _remove_encoder(model: CodecModel) -> None:
+    """Leave an empty module where one is that only an encoder needs."""
+    for name in [name for name, _ in model.named_modules() if is_encoder_tensor(name)]:
+        parent, _, own = name.rpartition(".")
+        if not is_encoder_tensor(parent):
+            setattr(model.get_submodule(parent), own, torch.nn.ModuleDict())
 
 
 def bfloat16_is_fast() -> bool:
@@ -238,9 +314,13 @@ def read_metadata(data: bytes) -> dict[str, str]:
 
 
 @torch.no_grad()
-def self_test_hash(model: ConditionalModel) -> str:
+def self_test_hash(model: CodecModel) -> str:
     """Hash the integers that all integer networks give for a fixed input."""
     digest = hashlib.sha256()
+    if isinstance(model, LayeredModel):
+        for layers in model.modalities.values():
+            _hash_chain(digest, layers.prior, layers.sizes.latents)
+        return digest.hexdigest()
     spec = model.spec
     for name, entropy in model.entropy.items():
         required = [spec.latents(other) for other in spec.requires(name)]
@@ -272,7 +352,29 @@ def hash_entropy(
     qualities = quality[:, None].expand(2, len(required))
     given = (context, qualities) if required else (None, None)
     start = entropy.synthesis(z, quality, size, *given)
-    known = fixed_integers((2, latents, *size), LIMIT)
+    _hash_steps(digest, entropy, start, fixed_integers((2, latents, *size), LIMIT))
+
+
+def _hash_chain(digest: "hashlib._Hash", prior: PriorChain, latents: Sequence[int]) -> None:
+    """Add the integers that the priors of a modality give for a fixed input.
+
+    Parameters
+    ----------
+    latents
+        Channels of the latents, by scale.
+    """
+    quality, size = torch.tensor([7, 93]), (3, 5)
+    state = prior.start(quality, size)
+    for scale, channels in enumerate(latents):
+        known = fixed_integers((2, channels, *state.shape[2:]), LIMIT)
+        _hash_steps(digest, prior.scale(scale), prior.scale(scale)(state, quality), known)
+        state = prior.advance(scale, state, known, quality)
+
+
+def _hash_steps(
+    digest: "hashlib._Hash", entropy: SteppedEntropy, start: Prediction, known: torch.Tensor
+) -> None:
+    """Add what each step of a latent is coded under, were all of it known."""
     for step in range(entropy.count):
         for part in entropy.predict(step, start, known):
             integers = part.to(torch.int32).contiguous().cpu().numpy()

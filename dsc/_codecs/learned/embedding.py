@@ -46,7 +46,7 @@ class LatentEmbedding(nn.Module):
     Raises
     ------
     CodecError
-        When the codec is not a learned one.
+        When the codec is none with latents of one scale.
     UnknownTaskError
         When the codec does not code a task.
 
@@ -61,7 +61,9 @@ class LatentEmbedding(nn.Module):
     def __init__(self, codec: Codec, tasks: Sequence[str] | str, channels: int) -> None:
         super().__init__()
         if not isinstance(codec, ConditionalCodec):
-            raise CodecError(f"{codec.id} has no latents; compress with --codec independent")
+            raise CodecError(
+                f"{codec.id} has no latents of one scale; compress with --codec independent"
+            )
         gains = codec.gains(resolve_tasks(tasks, [task.name for task in codec.tasks]))
         self.streams = tuple(gains)
         self.latent_channels = sum(gain.log_gain.shape[1] for gain in gains.values())

@@ -23,6 +23,8 @@ from dsc._codecs.learned.codec_file import (
     read_spec,
     with_encoder,
 )
+from dsc._codecs.learned.layered.differentiable import LayeredNetwork
+from dsc._codecs.learned.layered.spec import LayeredSpec
 from dsc._codecs.learned.network.differentiable import ConditionalNetwork
 from dsc._codecs.learned.network.entropy import Z_BUCKETS, Z_LIMIT, HyperPrior
 from dsc._coding.entropy import Tables
@@ -32,7 +34,7 @@ from dsc.errors import CodecError
 SMALLEST = 1e-9
 
 
-def encoder_network(weights: bytes) -> ConditionalNetwork:
+def encoder_network(weights: bytes) -> ConditionalNetwork | LayeredNetwork:
     """Make the trainable network of a codec file, of which only the encoder's weights learn.
 
     Raises
@@ -45,11 +47,15 @@ def encoder_network(weights: bytes) -> ConditionalNetwork:
     metadata = read_metadata(weights)
     if metadata["kind"].endswith(DECODER_MARK):
         raise CodecError("a decoder's part has no encoder to train; give the whole codec file")
+    spec = read_spec(metadata)
     with torch.random.fork_rng(devices=[]):
-        network = ConditionalNetwork(read_spec(metadata))
+        network = (
+            LayeredNetwork(spec) if isinstance(spec, LayeredSpec) else ConditionalNetwork(spec)
+        )
     _, hyper = fill_model(network, weights)
-    for name, entropy in network.entropy.items():
-        entropy.prior = cast(HyperPrior, TablePrior(hyper[name]))
+    if isinstance(network, ConditionalNetwork):
+        for name, entropy in network.entropy.items():
+            entropy.prior = cast(HyperPrior, TablePrior(hyper[name]))
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(is_encoder_tensor(name))
     return network

@@ -11,7 +11,9 @@ from dsc._codecs.latents import StreamLatent
 from dsc._codecs.learned.network.entropy import (
     MEAN_STEPS,
     Prediction,
+    SteppedEntropy,
     StreamEntropy,
+    context_of,
     deviation,
     pad_hyper,
     quality_bucket,
@@ -69,12 +71,8 @@ class LatentCoder:
         z = quantise_hyper(self._entropy.analysis(pad_hyper(scaled)))
         coder = SymbolEncoder()
         coder.put(_int32(z), _hyper_indexes(z, quality), self._hyper_tables)
-        walk = _Walk(self._entropy, predict(z))
-        for step, index, mean in walk:
-            residual = walk.take(scaled, step) - mean / MEAN_STEPS
-            symbols = self._choose(residual, index, kappa)
-            coder.put(_int32(symbols), index.to(torch.uint8).numpy(), self._scale_tables)
-            walk.learn(step, symbols, mean)
+        walk = StepWalk(self._entropy, predict(z))
+        put_latent(coder, walk, scaled, kappa, self._choose, self._scale_tables)
         return coder.finish(), walk.latents([quality])[0]
 
     def decode(
@@ -102,13 +100,8 @@ class LatentCoder:
             if np.abs(hyper).max() > 127:
                 raise BitstreamError(f"stream {self._name}: a hyper-latent is out of range")
             own.copy_(torch.from_numpy(hyper[0]))
-        walk = _Walk(self._entropy, predict(z))
-        for step, index, mean in walk:
-            symbols = [
-                decoder.get(own, self._scale_tables)
-                for own, decoder in zip(index.to(torch.uint8).numpy(), decoders, strict=True)
-            ]
-            walk.learn(step, torch.from_numpy(np.stack(symbols)).float(), mean)
+        walk = StepWalk(self._entropy, predict(z))
+        get_latents(decoders, walk, self._scale_tables)
         for decoder in decoders:
             decoder.check_end()
         return walk.latents(qualities)
@@ -122,14 +115,59 @@ def _hyper_indexes(z: Tensor, quality: int) -> NDArray[np.uint8]:
     return np.broadcast_to(numbers[None, :, None, None], tuple(z.shape))
 
 
-class _Walk:
+def put_latent(
+    coder: SymbolEncoder,
+    walk: "StepWalk",
+    scaled: Tensor,
+    kappa: float,
+    choose: SymbolChooser,
+    tables: Tables,
+) -> None:
+    """Append the symbols of a latent in quantiser steps, (1, C, h, w), step by step.
+
+    Parameters
+    ----------
+    walk
+        Through this latent; it learns what is coded.
+    kappa
+        What the encoder weighs rate with.
+    tables
+        One a scale index.
+    """
+    for step, index, mean in walk:
+        symbols = choose(walk.take(scaled, step) - mean / MEAN_STEPS, index, kappa)
+        coder.put(_int32(symbols), index.to(torch.uint8).numpy(), tables)
+        walk.learn(step, symbols, mean)
+
+
+def get_latents(decoders: Sequence[SymbolDecoder], walk: "StepWalk", tables: Tables) -> None:
+    """Read what `put_latent` appended, of as many latents as there are decoders, in step.
+
+    Damage may show here, or when the decoders' ends are checked.
+    """
+    for step, index, mean in walk:
+        symbols = [
+            decoder.get(own, tables)
+            for own, decoder in zip(index.to(torch.uint8).numpy(), decoders, strict=True)
+        ]
+        walk.learn(step, torch.from_numpy(np.stack(symbols)).float(), mean)
+
+
+class StepWalk:
     """Goes through a latent step by step: gives what a step codes under, learns what it coded.
 
     A latent of one step is coded channel by channel, as the first version did; one of several,
     position by position, which is how convolutions leave their results in memory.
+
+    Parameters
+    ----------
+    entropy
+        What predicts the later steps.
+    start
+        What is predicted of the latents (B, C, h, w) before the first step.
     """
 
-    def __init__(self, entropy: StreamEntropy, start: Prediction) -> None:
+    def __init__(self, entropy: SteppedEntropy, start: Prediction) -> None:
         self._entropy, self._start, self._count = entropy, start, entropy.count
         batch, channels, height, width = start.scale.shape
         shape = (batch, height, width, channels)
@@ -160,6 +198,16 @@ class _Walk:
         if step + 1 < self._count:
             seen = deviation(symbols, mean, self.take(self._start.mean, step))
             put_step(self._known.permute(0, 2, 3, 1), self._count, step, seen)
+
+    def skip(self) -> None:
+        """Take the latents as they are predicted before the first step: nothing was coded."""
+        self._symbols.zero_()
+        self._mean.copy_(self._start.mean.permute(0, 2, 3, 1))
+
+    def context(self) -> Tensor:
+        """Return what the latents tell whatever is predicted from them; see `context_of`."""
+        symbols, mean = (x.permute(0, 3, 1, 2).float() for x in (self._symbols, self._mean))
+        return context_of(symbols, mean)
 
     def latents(self, qualities: Sequence[int]) -> list[StreamLatent]:
         """Return all that was coded, by sample."""

@@ -9,6 +9,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +26,10 @@ from dsc._codecs.learned.bitstream import (
     read_task_header,
 )
 from dsc._codecs.learned.codec_file import LoadedCodec
-from dsc._codecs.learned.network.model import Given
+from dsc._codecs.learned.layered.coder import ScaleCoder
+from dsc._codecs.learned.layered.model import LayeredModel
+from dsc._codecs.learned.layered.spec import scale_stream
+from dsc._codecs.learned.network.model import ConditionalModel, Given
 from dsc._codecs.learned.network.spec import SHARED, ModelSpec
 from dsc._codecs.learned.stream_coder import CodedStream, StreamCoder, dequantise
 from dsc.errors import BitstreamError
@@ -108,7 +112,7 @@ def unpack(
 
 @torch.inference_mode()
 def real_bits(
-    loaded: LoadedCodec, inputs: Mapping[str, Tensor], quality: Mapping[str, Tensor]
+    loaded: LoadedCodec[Any], inputs: Mapping[str, Tensor], quality: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
     """Code a batch with plain rounding and give the bits of each stream's coder words.
 
@@ -119,7 +123,7 @@ def real_bits(
     Parameters
     ----------
     inputs
-        Planes (B, c, H, W) by modality, H and W multiples of 16.
+        Planes (B, c, H, W) by modality, H and W multiples of 32.
     quality
         Integers 1 to 100, (B,), by task.
 
@@ -128,15 +132,35 @@ def real_bits(
     dict
         Bits of each sample, (B,), by stream.
     """
-    coder = StreamCoder(loaded, math.inf)
+    words_of = _words_of_scales if isinstance(loaded.model, LayeredModel) else _words_of_streams
     rows = []
     for at in range(len(next(iter(inputs.values())))):
         qualities = {name: int(quality[name][at]) for name in inputs}
-        if loaded.model.spec.is_joint:
-            qualities[SHARED] = max(qualities.values())
-        words = encode_planes(coder, {n: x[at : at + 1] for n, x in inputs.items()}, qualities)
+        words = words_of(loaded, {n: x[at : at + 1] for n, x in inputs.items()}, qualities)
         rows.append({name: 8 * len(data) for name, data in words.items()})
     return {name: torch.tensor([row[name] for row in rows]) for name in rows[0]}
+
+
+def _words_of_streams(
+    loaded: LoadedCodec[ConditionalModel], inputs: Mapping[str, Tensor], quality: dict[str, int]
+) -> dict[str, bytes]:
+    """Code one sample with plain rounding; a shared stream has the best quality of all."""
+    if loaded.model.spec.is_joint:
+        quality = {**quality, SHARED: max(quality.values())}
+    return encode_planes(StreamCoder(loaded, math.inf), inputs, quality)
+
+
+def _words_of_scales(
+    loaded: LoadedCodec[LayeredModel], inputs: Mapping[str, Tensor], quality: dict[str, int]
+) -> dict[str, bytes]:
+    """Code one sample with plain rounding, each modality by itself."""
+    coder = ScaleCoder(loaded.scale_tables)
+    found = {}
+    for name, x in inputs.items():
+        layers = loaded.model.modalities[name]
+        words, _ = coder.encode(layers, layers.prior, x, quality[name], math.inf)
+        found.update({scale_stream(name, scale): own for scale, own in enumerate(words)})
+    return found
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from dsc._codecs.latents import StreamLatent, StreamLatentBatch
-from dsc._codecs.learned.codec_file import LoadedCodec
+from dsc._codecs.learned.codec_file import DeviceCopies, LoadedCodec
 from dsc._codecs.learned.latent_coder import LatentCoder
 from dsc._codecs.learned.network.entropy import MEAN_STEPS, Prediction, context_of
 from dsc._codecs.learned.network.model import ConditionalModel, Gain
@@ -45,8 +45,7 @@ class StreamCoder:
         rounding, None for each stream's own.
     """
 
-    def __init__(self, loaded: LoadedCodec, kappa: float | None = None) -> None:
-        self._loaded = loaded
+    def __init__(self, loaded: LoadedCodec[ConditionalModel], kappa: float | None = None) -> None:
         self.model = loaded.model
         choose, hyper = SymbolChooser(loaded.scale_tables), loaded.hyper_tables
         self._coders = {
@@ -54,18 +53,7 @@ class StreamCoder:
             for name, entropy in self.model.entropy.items()
         }
         self._kappa = kappa
-        self._copies: dict[torch.device, ConditionalModel] = {}
-
-    def model_on(self, device: torch.device) -> ConditionalModel:
-        """Return the model on a device: a copy, but on a CPU.
-
-        Entropy decoding goes on where the model is, also while another device synthesises.
-        """
-        if device.type == "cpu":
-            return self.model
-        if device not in self._copies:
-            self._copies[device] = self._loaded.on_device(device)
-        return self._copies[device]
+        self.model_on = DeviceCopies(loaded).on
 
     def encode(
         self, name: str, y: Tensor, quality: int, required: Mapping[str, StreamLatent]

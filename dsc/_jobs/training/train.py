@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from dsc._codecs.learned.codec import default_weights
+from dsc._codecs.learned.codec_file import default_weights
 from dsc._jobs.training.on_ray import AnySession, ray_session
 from dsc._jobs.training.run import CARD, Pace, Run, TrainProgress, TrainReport
 from dsc._pipeline.choose.codec_spec import FILE_SUFFIX, codec_id_of

@@ -23,7 +23,10 @@ from dsc._schemas import Quality, Task, TaskKind
 from dsc.errors import CodecError
 
 # Those that encode quickly first, so that a search that ends early has seen most of them.
-SLOW = ("normal-palette", "surfaces", "surfaces-scan", "independent", "shared-latent", "chained")
+SLOW = (
+    "normal-palette", "surfaces", "surfaces-scan", "independent", "shared-latent", "chained",
+    "layered",
+)  # fmt: skip
 LOSSY = (TaskKind.IMAGE, TaskKind.DEPTH, TaskKind.NORMAL)
 
 

@@ -308,7 +308,7 @@ def codec_id_of(word: str) -> str:
         return word
     metadata = _file_metadata(word)
     kind = _kind_of(metadata).split()
-    found = kind[1] if len(kind) == 3 and kind[0] == "dsc" else ""
+    found = kind[1] if len(kind) > 2 and kind[0] == "dsc" else ""  # a decoder's part says so last
     if not is_codec(found):  # one kind of file for several codecs: the model says which
         try:
             found = str(json.loads(metadata["model"])["kind"])

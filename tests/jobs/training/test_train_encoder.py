@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from dsc._codecs.learned.codec import default_weights
-from dsc._codecs.learned.codec_file import decoder_part, export_codec
+from dsc._codecs.learned.codec_file import decoder_part, default_weights, export_codec
 from dsc._jobs.training.run import TrainProgress
 from dsc._jobs.training.train import start_of, train
 from dsc._training.config import TrainConfig

@@ -63,7 +63,7 @@ class LayeredNetwork(LayeredModel):
     @property
     def kind(self) -> str:
         """Name its kind: a key of `dsc._training.networks.NETWORKS`."""
-        return "layered"
+        return self.spec.kind
 
     @property
     def channels(self) -> dict[str, int]:

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dsc._codecs.learned.layered.prior import PriorChain
-from dsc._codecs.learned.layered.spec import SCALES, STRIDES, LayeredSizes, LayeredSpec
+from dsc._codecs.learned.layered.spec import SCALES, STRIDES, UNIT, LayeredSizes, LayeredSpec
 from dsc._codecs.learned.network.layers import GatedBlock, pointwise, unshuffle
 from dsc._codecs.learned.network.model import Gain, modules, start_of_steps
 from dsc._coding.integer import IntegerConv
@@ -118,12 +118,14 @@ class Layers(nn.Module):
         )
         self.chain = DecodingChain(sizes)
         start = start_of_steps(sizes.lambda_range, sizes.channels)
-        self.gain = nn.ModuleList(Gain(latents, start) for latents in sizes.latents)
+        gains = [Gain(latents, start) for latents in sizes.latents]
+        self.gain = cast(Sequence[Gain], nn.ModuleList(gains))
         self.prior = PriorChain(sizes.latents, prior_width, steps)
 
     def gain_of(self, scale: int, quality: Tensor) -> Tensor:
         """Return the gains of a scale, (B, C, 1, 1) float32, for qualities (B,) in [1, 100]."""
-        return cast(Gain, self.gain[scale])(quality.float())  # type: ignore[no-any-return]
+        gain: Tensor = self.gain[scale](quality.float())
+        return gain
 
     def latent(self, scale: int, hidden: Tensor, own: Tensor, gain: Tensor) -> Tensor:
         """Return a scale's latent in quantiser steps, (B, C, h, w) float32."""
@@ -132,7 +134,15 @@ class Layers(nn.Module):
 
 
 class LayeredModel(nn.Module):
-    """The networks of all modalities; see the module."""
+    """The networks of all modalities; see the module.
+
+    Attributes
+    ----------
+    unit
+        Sides of planes are multiples of it.
+    """
+
+    unit = UNIT
 
     def __init__(self, spec: LayeredSpec) -> None:
         super().__init__()

@@ -58,6 +58,11 @@ class LayeredSpec:
     prior_width: int
     context_steps: int = 2
 
+    @property
+    def kind(self) -> str:
+        """Name of the codec that writes its streams."""
+        return "layered"
+
     def streams(self) -> tuple[str, ...]:
         """Name all streams in the order in which they are coded."""
         return self.required(self.modalities)

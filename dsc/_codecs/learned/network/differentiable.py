@@ -190,12 +190,14 @@ chained = partial(untrained, "chained")
 
 @torch.no_grad()
 def estimated_bits(
-    network: ConditionalNetwork, inputs: Mapping[str, Tensor], quality: Mapping[str, Tensor]
+    network: Any, inputs: Mapping[str, Tensor], quality: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
     """Estimate the bits of each stream with rounded symbols, all tasks coded.
 
     Parameters
     ----------
+    network
+        A `Network` (`dsc._codecs.learned.network.trainable`) whose streams are coded.
     inputs
         Planes (B, c, H, W) by modality, H and W multiples of 64.
     quality

@@ -100,7 +100,15 @@ def start_of_steps(lambda_range: tuple[float, float], data_channels: int) -> Ten
 
 
 class ConditionalModel(nn.Module):
-    """Analysis, entropy models and synthesis of all streams; see the module."""
+    """Analysis, entropy models and synthesis of all streams; see the module.
+
+    Attributes
+    ----------
+    unit
+        Sides of planes are multiples of it.
+    """
+
+    unit = 16
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
