@@ -11,8 +11,9 @@ import argparse
 import math
 import os
 import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import imagecodecs
 import numpy as np
@@ -23,7 +24,7 @@ from dsc._codecs.learned.layered.spec import SCALES
 from dsc._codecs.learned.layered.temporal import Past, TemporalModel
 from dsc._sources.rendered.recording import RecordingSource
 from dsc._training.checkpoint import unpack
-from dsc._training.models.layered_seq import Footage, train
+from dsc._training.models.layered_seq import PARTS, Footage, train
 
 RGB = ("rgb",)
 TRAINED, TESTED = slice(0, 44), slice(45, 61)  # of the clip's 64 frames
@@ -58,8 +59,8 @@ def still_network(path: Path) -> LayeredNetwork:
 
 @torch.no_grad()
 def cost(
-    network: LayeredNetwork, branches: Any, clip: Footage, quality: int
-) -> tuple[Any, float, float]:
+    network: LayeredNetwork, branches: TemporalModel | None, clip: Footage, quality: int
+) -> tuple[torch.Tensor, float, float]:
     """Return bits a pixel by scale, PSNR in dB of frames after the first, and of motion (bpp)."""
     branch = None if branches is None else branches.modalities["rgb"]
     q = torch.tensor([quality])
@@ -116,6 +117,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--parts", default=",".join(PARTS))
+    parser.add_argument("--without-motion", action="store_true")
     parser.add_argument("--data", default=os.environ.get("DSC_TEST_DATA", "../shared/data"))
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -126,7 +129,10 @@ def main() -> None:
         clips.append(clips[0].halved())
         clips = [*clips, *clips] + [Footage.of(one) for one in rendered(1000, RECORDINGS, FRAMES)]
         print(f"{len(clips)} clips after {time.process_time() - began:.0f} s", flush=True)
-        model = train(still, clips, args.steps, args.seed, lambda text: print(text, flush=True))
+        if args.without_motion:
+            clips = [replace(one, motion=torch.zeros_like(one.motion)) for one in clips]
+        log = partial(print, flush=True)
+        model = train(still, clips, args.steps, args.seed, log, parts=args.parts.split(","))
         torch.save({"spec": model.spec_json(), "network": model.state_dict()}, args.out)
         print(f"{time.process_time() - began:.0f} s of CPU")
         return

@@ -24,6 +24,7 @@ from dsc._training.schedule import lr_share
 SIDE, BATCH, FRAMES = 128, 4, 3
 LEARNING_RATE, GRADIENT_NORM = 1e-3, 1.0
 LOG_EVERY = 50
+PARTS = ("priors", "carries")  # integers, and features
 
 Frames = Sequence[NDArray[np.uint8]]
 
@@ -68,6 +69,7 @@ def train(
     seed: int = 0,
     log: Callable[[str], None] = lambda _: None,
     modality: str = "rgb",
+    parts: Sequence[str] = PARTS,
 ) -> TemporalModel:
     """Train the branches for one modality of a still network, which stays as it is.
 
@@ -77,12 +79,15 @@ def train(
         Updates.
     log
         Told, now and then, what frames after the first cost beside key frames: R + λD.
+    parts
+        Which branches learn, of `PARTS`; the others stay silent.
     """
     torch.manual_seed(seed)
     network = network.eval().requires_grad_(False)
     model = TemporalModel(network.spec)
     branch = model.modalities[modality]
-    optimiser = torch.optim.Adam(branch.parameters(), LEARNING_RATE)
+    learning = [p for part in parts for p in branch.get_submodule(part).parameters()]
+    optimiser = torch.optim.Adam(learning, LEARNING_RATE)
     network.train()  # noise for the rate
     losses, stills = 0.0, 0.0
     for step, (planes, motion) in enumerate(batches(clips, steps, seed)):
@@ -105,7 +110,7 @@ def train(
         loss = loss / (planes.shape[1] - 1)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(branch.parameters(), GRADIENT_NORM)
+        torch.nn.utils.clip_grad_norm_(learning, GRADIENT_NORM)
         optimiser.step()
         losses += float(loss.detach())
         if step % LOG_EVERY == LOG_EVERY - 1:
