@@ -1,5 +1,6 @@
 """The codec `layered`: streams of scales, levels, integers that are the same, files, damage."""
 
+import json
 import math
 from itertools import pairwise
 
@@ -18,7 +19,10 @@ from dsc._codecs.learned.layered.spec import SCALES, scale_stream
 from dsc._codecs.learned.network.differentiable import estimated_bits
 from dsc._codecs.learned.sample_coder import real_bits
 from dsc._codecs.registry import make_codec
-from dsc._schemas import Quality, required_streams
+from dsc._codecs.residual.codec import ResidualCodec
+from dsc._schemas import Bound, BoundKind, Quality, required_streams
+from dsc._training.adapt import Adaptation, adapt
+from dsc._training.adapt import as_planes as to_samples
 from dsc.errors import BitstreamError, CodecError, SelfTestError
 from tests.codecs.conditional_cases import (
     DEPTH,
@@ -33,6 +37,8 @@ from tests.codecs.conditional_cases import (
 )
 from tests.codecs.conformance import CodecConformance
 from tests.codecs.layered_cases import layered_file, layered_network
+from tests.codecs.learned_golden import golden_sample
+from tests.golden import make_layered_network
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 Q = Quality(default=60)
@@ -256,6 +262,24 @@ def test_real_bits_are_within_one_percent_of_the_estimate(file: bytes) -> None:
     assert abs(total / expected - 1) < 0.01
 
 
+@pytest.mark.usefixtures("both_kernels")
+@pytest.mark.parametrize("scales", range(1, SCALES + 1))
+def test_golden_streams_decode_to_the_integers_that_they_always_did(scales: int) -> None:
+    root = make_layered_network.ROOT
+    codec = LayeredNetworkCodec(
+        make_layered_network.TASKS, (root / "network.safetensors").read_bytes()
+    )
+    streams = {path.stem: path.read_bytes() for path in sorted(root.glob("*.bin"))}
+    assert list(streams) == [one.name for one in sorted(codec.streams(), key=lambda one: one.name)]
+    known = json.loads((root / "latents.json").read_text())
+    assert make_layered_network.integers_of(codec, streams, scales) == known[scales - 1]
+    (found,) = codec.decode_batch([streams], make_layered_network.NAMES, LIMIT)
+    original = golden_sample()
+    for name, array in found.items():
+        error = np.abs(array.astype(float) - original[name])[original[name] != 65535].mean()
+        assert error < 0.5 * original[name][original[name] != 65535].std()
+
+
 # ---- files
 
 
@@ -301,3 +325,34 @@ def test_the_decoders_part_decodes_all_and_encodes_nothing(
         part.encode_batch([{}], Q)
     with pytest.raises(CodecError, match="whole codec file"):
         part.encoder_network()
+
+
+def test_an_encoder_learns_alone_and_its_decoder_stays(
+    codec: LayeredNetworkCodec, file: bytes, streams: dict
+) -> None:
+    views = [make_view(seed, 48) for seed in range(3)]
+    samples = [to_samples(TASKS, view) for view in views]
+    adapted = adapt(codec, samples, Adaptation(steps=3, batch=4, crop=40, lr=1e-3))
+    assert adapted.weights() != file
+    assert decoder_part(adapted.weights()) == decoder_part(file)
+    (before,) = codec.decode_batch([streams], NAMES, LIMIT)
+    (after,) = adapted.decode_batch([streams], NAMES, LIMIT)
+    assert all(np.array_equal(before[name], after[name]) for name in NAMES)
+    assert adapted.encode_batch([views[0]], Q) != codec.encode_batch([views[0]], Q)
+
+
+def test_bounds_hold_above_all_scales(codec: LayeredNetworkCodec, sample: dict) -> None:
+    bounded = ResidualCodec(codec, ["depth_zbuffer"])
+    one_percent = Bound(kind=BoundKind.RELATIVE, value=0.01)
+    quality = Quality(default=60, max_error={"depth_zbuffer": one_percent})
+    (streams,) = bounded.encode_batch([sample], quality)
+    (found,) = bounded.decode_batch([streams], NAMES, LIMIT)
+    valid = sample["depth_zbuffer"] != 65535
+    ratio = found["depth_zbuffer"][valid] / sample["depth_zbuffer"][valid].astype(float)
+    assert np.abs(ratio - 1).max() <= 0.01
+    levels = decoder_from(bounded, ["depth_zbuffer.0"])
+    (coarse,) = levels.decode_batch([streams], ["depth_zbuffer"], LIMIT)
+    (plain,) = decoder_from(codec, ["depth_zbuffer.0"]).decode_batch(
+        [streams], ["depth_zbuffer"], LIMIT
+    )
+    assert np.array_equal(coarse["depth_zbuffer"], plain["depth_zbuffer"])

@@ -324,7 +324,7 @@ class CodecSet:
             self._made[slot] = made
         return self._made[slot]
 
-    def _decoder(self, slot: int) -> Decoder:
+    def decoder(self, slot: int) -> Decoder:
         """Return what decodes the streams of a slot that are here, with their machine paths."""
         if slot not in self._decoders:
             self._decoders[slot] = self._make_decoder(slot)
@@ -549,7 +549,7 @@ class CodecSet:
             if slot in self._inputs:
                 found = self._decode_dependents(slot, streams, given, own, decoded, max_pixels)
             else:
-                found = self._decoder(slot).decode_batch(given, own, max_pixels)
+                found = self.decoder(slot).decode_batch(given, own, max_pixels)
             for sample, arrays in zip(decoded, found, strict=True):
                 sample.update(arrays)
         return decoded
@@ -614,7 +614,7 @@ class CodecSet:
         for slot, own, given in self._shares(streams, tasks):
             if slot in self._inputs:
                 continue
-            codec = self._decoder(slot)
+            codec = self.decoder(slot)
             if slot in self._grouped:
                 jobs += [
                     partial(_decode_group, codec, canvas, numbers, given, task, max_pixels)
@@ -704,7 +704,7 @@ class CodecSet:
         )
 
     def _is_alone(self, slot: int) -> bool:
-        codec = self._decoder(slot)
+        codec = self.decoder(slot)
         return isinstance(codec, PlacedCodec) and codec.decodes_alone
 
     def _shares(

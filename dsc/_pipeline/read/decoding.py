@@ -98,7 +98,7 @@ class SampleDecoder:
 
     def latent_codec(self, slot: int) -> LatentCodec:
         """Return the codec of a slot of `latent_tasks`."""
-        return cast(LatentCodec, self._codecs.codec(slot))
+        return cast(LatentCodec, self._codecs.decoder(slot))
 
     def decode(
         self, indices: Sequence[int], payloads: Sequence[SamplePayloads | None]
@@ -189,14 +189,16 @@ class SampleDecoder:
         return jobs + self._codecs.jobs_onto(canvas, given, names, self.archive.manifest.max_pixels)
 
     def _finished(
-        self, indices: Sequence[int], given: Sequence[Mapping[str, bytes]], canvas: Canvas
+        self,
+        indices: Sequence[int],
+        given: Sequence[Mapping[str, bytes]],
+        canvas: Canvas,
+        codecs: CodecSet | None = None,
     ) -> Iterator[Decoded]:
-        """Yield samples that are decoded, after what their latents are."""
+        """Yield samples that are decoded, after what their latents are by some codecs."""
         out = [Decoded(index, nearest=dict(self._nearest.get(index, {}))) for index in indices]
-        limit = self.archive.manifest.max_pixels
         for slot, tasks in self.latent_tasks.items():
-            present = [[name for name in tasks if self._has(name, one)] for one in given]
-            latents = self.latent_codec(slot).unpack_batch(given, present, limit)
+            latents = self._unpacked(codecs or self._codecs, slot, given, tasks)
             for sample, latent in zip(out, latents, strict=True):
                 sample.latents[slot] = latent
         for number, (sample, arrays) in enumerate(zip(out, canvas.arrays, strict=True)):
@@ -205,6 +207,18 @@ class SampleDecoder:
                 for name in canvas.tasks.keys() - arrays.keys():
                     canvas.lacks(number, name)
             yield sample
+
+    def _unpacked(
+        self,
+        codecs: CodecSet,
+        slot: int,
+        given: Sequence[Mapping[str, bytes]],
+        tasks: Sequence[str],
+    ) -> "list[Latents | None]":
+        """Decode the latents of those tasks that each sample has."""
+        present = [[name for name in tasks if self._has(name, one)] for one in given]
+        codec = cast(LatentCodec, codecs.decoder(slot))
+        return codec.unpack_batch(given, present, self.archive.manifest.max_pixels)
 
     def _has(self, task: str, streams: Mapping[str, Any]) -> bool:
         return any(streams.get(name) is not None for name in self._carriers[task])
@@ -280,32 +294,39 @@ class SampleDecoder:
         given, limit = [_streams(sample)], self.archive.manifest.max_pixels
         tasks = {task.name: task for task in self._array_tasks}
         canvas = Canvas(1, tasks, self._native, together=False)
+
+        def to_array(task: str, codecs: CodecSet) -> None:
+            _run(codecs.jobs_onto(canvas, given, [task], limit))
+
+        def to_latents(task: str, codecs: CodecSet) -> None:
+            self._unpacked(codecs, codecs.slot_of(task), given, [task])
+
+        latent = [name for names in self.latent_tasks.values() for name in names]
+        ways = dict.fromkeys(canvas.tasks, to_array) | dict.fromkeys(latent, to_latents)
         coarser: dict[str, int] = {}
-        for task, left in zip(canvas.tasks, self._left(sample), strict=True):
-            count = self._levels_decoded(canvas, given, task, left, limit)
+        for task, way in ways.items():
+            count = self._levels_decoded(task, self._levels_left(task, given[0]), way)
             if count is None:
                 return None
             if count < len(self._levels[task]):
                 coarser[task] = count
-        try:
-            one = next(self._finished([index], given, canvas))
-        except BitstreamError:  # of latents
-            return None
+        gone = [
+            name
+            for task in latent
+            if task in coarser
+            for name in self._levels[task][coarser[task] :]
+        ]
+        one = next(self._finished([index], given, canvas, self._codecs_without(tuple(gone))))
         one.coarser = coarser
         return one
 
     def _levels_decoded(
-        self,
-        canvas: Canvas,
-        given: Sequence[Mapping[str, bytes]],
-        task: str,
-        left: int,
-        limit: int,
+        self, task: str, left: int, decode: Callable[[str, CodecSet], None]
     ) -> int | None:
         """Decode a task from as many levels as can be, `left` at most; None for none."""
         for count in range(left, self._fewest[task] - 1, -1):
             try:
-                _run(self._codecs_at(task, count).jobs_onto(canvas, given, [task], limit))
+                decode(task, self._codecs_at(task, count))
             except BitstreamError:
                 continue
             return count
@@ -349,7 +370,10 @@ class SampleDecoder:
 
     def _codecs_at(self, task: str, count: int) -> CodecSet:
         """Return codecs that take the first levels of a task."""
-        gone = self._levels[task][count:]
+        return self._codecs_without(self._levels[task][count:])
+
+    def _codecs_without(self, gone: tuple[str, ...]) -> CodecSet:
+        """Return codecs that decode without some streams, levels of tasks."""
         if not gone:
             return self._codecs
         if gone not in self._coarser_codecs:  # they may load a network
