@@ -96,6 +96,7 @@ COMMANDS = {
     "without-pixels": "python -m benchmarks.without_pixels",
     "sequences": "dsc bench sequences --out {out}/sequences",
     "sequence-epoch": "python -m benchmarks.sequence_epoch",
+    "layered-speed": "python -m benchmarks.layered_speed --size fast",
     "lost-payloads": "python -m benchmarks.lost_payloads",
     "depth-from-rgb": "python examples/depth_from_rgb.py --seeds 3",
     "latents": "python examples/train_on_latents.py --data {data}/tiny_imagenet40",
