@@ -25,7 +25,7 @@ QUALITIES = (30, 60, 90)
 LOSSY = ("av1", "av1-fast", "av1-small", "avif", "webp", "webp-bare", "jpeg", "jpeg-bare", "jxl")
 MAPS = ("rgb", "depth_zbuffer", "normal")
 LOSSLESS = ("png", "jxl-lossless", "exact")
-LEARNED = ("independent",)
+LEARNED = ("independent", "layered")
 
 
 def cases() -> Iterator[tuple[str, str, int]]:
@@ -38,6 +38,8 @@ def cases() -> Iterator[tuple[str, str, int]]:
         yield "normal-palette", "normal", quality
         for task in ("rgb", "depth_zbuffer"):
             yield LEARNED[0], task, quality
+        for task in MAPS:
+            yield LEARNED[1], task, quality
     yield "av1-small-restored", "rgb", 60
     for task in ("rgb", "depth_zbuffer"):
         yield "av1-layered", task, 60

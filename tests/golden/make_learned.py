@@ -18,7 +18,7 @@ from dsc._schemas import Quality
 from tests.codecs.learned_golden import GOLDEN, TASKS, golden_sample, latent_hash
 
 FOLDERS = {"shared-latent": GOLDEN, "independent": GOLDEN / "independent",
-           "chained": GOLDEN / "chained"}  # fmt: skip
+           "chained": GOLDEN / "chained", "layered": GOLDEN / "layered-shipped"}  # fmt: skip
 
 
 def main() -> None:
