@@ -150,7 +150,7 @@ def test_symbol_bits_are_minus_log2_of_the_table_and_an_escapes_plain_bits() -> 
     assert 8 * len(coder.finish()) == pytest.approx(500 * bits.sum(), rel=0.01)
 
 
-@pytest.mark.parametrize("kind", ["shared-latent", "chained", "independent"])
+@pytest.mark.parametrize("kind", ["shared-latent", "chained", "independent", "layered"])
 def test_channel_bits_add_up_to_the_streams_own_bytes(kind: str) -> None:
     """Untrained tiny networks, coded in four steps: position by position."""
     data = source_set("sample", None, "rgb,depth", n=1, size=64)
@@ -166,10 +166,11 @@ def test_channel_bits_add_up_to_the_streams_own_bytes(kind: str) -> None:
     assert set(found) == set(streams[0])
     for name, bits in found.items():
         assert 0 < bits.total <= 8 * len(streams[0][name]) <= 1.02 * bits.total + 8 * 24
-    symbols = codec.unpack_latents(streams[0], data.tasks, 64 * 64).streams["rgb"].symbols
+    rgb = "rgb.1" if kind == "layered" else "rgb"
+    symbols = codec.unpack_latents(streams[0], data.tasks, 64 * 64).streams[rgb].symbols
     busy = np.abs(symbols).sum((1, 2))
-    assert len(found["rgb"].latent) == len(busy)
-    assert found["rgb"].latent[busy.argmax()] > found["rgb"].latent[busy.argmin()]
+    assert len(found[rgb].latent) == len(busy)
+    assert found[rgb].latent[busy.argmax()] > found[rgb].latent[busy.argmin()]
 
 
 def test_on_a_gpu_synthesis_alone_is_timed_and_the_network_comes_back(

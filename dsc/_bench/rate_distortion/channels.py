@@ -3,8 +3,8 @@
 What is decoded is what was paid for: while a codec unpacks a bitstream, each symbol that the
 entropy decoder gives is charged -log2 of its probability in its integer table, and an escape its
 plain bits as well. Of a codec only this is known: it has `unpack_latents`; it decodes by one
-`dsc._coding.entropy.SymbolDecoder` a stream, the hyper-latent (1, Cz, h, w) first, then the
-latent, whole or in the steps of `dsc._coding.steps`.
+`dsc._coding.entropy.SymbolDecoder` a stream, the hyper-latent (1, Cz, h, w) first where it has one,
+then the latent, whole or in the steps of `dsc._coding.steps`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,7 +30,7 @@ class StreamBits:
     Attributes
     ----------
     hyper
-        (Cz,) by channel of the hyper-latent.
+        (Cz,) by channel of the hyper-latent; empty where there is none.
     latent
         (C,) by channel of the latent.
     """
@@ -79,9 +79,12 @@ def channel_bits(
         for words, parts in decoders:
             name = _stream_of(words, streams)
             if name is not None and parts and latents is not None:
-                latent = _in_place(parts[1:], latents.streams[name].symbols, name)
+                wanted = latents.streams[name].symbols
                 bits = found.setdefault(name, StreamBits())
-                bits.hyper = _sum(bits.hyper, parts[0].bits.sum((0, 2, 3)))
+                first = int(sum(part.symbols.size for part in parts) > wanted.size)
+                for hyper in parts[:first]:
+                    bits.hyper = _sum(bits.hyper, hyper.bits.sum((0, 2, 3)))
+                latent = _in_place(parts[first:], wanted, name)
                 bits.latent = _sum(bits.latent, latent.sum((1, 2)))
     return found
 
