@@ -2,15 +2,22 @@
 
     python -m benchmarks.layered_seq train --still layered.pt --out layered-seq.pt
     python -m benchmarks.layered_seq compare --still layered.pt --branches layered-seq.pt
+    python -m benchmarks.layered_seq export --still layered.pt --branches layered-seq.pt --out DIR
+    python -m benchmarks.layered_seq real --still layered.safetensors --branches seq.safetensors
 
 Trained on the first 44 frames of the 7-Scenes clip, whole and halved, and on rendered recordings;
-compared on the clip's last frames and on recordings of other seeds.
+compared on the clip's last frames and on recordings of other seeds: by estimates of rates, or
+``real``, through the codecs `layered` and `layered-seq` (files of ``train``, or codec files): bytes
+of all payloads of groups of 16, their headers and motion included, and the PSNR of what they decode
+to, mean over frames. Ratios are of bytes at equal PSNR, `layered` between its qualities
+interpolated. Then a tenth of the payloads of the finest scale is lost, at random.
 """
 
 import argparse
 import math
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,9 +26,16 @@ import imagecodecs
 import numpy as np
 import torch
 
+from dsc._codecs.base import decoder_from
+from dsc._codecs.learned.codec_file import export_codec, export_sequence_codec
+from dsc._codecs.learned.layered.codec import LayeredNetworkCodec
 from dsc._codecs.learned.layered.differentiable import LayeredNetwork, layered
+from dsc._codecs.learned.layered.sequence import GROUP, LayeredSequenceCodec
 from dsc._codecs.learned.layered.spec import SCALES
 from dsc._codecs.learned.layered.temporal import Past, TemporalModel
+from dsc._pipeline.metrics import psnr_db
+from dsc._schemas import Quality, Task, TaskKind
+from dsc._schemas.group import link_all
 from dsc._sources.rendered.recording import RecordingSource
 from dsc._training.checkpoint import unpack
 from dsc._training.models.layered_seq import PARTS, Footage, train
@@ -30,6 +44,12 @@ RGB = ("rgb",)
 TRAINED, TESTED = slice(0, 44), slice(45, 61)  # of the clip's 64 frames
 RECORDINGS, FRAMES, WIDTH = 12, 12, 256
 QUALITIES = (20, 50, 80)
+TASK = Task(name="rgb", kind=TaskKind.IMAGE, dtype="uint8", channels=3)
+REAL_QUALITIES, LOST_QUALITY = (10, 25, 40, 55, 70, 85), 55
+LOST_SHARE, DRAWS = 0.1, 1000
+MAX_PIXELS = 1 << 22
+Codec = LayeredNetworkCodec | LayeredSequenceCodec
+Clip = Sequence[np.ndarray]
 
 
 def scenes(data: Path, part: slice) -> list[np.ndarray]:
@@ -109,9 +129,100 @@ def compare(
             )
 
 
+def trained_branches(path: Path, still: LayeredNetwork) -> TemporalModel:
+    branches = TemporalModel(still.spec)
+    branches.load_state_dict(torch.load(path)["network"])
+    return branches.eval()
+
+
+def codec_files(still: Path, branches: Path) -> tuple[bytes, bytes]:
+    """Return the codec files of `layered` and `layered-seq`."""
+    if branches.suffix == ".safetensors":
+        return still.read_bytes(), branches.read_bytes()
+    network = still_network(still)
+    trained = {"rgb": trained_branches(branches, network).modalities["rgb"]}
+    whole = export_sequence_codec(network, trained, {})
+    return export_codec(network, {}), whole
+
+
+def halved(frame: np.ndarray) -> np.ndarray:
+    height, width, channels = frame.shape
+    small = frame.reshape(height // 2, 2, width // 2, 2, channels).mean((1, 3))
+    return small.round().astype(np.uint8)
+
+
+def coded(codec: Codec, clip: Clip, quality: int) -> list[dict[str, bytes]]:
+    """Return the payloads of a clip, group by group."""
+    samples, found = [{"rgb": frame} for frame in clip], []
+    for start in range(0, len(samples), GROUP):
+        group = samples[start : start + GROUP]
+        if isinstance(codec, LayeredNetworkCodec):
+            found += codec.encode_batch(group, Quality(default=quality))
+        else:
+            payloads = codec.encode_group(group, Quality(default=quality))
+            found += link_all(payloads, codec.config()["grouped"])
+    return found
+
+
+def psnr_of(
+    codec: Codec, payloads: list[dict[str, bytes]], clip: Clip, levels: int = SCALES
+) -> np.ndarray:
+    """Return the PSNR of each frame, decoded from its first levels."""
+    decoder = decoder_from(codec, [f"rgb.{scale}" for scale in range(levels)])
+    found = decoder.decode_batch(payloads, ["rgb"], MAX_PIXELS)
+    pairs = zip(clip, found, strict=True)
+    return np.array([psnr_db(frame, one["rgb"], 255) for frame, one in pairs])
+
+
+def compare_real(codecs: tuple[Codec, Codec], clips: dict[str, list[Clip]]) -> None:
+    for name, own in clips.items():
+        pixels = sum(frame[..., 0].size for clip in own for frame in clip)
+        curves = []
+        for codec in codecs:
+            points = []
+            for quality in REAL_QUALITIES:
+                payloads = [coded(codec, clip, quality) for clip in own]
+                size = sum(len(data) for clip in payloads for one in clip for data in one.values())
+                found = [psnr_of(codec, *pair) for pair in zip(payloads, own, strict=True)]
+                points.append((float(np.concatenate(found).mean()), size * 8 / pixels))
+            curves.append(points)
+        still = np.array(curves[0])
+        for quality, (db, bpp), (at, cost) in zip(REAL_QUALITIES, *curves, strict=True):
+            inside = still[0, 0] <= at <= still[-1, 0]
+            alike = math.exp(np.interp(at, still[:, 0], np.log(still[:, 1])))
+            ratio = f"{cost / alike:.3f}" if inside else "beyond"
+            print(
+                f"{name} q{quality}: still {bpp:.3f} bpp {db:.2f} dB; seq {cost:.3f} bpp "
+                f"{at:.2f} dB; ratio {cost / bpp:.3f}, at equal PSNR {ratio}",
+                flush=True,
+            )
+
+
+def compare_lost(codecs: tuple[Codec, Codec], clips: dict[str, list[Clip]]) -> None:
+    """Lose payloads of the finest scale: what a frame then decodes to depends on no draw."""
+    for name, own in clips.items():
+        for codec in codecs:
+            payloads = [coded(codec, clip, LOST_QUALITY) for clip in own]
+            pairs = list(zip(payloads, own, strict=True))
+            whole, coarser = (
+                np.concatenate([psnr_of(codec, *pair, levels) for pair in pairs])
+                for levels in (SCALES, SCALES - 1)
+            )
+            rng = np.random.default_rng(0)
+            lost = rng.random((DRAWS, len(whole) // GROUP, GROUP)) < LOST_SHARE
+            if isinstance(codec, LayeredSequenceCodec):  # up to the next key
+                lost = np.logical_or.accumulate(lost, axis=2)
+            left = np.where(lost.reshape(DRAWS, -1), coarser, whole)
+            print(
+                f"{name} q{LOST_QUALITY}, {codec.id}, {LOST_SHARE:.0%} of rgb.{SCALES - 1} lost: "
+                f"{lost.mean():.0%} of frames coarser, {whole.mean():.2f} dB become "
+                f"{left.mean():.2f} dB, a coarser frame {(coarser - whole).mean():+.2f} dB"
+            )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("train", "compare"))
+    parser.add_argument("what", choices=("train", "compare", "export", "real"))
     parser.add_argument("--still", type=Path, required=True)
     parser.add_argument("--branches", type=Path)
     parser.add_argument("--out", type=Path)
@@ -122,7 +233,20 @@ def main() -> None:
     parser.add_argument("--data", default=os.environ.get("DSC_TEST_DATA", "../shared/data"))
     args = parser.parse_args()
     torch.set_num_threads(1)
-    data, still = Path(args.data), still_network(args.still)
+    data = Path(args.data)
+    if args.what in ("export", "real"):
+        files = codec_files(args.still, args.branches)
+        if args.what == "export":
+            for name, file in zip(("layered", "layered-seq"), files, strict=True):
+                (args.out / f"{name}.safetensors").write_bytes(file)
+            return
+        real = {"7-Scenes half": [[halved(frame) for frame in scenes(data, TESTED)]]}
+        real["rendered"] = rendered(0, 4, GROUP)
+        codecs = LayeredNetworkCodec([TASK], files[0]), LayeredSequenceCodec([TASK], files[1])
+        compare_real(codecs, real)
+        compare_lost(codecs, real)
+        return
+    still = still_network(args.still)
     if args.what == "train":
         began = time.process_time()
         clips = [Footage.of(scenes(data, TRAINED))]
@@ -136,10 +260,7 @@ def main() -> None:
         torch.save({"spec": model.spec_json(), "network": model.state_dict()}, args.out)
         print(f"{time.process_time() - began:.0f} s of CPU")
         return
-    state = torch.load(args.branches)
-    branches = TemporalModel(still.spec)
-    branches.load_state_dict(state["network"])
-    branches.eval()
+    branches = trained_branches(args.branches, still)
     tested: dict[str, list[Footage]] = {
         "7-Scenes half": [Footage.of(scenes(data, TESTED)).halved()]
     }

@@ -51,6 +51,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "shared-latent": LEARNED,
     "chained": LEARNED,
     "layered": LEARNED,
+    "layered-seq": LEARNED,
     "feature-learned": ("torch",),
 }
 # what codecs were written at whose configuration says no effort, where that is not DEFAULT
@@ -63,7 +64,7 @@ UNSAID = {
 }
 WITHOUT_EFFORT = (
     "raw", "vector", "plain", "embedding", "feature-klt", "residual", "derived", "keep",
-    "independent", "shared-latent", "chained", "layered", "feature-learned",
+    "independent", "shared-latent", "chained", "layered", "layered-seq", "feature-learned",
 )  # fmt: skip
 PACKAGES = ("torch", "av")
 SEARCH = "quality-search"  # dsc's own way to find qualities, beside the packages

@@ -52,13 +52,15 @@ CODECS: dict[str, str] = {
     "shared-latent": "dsc._codecs.learned.codec:SharedLatentCodec",
     "chained": "dsc._codecs.learned.codec:ChainedCodec",
     "layered": "dsc._codecs.learned.layered.codec:LayeredNetworkCodec",
+    "layered-seq": "dsc._codecs.learned.layered.sequence:LayeredSequenceCodec",
     "feature-learned": "dsc._codecs.learned.feature.codec:FeatureLearnedCodec",
 }
 """Of each codec of dsc's own: its id, and the class that is imported when the id is asked for."""
 
 # Codecs that are networks, and need torch to write and to read.
 NETWORKS = (
-    "av1-small-restored", "independent", "shared-latent", "chained", "layered", "feature-learned",
+    "av1-small-restored", "independent", "shared-latent", "chained", "layered", "layered-seq",
+    "feature-learned",
 )  # fmt: skip
 
 # Codecs that write what another one writes: archives name them, and nothing new needs them.
@@ -71,7 +73,7 @@ AT_AN_EFFORT: dict[str, str] = {"av1-fast": "av1"}
 LAYERED: dict[str, str] = {"av1-layered": "av1", "label-layered": "label-context"}
 
 # Codecs of groups of samples, which are nothing new for a sample alone.
-OF_GROUPS = ("av1-seq", "keep")
+OF_GROUPS = ("av1-seq", "keep", "layered-seq")
 
 # Codecs around another one, which no list of tasks makes.
 AROUND = ("residual", "derived")

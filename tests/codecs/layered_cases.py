@@ -1,12 +1,13 @@
-"""A tiny layered network at its start, as a codec file, for tests."""
+"""A tiny layered network at its start, with branches or without, as codec files, for tests."""
 
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from dsc._codecs.learned.codec_file import export_codec
+from dsc._codecs.learned.codec_file import export_codec, export_sequence_codec
 from dsc._codecs.learned.layered.differentiable import LayeredNetwork, layered
+from dsc._codecs.learned.layered.temporal import TemporalModel
 from tests.codecs.conditional_cases import view_planes
 
 
@@ -26,3 +27,19 @@ def layered_network(planes: Mapping[str, Tensor] | None = None) -> LayeredNetwor
 def layered_file(planes: Mapping[str, Tensor] | None = None) -> bytes:
     """Its codec file."""
     return export_codec(layered_network(planes), {})
+
+
+def branches(network: LayeredNetwork, scale: float = 0.05) -> TemporalModel:
+    """Branches beside a network that add something."""
+    torch.manual_seed(1)
+    made = TemporalModel(network.spec)
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.add_(torch.randn_like(parameter), alpha=scale)
+    return made.eval()
+
+
+def sequence_file(planes: Mapping[str, Tensor] | None = None, scale: float = 0.05) -> bytes:
+    """The codec file of `layered_network` with branches of every modality."""
+    network = layered_network(planes)
+    return export_sequence_codec(network, branches(network, scale).modalities, {})

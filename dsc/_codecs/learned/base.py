@@ -30,8 +30,8 @@ from dsc.errors import CodecError, UnknownTaskError
 MAX_SIDE = 65535
 
 
-class LearnedCodec(ABC, Generic[M]):
-    """A codec of a network: subclasses say which streams it writes, and how.
+class NetworkCodec(ABC, Generic[M]):
+    """What codecs of a network make of its file: tasks, weights and their decoder's part.
 
     Parameters
     ----------
@@ -94,6 +94,37 @@ class LearnedCodec(ABC, Generic[M]):
     @abstractmethod
     def streams(self) -> tuple[Stream, ...]:
         """Return the stream graph; a stream comes after those it requires."""
+
+    @staticmethod
+    def decoder_part(weights: bytes) -> bytes:
+        """Return the part of a codec file that decoding takes."""
+        return decoder_part(weights)
+
+    def _check_encodes(self) -> None:
+        if not self._loaded.has_encoder:
+            raise CodecError(
+                f"these weights of {self.id} are the decoder's part alone, which reads and cannot "
+                'encode; give the whole codec file, for example codec="my.safetensors"'
+            )
+
+    def check_tasks(self, tasks: Sequence[str]) -> None:
+        """Check that the codec codes tasks.
+
+        Raises
+        ------
+        UnknownTaskError
+            When it does not.
+        """
+        for task in tasks:
+            if task not in self._task:
+                raise UnknownTaskError(f"{self.id} does not code {task!r} here")
+
+
+class LearnedCodec(NetworkCodec[M]):
+    """A codec whose samples are coded one by one: subclasses say which streams it writes, and how.
+
+    It decodes in two halves, see the module, and its encoder learns apart from its decoder.
+    """
 
     # ---- encoding
 
@@ -219,11 +250,6 @@ class LearnedCodec(ABC, Generic[M]):
 
     # ---- its encoder, apart from its decoder
 
-    @staticmethod
-    def decoder_part(weights: bytes) -> bytes:
-        """Return the part of a codec file that decoding takes."""
-        return decoder_part(weights)
-
     def encoder_network(self) -> nn.Module:
         """Return a trainable copy of which the encoder alone learns.
 
@@ -238,25 +264,6 @@ class LearnedCodec(ABC, Generic[M]):
     def with_encoder(self, network: nn.Module, card: Mapping[str, str]) -> Self:
         """Return this codec with the encoder that a network has learned."""
         return type(self)(self.tasks, export_encoder(self._weights, network, card))
-
-    def _check_encodes(self) -> None:
-        if not self._loaded.has_encoder:
-            raise CodecError(
-                f"these weights of {self.id} are the decoder's part alone, which reads and cannot "
-                'encode; give the whole codec file, for example codec="my.safetensors"'
-            )
-
-    def check_tasks(self, tasks: Sequence[str]) -> None:
-        """Check that the codec codes tasks.
-
-        Raises
-        ------
-        UnknownTaskError
-            When it does not.
-        """
-        for task in tasks:
-            if task not in self._task:
-                raise UnknownTaskError(f"{self.id} does not code {task!r} here")
 
 
 @lru_cache(maxsize=4)

@@ -9,7 +9,8 @@ an encoder needs (analysis, hyper-analysis, posteriors) and the card are left ou
 ``decoder``, and the model made from it has no encoder. Equal decoders give equal bytes, whatever
 encoder they came with, so the SHA-256 of the part names the decoder.
 
-There are two families of networks, conditional and layered ones; the file's kind says which.
+There are two families of networks, conditional and layered ones, these with branches that see the
+frame before or without; the file's kind says which.
 """
 
 import hashlib
@@ -26,9 +27,9 @@ import safetensors.torch
 import torch
 from numpy.typing import NDArray
 
-from dsc._codecs.learned.layered.model import LayeredModel
-from dsc._codecs.learned.layered.prior import PriorChain
-from dsc._codecs.learned.layered.spec import LayeredSpec
+from dsc._codecs.learned.layered.model import LayeredModel, Layers
+from dsc._codecs.learned.layered.spec import LayeredSpec, SequenceSpec
+from dsc._codecs.learned.layered.temporal import SequenceModel, TemporalLayers
 from dsc._codecs.learned.network.entropy import (
     Z_BUCKETS,
     Z_LIMIT,
@@ -38,7 +39,7 @@ from dsc._codecs.learned.network.entropy import (
     StreamEntropy,
     scale_table,
 )
-from dsc._codecs.learned.network.model import ConditionalModel
+from dsc._codecs.learned.network.model import ConditionalModel, modules
 from dsc._codecs.learned.network.spec import ModelSpec
 from dsc._coding.entropy import Tables, build_tables
 from dsc._coding.integer import IntegerConv
@@ -52,9 +53,9 @@ from dsc._coding.weights_file import (
 from dsc._schemas.base import canonical_json
 from dsc.errors import BitstreamError, CodecError
 
-CONDITIONAL, LAYERED = "dsc conditional 2", "dsc layered 1"
+CONDITIONAL, LAYERED, SEQUENCE = "dsc conditional 2", "dsc layered 1", "dsc layered-seq 1"
 # the first has no entry of the spec that came later
-WHOLE_KINDS = ("dsc shared-latent 1", CONDITIONAL, LAYERED)
+WHOLE_KINDS = ("dsc shared-latent 1", CONDITIONAL, LAYERED, SEQUENCE)
 DECODER_MARK = " decoder"  # ends the kind of a file without an encoder
 KINDS = (*WHOLE_KINDS, *(kind + DECODER_MARK for kind in WHOLE_KINDS))
 ENCODER_PARTS = (
@@ -170,12 +171,44 @@ def export_codec(model: CodecModel, card: dict[str, str]) -> bytes:
         tensors[f"tables.{name}.offsets"] = table.offsets
         tensors[f"tables.{name}.lows"] = table.lows
     metadata = {
-        "kind": LAYERED if isinstance(model, LayeredModel) else CONDITIONAL,
+        "kind": _kind_of(model),
         "model": json.dumps(model.spec.to_json()),  # the order of the modalities counts,
         "self_test": self_test_hash(model),
         "card": json.dumps(card, sort_keys=True),
     }
     return bytes(safetensors.numpy.save(dict(sorted(tensors.items())), metadata))
+
+
+def export_sequence_codec(
+    network: LayeredModel, branches: Mapping[str, TemporalLayers], card: dict[str, str]
+) -> bytes:
+    """Turn a still network and its trained branches into a codec file; neither is changed.
+
+    Parameters
+    ----------
+    network
+        The still network.
+    branches
+        By modality; the file codes these alone.
+    card
+        Facts about the training, for people.
+
+    Raises
+    ------
+    CodecError
+        When there are none, or one is of a modality that the network has not.
+    """
+    known = network.spec.modalities
+    if not branches or not known.keys() >= branches.keys():
+        raise CodecError(f"branches of {', '.join(branches)}: the network codes {', '.join(known)}")
+    sizes = {name: m for name, m in known.items() if name in branches}
+    with torch.random.fork_rng(devices=[]):
+        model = SequenceModel(
+            SequenceSpec(sizes, network.spec.prior_width, network.spec.context_steps)
+        )
+    model.modalities = modules({name: deepcopy(network.modalities[name]) for name in sizes})
+    model.branches = modules({name: deepcopy(branches[name]) for name in sizes})
+    return export_codec(model.eval(), card)
 
 
 def load_codec_file(data: bytes) -> LoadedCodec[Any]:
@@ -207,7 +240,15 @@ def load_codec_file(data: bytes) -> LoadedCodec[Any]:
 
 def _untrained(metadata: Mapping[str, str]) -> CodecModel:
     spec = read_spec(metadata)
+    if isinstance(spec, SequenceSpec):
+        return SequenceModel(spec)
     return LayeredModel(spec) if isinstance(spec, LayeredSpec) else ConditionalModel(spec)
+
+
+def _kind_of(model: CodecModel) -> str:
+    if isinstance(model, SequenceModel):
+        return SEQUENCE
+    return LAYERED if isinstance(model, LayeredModel) else CONDITIONAL
 
 
 def fill_model(model: CodecModel, data: bytes) -> tuple[Tables, dict[str, Tables]]:
@@ -225,7 +266,8 @@ def fill_model(model: CodecModel, data: bytes) -> tuple[Tables, dict[str, Tables
     BitstreamError
         When the file is damaged.
     """
-    whole = not read_metadata(data)["kind"].endswith(DECODER_MARK)
+    kind = read_metadata(data)["kind"]
+    whole = not kind.endswith(DECODER_MARK)
     try:
         tensors = safetensors.torch.load(data)
         hyper = {name: read_tables(tensors, f"hyper.{name}") for name in _entropy_of(model)}
@@ -235,7 +277,7 @@ def fill_model(model: CodecModel, data: bytes) -> tuple[Tables, dict[str, Tables
         kept = {
             name: own
             for name, own in model.state_dict().items()
-            if _is_hyper_prior(name) or (not whole and is_encoder_tensor(name))
+            if _is_hyper_prior(name) or (not whole and is_encoder_tensor(name, kind))
         }
         model.load_state_dict(state | kept)
     except (KeyError, TypeError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
@@ -245,9 +287,19 @@ def fill_model(model: CodecModel, data: bytes) -> tuple[Tables, dict[str, Tables
     return scale, hyper
 
 
-def is_encoder_tensor(name: str) -> bool:
-    """Tell whether a weight is of the analysis side: what decoding never touches."""
+def is_encoder_tensor(name: str, kind: str = LAYERED) -> bool:
+    """Tell whether a weight is of the analysis side: what decoding never touches.
+
+    Who decodes a frame after another takes that one apart, by the analysis without its blocks.
+
+    Parameters
+    ----------
+    kind
+        Of the codec file.
+    """
     first, *rest = name.split(".")
+    if kind.removesuffix(DECODER_MARK) == SEQUENCE and rest[1:2] == ["analysis"]:
+        return rest[2:3] == ["blocks"]
     return first in ENCODER_PARTS or (len(rest) > 1 and rest[1] in PART_OF_EACH.get(first, ()))
 
 
@@ -269,19 +321,21 @@ def read_spec(metadata: Mapping[str, str]) -> ModelSpec | LayeredSpec:
     BitstreamError
         When they describe no network of this version.
     """
-    is_layered = metadata["kind"].removesuffix(DECODER_MARK) == LAYERED
+    kinds = {LAYERED: LayeredSpec, SEQUENCE: SequenceSpec}
+    layered = kinds.get(metadata["kind"].removesuffix(DECODER_MARK))
     try:
         sizes = json.loads(metadata["model"])
-        return LayeredSpec.from_json(sizes) if is_layered else ModelSpec.from_json(sizes)
+        return layered.from_json(sizes) if layered else ModelSpec.from_json(sizes)
     except (KeyError, TypeError, ValueError) as error:
         raise BitstreamError(f"the codec file is damaged: {error}") from None
 
 
 def _remove_encoder(model: CodecModel) -> None:
     """Leave an empty module where one is that only an encoder needs."""
-    for name in [name for name, _ in model.named_modules() if is_encoder_tensor(name)]:
+    kind = _kind_of(model)
+    for name in [name for name, _ in model.named_modules() if is_encoder_tensor(name, kind)]:
         parent, _, own = name.rpartition(".")
-        if not is_encoder_tensor(parent):
+        if not is_encoder_tensor(parent, kind):
             setattr(model.get_submodule(parent), own, torch.nn.ModuleDict())
 
 
@@ -319,7 +373,9 @@ def self_test_hash(model: CodecModel) -> str:
     digest = hashlib.sha256()
     if isinstance(model, LayeredModel):
         for layers in model.modalities.values():
-            _hash_chain(digest, layers.prior, layers.sizes.latents)
+            _hash_chain(digest, layers)
+        for name, branch in model.branches.items() if isinstance(model, SequenceModel) else ():
+            _hash_chain(digest, model.modalities[name], branch)
         return digest.hexdigest()
     spec = model.spec
     for name, entropy in model.entropy.items():
@@ -355,19 +411,22 @@ def hash_entropy(
     _hash_steps(digest, entropy, start, fixed_integers((2, latents, *size), LIMIT))
 
 
-def _hash_chain(digest: "hashlib._Hash", prior: PriorChain, latents: Sequence[int]) -> None:
+def _hash_chain(
+    digest: "hashlib._Hash", layers: Layers, branch: TemporalLayers | None = None
+) -> None:
     """Add the integers that the priors of a modality give for a fixed input.
 
-    Parameters
-    ----------
-    latents
-        Channels of the latents, by scale.
+    With a branch, those of a frame after another one.
     """
-    quality, size = torch.tensor([7, 93]), (3, 5)
+    prior, quality, size = layers.prior, torch.tensor([7, 93]), (3, 5)
     state = prior.start(quality, size)
-    for scale, channels in enumerate(latents):
+    for scale, channels in enumerate(layers.sizes.latents):
         known = fixed_integers((2, channels, *state.shape[2:]), LIMIT)
-        _hash_steps(digest, prior.scale(scale), prior.scale(scale)(state, quality), known)
+        if branch is None:
+            start = prior.scale(scale)(state, quality)
+        else:
+            start = branch.predict(layers, scale, state, quality, known.flip(0))
+        _hash_steps(digest, prior.scale(scale), start, known)
         state = prior.advance(scale, state, known, quality)
 
 
@@ -470,7 +529,8 @@ def decoder_part(data: bytes) -> bytes:
     metadata = read_metadata(data)
     if metadata["kind"].endswith(DECODER_MARK):
         return data
-    kept = {name: t for name, t in _read(data).items() if not is_encoder_tensor(name)}
+    kind = metadata["kind"]
+    kept = {name: t for name, t in _read(data).items() if not is_encoder_tensor(name, kind)}
     own = {name: metadata[name] for name in DECODER_METADATA}
     return _packed(own | {"kind": own["kind"] + DECODER_MARK}, kept)
 

@@ -26,7 +26,7 @@ from dsc._codecs.learned.bitstream import (
     read_task_header,
 )
 from dsc._codecs.learned.codec_file import LoadedCodec
-from dsc._codecs.learned.layered.coder import ScaleCoder
+from dsc._codecs.learned.layered.coder import Alone, ScaleCoder
 from dsc._codecs.learned.layered.model import LayeredModel
 from dsc._codecs.learned.layered.spec import scale_stream
 from dsc._codecs.learned.network.model import ConditionalModel, Given
@@ -157,8 +157,8 @@ def _words_of_scales(
     coder = ScaleCoder(loaded.scale_tables)
     found = {}
     for name, x in inputs.items():
-        layers = loaded.model.modalities[name]
-        words, _ = coder.encode(layers, layers.prior, x, quality[name], math.inf)
+        given = Alone(loaded.model.modalities[name])
+        words, _ = coder.encode(given, x, quality[name], math.inf)
         found.update({scale_stream(name, scale): own for scale, own in enumerate(words)})
     return found
 

@@ -11,7 +11,7 @@ from dsc._codecs.learned.codec_file import DeviceCopies, LoadedCodec
 from dsc._codecs.learned.latent_coder import LatentCoder
 from dsc._codecs.learned.network.entropy import MEAN_STEPS, Prediction, context_of
 from dsc._codecs.learned.network.model import ConditionalModel, Gain
-from dsc._codecs.learned.network.rate import KAPPA, KAPPAS, SymbolChooser
+from dsc._codecs.learned.network.rate import SymbolChooser, kappa_of
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class StreamCoder:
         scaled = y * self.model.gain[name](torch.tensor([float(quality)]))
         own = [CodedStream(b"", quality, required)]
         size = (y.shape[-2], y.shape[-1])
-        kappa = KAPPAS.get(name, KAPPA) if self._kappa is None else self._kappa
+        kappa = kappa_of(name, self._kappa)
         return self._coders[name].encode(
             scaled, quality, kappa, lambda z: self._predict(name, z, own, size)
         )

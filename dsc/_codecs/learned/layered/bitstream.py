@@ -4,6 +4,9 @@
   (`dsc._codecs.learned.bitstream.task_header`), then the coder words of the coarsest scale.
 - ``TASK.1`` to ``TASK.3``: the coder words of that scale.
 
+In a frame after another one, which is of its size, the motion stands before the words of the
+coarsest scale (`dsc._codecs.learned.layered.motion_coder`).
+
 Words that are none are one zero byte, which no word is: a payload of no bytes is damage.
 """
 
@@ -15,7 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsc._codecs.learned.bitstream import read_task_header
+from dsc._codecs.learned.layered.motion_coder import Motion, read_motion
 from dsc._codecs.learned.layered.spec import scale_stream
+from dsc._coding.entropy import Tables
 from dsc._schemas import Task
 from dsc.errors import LIST_DAMAGE, BitstreamError
 
@@ -39,6 +44,8 @@ class CodedTask:
         Invalid pixels (H, W), or None when every pixel is valid.
     words
         Coder words of the first scales.
+    motion
+        Since the frame before; None where there is none.
     """
 
     size: tuple[int, int]
@@ -46,6 +53,7 @@ class CodedTask:
     offset: float
     mask: NDArray[np.bool_] | None
     words: tuple[bytes, ...]
+    motion: Motion | None = None
 
 
 def write_streams(task: str, head: bytes, words: Sequence[bytes]) -> dict[str, bytes]:
@@ -54,7 +62,7 @@ def write_streams(task: str, head: bytes, words: Sequence[bytes]) -> dict[str, b
     Parameters
     ----------
     head
-        Size and task header.
+        Size, task header and motion.
     words
         Coder words by scale.
     """
@@ -64,9 +72,18 @@ def write_streams(task: str, head: bytes, words: Sequence[bytes]) -> dict[str, b
 
 
 def read_streams(
-    task: Task, streams: Mapping[str, bytes], scales: int, max_pixels: int
+    task: Task,
+    streams: Mapping[str, bytes],
+    scales: int,
+    max_pixels: int,
+    motion_tables: Tables | None = None,
 ) -> CodedTask:
     """Read the first scales of what `write_streams` wrote.
+
+    Parameters
+    ----------
+    motion_tables
+        What motion is coded under; None where there is none.
 
     Raises
     ------
@@ -89,8 +106,12 @@ def read_streams(
         )
     rest = first[SIZE.size :]
     quality, offset, mask, length = read_task_header(task, rest, (height, width))
+    motion = None
+    if motion_tables is not None:
+        motion, taken = read_motion(rest[length:], (height, width), motion_tables)
+        length += taken
     payloads[0] = rest[length:]
     if not payloads[0]:
         raise BitstreamError(f"stream {names[0]}: it ends after its header; {LIST_DAMAGE}")
     words = tuple(b"" if own == NO_WORDS else own for own in payloads)
-    return CodedTask((height, width), quality, offset, mask, words)
+    return CodedTask((height, width), quality, offset, mask, words, motion)

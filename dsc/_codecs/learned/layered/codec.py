@@ -19,10 +19,10 @@ from dsc._codecs.learned.base import LearnedCodec, check_side, pad
 from dsc._codecs.learned.bitstream import task_header
 from dsc._codecs.learned.codec_file import DeviceCopies
 from dsc._codecs.learned.layered.bitstream import SIZE, CodedTask, read_streams, write_streams
-from dsc._codecs.learned.layered.coder import ScaleCoder, planes_of_scales
+from dsc._codecs.learned.layered.coder import Alone, ScaleCoder, planes_of_scales
 from dsc._codecs.learned.layered.model import LayeredModel
 from dsc._codecs.learned.layered.spec import SCALES, UNIT, scale_stream
-from dsc._codecs.learned.network.rate import KAPPA, KAPPAS
+from dsc._codecs.learned.network.rate import kappa_of
 from dsc._codecs.learned.planes import to_planes
 from dsc._schemas import Quality, Stream, Task
 from dsc._schemas.levels import PREFIXES
@@ -78,7 +78,7 @@ class LayeredNetworkCodec(LearnedCodec[LayeredModel]):
     def from_streams(self, names: Collection[str]) -> Self:
         """Return what decodes the first scales of each task of which the streams are named."""
         other = copy(self)
-        other._scales = {task: _first_of(task, names) for task in self._task}
+        other._scales = {task: first_of(task, names) for task in self._task}
         return other
 
     # ---- encoding
@@ -102,9 +102,9 @@ class LayeredNetworkCodec(LearnedCodec[LayeredModel]):
         planes, invalid, offset = to_planes(task, array)
         head = SIZE.pack(*size) + task_header(task, quality, invalid, offset, masks)
         modality = self._modality[task.name]
-        kappa = KAPPAS.get(modality, KAPPA) if self._kappa is None else self._kappa
-        layers, x = self._layers[modality], pad(torch.from_numpy(planes)[None], UNIT)
-        words, _ = self._coder.encode(layers, layers.prior, x, quality, kappa)
+        kappa = kappa_of(modality, self._kappa)
+        x = pad(torch.from_numpy(planes)[None], UNIT)
+        words, _ = self._coder.encode(Alone(self._layers[modality]), x, quality, kappa)
         return write_streams(task.name, head, words)
 
     # ---- decoding
@@ -168,14 +168,14 @@ class LayeredNetworkCodec(LearnedCodec[LayeredModel]):
         for at, one in enumerate(coded):
             if task in one:
                 by_size[one[task].size].append(at)
-        prior = self._layers[self._modality[task]].prior
+        given = Alone(self._layers[self._modality[task]])
         for size, members in by_size.items():
             count = max(1, TOGETHER_PIXELS // (size[0] * size[1]))
             for start in range(0, len(members), count):
                 part = members[start : start + count]
                 own = [coded[at][task] for at in part]
                 words, qualities = [one.words for one in own], [one.quality for one in own]
-                found = self._coder.decode(prior, words, qualities, size)
+                found = self._coder.decode(given, words, qualities, size)
                 for at, scales in zip(part, found, strict=True):
                     latents[at].update(_named(task, scales))
 
@@ -191,7 +191,7 @@ class LayeredNetworkCodec(LearnedCodec[LayeredModel]):
         return found
 
 
-def _first_of(task: str, names: Collection[str]) -> int:
+def first_of(task: str, names: Collection[str]) -> int:
     """Count the first scales of a task whose streams are named; the coarsest is always one."""
     there = [scale_stream(task, scale) in names for scale in range(1, SCALES)]
     return 1 + (there.index(False) if False in there else len(there))

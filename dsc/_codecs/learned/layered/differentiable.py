@@ -208,11 +208,9 @@ def _predicted(
     context: Tensor | None,
 ) -> Prediction:
     """Return what a scale is coded under, before its steps."""
-    prior = layers.prior.scale(scale)
     if temporal is None or context is None:
-        return prior(state, quality)  # type: ignore[no-any-return]
-    branch = temporal.prior(scale)
-    return branch.expect(prior(branch.state(state, context), quality), context)
+        return layers.prior.scale(scale)(state, quality)  # type: ignore[no-any-return]
+    return temporal.predict(layers, scale, state, quality, context)
 
 
 def layered(

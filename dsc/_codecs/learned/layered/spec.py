@@ -97,6 +97,16 @@ class LayeredSpec:
         return spec
 
 
+@dataclass(frozen=True)
+class SequenceSpec(LayeredSpec):
+    """Sizes of a layered network with branches that see the frame before, of every modality."""
+
+    @property
+    def kind(self) -> str:
+        """Name of the codec that writes its streams."""
+        return "layered-seq"
+
+
 def _tuples(sizes: Mapping[str, Any]) -> dict[str, Any]:
     return {key: tuple(v) if isinstance(v, list) else v for key, v in sizes.items()}
 

@@ -21,9 +21,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dsc._codecs.learned.layered.model import FINEST, Layers
+from dsc._codecs.learned.layered.model import FINEST, LayeredModel, Layers
 from dsc._codecs.learned.layered.motion import shift, warp
-from dsc._codecs.learned.layered.spec import SCALES, STRIDES, LayeredSizes, LayeredSpec
+from dsc._codecs.learned.layered.spec import (
+    SCALES,
+    STRIDES,
+    LayeredSizes,
+    LayeredSpec,
+    SequenceSpec,
+)
 from dsc._codecs.learned.network.entropy import MEAN_LIMIT, Prediction
 from dsc._codecs.learned.network.layers import GatedBlock, pointwise, silent
 from dsc._codecs.learned.network.model import modules
@@ -53,12 +59,12 @@ class ScaleState:
 
 @dataclass(frozen=True)
 class Past:
-    """The frame before: its scales as far as they are there, and the motion since.
+    """The frame before, and the motion since.
 
     Attributes
     ----------
     scales
-        Coarse first.
+        All of them, coarse first; those that are not there as they are predicted.
     motion
         (B, 2, H / 16, W / 16) int32, half pixels (`dsc._codecs.learned.layered.motion`).
     """
@@ -126,6 +132,23 @@ class TemporalLayers(nn.Module):
         """Return the integer branch of a scale."""
         return cast(TemporalPrior, self.priors[scale])
 
+    def predict(
+        self, layers: Layers, scale: int, state: Tensor, quality: Tensor, context: Tensor
+    ) -> Prediction:
+        """Return what a scale is coded under, before its steps.
+
+        Parameters
+        ----------
+        layers
+            The still network of the modality.
+        state
+            Of its prior, (B, width, h, w), for qualities (B,).
+        context
+            What `context` gives.
+        """
+        branch, prior = self.prior(scale), layers.prior.scale(scale)
+        return branch.expect(prior(branch.state(state, context), quality), context)
+
     def hidden(self, layers: Layers, scale: int, hidden: Tensor, past: Past) -> Tensor:
         """Return the features of a scale, (B, width, h, w), with what the frame before tells.
 
@@ -163,6 +186,26 @@ class TemporalModel(nn.Module):
     def spec_json(self) -> dict[str, Any]:
         """Return the sizes, as JSON."""
         return self.spec.to_json()
+
+
+class SequenceModel(LayeredModel):
+    """A still network and its branches: all that `layered-seq` codes with."""
+
+    spec: SequenceSpec
+
+    def __init__(self, spec: SequenceSpec) -> None:
+        super().__init__(spec)
+        self.branches: Mapping[str, TemporalLayers] = modules(
+            {name: TemporalLayers(m, spec.prior_width) for name, m in spec.modalities.items()}
+        )
+
+    def quicken(self) -> None:
+        """Keep float32: what bfloat16 rounds off adds up from frame to frame.
+
+        Encoded in bfloat16 and decoded in float32, the last of 16 frames lost 0.9 dB at quality 90;
+        and it was not faster.
+        """
+        self.to(memory_format=torch.channels_last)
 
 
 def lift(layers: Layers, scale: int, features: Tensor) -> Tensor:

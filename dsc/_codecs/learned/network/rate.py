@@ -17,6 +17,11 @@ KAPPAS = {"depth": 12.0}
 KAPPA = 30.0  # all other streams
 
 
+def kappa_of(name: str, given: float | None) -> float:
+    """Return what the encoder weighs rate with: what is given, or the usual of a stream."""
+    return KAPPAS.get(name, KAPPA) if given is None else given
+
+
 def gaussian_likelihood(residual: Tensor, index: Tensor) -> Tensor:
     """Return the mass of a unit interval around `residual` under N(0, scale_table[index])."""
     inverse = torch.exp(index * -LOG_SCALE_STEP) / SCALE_MIN
