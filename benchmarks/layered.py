@@ -43,7 +43,7 @@ STEPS, BATCH, SIDE = 2000, 16, 64
 LOG_S = 60.0
 SMALL, LARGE = 128, 64  # pictures that are compared
 QUALITIES = (5, 20, 35, 50, 65, 80, 95)
-PREFIX_QUALITY = 47  # λ 0.01
+PREFIX_QUALITIES = (47, 60)  # λ is 0.01 at the first
 LEVELS = {"64 px": (22.5, 23.5, 24.5), "128 px": (26.0, 27.5, 29.0)}  # dB
 
 
@@ -177,9 +177,9 @@ def bits_at(rows: Sequence[tuple[float, float]], level: float) -> float:
     return float(np.exp(found))
 
 
-def prefixes(codec: Any, pictures: Pictures) -> list[tuple[float, float, float]]:
-    """Return of each number of scales bits a pixel, their part of all, PSNR, at one quality."""
-    coded = codec.encode_batch([{"rgb": one} for one in pictures], Quality(default=PREFIX_QUALITY))
+def prefixes(codec: Any, pictures: Pictures, quality: int) -> list[tuple[float, float, float]]:
+    """Return of each number of scales bits a pixel, their part of all, and PSNR."""
+    coded = codec.encode_batch([{"rgb": one} for one in pictures], Quality(default=quality))
     pixels = sum(one[..., 0].size for one in pictures)
     names = [stream.name for stream in codec.streams()]
     sizes = [sum(len(one[name]) for one in coded) for name in names]
@@ -227,9 +227,10 @@ def compare(data: Path, out: Path) -> None:
             ratios = [bits_at(rows, level) / bits_at(beside, level) for level in levels]
             said = ", ".join(f"{r:.3f} at {x:g} dB" for r, x in zip(ratios, levels, strict=True))
             print(f"{name} {seed}: {_listed(rows)}; beside independent {said}")
-            parts = prefixes(codec, pictures)
-            told = ", ".join(f"{bits:.3f} bpp ({p:.1%}) {level:.2f} dB" for bits, p, level in parts)
-            print(f"  quality {PREFIX_QUALITY}: {told}", flush=True)
+            for quality in PREFIX_QUALITIES:
+                parts = prefixes(codec, pictures, quality)
+                told = [f"{bits:.3f} bpp ({p:.1%}) {level:.2f} dB" for bits, p, level in parts]
+                print(f"  quality {quality}: {', '.join(told)}", flush=True)
         for side in (8, 16):
             bits, level = thumbnails(pictures, side * pictures[0].shape[0] // 64)
             print(f"AV1 thumbnail of 1/{64 // side}: {bits:.3f} bpp {level:.2f} dB", flush=True)
