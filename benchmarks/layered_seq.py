@@ -48,6 +48,7 @@ TASK = Task(name="rgb", kind=TaskKind.IMAGE, dtype="uint8", channels=3)
 REAL_QUALITIES, LOST_QUALITY = (10, 25, 40, 55, 70, 85), 55
 LOST_SHARE, DRAWS = 0.1, 1000
 MAX_PIXELS = 1 << 22
+DATA_CARD = "44 frames of 7-Scenes, whole and halved, and 12 rendered recordings of 12 frames"
 Codec = LayeredNetworkCodec | LayeredSequenceCodec
 Clip = Sequence[np.ndarray]
 
@@ -141,7 +142,8 @@ def codec_files(still: Path, branches: Path) -> tuple[bytes, bytes]:
         return still.read_bytes(), branches.read_bytes()
     network = still_network(still)
     trained = {"rgb": trained_branches(branches, network).modalities["rgb"]}
-    whole = export_sequence_codec(network, trained, {})
+    card = {"data": DATA_CARD, **torch.load(branches).get("card", {})}
+    whole = export_sequence_codec(network, trained, card)
     return export_codec(network, {}), whole
 
 
@@ -237,6 +239,7 @@ def main() -> None:
     if args.what in ("export", "real"):
         files = codec_files(args.still, args.branches)
         if args.what == "export":
+            args.out.mkdir(parents=True, exist_ok=True)
             for name, file in zip(("layered", "layered-seq"), files, strict=True):
                 (args.out / f"{name}.safetensors").write_bytes(file)
             return
@@ -257,8 +260,11 @@ def main() -> None:
             clips = [replace(one, motion=torch.zeros_like(one.motion)) for one in clips]
         log = partial(print, flush=True)
         model = train(still, clips, args.steps, args.seed, log, parts=args.parts.split(","))
-        torch.save({"spec": model.spec_json(), "network": model.state_dict()}, args.out)
-        print(f"{time.process_time() - began:.0f} s of CPU")
+        seconds = time.process_time() - began
+        told = f"{args.steps} steps beside a still network, seed {args.seed}, {seconds:.0f} s"
+        state = {"spec": model.spec_json(), "network": model.state_dict(), "card": {"rgb": told}}
+        torch.save(state, args.out)
+        print(f"{seconds:.0f} s of CPU")
         return
     branches = trained_branches(args.branches, still)
     tested: dict[str, list[Footage]] = {

@@ -341,9 +341,15 @@ def test_a_file_of_another_network_is_a_clear_error(file: bytes) -> None:
         LayeredNetworkCodec([RGB], file)
     with pytest.raises(CodecError, match="weights are of layered, the codec is layered-seq"):
         LayeredSequenceCodec([RGB], layered_file())
-    if LayeredSequenceCodec.shipped_weights() is None:
-        with pytest.raises(CodecError, match="no weights for layered-seq"):
-            make_codec("layered-seq", [RGB])
+
+
+def test_shipped_weights_code_and_decode_a_frame_by_itself() -> None:
+    codec = make_codec("layered-seq", [RGB])
+    frame = {"rgb": np.random.default_rng(3).integers(0, 256, (40, 48, 3), dtype=np.uint8)}
+    (streams,) = codec.encode_batch([frame], Quality(default=60))
+    assert list(streams) == [f"rgb.{scale}" for scale in range(SCALES)]
+    (decoded,) = codec.decode_batch([streams], ["rgb"], 1 << 20)
+    assert decoded["rgb"].shape == (40, 48, 3)
 
 
 def test_tasks_whose_modality_has_no_branches_are_refused() -> None:
