@@ -3,14 +3,15 @@
     python -m benchmarks.layered_seq train --still layered.pt --out layered-seq.pt
     python -m benchmarks.layered_seq compare --still layered.pt --branches layered-seq.pt
     python -m benchmarks.layered_seq export --still layered.pt --branches layered-seq.pt --out DIR
-    python -m benchmarks.layered_seq real --still layered.safetensors --branches seq.safetensors
+    python -m benchmarks.layered_seq real [--still layered.safetensors --branches seq.safetensors]
 
 Trained on the first 44 frames of the 7-Scenes clip, whole and halved, and on rendered recordings;
 compared on the clip's last frames and on recordings of other seeds: by estimates of rates, or
 ``real``, through the codecs `layered` and `layered-seq` (files of ``train``, or codec files): bytes
 of all payloads of groups of 16, their headers and motion included, and the PSNR of what they decode
 to, mean over frames. Ratios are of bytes at equal PSNR, `layered` between its qualities
-interpolated. Then a tenth of the payloads of the finest scale is lost, at random.
+interpolated. Then a tenth of the payloads of the finest scale is lost, at random. Without files,
+those that come with dsc take part.
 """
 
 import argparse
@@ -27,7 +28,11 @@ import numpy as np
 import torch
 
 from dsc._codecs.base import decoder_from
-from dsc._codecs.learned.codec_file import export_codec, export_sequence_codec
+from dsc._codecs.learned.codec_file import (
+    default_weights,
+    export_codec,
+    export_sequence_codec,
+)
 from dsc._codecs.learned.layered.codec import LayeredNetworkCodec
 from dsc._codecs.learned.layered.differentiable import LayeredNetwork, layered
 from dsc._codecs.learned.layered.sequence import GROUP, LayeredSequenceCodec
@@ -136,10 +141,15 @@ def trained_branches(path: Path, still: LayeredNetwork) -> TemporalModel:
     return branches.eval()
 
 
-def codec_files(still: Path, branches: Path) -> tuple[bytes, bytes]:
-    """Return the codec files of `layered` and `layered-seq`."""
-    if branches.suffix == ".safetensors":
-        return still.read_bytes(), branches.read_bytes()
+def codec_files(still: Path | None, branches: Path | None) -> tuple[bytes, bytes]:
+    """Return the codec files of `layered` and `layered-seq`; those that come with dsc for None."""
+    if branches is None or branches.suffix == ".safetensors":
+        return (
+            still.read_bytes() if still else default_weights("layered"),
+            branches.read_bytes() if branches else default_weights("layered-seq"),
+        )
+    if still is None:
+        raise SystemExit("--branches are of a still network: say with --still which")
     network = still_network(still)
     trained = {"rgb": trained_branches(branches, network).modalities["rgb"]}
     card = {"data": DATA_CARD, **torch.load(branches).get("card", {})}
@@ -225,7 +235,7 @@ def compare_lost(codecs: tuple[Codec, Codec], clips: dict[str, list[Clip]]) -> N
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=("train", "compare", "export", "real"))
-    parser.add_argument("--still", type=Path, required=True)
+    parser.add_argument("--still", type=Path)
     parser.add_argument("--branches", type=Path)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--steps", type=int, default=1500)
@@ -249,6 +259,8 @@ def main() -> None:
         compare_real(codecs, real)
         compare_lost(codecs, real)
         return
+    if args.still is None:
+        raise SystemExit("--still is needed: a checkpoint of `dsc train layered`")
     still = still_network(args.still)
     if args.what == "train":
         began = time.process_time()
