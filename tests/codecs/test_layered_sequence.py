@@ -331,6 +331,11 @@ def test_what_is_decoded_does_not_depend_on_the_batch(
     batch = [group[2], others[0][1], group[0], others[1][1], group[4]]
     alone = [decoded(codec, [one])[0] for one in batch]
     assert all(map(np.array_equal, decoded(codec, batch), alone))
+    keys = codec.encode_batch([{"rgb": frame} for frame in frames[:3]], Q)  # of no list or pack
+    assert all(
+        np.array_equal(one, decoded(codec, [key])[0])
+        for one, key in zip(decoded(codec, keys), keys, strict=True)
+    )
 
 
 # ---- files
