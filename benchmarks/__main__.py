@@ -43,6 +43,8 @@ COMMANDS = {
     "speed-page": "python -m benchmarks.speed_page --out {out}/speed",
     "effort": "python -m benchmarks.effort --job 16 --out {out}/effort.json",
     "layers": "python -m benchmarks.layers",
+    "layered-seq": "python -m benchmarks.layered_seq real",
+    "layered": "python -m benchmarks.layered all --out {out}/layered",
     "guided": "python -m benchmarks.guided --steps 800 --out {out}/guided",
     "labels": "python -m benchmarks.labels",
     "near-duplicates": "python -m benchmarks.near_duplicates",

@@ -1,7 +1,10 @@
 """Trains `layered` beside `independent`, at equal parameters and steps, and compares them.
 
+    python -m benchmarks.layered all --out runs
     python -m benchmarks.layered train --name prefixes --seed 0 --out runs
     python -m benchmarks.layered compare --out runs
+
+``all`` trains what is not there yet of `TABLE`, with two seeds, and compares.
 
 Trained on Tiny-ImageNet-40's training split (64 px) and on every second photograph of `natural/`;
 compared on the first pictures of Tiny-ImageNet-40's validation split and on crops of 128 px of the
@@ -62,6 +65,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "sma": {"kind": "layered", "prefix_share": 0.0, "average": "sma"},
     "random": {"kind": "layered", "prefix_share": 0.0, "init": "random"},
 }
+TABLE, SEEDS = ("independent", "whole", "prefixes"), (0, 1)
 
 
 def photographs(data: Path, folder: Path, part: int) -> Path:
@@ -242,7 +246,7 @@ def _listed(rows: Sequence[tuple[float, float]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("train", "compare"))
+    parser.add_argument("what", choices=("all", "train", "compare"))
     parser.add_argument("--name", choices=tuple(RUNS), default="prefixes")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=STEPS)
@@ -250,9 +254,13 @@ def main() -> None:
     parser.add_argument("--out", required=True)
     args = parser.parse_args()
     data, out = Path(args.data), Path(args.out)
-    if args.what == "train":
-        train(args.name, args.seed, args.steps, data, out)
-    else:
+    runs = [(args.name, args.seed)] if args.what == "train" else []
+    if args.what == "all":
+        runs = [(name, seed) for seed in SEEDS for name in TABLE]
+        runs = [(name, seed) for name, seed in runs if not (out / f"{name}-{seed}.pt").exists()]
+    for name, seed in runs:
+        train(name, seed, args.steps, data, out)
+    if args.what != "train":
         compare(data, out)
 
 
