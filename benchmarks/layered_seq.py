@@ -27,7 +27,7 @@ import imagecodecs
 import numpy as np
 import torch
 
-from dsc._codecs.base import decoder_from
+from dsc._codecs.base import Codec, GroupCodec, decoder_from
 from dsc._codecs.learned.codec_file import (
     default_weights,
     export_codec,
@@ -38,6 +38,7 @@ from dsc._codecs.learned.layered.differentiable import LayeredNetwork, layered
 from dsc._codecs.learned.layered.sequence import GROUP, LayeredSequenceCodec
 from dsc._codecs.learned.layered.spec import SCALES
 from dsc._codecs.learned.layered.temporal import Past, TemporalModel
+from dsc._codecs.registry import make_codec
 from dsc._pipeline.metrics import psnr_db
 from dsc._schemas import Quality, Task, TaskKind
 from dsc._schemas.group import link_all
@@ -51,10 +52,10 @@ RECORDINGS, FRAMES, WIDTH = 12, 12, 256
 QUALITIES = (20, 50, 80)
 TASK = Task(name="rgb", kind=TaskKind.IMAGE, dtype="uint8", channels=3)
 REAL_QUALITIES, LOST_QUALITY = (10, 25, 40, 55, 70, 85), 55
+AV1_QUALITIES = (35, 50, 65)
 LOST_SHARE, DRAWS = 0.1, 1000
 MAX_PIXELS = 1 << 22
 DATA_CARD = "44 frames of 7-Scenes, whole and halved, and 12 rendered recordings of 12 frames"
-Codec = LayeredNetworkCodec | LayeredSequenceCodec
 Clip = Sequence[np.ndarray]
 
 
@@ -168,7 +169,7 @@ def coded(codec: Codec, clip: Clip, quality: int) -> list[dict[str, bytes]]:
     samples, found = [{"rgb": frame} for frame in clip], []
     for start in range(0, len(samples), GROUP):
         group = samples[start : start + GROUP]
-        if isinstance(codec, LayeredNetworkCodec):
+        if not isinstance(codec, GroupCodec):
             found += codec.encode_batch(group, Quality(default=quality))
         else:
             payloads = codec.encode_group(group, Quality(default=quality))
@@ -208,6 +209,20 @@ def compare_real(codecs: tuple[Codec, Codec], clips: dict[str, list[Clip]]) -> N
                 f"{at:.2f} dB; ratio {cost / bpp:.3f}, at equal PSNR {ratio}",
                 flush=True,
             )
+
+
+def list_av1(clips: dict[str, list[Clip]]) -> None:
+    """Print what AV1 takes: stills, and groups."""
+    for name, own in clips.items():
+        pixels = sum(frame[..., 0].size for clip in own for frame in clip)
+        for codec in (make_codec(word, [TASK]) for word in ("av1", "av1-seq")):
+            points = []
+            for quality in AV1_QUALITIES:
+                payloads = [coded(codec, clip, quality) for clip in own]
+                size = sum(len(data) for clip in payloads for one in clip for data in one.values())
+                found = [psnr_of(codec, *pair) for pair in zip(payloads, own, strict=True)]
+                points.append(f"{8 * size / pixels:.3f} bpp {np.concatenate(found).mean():.2f} dB")
+            print(f"{name}, {codec.id}: {'; '.join(points)}", flush=True)
 
 
 def compare_lost(codecs: tuple[Codec, Codec], clips: dict[str, list[Clip]]) -> None:
@@ -257,6 +272,7 @@ def main() -> None:
         real["rendered"] = rendered(0, 4, GROUP)
         codecs = LayeredNetworkCodec([TASK], files[0]), LayeredSequenceCodec([TASK], files[1])
         compare_real(codecs, real)
+        list_av1(real)
         compare_lost(codecs, real)
         return
     if args.still is None:
