@@ -35,7 +35,7 @@ def parse_levels(levels: Levels, option: str) -> dict[str, int]:
     Raises
     ------
     UsageError
-        When it is none of these, or less than 1.
+        When it is none of these, less than 1, or names a task twice.
     """
     if isinstance(levels, Mapping):
         given = [(name, str(count)) for name, count in levels.items()]
@@ -49,6 +49,9 @@ def parse_levels(levels: Levels, option: str) -> dict[str, int]:
                 f"{option} {levels}: {count!r} is no number of levels; write rgb=1 for the "
                 "coarsest of rgb alone, or 1 for that of every task that has levels"
             )
+        if name.strip() in found:
+            of = name.strip() or "every task"
+            raise UsageError(f"{option} {levels}: levels of {of} are named twice; say them once")
         found[name.strip()] = int(count)
     if not found:
         raise UsageError(f"{option} {levels!r}: name tasks and how many levels, as rgb=1")

@@ -210,6 +210,9 @@ def test_levels_are_read_from_text_and_mappings() -> None:
     assert parse_levels(2, "levels") == parse_levels("2", "levels") == {"": 2}
     assert parse_levels("1,depth=2", "levels") == {"": 1, "depth": 2}
     assert parse_levels({"rgb": 3}, "levels") == {"rgb": 3}
+    for twice in ("rgb=1,rgb=2", "1,2", "rgb=1, rgb=1"):
+        with pytest.raises(UsageError, match="named twice"):
+            parse_levels(twice, "levels")
 
 
 def test_the_page_runs(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
