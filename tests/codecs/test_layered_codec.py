@@ -163,6 +163,24 @@ def test_tasks_of_a_sample_may_differ_in_size(codec: LayeredNetworkCodec) -> Non
     assert codec.unpack_latents(coded[0], ["rgb"], LIMIT) is not None
 
 
+def test_holes_of_tasks_that_differ_in_size_are_told_apart(codec: LayeredNetworkCodec) -> None:
+    holes = np.arange(16 * 64) % 7 == 0  # the same bits in both masks, and not the same rows
+    depth = np.where(holes.reshape(16, 64), 65535, 900).astype(np.uint16)
+    normal = np.full((64, 16, 3), 90, np.uint8)
+    normal[holes.reshape(64, 16)] = 127
+    view = {"depth_zbuffer": depth, "normal": normal}
+    streams = codec.encode_batch([view], Q)
+    found = codec.decode_batch(streams, list(view), LIMIT)[0]
+    assert np.array_equal(found["depth_zbuffer"] == 65535, holes.reshape(16, 64))
+    assert np.array_equal((found["normal"] == 127).all(axis=2), holes.reshape(64, 16))
+
+
+def test_what_it_does_not_code_is_named_with_what_it_does() -> None:
+    gray = RGB.model_copy(update={"channels": 1})
+    with pytest.raises(CodecError, match=r"uint8, 1 channels\) is not one that layered codes: the"):
+        LayeredNetworkCodec.for_tasks([gray])
+
+
 def test_several_tasks_of_one_modality_are_coded(file: bytes) -> None:
     far = DEPTH.model_copy(update={"name": "far"})
     codec = LayeredNetworkCodec((DEPTH, far), file)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dsc._codecs.learned.planes import from_planes, to_planes
+from dsc._codecs.learned.planes import from_planes, modality_of, to_planes
 from dsc._coding.fill import fill_invalid
 from dsc._schemas import Task, TaskKind
 
@@ -49,3 +49,10 @@ def test_holes_are_filled_within_the_range_of_what_is_valid() -> None:
     assert np.allclose(filled[:, ~invalid], planes[:, ~invalid])
     assert filled.min() > 1.99
     assert filled.max() < 3.01
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_no_network_codes_depth_in_floats(dtype: str) -> None:
+    floats = Task.model_validate(KINECT.model_dump() | {"dtype": dtype, "invalid": ()})
+    assert modality_of(floats) is None
+    assert modality_of(KINECT) == "depth"

@@ -279,8 +279,9 @@ def _modality(codec_id: str, task: Task) -> str:
     found = modality_of(task)
     if found is None:
         raise CodecError(
-            f"task {task.name} ({task.kind}, {task.dtype}) is not one that {codec_id} "
-            f"codes; choose another codec for it, e.g. --codec {codec_id},{task.name}=jxl"
+            f"task {task.name} ({task.kind}, {task.dtype}, {task.channels} channels) is not one "
+            f"that {codec_id} codes: the image named rgb and normals of 8 bits and 3 channels, "
+            f"depth in whole numbers; choose another codec, e.g. --codec {codec_id},{task.name}=jxl"
         )
     return found
 

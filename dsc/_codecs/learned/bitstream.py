@@ -40,16 +40,16 @@ def task_header(
     offset
         Median log depth in ln(metres), as float16 holds it; only depth stores it.
     masks
-        Masks already coded for this sample, by their bits; the new one is added.
+        Masks already coded for this sample, by their size and bits; the new one is added.
     """
     header = struct.pack("<B", quality | (MASK_FLAG if invalid is not None else 0))
     if task.kind is TaskKind.DEPTH:
         header += struct.pack("<e", offset)
     if invalid is not None:
-        bits = np.packbits(invalid).tobytes()
-        if bits not in masks:
-            masks[bits] = encode_mask(invalid)
-        mask = masks[bits]
+        key = struct.pack("<II", *invalid.shape) + np.packbits(invalid).tobytes()
+        if key not in masks:
+            masks[key] = encode_mask(invalid)
+        mask = masks[key]
         header += struct.pack("<I", len(mask)) + mask
     return header
 

@@ -29,8 +29,8 @@ def modality_of(task: Task) -> str | None:
     """Name the network's modality that codes this task; None when there is none, or it is exact."""
     if task.is_exact:
         return None
-    if task.kind is TaskKind.DEPTH:
-        return "depth"
+    if task.kind is TaskKind.DEPTH and np.issubdtype(task.dtype, np.integer):
+        return "depth"  # floats: a source stores their counts of a unit
     if task.kind is TaskKind.NORMAL and task.dtype == "uint8":
         return "normal"
     is_rgb = task.kind is TaskKind.IMAGE and task.channels == 3 and task.dtype == "uint8"
