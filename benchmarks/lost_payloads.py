@@ -28,7 +28,7 @@ from dsc.errors import BitstreamError, CorruptArchiveError
 from tests.places import DATA
 
 CLIP = DATA / "sevenscenes_clip"
-CODECS = ("av1-layered", "av1-seq")
+CODECS = ("av1-layered", "av1-seq", "layered", "layered-seq")
 BY_FRAMES = ("av1-seq",)  # levels that are layers of frames: a frame beside stands for a lost one
 TASK = "rgb"
 
