@@ -126,7 +126,7 @@ def main(words: Sequence[str] | None = None) -> None:
         for seed in range(args.seeds):
             how = Schedule(args.steps, batch=8, lr=LR, seed=seed)
             seeds.append(side_by_side(kind, args.size, pictures, how, when))
-        print(f"\n{kind}, size {args.size}\n\n{table(seeds)}", flush=True)
+            print(f"\n{kind}, size {args.size}, {seed + 1} seeds\n\n{table(seeds)}", flush=True)
 
 
 def timetable(steps: int) -> Timetable:
