@@ -45,7 +45,7 @@ COMMANDS = {
     "layers": "python -m benchmarks.layers",
     "layered-seq": "python -m benchmarks.layered_seq real",
     "layered": "python -m benchmarks.layered all --out {out}/layered",
-    "guided": "python -m benchmarks.guided --steps 800 --out {out}/guided",
+    "guided": "python -m benchmarks.guided --steps 500 --seeds 2 --out {out}/guided",
     "labels": "python -m benchmarks.labels",
     "near-duplicates": "python -m benchmarks.near_duplicates",
     "features": "python -m benchmarks.features",

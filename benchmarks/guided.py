@@ -1,6 +1,6 @@
 """What a teacher is worth to `layered`: at equal steps, and at equal time with the teacher's.
 
-    python -m benchmarks.guided --steps 1000 --out guided
+    python -m benchmarks.guided --size tiny --steps 400 --out guided
 
 Trains for each seed: ``teacher`` (a `bound` network), ``plain``, ``guided`` (by that teacher), each
 with as many steps, and ``longer``, unguided, with as many more steps as the seconds of processor
@@ -60,7 +60,7 @@ class Point:
 # ---- training
 
 
-def train(name: str, seed: int, steps: int, data: Path, out: Path) -> None:
+def train(name: str, size: str, seed: int, steps: int, data: Path, out: Path) -> None:
     """Train one run, and leave checkpoint and seconds of processor time."""
     place = out / f"{name}-{seed}.pt"
     if place.exists():
@@ -69,7 +69,7 @@ def train(name: str, seed: int, steps: int, data: Path, out: Path) -> None:
     hashed = hashlib.sha256(teacher.read_bytes()).hexdigest() if teacher is not None else ""
     config = TrainConfig.make(
         kind="bound" if name == "teacher" else "layered",
-        size="fast",
+        size=size,
         data=(DataSpec(layout="folder", place=str(data / "tiny_imagenet40" / "train.zip")),),
         steps=steps,
         batch=BATCH,
@@ -150,7 +150,8 @@ def bits_at(points: Sequence[Point], level: float) -> float:
 
 def compare(seed: int, planes: Tensor, out: Path) -> None:
     """Print R + λD of all runs of a seed, and bits at plain's PSNR beside plain's."""
-    found = {name: measure(out / f"{name}-{seed}.pt", planes) for name in NAMES}
+    paths = {name: out / f"{name}-{seed}.pt" for name in NAMES}
+    found = {name: measure(path, planes) for name, path in paths.items() if path.exists()}
     plain, asked = found["plain"], [QUALITIES.index(quality) for quality in COMPARED]
     print(f"\nseed {seed}, {len(planes)} pictures, qualities {COMPARED}")
     print("| run | steps, s of CPU | R + λD | beside plain | bits at plain's PSNR | bpp, dB |")
@@ -174,7 +175,8 @@ def _listed(values: Sequence[float]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--size", default="fast")
+    parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--images", type=int, default=256)
     parser.add_argument("--data", default=os.environ.get("DSC_TEST_DATA", "../shared/data"))
@@ -187,7 +189,7 @@ def main() -> None:
     for seed in range(args.seeds):
         for name in NAMES:
             steps = longer_steps(seed, out) if name == "longer" else args.steps
-            train(name, seed, steps, data, out)
+            train(name, args.size, seed, steps, data, out)
         compare(seed, planes, out)
 
 
