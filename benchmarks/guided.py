@@ -1,6 +1,6 @@
 """What a teacher is worth to `layered`: at equal steps, and at equal time with the teacher's.
 
-    python -m benchmarks.guided --size tiny --steps 400 --out guided
+    python -m benchmarks.guided --steps 500 --seeds 2 --out guided
 
 Trains for each seed: ``teacher`` (a `bound` network), ``plain``, ``guided`` (by that teacher), each
 with as many steps, and ``longer``, unguided, with as many more steps as the seconds of processor
