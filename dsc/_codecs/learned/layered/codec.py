@@ -65,15 +65,7 @@ class LayeredNetworkCodec(LearnedCodec[LayeredModel]):
 
     def streams(self) -> tuple[Stream, ...]:
         """Return four streams a task; each requires the one before."""
-        return tuple(
-            Stream(
-                name=scale_stream(task, scale),
-                carries=(task,),
-                requires=(scale_stream(task, scale - 1),) if scale else (),
-            )
-            for task in self._task
-            for scale in range(SCALES)
-        )
+        return graph_of(self._task)
 
     def from_streams(self, names: Collection[str]) -> Self:
         """Return what decodes the first scales of each task of which the streams are named."""
@@ -189,6 +181,19 @@ class LayeredNetworkCodec(LearnedCodec[LayeredModel]):
             model = self._model_on(scales[0].symbols.device)
             found[task] = planes_of_scales(model.modalities[self._modality[task]], scales)
         return found
+
+
+def graph_of(tasks: Iterable[str]) -> tuple[Stream, ...]:
+    """Return the streams of tasks: four each, which require the one before."""
+    return tuple(
+        Stream(
+            name=scale_stream(task, scale),
+            carries=(task,),
+            requires=(scale_stream(task, scale - 1),) if scale else (),
+        )
+        for task in tasks
+        for scale in range(SCALES)
+    )
 
 
 def first_of(task: str, names: Collection[str]) -> int:

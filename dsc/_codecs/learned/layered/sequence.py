@@ -27,7 +27,7 @@ from dsc._codecs.base import Array, Sample, check_array
 from dsc._codecs.learned.base import NetworkCodec, check_side, pad
 from dsc._codecs.learned.bitstream import task_header
 from dsc._codecs.learned.layered.bitstream import SIZE, CodedTask, read_streams, write_streams
-from dsc._codecs.learned.layered.codec import first_of
+from dsc._codecs.learned.layered.codec import first_of, graph_of
 from dsc._codecs.learned.layered.coder import After, Alone, ScaleCoder, scales_left
 from dsc._codecs.learned.layered.motion import find_motion
 from dsc._codecs.learned.layered.motion_coder import write_motion
@@ -100,15 +100,7 @@ class LayeredSequenceCodec(NetworkCodec[SequenceModel]):
 
     def streams(self) -> tuple[Stream, ...]:
         """Return four streams a task; each requires the one before."""
-        return tuple(
-            Stream(
-                name=scale_stream(task, scale),
-                carries=(task,),
-                requires=(scale_stream(task, scale - 1),) if scale else (),
-            )
-            for task in self._task
-            for scale in range(SCALES)
-        )
+        return graph_of(self._task)
 
     def from_streams(self, names: Collection[str]) -> Self:
         """Return what decodes the first scales of each task of which the streams are named."""
